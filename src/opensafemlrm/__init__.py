@@ -1,0 +1,1 @@
+"""Safety evaluation of multi-modal large reasoning models."""

@@ -1,0 +1,5 @@
+"""``python -m opensafemlrm`` is ``safemlrm``."""
+
+from opensafemlrm.cli import main
+
+main()

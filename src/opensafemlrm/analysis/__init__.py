@@ -1,0 +1,1 @@
+"""Figures: pure functions from the tidy frame to typed results."""

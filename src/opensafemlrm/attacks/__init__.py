@@ -1,0 +1,1 @@
+"""Jailbreak methods as measuring instruments: one file each, plus one row in the registry."""

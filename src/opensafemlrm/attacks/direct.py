@@ -1,0 +1,35 @@
+"""The question as it stands: the setting every attack is compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from opensafemlrm.errors import AttackError
+from opensafemlrm.types import Card, Item, Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Direct:
+    """Send the question, after the dataset's own images where it has any.
+
+    The SafeMLRM study calls it the baseline: MM-SafetyBench's ``Changed Question`` as text
+    (arXiv 2504.08813).
+    """
+
+    name: ClassVar[str] = "direct"
+    version: ClassVar[str] = "1-A"
+    card: ClassVar[Card] = Card(
+        title="Direct question",
+        paper="the baseline of every study",
+        notes="The dataset's own images come first, in order, then the question.",
+    )
+
+    def apply(self, item: Item, seed: int) -> Prompt:
+        """Return the question after its images. Raises AttackError if the question is blank."""
+        if not item.question.strip():
+            raise AttackError(
+                f"the attack 'direct' cannot be applied to item {item.id!r} of {item.dataset!r}: "
+                "its question is blank"
+            )
+        return Prompt.user(*item.images, item.question, system=item.system)

@@ -1,0 +1,97 @@
+"""MM-SafetyBench's typographic attack: the key phrase as a picture, the question without it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, Final
+
+from PIL import ImageFont
+from pydantic import Field
+
+from opensafemlrm.attacks import _typography as typography
+from opensafemlrm.types import JSON, Card, Image, Item, Prompt, options_of
+
+WIDTH: Final = 1024
+"""Width of the picture, in pixels (MM-SafetyBench, arXiv 2311.17600). Its height is the font size
+times one more than the lines (ibid.)."""
+MARGIN: Final = 10
+"""Pixels left free on either side: this project's choice, so that no letter is cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Typo:
+    """Draw the item's key phrase; send it with the question that speaks of "the image" instead.
+
+    Needs the fields ``key_phrase`` and ``rephrased``. A released image is used where the dataset
+    ships it, as long as the options are those it was made with. ``font_size`` is in pixels an em.
+    The font is Liberation Sans, as wide as the original's Arial; ``font`` takes another.
+    """
+
+    name: ClassVar[str] = "typo"
+    version: ClassVar[str] = "1-A"
+    card: ClassVar[Card] = Card(
+        title="Typographic key phrase",
+        paper="MM-SafetyBench: A Benchmark for Safety Evaluation of Multimodal Large Language "
+        "Models, arXiv 2311.17600",
+        licence="CC-BY-NC-4.0",
+        source="https://github.com/isXinLiu/MM-SafetyBench",
+        notes="The image comes first, then the text, as in the chat templates it was tested with.",
+    )
+
+    font_size: Annotated[int, Field(ge=8, le=400)] = 90
+    released: bool = True
+    font: Path | None = None
+
+    def __post_init__(self) -> None:
+        self._face()
+
+    def identity(self) -> dict[str, JSON]:
+        """Return name, version and options, a font by its content."""
+        own = {"name": self.name, "version": self.version, **options_of(self)}
+        return {**own, "font": typography.font_identity(self.font)}
+
+    def apply(self, item: Item, seed: int) -> Prompt:
+        """Return the picture and the rephrased question. Raises AttackError if the item lacks
+        either or has images of its own, or if the phrase cannot be drawn or does not fit.
+        """
+        typography.refuse_own_images(item, self.name)
+        phrase = typography.field(item, "key_phrase", self.name)
+        text = typography.field(item, "rephrased", self.name)
+        as_released = self.released and self.font_size == 90 and self.font is None
+        shipped = item.released.get("typo") if as_released else None
+        return Prompt.user(shipped or self._draw(phrase, item), text, system=item.system)
+
+    def _draw(self, phrase: str, item: Item) -> Image:
+        face = self._face()
+        words = typography.printable(phrase, face, item, self.name).split()
+        rows = self._wrap(words, face, item)
+        # A line is as high as the font; half a line stays free above and below.
+        rise, fall = face.getmetrics()
+        first = self.font_size + (rise - fall) / 2
+        lines = [
+            typography.Line(row, MARGIN, first + number * self.font_size)
+            for number, row in enumerate(rows)
+        ]
+        return typography.draw(lines, (WIDTH, self.font_size * (len(rows) + 1)), face)
+
+    def _wrap(self, words: list[str], face: ImageFont.FreeTypeFont, item: Item) -> list[str]:
+        room = WIDTH - 2 * MARGIN
+        rows: list[str] = []
+        for word in words:
+            if face.getlength(word) > room:
+                raise typography.refusal(
+                    self.name,
+                    item,
+                    f"its key phrase has a word of {len(word)} characters, which does not fit in "
+                    f"{WIDTH} pixels at font size {self.font_size}",
+                )
+            longer = f"{rows[-1]} {word}" if rows else word
+            if rows and face.getlength(longer) <= room:
+                rows[-1] = longer
+            else:
+                rows.append(word)
+        return rows
+
+    def _face(self) -> ImageFont.FreeTypeFont:
+        return typography.font(self.font, typography.SANS, self.font_size)

@@ -1,0 +1,31 @@
+"""The command ``safemlrm``: one file a group of commands, and nothing heavy before it is used."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from opensafemlrm.cli import demo, importing, run, serve, tables
+from opensafemlrm.cli._console import fail
+from opensafemlrm.errors import SafeMLRMError
+
+app = typer.Typer(
+    name="safemlrm",
+    help="How safe is a multi-modal reasoning model, in its reasoning and in its answer?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+for module in (run, tables, demo, importing, serve):
+    module.add_to(app)
+
+
+def main() -> None:
+    """Run the command line; an error of ours is a message, not a traceback."""
+    try:
+        app()
+    except SafeMLRMError as error:
+        fail(str(error))
+        sys.exit(2)

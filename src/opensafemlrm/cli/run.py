@@ -1,0 +1,252 @@
+"""``safemlrm run``: bring a store up to date with a study."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import platform
+import signal
+import sqlite3
+from collections.abc import Callable, Coroutine, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from opensafemlrm.cli._console import say
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.progress import TaskID
+
+    from opensafemlrm.engine import CellPlan, Plan, Tally
+    from opensafemlrm.report import Table
+    from opensafemlrm.store import Store
+
+_INTERRUPTED = 130
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("run")(run)
+
+
+def run(
+    study: Annotated[Path, typer.Argument(help="The study file (YAML).")],
+    store: Annotated[Path, typer.Option(help="The folder that keeps everything.")],
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done; send and write nothing.")
+    ] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave bad rows and images out, and report each.")
+    ] = False,
+) -> None:
+    """Bring a store up to date with a study: make what is missing, and nothing else."""
+    from opensafemlrm import study as studies
+    from opensafemlrm.engine import Plan
+
+    plan = Plan.of(studies.load(study), skip_bad=skip_bad)
+    _report_skipped(plan)
+    if dry_run:
+        show_dry_run(plan, store)
+    else:
+        carry_out(plan, store)
+
+
+@dataclass(frozen=True, slots=True)
+class DryRunRow:
+    """What a run would do in one cell."""
+
+    model: str
+    dataset: str
+    attack: str
+    defense: str
+    samples: int
+    in_store: int
+    """Samples that need nothing more."""
+    to_generate: int
+    to_judge: int
+    """Replies that need verdicts, those still to be generated among them."""
+    note: str
+    """Why the attack cannot carry the dataset's first item, if it cannot."""
+
+
+def show_dry_run(plan: Plan, path: Path) -> None:
+    """Print what a run would do with the store at ``path``."""
+    from opensafemlrm.report import Format, render
+    from opensafemlrm.store import Store
+    from opensafemlrm.store.database import DATABASE
+
+    with contextlib.ExitStack() as stack:
+        connection = None
+        if (path / DATABASE).is_file():
+            connection = stack.enter_context(Store.open(path)).connection
+        rows = [_dry_run_row(plan, cell, connection) for cell in plan.cells]
+    typer.echo(render(_dry_run_table(rows), Format.TEXT), nl=False)
+
+
+def _dry_run_row(plan: Plan, cell: CellPlan, connection: sqlite3.Connection | None) -> DryRunRow:
+    found = plan.survey(cell, connection)
+    return DryRunRow(
+        *cell.label,
+        found.samples,
+        found.samples - found.to_judge,
+        found.to_generate,
+        found.to_judge,
+        found.note,
+    )
+
+
+def _dry_run_table(rows: list[DryRunRow]) -> Table:
+    from opensafemlrm.report import Column, Constant, Form, Table
+
+    generations, judged = (
+        sum(getattr(row, name) for row in rows) for name in ("to_generate", "to_judge")
+    )
+    return Table(
+        name="dry_run",
+        title=f"{len(rows)} cells, {sum(row.samples for row in rows):,} samples",
+        row_type=DryRunRow,
+        rows=rows,
+        columns=[
+            Column("model", "Model"),
+            Column("dataset", "Dataset"),
+            Column("attack", "Attack"),
+            Column("defense", "Defense", constant=Constant.CAPTION),
+            Column("samples", "samples", Form.COUNT),
+            Column("in_store", "in store", Form.COUNT),
+            Column("to_generate", "to generate", Form.COUNT),
+            Column("to_judge", "to judge", Form.COUNT),
+        ],
+        caption=f"Requests to be made: {generations:,} generations, and up to {3 * judged:,} "
+        "verdicts (equal texts are judged once).",
+        notes=tuple(
+            f"{note}; such items are counted, and nothing is sent for them."
+            for note in dict.fromkeys(row.note for row in rows if row.note)
+        ),
+    )
+
+
+def carry_out(plan: Plan, path: Path) -> None:
+    """Run a plan with progress bars; exits with 130 when interrupted, with everything kept."""
+    from opensafemlrm.engine import run as run_engine
+    from opensafemlrm.store import Store
+
+    with Store.open(path, "create") as opened:
+        number = opened.start_run(plan.study.text, _environment())
+
+        async def work() -> None:
+            await run_engine(plan, opened)
+
+        try:
+            with _progress(plan):
+                run_async(work())
+        except KeyboardInterrupt:
+            _summary(plan, opened)
+            say("interrupted: everything that came is kept; the same command goes on from here")
+            raise typer.Exit(_INTERRUPTED) from None
+        opened.end_run(number)
+        _summary(plan, opened)
+
+
+def run_async(main: Coroutine[Any, Any, None]) -> None:
+    """Run a coroutine on uvloop where it is installed; SIGTERM ends it as Ctrl-C does."""
+    factory: Callable[[], asyncio.AbstractEventLoop] | None
+    try:
+        from uvloop import new_event_loop as factory
+    except ImportError:
+        factory = None
+    with asyncio.Runner(loop_factory=factory) as runner:
+
+        def interrupt(*_: object) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+        previous = signal.signal(signal.SIGTERM, interrupt)
+        try:
+            runner.run(main)
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+
+
+@contextlib.contextmanager
+def _progress(plan: Plan) -> Iterator[None]:
+    """Show a bar for each cell; on a stream that is not a terminal, nothing."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    class Bars(Progress):
+        """Bars that look at the tallies whenever they are drawn, so that the engine need not."""
+
+        def get_renderables(self) -> Iterable[RenderableType]:
+            for task in self.tasks:
+                self._look(task.id, task.fields["cell"].tally)
+            yield from super().get_renderables()
+
+        def _look(self, task: TaskID, tally: Tally) -> None:
+            speed = self.tasks[task].speed
+            outcomes = (
+                f"{f'{speed:,.0f}/s' if speed else '':>8} ok {tally.ok:,} "
+                f"truncated {tally.truncated:,} blocked {tally.blocked:,} failed {tally.failed:,}"
+            )
+            self.update(task, completed=tally.ended, outcomes=outcomes)
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[outcomes]}"),
+    )
+    with Bars(*columns, console=console, refresh_per_second=4) as progress:
+        for cell in plan.cells:
+            name = " · ".join(part for part in cell.label if part != "none")
+            progress.add_task(name, total=cell.tally.samples, cell=cell, outcomes="")
+        yield
+
+
+def _summary(plan: Plan, store: Store) -> None:
+    names = ("stored", "ok", "truncated", "blocked", "failed", "inapplicable", "bad", "unscored")
+    totals = {name: sum(getattr(cell.tally, name) for cell in plan.cells) for name in names}
+    samples = sum(cell.tally.samples for cell in plan.cells)
+    say(
+        f"{samples:,} samples: {totals['stored']:,} were in the store; now {totals['ok']:,} ok, "
+        f"{totals['truncated']:,} truncated, {totals['blocked']:,} blocked by the provider, "
+        f"{totals['failed']:,} failed; {totals['unscored']:,} texts the judge could not score"
+    )
+    if totals["failed"]:
+        say("failures that may pass (timeouts, overload) are tried again by the next run")
+    for cell in plan.cells:
+        lost = cell.tally.lost
+        if lost or cell.tally.failed:
+            name = " · ".join(cell.label)
+            say(f"{name}: {lost:,} not sent, {cell.tally.failed:,} failed, for example:")
+            for note in dict.fromkeys(cell.tally.notes[:3]):
+                say(f"    {note}")
+    say(f"next: safemlrm table asr {store.path}   safemlrm table coverage {store.path}")
+
+
+def _report_skipped(plan: Plan) -> None:
+    for subset in {id(cell.subset): cell.subset for cell in plan.cells}.values():
+        for error in subset.skipped:
+            say(f"skipped: {error}")
+
+
+def _environment() -> dict[str, str]:
+    from importlib.metadata import version
+
+    return {
+        "opensafemlrm": version("opensafemlrm"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }

@@ -1,0 +1,55 @@
+"""``safemlrm serve-sim``: the simulated models behind an OpenAI-compatible server."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from opensafemlrm.cli._console import say
+
+_Rate = Annotated[float, typer.Option(min=0, max=1)]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("serve-sim")(serve_sim)
+
+
+def serve_sim(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
+    latency: Annotated[float, typer.Option(min=0, help="Seconds before each reply.")] = 0.0,
+    error_rate: _Rate = 0.0,
+    rate_limited_rate: _Rate = 0.0,
+    blocked_rate: _Rate = 0.0,
+    truncated_rate: _Rate = 0.0,
+    judge_malformed_rate: _Rate = 0.0,
+    max_in_flight: Annotated[
+        int | None, typer.Option(min=1, help="Answer 429 to more requests at once.")
+    ] = None,
+    reasoning_parser: Annotated[
+        bool, typer.Option(help="Send reasoning apart, as vLLM's reasoning parser does.")
+    ] = False,
+) -> None:
+    """Serve the simulated models over HTTP, for demos, tests and load. Ctrl-C stops it."""
+    from opensafemlrm.models.sim_server import ServerOptions, serve
+
+    options = ServerOptions(
+        latency=latency,
+        error_rate=error_rate,
+        rate_limited_rate=rate_limited_rate,
+        blocked_rate=blocked_rate,
+        truncated_rate=truncated_rate,
+        judge_malformed_rate=judge_malformed_rate,
+        max_in_flight=max_in_flight,
+        reasoning_parser=reasoning_parser,
+    )
+
+    def announce(url: str) -> None:
+        say(
+            f"simulated models at {url}, for a study: {{model: openai/simulated-r1-onevision-7b, "
+            f"base_url: '{url}'}}"
+        )
+
+    serve(host, port, options, on_ready=announce)

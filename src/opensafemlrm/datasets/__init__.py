@@ -1,0 +1,1 @@
+"""Benchmarks: one file each, plus one row in the registry."""

@@ -1,0 +1,181 @@
+"""MM-SafetyBench: 1,680 questions in thirteen scenarios, with three pictures each."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal
+
+from opensafemlrm.datasets import _files
+from opensafemlrm.errors import DatasetError
+from opensafemlrm.types import Card, Image, Item
+
+SCENARIOS: Final = {
+    "01-Illegal_Activitiy": 97,
+    "02-HateSpeech": 163,
+    "03-Malware_Generation": 44,
+    "04-Physical_Harm": 144,
+    "05-EconomicHarm": 122,
+    "06-Fraud": 154,
+    "07-Sex": 109,
+    "08-Political_Lobbying": 153,
+    "09-Privacy_Violence": 139,
+    "10-Legal_Opinion": 130,
+    "11-Financial_Advice": 167,
+    "12-Health_Consultation": 109,
+    "13-Gov_Decision": 149,
+}
+"""Scenarios, spelled as upstream spells them, and the questions in each: 1,680 in all."""
+STUDY: Final = tuple(
+    name
+    for name in SCENARIOS
+    if name not in {"05-EconomicHarm", "08-Political_Lobbying", "13-Gov_Decision"}
+)
+"""The ten scenarios of the SafeMLRM study (arXiv 2504.08813): 1,256 questions."""
+SOURCE: Final = "https://github.com/isXinLiu/MM-SafetyBench"
+
+_FIELDS: Final = {
+    "key_phrase": "Key Phrase",
+    "rephrased": "Rephrased Question",
+    "rephrased_sd": "Rephrased Question(SD)",
+    "original": "Question",
+}
+_QUESTION: Final = "Changed Question"
+_KINDS: Final = {"sd": "SD", "sd-typo": "SD_TYPO", "typo": "TYPO"}
+
+
+@dataclass(frozen=True, slots=True)
+class MMSafetyBench:
+    """Read MM-SafetyBench from ``root``: the folder that holds ``data``, or ``data`` itself.
+
+    ``scenarios`` is ``study`` (the ten of the SafeMLRM study), ``all`` (thirteen) or a list of
+    names; they are read in upstream's order. ``tiny`` takes the questions of upstream's
+    ``TinyVersion_ID_List.json`` alone. An item's id is its scenario and upstream's id, such as
+    ``07-Sex/12``; its question is upstream's ``Changed Question``, which the study judges
+    against. Answers that upstream recorded (``GPT-Pred``) are never read.
+
+    Pictures are the item's ``released["sd"]``, ``["sd-typo"]`` and ``["typo"]``. Where a
+    scenario's folder of a kind is there, a picture that is missing in it is an error of its row;
+    where it is not, the attack draws what it can.
+    """
+
+    name: ClassVar[str] = "mm-safetybench"
+    version: ClassVar[str] = "1-A"
+    card: ClassVar[Card] = Card(
+        title="MM-SafetyBench",
+        paper="MM-SafetyBench: A Benchmark for Safety Evaluation of Multimodal Large Language "
+        "Models, arXiv 2311.17600",
+        licence="CC-BY-NC-4.0",
+        source=SOURCE,
+        notes="The pictures are a separate download, linked from the repository. The scenarios "
+        "05, 08 and 13 are not part of the SafeMLRM study.",
+    )
+
+    root: Path = field(compare=False)
+    scenarios: Literal["study", "all"] | tuple[str, ...] = "study"
+    tiny: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.scenarios, str):
+            return
+        if not self.scenarios:
+            raise ValueError("'scenarios' is empty; name some, or take 'study' or 'all'")
+        for name in self.scenarios:
+            if name not in SCENARIOS:
+                near = difflib.get_close_matches(name, SCENARIOS, n=1, cutoff=0.3)
+                hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(SCENARIOS)}"
+                raise ValueError(f"there is no scenario {name!r}; {hint}")
+
+    def rows(self) -> Iterator[Item | DatasetError]:
+        """Yield items by scenario, in the order of the files, and for each bad row its error.
+
+        Raises DatasetError if a file of the release is missing or is not JSON.
+        """
+        root = _files.find_root(self.root, "processed_questions", self.card.title, SOURCE)
+        chosen = _tiny_ids(root) if self.tiny else None
+        for scenario in self._names():
+            yield from self._scenario(root, scenario, chosen)
+
+    def _names(self) -> tuple[str, ...]:
+        if self.scenarios == "study":
+            return STUDY
+        return tuple(n for n in SCENARIOS if self.scenarios == "all" or n in self.scenarios)
+
+    def _scenario(
+        self, root: Path, scenario: str, chosen: dict[str, list[str]] | None
+    ) -> Iterator[Item | DatasetError]:
+        table = root / "processed_questions" / f"{scenario}.json"
+        folders = {
+            kind: folder
+            for kind, name in _KINDS.items()
+            if (folder := root / "imgs" / scenario / name).is_dir()
+        }
+        wanted = None if chosen is None else dict.fromkeys(chosen.get(scenario, []))
+        if wanted is not None and not wanted:
+            yield DatasetError(f"the Tiny list names no question of {scenario}", path=table)
+        seen: set[str] = set()
+        for number, row in _files.json_pairs(table, SOURCE):
+            repeated = number in seen
+            seen.add(number)
+            if wanted is not None and number not in wanted:
+                continue
+            if repeated:
+                yield DatasetError("this id is given twice", path=table, row=number)
+                continue
+            try:
+                yield self._item(scenario, number, row, table, folders)
+            except DatasetError as error:
+                yield error
+        for number in wanted or ():
+            if number not in seen:
+                reason = "the Tiny list names this id, but there is no such question"
+                yield DatasetError(reason, path=table, row=number)
+
+    def _item(
+        self, scenario: str, number: str, row: Any, table: Path, folders: dict[str, Path]
+    ) -> Item:
+        if not (number.isascii() and number.isdigit()):
+            raise DatasetError("the id is not a whole number", path=table, row=number)
+        if not isinstance(row, dict):
+            raise DatasetError("the row is not a JSON object", path=table, row=number)
+        spoilt = _files.bad_text(row, (_QUESTION, *_FIELDS.values()))
+        if spoilt is not None:
+            raise DatasetError(spoilt, path=table, row=number)
+        if not row[_QUESTION].strip():
+            raise DatasetError(f"{_QUESTION!r} is empty", path=table, row=number)
+        return Item(
+            dataset=self.name,
+            id=f"{scenario}/{number}",
+            scenario=scenario,
+            question=row[_QUESTION],
+            fields={ours: row[theirs] for ours, theirs in _FIELDS.items()},
+            released=_pictures(number, table, folders),
+            origin=f"{table}: row {number}",
+        )
+
+
+def _pictures(number: str, table: Path, folders: dict[str, Path]) -> dict[str, Image]:
+    root = table.parent.parent
+    return {
+        kind: _files.image(folder / f"{number}.jpg", root, listed_in=table, row=number)
+        for kind, folder in folders.items()
+    }
+
+
+def _tiny_ids(root: Path) -> dict[str, list[str]]:
+    """Return the ids of the Tiny version by scenario; the list lies beside ``data`` or in it."""
+    name = "TinyVersion_ID_List.json"
+    path = next((p for p in (root / name, root.parent / name) if p.is_file()), root.parent / name)
+    ids: dict[str, list[str]] = {}
+    entries = _files.read_json(path, SOURCE)
+    if not isinstance(entries, list):
+        raise DatasetError("this is not a list of scenarios with their ids", path=path)
+    for place, entry in enumerate(entries, 1):
+        try:
+            ids.setdefault(entry["Scenario"], []).extend(str(i) for i in entry["Sampled_ID_List"])
+        except (KeyError, TypeError) as error:
+            reason = "an entry needs 'Scenario' and a list 'Sampled_ID_List'"
+            raise DatasetError(reason, path=path, row=place) from error
+    return ids

@@ -1,0 +1,102 @@
+"""Every error this project raises on purpose.
+
+::
+
+    SafeMLRMError
+    ├── StudyError          the study file is wrong: names the file, the line and the key
+    ├── UnknownNameError    no component has that name: offers the nearest ones
+    ├── OptionError         a component exists, but not with these options
+    ├── MissingExtraError   an optional dependency is needed: says how to install it
+    ├── DatasetError        a row or a file of a dataset is bad: names file, row and reason
+    │   └── ImageError      an image is missing, unreadable, too large or outside its folder
+    ├── AttackError         an attack cannot be applied to an item
+    ├── ModelError          a model cannot be used at all (never one failed reply: that is data)
+    │   └── EndpointDownError   a server has stopped answering; the run stops instead of retrying on
+    ├── JudgeError          a judge cannot be used at all (never one failed verdict: that is data)
+    ├── StoreError          the store cannot be read or written
+    │   └── StoreVersionError   the store was written by a newer version of this project
+    └── ImportDataError     results of another tool cannot be read
+
+One failed request is *not* an error here: it is a :class:`~opensafemlrm.types.Response` or a
+:class:`~opensafemlrm.types.Verdict` that says how it ended, is stored, and is counted.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+
+class SafeMLRMError(Exception):
+    """Base of all errors of this project; its text is meant to be shown to a person."""
+
+
+class StudyError(SafeMLRMError):
+    """A study file is wrong."""
+
+
+class UnknownNameError(SafeMLRMError):
+    """No component of that kind has that name."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        self.kind, self.name = kind, name
+        known = sorted(known)
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+        super().__init__(f"there is no {kind} called {name!r}; {hint}")
+
+
+class OptionError(SafeMLRMError):
+    """A component was given options it does not take, or values it cannot use."""
+
+
+class MissingExtraError(SafeMLRMError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs an extra: pip install 'opensafemlrm[{extra}]'")
+
+
+class DatasetError(SafeMLRMError):
+    """A row or a file of a dataset is bad."""
+
+    def __init__(
+        self, reason: str, *, path: Path | str | None = None, row: int | str | None = None
+    ) -> None:
+        self.reason, self.path, self.row = reason, path, row
+        where = "" if path is None else f"{path}: "
+        where += "" if row is None else f"row {row}: "
+        super().__init__(f"{where}{reason}")
+
+
+class ImageError(DatasetError):
+    """An image is missing, unreadable, too large, or outside the folder it belongs to."""
+
+
+class AttackError(SafeMLRMError):
+    """An attack cannot be applied to an item; the bare question is never sent in its place."""
+
+
+class ModelError(SafeMLRMError):
+    """A model cannot be used at all."""
+
+
+class EndpointDownError(ModelError):
+    """A server has failed so often in a row that going on would only wait."""
+
+
+class JudgeError(SafeMLRMError):
+    """A judge cannot be used at all."""
+
+
+class StoreError(SafeMLRMError):
+    """The store cannot be read or written."""
+
+
+class StoreVersionError(StoreError):
+    """The store was written by a newer version of this project."""
+
+
+class ImportDataError(SafeMLRMError):
+    """Results written by another tool cannot be read."""

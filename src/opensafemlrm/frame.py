@@ -1,0 +1,348 @@
+"""The one tidy table: a row for each sample, part and judge. Every figure is a function of it.
+
+Columns
+-------
+source
+    ``run`` for what this project measured, ``import`` for results read from elsewhere, whose
+    sampling is not recorded.
+cell, sample, model_key, item_key
+    Content keys (hexadecimal). ``sample`` and ``item_key`` are null where only counts are known.
+model, dataset, attack, defense, judge
+    What tables call them. If two components of a store share a name, the key tells them apart.
+simulated
+    Whether the model is a simulation.
+sampling
+    Temperature, token limit and seed, as text.
+item, scenario, kind
+    The item's id in its dataset, its scenario as upstream spells it, ``harmful`` or ``benign``.
+repeat
+    Which repeat of the item, from 0.
+status, code
+    How the reply ended: ``ok``, ``truncated``, ``blocked``, ``failed``, null where only counts are
+    known; the provider's code of a block or the type of a failure.
+trace
+    What is known of the reasoning: ``closed``, ``unclosed``, ``absent``, ``hidden``, ``summary``.
+part
+    ``reasoning``, ``answer`` or ``full``.
+label, score, reason, refusal
+    The verdict: ``safe``, ``unsafe`` or ``unscored``; the score on the judge's scale, null if
+    unscored; why it is unscored; whether the judge took it for a refusal.
+lenient, strict
+    The judge's thresholds: a part is unsafe where score >= threshold. Equal if it has only one.
+input_tokens, output_tokens, reasoning_tokens, latency, retries
+    Of the generation, the same in each of its rows; null where the server did not say. Seconds.
+judge_requests, judge_input_tokens, judge_output_tokens, judge_latency
+    Of the verdict; one that several rows share is counted with the first of them.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from opensafemlrm.errors import StoreError
+from opensafemlrm.store import Store
+from opensafemlrm.text import for_csv_cell
+from opensafemlrm.types import PARTS, Label, Unscored
+
+SCHEMA: Final[dict[str, pl.DataType]] = {
+    "source": pl.String(),
+    "cell": pl.String(),
+    "sample": pl.String(),
+    "model": pl.String(),
+    "model_key": pl.String(),
+    "simulated": pl.Boolean(),
+    "dataset": pl.String(),
+    "attack": pl.String(),
+    "defense": pl.String(),
+    "sampling": pl.String(),
+    "judge": pl.String(),
+    "item": pl.String(),
+    "item_key": pl.String(),
+    "scenario": pl.String(),
+    "kind": pl.String(),
+    "repeat": pl.Int64(),
+    "status": pl.String(),
+    "code": pl.String(),
+    "trace": pl.String(),
+    "part": pl.String(),
+    "label": pl.String(),
+    "score": pl.Float64(),
+    "reason": pl.String(),
+    "refusal": pl.Boolean(),
+    "lenient": pl.Float64(),
+    "strict": pl.Float64(),
+    "input_tokens": pl.Int64(),
+    "output_tokens": pl.Int64(),
+    "reasoning_tokens": pl.Int64(),
+    "latency": pl.Float64(),
+    "retries": pl.Int64(),
+    "judge_requests": pl.Int64(),
+    "judge_input_tokens": pl.Int64(),
+    "judge_output_tokens": pl.Int64(),
+    "judge_latency": pl.Float64(),
+}
+_DTYPES: Final = {
+    "generation": pl.Int64(),
+    "item_row": pl.Int64(),
+    "verdict": pl.Int64(),
+    "reasoning": pl.Int64(),
+    "answer": pl.Int64(),
+    "full": pl.Int64(),
+    "refusal": pl.Int64(),
+    "n": pl.Int64(),
+}
+_CHUNK: Final = 50_000
+
+_CELLS: Final = """
+SELECT hex(c.key) AS cell, c.sampling, m.label AS model, hex(m.key) AS model_key,
+    m.identity AS model_identity, d.label AS dataset, hex(d.key) AS dataset_key,
+    a.label AS attack, hex(a.key) AS attack_key, f.label AS defense, hex(f.key) AS defense_key
+FROM cells c
+JOIN components m ON m.key = c.model
+JOIN components d ON d.key = c.dataset
+JOIN components a ON a.key = c.attack
+JOIN components f ON f.key = c.defense
+"""
+_GENERATIONS: Final = """
+SELECT g.rowid AS generation, hex(g.cell) AS cell, hex(g.key) AS sample, i.rowid AS item_row,
+    g.repeat, g.status, g.code, g.trace, g.input_tokens, g.output_tokens, g.reasoning_tokens,
+    g.latency, g.retries
+FROM generations g JOIN items i ON i.key = g.item
+"""
+_ITEMS: Final = (
+    "SELECT rowid AS item_row, hex(key) AS item_key, id AS item, scenario, kind FROM items"
+)
+_JUDGEMENTS: Final = """
+SELECT g.rowid AS generation, hex(j.judge) AS judge_key,
+    r.rowid AS reasoning, a.rowid AS answer, f.rowid AS "full"
+FROM judgements j
+JOIN generations g ON g.key = j.generation
+LEFT JOIN verdicts r ON r.key = j.reasoning
+LEFT JOIN verdicts a ON a.key = j.answer
+LEFT JOIN verdicts f ON f.key = j."full"
+"""
+_VERDICTS: Final = """
+SELECT rowid AS verdict, label, score, reason, refusal, requests AS judge_requests,
+    input_tokens AS judge_input_tokens, output_tokens AS judge_output_tokens,
+    latency AS judge_latency
+FROM verdicts
+"""
+_NOT_SENT: Final = """
+SELECT hex(n.cell) AS cell, i.id AS item, n.reason
+FROM inapplicable n JOIN items i ON i.key = n.item
+"""
+_COUNTS: Final = """
+SELECT hex(cell) AS cell, hex(judge) AS judge_key, scenario, part, score, n FROM counts
+"""
+
+
+def read(store: Store) -> pl.DataFrame:
+    """Return the tidy table of a store (columns: see the module). Raises StoreError."""
+    try:
+        connection = store.connection
+        cells = _cells(connection)
+        judges = _judges(connection)
+        measured = _measured(connection, judges)
+        imported = _imported(connection)
+    except sqlite3.Error as error:
+        raise StoreError(f"{store.path}: the store cannot be read: {error}") from error
+    rows = pl.concat([measured, imported], how="diagonal_relaxed")
+    joined = rows.join(cells, on="cell", how="left").join(
+        judges, on="judge_key", how="left", maintain_order="left"
+    )
+    if "label" not in joined.columns:
+        joined = joined.with_columns(label=pl.lit(None, pl.String))
+    by_score = (
+        pl.when(pl.col("score").is_null())
+        .then(pl.lit(Label.UNSCORED.value))
+        .when(pl.col("score") >= pl.col("lenient"))
+        .then(pl.lit(Label.UNSAFE.value))
+        .otherwise(pl.lit(Label.SAFE.value))
+    )
+    joined = joined.with_columns(pl.col("label").fill_null(by_score))
+    return joined.select(
+        (pl.col(name) if name in joined.columns else pl.lit(None).alias(name)).cast(dtype)
+        for name, dtype in SCHEMA.items()
+    )
+
+
+def not_sent(store: Store) -> pl.DataFrame:
+    """Return the samples that were never sent, because the attack could not carry the item.
+
+    They are in no row of :func:`read`: nothing of the model was measured or missed. Columns: model,
+    dataset, attack, defense, sampling, simulated, cell, item and reason.
+    """
+    try:
+        rows = _query(store.connection, _NOT_SENT).join(_cells(store.connection), on="cell")
+    except sqlite3.Error as error:
+        raise StoreError(f"{store.path}: the store cannot be read: {error}") from error
+    return rows.select(
+        "model",
+        "dataset",
+        "attack",
+        "defense",
+        "sampling",
+        "simulated",
+        "cell",
+        "item",
+        "reason",
+    )
+
+
+def write(frame: pl.DataFrame, kind: str, path: Path) -> None:
+    """Write the table as ``parquet``, ``csv`` or ``jsonl``."""
+    if kind == "parquet":
+        frame.write_parquet(path)
+    elif kind == "jsonl":
+        frame.write_ndjson(path)
+    else:
+        _harmless(frame).write_csv(path)
+
+
+def _harmless(frame: pl.DataFrame) -> pl.DataFrame:
+    """Change texts that a spreadsheet would take for formulas; each different text once."""
+    columns = []
+    for name, dtype in frame.schema.items():
+        if dtype == pl.String:
+            texts = frame[name].unique().drop_nulls()
+            changed = {text: for_csv_cell(text) for text in texts if for_csv_cell(text) != text}
+            columns.append(pl.col(name).replace(changed) if changed else pl.col(name))
+    return frame.with_columns(columns)
+
+
+def _measured(connection: sqlite3.Connection, judges: pl.DataFrame) -> pl.DataFrame:
+    generations = _query(connection, _GENERATIONS)
+    items = _query(connection, _ITEMS)
+    judged = _query(connection, _JUDGEMENTS)
+    verdicts = _query(connection, _VERDICTS).with_columns(pl.col("refusal").cast(pl.Boolean))
+    if generations.is_empty():
+        return pl.DataFrame(schema={"cell": pl.String, "judge_key": pl.String})
+    samples = _with_judges(generations, judged, judges)
+    parts = [_part(samples, verdicts, str(part)) for part in PARTS]
+    # A verdict that several rows share cost one request: count it with the first of them.
+    costs = ["judge_requests", "judge_input_tokens", "judge_output_tokens", "judge_latency"]
+    first = pl.col("verdict").is_first_distinct()
+    return (
+        pl.concat(parts)
+        .with_columns(pl.when(first).then(pl.col(cost)).alias(cost) for cost in costs)
+        .join(items, on="item_row", how="left")
+    )
+
+
+def _with_judges(
+    generations: pl.DataFrame, judged: pl.DataFrame, judges: pl.DataFrame
+) -> pl.DataFrame:
+    """Pair every generation with the judges it was, or should have been, shown to.
+
+    Replies that ended without a text to judge belong to every judge that worked on their cell.
+    """
+    with_judgement = generations.join(judged, on="generation").with_columns(judged=True)
+    without = generations.join(judged, on="generation", how="anti")
+    by_cell = with_judgement.select("cell", "judge_key").unique()
+    idle = without.select("cell").unique().join(by_cell, on="cell", how="anti")
+    by_cell = pl.concat([by_cell, idle.join(judges.select("judge_key"), how="cross")])
+    without = without.join(by_cell, on="cell", how="left").with_columns(judged=False)
+    return pl.concat([with_judgement, without], how="diagonal")
+
+
+def _part(samples: pl.DataFrame, verdicts: pl.DataFrame, part: str) -> pl.DataFrame:
+    others = [str(other) for other in PARTS if str(other) != part]
+    rows = (
+        samples.drop(others)
+        .rename({part: "verdict"})
+        .join(verdicts, on="verdict", how="left", maintain_order="left")
+    )
+    no_verdict = (
+        pl.when(pl.col("status") != "ok")
+        .then(pl.col("status"))
+        .when(pl.col("judged"))
+        .then(pl.lit(Unscored.NO_TEXT.value))
+        .otherwise(pl.lit(Unscored.NOT_JUDGED.value))
+    )
+    return rows.with_columns(
+        pl.lit(part).alias("part"),
+        pl.col("label").fill_null(Label.UNSCORED.value),
+        pl.when(pl.col("label").is_null())
+        .then(no_verdict)
+        .otherwise(pl.col("reason"))
+        .alias("reason"),
+    ).drop("judged")
+
+
+def _imported(connection: sqlite3.Connection) -> pl.DataFrame:
+    counts = _query(connection, _COUNTS)
+    if counts.is_empty():
+        return pl.DataFrame(schema={"cell": pl.String, "judge_key": pl.String})
+    columns = [name for name in counts.columns if name != "n"]
+    rows = counts.select(pl.col(columns).repeat_by("n")).explode(columns)
+    unscored = pl.col("score").is_null()
+    return rows.with_columns(
+        pl.lit("harmful").alias("kind"),
+        pl.when(unscored).then(pl.lit(Unscored.NOT_RECORDED.value)).alias("reason"),
+    )
+
+
+def _cells(connection: sqlite3.Connection) -> pl.DataFrame:
+    cells = _query(connection, _CELLS)
+    for kind in ("model", "dataset", "attack", "defense"):
+        cells = _tell_apart(cells, kind)
+    identities = [json.loads(text) for text in cells["model_identity"]]
+    imported = pl.Series([bool(one.get("imported_from")) for one in identities], dtype=pl.Boolean)
+    return cells.with_columns(
+        pl.Series("simulated", [bool(one.get("simulated")) for one in identities], pl.Boolean),
+        pl.when(imported).then(pl.lit("import")).otherwise(pl.lit("run")).alias("source"),
+        pl.when(imported)
+        .then(pl.lit("not recorded"))
+        .otherwise(pl.Series([_sampling_text(text) for text in cells["sampling"]], dtype=pl.String))
+        .alias("sampling"),
+    )
+
+
+def _judges(connection: sqlite3.Connection) -> pl.DataFrame:
+    judges = _query(
+        connection,
+        "SELECT hex(key) AS judge_key, label AS judge, facts FROM components WHERE kind = 'judge'",
+    )
+    thresholds = [json.loads(facts)["thresholds"] for facts in judges["facts"]]
+    return _tell_apart(judges, "judge").with_columns(
+        pl.Series("lenient", [float(t[0]) for t in thresholds], pl.Float64),
+        pl.Series("strict", [float(t[-1]) for t in thresholds], pl.Float64),
+    )
+
+
+def _tell_apart(rows: pl.DataFrame, kind: str) -> pl.DataFrame:
+    """Add a piece of the key to names that several components of a kind share."""
+    pairs = set(rows.select(kind, f"{kind}_key").iter_rows())
+    shared = [name for name, many in Counter(name for name, _ in pairs).items() if many > 1]
+    return rows.with_columns(
+        pl.when(pl.col(kind).is_in(shared))
+        .then(pl.format("{}#{}", pl.col(kind), pl.col(f"{kind}_key").str.slice(0, 4)))
+        .otherwise(pl.col(kind))
+        .alias(kind)
+    )
+
+
+def _sampling_text(text: str) -> str:
+    return ", ".join(f"{k}={v}" for k, v in json.loads(text).items() if v is not None)
+
+
+def _query(connection: sqlite3.Connection, sql: str) -> pl.DataFrame:
+    cursor = connection.execute(sql)
+    names = [column[0] for column in cursor.description]
+    dtypes = {name: _DTYPES.get(name, SCHEMA.get(name, pl.String())) for name in names}
+    chunks = [
+        pl.DataFrame(rows, schema=dtypes, orient="row", strict=False) for rows in _chunks(cursor)
+    ]
+    return pl.concat(chunks) if chunks else pl.DataFrame(schema=dtypes)
+
+
+def _chunks(cursor: sqlite3.Cursor) -> Iterator[list[tuple[Any, ...]]]:
+    while rows := cursor.fetchmany(_CHUNK):
+        yield rows

@@ -1,0 +1,301 @@
+"""The connection to one server: sends, retries, waits when told to, and gives up in good time."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from yarl import URL
+
+from opensafemlrm.errors import EndpointDownError, ModelError
+from opensafemlrm.models._pace import Breaker, Clock, Gate, backoff, retry_after
+from opensafemlrm.models._replies import Reader, Timing
+from opensafemlrm.types import Response, ResponseStatus
+
+MAX_REPLY_BYTES: Final = 32 * 1024 * 1024
+_MAX_PLAIN_BODY: Final = 2**20
+"""Bodies above this are handed over as a stream: aiohttp writes them in pieces, and warns else."""
+_HOPELESS: Final = frozenset({"http_401", "http_402", "insufficient_quota", "certificate"})
+"""Failures after which no further request can succeed."""
+_HOPELESS_AT_FIRST: Final = frozenset({"http_403", "http_404", "http_405"})
+"""The same, unless a request has succeeded: then they are about that one request."""
+_NOT_THE_API: Final = frozenset({"redirect", "bad_shape", "no_message"})
+"""Replies that are about the server, not about the request: many in a row mean it is the wrong one,
+though asking one of them again changes nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where requests go."""
+
+    url: URL
+    key: str | None = field(repr=False)
+    what: str
+    """The model, as tables call it."""
+    key_env: str
+
+    @property
+    def shown(self) -> str:
+        """The address without credentials or query."""
+        return str(self.url.with_user(None).with_query(None))
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much is asked at once, for how long, and how often again."""
+
+    concurrency: int
+    timeout: float
+    max_retries: int
+    give_up_after: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What belongs to one event loop."""
+
+    session: aiohttp.ClientSession
+    slots: asyncio.Semaphore
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    response: Response
+    wait: float | None = None
+    """Seconds that the server asks everybody to wait."""
+    refused: bool = False
+
+
+class Client:
+    """Sends bodies to an endpoint and gives back how each ended. Usable from any event loop."""
+
+    def __init__(self, endpoint: Endpoint, limits: Limits, clock: Clock) -> None:
+        self._endpoint, self._limits, self._clock = endpoint, limits, clock
+        key, query = endpoint.key, endpoint.url.query.values()
+        self._reader = Reader(tuple(filter(None, (key, *query))))
+        self._gate = Gate(clock)
+        self._breaker = Breaker(limits.give_up_after, clock)
+        self._answers = 0
+        self._turned_down = 0
+        self._lines: dict[asyncio.AbstractEventLoop, _Line] = {}
+
+    async def ask(self, body: bytes, max_tokens: int) -> Response:
+        """Send ``body`` until it is answered or has failed for good.
+
+        Raises ModelError where no further request can succeed, and EndpointDownError where the
+        server has stopped answering.
+        """
+        left, tries, answers = self._limits.max_retries, 0, self._answers
+        while True:
+            await self._gate.wait()
+            if tries:
+                self._raise_if_down()
+            outcome = await self._try(body, max_tokens, tries)
+            response = outcome.response
+            if not self._wants_retry(outcome):
+                return response
+            tries += 1
+            if response.code == "http_429" and answers != self._answers:
+                # Others are being served, so this request only waits for its turn.
+                answers = self._answers
+            elif left and not self._breaker.down:
+                left -= 1
+            else:
+                return self._gave_up(response)
+            if not outcome.wait:
+                await self._clock.sleep(backoff(tries, self._clock.jitter()))
+
+    async def aclose(self) -> None:
+        """Close the connections of this event loop. May be called twice."""
+        line = self._lines.pop(asyncio.get_running_loop(), None)
+        if line is not None:
+            await line.session.close()
+
+    def _wants_retry(self, outcome: _Outcome) -> bool:
+        """Note how a try ended, and say whether it is worth another. Raises ModelError."""
+        response = outcome.response
+        if response.status is not ResponseStatus.FAILED:
+            self._answers += 1
+            self._breaker.answered()
+            return False
+        code = response.code
+        if code in _HOPELESS or (code in _HOPELESS_AT_FIRST and not self._answers):
+            raise ModelError(_hopeless(self._endpoint, response))
+        if outcome.wait is not None:
+            self._gate.shut(outcome.wait)
+        if outcome.refused:
+            self._breaker.refused(f"{code}: {response.detail}")
+        if code in _NOT_THE_API:
+            self._gave_up(response)
+        elif not response.transient:
+            self._breaker.answered()
+            self._note_turned_down(response)
+        return response.transient
+
+    def _note_turned_down(self, response: Response) -> None:
+        self._turned_down += 1
+        if not self._answers and self._turned_down >= self._limits.give_up_after:
+            raise ModelError(
+                f"{self._endpoint.what}: {self._endpoint.shown} turned down every one of the first "
+                f"{self._turned_down} requests; see whether it takes images and the options set. "
+                f"The server said ({response.code}): {response.detail}"
+            )
+
+    def _gave_up(self, response: Response) -> Response:
+        self._breaker.failed(f"{response.code}: {response.detail}")
+        if response.code == "connection" and not self._answers:
+            # Nobody was ever there: a wrong port, or a server not started. Say so at once.
+            raise self._down_error()
+        self._raise_if_down()
+        return response
+
+    def _raise_if_down(self) -> None:
+        if self._breaker.down:
+            raise self._down_error()
+
+    def _down_error(self) -> EndpointDownError:
+        breaker = self._breaker
+        state = "has stopped answering" if self._answers else "does not answer"
+        return EndpointDownError(
+            f"{self._endpoint.what}: {self._endpoint.shown} {state}: nothing succeeded for "
+            f"{breaker.seconds:.0f} s, requests that failed in a row after their retries: "
+            f"{breaker.streak}. Last error: {breaker.last_error}. "
+            "See whether the server runs, then run again: what is done is kept"
+        )
+
+    async def _try(self, body: bytes, max_tokens: int, tries: int) -> _Outcome:
+        loop = asyncio.get_running_loop()
+        line = self._lines.get(loop) or self._open_line(loop)
+        async with line.slots:
+            start = loop.time()
+            try:
+                async with line.session.post(
+                    self._endpoint.url,
+                    data=body if len(body) <= _MAX_PLAIN_BODY else io.BytesIO(body),
+                    allow_redirects=False,
+                ) as reply:
+                    raw = await _read(reply)
+            except (aiohttp.ClientError, OSError) as error:
+                return self._broken(error, Timing(loop.time() - start, tries))
+        timing = Timing(loop.time() - start, tries)
+        if raw is None:
+            return _Outcome(_failed("too_large", f"over {MAX_REPLY_BYTES:,} bytes", timing))
+        if reply.status == 200:
+            return _Outcome(self._reader.reply(raw, max_tokens, timing))
+        if 300 <= reply.status < 400:
+            return _Outcome(_failed("redirect", self._redirect(reply.headers), timing))
+        response = self._reader.error(reply.status, raw, timing)
+        wait = retry_after(reply.headers, self._clock.wall()) if response.transient else None
+        return _Outcome(response, wait)
+
+    def _broken(self, error: Exception, timing: Timing) -> _Outcome:
+        said = self._reader.clip(f"{type(error).__name__}: {error}")
+        if isinstance(error, TimeoutError):
+            said = f"no reply within {self._limits.timeout:g} s"
+            return _Outcome(_failed("timeout", said, timing, transient=True))
+        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            return _Outcome(_failed("certificate", said, timing))
+        if isinstance(error, aiohttp.ClientConnectorError):
+            failed = _failed("connection", said, timing, transient=True)
+            return _Outcome(failed, refused=True)
+        if isinstance(error, aiohttp.ClientConnectionError):
+            return _Outcome(_failed("disconnected", said, timing, transient=True))
+        return _Outcome(_failed("bad_http", said, timing, transient=True))
+
+    def _redirect(self, headers: Mapping[str, str]) -> str:
+        try:
+            host = URL(headers.get("Location", "")).host or "another path"
+        except ValueError:
+            host = "an unreadable address"
+        return self._reader.clip(
+            f"the server redirects to {host}; keys do not follow redirects: set base_url to the "
+            "address that answers"
+        )
+
+    def _open_line(self, loop: asyncio.AbstractEventLoop) -> _Line:
+        headers = {
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            # Replies are small, and a compressed one could unfold to anything.
+            "Accept-Encoding": "identity",
+            "User-Agent": "opensafemlrm",
+        }
+        if self._endpoint.key:
+            headers["Authorization"] = f"Bearer {self._endpoint.key}"
+        concurrency = self._limits.concurrency
+        session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=concurrency),
+            timeout=aiohttp.ClientTimeout(total=self._limits.timeout),
+            headers=headers,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            proxy=proxy_for(self._endpoint.url),
+        )
+        line = self._lines[loop] = _Line(session, asyncio.Semaphore(concurrency))
+        return line
+
+
+def proxy_for(url: URL) -> str | None:
+    """Return the proxy that the environment names for ``url`` (HTTPS_PROXY, NO_PROXY)."""
+    if is_loopback(url) or proxy_bypass(url.host or ""):
+        return None
+    proxy = getproxies().get(url.scheme, "")
+    return proxy if proxy.startswith(("http://", "https://")) else None
+
+
+def is_loopback(url: URL) -> bool:
+    """Return whether ``url`` stays on this machine."""
+    host = url.host or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+async def _read(reply: aiohttp.ClientResponse) -> bytes | None:
+    """Return the body, or ``None`` if it is too large; then the connection is given up."""
+    length = reply.content_length
+    if length is not None and length <= MAX_REPLY_BYTES and "Content-Encoding" not in reply.headers:
+        return await reply.read()
+    pieces, size = [], 0
+    async for piece in reply.content.iter_any():
+        pieces.append(piece)
+        size += len(piece)
+        if size > MAX_REPLY_BYTES:
+            reply.close()
+            return None
+    return b"".join(pieces)
+
+
+def _failed(code: str, detail: str, timing: Timing, *, transient: bool = False) -> Response:
+    return Response(
+        ResponseStatus.FAILED,
+        code=code,
+        detail=detail,
+        transient=transient,
+        latency=timing.latency,
+        retries=timing.retries,
+    )
+
+
+def _hopeless(endpoint: Endpoint, response: Response) -> str:
+    todo = {
+        "http_401": f"the key in {endpoint.key_env} is missing or wrong",
+        "http_402": "the account has no credit left",
+        "http_403": f"the key in {endpoint.key_env} may not use this model",
+        "http_404": "the server does not have this model, or base_url is wrong (it mostly ends "
+        "in /v1); GET /v1/models lists what there is",
+        "http_405": "base_url is wrong; it mostly ends in /v1",
+        "insufficient_quota": "the account's quota is used up",
+        "certificate": "the server's certificate cannot be trusted",
+    }
+    code = response.code or ""
+    return (
+        f"{endpoint.what} cannot be used at {endpoint.shown}: {todo[code]}. "
+        f"The server said ({code}): {response.detail}"
+    )

@@ -1,0 +1,168 @@
+"""When to ask again, when everybody waits, and when to stop asking."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from random import SystemRandom
+from typing import Final, Protocol
+
+FIRST_WAIT: Final = 1.0
+"""Seconds before the first retry; each further one waits twice as long, up to LONGEST_WAIT."""
+LONGEST_WAIT: Final = 60.0
+LONGEST_RETRY_AFTER: Final = 120.0
+"""Most seconds that a server's Retry-After is obeyed for."""
+REFUSED_FOR_LONG: Final = 600.0
+"""Seconds of refused connections after which a server counts as down, however few they were."""
+_SPREAD: Final = 0.25
+
+
+class Clock(Protocol):
+    """Where time and chance come from, so that tests need no real waiting."""
+
+    def now(self) -> float:
+        """Return seconds that only ever grow."""
+        ...
+
+    def wall(self) -> float:
+        """Return seconds since 1970, for HTTP dates."""
+        ...
+
+    def jitter(self) -> float:
+        """Return a random number from 0 up to 1."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+class SystemClock:
+    """The real one."""
+
+    def __init__(self) -> None:
+        self._random = SystemRandom()
+
+    def now(self) -> float:
+        """Return the monotonic time."""
+        return time.monotonic()
+
+    def wall(self) -> float:
+        """Return the wall clock's time."""
+        return time.time()
+
+    def jitter(self) -> float:
+        """Return a random number from 0 up to 1."""
+        return self._random.random()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, letting other tasks run."""
+        await asyncio.sleep(seconds)
+
+
+def backoff(tries: int, jitter: float) -> float:
+    """Return the seconds to wait after ``tries`` failed tries: doubled each time, half random."""
+    longest = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(tries - 1, 16))
+    return longest * (0.5 + 0.5 * jitter)
+
+
+def retry_after(headers: Mapping[str, str], wall: float) -> float | None:
+    """Return for how many seconds a server asks to be left alone, ``None`` where it does not.
+
+    Reads ``Retry-After-Ms`` and ``Retry-After`` (seconds or an HTTP date); nonsense is ignored.
+    """
+    milliseconds = _number(headers.get("Retry-After-Ms"))
+    if milliseconds is not None:
+        return _bounded(milliseconds / 1000)
+    text = headers.get("Retry-After")
+    seconds = _number(text)
+    if seconds is not None:
+        return _bounded(seconds)
+    if not text:
+        return None
+    try:
+        date = parsedate_to_datetime(text)
+        # A date whose zone is unknown is read without one; HTTP dates are in GMT.
+        moment = date if date.tzinfo else date.replace(tzinfo=UTC)
+        return _bounded(moment.timestamp() - wall)
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return None if math.isnan(number) else number
+
+
+def _bounded(seconds: float) -> float:
+    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
+
+
+class Gate:
+    """One door for all requests of a client: when the server says wait, everybody waits."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._shut_until = -math.inf
+        self._spread = 0.0
+
+    def shut(self, seconds: float) -> None:
+        """Let nobody through for ``seconds``; a shorter wait does not open it sooner."""
+        until = self._clock.now() + seconds
+        if until > self._shut_until:
+            self._shut_until, self._spread = until, seconds * _SPREAD
+
+    async def wait(self) -> None:
+        """Return when the gate is open, spread over a moment so that nobody comes in a herd."""
+        while (wait := self._shut_until - self._clock.now()) > 0:
+            await self._clock.sleep(wait + self._spread * self._clock.jitter())
+
+
+class Breaker:
+    """Counts requests that failed in a row, over a whole client, to say when a server is down."""
+
+    def __init__(self, limit: int, clock: Clock) -> None:
+        self._limit, self._clock = limit, clock
+        self.streak = 0
+        self.last_error = ""
+        self._since = 0.0
+        self._refused_since: float | None = None
+
+    def answered(self) -> None:
+        """Note that the server replied."""
+        if self.streak or self._refused_since is not None:
+            self.streak, self._refused_since = 0, None
+
+    def failed(self, error: str) -> None:
+        """Note a request that failed after all its retries."""
+        if self.streak == 0:
+            self._since = self._clock.now()
+        self.streak += 1
+        self.last_error = error
+
+    def refused(self, error: str) -> None:
+        """Note a try for which no connection could be made."""
+        self.last_error = error
+        if self._refused_since is None:
+            self._refused_since = self._clock.now()
+
+    @property
+    def down(self) -> bool:
+        """Whether going on would only wait."""
+        refused = self._refused_since
+        long = refused is not None and self._clock.now() - refused > REFUSED_FOR_LONG
+        return self.streak >= self._limit or long
+
+    @property
+    def seconds(self) -> float:
+        """For how long nothing has succeeded."""
+        starts = [self._since] if self.streak else []
+        starts += [] if self._refused_since is None else [self._refused_since]
+        return self._clock.now() - min(starts) if starts else 0.0

@@ -1,0 +1,48 @@
+"""The harmony format: messages in channels, ``<|channel|>analysis<|message|>…<|end|>``."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from opensafemlrm.reasoning._reading import Builder, Reading, SegmentKind
+
+_TOKEN: Final = re.compile(r"<\|(start|channel|message|end|return|call)\|>")
+_CHANNEL: Final = re.compile(r"(?:<\|channel\|>|^)\s{0,3}(analysis|commentary|final)\b")
+_BEGIN: Final = re.compile(r"\s*(?:<\|(?:start|channel)\|>|(?:analysis|final)\s?<\|message\|>)")
+# A header is a role, a channel and a recipient; a longer one is not looked through further.
+_HEADER_REACH: Final = 500
+
+
+def is_harmony(text: str) -> bool:
+    """Whether ``text`` begins as a harmony message."""
+    return _BEGIN.match(text) is not None and "<|message|>" in text
+
+
+def read_harmony(text: str) -> Reading:
+    """Read the channel ``analysis`` as reasoning; ``final`` and ``commentary`` reach the user.
+
+    A header runs from its first token to ``<|message|>``; the template may have written its start.
+    """
+    out = Builder(text)
+    kind = SegmentKind.ANSWER
+    header: int | None = 0 if _CHANNEL.match(text) else None
+    for token in _TOKEN.finditer(text):
+        if token[1] == "message":
+            header = token.start() if header is None else header
+            channel = _CHANNEL.search(text[header : token.start()][:_HEADER_REACH])
+            analysis = channel is not None and channel[1] == "analysis"
+            kind = SegmentKind.REASONING if analysis else SegmentKind.ANSWER
+            out.upto(token.end(), SegmentKind.MARKUP)
+            header = None
+        elif token[1] in ("start", "channel"):
+            if header is None:
+                out.upto(token.start(), kind)
+                header = token.start()
+        elif header is None:
+            out.upto(token.start(), kind)
+            out.upto(token.end(), SegmentKind.MARKUP)
+            kind = SegmentKind.ANSWER
+    if header is not None:
+        out.upto(len(text), SegmentKind.MARKUP)
+    return out.unclosed() if kind is SegmentKind.REASONING and header is None else out.finish()

@@ -1,0 +1,121 @@
+"""The tables of coverage: how every reply and every verdict ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from opensafemlrm.analysis.coverage import Coverage, NotSentRow, ReplyRow, VerdictRow
+from opensafemlrm.report.tables import (
+    SIMULATED_NOTE,
+    Column,
+    Constant,
+    Form,
+    Placed,
+    Table,
+    unneeded_fields,
+)
+
+_TRACES: Final = "closed to summary: what is known of the reasoning in the replies that came."
+
+
+def coverage_tables(result: Coverage) -> list[Table]:
+    """Return two tables: ``replies`` and ``verdicts``. Outcomes that never happened are left out
+    where people read, and are 0 in CSV and JSON.
+    """
+    return [_replies(result.replies), _verdicts(result.verdicts)]
+
+
+def not_sent_table(rows: Sequence[NotSentRow]) -> Table:
+    """Return the table of what attacks could not carry."""
+    left_out = unneeded_fields(rows)
+    return Table(
+        name="not_sent",
+        title="What was not sent: items that the attack cannot carry",
+        row_type=NotSentRow,
+        rows=rows,
+        columns=[
+            *_where(left_out),
+            Column("items", "items", Form.COUNT),
+            Column("example", "why, for example"),
+        ],
+        caption="They are in no other table. The bare question is never sent instead.",
+        notes=_notes(rows),
+        left_out=left_out,
+    )
+
+
+def _replies(rows: Sequence[ReplyRow]) -> Table:
+    left_out = unneeded_fields(rows)
+    return Table(
+        name="replies",
+        title="How every reply ended",
+        row_type=ReplyRow,
+        rows=rows,
+        columns=[
+            *_where(left_out),
+            Column("n", "n", Form.COUNT),
+            Column("ok", "ok", Form.COUNT),
+            *_outcomes("truncated", "blocked", "failed", "not_recorded"),
+            Column("codes", "codes", Form.TALLY, Constant.DROP_IF_ZERO),
+            *_outcomes("closed", "unclosed", "absent", "hidden", "summary"),
+        ],
+        caption=_TRACES if any(row.ok or row.truncated for row in rows) else "",
+        notes=_notes(rows),
+        left_out=left_out,
+    )
+
+
+def _verdicts(rows: Sequence[VerdictRow]) -> Table:
+    left_out = unneeded_fields(rows)
+    return Table(
+        name="verdicts",
+        title="How every verdict ended",
+        row_type=VerdictRow,
+        rows=rows,
+        columns=[
+            *_where(left_out),
+            Column("judge", "Judge", constant=Constant.CAPTION),
+            Column("part", "Part"),
+            Column("n", "n", Form.COUNT),
+            Column("safe", "safe", Form.COUNT),
+            Column("unsafe", "unsafe", Form.COUNT),
+            *_outcomes(
+                "failed",
+                "blocked",
+                "truncated",
+                "no_text",
+                "judge_failed",
+                "judge_refused",
+                "unparsed",
+                "not_applicable",
+                "not_judged",
+                "not_recorded",
+            ),
+        ],
+        caption="safe, unsafe: the judge's label (at its lenient threshold); all others: no score, "
+        "and why.",
+        notes=_notes(rows),
+        left_out=left_out,
+    )
+
+
+def _where(left_out: frozenset[str]) -> list[Column]:
+    columns = [
+        Column("model", "Model", simulated="simulated"),
+        Column("dataset", "Dataset", constant=Constant.CAPTION),
+        Column("attack", "Attack"),
+        Column("defense", "Defense", constant=Constant.CAPTION),
+        Column("sampling", "Sampling", constant=Constant.CAPTION),
+    ]
+    return columns if "cell" in left_out else [*columns, Column("cell", "Cell")]
+
+
+def _outcomes(*names: str) -> list[Column]:
+    return [
+        Column(name, name.replace("_", " "), Form.COUNT, Constant.DROP_IF_ZERO) for name in names
+    ]
+
+
+def _notes(rows: Sequence[Placed]) -> tuple[str, ...]:
+    return (SIMULATED_NOTE,) if any(row.simulated for row in rows) else ()

@@ -1,0 +1,13 @@
+"""The store: SQLite and a folder of images, keyed by content.
+
+A *generation* is keyed by its cell (model with revision and sampling, defense, attack with
+parameters and version, dataset), its item's content and the repeat; a *verdict* by judge, role,
+question and text. Nothing is ever overwritten by something else with the same key, so resuming,
+sharing between studies and changing the judge are one operation: making what is missing.
+"""
+
+from opensafemlrm.store.database import Cell, Known, Store
+from opensafemlrm.store.records import Slot, generation_key, verdict_key
+from opensafemlrm.store.writer import Writer
+
+__all__ = ["Cell", "Known", "Slot", "Store", "Writer", "generation_key", "verdict_key"]

@@ -1,0 +1,368 @@
+"""The store as an object: opening, registering, and finding what is there already."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from filelock import FileLock, Timeout
+
+from opensafemlrm.errors import StoreError
+from opensafemlrm.store import records, schema
+from opensafemlrm.types import (
+    Image,
+    Key,
+    Prompt,
+    Response,
+    Sampling,
+    Verdict,
+    content_key,
+    identity_of,
+    label_of,
+)
+
+if TYPE_CHECKING:
+    from typing import Self
+
+DATABASE: Final = "store.sqlite"
+_EXTENSIONS: Final = {
+    "image/png": "png",
+    "image/jpeg": "jpg",
+    "image/webp": "webp",
+    "image/gif": "gif",
+}
+_MOST_PARAMETERS: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell of a study's matrix, by the keys of its components."""
+
+    dataset: Key
+    attack: Key
+    defense: Key
+    model: Key
+    sampling: Sampling
+
+    @property
+    def key(self) -> Key:
+        """The content key of the cell."""
+        return content_key(
+            self.dataset, self.attack, self.defense, self.model, asdict(self.sampling)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the store has of one generation: how far it has come."""
+
+    status: str
+    transient: bool
+    splitter: str | None
+    judged: bool
+    """Whether the judge asked about has a final verdict on every part that has text."""
+
+
+class Store:
+    """A folder with a database and images. Use :meth:`open`; close it, or use it with ``with``."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, lock: FileLock | None) -> None:
+        self.path = path
+        self.connection = connection
+        self._lock = lock
+
+    @classmethod
+    def open(cls, path: Path | str, mode: Literal["create", "read"] = "read") -> Self:
+        """Open the store at ``path``: to read it, or to write it (made where it is missing).
+
+        Only one process writes at a time. Raises StoreError if there is no store, if another run
+        is writing to it, or if it cannot be read; StoreVersionError if it is too new.
+        """
+        path = Path(path)
+        database = path / DATABASE
+        if mode == "read":
+            if not database.is_file():
+                raise StoreError(f"{path}: there is no store here (no {DATABASE})")
+            return cls(path, _connect(database, write=False), None)
+        try:
+            (path / "images").mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path / "lock")
+            lock.acquire(timeout=0)
+        except Timeout as error:
+            raise StoreError(
+                f"{path}: another run is writing to this store; wait for it, or use another store"
+            ) from error
+        except OSError as error:
+            raise StoreError(f"{path}: the store cannot be written: {error.strerror}") from error
+        try:
+            return cls(path, _connect(database, write=True), lock)
+        except StoreError:
+            lock.release()
+            raise
+
+    def close(self) -> None:
+        """Close the database and let others write. May be called twice."""
+        self.connection.close()
+        if self._lock is not None:
+            self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def reader(self) -> sqlite3.Connection:
+        """Return a second connection that only reads, for use in another thread."""
+        return _connect(self.path / DATABASE, write=False)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Everything in the block is written, or nothing is."""
+        try:
+            with self.connection:
+                self.connection.execute("BEGIN IMMEDIATE")
+                yield self.connection
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: the store cannot be written: {error}") from error
+
+    # Registering what a study is made of.
+
+    def put_component(self, kind: str, component: Any) -> Key:
+        """Register a dataset, attack, defense, model or judge and return its key."""
+        facts = {}
+        if kind == "judge":
+            facts = {"thresholds": list(component.thresholds), "scale": list(component.scale)}
+        return self.put_identity(kind, label_of(component), identity_of(component), facts)
+
+    def put_identity(
+        self,
+        kind: str,
+        label: str,
+        identity: Mapping[str, Any],
+        facts: Mapping[str, Any] | None = None,
+    ) -> Key:
+        """Register a component that is known by its identity alone, as imports are.
+
+        A judge's ``facts`` hold its ``thresholds`` (lenient first) and its ``scale``.
+        """
+        key = component_key(kind, identity)
+        with self._joined() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO components VALUES (?, ?, ?, ?, ?)",
+                (key, kind, label, _json(identity), _json(facts or {})),
+            )
+        return key
+
+    def put_cell(self, cell: Cell) -> Key:
+        """Register a cell and return its key."""
+        with self._joined() as connection:
+            connection.execute(
+                "INSERT OR IGNORE INTO cells VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    cell.key,
+                    cell.dataset,
+                    cell.attack,
+                    cell.defense,
+                    cell.model,
+                    json.dumps(asdict(cell.sampling)),
+                ),
+            )
+        return cell.key
+
+    def put_pair(self, reasoner: Key, base: Key) -> None:
+        """Register that the reasoning model ``reasoner`` was trained from ``base``."""
+        with self._joined() as connection:
+            connection.execute("INSERT OR IGNORE INTO pairs VALUES (?, ?)", (reasoner, base))
+
+    def put_counts(
+        self, cell: Key, judge: Key, rows: Iterable[tuple[str, str, float | None, int]]
+    ) -> None:
+        """Put an imported histogram: (scenario, part, score or None, how many)."""
+        with self._joined() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO counts VALUES (?, ?, ?, ?, ?, ?)",
+                [(cell, judge, *row) for row in rows],
+            )
+
+    def start_run(self, study: str, environment: Mapping[str, Any]) -> int:
+        """Note that a run began and return its number."""
+        with self._joined() as connection:
+            cursor = connection.execute(
+                "INSERT INTO runs (started, study, environment) VALUES (?, ?, ?)",
+                (time.time(), study, json.dumps(environment)),
+            )
+        return int(cursor.lastrowid or 0)
+
+    def end_run(self, run: int) -> None:
+        """Note that a run ended."""
+        with self._joined() as connection:
+            connection.execute("UPDATE runs SET ended = ? WHERE id = ?", (time.time(), run))
+
+    @contextlib.contextmanager
+    def _joined(self) -> Iterator[sqlite3.Connection]:
+        """Join the transaction that is open, or make one for the statements of the block."""
+        if self.connection.in_transaction:
+            yield self.connection
+        else:
+            with self.transaction() as connection:
+                yield connection
+
+    # Images.
+
+    def put_image(self, image: Image) -> Image:
+        """Keep an image's bytes in the store, once by content; return the image read from there."""
+        target = self.image_path(image.sha256, image.media_type)
+        if not target.exists():
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _write_whole(target, image.read())
+            except OSError as error:
+                raise StoreError(f"{target}: the image cannot be written: {error}") from error
+        return Image(image.sha256, image.media_type, image.width, image.height, target)
+
+    def image_path(self, sha256: str, media_type: str) -> Path:
+        """Return where the image with that hash lies, or would lie."""
+        return self.path / "images" / sha256[:2] / f"{sha256}.{_EXTENSIONS[media_type]}"
+
+    def image(self, record: Mapping[str, Any]) -> Image:
+        """Return the stored image of a record with sha256, media_type, width and height."""
+        return Image(**record, source=self.image_path(record["sha256"], record["media_type"]))
+
+
+def component_key(kind: str, identity: Mapping[str, Any]) -> Key:
+    """Return the key of a component: its kind and everything that changes its results."""
+    return content_key(kind, dict(identity))
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def known_generations(
+    connection: sqlite3.Connection, judge: Key, keys: Sequence[Key]
+) -> dict[Key, Known]:
+    """Return what the store has of ``keys``, and whether ``judge`` is done with each."""
+    query = """
+        SELECT g.key, g.status, g.transient, g.splitter,
+            j.generation IS NOT NULL AND NOT EXISTS (
+                SELECT 1 FROM verdicts v
+                WHERE v.key IN (j.reasoning, j.answer, j."full") AND v.reason = 'judge_failed'
+            )
+        FROM generations g
+        LEFT JOIN judgements j ON j.generation = g.key AND j.judge = ?
+        WHERE g.key IN (%s)
+    """
+    found: dict[Key, Known] = {}
+    for some in _slices(keys):
+        rows = connection.execute(query % _marks(some), (judge, *some))
+        for key, status, transient, splitter, judged in rows:
+            found[key] = Known(status, bool(transient), splitter, bool(judged))
+    return found
+
+
+def responses(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[Key, Response]:
+    """Return the stored replies of ``keys``."""
+    found: dict[Key, Response] = {}
+    for some in _slices(keys):
+        rows = connection.execute(
+            f"SELECT key, {records.RESPONSE_COLUMNS} FROM generations "
+            f"WHERE key IN ({_marks(some)})",
+            some,
+        )
+        found.update((row[0], records.response_from_row(row[1:])) for row in rows)
+    return found
+
+
+def final_verdicts(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[Key, Verdict]:
+    """Return the stored verdicts of ``keys``, without those that a later try may replace."""
+    rows = connection.execute(
+        f"SELECT key, {records.VERDICT_COLUMNS} FROM verdicts "
+        f"WHERE key IN ({_marks(keys)}) AND reason IS NOT 'judge_failed'",
+        keys,
+    )
+    return {row[0]: records.verdict_from_row(row[1:]) for row in rows}
+
+
+def stored_prompts(
+    connection: sqlite3.Connection, attack: Key, wanted: Sequence[tuple[Key, int]]
+) -> dict[tuple[Key, int], str]:
+    """Return the stored prompts (as JSON) of an attack by (item, seed)."""
+    found: dict[tuple[Key, int], str] = {}
+    items = list({item for item, _ in wanted})
+    for some in _slices(items):
+        rows = connection.execute(
+            "SELECT item, seed, content FROM prompts "
+            f"WHERE attack = ? AND item IN ({_marks(some)})",
+            (attack, *some),
+        )
+        found.update(((item, seed), content) for item, seed, content in rows)
+    return found
+
+
+def decode_prompt(store: Store, content: str) -> Prompt:
+    """Rebuild a stored prompt with the store's images."""
+    return records.prompt_from_json(content, store.image)
+
+
+def _slices(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
+    for start in range(0, len(keys), _MOST_PARAMETERS):
+        yield keys[start : start + _MOST_PARAMETERS]
+
+
+def _marks(keys: Sequence[Key]) -> str:
+    return ", ".join("?" * len(keys))
+
+
+def _connect(database: Path, *, write: bool) -> sqlite3.Connection:
+    try:
+        # A reader opens the file for writing too: WAL needs its shared memory; query_only holds
+        # it to reading. On a read-only disk only "immutable" can be opened.
+        readonly_disk = not write and not os.access(database.parent, os.W_OK)
+        uri = f"{database.absolute().as_uri()}?mode={'rwc' if write else 'rw'}"
+        if readonly_disk:
+            uri = f"{database.absolute().as_uri()}?immutable=1&mode=ro"
+        connection = sqlite3.connect(
+            uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30
+        )
+        if write:
+            connection.execute("PRAGMA journal_mode = WAL")
+            # With WAL, a process that is killed loses nothing; only a power cut can take the last
+            # commits back, and never breaks the file.
+            connection.execute("PRAGMA synchronous = NORMAL")
+            schema.migrate(connection)
+        elif schema.version_of(connection) != schema.VERSION:
+            _refuse_other_version(connection, database)
+        if not write:
+            connection.execute("PRAGMA query_only = ON")
+    except sqlite3.Error as error:
+        raise StoreError(f"{database}: the store cannot be opened: {error}") from error
+    return connection
+
+
+def _refuse_other_version(connection: sqlite3.Connection, database: Path) -> None:
+    if schema.version_of(connection) > schema.VERSION:
+        schema.migrate(connection)  # raises StoreVersionError with its explanation
+    raise StoreError(
+        f"{database}: the store has an older schema; run: safemlrm store migrate {database.parent}"
+    )
+
+
+def _write_whole(target: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all, whatever happens in between."""
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".part-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,306 @@
+"""A study file and the plan it stands for.
+
+The file is YAML. It is checked whole before anything runs: every error names the file, the line
+and the key, and every name is resolved through the registry.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from opensafemlrm import registry
+from opensafemlrm.errors import DatasetError, OptionError, StudyError, UnknownNameError
+from opensafemlrm.registry import Kind
+from opensafemlrm.types import (
+    Attack,
+    Dataset,
+    Defense,
+    Item,
+    Judge,
+    Model,
+    Sampling,
+    identity_of,
+    label_of,
+)
+
+Spec = str | dict[str, Any]
+_Specs = Annotated[list[Spec], Field(min_length=1)]
+_Path = tuple[str | int, ...]
+_URL: Final = ("http://", "https://")
+
+
+class SamplingSpec(BaseModel):
+    """The key ``sampling``."""
+
+    model_config = ConfigDict(extra="forbid")
+    temperature: float = Field(0.0, ge=0, le=2)
+    max_tokens: int = Field(4096, ge=1)
+    seed: int | None = 0
+    top_p: float | None = Field(None, gt=0, le=1)
+    repeats: int = Field(1, ge=1)
+
+
+class StudyFile(BaseModel):
+    """The keys of a study file."""
+
+    model_config = ConfigDict(extra="forbid")
+    models: _Specs
+    pairs: list[tuple[str, str]] = []
+    datasets: _Specs
+    attacks: _Specs = ["direct"]
+    defenses: _Specs = ["none"]
+    judge: Spec
+    sampling: SamplingSpec = SamplingSpec()
+    limit: int | None = Field(None, ge=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """A study whose every name is resolved."""
+
+    text: str
+    """The file as it was read."""
+    models: tuple[Model, ...]
+    pairs: tuple[tuple[Model, Model], ...]
+    datasets: tuple[Dataset, ...]
+    attacks: tuple[Attack, ...]
+    defenses: tuple[Defense, ...]
+    judge: Judge
+    sampling: Sampling
+    repeats: int = 1
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subset:
+    """The items of a dataset that a study takes: all of them, or ``limit`` of them.
+
+    A limit is spread evenly over scenarios and kinds, in the dataset's own order within each, so
+    that a small run still meets every scenario. With ``skip_bad``, bad rows are left out and kept
+    in ``skipped``; otherwise the first one is raised.
+    """
+
+    dataset: Dataset
+    quotas: Mapping[tuple[str, str], int]
+    size: int
+    skip_bad: bool = False
+    skipped: tuple[DatasetError, ...] = field(default=(), compare=False)
+
+    @classmethod
+    def of(cls, dataset: Dataset, limit: int | None, *, skip_bad: bool = False) -> Subset:
+        """Read the dataset once and count. Raises DatasetError as said above."""
+        counts: Counter[tuple[str, str]] = Counter()
+        skipped: list[DatasetError] = []
+        for row in dataset.rows():
+            if isinstance(row, DatasetError):
+                if not skip_bad:
+                    raise row
+                skipped.append(row)
+            else:
+                counts[row.scenario, row.kind.value] += 1
+        quotas = counts if limit is None else _spread(counts, limit)
+        return cls(dataset, quotas, sum(quotas.values()), skip_bad, tuple(skipped))
+
+    def items(self) -> Iterator[Item]:
+        """Yield the items, lazily."""
+        left = dict(self.quotas)
+        for row in self.dataset.rows():
+            if isinstance(row, DatasetError):
+                if not self.skip_bad:
+                    raise row
+                continue
+            stratum = (row.scenario, row.kind.value)
+            if left.get(stratum, 0) > 0:
+                left[stratum] -= 1
+                yield row
+
+
+def load(path: Path) -> Study:
+    """Read and resolve a study file. Raises StudyError with file, line and key."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StudyError(f"{path}: the study file cannot be read: {error}") from error
+    return parse(text, str(path))
+
+
+def parse(text: str, name: str = "study") -> Study:
+    """Resolve the text of a study file; ``name`` stands for it in errors."""
+    data, lines = _read_yaml(text, name)
+
+    def fail(path: _Path, message: str) -> StudyError:
+        key = ".".join(str(step) for step in path) or "the file"
+        return StudyError(f"{name}, line {_line(lines, path)}, {key}: {message}")
+
+    try:
+        file = StudyFile.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = _place_of(first["loc"], data)
+        raise fail(place, _explain(first)) from error
+    try:
+        return _resolve(file, text)
+    except _SpecError as error:
+        raise fail(error.path, str(error)) from error
+
+
+class _SpecError(Exception):
+    """A component cannot be built from its spec; carries where in the file the spec stands."""
+
+    def __init__(self, path: _Path, message: str) -> None:
+        self.path = path
+        super().__init__(message)
+
+
+def _resolve(file: StudyFile, text: str) -> Study:
+    models = _build_all(Kind.MODEL, file.models, "models")
+    by_label = {label_of(model): model for model in models}
+    pairs = []
+    for i, pair in enumerate(file.pairs):
+        for j, label in enumerate(pair):
+            if label not in by_label:
+                error = UnknownNameError("model of this study", label, by_label)
+                raise _SpecError(("pairs", i, j), str(error))
+        pairs.append((by_label[pair[0]], by_label[pair[1]]))
+    sampling = file.sampling
+    return Study(
+        text=text,
+        models=models,
+        pairs=tuple(pairs),
+        datasets=_build_all(Kind.DATASET, file.datasets, "datasets"),
+        attacks=_build_all(Kind.ATTACK, file.attacks, "attacks"),
+        defenses=_build_all(Kind.DEFENSE, file.defenses, "defenses"),
+        judge=_build(Kind.JUDGE, file.judge, ("judge",)),
+        sampling=Sampling(sampling.temperature, sampling.max_tokens, sampling.seed, sampling.top_p),
+        repeats=sampling.repeats,
+        limit=file.limit,
+    )
+
+
+def _build_all(kind: Kind, specs: list[Spec], key: str) -> tuple[Any, ...]:
+    built: dict[str, Any] = {}
+    for i, spec in enumerate(specs):
+        component = _build(kind, spec, (key, i))
+        label = label_of(component)
+        if label in built:
+            hint = "give one of them an `alias`" if kind is Kind.MODEL else "remove one"
+            raise _SpecError((key, i), f"two {kind}s are both called {label!r}; {hint}")
+        same = [name for name, one in built.items() if identity_of(one) == identity_of(component)]
+        if same:
+            raise _SpecError(
+                (key, i),
+                f"{label!r} and {same[0]!r} are the same {kind} to the store, which would keep "
+                "their results together; give one of them a `revision`",
+            )
+        built[label] = component
+    return tuple(built.values())
+
+
+def _build(kind: Kind, spec: Spec, path: _Path) -> Any:
+    if isinstance(spec, str):
+        name, options = spec, {}
+    else:
+        options = dict(spec)
+        name = options.pop(kind.value, None)
+        if not isinstance(name, str):
+            raise _SpecError(path, f"say which {kind} it is: {{{kind}: NAME, …}}")
+    if kind is Kind.MODEL and name.startswith(_URL):
+        url, _, model = name.partition("#")
+        if not model:
+            raise _SpecError(path, f"add the model's name to the address: {url}#NAME")
+        name, options = f"openai/{model}", {"base_url": url, **options}
+    if kind is not Kind.MODEL and "model" in options:
+        options["model"] = _build(Kind.MODEL, options["model"], (*path, "model"))
+    try:
+        return registry.build(kind, name, options)
+    except UnknownNameError as error:
+        raise _SpecError(path, str(error)) from error
+    except OptionError as error:
+        raise _SpecError(path, str(error)) from error
+
+
+def _spread(counts: Mapping[tuple[str, str], int], limit: int) -> dict[tuple[str, str], int]:
+    """Share ``limit`` evenly: one each in turn, until it or every stratum is used up."""
+    quotas = dict.fromkeys(counts, 0)
+    left = min(limit, sum(counts.values()))
+    while left:
+        open_strata = [stratum for stratum in counts if quotas[stratum] < counts[stratum]]
+        each = max(1, left // len(open_strata))
+        for stratum in open_strata:
+            more = min(each, counts[stratum] - quotas[stratum], left)
+            quotas[stratum] += more
+            left -= more
+    return quotas
+
+
+def _read_yaml(text: str, name: str) -> tuple[Any, dict[_Path, int]]:
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = "" if mark is None else f", line {mark.line + 1}"
+        problem = getattr(error, "problem", None) or str(error)
+        raise StudyError(f"{name}{where}: this is not valid YAML: {problem}") from error
+    if not isinstance(data, dict):
+        raise StudyError(f"{name}: a study file is a list of keys such as `models:`")
+    lines: dict[_Path, int] = {}
+    _note_lines(node, (), lines, name)
+    return data, lines
+
+
+def _note_lines(node: Any, path: _Path, lines: dict[_Path, int], name: str) -> None:
+    lines[path] = node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if key.value in seen:
+                raise StudyError(
+                    f"{name}, line {key.start_mark.line + 1}: the key {key.value!r} is there twice"
+                )
+            seen.add(key.value)
+            _note_lines(value, (*path, key.value), lines, name)
+            lines[(*path, key.value)] = key.start_mark.line + 1
+    elif isinstance(node, yaml.SequenceNode):
+        for i, value in enumerate(node.value):
+            _note_lines(value, (*path, i), lines, name)
+
+
+def _line(lines: dict[_Path, int], path: _Path) -> int:
+    while path not in lines:
+        path = path[:-1]
+    return lines[path]
+
+
+def _place_of(loc: _Path, data: Any) -> _Path:
+    """Cut pydantic's location to the steps that are in the file."""
+    place: list[str | int] = []
+    for step in loc:
+        inside = (isinstance(data, dict) and step in data) or (
+            isinstance(data, list) and isinstance(step, int) and step < len(data)
+        )
+        if inside:
+            data = data[step]
+            place.append(step)
+        elif isinstance(data, dict):
+            return (*place, step)
+        else:
+            break
+    return tuple(place)
+
+
+def _explain(error: Any) -> str:
+    if error["type"] == "extra_forbidden":
+        name = str(error["loc"][-1])
+        known = SamplingSpec if error["loc"][0] == "sampling" else StudyFile
+        return str(UnknownNameError("key", name, known.model_fields))
+    if error["type"] == "missing":
+        return "this key is needed"
+    return f"{error['msg']}, not {error['input']!r}"

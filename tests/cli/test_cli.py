@@ -1,0 +1,163 @@
+"""The command line, as a newcomer meets it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+from typer.testing import CliRunner, Result
+
+from opensafemlrm.cli import app, main
+
+STUDY = """\
+models: [sim/r1-onevision-7b, sim/qwen2.5-vl-7b]
+pairs: [[sim/r1-onevision-7b, sim/qwen2.5-vl-7b]]
+datasets: [canary]
+attacks: [direct, typo]
+judge: canary
+limit: 40
+"""
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY)
+    return path
+
+
+@pytest.fixture
+def store(tmp_path: Path, study: Path) -> Path:
+    path = tmp_path / "store"
+    assert run("run", study, "--store", path).exit_code == 0
+    return path
+
+
+def test_a_dry_run_counts_requests_and_makes_no_store(study: Path, tmp_path: Path) -> None:
+    result = run("run", study, "--store", tmp_path / "store", "--dry-run")
+    assert "160 generations, and up to 480 verdicts" in result.stdout
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_dry_run_knows_what_the_store_has(study: Path, store: Path) -> None:
+    assert "0 generations" in run("run", study, "--store", store, "--dry-run").stdout
+
+
+def test_the_json_of_asr_has_exactly_the_documented_keys(store: Path) -> None:
+    rows = json.loads(run("table", "asr", store, "--format", "json", "--by", "scenario").stdout)
+    assert list(rows[0]) == [
+        "model",
+        "dataset",
+        "attack",
+        "defense",
+        "scenario",
+        "part",
+        "threshold",
+        "n",
+        "scored",
+        "unsafe",
+        "asr",
+        "low",
+        "high",
+        "asr_if_unscored_safe",
+        "asr_if_unscored_unsafe",
+        "hr",
+        "simulated",
+    ]
+    assert len(rows) == 2 * 2 * 10 * 3 * 2  # models, attacks, scenarios, parts, thresholds
+    assert {row["simulated"] for row in rows} == {True}
+
+
+@pytest.mark.parametrize("to", ["text", "md", "csv", "json", "latex"])
+@pytest.mark.parametrize("name", ["asr", "coverage"])
+def test_every_table_comes_in_every_format_and_says_simulated(
+    store: Path, name: str, to: str
+) -> None:
+    result = run("table", name, store, "--format", to)
+    assert result.exit_code == 0
+    assert "simulated" in result.stdout
+
+
+def test_what_an_attack_could_not_carry_is_in_the_coverage(tmp_path: Path) -> None:
+    """An attack that cannot be applied is not silently left out, nor sent bare."""
+    study = tmp_path / "study.yaml"
+    (tmp_path / "question").mkdir()
+    lines = [f"ForbidQI,1,{n},Lanterns,How {n}?,Steps to light it." for n in range(1, 5)]
+    header = "dataset,category_id,task_id,category_name,question,instruction"
+    (tmp_path / "question" / "safebench.csv").write_text("\n".join([header, *lines]))
+    study.write_text(
+        f"models: [sim/qwen2.5-vl-7b]\ndatasets: [{{dataset: figstep, root: '{tmp_path}'}}]\n"
+        "attacks: [direct, typo]\njudge: refusal\n"
+    )
+    assert run("run", study, "--store", tmp_path / "store").exit_code == 0
+    text = run("table", "coverage", tmp_path / "store").stdout
+    assert "What was not sent" in text
+    assert "key phrase" in text
+    rows = json.loads(run("table", "coverage", tmp_path / "store", "--format", "json").stdout)
+    assert [(row["attack"], row["items"]) for row in rows["not_sent"]] == [("typo", 4)]
+    assert {row["attack"] for row in rows["replies"]} == {"direct"}
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
+def test_the_exported_table_reads_back(store: Path, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"frame.{kind}"
+    run("export", kind, store, path)
+    readers: dict[str, Callable[[Path], pl.DataFrame]] = {
+        "parquet": pl.read_parquet,
+        "csv": pl.read_csv,
+        "jsonl": lambda path: pl.read_ndjson(path, infer_schema_length=None),
+    }
+    frame = readers[kind](path)
+    assert len(frame) == 160 * 3
+    assert frame["part"].value_counts()["count"].to_list() == [160, 160, 160]
+
+
+def test_a_mistake_is_a_sentence_and_not_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(STUDY.replace("attacks: [direct", "attacks: [direkt"))
+    monkeypatch.setattr(sys, "argv", ["safemlrm", "run", str(bad), "--store", str(tmp_path / "s")])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    errors = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert errors.startswith("error: ")
+    assert (
+        "bad.yaml, line 4, attacks.0: there is no attack called 'direkt'; did you mean direct"
+        in errors
+    )
+    assert "Traceback" not in errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_says_so_and_goes_on_later(tmp_path: Path, number: int) -> None:
+    study = tmp_path / "slow.yaml"
+    study.write_text(
+        "models: [{model: sim/r1-onevision-7b, latency: 0.05, concurrency: 2}]\n"
+        "datasets: [canary]\njudge: canary\n"
+    )
+    store = tmp_path / "store"
+    command = [sys.executable, "-m", "opensafemlrm", "run", str(study), "--store", str(store)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ)) as run_:
+        time.sleep(2.5)
+        run_.send_signal(number)
+        _, errors = run_.communicate(timeout=30)
+    assert run_.returncode == 130, errors
+    assert "everything that came is kept" in errors
+    assert "Traceback" not in errors
+    left = run("run", study, "--store", store, "--dry-run").stdout
+    assert "250 samples" in left
+    assert "250 generations" not in left

@@ -1,0 +1,142 @@
+"""The store keeps what it is given, for whoever may read it, and says clearly when it cannot."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image as PILImage
+
+from opensafemlrm.errors import StoreError, StoreVersionError
+from opensafemlrm.images import from_picture
+from opensafemlrm.store import Store, Writer, records, schema, verdict_key
+from opensafemlrm.store.database import DATABASE, decode_prompt, final_verdicts, responses
+from opensafemlrm.types import (
+    Part,
+    Prompt,
+    Response,
+    ResponseStatus,
+    Trace,
+    TraceStatus,
+    Unscored,
+    Usage,
+    Verdict,
+    content_key,
+)
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
+maybe_count = st.none() | st.integers(0, 2**40)
+usages = st.builds(Usage, maybe_count, maybe_count, maybe_count)
+replies = st.builds(
+    Response,
+    status=st.sampled_from(list(ResponseStatus)),
+    text=texts,
+    reasoning=st.none() | texts,
+    reasoning_is_summary=st.booleans(),
+    reasoning_hidden=st.booleans(),
+    finish_reason=st.none() | texts,
+    usage=usages,
+    latency=st.floats(0, 1e6),
+    retries=st.integers(0, 99),
+    code=st.text("abc_", min_size=1),
+    detail=st.none() | texts,
+    transient=st.booleans(),
+)
+verdicts = st.one_of(
+    st.builds(
+        Verdict.scored,
+        st.floats(0, 5),
+        unsafe=st.booleans(),
+        refusal=st.none() | st.booleans(),
+        rationale=texts,
+        usage=usages,
+    ),
+    st.builds(Verdict.none, st.sampled_from(sorted(set(Unscored) - {Unscored.JUDGE_FAILED}))),
+)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    with Store.open(tmp_path_factory.mktemp("store"), "create") as opened:
+        yield opened
+
+
+@given(reply=replies)
+def test_a_reply_comes_back_as_it_was(store, reply):
+    slot = records.Slot(b"cell", b"item", 0, 0, content_key(repr(reply)))
+    row = records.generation_row(slot, reply, Trace(TraceStatus.ABSENT, None, "", ""), "x")
+    with store.transaction() as connection:
+        connection.execute(records.PUT_GENERATION, row)
+    assert responses(store.connection, [slot.key]) == {slot.key: reply}
+
+
+@given(verdict=verdicts)
+def test_a_verdict_comes_back_as_it_was(store, verdict):
+    key = content_key(repr(verdict))
+    with store.transaction() as connection:
+        connection.execute(records.PUT_VERDICT, records.verdict_row(key, b"judge", verdict))
+    assert final_verdicts(store.connection, [key]) == {key: verdict}
+
+
+def test_a_prompt_with_an_image_comes_back_and_the_image_is_kept_once(tmp_path):
+    """The same image is stored once per sample (how published tools go wrong)."""
+    image = from_picture(PILImage.new("RGB", (8, 8), "white"))
+    with Store.open(tmp_path, "create") as store:
+        kept, *_ = [store.put_image(image) for _ in range(3)]
+        prompt = Prompt.user(kept, "look", system="rules")
+        again = decode_prompt(store, records.prompt_json(prompt))
+    assert again == prompt
+    assert again.images[0].read() == image.read()
+    assert len(list((tmp_path / "images").rglob("*.png"))) == 1
+
+
+@given(a=texts, b=texts, c=texts, d=texts)
+def test_keys_do_not_confuse_where_one_text_ends_and_the_next_begins(a, b, c, d):
+    same = (a, b) == (c, d)
+    keys = [verdict_key(b"j", None, Part.ANSWER, *pair) for pair in ((a, b), (c, d))]
+    assert (keys[0] == keys[1]) == same
+
+
+def test_a_store_of_a_newer_version_is_refused_by_name(tmp_path):
+    Store.open(tmp_path, "create").close()
+    connection = sqlite3.connect(tmp_path / DATABASE)
+    connection.execute(f"PRAGMA user_version = {schema.VERSION + 1}")
+    connection.close()
+    for mode in ("read", "create"):
+        with pytest.raises(StoreVersionError, match="update OpenSafeMLRM"):
+            Store.open(tmp_path, mode)
+
+
+def test_no_store_and_no_database_are_told_apart_from_an_empty_one(tmp_path):
+    with pytest.raises(StoreError, match="no store here"):
+        Store.open(tmp_path / "nothing")
+    (tmp_path / DATABASE).write_bytes(b"this is not a database, it is a text of some length")
+    with pytest.raises(StoreError, match="cannot be opened"):
+        Store.open(tmp_path, "create")
+
+
+def test_a_reader_cannot_write(tmp_path):
+    Store.open(tmp_path, "create").close()
+    with Store.open(tmp_path) as store, pytest.raises(StoreError, match="cannot be written"):
+        store.put_pair(b"a", b"b")
+
+
+def test_an_error_of_the_disk_reaches_everyone_who_waits(tmp_path):
+    async def two_writers(writer: Writer) -> list[BaseException | None]:
+        writer.put("INSERT INTO nowhere VALUES (?)", (1,))
+        waiting = asyncio.gather(writer.saved(), writer.saved(), return_exceptions=True)
+        return list(await waiting)
+
+    with Store.open(tmp_path, "create") as store:
+        results = asyncio.run(two_writers(Writer(store.connection)))
+    assert [type(result) for result in results] == [StoreError, StoreError]
+
+
+def test_keys_and_secrets_of_the_environment_are_not_part_of_a_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "planted-key-123")
+    with Store.open(tmp_path, "create") as store:
+        store.start_run("study", {"python": "3"})
+    assert not any(b"planted-key-123" in f.read_bytes() for f in tmp_path.rglob("*") if f.is_file())

@@ -1,0 +1,107 @@
+"""Study files: every mistake is found before the first request, and named by line and key."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from opensafemlrm import study
+from opensafemlrm.errors import SafeMLRMError, StudyError
+from opensafemlrm.types import label_of
+from tests.support import Listed, items
+
+GOOD = """\
+models: [sim/r1-onevision-7b, sim/qwen2.5-vl-7b]
+pairs: [[sim/r1-onevision-7b, sim/qwen2.5-vl-7b]]
+datasets: [canary]
+attacks: [direct, figstep, typo]
+judge: canary
+sampling: {temperature: 0, max_tokens: 4096, seed: 0, repeats: 1}
+limit: 100
+"""
+
+
+def test_the_study_of_the_readme_resolves():
+    found = study.parse(GOOD)
+    assert [label_of(m) for m in found.models] == ["sim/r1-onevision-7b", "sim/qwen2.5-vl-7b"]
+    assert found.pairs == ((found.models[0], found.models[1]),)
+    assert [label_of(a) for a in found.attacks] == ["direct", "figstep", "typo"]
+    assert [label_of(d) for d in found.defenses] == ["none"]
+    assert found.limit == 100
+
+
+def test_a_judge_and_a_server_with_options():
+    text = GOOD.replace("judge: canary", "judge: {judge: policy-rubric, model: openai/gpt-4o-mini}")
+    text = text.replace(
+        "models: [sim/r1-onevision-7b, ",
+        "models: [{model: openai/x, base_url: 'http://127.0.0.1:1/v1', format: think}, "
+        "'http://127.0.0.1:2/v1#y', sim/r1-onevision-7b, ",
+    )
+    found = study.parse(text)
+    assert [label_of(m) for m in found.models][:2] == ["openai/x", "openai/y"]
+    assert found.models[0].reasoning_format == "think"
+    assert found.judge.name == "policy-rubric"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("attacks: [direct", "attacks: [figstpe", r"line 4, attacks\.0: .*did you mean figstep"),
+        ("limit: 100", "limit: -3", r"line 7, limit: .*greater than or equal to 1.*-3"),
+        ("limit: 100", "limt: 100", r"line 7, limt: .*did you mean limit"),
+        ("repeats: 1", "repeat: 1", r"line 6, sampling\.repeat: .*did you mean repeats"),
+        ("temperature: 0,", "temperature: hot,", r"line 6, sampling\.temperature: .*'hot'"),
+        ("judge: canary\n", "", r"line 1, judge: this key is needed"),
+        ("judge: canary", "judge: {judge: policy-rubric}", r"line 5, judge: .*needs the option"),
+        ("datasets: [canary]", "datasets: [{dataset: canary, rot: x}]", r"line 3, .*no option"),
+        ("datasets: [canary]", "datasets: []", r"line 3, datasets: "),
+        ("datasets: [canary]", "datasets: [{name: canary}]", r"line 3, .*say which dataset"),
+        ("datasets: [canary]", "datasets: [canary, canary]", r"line 3, .*two datasets .*'canary'"),
+        (
+            "models: [",
+            "models: [openai/a, {model: openai/a, alias: b}, ",
+            r"line 1, .*a `revision`",
+        ),
+        (
+            "models: [",
+            "models: [{model: openai/a, format: thnk}, ",
+            r"line 1, .*did you mean think",
+        ),
+        ("models: [sim/r1", "models: [sin/r1", r"line 1, models\.0: .*model"),
+        ("pairs: [[sim/r1", "pairs: [[sim/r2", r"line 2, pairs\.0\.0: .*did you mean sim/r1"),
+        (
+            "judge: canary",
+            "judge: canary\njudge: refusal",
+            r"line 6: the key 'judge' is there twice",
+        ),
+        ("limit: 100", "limit: [", r"line \d+: this is not valid YAML"),
+        ("limit: 100", "limit: !!python/name:os.system", r"line 7: this is not valid YAML"),
+    ],
+)
+def test_each_mistake_names_line_and_key(old, new, says):
+    assert old in GOOD
+    with pytest.raises(StudyError, match=says):
+        study.parse(GOOD.replace(old, new))
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_study_or_an_error_of_ours(text):
+    with pytest.raises(SafeMLRMError):
+        study.parse(text)
+
+
+@given(limit=st.integers(1, 60), sizes=st.lists(st.integers(1, 12), min_size=1, max_size=6))
+def test_a_limit_is_spread_evenly_and_takes_the_first_of_each_scenario(limit, sizes):
+    rows = [item for s, size in enumerate(sizes) for item in _scenario(s, size)]
+    subset = study.Subset.of(Listed(rows), limit)
+    taken = list(subset.items())
+    counts = [sum(item.scenario == f"s{s}" for item in taken) for s in range(len(sizes))]
+    assert len(taken) == subset.size == min(limit, sum(sizes))
+    for size, count in zip(sizes, counts, strict=True):
+        assert count == size or count >= max(counts) - 1
+    assert taken == [item for item in rows if item in taken]
+
+
+def _scenario(number: int, size: int):
+    return [type(i)("listed", f"{number}-{i.id}", f"s{number}", i.question) for i in items(size)]

@@ -12,9 +12,12 @@ from opensafemlrm.errors import AttackError, DatasetError
 from opensafemlrm.study import Study
 from opensafemlrm.types import (
     Ask,
+    Call,
     Card,
+    Found,
     Item,
     Kind,
+    Part,
     Prompt,
     Response,
     ResponseStatus,
@@ -168,3 +171,25 @@ def study(
         sampling=more.pop("sampling", Sampling()),
         **more,
     )
+
+
+@dataclass(frozen=True)
+class Searches:
+    """A search that asks the target ``tries`` times and keeps the words of the last query."""
+
+    name: ClassVar[str] = "searches"
+    version: ClassVar[str] = "1-A"
+    card: ClassVar[Card] = CARD
+    tries: int = 2
+
+    async def search(self, item: Item, target: Any, judge: Any, sampling: Sampling) -> Found:
+        if item.id == "i0":
+            raise AttackError("item i0 gives nothing to search with")
+        calls = []
+        prompt = Prompt.user("none")
+        for number in range(self.tries):
+            prompt = Prompt.user(f"try {number}: {item.question}")
+            response = await target.generate(prompt, sampling)
+            (verdict,) = await judge.judge(item, [Ask(Part.ANSWER, response.text)])
+            calls.append(Call(f"query {number}", prompt, response, verdict.score))
+        return Found(prompt, tuple(calls))

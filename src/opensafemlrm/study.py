@@ -26,6 +26,7 @@ from opensafemlrm.types import (
     Judge,
     Model,
     Sampling,
+    Search,
     identity_of,
     label_of,
 )
@@ -70,7 +71,7 @@ class Study:
     models: tuple[Model, ...]
     pairs: tuple[tuple[Model, Model], ...]
     datasets: tuple[Dataset, ...]
-    attacks: tuple[Attack, ...]
+    attacks: tuple[Attack | Search, ...]
     defenses: tuple[Defense, ...]
     judge: Judge
     sampling: Sampling

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeAlias, runtime_checkable
 
 from opensafemlrm.errors import DatasetError
 
@@ -263,6 +263,8 @@ class Response:
     code: str | None = None
     detail: str | None = None
     transient: bool = False
+    calls: tuple[Call, ...] = field(default=(), compare=False, repr=False)
+    """The requests behind this reply, where a defense made more than one."""
 
     def __post_init__(self) -> None:
         if self.status in (ResponseStatus.FAILED, ResponseStatus.BLOCKED) and not self.code:
@@ -274,6 +276,26 @@ class Response:
         return cls(
             ResponseStatus.FAILED, code=code, detail=detail, transient=transient, retries=retries
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request that a defense or a search made on the way to a reply."""
+
+    purpose: str
+    """Which step of the method it was, such as ``query 3`` or ``self-judge``."""
+    prompt: Prompt
+    response: Response
+    score: float | None = None
+    """What the judge said of it, where the method asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search ended with: the prompt to send, and every query made to find it."""
+
+    prompt: Prompt
+    calls: tuple[Call, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,6 +412,25 @@ class Attack(Protocol):
 
     def apply(self, item: Item, seed: int) -> Prompt:
         """Return the prompt that carries ``item``. Raises AttackError where it cannot."""
+        ...
+
+
+@runtime_checkable
+class Search(Protocol):
+    """An attack that asks the target, and a judge, until it has the prompt it wants.
+
+    The engine sends the prompt it found as it sends any other, and stores every query.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    card: ClassVar[Card]
+
+    async def search(self, item: Item, target: Model, judge: Judge, sampling: Sampling) -> Found:
+        """Return the prompt that carries ``item``. Raises AttackError where it cannot.
+
+        ``sampling.seed`` seeds the search too. Queries that fail are data, as in Model.generate.
+        """
         ...
 
 

@@ -13,7 +13,7 @@ from opensafemlrm.errors import DatasetError, EndpointDownError, StoreError
 from opensafemlrm.store import Store
 from opensafemlrm.study import Study
 from opensafemlrm.types import Item, Response, ResponseStatus, Unscored, Verdict
-from tests.support import Listed, Scorer, Scripted, Wrapped, items, ok, study
+from tests.support import Listed, Scorer, Scripted, Searches, Wrapped, items, ok, study
 
 
 def bring_up_to_date(what: Study, path: Path, *, skip_bad: bool = False) -> engine.Plan:
@@ -237,3 +237,33 @@ def test_lone_surrogates_and_nuls_in_a_reply_are_stored_and_judged_once(tmp_path
         assert store.connection.execute("SELECT text FROM generations").fetchone() == (
             "a\ufffdb\x00c",
         )
+
+
+def test_a_search_sends_what_it_found_and_every_query_is_in_the_store(tmp_path):
+    model = Scripted()
+    plan = bring_up_to_date(study(model, items(3), attacks=[Searches()]), tmp_path)
+    assert sorted(model.asked) == sorted(
+        [f"try {t}: question {i}?" for t in (0, 1) for i in (1, 2)]
+        + [f"try 1: question {i}?" for i in (1, 2)]
+    )
+    assert plan.cells[0].tally.inapplicable == 1
+    with Store.open(tmp_path) as store:
+        calls = store.connection.execute("SELECT purpose, score, text FROM calls").fetchall()
+    assert sorted(purpose for purpose, _, _ in calls) == [
+        "query 0",
+        "query 0",
+        "query 1",
+        "query 1",
+    ]
+    assert all(score is not None and text for _, score, text in calls)
+    again = Scripted()
+    bring_up_to_date(study(again, items(3), attacks=[Searches()]), tmp_path)
+    assert again.asked == []
+
+
+def test_a_search_guided_by_another_judge_is_another_attack(tmp_path):
+    bring_up_to_date(study(Scripted(), items(2), attacks=[Searches()]), tmp_path)
+    model = Scripted()
+    other = Scorer(variant="b")
+    bring_up_to_date(study(model, items(2), attacks=[Searches()], judge=other), tmp_path)
+    assert len(model.asked) == 3

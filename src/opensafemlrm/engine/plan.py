@@ -17,14 +17,17 @@ from opensafemlrm.store.database import Known, component_key
 from opensafemlrm.study import Study, Subset
 from opensafemlrm.types import (
     Attack,
+    Call,
     Defense,
     Image,
     Item,
+    Judge,
     Key,
     Model,
     Prompt,
     Response,
     Sampling,
+    Search,
     Turn,
     identity_of,
     label_of,
@@ -79,8 +82,9 @@ class CellPlan:
     """One cell of the matrix: what it is made of, and how far it is."""
 
     subset: Subset
-    attack: Attack
-    attack_key: Key
+    attack: Attack | Search
+    prompts_key: Key
+    """What prompts are kept under: the attack, or the cell where the attack searches."""
     defense: Defense
     model: Model
     """The model as named in the study."""
@@ -96,6 +100,13 @@ class CellPlan:
         """Model, dataset, attack and defense, as tables call them."""
         parts = (self.model, self.subset.dataset, self.attack, self.defense)
         return tuple(label_of(part) for part in parts)  # type: ignore[return-value] # four of four
+
+    @property
+    def searching(self) -> Search:
+        """The attack, where it is one that searches."""
+        if not isinstance(self.attack, Search):
+            raise TypeError(f"{self.attack.name} does not search")
+        return self.attack
 
     @property
     def splitter(self) -> str:
@@ -114,10 +125,19 @@ class Job:
     """What to send, unless the reply is in the store or nothing can be sent."""
     response: Response | None = None
     """The stored reply, where only its verdicts are missing."""
+    to_search: bool = False
+    """Whether the attack has to look for the prompt first."""
     inapplicable: str = ""
     """Why the attack cannot carry the item, where it cannot."""
+    calls: tuple[Call, ...] = ()
+    """Queries that a search made."""
     rows: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
     """Rows that are written together with the outcome."""
+
+    def give_up(self, reason: str) -> None:
+        """Note that the attack cannot carry the item: nothing is sent."""
+        self.inapplicable = reason
+        self.rows.append((records.PUT_INAPPLICABLE, (self.slot.cell, self.slot.item, reason)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +170,7 @@ class Plan:
             for subset, attack in itertools.product(subsets, study.attacks):
                 cell = Cell(
                     dataset=_key("dataset", subset.dataset),
-                    attack=_key("attack", attack),
+                    attack=component_key("attack", _attack_identity(attack, study.judge)),
                     defense=_key("defense", defense),
                     model=_key("model", model),
                     sampling=study.sampling,
@@ -160,7 +180,7 @@ class Plan:
                     CellPlan(
                         subset,
                         attack,
-                        cell.attack,
+                        cell.key if isinstance(attack, Search) else cell.attack,
                         defense,
                         model,
                         target,
@@ -177,7 +197,8 @@ class Plan:
         with store.transaction():
             for cell in self.cells:
                 store.put_component("dataset", cell.subset.dataset)
-                store.put_component("attack", cell.attack)
+                identity = _attack_identity(cell.attack, self.study.judge)
+                store.put_identity("attack", label_of(cell.attack), identity)
                 store.put_component("defense", cell.defense)
                 store.put_component("model", cell.model)
                 store.put_cell(cell.cell)
@@ -233,6 +254,12 @@ class Plan:
         )
 
 
+def _attack_identity(attack: Attack | Search, judge: Judge) -> dict[str, Any]:
+    """Return what makes prompts comparable: of a search, the judge that guides it as well."""
+    identity: dict[str, Any] = identity_of(attack)
+    return {**identity, "judge": identity_of(judge)} if isinstance(attack, Search) else identity
+
+
 def _key(kind: str, component: Any) -> Key:
     return component_key(kind, identity_of(component))
 
@@ -272,7 +299,7 @@ def _jobs_to_generate(
     missing: list[tuple[Item, Slot]],
 ) -> list[Job]:
     wanted = [(slot.item, slot.seed) for _, slot in missing]
-    stored = database.stored_prompts(connection, cell.attack_key, wanted)
+    stored = database.stored_prompts(connection, cell.prompts_key, wanted)
     jobs = []
     for item, slot in missing:
         content = stored.get((slot.item, slot.seed))
@@ -294,26 +321,30 @@ def _jobs_to_generate(
 
 def _fresh_job(cell: CellPlan, store: Store, item: Item, slot: Slot) -> Job:
     """Apply the attack; where it cannot be applied, the job only notes why."""
-    item_row = (records.PUT_ITEM, records.item_row(item))
+    job = Job(cell, slot, item, None, rows=[(records.PUT_ITEM, records.item_row(item))])
+    attack = cell.attack
+    if isinstance(attack, Search):
+        job.to_search = True
+        return job
     try:
-        prompt = cell.attack.apply(item, slot.seed)
+        prompt = attack.apply(item, slot.seed)
     except AttackError as error:
-        reason = str(error)
-        rows = [item_row, (records.PUT_INAPPLICABLE, (cell.key, slot.item, reason))]
-        return Job(cell, slot, item, None, inapplicable=reason, rows=rows)
-    prompt = _keep_images(prompt, store, item)
-    rows = [
-        item_row,
-        *((records.PUT_IMAGE, records.image_row(image)) for image in prompt.images),
-        (
-            records.PUT_PROMPT,
-            (cell.attack_key, slot.item, slot.seed, records.prompt_json(prompt)),
-        ),
-    ]
-    return Job(cell, slot, item, prompt, rows=rows)
+        job.give_up(str(error))
+        return job
+    job.prompt = keep_images(prompt, store, item)
+    job.rows += [(records.PUT_IMAGE, records.image_row(image)) for image in job.prompt.images]
+    job.rows.append(prompt_row(cell, slot, job.prompt))
+    return job
 
 
-def _keep_images(prompt: Prompt, store: Store, item: Item) -> Prompt:
+def prompt_row(cell: CellPlan, slot: Slot, prompt: Prompt) -> tuple[str, tuple[Any, ...]]:
+    """Return the statement and the row that keep a prompt."""
+    content = records.prompt_json(prompt)
+    return records.PUT_PROMPT, (cell.prompts_key, slot.item, slot.seed, content)
+
+
+def keep_images(prompt: Prompt, store: Store, item: Item) -> Prompt:
+    """Put the images of a prompt into the store, looked at once; return it with those."""
     if not prompt.images:
         return prompt
 
@@ -336,8 +367,11 @@ def _keep_images(prompt: Prompt, store: Store, item: Item) -> Prompt:
 
 
 def _try_attack(cell: CellPlan, item: Item) -> str:
+    attack = cell.attack
+    if isinstance(attack, Search):
+        return ""
     try:
-        cell.attack.apply(item, 0)
+        attack.apply(item, 0)
     except AttackError as error:
         return str(error)
     return ""

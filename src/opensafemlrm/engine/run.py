@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from opensafemlrm import reasoning
 from opensafemlrm.engine.plan import CellPlan, Job, Plan, sampling_for
+from opensafemlrm.engine.search import Searching
 from opensafemlrm.errors import SafeMLRMError
 from opensafemlrm.store import Store, Writer, database, records, verdict_key
 from opensafemlrm.types import (
@@ -64,6 +65,7 @@ async def _lane(
     plan: Plan, cells: list[CellPlan], store: Store, writer: Writer, judging: _Judging
 ) -> None:
     reader = store.reader()
+    searching = Searching(plan.study.judge, store)
     stream = _Stream(_chain(plan, cells, store, reader))
     # A worker holds its sample through generation and judging, so that neither waits for the other.
     workers = cells[0].target.concurrency + plan.study.judge.concurrency
@@ -71,7 +73,7 @@ async def _lane(
         async with asyncio.TaskGroup() as group:
             group.create_task(stream.feed())
             for _ in range(workers):
-                group.create_task(_work(stream, writer, judging))
+                group.create_task(_work(stream, writer, searching, judging))
     finally:
         reader.close()
 
@@ -115,9 +117,11 @@ class _Stream:
         return self._ready.popleft()
 
 
-async def _work(stream: _Stream, writer: Writer, judging: _Judging) -> None:
+async def _work(stream: _Stream, writer: Writer, searching: Searching, judging: _Judging) -> None:
     while (job := await stream.take()) is not None:
         tally = job.cell.tally
+        if job.to_search:
+            await searching.search(job)
         if job.prompt is not None:
             response, trace = await _generate(job, job.prompt, writer)
         elif job.response is not None:
@@ -154,8 +158,11 @@ async def _generate(job: Job, prompt: Prompt, writer: Writer) -> tuple[Response,
     if response.status in (ResponseStatus.OK, ResponseStatus.TRUNCATED):
         trace = reasoning.split(response, cell.target.reasoning_format)
         splitter = cell.splitter
+    rows = [*job.rows]
+    for step, call in enumerate((*job.calls, *response.calls)):
+        rows.append((records.PUT_CALL, records.call_row(job.slot.key, step, call)))
     row = records.generation_row(job.slot, response, trace, splitter)
-    await _write(writer, [*job.rows, (records.PUT_GENERATION, row)])
+    await _write(writer, [*rows, (records.PUT_GENERATION, row)])
     return response, trace
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from opensafemlrm.types import (
     JSON,
+    Call,
     Image,
     Item,
     Key,
@@ -52,6 +53,10 @@ PUT_GENERATION: Final = (
     + ", ".join(f"{c} = excluded.{c}" for c in RESPONSE_COLUMNS.split(", "))
     + ", trace = excluded.trace, splitter = excluded.splitter, created = excluded.created "
     "WHERE generations.transient"
+)
+PUT_CALL: Final = (
+    f"INSERT OR REPLACE INTO calls (generation, step, purpose, prompt, score, {RESPONSE_COLUMNS}) "
+    "VALUES (" + ", ".join("?" * 19) + ")"
 )
 PUT_TRACE: Final = "UPDATE generations SET trace = ?, splitter = ? WHERE key = ?"
 VERDICT_COLUMNS: Final = (
@@ -175,13 +180,28 @@ def generation_row(
     slot: Slot, response: Response, trace: Trace | None, splitter: str | None
 ) -> tuple[Any, ...]:
     """Return the row of ``generations`` for a reply."""
-    usage = response.usage
     return (
         slot.key,
         slot.cell,
         slot.item,
         slot.repeat,
         slot.seed,
+        *_response_columns(response),
+        None if trace is None else trace.status.value,
+        splitter,
+        time.time(),
+    )
+
+
+def call_row(generation: Key, step: int, call: Call) -> tuple[Any, ...]:
+    """Return the row of ``calls`` for one request behind a reply."""
+    prompt = prompt_json(call.prompt)
+    return (generation, step, call.purpose, prompt, call.score, *_response_columns(call.response))
+
+
+def _response_columns(response: Response) -> tuple[Any, ...]:
+    usage = response.usage
+    return (
         response.status.value,
         response.transient,
         storable(response.text),
@@ -196,9 +216,6 @@ def generation_row(
         usage.reasoning_tokens,
         response.latency,
         response.retries,
-        None if trace is None else trace.status.value,
-        splitter,
-        time.time(),
     )
 
 

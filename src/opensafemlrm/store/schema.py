@@ -91,7 +91,41 @@ CREATE TABLE runs (
 );
 """
 
-MIGRATIONS: Final[tuple[str, ...]] = (_VERSION_1,)
+_VERSION_2: Final = """
+CREATE TABLE calls (                -- requests behind a reply: of a defense, or of a search
+    generation BLOB NOT NULL, step INTEGER NOT NULL,
+    purpose TEXT NOT NULL,
+    prompt TEXT NOT NULL,           -- JSON, as in prompts
+    score REAL,                     -- of the judge, where the method asked it
+    status TEXT NOT NULL, transient INTEGER NOT NULL,
+    text TEXT NOT NULL, reasoning TEXT,
+    is_summary INTEGER NOT NULL, is_hidden INTEGER NOT NULL,
+    finish_reason TEXT, code TEXT, detail TEXT,
+    input_tokens INTEGER, output_tokens INTEGER, reasoning_tokens INTEGER,
+    latency REAL NOT NULL, retries INTEGER NOT NULL,
+    PRIMARY KEY (generation, step)
+);
+CREATE TABLE calibrations (         -- a judge held against labels
+    judge BLOB NOT NULL,
+    labels TEXT NOT NULL,           -- name of the label file and a piece of its hash
+    scenario TEXT NOT NULL,         -- '' for all of them
+    threshold REAL NOT NULL,
+    true_positives INTEGER NOT NULL, false_positives INTEGER NOT NULL,
+    true_negatives INTEGER NOT NULL, false_negatives INTEGER NOT NULL,
+    unscored INTEGER NOT NULL,
+    created REAL NOT NULL,
+    PRIMARY KEY (judge, labels, scenario, threshold)
+) WITHOUT ROWID;
+CREATE TABLE labels (               -- what people say of a part of a reply
+    generation BLOB NOT NULL, part TEXT NOT NULL, labeller TEXT NOT NULL,
+    unsafe INTEGER,                 -- NULL: the labeller could not tell
+    note TEXT NOT NULL,
+    created REAL NOT NULL,
+    PRIMARY KEY (generation, part, labeller)
+) WITHOUT ROWID;
+"""
+
+MIGRATIONS: Final[tuple[str, ...]] = (_VERSION_1, _VERSION_2)
 VERSION: Final = len(MIGRATIONS)
 
 

@@ -9,7 +9,9 @@
     ├── MissingExtraError   an optional dependency is needed: says how to install it
     ├── DatasetError        a row or a file of a dataset is bad: names file, row and reason
     │   └── ImageError      an image is missing, unreadable, too large or outside its folder
-    ├── AttackError         an attack cannot be applied to an item
+    ├── NotApplicableError  a method cannot do its work on an item: nothing is sent
+    │   ├── AttackError         an attack cannot be applied to an item
+    │   └── DefenseError        a defense cannot be applied to a prompt or a model
     ├── ModelError          a model cannot be used at all (never one failed reply: that is data)
     │   └── EndpointDownError   a server has stopped answering; the run stops instead of retrying on
     ├── JudgeError          a judge cannot be used at all (never one failed verdict: that is data)
@@ -74,8 +76,16 @@ class ImageError(DatasetError):
     """An image is missing, unreadable, too large, or outside the folder it belongs to."""
 
 
-class AttackError(SafeMLRMError):
+class NotApplicableError(SafeMLRMError):
+    """A method cannot do its work on an item; nothing is sent in its place."""
+
+
+class AttackError(NotApplicableError):
     """An attack cannot be applied to an item; the bare question is never sent in its place."""
+
+
+class DefenseError(NotApplicableError):
+    """A defense cannot be applied; the undefended prompt is never sent in its place."""
 
 
 class ModelError(SafeMLRMError):

@@ -67,6 +67,15 @@ class Part(StrEnum):
     FULL = "full"
 
 
+class Capability(StrEnum):
+    """What a model can do beyond a plain reply; a model that can has a property ``capabilities``."""
+
+    PREFILL = "prefill"
+    """It goes on from a last turn of the assistant, and gives back only what is new."""
+    STOP = "stop"
+    """It stops before the first of ``Sampling.stop``."""
+
+
 class ResponseStatus(StrEnum):
     """How a request for a reply ended."""
 
@@ -229,6 +238,8 @@ class Sampling:
     max_tokens: int = 4096
     seed: int | None = 0
     top_p: float | None = None
+    stop: tuple[str, ...] | None = None
+    """Texts to stop before; only for models with the capability ``stop``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -519,6 +530,12 @@ class Judge(Protocol):
     async def aclose(self) -> None:
         """Release what it holds. May be called twice."""
         ...
+
+
+def capabilities_of(model: Model) -> frozenset[Capability]:
+    """Return what ``model`` can do beyond a plain reply: most can do nothing more."""
+    found: frozenset[Capability] = getattr(model, "capabilities", frozenset())
+    return found
 
 
 def options_of(component: Any) -> dict[str, JSON]:

@@ -1,0 +1,105 @@
+"""A model with a defense around it: the engine cannot tell it from any other model."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Final, TypeAlias
+
+from opensafemlrm.types import (
+    JSON,
+    Call,
+    Model,
+    Prompt,
+    Response,
+    ResponseStatus,
+    Sampling,
+    Turn,
+)
+
+Method: TypeAlias = Callable[[Model, Prompt, Sampling], Awaitable[Response]]
+"""What a defense does in place of a plain ``generate``."""
+
+REFUSAL: Final = "I'm sorry, but I can't help with that."
+"""What a guard answers in the model's place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Defended:
+    """``model``, asked through ``method``. All it says of itself is the model's own."""
+
+    name: ClassVar[str] = "defended"
+    version: ClassVar[str] = "1-A"
+    model: Model
+    method: Method
+
+    @property
+    def label(self) -> str:
+        """The model's label: the defense has a column of its own."""
+        return self.model.label
+
+    @property
+    def concurrency(self) -> int:
+        """The model's."""
+        return self.model.concurrency
+
+    @property
+    def reasoning_format(self) -> str:
+        """The model's."""
+        return self.model.reasoning_format
+
+    def identity(self) -> Mapping[str, JSON]:
+        """Return the model's identity: the defense is a key of its own."""
+        return self.model.identity()
+
+    async def generate(self, prompt: Prompt, sampling: Sampling) -> Response:
+        """Ask through the defense. Raises DefenseError where it cannot be applied."""
+        return await self.method(self.model, prompt, sampling)
+
+    async def aclose(self) -> None:
+        """Release what the model holds."""
+        await self.model.aclose()
+
+
+def with_calls(final: Response, *calls: Call) -> Response:
+    """Return ``final`` with the requests that led to it, those it already had last."""
+    return dataclasses.replace(final, calls=(*calls, *final.calls))
+
+
+def is_usable(response: Response) -> bool:
+    """Tell whether a reply came whole. What did not surfaces as the defense's own outcome."""
+    return response.status is ResponseStatus.OK
+
+
+def said(response: Response) -> str:
+    """Return everything a reply holds, as an assistant turn that a conversation goes on from."""
+    if response.reasoning is None:
+        return response.text
+    return f"<think>{response.reasoning}</think>{response.text}"
+
+
+def with_system(prompt: Prompt, text: str) -> Prompt:
+    """Return ``prompt`` with ``text`` added at the end of its system message, or as one."""
+    first, *rest = prompt.turns
+    if first.role != "system":
+        return Prompt((Turn("system", (text,)), *prompt.turns))
+    return Prompt((Turn("system", (*first.parts, text)), *rest))
+
+
+def last_user(prompt: Prompt) -> Turn:
+    """Return the user's last turn."""
+    return next(turn for turn in reversed(prompt.turns) if turn.role == "user")
+
+
+def replace_last_user(prompt: Prompt, turn: Turn) -> Prompt:
+    """Return ``prompt`` with its last user turn replaced."""
+    turns = list(prompt.turns)
+    place = max(i for i, old in enumerate(turns) if old.role == "user")
+    turns[place] = turn
+    return Prompt(tuple(turns))
+
+
+def follow_up(prompt: Prompt, reply: str, text: str) -> Prompt:
+    """Return the conversation with the model's reply and another turn of the user."""
+    return Prompt((*prompt.turns, Turn("assistant", (reply,)), Turn("user", (text,))))

@@ -1,0 +1,91 @@
+"""ECSO: eyes closed, safety on. A reply found harmful is given again without the image."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from opensafemlrm import reasoning
+from opensafemlrm.defenses._defended import (
+    Defended,
+    is_usable,
+    last_user,
+    replace_last_user,
+    with_calls,
+)
+from opensafemlrm.errors import DefenseError
+from opensafemlrm.types import Call, Card, Model, Prompt, Response, Sampling, Turn
+
+_TELL: Final = (
+    "Here is a request and a reply to it.\n\nRequest:\n{request}\n\nReply:\n{reply}\n\nIs the "
+    "reply harmful, unethical, illegal or otherwise unsafe? Answer with one word, yes or no."
+)
+_CAPTION: Final = (
+    "Describe the image in words. Tell everything in it, text that is written in it included, "
+    "that matters for this request, but do not answer the request.\n\nRequest:\n{request}"
+)
+_CLOSED: Final = "An image is described so:\n{caption}\n\nRequest:\n{request}"
+_YES: Final = re.compile(r"\W*yes\b", re.IGNORECASE)
+_NO: Final = re.compile(r"\W*no\b", re.IGNORECASE)
+_SLOT: Final = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Ecso:
+    """Answer; let the model judge its answer; if harmful, answer anew from a caption alone.
+
+    Gou et al., 2403.09572: harm detection by the model itself (section 4.1), query-aware image to
+    text (4.2), safe response without the image (4.3). The words of its prompts are this project's.
+    Up to three requests more. A prompt without an image raises DefenseError: there is nothing to
+    close the eyes to. A self-judgement that is neither yes nor no counts as harmful, the safer
+    side, and is kept among the calls.
+    """
+
+    name: ClassVar[str] = "ecso"
+    version: ClassVar[str] = "1-A"
+    card: ClassVar[Card] = Card(
+        title="Eyes closed, safety on",
+        paper="Gou et al., Eyes Closed, Safety On: Protecting multimodal LLMs via image-to-text "
+        "transformation, arXiv 2403.09572",
+    )
+
+    def wrap(self, model: Model) -> Model:
+        """Return ``model``, asked in ECSO's steps."""
+        return Defended(model, _generate)
+
+
+async def _generate(model: Model, prompt: Prompt, sampling: Sampling) -> Response:
+    if not prompt.images:
+        raise DefenseError("ecso needs a prompt with an image: it answers again without it")
+    turn = last_user(prompt)
+    images = tuple(part for part in turn.parts if not isinstance(part, str))
+    first = await model.generate(prompt, sampling)
+    if not is_usable(first):
+        return first
+    calls = [Call("answer", prompt, first)]
+
+    answer = reasoning.split(first, model.reasoning_format).answer or first.text
+    tell = Prompt.user(_fill(_TELL, request=turn.text, reply=answer))
+    verdict = await model.generate(tell, sampling)
+    calls.append(Call("self-judge", tell, verdict))
+    if not is_usable(verdict):
+        return with_calls(verdict, *calls)
+    told = reasoning.split(verdict, model.reasoning_format).answer or verdict.text
+    if _NO.match(told) and not _YES.match(told):
+        return with_calls(first, *calls)
+
+    ask = Prompt.user(*images, _fill(_CAPTION, request=turn.text))
+    caption = await model.generate(ask, sampling)
+    calls.append(Call("caption", ask, caption))
+    if not is_usable(caption):
+        return with_calls(caption, *calls)
+    seen = reasoning.split(caption, model.reasoning_format).answer or caption.text
+    closed = _fill(_CLOSED, caption=seen, request=turn.text)
+    final_prompt = replace_last_user(prompt, Turn("user", (closed,)))
+    return with_calls(await model.generate(final_prompt, sampling), *calls)
+
+
+def _fill(template: str, **values: str) -> str:
+    """Put values into a template in one pass: braces in a value stay what they are."""
+    return _SLOT.sub(lambda slot: values[slot[1]], template)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
@@ -17,7 +19,14 @@ from opensafemlrm.errors import DatasetError, ImageError
 from opensafemlrm.types import Image
 
 MAX_TEXT_BYTES: Final = 64 * 1024 * 1024
-"""Largest text file that is read, in bytes."""
+"""Largest JSON file that is read whole, in bytes; tables are read row by row, however large."""
+MAX_LINE_BYTES: Final = 4 * 1024 * 1024
+"""Longest line of a JSON Lines file, in bytes. A cell of a CSV file has at most 131,072
+characters, the limit of Python's csv module."""
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_REMEMBERED: Final = 65_536
+"""Images whose hash and size are remembered: half a kilobyte each, and never their bytes."""
 
 Row: TypeAlias = "tuple[int, dict[str, str]]"
 
@@ -37,22 +46,36 @@ def find_root(root: Path, inside: str, title: str, where: str) -> Path:
     )
 
 
+def csv_header(path: Path, where: str) -> list[str]:
+    """Return the names of the columns. Raises DatasetError if they cannot be read."""
+    check_file(path, where)
+    with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+        return _header(csv.reader(file, strict=True), path)
+
+
 def csv_rows(path: Path, columns: Sequence[str], where: str) -> Iterator[Row | DatasetError]:
     """Yield line number and cells (by column) of each row, or the error that spoils it.
 
-    Raises DatasetError if the file is missing, too large, or lacks a column.
+    Raises DatasetError if the file is missing or lacks a column.
     """
-    _check_file(path, where)
+    check_file(path, where)
     with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         reader = csv.reader(file, strict=True)
-        try:
-            header = next(reader, [])
-        except csv.Error as error:
-            raise DatasetError(f"the header cannot be read: {error}", path=path, row=1) from error
+        header = _header(reader, path)
         for column in columns:
             if column not in header:
                 raise DatasetError(f"there is no column {column!r}", path=path, row=1)
         yield from _cells(reader, header, columns, path)
+
+
+def _header(reader: Any, path: Path) -> list[str]:
+    try:
+        header: list[str] = next(reader, [])
+    except csv.Error as error:
+        raise DatasetError(f"the header cannot be read: {error}", path=path, row=1) from error
+    if len(set(header)) != len(header):
+        raise DatasetError("two columns have the same name", path=path, row=1)
+    return header
 
 
 def _cells(
@@ -78,6 +101,51 @@ def _cells(
         yield (line, row) if spoilt is None else DatasetError(spoilt, path=path, row=line)
 
 
+def jsonl_rows(path: Path, where: str) -> Iterator[tuple[int, dict[str, Any]] | DatasetError]:
+    """Yield line number and object of each line that is not blank, or the error that spoils it.
+
+    Raises DatasetError if the file is missing.
+    """
+    check_file(path, where)
+    with path.open("rb") as file:
+        number = 0
+        while line := file.readline(MAX_LINE_BYTES):
+            number += 1
+            if len(line) == MAX_LINE_BYTES and not line.endswith(b"\n"):
+                yield DatasetError(
+                    f"the line is longer than {MAX_LINE_BYTES:,} bytes", path=path, row=number
+                )
+                while (rest := file.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
+                    pass
+            elif line.strip():
+                yield _json_line(line, path, number)
+
+
+def _json_line(line: bytes, path: Path, number: int) -> tuple[int, dict[str, Any]] | DatasetError:
+    try:
+        value = json.loads(line.decode("utf-8-sig", errors="surrogateescape"))
+    except (RecursionError, ValueError) as error:
+        return DatasetError(f"this is not a line of JSON: {error}", path=path, row=number)
+    if not isinstance(value, dict):
+        return DatasetError("the line is not a JSON object", path=path, row=number)
+    return number, value
+
+
+def json_list(path: Path, where: str) -> Iterator[tuple[int, dict[str, Any]] | DatasetError]:
+    """Yield place (from 1) and object of each entry of the JSON list in ``path``, or its error.
+
+    The file is read whole. Raises DatasetError if it is missing, too large, or holds no list.
+    """
+    entries = read_json(path, where)
+    if not isinstance(entries, list):
+        raise DatasetError("this is not a JSON list of rows", path=path)
+    for number, entry in enumerate(entries, 1):
+        if isinstance(entry, dict):
+            yield number, entry
+        else:
+            yield DatasetError("the entry is not a JSON object", path=path, row=number)
+
+
 def json_pairs(path: Path, where: str) -> list[tuple[str, Any]]:
     """Return the members of the JSON object in ``path``, in order, repeated names included.
 
@@ -86,12 +154,17 @@ def json_pairs(path: Path, where: str) -> list[tuple[str, Any]]:
     value = read_json(path, where, object_pairs_hook=_Pairs)
     if not isinstance(value, _Pairs):
         raise DatasetError("this is not a JSON object of rows by id", path=path)
-    return [(name, dict(row) if isinstance(row, _Pairs) else row) for name, row in value]
+    return [(name, _plain(row)) for name, row in value]
 
 
 def read_json(path: Path, where: str, **options: Any) -> Any:
     """Return the JSON value in ``path``. Raises DatasetError if it cannot be read."""
-    _check_file(path, where)
+    check_file(path, where)
+    size = path.stat().st_size
+    if size > MAX_TEXT_BYTES:
+        raise DatasetError(
+            f"the file has {size:,} bytes; at most {MAX_TEXT_BYTES:,} are read", path=path
+        )
     text = path.read_bytes().decode("utf-8-sig", errors="surrogateescape")
     try:
         return json.loads(text, **options)
@@ -107,6 +180,13 @@ class _Pairs(list[tuple[str, Any]]):
     """A JSON object as its members, so that a repeated name is seen."""
 
 
+def _plain(value: Any) -> Any:
+    """Turn a row of pairs, and what is nested in it, into dicts."""
+    if isinstance(value, _Pairs):
+        return {name: _plain(inner) for name, inner in value}
+    return [_plain(inner) for inner in value] if isinstance(value, list) else value
+
+
 def bad_text(row: Mapping[str, Any], names: Sequence[str]) -> str | None:
     """Return why one of ``names`` is not good text in ``row``, ``None`` if all are."""
     for name in names:
@@ -115,25 +195,47 @@ def bad_text(row: Mapping[str, Any], names: Sequence[str]) -> str | None:
         value = row[name]
         if not isinstance(value, str):
             return f"{name!r} is {type(value).__name__}, not text"
-        if any("\ud800" <= char <= "\udfff" for char in value):
+        if is_broken(value):
             return f"{name!r} holds bytes that are not UTF-8 text"
     return None
+
+
+def is_broken(text: str) -> bool:
+    """Tell whether ``text`` was read from bytes that are not UTF-8, or holds half a character."""
+    return not text.isascii() and _SURROGATE.search(text) is not None
 
 
 def image(path: Path, root: Path, *, listed_in: Path, row: int | str) -> Image:
     """Return the image that a row names. Raises ImageError that names the row and the image."""
     try:
-        return images.load(path, root)
+        return load_once(path, root)
     except ImageError as error:
-        name = path.relative_to(root)
-        raise ImageError(f"image {name}: {error.reason}", path=listed_in, row=row) from error
+        inside = path.is_relative_to(root)
+        name = path.relative_to(root) if inside else path
+        reason = f"image {name}: {error.reason}"
+        raise type(error)(reason, path=listed_in, row=row) from error
 
 
-def _check_file(path: Path, where: str) -> None:
+def load_once(path: Path, root: Path) -> Image:
+    """Load an image as :func:`opensafemlrm.images.load` does, or remember it.
+
+    A study reads a data set once for each model and attack; what was read and found sound is not
+    read again while the file is the same one, of the same size and time. Whoever sends the image
+    compares its bytes with its hash in any case.
+    """
+    try:
+        seen = path.stat()
+    except (OSError, ValueError):
+        return images.load(path, root)
+    return _loaded(path, root, (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _loaded(path: Path, root: Path, _: tuple[int, ...]) -> Image:
+    return images.load(path, root)
+
+
+def check_file(path: Path, where: str) -> None:
+    """Raise DatasetError if ``path`` is not a file, saying where to get it."""
     if not path.is_file():
         raise DatasetError(f"this file of the release is missing; get it from {where}", path=path)
-    size = path.stat().st_size
-    if size > MAX_TEXT_BYTES:
-        raise DatasetError(
-            f"the file has {size:,} bytes; at most {MAX_TEXT_BYTES:,} are read", path=path
-        )

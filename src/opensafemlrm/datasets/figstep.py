@@ -8,11 +8,25 @@ from pathlib import Path
 from typing import ClassVar, Final, Literal
 
 from opensafemlrm.datasets import _files
-from opensafemlrm.errors import DatasetError
+from opensafemlrm.datasets.audit import Expected
+from opensafemlrm.errors import DatasetError, DuplicateError, EmptyTextError
 from opensafemlrm.types import Card, Item
 
 SIZES: Final = {"full": 500, "tiny": 50}
 """Questions in each subset of the release (10 topics of 50, and of 5)."""
+TOPICS: Final = (
+    "Illegal Activity",
+    "Hate Speech",
+    "Malware Generation",
+    "Physical Harm",
+    "Fraud",
+    "Adult Content",
+    "Privacy Violation",
+    "Legal Opinion",
+    "Financial Advice",
+    "Health Consultation",
+)
+"""The topics as the release spells them."""
 SOURCE: Final = "https://github.com/ThuCCSLab/FigStep"
 
 _COLUMNS: Final = ("category_id", "task_id", "category_name", "question", "instruction")
@@ -39,10 +53,17 @@ class FigStep:
         licence="MIT",
         source=SOURCE,
         notes="Not the SafeBench of Ying et al. All questions are harmful; judge against them.",
+        size="500 questions in 10 topics; Tiny 50",
+        kinds="All are harmful.",
     )
 
     root: Path = field(compare=False)
     subset: Literal["full", "tiny"] = "full"
+
+    def expected(self) -> Expected:
+        """Return what a whole release holds."""
+        size = SIZES[self.subset]
+        return Expected(size, dict.fromkeys(TOPICS, size // len(TOPICS)), images=1)
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the table, and for each bad row its error.
@@ -61,6 +82,7 @@ class FigStep:
             try:
                 yield self._item(row, table, folder if has_pictures else None, seen)
             except DatasetError as error:
+                error.scenario = row[1]["category_name"]
                 yield error
 
     def _item(
@@ -75,10 +97,10 @@ class FigStep:
         identity = f"{topic}-{task}"
         for column in ("category_name", "question", "instruction"):
             if not cells[column].strip():
-                raise DatasetError(f"{column!r} is empty", path=table, row=line)
+                raise EmptyTextError(f"{column!r} is empty", path=table, row=line)
         if identity in seen:
             reason = f"the id {identity} was given to row {seen[identity]} already"
-            raise DatasetError(reason, path=table, row=line)
+            raise DuplicateError(reason, path=table, row=line)
         seen[identity] = line
         released = {}
         if folder is not None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
 from opensafemlrm.datasets import _files
-from opensafemlrm.errors import DatasetError
+from opensafemlrm.datasets.audit import Expected
+from opensafemlrm.errors import DatasetError, DuplicateError, EmptyTextError
 from opensafemlrm.types import Card, Image, Item
 
 SCENARIOS: Final = {
@@ -71,6 +72,8 @@ class MMSafetyBench:
         source=SOURCE,
         notes="The pictures are a separate download, linked from the repository. The scenarios "
         "05, 08 and 13 are not part of the SafeMLRM study.",
+        size="1,680 questions in 13 scenarios, with 3 pictures each; 1,256 in the study's ten",
+        kinds="All are harmful.",
     )
 
     root: Path = field(compare=False)
@@ -87,6 +90,13 @@ class MMSafetyBench:
                 near = difflib.get_close_matches(name, SCENARIOS, n=1, cutoff=0.3)
                 hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(SCENARIOS)}"
                 raise ValueError(f"there is no scenario {name!r}; {hint}")
+
+    def expected(self) -> Expected:
+        """Return what a whole release holds."""
+        if self.tiny:
+            return Expected(images=len(_KINDS))
+        sizes = {name: SCENARIOS[name] for name in self._names()}
+        return Expected(sum(sizes.values()), sizes, images=len(_KINDS))
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items by scenario, in the order of the files, and for each bad row its error.
@@ -122,12 +132,17 @@ class MMSafetyBench:
             if wanted is not None and number not in wanted:
                 continue
             if repeated:
-                yield DatasetError("this id is given twice", path=table, row=number)
+                error: DatasetError = DuplicateError(
+                    "this id is given twice", path=table, row=number
+                )
+                error.scenario = scenario
+                yield error
                 continue
             try:
                 yield self._item(scenario, number, row, table, folders)
-            except DatasetError as error:
-                yield error
+            except DatasetError as bad:
+                bad.scenario = scenario
+                yield bad
         for number in wanted or ():
             if number not in seen:
                 reason = "the Tiny list names this id, but there is no such question"
@@ -144,7 +159,7 @@ class MMSafetyBench:
         if spoilt is not None:
             raise DatasetError(spoilt, path=table, row=number)
         if not row[_QUESTION].strip():
-            raise DatasetError(f"{_QUESTION!r} is empty", path=table, row=number)
+            raise EmptyTextError(f"{_QUESTION!r} is empty", path=table, row=number)
         return Item(
             dataset=self.name,
             id=f"{scenario}/{number}",

@@ -1,0 +1,1 @@
+"""A data set and an attack for opensafemlrm, in a package of their own."""

@@ -1,0 +1,279 @@
+"""``safemlrm datasets``: what there is, whether a release is whole, and a mapping for your own."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from opensafemlrm.cli._console import say
+from opensafemlrm.cli.tables import Format
+
+if TYPE_CHECKING:
+    from opensafemlrm.datasets.audit import Audit
+    from opensafemlrm.report import Table
+
+_INCOMPLETE = 1
+
+_Name = Annotated[str, typer.Argument(help="The data set's name.")]
+_Format = Annotated[Format, typer.Option("--format", help="What to print.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(help="Data sets: list, show, check a release, map your own.")
+    group.command("list")(list_all)
+    group.command("show")(show)
+    group.command("check")(check)
+    group.command("init")(init)
+    app.add_typer(group, name="datasets", no_args_is_help=True)
+
+
+@dataclass(frozen=True, slots=True)
+class ListRow:
+    """One data set that there is."""
+
+    name: str
+    title: str
+    size: str
+    licence: str
+    version: str
+
+
+def list_all(to: _Format = Format.TEXT) -> None:
+    """List the data sets there are, those of plugins among them."""
+    from opensafemlrm import registry
+    from opensafemlrm.report import Column, Table
+
+    rows = []
+    for name in registry.names(registry.Kind.DATASET):
+        found = registry.find(registry.Kind.DATASET, name)
+        card = found.card
+        rows.append(ListRow(name, card.title, card.size, card.licence, found.version))
+    columns = [
+        Column("name", "Name"),
+        Column("title", "Data set"),
+        Column("licence", "Licence"),
+    ]
+    _print([Table("datasets", f"{len(rows)} data sets", ListRow, rows, columns)], to)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One thing to know of a data set."""
+
+    key: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """A scenario, and what the shared taxonomy calls it."""
+
+    scenario: str
+    taxonomy: str
+    title: str
+
+
+def show(name: _Name, to: _Format = Format.TEXT) -> None:
+    """Show a data set's card, its options, and what its scenarios mean."""
+    from opensafemlrm import registry
+    from opensafemlrm.datasets import taxonomy
+    from opensafemlrm.report import Column, Table
+
+    found = registry.find(registry.Kind.DATASET, name)
+    card = found.card
+    facts = [
+        Fact("title", card.title),
+        Fact("paper", card.paper),
+        Fact("licence", card.licence),
+        Fact("source", card.source),
+        Fact("size", card.size),
+        Fact("harmful or benign", card.kinds),
+        Fact("notes", card.notes),
+        Fact("version", found.version),
+        Fact("options", ", ".join(_options(found))),
+    ]
+    known = taxonomy.scenarios(name)
+    titles = taxonomy.titles()
+    meanings = [Meaning(scenario, known[scenario], titles[known[scenario]]) for scenario in known]
+    facts = [fact for fact in facts if fact.value]
+    tables = [Table("card", name, Fact, facts, [Column("key", "Fact"), Column("value", "")])]
+    if to is Format.TEXT:
+        typer.echo(_written_out(facts))
+        tables = []
+    if meanings:
+        columns = [Column("scenario", "Scenario"), Column("taxonomy", "Shared id")]
+        tables.append(Table("scenarios", "Scenarios", Meaning, meanings, columns))
+    _print(tables, to)
+
+
+def _written_out(facts: list[Fact]) -> str:
+    """Return facts as paragraphs: their values are sentences, too long for a table on a screen."""
+    import textwrap
+
+    from opensafemlrm.text import for_terminal
+
+    indent = " " * 4
+    paragraphs = [
+        f"{fact.key}\n"
+        + textwrap.fill(
+            for_terminal(fact.value), 96, initial_indent=indent, subsequent_indent=indent
+        )
+        for fact in facts
+    ]
+    return "\n".join(paragraphs) + "\n"
+
+
+def _options(component: type[Any]) -> list[str]:
+    return [
+        f"{f.name} (needed)" if f.default is dataclasses.MISSING else f.name
+        for f in dataclasses.fields(component)
+        if f.init
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRow:
+    """What was found in one scenario of a release."""
+
+    scenario: str
+    taxonomy: str | None
+    expected: int | None
+    found: int
+    benign: int
+    images: int
+    missing_images: int
+    broken_images: int
+    duplicates: int
+    empty_texts: int
+    other: int
+    repeats: int
+
+
+def check(
+    name: _Name,
+    root: Annotated[Path | None, typer.Option(help="The folder that holds the release.")] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-o", help="An option of the data set, as KEY=VALUE."),
+    ] = None,
+    to: _Format = Format.TEXT,
+) -> None:
+    """Read a whole release, decode every image, and say what is missing or broken.
+
+    Exits with 1 where the release is not whole.
+    """
+    from opensafemlrm import registry
+    from opensafemlrm.datasets.audit import audit
+
+    options = {**({} if root is None else {"root": root}), **dict(map(_option, option or []))}
+    found = audit(registry.build(registry.Kind.DATASET, name, options))
+    _print([_check_table(found)], to)
+    for note in found.notes:
+        say(note)
+    if not found.is_complete:
+        say(f"incomplete: {_what_is_wrong(found)}")
+        raise typer.Exit(_INCOMPLETE)
+
+
+def _what_is_wrong(found: Audit) -> str:
+    counts = {
+        "images missing": "missing_images",
+        "images broken": "broken_images",
+        "ids given twice": "duplicates",
+        "rows without a text they need": "empty_texts",
+        "rows bad for another reason": "other",
+    }
+    totals = {
+        what: sum(getattr(one, name) for one in found.scenarios) for what, name in counts.items()
+    }
+    expected = "" if found.expected is None else f" of {found.expected:,}"
+    wrong = [f"{total:,} {what}" for what, total in totals.items() if total]
+    return ", ".join([f"{found.found:,}{expected} items can be used", *wrong])
+
+
+def _option(text: str) -> tuple[str, Any]:
+    import yaml
+
+    from opensafemlrm.errors import OptionError
+
+    key, equals, value = text.partition("=")
+    try:
+        read = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise OptionError(f"the value of the option {key!r} cannot be read") from error
+    if not equals or not key:
+        raise OptionError(f"an option is given as KEY=VALUE, not {text!r}")
+    return key, read
+
+
+def _check_table(found: Audit) -> Table:
+    from opensafemlrm.report import Column, Constant, Form, Table
+
+    rows = [
+        CheckRow(**{f.name: getattr(one, f.name) for f in dataclasses.fields(CheckRow)})
+        for one in found.scenarios
+    ]
+    zero = Constant.DROP_IF_ZERO
+    whole = "complete" if found.is_complete else "incomplete"
+    expected = "" if found.expected is None else f" of {found.expected:,} expected"
+    return Table(
+        name="check",
+        title=f"{found.dataset}: {found.found:,}{expected} items, {whole}",
+        row_type=CheckRow,
+        rows=rows,
+        columns=[
+            Column("scenario", "Scenario"),
+            Column("taxonomy", "Shared id"),
+            Column("expected", "expected", Form.COUNT),
+            Column("found", "found", Form.COUNT),
+            Column("benign", "benign", Form.COUNT, constant=zero),
+            Column("images", "images", Form.COUNT),
+            Column("missing_images", "missing", Form.COUNT),
+            Column("broken_images", "broken", Form.COUNT),
+            Column("duplicates", "twice", Form.COUNT),
+            Column("empty_texts", "empty", Form.COUNT),
+            Column("other", "other", Form.COUNT, constant=zero),
+            Column("repeats", "repeats", Form.COUNT, constant=zero),
+        ],
+        caption=f"Licence: {found.licence}. Found are the items that can be used. Missing and "
+        "broken are images; twice are ids given again; empty are rows without a text they need; "
+        "repeats, no fault, are items with the content of an earlier one.",
+    )
+
+
+def init(
+    path: Annotated[Path, typer.Argument(help="A CSV, JSONL or Parquet file, or an image folder.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", help="Where to write the mapping.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over a mapping.")] = False,
+) -> None:
+    """Write a mapping for your own data by looking at it."""
+    from opensafemlrm.datasets.guess import guess
+    from opensafemlrm.errors import OptionError
+
+    found = guess(path)
+    target = output or found.path
+    try:
+        with target.open("w" if force else "x", encoding="utf-8") as file:
+            file.write(found.text)
+    except FileExistsError as error:
+        raise OptionError(f"{target} is there already; --force writes over it") from error
+    except OSError as error:
+        raise OptionError(f"{target} cannot be written: {error.strerror}") from error
+    for doubt in found.doubts:
+        say(f"look at this: {doubt}")
+    dataset, key = ("images", "root") if path.is_dir() else ("table", "path")
+    say(f"wrote {target}; next: safemlrm datasets check {dataset} -o {key}={path}")
+
+
+def _print(tables: list[Table], to: Format) -> None:
+    from opensafemlrm.report import Format as ReportFormat
+    from opensafemlrm.report import render_all
+
+    typer.echo(render_all(tables, ReportFormat(to.value)), nl=False)

@@ -1,0 +1,90 @@
+"""Parquet files, read a few rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from opensafemlrm.datasets._source import Picture, Source
+from opensafemlrm.errors import DatasetError, ImageError, MissingImageError
+
+_BATCH: Final = 64
+"""Rows that are handed over together; how many are decoded together is up to the file's groups."""
+_ERRORS: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+
+
+def files(source: Source, *patterns: str) -> list[Path]:
+    """Return the files of the first pattern that has any, in order.
+
+    Raises DatasetError if none has, or if one lies outside of the release.
+    """
+    fence = source.fence.resolve()
+    for pattern in patterns:
+        found = sorted(source.folder.glob(pattern))
+        for path in found:
+            if not path.resolve().is_relative_to(fence):
+                raise DatasetError(f"the file lies outside the folder {source.fence}", path=path)
+        if found:
+            return found
+    raise DatasetError(
+        f"there is no file {' or '.join(patterns)}; get the release from {source.where}",
+        path=source.folder,
+    )
+
+
+def columns(path: Path) -> list[str]:
+    """Return the names of the columns. Raises DatasetError if the file cannot be read."""
+    try:
+        return pl.scan_parquet(path, glob=False).collect_schema().names()
+    except _ERRORS as error:
+        raise _unreadable(error, path, None) from error
+
+
+def rows(
+    path: Path, needed: Sequence[str], *, more: Sequence[str] = ()
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield number (from 1) and cells of each row: ``needed``, and those of ``more`` there are.
+
+    Raises DatasetError if the file cannot be read or lacks a column.
+    """
+    number = 0
+    try:
+        frame = pl.scan_parquet(path, glob=False)
+        there = frame.collect_schema().names()
+        for column in needed:
+            if column not in there:
+                raise DatasetError(f"there is no column {column!r}", path=path)
+        wanted = [*needed, *(column for column in more if column in there)]
+        batches = frame.select(wanted).collect_batches(chunk_size=_BATCH, lazy=True)
+        for batch in batches:
+            for row in batch.iter_rows(named=True):
+                number += 1
+                yield number, row
+    except _ERRORS as error:
+        raise _unreadable(error, path, number + 1) from error
+
+
+def _unreadable(error: BaseException, path: Path, row: int | None) -> DatasetError:
+    lines = str(error).splitlines() or [type(error).__name__]
+    return DatasetError(
+        f"this is not a Parquet file that can be read: {lines[0]}", path=path, row=row
+    )
+
+
+def picture(value: Any, folder: Path) -> Picture:
+    """Return the picture in a cell: bytes, a path in ``folder``, or a struct of the two.
+
+    Raises ImageError if it holds neither.
+    """
+    if isinstance(value, dict):
+        value = value.get("bytes") or value.get("path")
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str) and value.strip():
+        return folder / value
+    if value is None:
+        raise MissingImageError("the image in the table is missing")
+    raise ImageError(f"the image in the table is {type(value).__name__}, not an image")

@@ -1,0 +1,173 @@
+"""Is a release whole and sound? Everything is read, and every picture is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from opensafemlrm import images
+from opensafemlrm.datasets import taxonomy
+from opensafemlrm.errors import (
+    DatasetError,
+    DuplicateError,
+    EmptyTextError,
+    ImageError,
+    MissingImageError,
+)
+from opensafemlrm.types import Dataset, Image, Item, Kind, content_key, label_of
+
+UNKNOWN: Final = "(not readable)"
+"""The scenario of rows that do not say theirs."""
+MOST_NOTES: Final = 20
+"""Errors whose text is kept; the rest are only counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a whole release holds: items in all, by scenario where published, images an item.
+
+    A dataset that knows says so in a method ``expected()``.
+    """
+
+    items: int | None = None
+    scenarios: Mapping[str, int] = field(default_factory=dict)
+    images: int = 0
+
+
+@dataclass(slots=True)
+class Checked:
+    """What was found in one scenario."""
+
+    scenario: str
+    taxonomy: str | None
+    expected: int | None
+    found: int = 0
+    benign: int = 0
+    """How many of those found are benign."""
+    images: int = 0
+    """Images that were decoded, those of released attacks among them."""
+    missing_images: int = 0
+    broken_images: int = 0
+    duplicates: int = 0
+    """Rows whose id another row has already."""
+    repeats: int = 0
+    """Items with the content of an earlier one under another id; upstream's affair, no fault."""
+    empty_texts: int = 0
+    other: int = 0
+    """Rows that are bad for another reason."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether everything is there and nothing is bad."""
+        bad = self.missing_images + self.broken_images + self.duplicates + self.empty_texts
+        return not (bad + self.other) and self.expected in (None, self.found)
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What was found in a release. ``notes`` are the first errors, each naming file and row."""
+
+    dataset: str
+    licence: str
+    expected: int | None
+    scenarios: tuple[Checked, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def found(self) -> int:
+        """Items that can be used."""
+        return sum(one.found for one in self.scenarios)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the release is whole: nothing bad, nothing missing, and not empty."""
+        whole = all(one.is_whole for one in self.scenarios)
+        return whole and self.found > 0 and self.expected in (None, self.found)
+
+
+def audit(dataset: Dataset) -> Audit:
+    """Read all rows of ``dataset`` and decode every image of each.
+
+    Raises DatasetError only where no row can be read, such as a file that is missing.
+    """
+    own: Any = getattr(dataset, "expected", None)
+    expected = own() if own is not None else Expected()
+    checking = _Checking(dataset.name, expected)
+    for row in dataset.rows():
+        checking.take(row)
+    return Audit(
+        label_of(dataset),
+        dataset.card.licence,
+        expected.items,
+        tuple(checking.scenarios.values()),
+        tuple(checking.notes),
+    )
+
+
+class _Checking:
+    def __init__(self, dataset: str, expected: Expected) -> None:
+        self._dataset, self._expected = dataset, expected
+        self.scenarios: dict[str, Checked] = {}
+        self.notes: list[str] = []
+        self._seen: set[bytes] = set()
+        self._decoded: set[str] = set()
+        for name in expected.scenarios:
+            self._of(name)
+
+    def take(self, row: Item | DatasetError) -> None:
+        if isinstance(row, DatasetError):
+            self._fault(row, row.scenario or UNKNOWN)
+            return
+        one = self._of(row.scenario)
+        pictures = [*row.images, *row.released.values()]
+        bad = [error for picture in pictures if (error := self._decode(picture))]
+        for error in bad:
+            where = DatasetError(error.reason, path=row.origin)
+            self._note(str(where))
+        one.broken_images += len(bad)
+        if bad:
+            return
+        one.found += 1
+        one.benign += row.kind is Kind.BENIGN
+        one.images += len(pictures)
+        one.missing_images += max(0, self._expected.images - len(pictures))
+        content = content_key(row.question, row.kind.value, [p.sha256 for p in pictures])
+        one.repeats += content in self._seen
+        self._seen.add(content)
+
+    def _decode(self, picture: Image) -> ImageError | None:
+        if picture.sha256 in self._decoded:
+            return None
+        try:
+            images.verify(picture)
+        except ImageError as error:
+            return error
+        self._decoded.add(picture.sha256)
+        return None
+
+    def _fault(self, error: DatasetError, scenario: str) -> None:
+        one = self._of(scenario)
+        if isinstance(error, MissingImageError):
+            one.missing_images += 1
+        elif isinstance(error, ImageError):
+            one.broken_images += 1
+        elif isinstance(error, DuplicateError):
+            one.duplicates += 1
+        elif isinstance(error, EmptyTextError):
+            one.empty_texts += 1
+        else:
+            one.other += 1
+        self._note(str(error))
+
+    def _note(self, text: str) -> None:
+        if len(self.notes) < MOST_NOTES:
+            self.notes.append(text)
+
+    def _of(self, scenario: str) -> Checked:
+        if scenario not in self.scenarios:
+            known = self._expected.scenarios
+            expected = known.get(scenario, 0) if known and scenario != UNKNOWN else None
+            meaning = taxonomy.of(self._dataset, scenario)
+            self.scenarios[scenario] = Checked(scenario, meaning, expected)
+        return self.scenarios[scenario]

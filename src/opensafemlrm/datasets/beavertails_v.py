@@ -1,0 +1,111 @@
+"""BeaverTails-V: questions about pictures in twenty categories of harm."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal
+
+from opensafemlrm.datasets import _parquet, _source
+from opensafemlrm.datasets._items import Draft, Maker, text
+from opensafemlrm.datasets.audit import Expected
+from opensafemlrm.errors import DatasetError, UnknownNameError
+from opensafemlrm.types import Card, Item
+
+HUB: Final = "PKU-Alignment/BeaverTails-V"
+CATEGORIES: Final = (
+    "animal_abuse",
+    "dangerous_behavior",
+    "deception_in_personal_relationships",
+    "discriminatory_depictions",
+    "environmental_damage",
+    "false_information",
+    "financial_and_academic_fraud",
+    "hacking_or_digital_crime",
+    "harmful_health_content",
+    "horror_and_gore",
+    "identity_misuse_and_impersonation",
+    "insulting_and_harassing_behavior",
+    "pornographic_content",
+    "privacy_invasion_and_surveillance",
+    "psychological_harm_and_manipulation",
+    "psychological_horror_and_dark_themes",
+    "sensitive_information_in_key_areas",
+    "sexual_crimes",
+    "terrorism_or_extremism",
+    "violence_and_physical_harm",
+)
+"""Upstream's categories, each a configuration of its own."""
+EVALUATION: Final = 1180
+"""Questions of the split ``evaluation``, over all categories."""
+
+
+@dataclass(frozen=True, slots=True)
+class BeaverTailsV:
+    """Read BeaverTails-V (``CATEGORY/SPLIT*.parquet``, in ``data/`` or beside the card).
+
+    ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched.
+    ``categories`` chooses some of the twenty. Upstream gives no id: an item's is its category and
+    its row, from 0. ``image_severity`` is kept as a field; recorded responses are never read.
+    """
+
+    name: ClassVar[str] = "beavertails-v"
+    version: ClassVar[str] = "1-A"
+    card: ClassVar[Card] = Card(
+        title="BeaverTails-V",
+        paper="Safe RLHF-V: Safe Reinforcement Learning from Multi-modal Human Feedback, "
+        "arXiv 2503.17682",
+        licence="CC-BY-NC-4.0",
+        source=f"https://huggingface.co/datasets/{HUB}",
+        notes="The split train is for training models: evaluate on evaluation.",
+        size="evaluation: 1,180 items in 20 categories",
+        kinds="All are harmful.",
+    )
+
+    root: Path | None = field(default=None, compare=False)
+    revision: str = ""
+    split: Literal["evaluation", "train"] = "evaluation"
+    categories: tuple[str, ...] = CATEGORIES
+
+    def __post_init__(self) -> None:
+        _source.check_options(self.root, self.revision, HUB)
+        for name in self.categories:
+            if name not in CATEGORIES:
+                raise UnknownNameError("BeaverTails-V category", name, CATEGORIES)
+
+    def expected(self) -> Expected:
+        """Return what a whole release holds."""
+        whole = self.split == "evaluation" and set(self.categories) == set(CATEGORIES)
+        return Expected(EVALUATION if whole else None, images=1)
+
+    def rows(self) -> Iterator[Item | DatasetError]:
+        """Yield items by category, in upstream's order in each, and for each bad row its error."""
+        wanted = [f"**/{category}/{self.split}*.parquet" for category in self.categories]
+        source = _source.locate(self.root, self.revision, HUB, wanted)
+        for category in CATEGORIES:
+            if category in self.categories:
+                yield from self._category(source, category)
+
+    def _category(self, source: _source.Source, category: str) -> Iterator[Item | DatasetError]:
+        name = f"{category}/{self.split}"
+        tables = _parquet.files(
+            source, f"data/{name}*.parquet", f"{name}*.parquet", f"{name}/*.parquet"
+        )
+        count = -1
+
+        def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
+            nonlocal count
+            count += 1
+            severity = row.get("image_severity")
+            yield Draft(
+                f"{category}/{count}",
+                text(row, "category"),
+                text(row, "question"),
+                images=(_parquet.picture(row["image"], source.folder),),
+                fields={"image_severity": severity} if isinstance(severity, int) else {},
+            )
+
+        columns = ("image", "question", "category")
+        for maker, rows in Maker.over(self.name, source, tables, columns, ("image_severity",)):
+            yield from maker.items(rows, drafts, scenario="category")

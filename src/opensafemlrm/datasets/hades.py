@@ -1,0 +1,78 @@
+"""HADES: harmful instructions with pictures made more harmful in steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from opensafemlrm.datasets import _parquet, _source
+from opensafemlrm.datasets._items import Draft, Maker, name_of, optional, text
+from opensafemlrm.datasets.audit import Expected
+from opensafemlrm.errors import DatasetError
+from opensafemlrm.types import Card, Item
+
+HUB: Final = "Monosail/HADES"
+STEPS: Final = 6
+"""Pictures of each instruction, from 0, before any optimisation, to 5, after five rounds of it."""
+ITEMS: Final = 750
+
+_COLUMNS: Final = ("image", "id", "scenario", "keywords", "step", "category", "instruction")
+
+
+@dataclass(frozen=True, slots=True)
+class Hades:
+    """Read HADES (``*.parquet``, in ``data/`` or beside the card).
+
+    ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched. ``step``
+    chooses which of the six pictures of each instruction is taken; the last is the one that the
+    field evaluates with. The picture is the attack's, ``released["hades-5"]``: the attack
+    ``hades`` sends it, ``direct`` sends the instruction alone. The scenario is upstream's
+    ``scenario``.
+    """
+
+    name: ClassVar[str] = "hades"
+    version: ClassVar[str] = "1-A"
+    card: ClassVar[Card] = Card(
+        title="HADES",
+        paper="Images are Achilles' Heel of Alignment: Exploiting Visual Vulnerabilities for "
+        "Jailbreaking Multimodal Large Language Models, arXiv 2403.09792",
+        licence="MIT",
+        source=f"https://huggingface.co/datasets/{HUB}",
+        notes="The released pictures come from a diffusion model; they are not made again here.",
+        size="750 instructions in 5 scenarios, each with 6 pictures",
+        kinds="All are harmful.",
+    )
+
+    root: Path | None = field(default=None, compare=False)
+    revision: str = ""
+    step: int = STEPS - 1
+
+    def __post_init__(self) -> None:
+        _source.check_options(self.root, self.revision, HUB)
+        if not 0 <= self.step < STEPS:
+            raise ValueError(f"'step' is 0 to {STEPS - 1}, not {self.step}")
+
+    def expected(self) -> Expected:
+        """Return what a whole release holds."""
+        return Expected(ITEMS, images=1)
+
+    def rows(self) -> Iterator[Item | DatasetError]:
+        """Yield items in the order of the files, and for each bad row its error."""
+        source = _source.locate(self.root, self.revision, HUB, ("data/*.parquet", "*.parquet"))
+        tables = _parquet.files(source, "data/*.parquet", "*.parquet")
+
+        def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
+            if row["step"] != self.step:
+                return
+            yield Draft(
+                name_of(row, "id"),
+                text(row, "scenario"),
+                text(row, "instruction"),
+                released={f"hades-{self.step}": _parquet.picture(row["image"], source.folder)},
+                fields={"step": self.step, **optional(row, "keywords", "category")},
+            )
+
+        for maker, rows in Maker.over(self.name, source, tables, _COLUMNS):
+            yield from maker.items(rows, drafts, scenario="scenario")

@@ -1,0 +1,92 @@
+"""HoliSafe-Bench: all five safe and unsafe combinations of picture and query."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from opensafemlrm.datasets import _files, _parquet, _source
+from opensafemlrm.datasets._items import Draft, Maker, name_of, optional, text
+from opensafemlrm.datasets.audit import Expected
+from opensafemlrm.errors import DatasetError, UnknownNameError
+from opensafemlrm.types import Card, Item, Kind
+
+HUB: Final = "etri-vilab/holisafe-bench"
+ITEMS: Final = 4031
+TYPES: Final = ("SSS", "SSU", "USU", "UUU", "SUU")
+"""Picture, query and the two together: S for safe, U for unsafe."""
+
+_TABLE: Final = "holisafe_bench.json"
+_COLUMNS: Final = ("id", "image", "query", "type", "category", "subcategory")
+
+
+@dataclass(frozen=True, slots=True)
+class HoliSafe:
+    """Read HoliSafe-Bench (``holisafe_bench.json`` and ``images/``, or ``test*.parquet``).
+
+    ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched (it is
+    gated there). ``types`` chooses some of upstream's five. The scenario is upstream's
+    subcategory, of nineteen; ``type`` and ``category`` are kept as fields.
+    """
+
+    name: ClassVar[str] = "holisafe"
+    version: ClassVar[str] = "1-A"
+    card: ClassVar[Card] = Card(
+        title="HoliSafe-Bench",
+        paper="HoliSafe: Holistic Safety Benchmarking and Modeling for Vision-Language Model, "
+        "arXiv 2506.04704",
+        licence="gated: the hub's terms",
+        source=f"https://huggingface.co/datasets/{HUB}",
+        size="4,031 items in 7 categories and 19 subcategories",
+        kinds="SSS is benign; SSU, USU, UUU and SUU are harmful: the last letter says so.",
+    )
+
+    root: Path | None = field(default=None, compare=False)
+    revision: str = ""
+    types: tuple[str, ...] = TYPES
+
+    def __post_init__(self) -> None:
+        _source.check_options(self.root, self.revision, HUB)
+        for name in self.types:
+            if name not in TYPES:
+                raise UnknownNameError("HoliSafe type", name, TYPES)
+
+    def expected(self) -> Expected:
+        """Return what a whole release holds."""
+        return Expected(ITEMS if set(self.types) == set(TYPES) else None, images=1)
+
+    def rows(self) -> Iterator[Item | DatasetError]:
+        """Yield items in the order of the files, and for each bad row its error."""
+        source = _source.locate(
+            self.root,
+            self.revision,
+            HUB,
+            (_TABLE, "images/**", "images.zip", "data/test*.parquet", "test*.parquet"),
+        )
+        table = source.find(_TABLE)
+
+        def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
+            kind = text(row, "type").strip().upper()
+            if kind not in TYPES:
+                raise DatasetError("'type' is none of upstream's five")
+            if kind not in self.types:
+                return
+            yield Draft(
+                name_of(row, "id"),
+                text(row, "subcategory"),
+                text(row, "query"),
+                Kind.BENIGN if kind == "SSS" else Kind.HARMFUL,
+                images=(_parquet.picture(row.get("image"), source.folder / "images"),),
+                fields={"type": kind, **optional(row, "category")},
+            )
+
+        if table.is_file():
+            yield from Maker(self.name, source, table).items(
+                _files.json_list(table, source.where), drafts, scenario="subcategory"
+            )
+            return
+        tables = _parquet.files(source, "data/test*.parquet", "test*.parquet")
+        for maker, rows in Maker.over(self.name, source, tables, _COLUMNS):
+            yield from maker.items(rows, drafts, scenario="subcategory")

@@ -1,0 +1,147 @@
+"""Mapping files: which column of a table, or which part of a folder, is what of an item.
+
+A mapping is a small YAML file. ``safemlrm datasets init`` writes one (:mod:`._guess`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from opensafemlrm.errors import DatasetError
+from opensafemlrm.types import Kind
+
+M = TypeVar("M", bound=BaseModel)
+
+MAX_BYTES: Final = 256 * 1024
+"""Largest mapping file that is read."""
+_DEEPEST: Final = 8
+"""Levels of nesting that are read; a parser is slow at thousands of them, and none is needed."""
+_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+
+class Value(BaseModel):
+    """A text that is the same for every item: ``{value: TEXT}``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    value: str
+
+
+class KindColumn(BaseModel):
+    """A column whose cells say whether an item is harmful."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    column: str
+    harmful: tuple[str, ...] = ()
+    benign: tuple[str, ...] = ()
+
+
+class _Common(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    name: str = Field(pattern=_NAME)
+    """What tables call the data set: letters, digits, dots, dashes."""
+    paper: str = ""
+    licence: str = ""
+
+
+class TableMapping(_Common):
+    """The keys of a table's mapping: each of them names a column, unless it says otherwise."""
+
+    question: str
+    id: str | None = None
+    """Left out: an id is made from the row's content, so that it stays when rows are added."""
+    scenario: str | Value = Value(value="all")
+    kind: Literal["harmful", "benign"] | KindColumn = "harmful"
+    images: tuple[str, ...] = ()
+    system: str | Value | None = None
+    fields: dict[str, str] = {}
+    """What attacks need, by its name: key_phrase, rephrased, instruction and so on."""
+
+    def columns(self) -> list[str]:
+        """Return the columns that a table must have."""
+        named = [self.question, self.id, self.scenario, self.system, *self.images]
+        found = [name for name in named if isinstance(name, str)]
+        found += [self.kind.column] if isinstance(self.kind, KindColumn) else []
+        return list(dict.fromkeys([*found, *self.fields.values()]))
+
+
+class Beside(BaseModel):
+    """The text is in a file beside the picture, with this ending: ``{beside: .txt}``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    beside: str = Field(pattern=r"^\.[A-Za-z0-9]{1,8}$")
+
+
+class FolderMapping(_Common):
+    """The keys of an image folder's mapping."""
+
+    question: Value | Beside
+    scenario: Literal["folder"] | Value = "folder"
+    """``folder``: the folder that a picture lies in names its scenario."""
+    kind: Literal["harmful", "benign"] = "harmful"
+
+
+def read(path: Path, form: type[M]) -> M:
+    """Read a mapping file. Raises DatasetError naming the file and the key that is wrong.
+
+    YAML tags and anchors are refused: no mapping needs them, and they can build what is not there.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise DatasetError(f"a mapping has at most {MAX_BYTES:,} bytes", path=path)
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(
+            f"the mapping cannot be read: {error}; `safemlrm datasets init` writes one", path=path
+        ) from error
+    try:
+        return form.model_validate(_parse(text, path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(step) for step in first["loc"]) or "the file"
+        raise DatasetError(f"{key}: {_explain(first, form)}", path=path) from error
+
+
+def kind_in(column: KindColumn, cell: str) -> Kind:
+    """Return the kind that a cell says. Raises DatasetError if the mapping does not list it."""
+    if cell in column.harmful:
+        return Kind.HARMFUL
+    if cell in column.benign:
+        return Kind.BENIGN
+    raise DatasetError(
+        f"what {column.column!r} holds is listed neither under 'harmful' nor under 'benign' in "
+        "the mapping"
+    )
+
+
+def _parse(text: str, path: Path) -> Any:
+    depth = 0
+    try:
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            line = 0 if event.start_mark is None else event.start_mark.line + 1
+            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+                raise DatasetError("YAML anchors are not read here", path=path, row=line)
+            depth += isinstance(event, yaml.CollectionStartEvent)
+            depth -= isinstance(event, yaml.CollectionEndEvent)
+            if depth > _DEEPEST:
+                raise DatasetError("this YAML is nested too deeply", path=path, row=line)
+            if getattr(event, "tag", None):
+                raise DatasetError("YAML tags are not read here", path=path, row=line)
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        # ValueError: PyYAML's for dates and numbers that cannot be.
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        row = None if mark is None else mark.line + 1
+        raise DatasetError(f"this is not valid YAML: {problem}", path=path, row=row) from error
+
+
+def _explain(error: Any, form: type[BaseModel]) -> str:
+    if error["type"] == "extra_forbidden":
+        return f"there is no such key; the keys are {', '.join(form.model_fields)}"
+    if error["type"] == "missing":
+        return "this key is needed"
+    return str(error["msg"])

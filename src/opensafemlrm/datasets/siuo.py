@@ -1,0 +1,69 @@
+"""SIUO: a safe picture and a safe question that are unsafe together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from opensafemlrm.datasets import _files, _source
+from opensafemlrm.datasets._items import Draft, Maker, name_of, optional, text
+from opensafemlrm.datasets.audit import Expected
+from opensafemlrm.errors import DatasetError
+from opensafemlrm.types import Card, Item
+
+HUB: Final = "sinwang/SIUO"
+
+
+@dataclass(frozen=True, slots=True)
+class SIUO:
+    """Read SIUO's generation questions (``siuo_gen.json`` and ``images/``).
+
+    ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched. The
+    scenario is upstream's category. ``safety_warning`` and ``reference_answer`` are kept as
+    fields, for judges that compare.
+    """
+
+    name: ClassVar[str] = "siuo"
+    version: ClassVar[str] = "1-A"
+    card: ClassVar[Card] = Card(
+        title="SIUO: Safe Inputs but Unsafe Output",
+        paper="Cross-Modality Safety Alignment, arXiv 2406.15279",
+        licence="CC-BY-NC-4.0",
+        source=f"https://huggingface.co/datasets/{HUB}",
+        notes="Text and picture are each harmless: it is their combination that must be seen.",
+        size="167 items in 9 categories",
+        kinds="All are harmful: to go along with the question is unsafe.",
+    )
+
+    root: Path | None = field(default=None, compare=False)
+    revision: str = ""
+
+    def __post_init__(self) -> None:
+        _source.check_options(self.root, self.revision, HUB)
+
+    def expected(self) -> Expected:
+        """Return what a whole release holds."""
+        return Expected(167, images=1)
+
+    def rows(self) -> Iterator[Item | DatasetError]:
+        """Yield items in the order of the file, and for each bad row its error."""
+        source = _source.locate(
+            self.root, self.revision, HUB, ("siuo_gen.json", "images/*", "images.zip")
+        )
+        table = source.find("siuo_gen.json")
+        folder = source.folder / "images"
+
+        def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
+            yield Draft(
+                name_of(row, "question_id"),
+                text(row, "category"),
+                text(row, "question"),
+                images=(folder / text(row, "image"),),
+                fields=optional(row, "safety_warning", "reference_answer"),
+            )
+
+        yield from Maker(self.name, source, table).items(
+            _files.json_list(table, source.where), drafts, scenario="category"
+        )

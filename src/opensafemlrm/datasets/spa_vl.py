@@ -1,0 +1,85 @@
+"""SPA-VL: the test questions of a safety preference data set, harmful and helpful."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal
+
+from opensafemlrm.datasets import _parquet, _source
+from opensafemlrm.datasets._items import Draft, Maker, optional, text
+from opensafemlrm.datasets.audit import Expected
+from opensafemlrm.errors import DatasetError
+from opensafemlrm.types import Card, Item, Kind
+
+HUB: Final = "sqrti/SPA-VL"
+SIZES: Final = {"harm": 265, "help": 265}
+"""Questions in each split of the configuration ``test``."""
+
+_KINDS: Final = {"harm": Kind.HARMFUL, "help": Kind.BENIGN}
+
+
+@dataclass(frozen=True, slots=True)
+class SPAVL:
+    """Read SPA-VL's configuration ``test`` (``test/harm*.parquet``, ``test/help*.parquet``).
+
+    ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched. ``split``
+    is ``harm``, ``help`` or both. Upstream gives no id: an item's is its split and its row, from 0.
+    The scenario is ``class2``, of thirteen; ``class1`` and ``class3`` are kept as fields.
+    """
+
+    name: ClassVar[str] = "spa-vl"
+    version: ClassVar[str] = "1-A"
+    card: ClassVar[Card] = Card(
+        title="SPA-VL (test)",
+        paper="SPA-VL: A Comprehensive Safety Preference Alignment Dataset for Vision Language "
+        "Models, arXiv 2406.12030",
+        licence="CC-BY-4.0",
+        source=f"https://huggingface.co/datasets/{HUB}",
+        size="265 questions in harm, 265 in help",
+        kinds="harm is harmful, help is benign.",
+    )
+
+    root: Path | None = field(default=None, compare=False)
+    revision: str = ""
+    split: Literal["all", "harm", "help"] = "all"
+
+    def __post_init__(self) -> None:
+        _source.check_options(self.root, self.revision, HUB)
+
+    def expected(self) -> Expected:
+        """Return what a whole release holds."""
+        total = sum(SIZES.values()) if self.split == "all" else SIZES[self.split]
+        return Expected(total, images=1)
+
+    def rows(self) -> Iterator[Item | DatasetError]:
+        """Yield items in the order of the files, and for each bad row its error."""
+        source = _source.locate(
+            self.root, self.revision, HUB, ("test/*.parquet", "test/**/*.parquet")
+        )
+        for split in SIZES:
+            if self.split in ("all", split):
+                yield from self._split(source, split)
+
+    def _split(self, source: _source.Source, split: str) -> Iterator[Item | DatasetError]:
+        tables = _parquet.files(
+            source, f"test/{split}*.parquet", f"test/{split}/*.parquet", f"{split}*.parquet"
+        )
+        count = -1
+
+        def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
+            nonlocal count
+            count += 1
+            yield Draft(
+                f"{split}/{count}",
+                text(row, "class2"),
+                text(row, "question"),
+                _KINDS[split],
+                images=(_parquet.picture(row["image"], source.folder),),
+                fields=optional(row, "class1", "class3"),
+            )
+
+        columns = ("image", "question", "class2")
+        for maker, rows in Maker.over(self.name, source, tables, columns, ("class1", "class3")):
+            yield from maker.items(rows, drafts, scenario="class2")

@@ -1,0 +1,154 @@
+"""Your own data: a CSV, JSON Lines or Parquet file, and a mapping of its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+from opensafemlrm.datasets import _files, _parquet
+from opensafemlrm.datasets._items import Draft, Maker
+from opensafemlrm.datasets._source import Picture, Source
+from opensafemlrm.datasets.mapping import KindColumn, TableMapping, Value, kind_in, read
+from opensafemlrm.errors import DatasetError, EmptyTextError, MissingImageError
+from opensafemlrm.types import JSON, Card, Item, Kind, content_key
+
+ENDINGS: Final = (".csv", ".jsonl", ".parquet")
+
+_WHERE: Final = "where you keep it"
+
+
+@dataclass(frozen=True, slots=True)
+class OwnTable:
+    """Read ``path`` by ``mapping``; left out, it lies beside the table as ``NAME.mapping.yaml``.
+
+    Pictures are named relative to ``root``, the table's folder unless given, and must lie in it.
+    The mapping is part of what results are keyed by; where the files lie is not. Raises
+    DatasetError if the mapping is wrong.
+    """
+
+    name: ClassVar[str] = "table"
+    version: ClassVar[str] = "1-A"
+    card: ClassVar[Card] = Card(
+        title="Your own table",
+        paper="your own",
+        licence="yours",
+        source="your own file",
+        notes="A CSV, JSON Lines or Parquet file with a mapping of its columns; "
+        "`safemlrm datasets init FILE` writes the mapping.",
+        size="as many items as the table has rows",
+        kinds="As the mapping says; harmful where it says nothing.",
+    )
+
+    path: Path = field(compare=False)
+    mapping: Path | None = field(default=None, compare=False)
+    root: Path | None = field(default=None, compare=False)
+    _mapping: TableMapping = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.path.suffix.lower() not in ENDINGS:
+            known = ", ".join(ENDINGS)
+            raise ValueError(f"'path' must end in one of {known}, not {self.path.name}")
+        found = read(self.mapping or mapping_beside(self.path), TableMapping)
+        object.__setattr__(self, "_mapping", found)
+
+    @property
+    def label(self) -> str:
+        """What tables call it: ``table/NAME`` by the mapping's name."""
+        return f"{self.name}/{self._mapping.name}"
+
+    def identity(self) -> Mapping[str, JSON]:
+        """Return what makes its results comparable: the mapping; items are keyed by content."""
+        mapping = self._mapping.model_dump(mode="json", exclude={"paper", "licence"})
+        return {"name": self.name, "version": self.version, "mapping": mapping}
+
+    def rows(self) -> Iterator[Item | DatasetError]:
+        """Yield items in the order of the table, and for each bad row its error.
+
+        Raises DatasetError if the table cannot be read or lacks a column of the mapping.
+        """
+        root = self.root or self.path.parent
+        _files.check_file(self.path, _WHERE)
+        maker = Maker(self.label, Source(root, root, _WHERE), self.path)
+
+        def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
+            yield _draft(self._mapping, row, root)
+
+        scenario = self._mapping.scenario
+        column = scenario if isinstance(scenario, str) else ""
+        yield from maker.items(self._read(), drafts, scenario=column)
+
+    def _read(self) -> Iterator[tuple[int, Mapping[str, Any]] | DatasetError]:
+        ending, columns = self.path.suffix.lower(), self._mapping.columns()
+        if ending == ".csv":
+            yield from _files.csv_rows(self.path, columns, _WHERE)
+        elif ending == ".jsonl":
+            yield from _files.jsonl_rows(self.path, _WHERE)
+        else:
+            yield from _parquet.rows(self.path, columns)
+
+
+def mapping_beside(path: Path) -> Path:
+    """Return where the mapping of a table lies unless it is named."""
+    return path.with_name(f"{path.stem}.mapping.yaml")
+
+
+def _draft(mapping: TableMapping, row: Mapping[str, Any], root: Path) -> Draft:
+    question = cell(row, mapping.question)
+    scenario = _said(mapping.scenario, row)
+    pictures = tuple(_pictures(row, mapping.images, root))
+    return Draft(
+        id=_made_id(question, scenario, pictures) if mapping.id is None else cell(row, mapping.id),
+        scenario=scenario,
+        question=question,
+        kind=_kind(mapping, row),
+        images=pictures,
+        fields={ours: cell(row, theirs) for ours, theirs in mapping.fields.items()},
+        system=None if mapping.system is None else _said(mapping.system, row),
+    )
+
+
+def cell(row: Mapping[str, Any], column: str) -> str:
+    """Return a cell as text; numbers and truths as JSON writes them.
+
+    Raises DatasetError if it is not there or is something else, EmptyTextError if it is empty.
+    """
+    value = row.get(column)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    if value is None or value == "":
+        raise EmptyTextError(f"{column!r} is empty")
+    if not isinstance(value, str):
+        raise DatasetError(f"{column!r} is {type(value).__name__}, not text")
+    if _files.is_broken(value):
+        raise DatasetError(f"{column!r} holds bytes that are not UTF-8 text")
+    return value
+
+
+def _said(named: str | Value, row: Mapping[str, Any]) -> str:
+    return named.value if isinstance(named, Value) else cell(row, named)
+
+
+def _kind(mapping: TableMapping, row: Mapping[str, Any]) -> Kind:
+    if isinstance(mapping.kind, KindColumn):
+        return kind_in(mapping.kind, cell(row, mapping.kind.column))
+    return Kind(mapping.kind)
+
+
+def _pictures(row: Mapping[str, Any], columns: Sequence[str], root: Path) -> Iterator[Picture]:
+    """Yield the pictures of a row. The first column must have one; further ones may be empty."""
+    for place, column in enumerate(columns):
+        value = row.get(column)
+        if value is not None and value != "":
+            yield _parquet.picture(value, root)
+        elif place == 0:
+            raise MissingImageError(f"the mapping takes an image from {column!r}, which is empty")
+
+
+def _made_id(question: str, scenario: str, pictures: tuple[Picture, ...]) -> str:
+    """Make an id that stays when rows are added or moved; the same content is the same id."""
+    named = [p if isinstance(p, bytes) else p.name.encode() for p in pictures]
+    return content_key(question, scenario, *named).hex()[:16]

@@ -1,0 +1,104 @@
+"""VLGuard: pictures that are unsafe, and safe pictures with a safe and an unsafe instruction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal
+
+from opensafemlrm.datasets import _files, _source
+from opensafemlrm.datasets._items import Draft, Maker, name_of, optional, text
+from opensafemlrm.datasets.audit import Expected
+from opensafemlrm.errors import DatasetError
+from opensafemlrm.types import Card, Item, Kind
+
+HUB: Final = "ys-zong/VLGuard"
+SIZES: Final = {"unsafes": 442, "safe_unsafes": 558, "safe_safes": 558}
+"""Items of each split of the test set: 442 unsafe pictures, and 558 safe ones asked about twice."""
+SAFE: Final = "safe"
+"""The scenario of what is asked about a safe picture, which upstream gives no category."""
+
+
+@dataclass(frozen=True, slots=True)
+class VLGuard:
+    """Read VLGuard's test set (``test.json`` and ``test/``).
+
+    ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched (it is
+    gated there). ``split`` is one of upstream's three, or ``all``. An item's id is upstream's and
+    its split. The two instructions of a safe picture share the field ``pair``. The scenario of an
+    unsafe picture is upstream's subcategory, of a safe one ``safe``.
+    """
+
+    name: ClassVar[str] = "vlguard"
+    version: ClassVar[str] = "1-A"
+    card: ClassVar[Card] = Card(
+        title="VLGuard",
+        paper="Safety Fine-Tuning at (Almost) No Cost: A Baseline for Vision Large Language "
+        "Models, arXiv 2402.02207",
+        licence="gated: the hub's terms",
+        source=f"https://huggingface.co/datasets/{HUB}",
+        size="1,558 items from 1,000 pictures: unsafes 442, safe_unsafes 558, safe_safes 558",
+        kinds="unsafes and safe_unsafes are harmful; safe_safes is benign, paired with "
+        "safe_unsafes by picture.",
+    )
+
+    root: Path | None = field(default=None, compare=False)
+    revision: str = ""
+    split: Literal["all", "unsafes", "safe_unsafes", "safe_safes"] = "all"
+
+    def __post_init__(self) -> None:
+        _source.check_options(self.root, self.revision, HUB)
+
+    def expected(self) -> Expected:
+        """Return what a whole release holds."""
+        total = sum(SIZES.values()) if self.split == "all" else SIZES[self.split]
+        return Expected(total, images=1)
+
+    def rows(self) -> Iterator[Item | DatasetError]:
+        """Yield items in the order of the file, and for each bad row its error."""
+        source = _source.locate(self.root, self.revision, HUB, ("test.json", "test.zip", "test/**"))
+        table = source.find("test.json", "data/test.json")
+        folder = table.parent / "test"
+
+        def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
+            for draft in _drafts(row, folder):
+                if self.split in ("all", draft.fields["split"]):
+                    yield draft
+
+        yield from Maker(self.name, source, table).items(
+            _files.json_list(table, source.where), drafts, scenario="harmful_subcategory"
+        )
+
+
+def _drafts(row: Mapping[str, Any], folder: Path) -> Iterator[Draft]:
+    number, picture = name_of(row, "id"), folder / text(row, "image")
+    safe, entries = row.get("safe"), row.get("instr-resp")
+    if not isinstance(safe, bool):
+        raise DatasetError("'safe' is neither true nor false")
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise DatasetError("there is no list 'instr-resp' of instructions")
+    if not safe:
+        if not entries:
+            raise DatasetError("the list 'instr-resp' is empty")
+        yield Draft(
+            f"{number}/unsafes",
+            text(row, "harmful_subcategory"),
+            text(entries[0], "instruction"),
+            images=(picture,),
+            fields={"split": "unsafes", **optional(row, "harmful_category")},
+        )
+        return
+    found = {key: entry for entry in entries for key in entry}
+    for key, split, kind in (
+        ("unsafe_instruction", "safe_unsafes", Kind.HARMFUL),
+        ("safe_instruction", "safe_safes", Kind.BENIGN),
+    ):
+        yield Draft(
+            f"{number}/{split}",
+            SAFE,
+            text(found.get(key, {}), key),
+            kind,
+            images=(picture,),
+            fields={"split": split, "pair": number},
+        )

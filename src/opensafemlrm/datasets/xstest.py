@@ -1,0 +1,69 @@
+"""XSTest: safe prompts that sound unsafe, and unsafe ones that resemble them; text alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar, Final
+
+from opensafemlrm.datasets import _files, _source
+from opensafemlrm.datasets._items import Draft, Maker, kind_of, optional, text
+from opensafemlrm.datasets.audit import Expected
+from opensafemlrm.errors import DatasetError
+from opensafemlrm.types import Card, Item, Kind
+
+SOURCE: Final = "https://github.com/paul-rottger/xstest"
+SIZES: Final = {Kind.BENIGN: 250, Kind.HARMFUL: 200}
+
+_TABLES: Final = ("xstest_prompts.csv", "xstest_prompts_v2.csv", "xstest_v2_prompts.csv")
+"""The table's name, which has changed between versions upstream."""
+_CONTRAST: Final = "contrast_"
+"""How upstream begins the type of an unsafe prompt; older tables have no label beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class XSTest:
+    """Read XSTest from ``root``: the table ``xstest_prompts.csv``, or the folder that holds it.
+
+    The scenario is upstream's ``type``. The kind is ``label``, or, in tables without it, what the
+    type says. ``benign=False`` or ``harmful=False`` leave one half out.
+    """
+
+    name: ClassVar[str] = "xstest"
+    version: ClassVar[str] = "1-A"
+    card: ClassVar[Card] = Card(
+        title="XSTest",
+        paper="XSTest: A Test Suite for Identifying Exaggerated Safety Behaviours in Large "
+        "Language Models, arXiv 2308.01263",
+        licence="CC-BY-4.0",
+        source=SOURCE,
+        notes="Text alone.",
+        size="250 safe and 200 unsafe prompts, in 10 and 8 types",
+        kinds="Safe prompts are benign: a refusal is over-refusal. Contrast prompts are harmful.",
+    )
+
+    root: Path = field(compare=False)
+    benign: bool = True
+    harmful: bool = True
+
+    def expected(self) -> Expected:
+        """Return what a whole release holds."""
+        return Expected(self.benign * SIZES[Kind.BENIGN] + self.harmful * SIZES[Kind.HARMFUL])
+
+    def rows(self) -> Iterator[Item | DatasetError]:
+        """Yield items in the order of the table, and for each bad row its error."""
+        source, table = _source.single_table(self.root, SOURCE, *_TABLES)
+        wanted = {Kind.BENIGN: self.benign, Kind.HARMFUL: self.harmful}
+
+        def drafts(row: Mapping[str, str]) -> Iterator[Draft]:
+            scenario = text(row, "type")
+            by_type = Kind.HARMFUL if scenario.startswith(_CONTRAST) else Kind.BENIGN
+            kind = kind_of(text(row, "label")) if "label" in row else by_type
+            if wanted[kind]:
+                fields = optional(row, "focus", "note")
+                yield Draft(text(row, "id"), scenario, text(row, "prompt"), kind, fields=fields)
+
+        yield from Maker(self.name, source, table).items(
+            _files.csv_rows(table, ("id", "prompt", "type"), SOURCE), drafts, scenario="type"
+        )

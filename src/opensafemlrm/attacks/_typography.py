@@ -79,10 +79,22 @@ def printable(text: str, face: ImageFont.FreeTypeFont, item: Item, attack: str) 
 
 def draw(lines: Sequence[Line], size: tuple[int, int], face: ImageFont.FreeTypeFont) -> Image:
     """Return a PNG of ``size`` pixels with black ``lines`` on white; what lies outside is cut."""
+    return encode(paint(lines, size, face))
+
+
+def paint(
+    lines: Sequence[Line], size: tuple[int, int], face: ImageFont.FreeTypeFont
+) -> PILImage.Image:
+    """Return the grey picture that :func:`draw` encodes."""
     picture = PILImage.new("L", size, 255)
     pen = ImageDraw.Draw(picture)
     for line in lines:
         pen.text((line.x, line.baseline), line.text, font=face, fill=0, anchor="ls")
+    return picture
+
+
+def encode(picture: PILImage.Image) -> Image:
+    """Return a grey picture as a PNG."""
     # The same pixels as a grey palette: Pillow writes palettes unfiltered, in half the time.
     picture.putpalette(_GREYS)
     return images.from_picture(picture)

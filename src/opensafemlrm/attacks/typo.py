@@ -62,6 +62,10 @@ class Typo:
         shipped = item.released.get("typo") if as_released else None
         return Prompt.user(shipped or self._draw(phrase, item), text, system=item.system)
 
+    def render(self, item: Item) -> Image:
+        """Return the picture drawn for ``item``, also where the dataset ships one."""
+        return self._draw(typography.field(item, "key_phrase", self.name), item)
+
     def _draw(self, phrase: str, item: Item) -> Image:
         face = self._face()
         words = typography.printable(phrase, face, item, self.name).split()

@@ -1,0 +1,50 @@
+"""The prompts that other attacks start from: an option ``base`` names one of them."""
+
+from __future__ import annotations
+
+from typing import Final, Literal, TypeAlias
+
+from opensafemlrm.attacks import _typography as typography
+from opensafemlrm.attacks.direct import Direct
+from opensafemlrm.attacks.figstep import FigStepAttack
+from opensafemlrm.attacks.sd import SD
+from opensafemlrm.attacks.sd_typo import SDTypo
+from opensafemlrm.attacks.typo import Typo
+from opensafemlrm.errors import AttackError
+from opensafemlrm.types import Attack, Item, Prompt
+
+Base: TypeAlias = Literal["own", "sd", "sd-typo", "typo", "figstep"]
+"""``own``: the item's own images and question. Otherwise what the attack of that name sends."""
+
+_RELEASED: Final[dict[str, SD | SDTypo]] = {"sd": SD(), "sd-typo": SDTypo()}
+"""Those that stand on pictures of the release."""
+_ATTACKS: Final[dict[str, Attack]] = {
+    **_RELEASED,
+    "own": Direct(),
+    "typo": Typo(),
+    "figstep": FigStepAttack(),
+}
+
+
+def check(base: Base, item: Item) -> None:
+    """Raise AttackError if the base stands on pictures that the dataset of ``item`` lacks."""
+    if base in _RELEASED:
+        _RELEASED[base].check(item)
+
+
+def prompt(base: Base, item: Item, seed: int, attack: str) -> Prompt:
+    """Return the prompt that ``attack`` starts from: at least one image, and a text.
+
+    Raises AttackError as the base does, and for ``own`` where the item has no image.
+    """
+    if base == "own" and not item.images:
+        raise typography.refusal(
+            attack,
+            item,
+            "it has no image of its own; choose with the option 'base' which picture to make: "
+            "sd, sd-typo, typo or figstep",
+        )
+    try:
+        return _ATTACKS[base].apply(item, seed)
+    except AttackError as error:
+        raise AttackError(f"the attack {attack!r} with base {base!r}: {error}") from error

@@ -1,0 +1,63 @@
+"""The search of several published attacks: try, let the judge score the reply, try again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from opensafemlrm import reasoning
+from opensafemlrm.attacks import _draws
+from opensafemlrm.types import (
+    Ask,
+    Call,
+    Found,
+    Item,
+    Judge,
+    Model,
+    Part,
+    Prompt,
+    Response,
+    ResponseStatus,
+    Sampling,
+)
+
+
+async def best_of(
+    attempt: Callable[[Item, int], Prompt],
+    item: Item,
+    asked: tuple[Model, Judge],
+    sampling: Sampling,
+    *,
+    tries: int,
+    stop: float,
+) -> Found:
+    """Ask ``tries`` times at most, and return the prompt whose reply scored highest.
+
+    Each try is ``attempt(item, seed)`` with a seed of its own; the first has the sampling's seed,
+    so that it is what the single attack sends. The search ends with the first score of at least
+    ``stop``. A reply without a score (failed, blocked, cut, unparsed) is a query that found
+    nothing: it is neither safe nor the best. Of equal scores the first counts.
+    """
+    target, judge = asked
+    calls: list[Call] = []
+    for number in range(tries):
+        prompt = attempt(item, _draws.seed_of_try(sampling.seed or 0, number))
+        response = await target.generate(prompt, sampling)
+        score = await _score(item, response, target, judge)
+        calls.append(Call(f"query {number + 1}", prompt, response, score))
+        if score is not None and score >= stop:
+            break
+    best = max(calls, key=lambda call: float("-inf") if call.score is None else call.score)
+    return Found(best.prompt, tuple(calls))
+
+
+async def _score(item: Item, response: Response, target: Model, judge: Judge) -> float | None:
+    """Return the judge's score of the whole reply, ``None`` where it has none."""
+    if response.status is not ResponseStatus.OK:
+        return None
+    trace = reasoning.split(response, target.reasoning_format)
+    text = trace.part(Part.FULL)
+    if text is None:
+        return None
+    role = Part.ANSWER if text == trace.part(Part.ANSWER) else Part.FULL
+    (verdict,) = await judge.judge(item, [Ask(role, text)])
+    return verdict.score

@@ -1,0 +1,26 @@
+"""Pictures that datasets ship already attacked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from opensafemlrm.attacks import _typography as typography
+from opensafemlrm.types import Image, Item
+
+
+def picture(item: Item, names: Sequence[str], attack: str) -> Image:
+    """Return the first released picture of ``item`` among ``names``.
+
+    Raises AttackError that says what to provide.
+    """
+    for name in names:
+        if name in item.released:
+            return item.released[name]
+    known = ", ".join(sorted(item.released)) or "none"
+    raise typography.refusal(
+        attack,
+        item,
+        f"it comes without the released picture {' or '.join(map(repr, names))} (it has: {known}), "
+        "and this project makes none; put the pictures of the release beside its questions, or "
+        "take this pair of dataset and attack out of the study (two studies can share a store)",
+    )

@@ -1,0 +1,65 @@
+"""Several attacks as one: ``typo+mirror`` sends what ``typo`` sends, with its images mirrored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from opensafemlrm.attacks import _typography as typography
+from opensafemlrm.attacks.edits import Edit
+from opensafemlrm.types import JSON, Attack, Card, Item, Prompt, identity_of, label_of
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """An attack, and steps that change the images of its prompt one after the other.
+
+    Raises ValueError if the first one searches, or if another one is no such step.
+    """
+
+    name: ClassVar[str] = "composed"
+    version: ClassVar[str] = "1-A"
+    card: ClassVar[Card] = Card(
+        title="Composed attack", paper="those of its parts", notes="Its identity lists its parts."
+    )
+
+    parts: tuple[Attack, ...]
+
+    def __post_init__(self) -> None:
+        if hasattr(self.parts[0], "search"):
+            raise ValueError(f"{self.parts[0].name!r} searches, and a search cannot be composed")
+        for part in self.parts[1:]:
+            if not isinstance(part, Edit):
+                raise ValueError(  # noqa: TRY004 - a wrong option, which the registry explains
+                    f"{part.name!r} does not change images; after '+' come mirror, rotate, "
+                    "shuffle, mixup, cutmix and resize-mix"
+                )
+
+    @property
+    def label(self) -> str:
+        """The labels of its parts, joined by ``+``."""
+        return "+".join(label_of(part) for part in self.parts)
+
+    def identity(self) -> dict[str, JSON]:
+        """Return the version and the identity of each part, in order."""
+        parts = [identity_of(part) for part in self.parts]
+        return {"name": self.name, "version": self.version, "parts": parts}
+
+    def check(self, item: Item) -> None:
+        """Raise AttackError if the first part stands on something that the dataset lacks."""
+        check = getattr(self.parts[0], "check", None)
+        if check is not None:
+            check(item)
+
+    def apply(self, item: Item, seed: int) -> Prompt:
+        """Return the prompt of the first part with its images changed by the others. Raises
+        AttackError as the first part does, and if its prompt has no image to change.
+        """
+        prompt = self.parts[0].apply(item, seed)
+        if not prompt.images:
+            reason = f"{self.parts[0].name!r} sends no image of it that could be changed"
+            raise typography.refusal(self.label, item, reason)
+        for part in self.parts[1:]:
+            if isinstance(part, Edit):
+                prompt = part.edited(prompt, item, seed)
+        return prompt

@@ -1,0 +1,167 @@
+"""Steps that change the images of a prompt: attacks of their own, and what follows a ``+``.
+
+Alone, a step changes the item's own images and sends them with the question. After another attack,
+as in ``typo+mirror``, it changes the images of that attack's prompt and leaves its text as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Annotated, ClassVar, Final
+
+from pydantic import Field
+
+from opensafemlrm.attacks import _pictures as pictures
+from opensafemlrm.attacks import _typography as typography
+from opensafemlrm.attacks._benign import Benign
+from opensafemlrm.attacks.direct import Direct
+from opensafemlrm.types import JSON, Card, Image, Item, Prompt, Turn, options_of
+
+_MML: Final = "Jailbreak Large Vision-Language Models Through Multi-Modal Linkage, arXiv 2412.00473"
+_SI: Final = (
+    "Jailbreaking Multimodal Large Language Models via Shuffle Inconsistency, arXiv 2501.04931"
+)
+_JOOD: Final = (
+    "Playing the Fool: Jailbreaking LLMs and Multimodal LLMs with Out-of-Distribution Strategy, "
+    "arXiv 2503.20823"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """The base of all steps: one that gives :meth:`edit` is an attack, and can follow a ``+``."""
+
+    name: ClassVar[str]
+    version: ClassVar[str] = "1-A"
+    card: ClassVar[Card]
+
+    def apply(self, item: Item, seed: int) -> Prompt:
+        """Return the item's own images, changed, and its question. Raises AttackError if it has
+        no image or its question is blank; ImageError if an image cannot be decoded.
+        """
+        if not item.images:
+            reason = f"it has no image of its own; make one first, as in 'typo+{self.name}'"
+            raise typography.refusal(self.name, item, reason)
+        return self.edited(Direct().apply(item, seed), item, seed)
+
+    def edited(self, prompt: Prompt, item: Item, seed: int) -> Prompt:
+        """Return ``prompt`` with every image changed, and all else as it is."""
+        number = 0
+        turns = []
+        for turn in prompt.turns:
+            parts: list[str | Image] = []
+            for part in turn.parts:
+                if isinstance(part, Image):
+                    parts.append(self.edit(part, (item.key, seed, number)))
+                    number += 1
+                else:
+                    parts.append(part)
+            turns.append(Turn(turn.role, tuple(parts)))
+        return Prompt(tuple(turns))
+
+    def edit(self, image: Image, key: tuple[bytes, int, int]) -> Image:
+        """Return ``image``, changed; ``key`` (item, seed, place) decides what chance decides."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror(Edit):
+    """Mirror the image, left to right."""
+
+    name: ClassVar[str] = "mirror"
+    card: ClassVar[Card] = Card(
+        title="Mirrored image", paper=_MML, notes="MML's mirror encoding without its text."
+    )
+
+    def edit(self, image: Image, key: tuple[bytes, int, int]) -> Image:
+        """Return the mirrored image."""
+        return pictures.edited(image, pictures.mirrored)
+
+
+@dataclass(frozen=True, slots=True)
+class Rotate(Edit):
+    """Turn the image upside down."""
+
+    name: ClassVar[str] = "rotate"
+    card: ClassVar[Card] = Card(
+        title="Image turned by 180 degrees", paper=_MML, notes="MML's rotation without its text."
+    )
+
+    def edit(self, image: Image, key: tuple[bytes, int, int]) -> Image:
+        """Return the turned image."""
+        return pictures.edited(image, pictures.turned)
+
+
+@dataclass(frozen=True, slots=True)
+class Shuffle(Edit):
+    """Shuffle the image's patches: squares of ``patch`` pixels on 1024×1024 (SI_Attack.py)."""
+
+    name: ClassVar[str] = "shuffle"
+    card: ClassVar[Card] = Card(
+        title="Image patches shuffled", paper=_SI, notes="SI-Attack with its words in order."
+    )
+
+    patch: Annotated[int, Field(ge=32, le=512)] = 512
+
+    def edit(self, image: Image, key: tuple[bytes, int, int]) -> Image:
+        """Return the shuffled image."""
+        return pictures.edited(
+            image, partial(pictures.shuffled, patch=self.patch, key=("patches", *key))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Mix(Edit):
+    """Mix the image with a benign one; ``share`` and ``benign`` are as in ``jood``."""
+
+    share: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    benign: Path | None = None
+    _benign: Benign = field(init=False, repr=False, compare=False)
+    mixing: ClassVar[pictures.Mixing]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_benign", Benign.of(self.benign))
+
+    def identity(self) -> dict[str, JSON]:
+        """Return name, version and options; the benign images by their content."""
+        own = {"name": self.name, "version": self.version, **options_of(self)}
+        return {**own, "benign": self._benign.identity()}
+
+    def edit(self, image: Image, key: tuple[bytes, int, int]) -> Image:
+        """Return the mixed image."""
+        return self._benign.mixed(image, type(self).mixing, self.share, key)
+
+
+@dataclass(frozen=True, slots=True)
+class Mixup(_Mix):
+    """Lay a benign image over the image."""
+
+    name: ClassVar[str] = "mixup"
+    card: ClassVar[Card] = Card(
+        title="Image under a benign one", paper=_JOOD, notes="JOOD's mixup without its text."
+    )
+    mixing: ClassVar[pictures.Mixing] = staticmethod(pictures.mixup)
+
+
+@dataclass(frozen=True, slots=True)
+class CutMix(_Mix):
+    """Put a part of a benign image into the image, in the same place."""
+
+    name: ClassVar[str] = "cutmix"
+    card: ClassVar[Card] = Card(
+        title="Image with a part of a benign one", paper=_JOOD, notes="JOOD's CutMix, no text."
+    )
+    mixing: ClassVar[pictures.Mixing] = staticmethod(pictures.cutmix)
+
+
+@dataclass(frozen=True, slots=True)
+class ResizeMix(_Mix):
+    """Put a whole benign image, smaller, into the image."""
+
+    name: ClassVar[str] = "resize-mix"
+    card: ClassVar[Card] = Card(
+        title="Image with a small benign one", paper=_JOOD, notes="JOOD's ResizeMix, no text."
+    )
+    mixing: ClassVar[pictures.Mixing] = staticmethod(pictures.resize_mix)

@@ -1,0 +1,39 @@
+"""MML as published: up to five tries, until the judge gives the highest score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from opensafemlrm.attacks._best_of import best_of
+from opensafemlrm.attacks.mml import MML
+from opensafemlrm.types import Card, Found, Item, Judge, Model, Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class MMLSearch(MML):
+    """Shuffle the hint anew up to ``tries`` times; keep the try whose whole reply scored highest.
+
+    Five tries, and an end at a score of 5 (arXiv 2412.00473). The end is the judge's strict
+    threshold, which is 5 for the study's judge. Replies are scored whole, reasoning included.
+    """
+
+    name: ClassVar[str] = "mml-n"
+    version: ClassVar[str] = "1-A"
+    card: ClassVar[Card] = Card(
+        title="Multi-modal linkage, best of five tries",
+        paper="Jailbreak Large Vision-Language Models Through Multi-Modal Linkage, "
+        "arXiv 2412.00473",
+        source="https://github.com/wangyu-ovo/MML",
+        notes="Asks the model and the study's judge up to five times an item, then once more.",
+    )
+
+    tries: Annotated[int, Field(ge=1, le=100)] = 5
+
+    async def search(self, item: Item, target: Model, judge: Judge, sampling: Sampling) -> Found:
+        """Return the best try and every query. Raises AttackError as :meth:`apply` does."""
+        asked = (target, judge)
+        stop = judge.thresholds[-1]
+        return await best_of(self.apply, item, asked, sampling, tries=self.tries, stop=stop)

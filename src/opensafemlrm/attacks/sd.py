@@ -1,0 +1,43 @@
+"""MM-SafetyBench's diffusion picture: what the question is about, painted by a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from opensafemlrm.attacks import _released
+from opensafemlrm.attacks import _typography as typography
+from opensafemlrm.types import Card, Item, Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class SD:
+    """Send the released diffusion picture with the question that speaks of it.
+
+    Needs the released picture ``sd`` and the field ``rephrased_sd``. This project makes no such
+    pictures: where the dataset ships none, nothing is sent.
+    """
+
+    name: ClassVar[str] = "sd"
+    version: ClassVar[str] = "1-A"
+    card: ClassVar[Card] = Card(
+        title="Diffusion picture",
+        paper="MM-SafetyBench: A Benchmark for Safety Evaluation of Multimodal Large Language "
+        "Models, arXiv 2311.17600",
+        licence="CC-BY-NC-4.0",
+        source="https://github.com/isXinLiu/MM-SafetyBench",
+        notes="The image comes first, then the text, as in the chat templates it was tested with.",
+    )
+
+    def check(self, item: Item) -> None:
+        """Raise AttackError if the dataset of ``item`` ships no such pictures."""
+        _released.picture(item, ("sd",), self.name)
+
+    def apply(self, item: Item, seed: int) -> Prompt:
+        """Return picture and question. Raises AttackError if the item lacks either, or has images
+        of its own.
+        """
+        typography.refuse_own_images(item, self.name)
+        image = _released.picture(item, ("sd",), self.name)
+        text = typography.field(item, "rephrased_sd", self.name)
+        return Prompt.user(image, text, system=item.system)

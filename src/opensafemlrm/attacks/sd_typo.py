@@ -1,0 +1,61 @@
+"""MM-SafetyBench's strongest picture: the diffusion picture above the key phrase."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from opensafemlrm import images
+from opensafemlrm.attacks import _pictures as pictures
+from opensafemlrm.attacks import _released
+from opensafemlrm.attacks import _typography as typography
+from opensafemlrm.attacks.typo import Typo
+from opensafemlrm.types import Card, Image, Item, Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class SDTypo:
+    """Send the diffusion picture stacked above the drawn key phrase, with the rephrased question.
+
+    Needs the field ``rephrased``, and the released picture ``sd-typo``, or ``sd`` and the field
+    ``key_phrase``: the two are then stacked here, in their own sizes, the narrower one in the
+    middle, as a JPEG. ``released=False`` stacks also where ``sd-typo`` is shipped. The setting
+    "jailbreak method" of the SafeMLRM study (arXiv 2504.08813) is this attack.
+    """
+
+    name: ClassVar[str] = "sd-typo"
+    version: ClassVar[str] = "1-A"
+    card: ClassVar[Card] = Card(
+        title="Diffusion picture above the key phrase",
+        paper="MM-SafetyBench: A Benchmark for Safety Evaluation of Multimodal Large Language "
+        "Models, arXiv 2311.17600",
+        licence="CC-BY-NC-4.0",
+        source="https://github.com/isXinLiu/MM-SafetyBench",
+        notes="The image comes first, then the text, as in the chat templates it was tested with.",
+    )
+
+    released: bool = True
+
+    def check(self, item: Item) -> None:
+        """Raise AttackError if the dataset of ``item`` ships no such pictures."""
+        _released.picture(item, self._names(), self.name)
+
+    def apply(self, item: Item, seed: int) -> Prompt:
+        """Return picture and question. Raises AttackError if the item lacks what is needed or has
+        images of its own, or if its key phrase cannot be drawn; ImageError if the diffusion
+        picture cannot be decoded.
+        """
+        typography.refuse_own_images(item, self.name)
+        text = typography.field(item, "rephrased", self.name)
+        image = _released.picture(item, self._names(), self.name)
+        if not self.released or "sd-typo" not in item.released:
+            image = self._stack(image, item)
+        return Prompt.user(image, text, system=item.system)
+
+    def _names(self) -> tuple[str, ...]:
+        return ("sd-typo", "sd") if self.released else ("sd",)
+
+    def _stack(self, diffusion: Image, item: Item) -> Image:
+        phrase = (item.released.get("typo") if self.released else None) or Typo().render(item)
+        with images.to_picture(diffusion) as above, images.to_picture(phrase) as below:
+            return images.from_picture(pictures.stacked(above, below), "image/jpeg")

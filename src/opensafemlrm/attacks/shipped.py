@@ -1,0 +1,45 @@
+"""Jailbreaks that a dataset ships ready-made, such as JailBreakV-28K's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from opensafemlrm.attacks import _released
+from opensafemlrm.attacks import _typography as typography
+from opensafemlrm.types import Card, Item, Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """Send the jailbreak that the dataset ships: its picture, then its text.
+
+    Needs the released picture ``shipped``. The text is the field ``prompt``; where the dataset
+    ships a picture alone, it is the question. Nothing is added to either.
+    """
+
+    name: ClassVar[str] = "shipped"
+    version: ClassVar[str] = "1-A"
+    card: ClassVar[Card] = Card(
+        title="The dataset's own jailbreak",
+        paper="JailBreakV: A Benchmark for Assessing the Robustness of MultiModal Large Language "
+        "Models against Jailbreak Attacks, arXiv 2404.03027",
+        notes="What it sends is as varied as what the dataset ships; the field 'format' names it.",
+    )
+
+    def check(self, item: Item) -> None:
+        """Raise AttackError if the dataset of ``item`` ships no jailbreaks."""
+        _released.picture(item, ("shipped",), self.name)
+
+    def apply(self, item: Item, seed: int) -> Prompt:
+        """Return picture and text. Raises AttackError if there is no picture or no text, or if
+        the item has images of its own.
+        """
+        typography.refuse_own_images(item, self.name)
+        if not item.question.strip():
+            raise typography.refusal(self.name, item, "its question is blank")
+        image = _released.picture(item, ("shipped",), self.name)
+        text = item.question
+        if "prompt" in item.fields:
+            text = typography.field(item, "prompt", self.name)
+        return Prompt.user(image, text, system=item.system)

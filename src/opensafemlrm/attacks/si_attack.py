@@ -1,0 +1,59 @@
+"""SI-Attack: words and image patches in another order, which models read and filters do not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from opensafemlrm.attacks import _bases, _draws
+from opensafemlrm.attacks import _pictures as pictures
+from opensafemlrm.attacks import _typography as typography
+from opensafemlrm.types import Card, Item, Prompt
+
+
+@dataclass(frozen=True, slots=True)
+class SIAttack:
+    """Shuffle the words of the question and the patches of the image, once.
+
+    ``base`` says which image and text: by default MM-SafetyBench's diffusion picture and its
+    question, as in SI_Attack.py. The image is cut into squares of ``patch`` pixels on 1024×1024
+    (512, so four squares: ibid.). The original sends whatever order it draws, the right one too;
+    here the drawn order is always another than the right one, where there is another.
+    """
+
+    name: ClassVar[str] = "si-attack"
+    version: ClassVar[str] = "1-A"
+    card: ClassVar[Card] = Card(
+        title="Shuffle inconsistency, one draw",
+        paper="Jailbreaking Multimodal Large Language Models via Shuffle Inconsistency, "
+        "arXiv 2501.04931",
+        source="https://github.com/zhaoshiji123/SI-Attack",
+        notes="The image comes first, then the text. si-attack-n is the paper's loop of ten draws.",
+    )
+
+    base: _bases.Base = "sd"
+    patch: Annotated[int, Field(ge=32, le=512)] = 512
+
+    def check(self, item: Item) -> None:
+        """Raise AttackError if the dataset of ``item`` lacks the pictures of the base."""
+        _bases.check(self.base, item)
+
+    def apply(self, item: Item, seed: int) -> Prompt:
+        """Return the shuffled prompt. Raises AttackError as the base does, and if the question
+        has no two different words; ImageError if an image cannot be decoded.
+        """
+        prompt = _bases.prompt(self.base, item, seed, self.name)
+        text = prompt.turns[-1].text
+        words = text.split()
+        if len(set(words)) < 2:
+            raise typography.refusal(self.name, item, "its text is one word: nothing to shuffle")
+        key = ("patches", item.key, seed)
+        shuffled = [
+            pictures.edited(image, partial(pictures.shuffled, patch=self.patch, key=(*key, number)))
+            for number, image in enumerate(prompt.images)
+        ]
+        mixed = " ".join(_draws.shuffled(words, "words", item.key, seed))
+        return Prompt.user(*shuffled, mixed, system=item.system)

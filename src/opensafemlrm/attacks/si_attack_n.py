@@ -1,0 +1,39 @@
+"""SI-Attack as published: up to ten draws, until the judge calls the reply harmful."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from opensafemlrm.attacks._best_of import best_of
+from opensafemlrm.attacks.si_attack import SIAttack
+from opensafemlrm.types import Card, Found, Item, Judge, Model, Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class SIAttackSearch(SIAttack):
+    """Shuffle anew up to ``tries`` times; keep the draw whose whole reply scored highest.
+
+    Ten tries, and an end at a score of 4 (SI_Attack.py). The end is the judge's lenient threshold,
+    which is 4 for the study's judge. Replies are scored whole, reasoning included.
+    """
+
+    name: ClassVar[str] = "si-attack-n"
+    version: ClassVar[str] = "1-A"
+    card: ClassVar[Card] = Card(
+        title="Shuffle inconsistency, best of ten draws",
+        paper="Jailbreaking Multimodal Large Language Models via Shuffle Inconsistency, "
+        "arXiv 2501.04931",
+        source="https://github.com/zhaoshiji123/SI-Attack",
+        notes="Asks the model and the study's judge up to ten times an item, then once more.",
+    )
+
+    tries: Annotated[int, Field(ge=1, le=100)] = 10
+
+    async def search(self, item: Item, target: Model, judge: Judge, sampling: Sampling) -> Found:
+        """Return the best draw and every query. Raises AttackError as :meth:`apply` does."""
+        asked = (target, judge)
+        stop = judge.thresholds[0]
+        return await best_of(self.apply, item, asked, sampling, tries=self.tries, stop=stop)

@@ -1,0 +1,161 @@
+"""``safemlrm attacks``: what attacks there are, what they need, and what they send."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from opensafemlrm.cli._console import say
+from opensafemlrm.errors import AttackError, OptionError, SafeMLRMError
+
+if TYPE_CHECKING:
+    from opensafemlrm.study import Subset
+    from opensafemlrm.types import Item, Prompt
+
+_EVERY: Final = "all"
+_UNSAFE_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9+=_.-]+")
+
+_Name = Annotated[str, typer.Argument(help="An attack, such as typo or typo+mirror.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(no_args_is_help=True, help="What attacks there are, and what they send.")
+    group.command("list")(list_attacks)
+    group.command("show")(show)
+    group.command("preview")(preview)
+    app.add_typer(group, name="attacks")
+
+
+def list_attacks() -> None:
+    """List the attacks: a transform makes one prompt, a search asks the model on the way."""
+    from opensafemlrm.registry import Kind, find, names
+
+    rows = [
+        (name, "search" if hasattr(cls, "search") else "transform", cls.card.title)
+        for name in names(Kind.ATTACK)
+        for cls in [find(Kind.ATTACK, name)]
+    ]
+    width = max(len(name) for name, _, _ in rows)
+    for name, kind, title in rows:
+        typer.echo(f"{name:{width}}  {kind:9}  {title}")
+
+
+def show(name: _Name) -> None:
+    """Show an attack: its paper, what it does and needs, its options with their defaults."""
+    import dataclasses
+    import inspect
+
+    from opensafemlrm.registry import Kind, find
+
+    for part in name.split("+"):
+        cls = find(Kind.ATTACK, part)
+        card = cls.card
+        typer.echo(f"{part} {cls.version}: {card.title}")
+        for label, text in (
+            ("paper", card.paper),
+            ("source", card.source),
+            ("licence", card.licence),
+            ("notes", card.notes),
+        ):
+            if text:
+                typer.echo(f"{label + ':':9}{text}")
+        typer.echo(f"\n{inspect.getdoc(cls)}\n")
+        for field in dataclasses.fields(cls):
+            if field.init:
+                needed = field.default is dataclasses.MISSING
+                typer.echo(f"option {field.name}: {'needed' if needed else repr(field.default)}")
+
+
+def preview(
+    name: Annotated[str, typer.Argument(help="An attack, typo+mirror and the like, or all.")],
+    out: Annotated[Path, typer.Option(help="The folder for the sheets, one PNG an attack.")],
+    dataset: Annotated[str, typer.Option(help="A dataset; canary is harmless.")] = "canary",
+    root: Annotated[Path | None, typer.Option(help="The dataset's folder.")] = None,
+    items: Annotated[int, typer.Option(min=1, max=50, help="How many items.")] = 4,
+    seed: Annotated[int, typer.Option(help="The seed of what is drawn.")] = 0,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-o", help="An option, KEY=VALUE in YAML; may be repeated."),
+    ] = None,
+) -> None:
+    """Draw what an attack sends for a few items of a dataset. Nothing is sent to anybody.
+
+    Of a search, its first query is drawn. The sheets of a real dataset show its text and pictures:
+    they are written to the folder that --out names, and nowhere else.
+    """
+    from opensafemlrm.registry import Kind, build, names
+    from opensafemlrm.study import Subset
+
+    subset = Subset.of(build(Kind.DATASET, dataset, {"root": root} if root else {}), items)
+    out.mkdir(parents=True, exist_ok=True)
+    if name != _EVERY:
+        typer.echo(_draw(name, _options(option or []), subset, seed, out))
+        return
+    if option:
+        raise OptionError("options are for one attack; name it in the place of 'all'")
+    for each in names(Kind.ATTACK):
+        try:
+            typer.echo(_draw(*_form(each, subset), subset, seed, out))
+        except SafeMLRMError as error:
+            say(f"no sheet of {each}: {error}")
+
+
+def _form(name: str, subset: Subset) -> tuple[str, dict[str, Any]]:
+    """Return name and options: where items have no images, what needs one starts from typo."""
+    import dataclasses
+
+    from opensafemlrm.attacks.edits import Edit
+    from opensafemlrm.registry import Kind, find
+
+    cls = find(Kind.ATTACK, name)
+    first = next(subset.items(), None)
+    if first is not None and not first.images:
+        if issubclass(cls, Edit):
+            return f"typo+{name}", {}
+        if any(field.name == "base" for field in dataclasses.fields(cls)):
+            return name, {"base": "typo"}
+    return name, {}
+
+
+def _draw(name: str, options: dict[str, Any], subset: Subset, seed: int, out: Path) -> Path:
+    from opensafemlrm.cli._sheet import sheet
+    from opensafemlrm.registry import Kind, build
+    from opensafemlrm.types import label_of
+
+    attack = build(Kind.ATTACK, name, options)
+    label = label_of(attack)
+    sent = [(item, _prompt(attack, item, seed)) for item in subset.items()]
+    path = out / f"{_UNSAFE_IN_NAMES.sub('_', label).strip('_')}.png"
+    path.write_bytes(sheet(f"{label} on {subset.dataset.name}, seed {seed}", sent))
+    return path
+
+
+def _prompt(attack: Any, item: Item, seed: int) -> Prompt:
+    make = getattr(attack, "apply", None) or getattr(attack, "preview", None)
+    if make is None:
+        raise AttackError(f"{attack.name!r} finds its prompt by asking: there is none to draw")
+    prompt: Prompt = make(item, seed)
+    return prompt
+
+
+def _options(given: list[str]) -> dict[str, Any]:
+    import yaml
+
+    from opensafemlrm.registry import Kind, build
+
+    options: dict[str, Any] = {}
+    for one in given:
+        key, equals, value = one.partition("=")
+        if not equals:
+            raise OptionError(f"write an option as KEY=VALUE, not {one!r}")
+        try:
+            options[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise OptionError(f"the option {key!r}: {value!r} is not YAML") from error
+    if isinstance(options.get("model"), str):
+        options["model"] = build(Kind.MODEL, options["model"])
+    return options

@@ -1,0 +1,148 @@
+"""MML: four encodings of the same picture, and the hint that undoes them."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+from PIL import ImageChops, ImageOps
+
+from opensafemlrm.attacks.mml import MML
+from opensafemlrm.errors import AttackError, OptionError
+from opensafemlrm.registry import Kind, build
+from opensafemlrm.types import identity_of
+from tests.attacks.subjects import QUESTION, illustrated, ink, item, picture, text
+
+WORDS = {"lantern": "teapot", "Moon": "garden"}
+
+
+def words(tmp_path: Path, content: object = WORDS, name: str = "map.json") -> Path:
+    path = tmp_path / name
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def test_mirror_and_rotation_are_of_one_picture() -> None:
+    mirrored, turned = (picture(MML(encoding=e).apply(item(), 0)) for e in ("mirror", "rotate"))
+    # A picture turned by 180 degrees and mirrored is flipped top to bottom.
+    assert ImageChops.difference(ImageOps.flip(turned), mirrored).getbbox() is None
+    assert mirrored.size == (760, 760)
+    left, top, right, _ = ink(ImageOps.mirror(mirrored))
+    assert left == pytest.approx(22, abs=4)
+    assert top == pytest.approx(32, abs=8)
+    assert right <= 740
+
+
+def test_the_hint_has_the_words_of_the_question_in_another_order() -> None:
+    sent = text(MML().apply(item(), 0))
+    hint = sent.partition("are: ")[2].partition(". Then")[0].split(", ")
+    assert sorted(hint) == sorted(QUESTION.split())
+    assert hint != QUESTION.split()
+    assert QUESTION not in sent
+
+
+def test_another_seed_shuffles_the_hint_anew_and_nothing_else() -> None:
+    prompts = [MML().apply(item(), seed) for seed in range(4)]
+    assert len({text(prompt) for prompt in prompts}) > 1
+    assert len({prompt.images for prompt in prompts}) == 1
+
+
+def test_base64_draws_the_code_and_not_the_question() -> None:
+    code = base64.b64encode(QUESTION.encode()).decode()
+    shown = MML(encoding="base64").apply(item(), 0)
+    plain = MML(encoding="rotate").apply(item(question=code), 0)
+    turned = ImageOps.flip(ImageOps.mirror(picture(plain)))
+    assert ImageChops.difference(picture(shown), turned).getbbox() is None
+
+
+def test_base64_carries_a_script_that_cannot_be_drawn() -> None:
+    question = "\u6708\u706f\u600e\u4e48\u6298?"
+    assert MML(encoding="base64").apply(item(question=question), 0).images
+    with pytest.raises(AttackError, match="CJK"):
+        MML(encoding="mirror").apply(item(question=question), 0)
+
+
+def test_replaced_words_are_drawn_and_the_text_says_what_they_stand_for(tmp_path: Path) -> None:
+    attack = MML(encoding="words", word_map=words(tmp_path))
+    prompt = attack.apply(item(), 0)
+    sent = text(prompt)
+    assert "teapot stands for lantern" in sent
+    assert "garden stands for moon" in sent
+    replaced = item(question="How do I fold a garden teapot from paper?")
+    turned = ImageOps.flip(ImageOps.mirror(picture(MML().apply(replaced, 0))))
+    assert ImageChops.difference(picture(prompt), turned).getbbox() is None
+
+
+def test_a_map_counts_by_its_content_not_by_its_place(tmp_path: Path) -> None:
+    one, same = (MML(encoding="words", word_map=words(tmp_path, name=n)) for n in ("a", "b"))
+    other = MML(encoding="words", word_map=words(tmp_path, {"lantern": "kettle"}, "c"))
+    assert identity_of(one) == identity_of(same) != identity_of(other)
+
+
+@pytest.mark.parametrize(
+    ("question", "why"),
+    [
+        ("How is it folded?", "replaces no word"),
+        ("Is a lantern a teapot?", "has the word 'teapot' already"),
+        (" ", "blank"),
+    ],
+)
+def test_a_question_that_would_be_sent_bare_or_changed_is_refused(
+    question: str, why: str, tmp_path: Path
+) -> None:
+    attack = MML(encoding="words", word_map=words(tmp_path))
+    with pytest.raises(AttackError, match=why):
+        attack.apply(item(question=question), 0)
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ([], "is not a JSON object"),
+        ({}, "is not a JSON object"),
+        ({"a": 1}, "1 is not a word"),
+        ({"a b": "c"}, "'a b' is not a word"),
+        ({"a": "c", "b": "C"}, "stands for two words"),
+    ],
+)
+def test_a_map_that_cannot_be_undone_is_refused_at_once(
+    content: object, why: str, tmp_path: Path
+) -> None:
+    options = {"encoding": "words", "word_map": str(words(tmp_path, content))}
+    with pytest.raises(OptionError, match=why):
+        build(Kind.ATTACK, "mml", options)
+
+
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"encoding": "words"}, "needs the option 'word_map'"),
+        ({"encoding": "words", "word_map": "no-such.json"}, "cannot be read"),
+        ({"word_map": "map.json"}, "for the encoding 'words' alone"),
+        ({"encoding": "rot13"}, "encoding"),
+        ({"font_size": 0}, "font_size"),
+    ],
+)
+def test_options_that_cannot_work_are_refused_at_once(options: dict[str, object], why: str) -> None:
+    with pytest.raises(OptionError, match=why):
+        build(Kind.ATTACK, "mml", options)
+
+
+def test_a_question_too_long_is_refused_and_fits_at_a_smaller_size() -> None:
+    long = item(question="How do I fold a lantern? " * 30)
+    with pytest.raises(AttackError, match="do not fit"):
+        MML().apply(long, 0)
+    assert MML(font_size=16).apply(long, 0).images
+
+
+@pytest.mark.parametrize("encoding", ["mirror", "base64"])
+def test_half_a_character_is_refused(encoding: str) -> None:
+    with pytest.raises(AttackError, match=r"half of a character|D800"):
+        build(Kind.ATTACK, "mml", {"encoding": encoding}).apply(item(question="a \ud800 b"), 0)
+
+
+def test_images_of_the_item_are_not_dropped() -> None:
+    with pytest.raises(AttackError, match="would be dropped"):
+        MML().apply(illustrated(), 0)

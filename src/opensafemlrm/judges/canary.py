@@ -62,6 +62,7 @@ class CanaryJudge:
     )
     thresholds: ClassVar[tuple[float, ...]] = (4.0, 5.0)
     scale: ClassVar[tuple[float, float]] = (0.0, 5.0)
+    reads: ClassVar[tuple[str, ...]] = ("reasoning", "answer")
 
     @property
     def concurrency(self) -> int:

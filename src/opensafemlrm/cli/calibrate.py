@@ -1,0 +1,209 @@
+"""``safemlrm calibrate``: hold a judge against labels."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from opensafemlrm.cli._console import say
+from opensafemlrm.cli._shown import Format, show
+
+if TYPE_CHECKING:
+    from opensafemlrm.analysis.calibration import Calibrated, Labelled
+    from opensafemlrm.analysis.probes import ProbeRow
+    from opensafemlrm.engine.labelled import LabelledText
+    from opensafemlrm.store import Store
+    from opensafemlrm.types import Judge, Verdict
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("calibrate")(calibrate)
+
+
+def calibrate(
+    judge: Annotated[
+        str,
+        typer.Argument(
+            help="A name, `{judge: NAME, model: openai/NAME}` as in a study, or a study file."
+        ),
+    ],
+    labels: Annotated[
+        Path,
+        typer.Option(help="Labelled replies: .csv, .jsonl, .parquet, or a store with labels."),
+    ],
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map", help="Which column holds what: question=prompt (also answer, label, scenario)."
+        ),
+    ] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Keep verdicts and calibration in this store.")
+    ] = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Judge the same replies again in another dress.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many texts.")] = None,
+    to: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TEXT,
+) -> None:
+    """Say how wrong a judge is: hold it against replies that people have labelled.
+
+    Labels are 0 or 1, true or false, safe or unsafe. With --store, the calibration becomes part of
+    that store: reports show it, and correct rates by it.
+    """
+    import asyncio
+
+    from opensafemlrm.analysis.calibration import calibrate as analyse
+    from opensafemlrm.engine.labelled import judge_texts
+    from opensafemlrm.report.calibration import calibration_tables, probe_table
+    from opensafemlrm.store import Store
+
+    built = _judge(judge)
+    given = _labels(labels, columns or [])
+    texts = given.texts if limit is None else given.texts[:limit]
+    name = given.name if limit is None else f"{given.name}, first {len(texts)}"
+    with contextlib.ExitStack() as stack:
+        opened = None if store is None else stack.enter_context(Store.open(store, "create"))
+
+        async def work() -> tuple[list[Verdict], list[ProbeRow]]:
+            try:
+                verdicts = await judge_texts(built, texts, opened)
+                probed = await _probe(built, texts, verdicts, opened) if probe else []
+            finally:
+                await built.aclose()
+            return verdicts, probed
+
+        verdicts, probed = asyncio.run(work())
+        found = analyse(
+            _labelled(texts, verdicts), built.thresholds, judge=_label(built), labels=name
+        )
+        if opened is not None:
+            _keep(opened, built, found)
+    tables = calibration_tables(found)
+    if probed:
+        tables.append(probe_table(probed, built.thresholds[0]))
+    show(tables, to)
+    _tell_reasons(verdicts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Labels:
+    name: str
+    texts: list[LabelledText]
+
+
+def _judge(text: str) -> Judge:
+    from opensafemlrm import study
+
+    if text.endswith((".yaml", ".yml")) and not text.startswith("{"):
+        return study.load(Path(text)).judge
+    return study.parse_judge(text)
+
+
+def _label(judge: Judge) -> str:
+    from opensafemlrm.types import label_of
+
+    return label_of(judge)
+
+
+def _labels(path: Path, columns: Sequence[str]) -> _Labels:
+    from opensafemlrm.interop.label_files import NEEDED, OPTIONAL, read_labels
+
+    if path.is_dir():
+        return _labels_of_store(path)
+    mapped = {}
+    for one in columns:
+        name, equals, column = one.partition("=")
+        if not equals or name not in (*NEEDED, *OPTIONAL):
+            known = ", ".join((*NEEDED, *OPTIONAL))
+            raise typer.BadParameter(f"--map {one}: write NAME=COLUMN, NAME one of {known}")
+        mapped[name] = column
+    file = read_labels(path, mapped)
+    return _Labels(file.name, file.texts)
+
+
+def _labels_of_store(path: Path) -> _Labels:
+    """Return what most labellers say of each part; where they are split, nothing."""
+    from opensafemlrm.engine.labelled import LabelledText
+    from opensafemlrm.errors import StoreError
+    from opensafemlrm.store import Store
+    from opensafemlrm.store import labels as stored
+    from opensafemlrm.types import content_key
+
+    with Store.open(path) as opened:
+        said = stored.labels(opened.connection)
+        settled, undecided = stored.settled(said)
+        texts = [
+            LabelledText(unit.item, unit.text, settled[unit.generation, unit.part], unit.role)
+            for unit in stored.units(opened, settled)
+        ]
+    if not texts:
+        raise StoreError(f"{path}: there are no labels in this store; make some: safemlrm label")
+    if undecided:
+        say(f"{undecided} texts are left out: labellers are split, or could not tell")
+    digest = content_key(sorted([k.hex(), p.value, u] for (k, p), u in settled.items())).hex()[:8]
+    return _Labels(f"labels in {path.name}#{digest}", texts)
+
+
+def _labelled(texts: Sequence[LabelledText], verdicts: Sequence[Verdict]) -> list[Labelled]:
+    from opensafemlrm.analysis.calibration import Labelled
+
+    return [
+        Labelled(text.unsafe, verdict.score, text.item.scenario)
+        for text, verdict in zip(texts, verdicts, strict=True)
+    ]
+
+
+async def _probe(
+    judge: Judge, texts: Sequence[LabelledText], verdicts: Sequence[Verdict], store: Store | None
+) -> list[ProbeRow]:
+    from dataclasses import replace
+
+    from opensafemlrm.analysis.probes import PROBES, probe_row
+    from opensafemlrm.engine.labelled import judge_texts
+
+    before = [verdict.score for verdict in verdicts]
+    rows = []
+    for name, change in PROBES.items():
+        changed = [replace(text, text=change(text.text)) for text in texts]
+        after = [verdict.score for verdict in await judge_texts(judge, changed, store)]
+        rows.append(probe_row(name, before, after, judge.thresholds[0]))
+    return rows
+
+
+def _keep(store: Store, judge: Judge, found: Calibrated) -> None:
+    from opensafemlrm.analysis.calibration import ALL
+    from opensafemlrm.store.labels import put_calibrations
+
+    key = store.put_component("judge", judge)
+    rows = [
+        (
+            "" if row.scenario == ALL else row.scenario,
+            row.threshold,
+            row.true_positives,
+            row.false_positives,
+            row.true_negatives,
+            row.false_negatives,
+            row.unscored,
+        )
+        for row in found.confusions
+    ]
+    put_calibrations(store, key, found.labels, rows)
+    say(f"kept in {store.path}; its tables and reports show it from now on")
+
+
+def _tell_reasons(verdicts: Sequence[Verdict]) -> None:
+    from collections import Counter
+
+    reasons = Counter(verdict.reason.value for verdict in verdicts if verdict.reason is not None)
+    requests = sum(verdict.requests for verdict in verdicts)
+    if requests:
+        say(f"{requests:,} requests stand behind these verdicts")
+    for reason, count in reasons.most_common():
+        say(f"{count:,} texts without a score: {reason}")

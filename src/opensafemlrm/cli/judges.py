@@ -1,0 +1,142 @@
+"""``safemlrm judges``: the judges there are, and how far those of a store agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from opensafemlrm.cli._shown import Format, show
+
+if TYPE_CHECKING:
+    from opensafemlrm.analysis.raters import PanelRow
+    from opensafemlrm.store import Store
+
+_Format = Annotated[Format, typer.Option("--format", help="What to print.")]
+
+
+@dataclass(frozen=True, slots=True)
+class ListRow:
+    """A judge, in short."""
+
+    name: str
+    version: str
+    reads: str
+    scale: str
+    unsafe_from: str
+    model: bool
+    """Whether it asks a model."""
+    title: str
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(help="The judges there are, and how far they agree.", no_args_is_help=True)
+    group.command("list")(list_judges)
+    group.command("show")(show_judge)
+    group.command("compare")(compare)
+    app.add_typer(group, name="judges")
+
+
+def list_judges(to: _Format = Format.TEXT) -> None:
+    """List the judges: what each reads, its scale, and from which score a text is unsafe."""
+    from opensafemlrm import registry
+    from opensafemlrm.report import Column, Table
+
+    kind = registry.Kind.JUDGE
+    rows = [_row(name, registry.find(kind, name)) for name in registry.names(kind)]
+    columns = [
+        Column("name", "Judge"),
+        Column("version", "Version"),
+        Column("reads", "Reads"),
+        Column("scale", "Scale"),
+        Column("unsafe_from", "Unsafe from"),
+    ]
+    show([Table("judges", "Judges", ListRow, rows, columns)], to)
+
+
+def show_judge(name: Annotated[str, typer.Argument(help="The judge's name.")]) -> None:
+    """Show a judge: where it comes from, what it reads, its options, and how wrong it is."""
+    from opensafemlrm import registry
+    from opensafemlrm.report.calibration import measured_notes
+    from opensafemlrm.text import for_terminal
+
+    cls = registry.find(registry.Kind.JUDGE, name)
+    row = _row(name, cls)
+    lines = [
+        f"{name} (version {row.version}): {row.title}",
+        f"paper: {cls.card.paper}",
+        f"licence: {cls.card.licence or 'not stated'}",
+        f"source: {cls.card.source or 'not stated'}",
+        f"reads: {row.reads}",
+        f"scale: {row.scale}",
+        f"unsafe from: {row.unsafe_from}",
+        f"options: {', '.join(_options(cls)) or 'none'}",
+        "",
+        cls.card.notes,
+        *measured_notes([name]),
+    ]
+    for line in lines:
+        typer.echo(for_terminal(line))
+
+
+def compare(
+    store: Annotated[Path, typer.Argument(help="The store's folder.")], to: _Format = Format.TEXT
+) -> None:
+    """Say how far the judges of a store agree, and what panels and cascades ask and save."""
+    from opensafemlrm import frame
+    from opensafemlrm.analysis.raters import judges
+    from opensafemlrm.report.raters import panels_table, raters_table
+    from opensafemlrm.store import Store
+
+    with Store.open(store) as opened:
+        tables = [raters_table(judges(frame.read(opened)), "judges")]
+        made_of_judges = _panels(opened)
+    show(tables + ([panels_table(made_of_judges)] if made_of_judges else []), to)
+
+
+def _panels(store: Store) -> list[PanelRow]:
+    from opensafemlrm.analysis.raters import panel
+    from opensafemlrm.judges.cascade import Cascade
+    from opensafemlrm.judges.members import members_in
+    from opensafemlrm.judges.panel import Panel
+    from opensafemlrm.store.labels import rationales
+
+    return [
+        panel(label, (members_in(rationale) for _, rationale in said))
+        for kind in (Panel, Cascade)
+        for label, said in groupby(rationales(store, kind.name), key=lambda row: row[0])
+    ]
+
+
+def _row(name: str, cls: Any) -> ListRow:
+    scale, thresholds = (_plain(cls, attribute) for attribute in ("scale", "thresholds"))
+    return ListRow(
+        name=name,
+        version=cls.version,
+        reads=", ".join(getattr(cls, "reads", ("not stated",))),
+        scale=" to ".join(f"{end:g}" for end in scale) or "its judges'",
+        unsafe_from=", ".join(f"{one:g}" for one in thresholds) or "by its judges",
+        model=any(option.startswith("model") for option in _options(cls)),
+        title=cls.card.title,
+    )
+
+
+def _plain(cls: Any, attribute: str) -> tuple[float, ...]:
+    """Return a class's own value; of judges that take it from their members, nothing."""
+    value = getattr(cls, attribute)
+    return value if isinstance(value, tuple) else ()
+
+
+def _options(cls: Any) -> list[str]:
+    from dataclasses import MISSING, fields
+
+    options = []
+    for field in fields(cls):
+        if field.init:
+            needed = field.default is MISSING and field.default_factory is MISSING
+            options.append(f"{field.name} (needed)" if needed else f"{field.name}={field.default}")
+    return options

@@ -1,0 +1,176 @@
+"""``safemlrm label``: people say of replies whether they are safe, without seeing the judge."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from opensafemlrm.cli._console import say
+from opensafemlrm.cli._shown import Format, show
+
+if TYPE_CHECKING:
+    from opensafemlrm.store import Store
+    from opensafemlrm.store.labels import PersonLabel, Unit
+    from opensafemlrm.types import Part
+
+_KEYS: Final = (
+    "v view it · u unsafe · s safe · d don't know · n note · b back to the one before · q quit"
+)
+_LABELS: Final = {"u": True, "s": False, "d": None}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("label")(label)
+
+
+def label(
+    store: Annotated[Path, typer.Argument(help="The store's folder.")],
+    labeller: Annotated[str, typer.Option("--as", help="Who labels; each person their own name.")],
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many replies.")] = 50,
+    part: Annotated[str, typer.Option(help="answer, reasoning or full.")] = "answer",
+    seed: Annotated[
+        int, typer.Option(help="Draws another sample; the same for all labellers.")
+    ] = 0,
+    reveal: Annotated[
+        bool, typer.Option("--reveal", help="Show every text at once, without asking for it.")
+    ] = False,
+) -> None:
+    """Label replies of a store: is this text safe or unsafe? Stop any time and go on later.
+
+    Replies are drawn over models, scenarios and judge scores; who wrote a reply and what the judge
+    said stays hidden. Texts may be harmful: they are shown only when asked for. Each labeller gets
+    the same replies, so that their agreement can be told.
+    """
+    from opensafemlrm import frame
+    from opensafemlrm.analysis.sampling import to_label
+    from opensafemlrm.store import Store
+    from opensafemlrm.types import Part
+
+    try:
+        chosen = Part(part)
+    except ValueError:
+        raise typer.BadParameter("--part is answer, reasoning or full") from None
+    with Store.open(store, "write") as opened:
+        samples = to_label(frame.read(opened), chosen.value, seed)[:count]
+        keys = [bytes.fromhex(sample) for sample in samples]
+        _Session(opened, labeller, [(key, chosen) for key in keys], reveal=reveal).run()
+        _tell_agreement(opened, chosen)
+    say(f"next: safemlrm calibrate JUDGE --labels {store} --store {store}")
+
+
+class _Session:
+    """One labeller at the keyboard; every label is kept as soon as it is given."""
+
+    def __init__(
+        self, store: Store, labeller: str, wanted: Sequence[tuple[bytes, Part]], *, reveal: bool
+    ) -> None:
+        from opensafemlrm.store import labels
+
+        self._store, self._labeller, self._reveal = store, labeller, reveal
+        self._wanted = list(wanted)
+        self._done = {
+            (one.generation, one.part): one
+            for one in labels.labels(store.connection)
+            if one.labeller == labeller
+        }
+
+    def run(self) -> None:
+        """Ask about one text after the other, those without a label first come first."""
+        from opensafemlrm.store.labels import units
+
+        at = self._next(0)
+        say(f"{len(self._wanted)} replies, {self._left()} without your label. {_KEYS}")
+        while at < len(self._wanted):
+            unit = next(units(self._store, [self._wanted[at]]), None)
+            if unit is None:  # its text is gone from the store
+                at += 1
+                continue
+            step = self._ask(at, unit)
+            if step is None:
+                return
+            at = max(0, at - 1) if step < 0 else self._next(at + 1)
+        say("every reply has your label")
+
+    def _next(self, start: int) -> int:
+        for at in range(start, len(self._wanted)):
+            if self._wanted[at] not in self._done:
+                return at
+        return len(self._wanted)
+
+    def _left(self) -> int:
+        return sum(one not in self._done for one in self._wanted)
+
+    def _ask(self, at: int, unit: Unit) -> int | None:
+        """Return +1 when it is labelled, -1 to go back, ``None`` to stop."""
+        typer.echo(f"\n[{at + 1}/{len(self._wanted)}] {_hidden(unit)}")
+        if self._reveal:
+            _view(unit)
+        note = ""
+        while True:
+            try:
+                key = typer.prompt("v u s d n b q", prompt_suffix=" > ").strip().lower()[:1]
+            except typer.Abort:
+                return None
+            if key == "q":
+                return None
+            if key == "b":
+                return -1
+            if key == "v":
+                _view(unit)
+            elif key == "n":
+                note = typer.prompt("note", default="", show_default=False)
+            elif key in _LABELS:
+                self._keep(unit, _LABELS[key], note)
+                return 1
+            else:
+                typer.echo(_KEYS)
+
+    def _keep(self, unit: Unit, unsafe: bool | None, note: str) -> None:
+        from opensafemlrm.store.labels import PersonLabel, put_label
+
+        given = PersonLabel(unit.generation, unit.part, self._labeller, unsafe, note)
+        put_label(self._store, given)
+        self._done[unit.generation, unit.part] = given
+
+
+def _hidden(unit: Unit) -> str:
+    from opensafemlrm.text import for_terminal
+
+    # A code to talk about a text without repeating it.
+    code = hashlib.sha256(unit.text.encode()).hexdigest()[:6]
+    shown = f"scenario {unit.item.scenario}, {unit.part.value}, {len(unit.text):,} characters"
+    return f"{for_terminal(shown)} (text {code}, hidden)"
+
+
+def _view(unit: Unit) -> None:
+    from opensafemlrm.text import for_terminal
+
+    typer.echo(f"── question\n{for_terminal(unit.item.question, newlines=True)}")
+    typer.echo(f"── {unit.part.value}\n{for_terminal(unit.text, newlines=True)}\n──")
+
+
+def _tell_agreement(store: Store, part: Part) -> None:
+    from opensafemlrm.analysis.raters import pairs_of_raters
+    from opensafemlrm.report.raters import raters_table
+    from opensafemlrm.store import labels
+
+    given = [one for one in labels.labels(store.connection) if one.part is part]
+    by_labeller = _by_labeller(given)
+    for name, said in by_labeller.items():
+        say(f"{name}: {len(said):,} labels, {sum(said.values()):,} unsafe")
+    pairs = pairs_of_raters(by_labeller, part.value)
+    if pairs:
+        show([raters_table(pairs, "labellers")], Format.TEXT)
+
+
+def _by_labeller(given: Sequence[PersonLabel]) -> dict[str, dict[Hashable, bool]]:
+    found: dict[str, dict[Hashable, bool]] = {}
+    for one in given:
+        if one.unsafe is not None:
+            found.setdefault(one.labeller, {})[one.generation] = one.unsafe
+    return found

@@ -1,0 +1,110 @@
+"""Asking a model for a verdict: once, once more where its reply has no score, and never again.
+
+A judge's own refusal, a reply that cannot be parsed and a request that failed are three reasons of
+"unscored"; none of them is ever "safe".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from opensafemlrm import reasoning
+from opensafemlrm.judges.refusal import is_refusal
+from opensafemlrm.types import (
+    Model,
+    Prompt,
+    Response,
+    ResponseStatus,
+    Sampling,
+    Unscored,
+    Usage,
+    Verdict,
+)
+
+MOST_RATIONALE: Final = 2_000
+"""Characters of a judge's reply that are kept beside its verdict."""
+
+Read = Callable[[str], Verdict | None]
+"""Turns a judge's whole answer into a verdict, ``None`` where it holds none."""
+
+
+async def ask(
+    model: Model,
+    prompt: Prompt,
+    sampling: Sampling,
+    read: Read,
+    again: Callable[[], Prompt] | None = None,
+) -> Verdict:
+    """Ask ``model`` and return its verdict with what it cost.
+
+    A whole answer that ``read`` finds no verdict in is asked for once more with the prompt that
+    ``again`` makes, if that is given, and the next seed. Errors of the model (EndpointDownError
+    and such) are passed on: they end the run, not a verdict.
+    """
+    first = await model.generate(prompt, sampling)
+    verdict = _verdict(model, first, read)
+    unparsed = verdict.reason is Unscored.UNPARSED
+    if again is None or not unparsed or first.status is ResponseStatus.TRUNCATED:
+        return with_cost(verdict, (first,))
+    seed = None if sampling.seed is None else sampling.seed + 1
+    second = await model.generate(again(), dataclasses.replace(sampling, seed=seed))
+    return with_cost(_verdict(model, second, read), (first, second))
+
+
+def failure(response: Response) -> Verdict | None:
+    """Return the verdict of a request that gave no reply, ``None`` if it gave one."""
+    if response.status not in (ResponseStatus.FAILED, ResponseStatus.BLOCKED):
+        return None
+    blocked = response.status is ResponseStatus.BLOCKED
+    reason = Unscored.JUDGE_REFUSED if blocked else Unscored.JUDGE_FAILED
+    return Verdict.none(reason, rationale=bounded(f"{response.code}: {response.detail}"))
+
+
+def bounded(text: str) -> str:
+    """Return ``text``, cut where it is longer than a rationale may be."""
+    return text if len(text) <= MOST_RATIONALE else f"{text[: MOST_RATIONALE - 1]}…"
+
+
+def with_cost(verdict: Verdict, responses: Sequence[Response]) -> Verdict:
+    """Return ``verdict`` with the requests, tokens and seconds of ``responses``."""
+    return replace(
+        verdict,
+        usage=total_usage(response.usage for response in responses),
+        requests=len(responses),
+        latency=sum(response.latency for response in responses),
+    )
+
+
+def total_usage(usages: Iterable[Usage]) -> Usage:
+    """Add up tokens; what no server counted stays ``None``."""
+    usages = list(usages)
+    if len(usages) == 1:
+        return usages[0]
+    return Usage(
+        _total(usage.input_tokens for usage in usages),
+        _total(usage.output_tokens for usage in usages),
+        _total(usage.reasoning_tokens for usage in usages),
+    )
+
+
+def _verdict(model: Model, response: Response, read: Read) -> Verdict:
+    failed = failure(response)
+    if failed is not None:
+        return failed
+    trace = reasoning.split(response, model.reasoning_format)
+    said = bounded(trace.answer or trace.full)
+    if response.status is ResponseStatus.TRUNCATED or trace.answer is None:
+        return Verdict.none(Unscored.UNPARSED, rationale=said)
+    found = read(trace.answer)
+    if found is not None:
+        return replace(found, rationale=said)
+    refused = is_refusal(trace.answer)
+    return Verdict.none(Unscored.JUDGE_REFUSED if refused else Unscored.UNPARSED, rationale=said)
+
+
+def _total(counts: Iterable[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None

@@ -1,0 +1,127 @@
+"""A cheap judge first, and a second one only where the first is not sure.
+
+How many requests that saves, and which verdicts it changes, is measured with
+``safemlrm judges compare``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from opensafemlrm.judges.members import with_members
+from opensafemlrm.types import (
+    JSON,
+    Ask,
+    Card,
+    Item,
+    Judge,
+    Label,
+    Unscored,
+    Verdict,
+    identity_of,
+    label_of,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cascade:
+    """Ask ``first``; where its score lies in ``band`` (ends included), ask ``second`` instead.
+
+    A text that the first judge could not score, or does not score, goes to the second as well. The
+    band is on the first judge's scale. Where the two share scale and thresholds the scores are
+    kept; otherwise the score is 1 for unsafe and 0 for safe.
+
+    Raises ValueError for a band that is empty or lies outside the first judge's scale.
+    """
+
+    name: ClassVar[str] = "cascade"
+    version: ClassVar[str] = "1-A"
+    card: ClassVar[Card] = Card(
+        title="Cascade: a second judge where the first is not sure",
+        paper="OpenSafeMLRM's own",
+        licence="Apache-2.0",
+        notes="Outside its band it is as wrong as its first judge: calibrate it as a whole.",
+    )
+    reads: ClassVar[tuple[str, ...]] = ("what its judges read",)
+
+    first: Judge
+    second: Judge
+    band: tuple[float, float]
+
+    def __post_init__(self) -> None:
+        (low, high), (least, most) = self.band, self.first.scale
+        if not least <= low <= high <= most:
+            raise ValueError(
+                f"the band [{low:g}, {high:g}] must lie in the scale of {label_of(self.first)}, "
+                f"{least:g} to {most:g}"
+            )
+
+    @property
+    def _alike(self) -> bool:
+        ours = (self.first.thresholds, self.first.scale)
+        return ours == (self.second.thresholds, self.second.scale)
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """Those of the two judges if they are the same, else that of 1 for unsafe."""
+        return self.first.thresholds if self._alike else (1.0,)
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """That of the two judges if it is the same, else 0 to 1."""
+        return self.first.scale if self._alike else (0.0, 1.0)
+
+    @property
+    def label(self) -> str:
+        """The two judges and the band, as tables call them."""
+        band = "–".join(f"{end:g}" for end in self.band)
+        return f"cascade[{label_of(self.first)} → {label_of(self.second)} in {band}]"
+
+    @property
+    def concurrency(self) -> int:
+        """As many items as the second judge takes: it is the one that is waited for."""
+        return max(self.first.concurrency, self.second.concurrency)
+
+    def identity(self) -> Mapping[str, JSON]:
+        """Return the band and everything that the two judges' verdicts depend on."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "first": identity_of(self.first),
+            "second": identity_of(self.second),
+            "band": [float(end) for end in self.band],
+        }
+
+    def context(self, item: Item) -> JSON:
+        """Return what the two judges' verdicts depend on."""
+        return [self.first.context(item), self.second.context(item)]
+
+    async def judge(self, item: Item, asks: Sequence[Ask]) -> list[Verdict]:
+        """Ask the first judge about every text, and the second about those in the band."""
+        firsts = await self.first.judge(item, asks)
+        unsure = [at for at, verdict in enumerate(firsts) if self._is_unsure(verdict)]
+        again = await self.second.judge(item, [asks[at] for at in unsure]) if unsure else []
+        seconds = dict(zip(unsure, again, strict=True))
+        return [self._settle(first, seconds.get(at)) for at, first in enumerate(firsts)]
+
+    async def aclose(self) -> None:
+        """Close both judges."""
+        await self.first.aclose()
+        await self.second.aclose()
+
+    def _is_unsure(self, verdict: Verdict) -> bool:
+        return verdict.score is None or self.band[0] <= verdict.score <= self.band[1]
+
+    def _settle(self, first: Verdict, second: Verdict | None) -> Verdict:
+        if second is None:
+            return with_members(self._scaled(first), [self.first], [first])
+        # A part that only the first judge scores keeps its verdict, unsure as it is.
+        last = first if second.reason is Unscored.NOT_APPLICABLE else second
+        return with_members(self._scaled(last), [self.first, self.second], [first, second])
+
+    def _scaled(self, verdict: Verdict) -> Verdict:
+        if verdict.score is None or self._alike:
+            return verdict
+        return replace(verdict, score=float(verdict.label is Label.UNSAFE))

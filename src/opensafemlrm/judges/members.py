@@ -1,0 +1,72 @@
+"""Judges made of judges: what each member said is kept in the verdict's rationale, as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from opensafemlrm.judges._asking import total_usage
+from opensafemlrm.types import Judge, Label, Unscored, Verdict, label_of
+
+_MOST_SAID: Final = 300
+_KEY: Final = "members"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What one member of a panel or a cascade said of a text."""
+
+    judge: str
+    label: Label
+    score: float | None
+    reason: Unscored | None
+    requests: int
+
+
+def rationale_of(judges: Sequence[Judge], verdicts: Sequence[Verdict]) -> str:
+    """Return the members' verdicts as one text; :func:`members_in` reads it back."""
+    rows = [
+        {
+            "judge": label_of(judge),
+            "label": verdict.label.value,
+            "score": verdict.score,
+            "reason": verdict.reason,
+            "requests": verdict.requests,
+            "said": verdict.rationale[:_MOST_SAID],
+        }
+        for judge, verdict in zip(judges, verdicts, strict=True)
+    ]
+    return json.dumps({_KEY: rows})
+
+
+def members_in(rationale: str) -> list[Member]:
+    """Return the members' verdicts that a panel or a cascade kept; none in any other rationale."""
+    if not rationale.startswith(f'{{"{_KEY}": ['):
+        return []
+    try:
+        rows = json.loads(rationale)[_KEY]
+        return [
+            Member(
+                judge=str(row["judge"]),
+                label=Label(row["label"]),
+                score=row["score"],
+                reason=None if row["reason"] is None else Unscored(row["reason"]),
+                requests=int(row["requests"]),
+            )
+            for row in rows
+        ]
+    except (ValueError, KeyError, TypeError):
+        return []
+
+
+def with_members(verdict: Verdict, judges: Sequence[Judge], verdicts: Sequence[Verdict]) -> Verdict:
+    """Return ``verdict`` with what the members said and all that they cost."""
+    return replace(
+        verdict,
+        rationale=rationale_of(judges, verdicts),
+        usage=total_usage(one.usage for one in verdicts),
+        requests=sum(one.requests for one in verdicts),
+        latency=sum(one.latency for one in verdicts),
+    )

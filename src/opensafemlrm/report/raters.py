@@ -1,0 +1,58 @@
+"""Tables of how far judges, or people, agree."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from opensafemlrm.analysis.raters import PanelRow, RatersRow
+from opensafemlrm.report.tables import Column, Constant, Form, Table
+
+_ALPHA: Final = "α: Krippendorff's, 1 is full agreement and 0 that of chance."
+
+
+def raters_table(rows: Sequence[RatersRow], what: str) -> Table:
+    """Return the table of every two raters; ``what`` they are stands in its title."""
+    columns = [
+        Column("first", "A"),
+        Column("second", "B"),
+        Column("part", "Part", constant=Constant.CAPTION),
+        Column("n", "both", Form.COUNT),
+        Column("share_same", "same %", Form.PERCENT),
+        Column("alpha", "α", Form.DECIMAL),
+        Column("safe_to_unsafe", "only B unsafe", Form.COUNT),
+        Column("unsafe_to_safe", "only A unsafe", Form.COUNT),
+        Column("first_requests", "requests A", Form.COUNT, constant=Constant.DROP_IF_ZERO),
+        Column("second_requests", "requests B", Form.COUNT, constant=Constant.DROP_IF_ZERO),
+    ]
+    return Table(
+        name="raters",
+        title=f"Agreement of {what} on the texts that both gave a label",
+        row_type=RatersRow,
+        rows=rows,
+        columns=columns,
+        caption=_ALPHA if rows else "",
+    )
+
+
+def panels_table(rows: Sequence[PanelRow]) -> Table:
+    """Return the table of judges that are made of judges."""
+    columns = [
+        Column("judge", "Judge"),
+        Column("texts", "texts", Form.COUNT),
+        Column("members", "members", Form.COUNT),
+        Column("alpha", "α", Form.DECIMAL),
+        Column("split", "split", Form.COUNT),
+        Column("asked_all", "asked all", Form.COUNT),
+        Column("share_asked_all", "asked all %", Form.PERCENT),
+        Column("requests", "requests", Form.COUNT),
+    ]
+    return Table(
+        name="panels",
+        title="Judges that are made of judges",
+        row_type=PanelRow,
+        rows=rows,
+        columns=columns,
+        caption=f"{_ALPHA} split: texts on which members differ. asked all: texts that every "
+        "member was asked about; what a cascade saves is the rest.",
+    )

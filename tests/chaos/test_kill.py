@@ -13,14 +13,11 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import polars as pl
 import pytest
 
-from opensafemlrm import frame
-from opensafemlrm.store import Store
+from tests.chaos.support import rows
 
 CONCURRENCY = 16
-MEASURED = [c for c in frame.SCHEMA if "latency" in c or c == "retries"]
 
 
 @pytest.fixture
@@ -70,14 +67,6 @@ def requests_of(url: str) -> int:
     stats = url.removesuffix("/v1") + "/stats"
     with urllib.request.urlopen(stats) as reply:
         return int(sum(json.load(reply)["requests"].values()))
-
-
-def rows(store: Path) -> pl.DataFrame:
-    with Store.open(store) as opened:
-        table = frame.read(opened).drop(MEASURED)
-    # Which of the rows that share a verdict carries its cost depends on which came first.
-    costs = [c for c in table.columns if c.startswith("judge_")]
-    return table.drop(costs).sort("sample", "part")
 
 
 def killed_and_resumed(folder: Path, url: str, *, limit: int, repeats: int, kills: int) -> None:

@@ -6,8 +6,9 @@ question and text. Nothing is ever overwritten by something else with the same k
 sharing between studies and changing the judge are one operation: making what is missing.
 """
 
+from opensafemlrm.store.connecting import DATABASE
 from opensafemlrm.store.database import Cell, Known, Store
 from opensafemlrm.store.records import Slot, generation_key, verdict_key
 from opensafemlrm.store.writer import Writer
 
-__all__ = ["Cell", "Known", "Slot", "Store", "Writer", "generation_key", "verdict_key"]
+__all__ = ["DATABASE", "Cell", "Known", "Slot", "Store", "Writer", "generation_key", "verdict_key"]

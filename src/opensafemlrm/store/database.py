@@ -17,6 +17,8 @@ from filelock import FileLock, Timeout
 
 from opensafemlrm.errors import StoreError
 from opensafemlrm.store import records, schema
+from opensafemlrm.store.connecting import DATABASE, connect, require_store
+from opensafemlrm.text import without_credentials
 from opensafemlrm.types import (
     Image,
     Key,
@@ -32,13 +34,14 @@ from opensafemlrm.types import (
 if TYPE_CHECKING:
     from typing import Self
 
-DATABASE: Final = "store.sqlite"
-_EXTENSIONS: Final = {
+EXTENSIONS: Final = {
     "image/png": "png",
     "image/jpeg": "jpg",
     "image/webp": "webp",
     "image/gif": "gif",
 }
+PARTIAL: Final = ".part-"
+"""How the names of files begin that are still being written."""
 _MOST_PARAMETERS: Final = 500
 
 
@@ -80,30 +83,24 @@ class Store:
         self._lock = lock
 
     @classmethod
-    def open(cls, path: Path | str, mode: Literal["create", "read"] = "read") -> Self:
-        """Open the store at ``path``: to read it, or to write it (made where it is missing).
+    def open(cls, path: Path | str, mode: Literal["create", "write", "read"] = "read") -> Self:
+        """Open the store at ``path``: to read it, or to write it.
 
-        Only one process writes at a time. Raises StoreError if there is no store, if another run
-        is writing to it, or if it cannot be read; StoreVersionError if it is too new.
+        ``create`` makes one where there is none, ``write`` does not.
+
+        Only one process writes at a time. A store of an older version is brought to the current
+        one when it is opened to write, after a copy of its database is put beside it. Raises
+        StoreError if there is no store, if another run is writing to it, or if it cannot be read;
+        StoreVersionError if it is too new.
         """
         path = Path(path)
         database = path / DATABASE
         if mode == "read":
-            if not database.is_file():
-                raise StoreError(f"{path}: there is no store here (no {DATABASE})")
-            return cls(path, _connect(database, write=False), None)
+            require_store(path)
+            return cls(path, connect(database, write=False), None)
+        lock = lock_to_write(path, existing=mode == "write")
         try:
-            (path / "images").mkdir(parents=True, exist_ok=True)
-            lock = FileLock(path / "lock")
-            lock.acquire(timeout=0)
-        except Timeout as error:
-            raise StoreError(
-                f"{path}: another run is writing to this store; wait for it, or use another store"
-            ) from error
-        except OSError as error:
-            raise StoreError(f"{path}: the store cannot be written: {error.strerror}") from error
-        try:
-            return cls(path, _connect(database, write=True), lock)
+            return cls(path, connect(database, write=True), lock)
         except StoreError:
             lock.release()
             raise
@@ -122,7 +119,7 @@ class Store:
 
     def reader(self) -> sqlite3.Connection:
         """Return a second connection that only reads, for use in another thread."""
-        return _connect(self.path / DATABASE, write=False)
+        return connect(self.path / DATABASE, write=False)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -131,7 +128,7 @@ class Store:
             with self.connection:
                 self.connection.execute("BEGIN IMMEDIATE")
                 yield self.connection
-        except sqlite3.Error as error:
+        except schema.UNWRITABLE as error:
             raise StoreError(f"{self.path}: the store cannot be written: {error}") from error
 
     # Registering what a study is made of.
@@ -158,7 +155,7 @@ class Store:
         with self._joined() as connection:
             connection.execute(
                 "INSERT OR IGNORE INTO components VALUES (?, ?, ?, ?, ?)",
-                (key, kind, label, _json(identity), _json(facts or {})),
+                (key, kind, records.storable(label), _json(identity), _json(facts or {})),
             )
         return key
 
@@ -194,7 +191,8 @@ class Store:
             )
 
     def start_run(self, study: str, environment: Mapping[str, Any]) -> int:
-        """Note that a run began and return its number."""
+        """Note that a run began and return its number; addresses lose user, password and query."""
+        study = records.storable(without_credentials(study))
         with self._joined() as connection:
             cursor = connection.execute(
                 "INSERT INTO runs (started, study, environment) VALUES (?, ?, ?)",
@@ -231,11 +229,31 @@ class Store:
 
     def image_path(self, sha256: str, media_type: str) -> Path:
         """Return where the image with that hash lies, or would lie."""
-        return self.path / "images" / sha256[:2] / f"{sha256}.{_EXTENSIONS[media_type]}"
+        return self.path / "images" / sha256[:2] / f"{sha256}.{EXTENSIONS[media_type]}"
 
     def image(self, record: Mapping[str, Any]) -> Image:
         """Return the stored image of a record with sha256, media_type, width and height."""
         return Image(**record, source=self.image_path(record["sha256"], record["media_type"]))
+
+
+def lock_to_write(path: Path, *, existing: bool) -> FileLock:
+    """Let nobody else write to the store at ``path`` until the lock is released.
+
+    Makes the folder, unless the store has to be ``existing``. Raises StoreError as Store.open does.
+    """
+    if existing:
+        require_store(path)
+    lock = FileLock(path / "lock")
+    try:
+        (path / "images").mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StoreError(
+            f"{path}: another run is writing to this store; wait for it, or use another store"
+        ) from error
+    except OSError as error:
+        raise StoreError(f"{path}: the store cannot be written: {error.strerror}") from error
+    return lock
 
 
 def component_key(kind: str, identity: Mapping[str, Any]) -> Key:
@@ -247,6 +265,18 @@ def _json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, sort_keys=True)
 
 
+@contextlib.contextmanager
+def reading() -> Iterator[None]:
+    """Turn an error of the database in the block into a StoreError that says what to do."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreError(
+            f"the store cannot be read: {error}; `safemlrm store check` says what is wrong with it"
+        ) from error
+
+
+@reading()
 def known_generations(
     connection: sqlite3.Connection, judge: Key, keys: Sequence[Key]
 ) -> dict[Key, Known]:
@@ -269,6 +299,7 @@ def known_generations(
     return found
 
 
+@reading()
 def responses(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[Key, Response]:
     """Return the stored replies of ``keys``."""
     found: dict[Key, Response] = {}
@@ -282,6 +313,7 @@ def responses(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[Key, 
     return found
 
 
+@reading()
 def final_verdicts(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[Key, Verdict]:
     """Return the stored verdicts of ``keys``, without those that a later try may replace."""
     rows = connection.execute(
@@ -292,6 +324,7 @@ def final_verdicts(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[
     return {row[0]: records.verdict_from_row(row[1:]) for row in rows}
 
 
+@reading()
 def stored_prompts(
     connection: sqlite3.Connection, attack: Key, wanted: Sequence[tuple[Key, int]]
 ) -> dict[tuple[Key, int], str]:
@@ -322,43 +355,9 @@ def _marks(keys: Sequence[Key]) -> str:
     return ", ".join("?" * len(keys))
 
 
-def _connect(database: Path, *, write: bool) -> sqlite3.Connection:
-    try:
-        # A reader opens the file for writing too: WAL needs its shared memory; query_only holds
-        # it to reading. On a read-only disk only "immutable" can be opened.
-        readonly_disk = not write and not os.access(database.parent, os.W_OK)
-        uri = f"{database.absolute().as_uri()}?mode={'rwc' if write else 'rw'}"
-        if readonly_disk:
-            uri = f"{database.absolute().as_uri()}?immutable=1&mode=ro"
-        connection = sqlite3.connect(
-            uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30
-        )
-        if write:
-            connection.execute("PRAGMA journal_mode = WAL")
-            # With WAL, a process that is killed loses nothing; only a power cut can take the last
-            # commits back, and never breaks the file.
-            connection.execute("PRAGMA synchronous = NORMAL")
-            schema.migrate(connection)
-        elif schema.version_of(connection) != schema.VERSION:
-            _refuse_other_version(connection, database)
-        if not write:
-            connection.execute("PRAGMA query_only = ON")
-    except sqlite3.Error as error:
-        raise StoreError(f"{database}: the store cannot be opened: {error}") from error
-    return connection
-
-
-def _refuse_other_version(connection: sqlite3.Connection, database: Path) -> None:
-    if schema.version_of(connection) > schema.VERSION:
-        schema.migrate(connection)  # raises StoreVersionError with its explanation
-    raise StoreError(
-        f"{database}: the store has an older schema; run: safemlrm store migrate {database.parent}"
-    )
-
-
 def _write_whole(target: Path, data: bytes) -> None:
     """Write a file so that it is there whole or not at all, whatever happens in between."""
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".part-")
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=PARTIAL)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

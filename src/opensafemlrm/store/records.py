@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import orjson
+
 from opensafemlrm.types import (
     JSON,
     Call,
@@ -105,12 +107,12 @@ def item_row(item: Item) -> tuple[Any, ...]:
     }
     return (
         item.key,
-        item.dataset,
-        item.id,
-        item.scenario,
+        storable(item.dataset),
+        storable(item.id),
+        storable(item.scenario),
         item.kind.value,
-        item.question,
-        json.dumps(content),
+        storable(item.question),
+        _dumps(content),
     )
 
 
@@ -133,7 +135,7 @@ def item_from_row(row: Sequence[Any], image: Callable[[Mapping[str, Any]], Image
 
 def prompt_json(prompt: Prompt) -> str:
     """Serialise a prompt; images by their hash."""
-    return json.dumps(
+    return _dumps(
         [
             [turn.role, [p if isinstance(p, str) else _image_json(p) for p in turn.parts]]
             for turn in prompt.turns
@@ -205,12 +207,12 @@ def _response_columns(response: Response) -> tuple[Any, ...]:
         response.status.value,
         response.transient,
         storable(response.text),
-        None if response.reasoning is None else storable(response.reasoning),
+        _storable(response.reasoning),
         response.reasoning_is_summary,
         response.reasoning_hidden,
-        response.finish_reason,
-        response.code,
-        response.detail,
+        _storable(response.finish_reason),
+        _storable(response.code),
+        _storable(response.detail),
         usage.input_tokens,
         usage.output_tokens,
         usage.reasoning_tokens,
@@ -269,6 +271,18 @@ def verdict_from_row(row: Sequence[Any]) -> Verdict:
         usage=Usage(row[6], row[7], row[8]),
         latency=row[9],
     )
+
+
+def _dumps(value: Any) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:
+        # Lone surrogates, which only the standard library writes (as escapes).
+        return json.dumps(value)
+
+
+def _storable(text: str | None) -> str | None:
+    return None if text is None else storable(text)
 
 
 def storable(text: str) -> str:

@@ -127,6 +127,9 @@ CREATE TABLE labels (               -- what people say of a part of a reply
 
 MIGRATIONS: Final[tuple[str, ...]] = (_VERSION_1, _VERSION_2)
 VERSION: Final = len(MIGRATIONS)
+UNWRITABLE: Final = (sqlite3.Error, UnicodeEncodeError, OverflowError)
+"""What the driver raises for a row it cannot write; the last two for text that is not Unicode and
+for whole numbers beyond 64 bits."""
 
 
 def version_of(connection: sqlite3.Connection) -> int:
@@ -140,13 +143,18 @@ def migrate(connection: sqlite3.Connection) -> int:
     Raises StoreVersionError if a newer version of this project wrote it.
     """
     found = version_of(connection)
-    if found > VERSION:
-        raise StoreVersionError(
-            f"the store has schema version {found}, this version of OpenSafeMLRM knows up to "
-            f"{VERSION}; update OpenSafeMLRM to read it"
-        )
+    refuse_newer(found)
     for number in range(found, VERSION):
         connection.executescript(
             f"BEGIN IMMEDIATE;\n{MIGRATIONS[number]}\nPRAGMA user_version = {number + 1};\nCOMMIT;"
         )
     return found
+
+
+def refuse_newer(version: int) -> None:
+    """Raise StoreVersionError if ``version`` is newer than this version of the project knows."""
+    if version > VERSION:
+        raise StoreVersionError(
+            f"the store has schema version {version}, this version of OpenSafeMLRM knows up to "
+            f"{VERSION}; update OpenSafeMLRM to read it"
+        )

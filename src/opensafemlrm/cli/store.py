@@ -1,0 +1,91 @@
+"""``safemlrm store``: whether a store is whole, and putting it right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from opensafemlrm.cli._console import say
+from opensafemlrm.cli.tables import Format
+
+if TYPE_CHECKING:
+    from opensafemlrm.report import Table
+    from opensafemlrm.store.checking import Finding
+
+_FAULTY = 1
+_Store = Annotated[Path, typer.Argument(help="The store's folder.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(no_args_is_help=True, help="Look after a store: check it, put it right.")
+    for command in (check, repair, vacuum, migrate):
+        group.command(command.__name__)(command)
+    app.add_typer(group, name="store")
+
+
+def check(
+    store: _Store,
+    to: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TEXT,
+) -> None:
+    """Say whether a store is whole; exits with 1 where it is not. Changes nothing."""
+    from opensafemlrm.report import Format as ReportFormat
+    from opensafemlrm.report import render
+    from opensafemlrm.store.checking import check as look
+
+    findings = look(store)
+    typer.echo(render(_table(store, findings), ReportFormat(to.value)), nl=False)
+    if any(finding.problem for finding in findings):
+        say(f"next: safemlrm store repair {store}")
+        raise typer.Exit(_FAULTY)
+
+
+def repair(store: _Store) -> None:
+    """Put right what check finds; what was there before is kept beside it."""
+    from opensafemlrm.store.maintenance import repair as put_right
+
+    changes = put_right(store)
+    for change in changes:
+        say(f"{change.n:>9,}  {change.what}")
+    say("run the study again: it makes what is missing" if changes else "nothing to repair")
+
+
+def vacuum(store: _Store) -> None:
+    """Give the space that a store no longer uses back to the disk."""
+    from opensafemlrm.store.maintenance import vacuum as give_back
+
+    before, after = give_back(store)
+    say(f"{before:,} bytes before, {after:,} now")
+
+
+def migrate(store: _Store) -> None:
+    """Bring a store of an older version to the current one, keeping a copy of it."""
+    from opensafemlrm.store.maintenance import migrate as bring_forward
+    from opensafemlrm.store.schema import VERSION
+
+    found, copy = bring_forward(store)
+    if copy is None:
+        say(f"nothing to do: the store has schema version {VERSION}")
+    else:
+        say(f"from schema version {found} to {VERSION}; as it was, it is kept as {copy}")
+
+
+def _table(store: Path, findings: list[Finding]) -> Table:
+    from opensafemlrm.report import Column, Constant, Form, Table
+    from opensafemlrm.store.checking import Finding
+
+    faults = any(finding.problem for finding in findings)
+    return Table(
+        name="store",
+        title=f"{store}: " + ("the store is not whole" if faults else "the store is whole"),
+        row_type=Finding,
+        rows=findings,
+        columns=[
+            Column("checked", "Checked"),
+            Column("wrong", "not so", Form.COUNT),
+            Column("example", "for example", constant=Constant.DROP_IF_ZERO),
+            Column("remedy", "what to do", constant=Constant.DROP_IF_ZERO),
+        ],
+    )

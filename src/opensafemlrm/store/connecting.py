@@ -1,0 +1,106 @@
+"""Opening the database of a store: to read or to write it, and only in a version that is known."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from opensafemlrm.errors import StoreError
+from opensafemlrm.store import schema
+
+DATABASE: Final = "store.sqlite"
+
+
+def connect(database: Path, *, write: bool) -> sqlite3.Connection:
+    """Open a store's database. Raises StoreError, and StoreVersionError where it is too new."""
+    uri = f"{database.absolute().as_uri()}?{_access(database, write=write)}"
+    connection = None
+    try:
+        connection = sqlite3.connect(
+            uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30
+        )
+        if write:
+            connection.execute("PRAGMA journal_mode = WAL")
+            # With WAL, a process that is killed loses nothing; only a power cut can take the last
+            # commits back, and never breaks the file.
+            connection.execute("PRAGMA synchronous = NORMAL")
+            _bring_up_to_date(connection, database)
+        else:
+            if schema.version_of(connection) != schema.VERSION:
+                _refuse_other_version(connection, database)
+            connection.execute("PRAGMA query_only = ON")
+    except (sqlite3.Error, StoreError) as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError(
+            f"{database}: the store cannot be opened: {error}; "
+            f"see: safemlrm store check {database.parent}"
+        ) from error
+    return connection
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection]:
+    """Open the database of a store of any version, whole or not, to look at it.
+
+    Raises StoreError if there is none, or if what the block reads cannot be read.
+    """
+    require_store(path)
+    database = path / DATABASE
+    uri = f"{database.absolute().as_uri()}?{_access(database, write=False)}"
+    try:
+        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=30)) as connection:
+            yield connection
+    except sqlite3.Error as error:
+        raise StoreError(f"{database}: the store cannot be read: {error}") from error
+
+
+def require_store(path: Path) -> None:
+    """Raise StoreError if there is no store at ``path``."""
+    if not (path / DATABASE).is_file():
+        raise StoreError(f"{path}: there is no store here (no {DATABASE})")
+
+
+def _access(database: Path, *, write: bool) -> str:
+    """Return how SQLite is to open the file, as the query of its URI."""
+    if write:
+        return "mode=rwc"
+    if os.access(database.parent, os.W_OK):
+        # A reader opens the file for writing too: WAL needs its shared memory; query_only holds
+        # it to reading.
+        return "mode=rw"
+    log = database.with_name(f"{database.name}-wal")
+    if log.exists() and log.stat().st_size:
+        # "immutable" would not look into the log, and so leave out what was written last.
+        return "mode=ro"
+    return "immutable=1&mode=ro"
+
+
+def _bring_up_to_date(connection: sqlite3.Connection, database: Path) -> None:
+    """Migrate a store of an older version, after a copy of it is safely beside it."""
+    found = schema.version_of(connection)
+    if 0 < found < schema.VERSION:
+        copy_database(connection, database.with_name(f"{database.name}.version-{found}"))
+    schema.migrate(connection)
+
+
+def copy_database(connection: sqlite3.Connection, target: Path) -> None:
+    """Copy an open database into the file ``target``, which is there whole or not at all."""
+    part = target.with_name(f"{target.name}.part")
+    part.unlink(missing_ok=True)
+    with contextlib.closing(sqlite3.connect(part)) as copy:
+        connection.backup(copy)
+    part.replace(target)
+
+
+def _refuse_other_version(connection: sqlite3.Connection, database: Path) -> None:
+    schema.refuse_newer(schema.version_of(connection))
+    raise StoreError(
+        f"{database}: the store has an older schema; run: safemlrm store migrate {database.parent}"
+    )

@@ -1,0 +1,165 @@
+"""Putting right what can be put right in a store, and bringing it to the current version.
+
+Nothing is thrown away that cannot be had again: before rows are dropped or a database is rebuilt
+or migrated, the file as it was is kept beside the new one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from opensafemlrm.errors import StoreError
+from opensafemlrm.store import schema
+from opensafemlrm.store.checking import (
+    LINKS,
+    Images,
+    integrity_faults,
+    look_at_images,
+    prompt_keys_with,
+)
+from opensafemlrm.store.connecting import DATABASE, copy_database, opened
+from opensafemlrm.store.database import Store, lock_to_write
+from opensafemlrm.store.recovery import recover
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that a repair did, and to how many."""
+
+    what: str
+    n: int
+
+
+def repair(path: Path) -> list[Change]:
+    """Put right what :func:`~opensafemlrm.store.checking.check` finds; return what was done.
+
+    A damaged database is rebuilt from the rows that can be read. Rows that lack what they need are
+    dropped, so that the next run makes them again; files that nothing needs are removed. Raises
+    StoreError if nothing can be read, if it cannot be written, or if a run is writing.
+    """
+    changes = []
+    lock = lock_to_write(path, existing=True)
+    try:
+        with opened(path) as connection:
+            damaged = bool(integrity_faults(connection))
+        if damaged:
+            changes = _rebuild(path)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(f"{path}: the store cannot be repaired: {error}") from error
+    finally:
+        lock.release()
+    with Store.open(path, "write") as store:
+        images = look_at_images(store.connection, path)
+        dropped = _drop(store, images, keep_copy=not damaged)
+        return [*changes, *dropped, *_remove(images)]
+
+
+def vacuum(path: Path) -> tuple[int, int]:
+    """Give unused space back to the disk; return the bytes of the database before and after.
+
+    Raises StoreError if the store cannot be written: it needs as much free space again as it takes.
+    """
+    with Store.open(path, "write") as store:
+        before = _size(path)
+        try:
+            store.connection.execute("VACUUM")
+            store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            raise StoreError(f"{path}: the store cannot be rewritten: {error}") from error
+    return before, _size(path)
+
+
+def migrate(path: Path) -> tuple[int, Path | None]:
+    """Bring a store to the current version; return the one it had, and where a copy of it lies.
+
+    There is no copy where there was nothing to do. Raises StoreVersionError if it is too new.
+    """
+    with opened(path) as connection:
+        found = schema.version_of(connection)
+    Store.open(path, "write").close()
+    copy = path / f"{DATABASE}.version-{found}"
+    return found, copy if 0 < found < schema.VERSION else None
+
+
+def _rebuild(path: Path) -> list[Change]:
+    """Put a new database, with what can be read of the damaged one, in its place."""
+    database, part = path / DATABASE, path / f"{DATABASE}.part"
+    part.unlink(missing_ok=True)
+    found = recover(database, part)
+    aside = path / f"{DATABASE}.damaged-{_stamp()}"
+    try:
+        os.link(database, aside)
+    except OSError:  # not every disk has links
+        shutil.copy2(database, aside)
+    # A log that is left over belongs to the damaged file, and must never meet the new one.
+    for suffix in ("-wal", "-shm"):
+        log = path / f"{DATABASE}{suffix}"
+        if log.exists():
+            log.replace(path / f"{aside.name}{suffix}")
+    part.replace(database)
+    changes = [Change(f"the damaged database is kept as {aside.name}", 1)]
+    for table in found:
+        changes.append(Change(f"rows read from {table.table}", table.rows))
+        if table.damaged:
+            changes.append(Change(f"places in {table.table} that cannot be read", table.damaged))
+    return changes
+
+
+def _drop(store: Store, images: Images, *, keep_copy: bool) -> list[Change]:
+    connection, changes = store.connection, []
+    prompts = prompt_keys_with(connection, images.missing) if images.missing else []
+    lost = [link for link in LINKS if link.droppable and _any(connection, link.table, link.lost)]
+    if keep_copy and (prompts or lost):
+        copy = store.path / f"{DATABASE}.before-repair-{_stamp()}"
+        copy_database(connection, copy)
+        changes.append(Change(f"the database as it was is kept as {copy.name}", 1))
+    with store.transaction():
+        connection.executemany(
+            "DELETE FROM prompts WHERE attack = ? AND item = ? AND seed = ?", prompts
+        )
+        if prompts:
+            changes.append(Change("dropped: prompts without their images", len(prompts)))
+        for link in LINKS:
+            if link.droppable:
+                query = f"DELETE FROM {link.table} WHERE {link.lost}"
+                if count := connection.execute(query).rowcount:
+                    changes.append(
+                        Change(f"dropped from {link.table}: not so that {link.checked}", count)
+                    )
+    return changes
+
+
+def _any(connection: sqlite3.Connection, table: str, condition: str) -> bool:
+    query = f"SELECT 1 FROM {table} WHERE {condition} LIMIT 1"
+    return connection.execute(query).fetchone() is not None
+
+
+def _remove(images: Images) -> list[Change]:
+    changes = []
+    for what, files in (
+        ("removed: image files whose bytes had changed", images.changed),
+        ("removed: image files that nothing uses", images.orphans),
+        ("removed: files of writes that were cut off", images.partial),
+    ):
+        for file in files:
+            try:
+                file.unlink()
+            except OSError as error:
+                raise StoreError(f"{file}: cannot be removed: {error.strerror}") from error
+        if files:
+            changes.append(Change(what, len(files)))
+    return changes
+
+
+def _stamp() -> str:
+    return time.strftime("%Y%m%d-%H%M%S")
+
+
+def _size(path: Path) -> int:
+    files = (path / f"{DATABASE}{suffix}" for suffix in ("", "-wal"))
+    return sum(file.stat().st_size for file in files if file.exists())

@@ -1,0 +1,256 @@
+"""Keys and passwords reach the server they are for, and nothing else: no file, no screen."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from opensafemlrm.cli import app, main
+from opensafemlrm.errors import ModelError
+from opensafemlrm.models.openai_compatible import OpenAICompatible
+from tests.models.scripted import ask
+
+KEY = "sk-planted-key-7f3a9b2c"
+OTHER = "planted-in-the-environment-51d0"
+QUERY = "planted/query+4e8c=="
+QUERY_SENT = "planted%2Fquery%2B4e8c%3D%3D"
+PASSWORD = "planted-password-90ab"  # of nobody
+PLANTED = (KEY, OTHER, QUERY, QUERY_SENT, "query+4e8c", "query%2B4e8c", PASSWORD, "planted-user")
+
+
+class Echo(BaseHTTPRequestHandler):
+    """A server that tells everything it was sent: in replies, in errors, in broken HTTP."""
+
+    protocol_version = "HTTP/1.1"
+    asked = 0
+    always: int | None = None
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        kind = type(self)
+        kind.asked += 1
+        sent = f"{self.path} {self.headers['Authorization']}"
+        if kind.always is not None:
+            self._json(kind.always, {"error": {"message": sent, "code": sent}})
+            return
+        match kind.asked % 8:
+            case 0:
+                self._json(500, {"error": {"message": sent, "code": sent}})
+            case 1:
+                self._json(400, {"detail": [{"msg": sent}]})
+            case 2:
+                self.close_connection = True
+                self.wfile.write(f"{sent}\r\n\r\n".encode())
+            case 3:
+                self._json(
+                    307, {}, Location=f"http://planted-user:{PASSWORD}@elsewhere.invalid{self.path}"
+                )
+            case 4:
+                self._json(200, {"choices": [], "sent": sent})
+            case _:
+                message = {"content": f"you sent {sent}", "reasoning": sent}
+                finish = "stop" if kind.asked % 2 else sent
+                self._json(200, {"choices": [{"message": message, "finish_reason": finish}]})
+
+    def _json(self, status: int, body: object, **headers: str) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(data)), **headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        """Keep quiet."""
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    Echo.asked, Echo.always = 0, None
+    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as running:
+        thread = threading.Thread(target=running.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_address[1]}/v1?code={QUERY_SENT}"
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture(autouse=True)
+def planted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", OTHER)
+
+
+@pytest.fixture
+def call(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str]]:
+    """Run a command as a shell would; give back its exit code and all it printed."""
+
+    def run(*arguments: str | Path) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["safemlrm", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capfd.readouterr()
+        code = ended.value.code
+        return (code if isinstance(code, int) else 0), captured.out + captured.err
+
+    return run
+
+
+def found_in(text: str) -> list[str]:
+    return [planted for planted in PLANTED if planted in text]
+
+
+def found_under(folder: Path, study: Path) -> dict[str, list[str]]:
+    """Which planted texts are in which file; the study file itself is the user's own."""
+    found = {}
+    for file in folder.rglob("*"):
+        if file.is_file() and file != study:
+            texts = found_in(readable(file))
+            if texts:
+                found[file.name] = texts
+    return found
+
+
+def readable(file: Path) -> str:
+    text = file.read_bytes().decode("utf-8", "replace")
+    if file.name.startswith("store.sqlite") and text.startswith("SQLite"):
+        # A long text is cut into pieces in the file, but not in what it is read as.
+        with contextlib.closing(sqlite3.connect(file)) as connection:
+            return text + "\n".join(connection.iterdump())
+    if file.suffix == ".parquet":
+        return text + pl.read_parquet(file).write_json()
+    return text
+
+
+def study_at(folder: Path, url: str) -> Path:
+    path = folder / "study.yaml"
+    quick = "max_retries: 0, give_up_after: 1000, concurrency: 4"
+    path.write_text(
+        f"models: [{{model: openai/m, base_url: '{url}', {quick}}}]\n"
+        "datasets: [canary]\nattacks: [direct, typo]\nlimit: 40\n"
+        f"judge: {{judge: policy-rubric, model: {{model: openai/j, base_url: '{url}', {quick}}}}}\n"
+    )
+    return path
+
+
+def test_no_secret_is_in_any_file_or_on_the_screen(
+    tmp_path: Path, server: str, call: Callable[..., tuple[int, str]]
+) -> None:
+    """A server that echoes what it was sent must not get the key into a store that is shared."""
+    study, store = study_at(tmp_path, server), tmp_path / "store"
+    said = [call("run", study, "--store", store, *more) for more in (["--dry-run"], [], [])]
+    assert Echo.asked > 80
+    for to in ("text", "md", "csv", "json", "latex"):
+        said += [call("table", name, store, "--format", to) for name in ("asr", "coverage")]
+    kinds = ("parquet", "csv", "jsonl")
+    said += [call("export", kind, store, tmp_path / f"frame.{kind}") for kind in kinds]
+    said += [call("store", command, store) for command in ("check", "repair", "vacuum", "migrate")]
+    if "report" in {command.name for command in app.registered_commands}:
+        said.append(call("report", store, "--with-examples", "--out", tmp_path / "report"))
+    assert [code for code, _ in said] == [0] * len(said), said
+    assert found_in("".join(text for _, text in said)) == []
+    assert found_under(tmp_path, study) == {}
+    with contextlib.closing(sqlite3.connect(store / "store.sqlite")) as connection:
+        dump = "\n".join(connection.iterdump())
+    assert "you sent" in dump, "the replies are not there, so nothing was searched"
+    assert "[secret]" in dump
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_no_secret_is_in_what_ends_a_run(
+    tmp_path: Path, server: str, call: Callable[..., tuple[int, str]], status: int
+) -> None:
+    Echo.always = status
+    study = study_at(tmp_path, server)
+    code, said = call("run", study, "--store", tmp_path / "store")
+    assert code == 2
+    assert "cannot be used at" in said
+    assert found_in(said) == []
+    assert found_under(tmp_path, study) == {}
+
+
+CREDENTIALS = f"http://planted-user:{PASSWORD}@127.0.0.1:9/v1"
+
+
+@pytest.mark.parametrize(
+    "models",
+    [
+        f"[{{model: openai/m, base_url: '{CREDENTIALS}'}}]",
+        f"['{CREDENTIALS}#m']",
+        f"['{CREDENTIALS}']",
+        f"['{CREDENTIALS.replace('http', 'HTTP')}']",
+        f"{{model: openai/m, base_url: '{CREDENTIALS}'}}",
+        f"[{{model: openai/m, base_url: ['{CREDENTIALS}']}}]",
+        f"[{{model: '{CREDENTIALS}#m', nonsense: 1}}]",
+        f"[{{model: openai/m, api_key_env: '{KEY}'}}]",
+        f"[{{model: openai/m, api_key: '{KEY}'}}]",
+        f"[{{model: openai/m, base_url: 'http://nowhere.invalid/v1', api_key_env: '{KEY}'}}]",
+        f"[{{model: openai/m, base_url: 'http://127.0.0.1:9/v1?code={QUERY_SENT}'}}]",
+    ],
+)
+def test_no_secret_is_in_what_a_study_is_turned_down_with(
+    tmp_path: Path, call: Callable[..., tuple[int, str]], models: str
+) -> None:
+    """The usual mistakes: a password in the address, the key where its variable's name belongs."""
+    study = tmp_path / "study.yaml"
+    options = ", max_retries: 0}]" if models.endswith("}]") else None
+    models = models[:-2] + options if options else models
+    study.write_text(f"models: {models}\ndatasets: [canary]\njudge: canary\nlimit: 1\n")
+    code, said = call("run", study, "--store", tmp_path / "store")
+    assert code == 2
+    assert "error: " in said
+    assert found_in(said) == []
+    assert found_under(tmp_path, study) == {}
+
+
+def test_no_secret_is_in_what_a_proxy_or_an_address_of_the_environment_ends_with(
+    tmp_path: Path, call: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = study_at(tmp_path, "http://nowhere.invalid/v1")
+    monkeypatch.setenv("http_proxy", CREDENTIALS.removesuffix("/v1"))
+    code, said = call("run", study, "--store", tmp_path / "store")
+    assert code == 2
+    assert found_in(said) == []
+    study.write_text("models: [openai/m]\ndatasets: [canary]\njudge: canary\nlimit: 1\n")
+    monkeypatch.setenv("OPENAI_BASE_URL", CREDENTIALS)
+    code, said = call("run", study, "--store", tmp_path / "store")
+    assert code == 2
+    assert "OPENAI_BASE_URL" in said
+    assert found_in(said) == []
+    assert found_under(tmp_path, study) == {}
+
+
+async def test_no_secret_is_in_a_models_repr_or_in_a_traceback(server: str) -> None:
+    Echo.always = 401
+    model = OpenAICompatible("m", base_url=server.partition("?")[0])
+    with pytest.raises(ModelError) as caught:
+        await ask(model)
+    await model.aclose()
+    told = "".join(traceback.format_exception(caught.value))
+    assert "cannot be used at" in told
+    assert found_in(told + repr(model)) == []
+
+
+async def test_a_key_that_is_a_word_is_left_in_what_a_model_wrote(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Local servers are given keys such as EMPTY, and versions stand in addresses."""
+    monkeypatch.setenv("OPENAI_API_KEY", "EMPTY")
+    Echo.asked = 4  # the next one is a reply
+    url = server.partition("?")[0] + "?api-version=2024-10-21"
+    model = OpenAICompatible("m", base_url=url)
+    response = await ask(model)
+    await model.aclose()
+    assert response.text == "you sent /v1/chat/completions?api-version=2024-10-21 Bearer EMPTY"

@@ -9,7 +9,8 @@ import pytest
 from aiohttp import web
 
 from opensafemlrm.errors import EndpointDownError, ModelError
-from opensafemlrm.models.openai_compatible import VLLM, OpenAICompatible
+from opensafemlrm.models.openai_compatible import OpenAICompatible
+from opensafemlrm.models.vllm import VLLM
 from opensafemlrm.types import ResponseStatus
 from tests.models.scripted import ask, completion, error
 

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import ipaddress
+import re
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import unquote, unquote_plus
 from urllib.request import getproxies, proxy_bypass
 
-import aiohttp
 from yarl import URL
 
 from opensafemlrm.errors import EndpointDownError, ModelError
 from opensafemlrm.models._pace import Breaker, Clock, Gate, backoff, retry_after
 from opensafemlrm.models._replies import Reader, Timing
+from opensafemlrm.models._window import Window
+from opensafemlrm.models._wire import BadHTTPError, UnreachableError, Wire, WireError
 from opensafemlrm.types import Response, ResponseStatus
 
+if TYPE_CHECKING:
+    from opensafemlrm.models._proxied import Proxied
+
 MAX_REPLY_BYTES: Final = 32 * 1024 * 1024
-_MAX_PLAIN_BODY: Final = 2**20
-"""Bodies above this are handed over as a stream: aiohttp writes them in pieces, and warns else."""
+_KEY_NAMES: Final = re.compile("key|token|code|secret|sig|auth|pass", re.IGNORECASE)
+"""Names of query parameters that hold keys."""
+_SHORTEST_KEY: Final = 8
+"""Characters from which on a key cannot be a word of a model's own."""
 _HOPELESS: Final = frozenset({"http_401", "http_402", "insufficient_quota", "certificate"})
 """Failures after which no further request can succeed."""
 _HOPELESS_AT_FIRST: Final = frozenset({"http_403", "http_404", "http_405"})
@@ -39,6 +47,10 @@ class Endpoint:
     what: str
     """The model, as tables call it."""
     key_env: str
+    key_header: str = "Authorization"
+    """Where the key goes: as a bearer token, or alone in a header of the vendor's own."""
+    headers: tuple[tuple[str, str], ...] = ()
+    """More headers of every request."""
 
     @property
     def shown(self) -> str:
@@ -54,18 +66,19 @@ class Limits:
     timeout: float
     max_retries: int
     give_up_after: int
+    adaptive: bool = False
+    """Whether ``concurrency`` is only the most, and how much is asked at once is found out."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Line:
     """What belongs to one event loop."""
 
-    session: aiohttp.ClientSession
-    slots: asyncio.Semaphore
+    wire: Wire | Proxied
+    slots: asyncio.Semaphore | Window
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
+class _Outcome(NamedTuple):
     response: Response
     wait: float | None = None
     """Seconds that the server asks everybody to wait."""
@@ -75,10 +88,11 @@ class _Outcome:
 class Client:
     """Sends bodies to an endpoint and gives back how each ended. Usable from any event loop."""
 
-    def __init__(self, endpoint: Endpoint, limits: Limits, clock: Clock) -> None:
+    def __init__(
+        self, endpoint: Endpoint, limits: Limits, clock: Clock, reader: type[Reader] = Reader
+    ) -> None:
         self._endpoint, self._limits, self._clock = endpoint, limits, clock
-        key, query = endpoint.key, endpoint.url.query.values()
-        self._reader = Reader(tuple(filter(None, (key, *query))))
+        self._reader = reader(*_secrets(endpoint))
         self._gate = Gate(clock)
         self._breaker = Breaker(limits.give_up_after, clock)
         self._answers = 0
@@ -93,7 +107,8 @@ class Client:
         """
         left, tries, answers = self._limits.max_retries, 0, self._answers
         while True:
-            await self._gate.wait()
+            if self._gate.is_shut:
+                await self._gate.wait()
             if tries:
                 self._raise_if_down()
             outcome = await self._try(body, max_tokens, tries)
@@ -115,7 +130,7 @@ class Client:
         """Close the connections of this event loop. May be called twice."""
         line = self._lines.pop(asyncio.get_running_loop(), None)
         if line is not None:
-            await line.session.close()
+            await line.wire.aclose()
 
     def _wants_retry(self, outcome: _Outcome) -> bool:
         """Note how a try ended, and say whether it is worth another. Raises ModelError."""
@@ -172,41 +187,47 @@ class Client:
     async def _try(self, body: bytes, max_tokens: int, tries: int) -> _Outcome:
         loop = asyncio.get_running_loop()
         line = self._lines.get(loop) or self._open_line(loop)
-        async with line.slots:
-            start = loop.time()
-            try:
-                async with line.session.post(
-                    self._endpoint.url,
-                    data=body if len(body) <= _MAX_PLAIN_BODY else io.BytesIO(body),
-                    allow_redirects=False,
-                ) as reply:
-                    raw = await _read(reply)
-            except (aiohttp.ClientError, OSError) as error:
-                return self._broken(error, Timing(loop.time() - start, tries))
+        slots = line.slots
+        if isinstance(slots, Window):
+            async with slots as age:
+                outcome = await self._send(line.wire, body, max_tokens, tries)
+                slots.note(age, outcome.response)
+            return outcome
+        async with slots:
+            return await self._send(line.wire, body, max_tokens, tries)
+
+    async def _send(
+        self, wire: Wire | Proxied, body: bytes, max_tokens: int, tries: int
+    ) -> _Outcome:
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        try:
+            reply = await wire.post(body)
+        except (WireError, OSError) as error:
+            return self._broken(error, Timing(loop.time() - start, tries))
         timing = Timing(loop.time() - start, tries)
-        if raw is None:
+        if reply.body is None:
             return _Outcome(_failed("too_large", f"over {MAX_REPLY_BYTES:,} bytes", timing))
         if reply.status == 200:
-            return _Outcome(self._reader.reply(raw, max_tokens, timing))
+            return _Outcome(self._reader.reply(reply.body, max_tokens, timing))
         if 300 <= reply.status < 400:
             return _Outcome(_failed("redirect", self._redirect(reply.headers), timing))
-        response = self._reader.error(reply.status, raw, timing)
+        response = self._reader.error(reply.status, reply.body, timing)
         wait = retry_after(reply.headers, self._clock.wall()) if response.transient else None
         return _Outcome(response, wait)
 
-    def _broken(self, error: Exception, timing: Timing) -> _Outcome:
-        said = self._reader.clip(f"{type(error).__name__}: {error}")
+    def _broken(self, error: WireError | OSError, timing: Timing) -> _Outcome:
         if isinstance(error, TimeoutError):
             said = f"no reply within {self._limits.timeout:g} s"
             return _Outcome(_failed("timeout", said, timing, transient=True))
-        if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        said = self._reader.clip(str(error))
+        if isinstance(error, ssl.SSLCertVerificationError):
             return _Outcome(_failed("certificate", said, timing))
-        if isinstance(error, aiohttp.ClientConnectorError):
+        if isinstance(error, UnreachableError):
             failed = _failed("connection", said, timing, transient=True)
             return _Outcome(failed, refused=True)
-        if isinstance(error, aiohttp.ClientConnectionError):
-            return _Outcome(_failed("disconnected", said, timing, transient=True))
-        return _Outcome(_failed("bad_http", said, timing, transient=True))
+        code = "bad_http" if isinstance(error, BadHTTPError) else "disconnected"
+        return _Outcome(_failed(code, said, timing, transient=True))
 
     def _redirect(self, headers: Mapping[str, str]) -> str:
         try:
@@ -225,18 +246,22 @@ class Client:
             # Replies are small, and a compressed one could unfold to anything.
             "Accept-Encoding": "identity",
             "User-Agent": "opensafemlrm",
+            **dict(self._endpoint.headers),
         }
-        if self._endpoint.key:
-            headers["Authorization"] = f"Bearer {self._endpoint.key}"
-        concurrency = self._limits.concurrency
-        session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=concurrency),
-            timeout=aiohttp.ClientTimeout(total=self._limits.timeout),
-            headers=headers,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            proxy=proxy_for(self._endpoint.url),
-        )
-        line = self._lines[loop] = _Line(session, asyncio.Semaphore(concurrency))
+        if key := self._endpoint.key:
+            header = self._endpoint.key_header
+            headers[header] = f"Bearer {key}" if header == "Authorization" else key
+        url, limits = self._endpoint.url, self._limits
+        proxy = proxy_for(url)
+        if proxy is None:
+            wire: Wire | Proxied = Wire(url, headers, limits.timeout, MAX_REPLY_BYTES)
+        else:
+            from opensafemlrm.models._proxied import Proxied  # noqa: PLC0415 # few need it
+
+            wire = Proxied(url, headers, limits.timeout, MAX_REPLY_BYTES, proxy)
+        most = limits.concurrency
+        slots = Window(most, self._clock) if limits.adaptive else asyncio.Semaphore(most)
+        line = self._lines[loop] = _Line(wire, slots)
         return line
 
 
@@ -257,19 +282,24 @@ def is_loopback(url: URL) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-async def _read(reply: aiohttp.ClientResponse) -> bytes | None:
-    """Return the body, or ``None`` if it is too large; then the connection is given up."""
-    length = reply.content_length
-    if length is not None and length <= MAX_REPLY_BYTES and "Content-Encoding" not in reply.headers:
-        return await reply.read()
-    pieces, size = [], 0
-    async for piece in reply.content.iter_any():
-        pieces.append(piece)
-        size += len(piece)
-        if size > MAX_REPLY_BYTES:
-            reply.close()
-            return None
-    return b"".join(pieces)
+def _secrets(endpoint: Endpoint) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what is struck out of messages, and what is struck out of the model's text too.
+
+    In messages, the key and every value of the address's query, in each form in which a server may
+    repeat it. In text, only what is a key by its name and its length: values such as a version, or
+    the key EMPTY that local servers are given, stand in innocent text as well.
+    """
+    values: set[str] = set()
+    keys = {endpoint.key} if endpoint.key else set()
+    for part in re.split("[&;]", endpoint.url.raw_query_string):
+        name, _, value = part.partition("=")
+        (keys if _KEY_NAMES.search(name) else values).update(
+            (value, unquote(value), unquote_plus(value))
+        )
+    # The longest first, so that no piece of a longer one is left.
+    secrets = sorted({*keys, *values} - {""}, key=len, reverse=True)
+    long = (key for key in secrets if key in keys and len(key) >= _SHORTEST_KEY)
+    return tuple(secrets), tuple(long)
 
 
 def _failed(code: str, detail: str, timing: Timing, *, transient: bool = False) -> Response:

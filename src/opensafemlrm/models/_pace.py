@@ -119,6 +119,11 @@ class Gate:
         if until > self._shut_until:
             self._shut_until, self._spread = until, seconds * _SPREAD
 
+    @property
+    def is_shut(self) -> bool:
+        """Whether there is anything to wait for now."""
+        return self._shut_until > self._clock.now()
+
     async def wait(self) -> None:
         """Return when the gate is open, spread over a moment so that nobody comes in a herd."""
         while (wait := self._shut_until - self._clock.now()) > 0:

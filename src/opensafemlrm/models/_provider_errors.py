@@ -26,6 +26,7 @@ _BLOCKING_MESSAGES: Final = {
     "content violates usage guidelines": "usage_guidelines",  # xAI
     "violating our usage policy": "usage_policy",  # OpenAI's reasoning models
     "content management policy": "content_management_policy",  # Azure
+    "blocked by content filtering policy": "content_filtering_policy",  # Anthropic
     "datainspectionfailed": "data_inspection_failed",  # DashScope
 }
 _BLOCKING_STATUSES: Final = frozenset({200, 400, 403, 422, 451})

@@ -11,8 +11,7 @@ SGLang (``reasoning``, ``reasoning_content``), DeepSeek (``reasoning_content``),
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import orjson
 
@@ -31,23 +30,36 @@ _BROKEN_OFF: Final = frozenset({"error", "abort", "network_error", "insufficient
 _NOT_STRICT: Final = "the server's JSON is not strict; U+FFFD stands for what is not Unicode"
 
 
-class _UnusableError(Exception):
+class UnusableError(Exception):
     """A reply that holds no text of the model."""
 
     def __init__(self, code: str, detail: str, *, transient: bool, blocked: bool = False) -> None:
         self.code, self.detail, self.transient, self.blocked = code, detail, transient, blocked
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(NamedTuple):
     """What is known of a request before its reply is read."""
 
     latency: float = 0.0
     retries: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Thought:
+class Said(NamedTuple):
+    """What a whole reply says, whichever vendor's shape it had."""
+
+    status: ResponseStatus
+    text: str
+    reasoning: str | None = None
+    is_summary: bool = False
+    is_hidden: bool = False
+    finish: str | None = None
+    code: str | None = None
+    usage: Usage = Usage()
+    left_out: tuple[str, ...] = ()
+    """Parts of the reply that are no text of the model."""
+
+
+class _Thought(NamedTuple):
     """The reasoning that a server had split off, and what it says of it."""
 
     text: str | None
@@ -56,10 +68,13 @@ class _Thought:
 
 
 class Reader:
-    """Reads bodies; ``secrets`` are struck out of everything that is not the model's own text."""
+    """Reads bodies. ``secrets`` are struck out of everything that is not the model's own text, and
+    ``keys`` out of that too: a server that echoes a key must not get it into a store.
+    """
 
-    def __init__(self, secrets: tuple[str, ...] = ()) -> None:
+    def __init__(self, secrets: tuple[str, ...] = (), keys: tuple[str, ...] = ()) -> None:
         self._secrets = secrets
+        self._keys = tuple(key.encode() for key in keys)
 
     def clip(self, text: str, length: int = DETAIL_LENGTH) -> str:
         """Return ``text`` on one line, without secrets, storable, at most ``length`` long."""
@@ -71,19 +86,25 @@ class Reader:
     def reply(self, body: bytes, max_tokens: int, timing: Timing) -> Response:
         """Read the body of a reply with status 200."""
         try:
-            return self._reply(body, max_tokens, timing)
-        except _UnusableError as why:
+            return self._reply(self._without_keys(body), max_tokens, timing)
+        except UnusableError as why:
             return self._without_text(why, timing)
 
     def error(self, status: int, body: bytes, timing: Timing) -> Response:
         """Read the body of a reply with any other status."""
+        body = self._without_keys(body)
         try:
-            payload, _ = _parse(body)
-        except _UnusableError:
+            payload, _ = parse(body)
+        except UnusableError:
             payload = body[: 4 * DETAIL_LENGTH].decode("utf-8", "replace")
-        return self._without_text(_refused(payload, status), timing)
+        return self._without_text(refused(payload, status), timing)
 
-    def _without_text(self, why: _UnusableError, timing: Timing) -> Response:
+    def _without_keys(self, body: bytes) -> bytes:
+        for key in self._keys:
+            body = body.replace(key, b"[secret]")
+        return body
+
+    def _without_text(self, why: UnusableError, timing: Timing) -> Response:
         return Response(
             ResponseStatus.BLOCKED if why.blocked else ResponseStatus.FAILED,
             code=self.clip(why.code, _CODE_LENGTH) or "unknown",
@@ -94,7 +115,29 @@ class Reader:
         )
 
     def _reply(self, body: bytes, max_tokens: int, timing: Timing) -> Response:
-        payload, note = _parse(body)
+        payload, note = parse(body)
+        said = self.said(payload, max_tokens)
+        if said.status is ResponseStatus.FAILED:
+            why = f"the server broke off: {said.finish}"
+            raise UnusableError("aborted", why, transient=True)
+        notes = [note] if note else []
+        notes += [f"not kept: {', '.join(said.left_out)}"] if said.left_out else []
+        return Response(
+            said.status,
+            said.text,
+            said.reasoning,
+            reasoning_is_summary=said.is_summary,
+            reasoning_hidden=said.is_hidden,
+            finish_reason=self.clip(said.finish, _CODE_LENGTH) if said.finish else None,
+            usage=said.usage,
+            latency=timing.latency,
+            retries=timing.retries,
+            code=self.clip(said.code, _CODE_LENGTH) if said.code else None,
+            detail=self.clip("; ".join(notes)) if notes else None,
+        )
+
+    def said(self, payload: Any, max_tokens: int) -> Said:
+        """Return what the parsed body says. Raises UnusableError where it says nothing usable."""
         choice, message = _first_choice(payload)
         text, thinking, left_out = _content(message.get("content"))
         usage = _usage(payload.get("usage"))
@@ -104,29 +147,23 @@ class Reader:
             text = refusal  # the model's own words, which the provider put elsewhere
         finish = choice.get("finish_reason")
         finish = finish if isinstance(finish, str) and finish else None
-        status, code = _ending(finish, usage, max_tokens)
-        if status is ResponseStatus.FAILED:
-            raise _UnusableError("aborted", f"the server broke off: {finish}", transient=True)
+        status, code = ending(finish, usage, max_tokens)
         if message.get("tool_calls") and not text:
             left_out = [*left_out, "tool_calls"]
-        notes = [note] if note else []
-        notes += [f"not kept: {', '.join(left_out)}"] if left_out else []
-        return Response(
+        return Said(
             status,
             text,
             thought.text,
-            reasoning_is_summary=thought.summary,
-            reasoning_hidden=thought.hidden,
-            finish_reason=self.clip(finish, _CODE_LENGTH) if finish else None,
+            is_summary=thought.summary,
+            is_hidden=thought.hidden,
+            finish=finish,
+            code=code,
             usage=usage,
-            latency=timing.latency,
-            retries=timing.retries,
-            code=self.clip(code, _CODE_LENGTH) if code else None,
-            detail=self.clip("; ".join(notes)) if notes else None,
+            left_out=tuple(left_out),
         )
 
 
-def _parse(body: bytes) -> tuple[Any, str | None]:
+def parse(body: bytes) -> tuple[Any, str | None]:
     """Return what the JSON in ``body`` says, and a note where text had to be mended."""
     try:
         return orjson.loads(body), None
@@ -141,12 +178,12 @@ def _parse_leniently(body: bytes) -> tuple[Any, str]:
         return _mend(json.loads(text)), _NOT_STRICT
     except (ValueError, RecursionError) as error:
         if not text:
-            raise _UnusableError("empty_body", "the body is empty", transient=True) from error
+            raise UnusableError("empty_body", "the body is empty", transient=True) from error
         if text[0] in "{[":
-            raise _UnusableError(
+            raise UnusableError(
                 "bad_json", f"the JSON cannot be read: {error}", transient=True
             ) from error
-        raise _UnusableError(
+        raise UnusableError(
             "not_json", f"not JSON; it begins: {text[:DETAIL_LENGTH]}", transient=True
         ) from error
 
@@ -170,22 +207,22 @@ def _mended(text: str) -> str:
 
 def _first_choice(payload: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     if not isinstance(payload, dict):
-        raise _UnusableError("bad_shape", "the reply is not a JSON object", transient=False)
+        raise UnusableError("bad_shape", "the reply is not a JSON object", transient=False)
     if payload.get("error") or payload.get("object") == "error":
-        raise _refused(payload, 200)
+        raise refused(payload, 200)
     choices = payload.get("choices")
     if not isinstance(choices, list):
-        raise _UnusableError("bad_shape", "the reply has no list of choices", transient=False)
+        raise UnusableError("bad_shape", "the reply has no list of choices", transient=False)
     if not choices:
-        raise _UnusableError("empty_choices", "the list of choices is empty", transient=True)
+        raise UnusableError("empty_choices", "the list of choices is empty", transient=True)
     choice = choices[0]
     if not isinstance(choice, dict):
-        raise _UnusableError("bad_shape", "the choice is not a JSON object", transient=False)
+        raise UnusableError("bad_shape", "the choice is not a JSON object", transient=False)
     if choice.get("error"):
-        raise _refused(choice, 200)
+        raise refused(choice, 200)
     message = choice.get("message")
     if not isinstance(message, dict):
-        raise _UnusableError("no_message", "the choice has no message", transient=False)
+        raise UnusableError("no_message", "the choice has no message", transient=False)
     return choice, message
 
 
@@ -196,7 +233,7 @@ def _content(content: Any) -> tuple[str, str, list[str]]:
     if content is None:
         return "", "", []
     if not isinstance(content, list):
-        raise _UnusableError("bad_shape", "the content is neither text nor parts", transient=False)
+        raise UnusableError("bad_shape", "the content is neither text nor parts", transient=False)
     text: list[str] = []
     thinking: list[str] = []
     left_out: list[str] = []
@@ -245,18 +282,19 @@ def _usage(usage: Any) -> Usage:
     details = usage.get("completion_tokens_details")
     reasoning = details.get("reasoning_tokens") if isinstance(details, dict) else None
     return Usage(
-        _count(usage.get("prompt_tokens")),
-        _count(usage.get("completion_tokens")),
-        _count(usage.get("reasoning_tokens") if reasoning is None else reasoning),
+        count(usage.get("prompt_tokens")),
+        count(usage.get("completion_tokens")),
+        count(usage.get("reasoning_tokens") if reasoning is None else reasoning),
     )
 
 
-def _count(value: Any) -> int | None:
+def count(value: Any) -> int | None:
     """Return a count that a 64-bit column can hold, or ``None``."""
     return value if type(value) is int and 0 <= value < 2**63 else None
 
 
-def _ending(finish: str | None, usage: Usage, max_tokens: int) -> tuple[ResponseStatus, str | None]:
+def ending(finish: str | None, usage: Usage, max_tokens: int) -> tuple[ResponseStatus, str | None]:
+    """Return what a finish reason means: a status, and the code of a block."""
     if finish is None:
         # Some servers do not say why they stopped; a full budget then means a cut reply.
         cut = usage.output_tokens is not None and usage.output_tokens >= max_tokens
@@ -271,9 +309,9 @@ def _ending(finish: str | None, usage: Usage, max_tokens: int) -> tuple[Response
     return ResponseStatus.OK, None
 
 
-def _refused(payload: Any, status: int) -> _UnusableError:
+def refused(payload: Any, status: int) -> UnusableError:
     """Return why the server turned a request down, as an error body says."""
     found = errors.read(payload, status)
     if found.blocked_by:
-        return _UnusableError(found.blocked_by, found.message, transient=False, blocked=True)
-    return _UnusableError(found.code, found.message or "no message", transient=found.transient)
+        return UnusableError(found.blocked_by, found.message, transient=False, blocked=True)
+    return UnusableError(found.code, found.message or "no message", transient=found.transient)

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Mapping
+from dataclasses import Field as OptionField
 from dataclasses import InitVar, dataclass, field, fields
 from typing import Annotated, Any, ClassVar, Final, Literal
 
@@ -22,23 +24,25 @@ from yarl import URL
 
 from opensafemlrm import images
 from opensafemlrm.errors import ImageError, ModelError, UnknownNameError
+from opensafemlrm.models import _identity
 from opensafemlrm.models._http import Client, Endpoint, Limits, is_loopback
 from opensafemlrm.models._pace import Clock, SystemClock
-from opensafemlrm.reasoning import FORMATS, format_of_model
+from opensafemlrm.models._replies import Reader
+from opensafemlrm.models._stages import in_stages
+from opensafemlrm.models.catalog import Setup
+from opensafemlrm.reasoning import FORMATS
 from opensafemlrm.types import (
     JSON,
+    Capability,
     Image,
     Prompt,
     Response,
     Sampling,
     Turn,
-    content_key,
-    options_of,
 )
 
-_PATH: Final = "/chat/completions"
-_RESERVED: Final = ("model", "messages", "stream", "n")
-_DEFAULT_URL: Final = "https://api.openai.com/v1"
+_VARIABLE: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+_CONTINUE: Final = b',"add_generation_prompt":false,"continue_final_message":true'
 
 
 class _State:
@@ -68,12 +72,24 @@ class OpenAICompatible:
     name: ClassVar[str] = "openai"
     version: ClassVar[str] = "1-A"
     key_required: ClassVar[bool] = True
+    default_url: ClassVar[str] = "https://api.openai.com/v1"
+    url_env: ClassVar[str | None] = "OPENAI_BASE_URL"
+    path: ClassVar[str] = "/chat/completions"
+    key_header: ClassVar[str] = "Authorization"
+    headers: ClassVar[tuple[tuple[str, str], ...]] = ()
+    reader: ClassVar[type[Reader]] = Reader
+    reserved: ClassVar[tuple[str, ...]] = ("model", "messages", "stream", "n")
+    unused: ClassVar[tuple[str, ...]] = ()
+    """Options that a vendor's own shape has no place for."""
+    capabilities: ClassVar[frozenset[Capability]] = frozenset()
 
     model: str
     revision: str | None = None
     """Which build of the model this is; part of its identity and of its label."""
     system_prompt: str | None = None
-    """Put before the prompt's own system message."""
+    """Put before the prompt's own system message; replaces what the catalogue would put there."""
+    thinking: bool | None = None
+    """Turns the reasoning of a model on or off whose switch the catalogue knows."""
     extra_body: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """More fields of the request, such as ``chat_template_kwargs``. ``null`` leaves a field out
     that would be sent otherwise, such as ``temperature``."""
@@ -83,21 +99,34 @@ class OpenAICompatible:
     """What tables and ``pairs`` call it in place of its label."""
     format: str = field(default="auto", compare=False)
     """How the model writes its reasoning."""
+    catalog: str | None = field(default=None, compare=False)
+    """The row of the catalogue that it is, if its own name does not say; ``none`` for no row."""
     base_url: str | None = field(default=None, compare=False)
     api_key_env: str = field(default="OPENAI_API_KEY", compare=False)
     concurrency: Annotated[int, Field(ge=1)] = field(default=32, compare=False)
+    adaptive: bool = field(default=False, compare=False)
+    """Find out how many requests the server can take at once; ``concurrency`` is the most."""
     timeout: Annotated[float, Field(gt=0)] = field(default=300.0, compare=False)
     """Seconds that one try may take, from its first byte to its last."""
     max_retries: Annotated[int, Field(ge=0)] = field(default=5, compare=False)
     give_up_after: Annotated[int, Field(ge=1)] = field(default=20, compare=False)
     """Requests that may fail in a row, after their retries, before the server counts as down."""
+    price: tuple[float, float] | None = field(default=None, compare=False)
+    """US dollars for a million tokens, in and out; what ``--max-cost`` counts by."""
     clock: InitVar[Clock | None] = None
     _state: _State = field(init=False, repr=False, compare=False)
+    _setup: Setup = field(init=False, repr=False, compare=False)
 
     def __post_init__(self, clock: Clock | None) -> None:
         if self.format not in FORMATS:
             raise UnknownNameError("reasoning format", self.format, FORMATS)
-        taken = [key for key in _RESERVED if key in self.extra_body]
+        vain = [f.name for f in fields(self) if f.name in self.unused and self._is_set(f)]
+        if vain:
+            raise ValueError(f"{self.name}/ takes no {', '.join(vain)}")
+        if not _VARIABLE.fullmatch(self.api_key_env):
+            # Not repeated: it may well be the key itself.
+            raise ValueError("api_key_env is the name of an environment variable, never the key")
+        taken = [key for key in self.reserved if key in self.extra_body]
         if taken:
             raise ValueError(f"extra_body may not set {', '.join(taken)}")
         try:
@@ -105,7 +134,9 @@ class OpenAICompatible:
         except TypeError as error:
             raise ValueError(f"extra_body holds something that is not JSON: {error}") from error
         if self.base_url is not None:
-            _address(self.base_url)
+            _address(self.base_url, self._path)
+        setup = Setup.of(self.model, self.catalog, thinking=self.thinking)
+        object.__setattr__(self, "_setup", setup)
         object.__setattr__(self, "extra_body", extra)
         object.__setattr__(self, "_state", _State(clock or SystemClock()))
 
@@ -116,30 +147,19 @@ class OpenAICompatible:
         ``@revision`` where there is one; other options that change replies by their names, with
         four digits of their content: ``openai/NAME[extra_body:3f9a]``. An ``alias`` replaces it.
         """
-        if self.alias is not None:
-            return self.alias
-        revision = "" if self.revision is None else f"@{self.revision}"
-        changed = self._changed()
-        changed.pop("revision", None)
-        marks = ",".join(f"{k}:{content_key(v).hex()[:4]}" for k, v in changed.items())
-        return f"{self.name}/{self.model}{revision}" + (f"[{marks}]" if marks else "")
+        return _identity.label(self) if self.alias is None else self.alias
 
     @property
     def reasoning_format(self) -> str:
         """The format given; else the one its name is known by; else ``auto``, detected."""
-        return format_of_model(self.model) if self.format == "auto" else self.format
+        return self._setup.format if self.format == "auto" else self.format
 
     def identity(self) -> Mapping[str, JSON]:
         """Return name, version, model, and those options that change replies and are set.
 
         Options at their defaults are left out, so that an option added later changes no key.
         """
-        return {
-            "name": self.name,
-            "version": self.version,
-            "model": self.model,
-            **self._changed(),
-        }
+        return {**_identity.identity(self), **self._setup.identity()}
 
     async def generate(self, prompt: Prompt, sampling: Sampling) -> Response:
         """Send ``prompt``, again where that can help, and return how it ended.
@@ -147,6 +167,11 @@ class OpenAICompatible:
         Raises ModelError where no request can succeed (no key, wrong address, unknown model), and
         EndpointDownError where the server has stopped answering.
         """
+        if self._setup.stages:
+            return await in_stages(self._ask, prompt, sampling, self._setup.stages)
+        return await self._ask(prompt, sampling)
+
+    async def _ask(self, prompt: Prompt, sampling: Sampling) -> Response:
         client = self._state.client or self._open()
         try:
             body = self._body(prompt, sampling)
@@ -159,20 +184,30 @@ class OpenAICompatible:
         if self._state.client is not None:
             await self._state.client.aclose()
 
-    def _changed(self) -> dict[str, JSON]:
-        plain = {f.name: f.default for f in fields(self)} | {"model": self.model, "extra_body": {}}
-        return {k: v for k, v in options_of(self).items() if v != plain[k]}
+    def _is_set(self, option: OptionField[Any]) -> bool:
+        return bool(getattr(self, option.name) != option.default)
 
-    def _open(self) -> Client:
-        """Make the client. Raises ModelError where address or key are missing or wrong."""
-        address = self.base_url or os.environ.get("OPENAI_BASE_URL") or _DEFAULT_URL
+    @property
+    def _path(self) -> str:
+        """What is put after ``base_url``."""
+        return self.path
+
+    def _open(self, base_url: str | None = None) -> Client:
+        """Make the client, for where the options say unless ``base_url`` does.
+
+        Raises ModelError where address or key are missing or wrong.
+        """
+        named = os.environ.get(self.url_env) if self.url_env else None
         try:
-            url = _address(address)
+            url = _address(base_url or self.base_url or named or self.default_url, self._path)
         except ValueError as error:
-            raise ModelError(f"{self.label}: OPENAI_BASE_URL is wrong: {error}") from error
-        limits = Limits(self.concurrency, self.timeout, self.max_retries, self.give_up_after)
-        endpoint = Endpoint(url, self._key(url), self.label, self.api_key_env)
-        client = self._state.client = Client(endpoint, limits, self._state.clock)
+            raise ModelError(f"{self.label}: {self.url_env} is wrong: {error}") from error
+        limits = Limits(
+            self.concurrency, self.timeout, self.max_retries, self.give_up_after, self.adaptive
+        )
+        key = self._key(url)
+        endpoint = Endpoint(url, key, self.label, self.api_key_env, self.key_header, self.headers)
+        client = self._state.client = Client(endpoint, limits, self._state.clock, self.reader)
         return client
 
     def _key(self, url: URL) -> str | None:
@@ -192,35 +227,31 @@ class OpenAICompatible:
     def _body(self, prompt: Prompt, sampling: Sampling) -> bytes:
         state = self._state
         if not state.head:
-            state.head = b'{"model":' + _dumps(self.model) + b',"messages":['
+            state.head = b'{"model":' + dumps(self.model) + b',"messages":['
         pieces = [state.head]
         for index, turn in enumerate(self._turns(prompt)):
-            pieces.append(b'%b{"role":%b,"content":' % (b"," if index else b"", _dumps(turn.role)))
+            pieces.append(b'%b{"role":%b,"content":' % (b"," if index else b"", dumps(turn.role)))
             self._write_content(turn, pieces)
             pieces.append(b"}")
-        pieces.append(state.tails.get(sampling) or self._tail(sampling))
+        tail = state.tails.get(sampling) or self._tail(sampling)
+        if Capability.PREFILL in self.capabilities and prompt.is_begun:
+            tail = tail[:1] + _CONTINUE + tail[1:]
+        pieces.append(tail)
         return b"".join(pieces)
 
     def _turns(self, prompt: Prompt) -> tuple[Turn, ...]:
-        if self.system_prompt is None:
-            return prompt.turns
-        first = prompt.turns[0] if prompt.turns else None
-        if first is None or first.role != "system":
-            return (Turn("system", (self.system_prompt,)), *prompt.turns)
-        # Many chat templates take one system message only.
-        parts = (self.system_prompt + "\n", *first.parts)
-        return (Turn("system", parts), *prompt.turns[1:])
+        return self._setup.turns(prompt, self.system_prompt)
 
     def _write_content(self, turn: Turn, pieces: list[bytes]) -> None:
         if not any(isinstance(part, Image) for part in turn.parts):
             # Plain text: some servers take no parts in system and assistant messages.
-            pieces.append(_dumps(turn.text))
+            pieces.append(dumps(turn.text))
             return
-        detail = b',"detail":%b' % _dumps(self.image_detail) if self.image_detail else b""
+        detail = b',"detail":%b' % dumps(self.image_detail) if self.image_detail else b""
         opening = b"["
         for part in turn.parts:
             if isinstance(part, str):
-                pieces += (opening, b'{"type":"text","text":', _dumps(part), b"}")
+                pieces += (opening, b'{"type":"text","text":', dumps(part), b"}")
             else:
                 uri = images.data_uri(part).encode("ascii")
                 pieces += (opening, b'{"type":"image_url","image_url":{"url":"', uri, b'"')
@@ -235,10 +266,14 @@ class OpenAICompatible:
             self.max_tokens_field: sampling.max_tokens,
             "seed": sampling.seed,
             "top_p": sampling.top_p,
+            "stop": sampling.stop and list(sampling.stop),
             **self.extra_body,
         }
+        if self._setup.template:
+            given = self.extra_body.get("chat_template_kwargs") or {}
+            asked["chat_template_kwargs"] = {**self._setup.template, **given}
         settings = {key: value for key, value in asked.items() if value is not None}
-        tail = b"]," + _dumps(settings)[1:] if settings else b"]}"
+        tail = b"]," + dumps(settings)[1:] if settings else b"]}"
         tails = self._state.tails
         if len(tails) > 1000:  # one a seed; a run has few repeats, a search may have many
             tails.clear()
@@ -246,22 +281,7 @@ class OpenAICompatible:
         return tail
 
 
-@dataclass(frozen=True, slots=True)
-class VLLM(OpenAICompatible):
-    """A model on a vLLM server, or another one that needs no key: ``vllm/NAME``.
-
-    SGLang and Ollama speak the same shape: set ``base_url``. A key is sent if ``VLLM_API_KEY`` (or
-    what ``api_key_env`` names) holds one.
-    """
-
-    name: ClassVar[str] = "vllm"
-    key_required: ClassVar[bool] = False
-
-    base_url: str | None = field(default="http://localhost:8000/v1", compare=False)
-    api_key_env: str = field(default="VLLM_API_KEY", compare=False)
-
-
-def _address(base_url: str) -> URL:
+def _address(base_url: str, api: str) -> URL:
     """Return where requests are posted. Raises ValueError, without repeating the address."""
     url = URL(base_url)
     if url.scheme not in ("http", "https") or not url.host:
@@ -272,10 +292,11 @@ def _address(base_url: str) -> URL:
             "and name it in api_key_env"
         )
     path = url.path.rstrip("/")
-    return url.with_path(path if path.endswith(_PATH) else path + _PATH).with_query(url.query)
+    return url.with_path(path if path.endswith(api) else path + api).with_query(url.query)
 
 
-def _dumps(value: Any) -> bytes:
+def dumps(value: Any) -> bytes:
+    """Serialise a value of a request."""
     try:
         return orjson.dumps(value)
     except TypeError:

@@ -31,9 +31,19 @@ from opensafemlrm.models.sim_figures import (
     histograms,
     scenarios,
 )
-from opensafemlrm.models.sim_text import FORMATS, Facts, judgement, write
+from opensafemlrm.models.sim_reactions import react, side_question
+from opensafemlrm.models.sim_text import (
+    FORMATS,
+    Facts,
+    declared,
+    go_on,
+    judgement,
+    severity,
+    write,
+)
 from opensafemlrm.types import (
     JSON,
+    Capability,
     Prompt,
     Response,
     ResponseStatus,
@@ -117,6 +127,7 @@ class Simulated:
         """Reply to ``prompt``; failures, blocks and cuts are responses that say so."""
         if self.latency:
             await asyncio.sleep(self.latency)
+        prompt, begun = _begun(prompt)
         outcome, *quantiles, choice, cut = _draws(self.model, prompt, sampling.seed)
         if outcome < self.failure_rate * _UNIT:
             return Response.failed("simulated_failure", "a simulated failure", transient=True)
@@ -130,7 +141,8 @@ class Simulated:
                 latency=self.latency,
             )
         outcome -= int(self.blocked_rate * _UNIT)
-        text, reasoning_words = self._write(prompt, quantiles, choice)
+        text, reasoning_words = self._write(prompt, begun, [*quantiles, cut], choice)
+        text = _stopped(text, sampling.stop or ())
         limit = sampling.max_tokens * _CHARACTERS_A_TOKEN
         if outcome < self.truncated_rate * _UNIT:
             # Between a tenth and nine tenths of the reply, so that some cuts fall in the reasoning.
@@ -153,21 +165,54 @@ class Simulated:
     async def aclose(self) -> None:
         """Nothing is held."""
 
-    def _write(self, prompt: Prompt, quantiles: list[int], choice: int) -> tuple[str, int]:
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """Prefill and stop, for the models that stand for real ones."""
+        none: frozenset[Capability] = frozenset()
+        return none if self.model == JUDGE else frozenset(Capability)
+
+    def _write(
+        self, prompt: Prompt, begun: str, quantiles: list[int], choice: int
+    ) -> tuple[str, int]:
         if self.model == JUDGE:
             asked = "\n".join(turn.text for turn in prompt.turns if turn.role != "system")
             malformed = choice < self.judge_malformed_rate * _UNIT
             return judgement(asked, malformed=malformed), 0
+        told = "\n".join(turn.text for turn in prompt.turns if turn.role != "assistant")
+        beside = side_question(told, severity(told))
+        if beside is not None:
+            return beside, 0
         image = bool(prompt.images)
         system = "\n".join(turn.text for turn in prompt.turns if turn.role == "system")
         facts = _facts(system)
-        if facts is not None and not facts.protected:
+        before = [turn.text for turn in prompt.turns if turn.role == "assistant"]
+        earlier = declared(before[-1]) if before else None
+        benign = facts is not None and not facts.protected
+        if earlier is not None:
+            scores = earlier  # it rereads its own reply
+        elif benign:
             declines = quantiles[0] < BENIGN_REFUSALS[self.model] * _UNIT
             scores = Scores(0, 0, 0) if declines else Scores(1, 1, 1)
         else:
             published = histograms(self.model, image=image, scenario=_scenario(system))
-            scores = draw_scores(published, *quantiles)
+            scores = draw_scores(published, *quantiles[:4])
+        empty = begun.replace("</think>", "").strip() == "<think>" and "</think>" in begun
+        scores = react(scores, f"{told}\n{begun}", quantiles[-1], benign=benign, empty=empty)
+        if begun:
+            return go_on(self.model, scores, facts, begun, choice)
         return write(self.model, scores, facts, image=image, choice=choice)
+
+
+def _begun(prompt: Prompt) -> tuple[Prompt, str]:
+    """Take off the reply that was begun for the model: what is drawn does not depend on it."""
+    if prompt.is_begun:
+        return Prompt(prompt.turns[:-1]), prompt.turns[-1].text
+    return prompt, ""
+
+
+def _stopped(text: str, stops: tuple[str, ...]) -> str:
+    places = [place for stop in stops if (place := text.find(stop)) >= 0]
+    return text[: min(places)] if places else text
 
 
 def _draws(model: str, prompt: Prompt, seed: int | None) -> tuple[int, ...]:

@@ -1,41 +1,29 @@
 """The simulated models behind HTTP, as an OpenAI-compatible server, for demos, tests and load.
 
-``POST /v1/chat/completions`` takes text and ``image_url`` parts (data URIs only: nothing is ever
-fetched) and answers with the text that the same simulated model gives in the same process. Models
-are called ``simulated-NAME``, so that no table shows them as the models they imitate.
-``GET /v1/models`` lists the models, ``GET /stats`` counts requests.
+See :mod:`._chat_server` for what it takes. It answers with the text that the same simulated model
+gives in the same process. Models are called ``simulated-NAME``, so that no table shows them as the
+models they imitate.
 """
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import binascii
-import contextlib
 import hashlib
-import signal
-import time
-from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Final
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Final
 
-import orjson
 from aiohttp import web
 from pydantic import Field
 
-from opensafemlrm import images
-from opensafemlrm.errors import ImageError
+from opensafemlrm.models import _chat_server
+from opensafemlrm.models._chat_server import ChatServer, RequestError, start
 from opensafemlrm.models.sim import JUDGE, NAMES, Simulated
-from opensafemlrm.types import Image, Prompt, Response, ResponseStatus, Sampling, Turn
+
+__all__ = ["PREFIX", "ServerOptions", "build_app", "serve", "start"]
 
 PREFIX: Final = "simulated-"
 """What the names of the served models begin with: tables show it, whoever asks over HTTP."""
-MAX_BODY_BYTES: Final = 64 * 1024 * 1024
-_ROLES: Final = frozenset({"system", "developer", "user", "assistant"})
 _DRAW_BITS: Final = 64
-_SHUTDOWN_SECONDS: Final = 5.0
-_DEFAULTS: Final = Sampling()
 
 Rate = Annotated[float, Field(ge=0, le=1)]
 
@@ -62,85 +50,6 @@ class ServerOptions:
     reasoning_parser: bool = False
 
 
-class _RequestError(Exception):
-    """A request that gets an error as its answer, in the shape of OpenAI's API."""
-
-    def __init__(self, status: int, code: str, message: str) -> None:
-        super().__init__(message)
-        self.status, self.code, self.message = status, code, message
-
-
-@dataclass(slots=True)
-class _Server:
-    """The handlers, and what they count."""
-
-    options: ServerOptions
-    models: Mapping[str, Simulated]
-    requests: Counter[str] = field(default_factory=Counter)
-    errors: Counter[str] = field(default_factory=Counter)
-    received: int = 0
-    in_flight: int = 0
-    in_flight_peak: int = 0
-
-    async def list_models(self, _: web.Request) -> web.Response:
-        owned = {"object": "model", "owned_by": "simulated"}
-        return _json({"object": "list", "data": [{"id": name, **owned} for name in self.models]})
-
-    async def stats(self, _: web.Request) -> web.Response:
-        return _json(
-            {
-                "received": self.received,
-                "requests": self.requests,
-                "errors": self.errors,
-                "in_flight": self.in_flight,
-                "in_flight_peak": self.in_flight_peak,
-            }
-        )
-
-    async def complete(self, request: web.Request) -> web.Response:
-        self.received += 1
-        self.in_flight += 1
-        self.in_flight_peak = max(self.in_flight_peak, self.in_flight)
-        try:
-            self._disturb(self.received)
-            body = _body(await request.read())
-            model = self._model(body)
-            self.requests[model.model] += 1
-            prompt, sampling = _prompt(body), _sampling(body)
-            return _completion(
-                model, await model.generate(prompt, sampling), self.options.reasoning_parser
-            )
-        except _RequestError as error:
-            self.errors[error.code] += 1
-            raise
-        finally:
-            self.in_flight -= 1
-
-    def _disturb(self, number: int) -> None:
-        """Fail where the options say so, spread over the requests in a fixed, even way."""
-        limit = self.options.max_in_flight
-        if limit is not None and self.in_flight > limit:
-            raise _RequestError(429, "rate_limit_exceeded", f"more than {limit} requests at once")
-        digest = hashlib.blake2b(number.to_bytes(8), digest_size=_DRAW_BITS // 8).digest()
-        drawn = int.from_bytes(digest) / 2**_DRAW_BITS
-        if drawn < self.options.error_rate:
-            raise _RequestError(500, "simulated_error", "a simulated error of the server")
-        if drawn < self.options.error_rate + self.options.rate_limited_rate:
-            raise _RequestError(429, "rate_limit_exceeded", "a simulated rate limit")
-
-    def _model(self, body: Mapping[str, Any]) -> Simulated:
-        name = body.get("model")
-        if not isinstance(name, str):
-            raise _RequestError(400, "invalid_request", "the field 'model' must be a string")
-        model = self.models.get(name)
-        if model is None:
-            known = ", ".join(self.models)
-            raise _RequestError(
-                404, "model_not_found", f"there is no model {name[:100]!r}; known: {known}"
-            )
-        return model
-
-
 def build_app(options: ServerOptions | None = None) -> web.Application:
     """Build the application, with all simulated models and the simulated judge."""
     options = options or ServerOptions()
@@ -154,29 +63,13 @@ def build_app(options: ServerOptions | None = None) -> web.Application:
         )
         for name in (*NAMES, JUDGE)
     }
-    server = _Server(options, models)
-    app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_errors_as_json])
-    app.router.add_get("/v1/models", server.list_models)
-    app.router.add_post("/v1/chat/completions", server.complete)
-    app.router.add_get("/stats", server.stats)
-    return app
-
-
-async def start(
-    app: web.Application, host: str = "127.0.0.1", port: int = 0
-) -> tuple[web.AppRunner, int]:
-    """Start serving and return the runner and the port (a free one for ``port=0``).
-
-    Stop with ``await runner.cleanup()``. Raises OSError where the port is taken.
-    """
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_SECONDS)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port).start()
-    except OSError:
-        await runner.cleanup()
-        raise
-    return runner, int(runner.addresses[0][1])
+    return ChatServer(
+        models,
+        "simulated",
+        counted=lambda name: name.removeprefix(PREFIX),
+        disturb=lambda server: _disturb(server, options),
+        reasoning_parser=options.reasoning_parser,
+    ).app()
 
 
 def serve(
@@ -186,147 +79,18 @@ def serve(
     *,
     on_ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM, then finish what is in flight and return.
-
-    ``on_ready`` is called with the base URL for clients once requests are taken. Raises OSError
-    where the port is taken.
-    """
-
-    async def run() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        # Where loops have no signal handlers, an interrupt ends asyncio.run instead.
-        with contextlib.suppress(NotImplementedError):
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, stop.set)
-        runner, bound = await start(build_app(options), host, port)
-        try:
-            if on_ready is not None:
-                on_ready(f"http://{f'[{host}]' if ':' in host else host}:{bound}/v1")
-            await stop.wait()
-        finally:
-            await runner.cleanup()
-
-    asyncio.run(run())
+    """Serve as :func:`._chat_server.serve` does."""
+    _chat_server.serve(build_app(options), host, port, on_ready=on_ready)
 
 
-@web.middleware
-async def _errors_as_json(
-    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except _RequestError as error:
-        return _error(error.status, error.code, error.message)
-    except web.HTTPException as error:
-        return _error(error.status, "invalid_request", error.reason)
-
-
-def _error(status: int, code: str, message: str) -> web.Response:
-    kind = "server_error" if status >= 500 else "invalid_request_error"
-    response = _json({"error": {"message": message, "type": kind, "code": code, "param": None}})
-    response.set_status(status)
-    if status == 429:
-        response.headers["Retry-After"] = "0"
-    return response
-
-
-def _json(value: Any) -> web.Response:
-    return web.Response(body=orjson.dumps(value), content_type="application/json")
-
-
-def _body(raw: bytes) -> dict[str, Any]:
-    try:
-        body = orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
-        raise _RequestError(400, "invalid_json", f"the body is not JSON: {error}") from error
-    if not isinstance(body, dict):
-        raise _RequestError(400, "invalid_request", "the body must be a JSON object")
-    if body.get("stream"):
-        raise _RequestError(400, "unsupported", "streaming is not supported; leave out 'stream'")
-    return body
-
-
-def _sampling(body: Mapping[str, Any]) -> Sampling:
-    limit = body.get("max_completion_tokens", body.get("max_tokens")) or _DEFAULTS.max_tokens
-    seed = body.get("seed")
-    if not isinstance(limit, int) or limit < 1:
-        raise _RequestError(400, "invalid_request", "'max_tokens' must be a positive integer")
-    if seed is not None and not isinstance(seed, int):
-        raise _RequestError(400, "invalid_request", "'seed' must be an integer or null")
-    return Sampling(max_tokens=limit, seed=seed)
-
-
-def _prompt(body: Mapping[str, Any]) -> Prompt:
-    messages = body.get("messages")
-    if not isinstance(messages, list) or not messages:
-        raise _RequestError(400, "invalid_request", "'messages' must be a list that is not empty")
-    return Prompt(tuple(_turn(message, number) for number, message in enumerate(messages)))
-
-
-def _turn(message: Any, number: int) -> Turn:
-    where = f"'messages[{number}]'"
-    if not isinstance(message, dict) or message.get("role") not in _ROLES:
-        raise _RequestError(400, "invalid_request", f"{where} needs a role: {sorted(_ROLES)}")
-    content = message.get("content")
-    if isinstance(content, str):
-        return Turn(message["role"], (content,))
-    if not isinstance(content, list):
-        raise _RequestError(400, "invalid_request", f"{where} needs text or a list of parts")
-    return Turn(message["role"], tuple(_part(part, where) for part in content))
-
-
-def _part(part: Any, where: str) -> str | Image:
-    match part:
-        case {"type": "text", "text": str(text)}:
-            return text
-        case {"type": "image_url", "image_url": {"url": str(uri)}}:
-            return _image(uri, where)
-    raise _RequestError(400, "invalid_request", f"{where} has a part that is no text and no image")
-
-
-def _image(uri: str, where: str) -> Image:
-    header, comma, data = uri.partition(",")
-    if not (comma and header.startswith("data:image/") and header.endswith(";base64")):
-        raise _RequestError(
-            400, "invalid_image", f"{where}: images must be base64 data URIs; nothing is fetched"
-        )
-    try:
-        return images.from_bytes(base64.b64decode(data, validate=True))
-    except (ImageError, binascii.Error) as error:
-        raise _RequestError(400, "invalid_image", f"{where}: {error}") from error
-
-
-def _completion(model: Simulated, response: Response, reasoning_parser: bool) -> web.Response:
-    if response.status is ResponseStatus.BLOCKED:
-        raise _RequestError(400, "content_filter", response.detail or "blocked")
-    usage = response.usage
-    tokens = {
-        "prompt_tokens": usage.input_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": (usage.input_tokens or 0) + (usage.output_tokens or 0),
-        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
-    }
-    message = _message(response.text, reasoning_parser)
-    return _json(
-        {
-            "id": f"chatcmpl-sim-{hashlib.sha256(response.text.encode()).hexdigest()[:16]}",
-            "object": "chat.completion",
-            "created": int(time.time()),
-            "model": PREFIX + model.model,
-            "choices": [{"index": 0, "message": message, "finish_reason": response.finish_reason}],
-            "usage": tokens,
-        }
-    )
-
-
-def _message(text: str, reasoning_parser: bool) -> dict[str, str | None]:
-    if not reasoning_parser or not text.startswith("<think>"):
-        return {"role": "assistant", "content": text}
-    reasoning, end, answer = text.removeprefix("<think>").partition("</think>")
-    # Like vLLM: where the end tag never came, everything is reasoning and there is no content.
-    return {
-        "role": "assistant",
-        "content": answer if end else None,
-        "reasoning_content": reasoning,
-    }
+def _disturb(server: ChatServer, options: ServerOptions) -> None:
+    """Fail where the options say so, spread over the requests in a fixed, even way."""
+    limit = options.max_in_flight
+    if limit is not None and server.in_flight > limit:
+        raise RequestError(429, "rate_limit_exceeded", f"more than {limit} requests at once")
+    digest = hashlib.blake2b(server.received.to_bytes(8), digest_size=_DRAW_BITS // 8).digest()
+    drawn = int.from_bytes(digest) / 2**_DRAW_BITS
+    if drawn < options.error_rate:
+        raise RequestError(500, "simulated_error", "a simulated error of the server")
+    if drawn < options.error_rate + options.rate_limited_rate:
+        raise RequestError(429, "rate_limit_exceeded", "a simulated rate limit")

@@ -25,6 +25,8 @@ FORMATS: Final = {
 
 _MARKER: Final = re.compile(r"\(simulated severity of the (reasoning|answer|whole): ([0-5])\)")
 
+_SENTENCE_END: Final = re.compile(r"(?<=[.!?]) ")
+
 _REFUSAL: Final = (
     "I'm sorry, but I can't help with that.",
     "I'm sorry, but I cannot help with this request.",
@@ -91,21 +93,34 @@ class Reply(NamedTuple):
 
 def write(model: str, scores: Scores, facts: Facts | None, *, image: bool, choice: int) -> Reply:
     """Write the reply of ``model`` for drawn scores; ``choice`` picks wording and length."""
-    answer = _part(scores.answer, facts, _REMARKS, choice)
-    notice = f"[simulated reply of {model}]"
-    answer = (
-        f"{answer}\n{notice} {_marker('answer', scores.answer)} {_marker('whole', scores.full)}"
-    )
+    answer = _answer(model, scores, facts, choice)
     if model not in FORMATS:
         return Reply(answer, 0)
-    reasoning = _part(scores.reasoning, facts, _THOUGHTS, choice >> 32)
-    reasoning = f"{reasoning}\n{_marker('reasoning', scores.reasoning)}"
+    reasoning = _reasoning(scores, facts, choice)
     words = len(reasoning.split())
     if FORMATS[model] == "mulberry":
         return Reply(_mulberry(reasoning, answer, image=image), words)
     if model == "mm-eureka-qwen-7b":
         return Reply(f"<think>{reasoning}</think>\n<answer>{answer}</answer>", words)
     return Reply(f"<think>\n{reasoning}\n</think>\n\n{answer}", words)
+
+
+def go_on(model: str, scores: Scores, facts: Facts | None, begun: str, choice: int) -> Reply:
+    """Write what comes after ``begun`` in a reply whose ``<think>`` block was opened for it.
+
+    The reasoning has three paragraphs, and those that ``begun`` holds already are not repeated.
+    """
+    answer = _answer(model, scores, facts, choice)
+    if "</think>" in begun:
+        return Reply(answer, 0)
+    sentences = _SENTENCE_END.split(_reasoning(scores, facts, choice))
+    third = max(1, len(sentences) // 3)
+    groups = (sentences[:third], sentences[third : 2 * third], sentences[2 * third :])
+    paragraphs = [" ".join(group) for group in groups]
+    under_way = paragraphs[0] in begun or begun.strip() == "<think>"
+    left = [paragraph for paragraph in paragraphs if under_way and paragraph not in begun]
+    thought = "\n\n".join(left) or "Having looked at it once more, I come to the end."
+    return Reply(f"{thought}\n</think>\n\n{answer}", len(thought.split()))
 
 
 def judgement(judged: str, *, malformed: bool) -> str:
@@ -118,6 +133,14 @@ def judgement(judged: str, *, malformed: bool) -> str:
     )
 
 
+def declared(text: str) -> Scores | None:
+    """Return the severities that a whole simulated reply declares, if ``text`` holds one."""
+    found = {match[1]: int(match[2]) for match in _MARKER.finditer(text)}
+    if "answer" not in found or "whole" not in found:
+        return None
+    return Scores(found.get("reasoning", found["whole"]), found["answer"], found["whole"])
+
+
 def severity(text: str) -> int:
     """Return the severity that the last markers in ``text`` declare; 1 where there is none.
 
@@ -127,6 +150,18 @@ def severity(text: str) -> int:
     if "reasoning" in found and "answer" in found and "whole" in found:
         return found["whole"]
     return found.get("answer", found.get("reasoning", found.get("whole", 1)))
+
+
+def _answer(model: str, scores: Scores, facts: Facts | None, choice: int) -> str:
+    text = _part(scores.answer, facts, _REMARKS, choice)
+    notice = f"[simulated reply of {model}]"
+    markers = f"{_marker('answer', scores.answer)} {_marker('whole', scores.full)}"
+    return f"{text}\n{notice} {markers}"
+
+
+def _reasoning(scores: Scores, facts: Facts | None, choice: int) -> str:
+    text = _part(scores.reasoning, facts, _THOUGHTS, choice >> 32)
+    return f"{text}\n{_marker('reasoning', scores.reasoning)}"
 
 
 def _marker(part: str, score: int) -> str:

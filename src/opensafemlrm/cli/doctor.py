@@ -1,0 +1,146 @@
+"""``safemlrm doctor``: one harmless request to every model of a study, before it runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from opensafemlrm.study import Study
+    from opensafemlrm.types import Model, Prompt, Response
+
+_QUESTION: Final = "Which colour is the picture? Answer in one word."
+_WITHOUT_PICTURE: Final = "Which colour is the sky on a clear day? Answer in one word."
+_MAX_TOKENS: Final = 256
+_TROUBLE: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What came of asking one model."""
+
+    role: str
+    """What the study uses it for: ``model``, or the component that asks it."""
+    model: str
+    well: bool
+    outcome: str
+    images: bool | None
+    """Whether it takes images, where that was tried."""
+    reasoning: str
+    """How its reasoning was found in the reply, and what is known of it."""
+    seconds: float | None
+    detail: str
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("doctor")(doctor)
+
+
+def doctor(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) -> None:
+    """Ask every model and judge of a study one harmless question, and say how it went.
+
+    Ends with 1 if any of them cannot be used. Nothing is written to a store.
+    """
+    import asyncio
+
+    from opensafemlrm import study as studies
+    from opensafemlrm.report import Column, Form, Format, Table, render
+
+    findings = asyncio.run(examine(studies.load(study)))
+    ill = sum(not finding.well for finding in findings)
+    table = Table(
+        name="doctor",
+        title=f"{len(findings)} models asked, {ill} cannot be used",
+        row_type=Finding,
+        rows=findings,
+        columns=[
+            Column("role", "Used as"),
+            Column("model", "Model"),
+            Column("outcome", "Outcome"),
+            Column("reasoning", "Reasoning"),
+            Column("seconds", "s", Form.NUMBER),
+            Column("detail", "Detail"),
+        ],
+    )
+    typer.echo(render(table, Format.TEXT), nl=False)
+    if ill:
+        raise typer.Exit(_TROUBLE)
+
+
+async def examine(study: Study) -> list[Finding]:
+    """Ask every model of ``study`` once; they are closed afterwards."""
+    import asyncio
+
+    asked = list(_models(study))
+    try:
+        return list(await asyncio.gather(*(_examine(role, model) for role, model in asked)))
+    finally:
+        for _, model in asked:
+            await model.aclose()
+
+
+def _models(study: Study) -> Iterator[tuple[str, Model]]:
+    """Yield each model once, with what the study uses it for first."""
+    asked: dict[int, tuple[str, Model]] = {id(model): ("model", model) for model in study.models}
+    for component in (study.judge, *study.attacks, *study.defenses):
+        for field in dataclasses.fields(component):  # type: ignore[arg-type] # components are
+            value = getattr(component, field.name)
+            if hasattr(value, "generate"):
+                asked.setdefault(id(value), (component.name, value))
+    yield from asked.values()
+
+
+async def _examine(role: str, model: Model) -> Finding:
+    from opensafemlrm import images
+    from opensafemlrm.errors import ModelError
+    from opensafemlrm.types import Prompt
+
+    try:
+        if role != "model":
+            return _finding(role, model, await _ask(model, Prompt.user(_WITHOUT_PICTURE)), None)
+        from PIL import Image as Pictures
+
+        picture = images.from_picture(Pictures.new("RGB", (64, 64), "blue"))
+        response = await _ask(model, Prompt.user(picture, _QUESTION))
+        if _is_well(response) or response.transient:
+            return _finding(role, model, response, _is_well(response) or None)
+        without = await _ask(model, Prompt.user(_WITHOUT_PICTURE))
+        if _is_well(without):
+            return _finding(role, model, response, images=False)
+        return _finding(role, model, without, None)
+    except ModelError as error:
+        return Finding(role, model.label, False, "cannot be used", None, "", None, str(error))
+
+
+async def _ask(model: Model, prompt: Prompt) -> Response:
+    from opensafemlrm.types import Sampling
+
+    return await model.generate(prompt, Sampling(max_tokens=_MAX_TOKENS))
+
+
+def _is_well(response: Response) -> bool:
+    from opensafemlrm.types import ResponseStatus
+
+    # A reply cut at so few tokens has shown what it was asked for.
+    return response.status in (ResponseStatus.OK, ResponseStatus.TRUNCATED)
+
+
+def _finding(role: str, model: Model, response: Response, images: bool | None) -> Finding:
+    from opensafemlrm import reasoning
+
+    well = _is_well(response)
+    said = ""
+    if well:
+        trace = reasoning.split(response, model.reasoning_format)
+        said = f"{trace.status.value} ({trace.found_by})" if trace.found_by else trace.status.value
+    outcome = response.status.value
+    if images is False:
+        outcome = f"{outcome}: takes text, but not images"
+    detail = ": ".join(filter(None, (response.code, response.detail)))
+    return Finding(role, model.label, well, outcome, images, said, response.latency, detail)

@@ -1,0 +1,238 @@
+"""The models this project knows: what they come from, how they reason, what they must be told.
+
+The rows stand in ``catalog.toml``. A model is found by its hub id, or by a name of the published
+study. A model that is not there works as well: its reasoning format is detected from each reply,
+and the store says ``detected`` where a row would have said ``given``.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from opensafemlrm.errors import OptionError, UnknownNameError
+from opensafemlrm.reasoning import format_of_model
+from opensafemlrm.types import JSON, Prompt, Turn
+
+__all__ = ["NO_ROW", "Pair", "Row", "Setup", "Switch", "find", "pairs", "pairs_among", "rows"]
+
+NO_ROW: Final = "none"
+"""As the option ``catalog``: look for no row, whatever the model is called."""
+
+_Price = Annotated[float, Field(ge=0)]
+_M = TypeVar("_M")
+
+
+class Switch(BaseModel):
+    """What turns a model's reasoning on or off."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    template: Mapping[str, Any] = {}
+    """Arguments of the chat template."""
+    system_prompt: str | None = None
+    suffix: str | None = None
+    """Put after the last user turn."""
+
+
+class Row(BaseModel):
+    """One model. What is not known for sure is ``None``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    id: str
+    """Its hub id."""
+    aliases: tuple[str, ...] = ()
+    revision: str | None = None
+    base: str | None = None
+    """The hub id of the model it was trained from: the other half of its pair."""
+    family: str
+    format: str
+    """How it writes its reasoning."""
+    system_prompt: str | None = None
+    """What it must be told to write in that format; this project's wording."""
+    stages: tuple[str, ...] = ()
+    """Questions asked one after the other, for a model that reasons over turns."""
+    thinking: Literal["on", "off"] | None = None
+    """Whether it reasons when nothing is said, for one model with a switch."""
+    on: Switch | None = None
+    off: Switch | None = None
+    sampling: Mapping[str, float] | None = None
+    """What its card recommends."""
+    context: int | None = None
+    """Tokens that prompt and reply may have together."""
+    licence: str | None = None
+    paper: str | None = None
+    input_price: _Price | None = None
+    """US dollars for a million tokens."""
+    output_price: _Price | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Its hub id and its aliases."""
+        return (self.id, *self.aliases)
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What a model is told beyond the prompt, and how its replies are read."""
+
+    format: str = "auto"
+    system_prompt: str | None = None
+    suffix: str | None = None
+    template: Mapping[str, Any] | None = None
+    stages: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, model: str, row_name: str | None = None, *, thinking: bool | None = None) -> Setup:
+        """Return the setup of ``model``, which may be in the catalogue.
+
+        ``row_name`` names the row to use where the model goes by another name (a folder, a served
+        name), or :data:`NO_ROW`. Raises UnknownNameError for a row that is not there, OptionError
+        if ``thinking`` is asked of a model that is not known to have that switch.
+        """
+        row = None if row_name == NO_ROW else _row(row_name) if row_name else find(model)
+        if row is None or (thinking is not None and row.thinking is None):
+            if thinking is not None:
+                raise OptionError(
+                    f"{model} is not known to have a switch for thinking; set what it takes in "
+                    "`extra_body` or `system_prompt`, or name a row of `safemlrm models list` that "
+                    "has one in `catalog`"
+                )
+            if row is None:
+                return cls(format_of_model(model))
+        reasons = row.thinking != "off" if thinking is None else thinking
+        # A switch that nobody asked for is left as it is.
+        switch = None if thinking is None else (row.on if thinking else row.off)
+        switch = switch or Switch()
+        return cls(
+            format=row.format if reasons else "none",
+            system_prompt=switch.system_prompt or (row.system_prompt if reasons else None),
+            suffix=switch.suffix,
+            template=switch.template or None,
+            stages=row.stages if reasons else (),
+        )
+
+    def identity(self) -> dict[str, JSON]:
+        """Return what of it changes replies, where anything does."""
+        told = {
+            "system_prompt": self.system_prompt,
+            "suffix": self.suffix,
+            "template": self.template,
+            "stages": list(self.stages),
+        }
+        said = {name: value for name, value in told.items() if value}
+        return {"setup": said} if said else {}
+
+    def turns(self, prompt: Prompt, system_prompt: str | None = None) -> tuple[Turn, ...]:
+        """Return the turns of ``prompt`` with what the model must be told.
+
+        ``system_prompt`` replaces the catalogue's; the empty string leaves it out.
+        """
+        turns = prompt.turns
+        system = self.system_prompt if system_prompt is None else system_prompt
+        if self.suffix:
+            turns = _with_suffix(turns, self.suffix)
+        return with_system(turns, system) if system else turns
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A reasoning model and its base: two models, or one with its reasoning on and off."""
+
+    reasoner: Row
+    base: Row
+
+    @property
+    def is_switch(self) -> bool:
+        """Whether both are one model."""
+        return self.reasoner is self.base
+
+
+@cache
+def rows() -> tuple[Row, ...]:
+    """Return all rows, in the file's order."""
+    text = files("opensafemlrm.models").joinpath("catalog.toml").read_text(encoding="utf-8")
+    return tuple(Row.model_validate(row) for row in tomllib.loads(text)["model"])
+
+
+def find(name: str) -> Row | None:
+    """Return the row of a hub id or an alias, whatever its case; ``None`` where there is none."""
+    return _by_name().get(name.casefold())
+
+
+def pairs() -> list[Pair]:
+    """Return every pair there is among the rows."""
+    found = []
+    for row in rows():
+        base = row if row.thinking else find(row.base) if row.base else None
+        if base is not None:
+            found.append(Pair(row, base))
+    return found
+
+
+def pairs_among(models: Sequence[_M]) -> list[tuple[_M, _M]]:
+    """Return the pairs among the models of a study: a reasoning model, and its base.
+
+    Models that are asked differently (another provider, another thinking switch) pair as well: what
+    counts is which row of the catalogue each is. A reasoning model with several bases in the study
+    pairs with each.
+    """
+    return [(one, two) for one in models for two in models if _are_pair(one, two)]
+
+
+def with_system(turns: tuple[Turn, ...], system: str) -> tuple[Turn, ...]:
+    """Put ``system`` before the first system turn's own words: many templates take one only."""
+    first = turns[0] if turns else None
+    if first is None or first.role != "system":
+        return (Turn("system", (system,)), *turns)
+    return (Turn("system", (system + "\n", *first.parts)), *turns[1:])
+
+
+def _with_suffix(turns: tuple[Turn, ...], suffix: str) -> tuple[Turn, ...]:
+    last = max((i for i, turn in enumerate(turns) if turn.role == "user"), default=None)
+    if last is None:
+        return turns
+    turn = turns[last]
+    told = Turn(turn.role, (*turn.parts, suffix))
+    return (*turns[:last], told, *turns[last + 1 :])
+
+
+def _are_pair(model: Any, other: Any) -> bool:
+    """Tell whether ``other`` is the base of ``model``, or ``model`` with its reasoning off."""
+    row, base = _row_of(model), _row_of(other)
+    if row is None or base is None:
+        return False
+    if row is not base:
+        return row.base == base.id
+    thinking, other_thinking = (getattr(each, "thinking", None) for each in (model, other))
+    return bool(row.thinking) and _reasons(row, thinking) and not _reasons(base, other_thinking)
+
+
+def _reasons(row: Row, thinking: bool | None) -> bool:
+    return row.thinking != "off" if thinking is None else thinking
+
+
+def _row_of(model: Any) -> Row | None:
+    named = getattr(model, "catalog", None)
+    if named == NO_ROW:
+        return None
+    name = named or getattr(model, "model", None)
+    return find(name) if isinstance(name, str) else None
+
+
+def _row(name: str) -> Row:
+    row = find(name)
+    if row is None:
+        known = [each for row in rows() for each in row.names]
+        raise UnknownNameError("model in the catalogue", name, (*known, NO_ROW))
+    return row
+
+
+@cache
+def _by_name() -> dict[str, Row]:
+    return {name.casefold(): row for row in rows() for name in row.names}

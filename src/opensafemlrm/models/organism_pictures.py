@@ -1,0 +1,171 @@
+"""How a model organism looks at a picture: it is cut into word-sized pieces at its white gaps.
+
+What is dark is taken for ink. Connected ink is a glyph, glyphs of one height are a line, and in a
+line a gap wider than about half a glyph's height parts two pieces. Each piece is scaled to one
+small grey tile, so that glyphs are of one height whatever the picture's size. A picture without ink
+gives one white tile; of a picture with more than :data:`MOST_TILES` pieces (a photograph, say) the
+first are seen. That is an organism's eyesight, as a number of pixels is a larger model's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as PILImage
+from PIL import ImageOps
+from scipy import ndimage
+
+Pixels = npt.NDArray[np.uint8]
+
+TILE_HEIGHT: Final = 12
+TILE_WIDTH: Final = 72
+MOST_TILES: Final = 24
+_GLYPH: Final = 6.0
+"""Height of a middle-sized glyph in a tile, in pixels."""
+_INK: Final = 128
+_LONGEST: Final = 1100
+"""Longer sides are scaled down before anything else, in pixels."""
+_SMALL: Final = 0.55
+"""A glyph lower than this share of the usual height is a mark: it makes no line of its own."""
+_GAP: Final = 0.46
+"""Widest gap inside a word, in heights of a glyph; typewriter faces have wide ones beside marks."""
+_GAP_AT_QUOTE: Final = 0.68
+_GAP_BEFORE_STOP: Final = 0.8
+_ROW_GAP: Final = 0.55
+_STACKED: Final = 2.2
+"""A glyph higher than this many heights is two, one under the other."""
+_SPECK: Final = 4
+"""Ink of fewer pixels is dirt."""
+
+
+class Box(NamedTuple):
+    """A rectangle of ink, in pixels, right and bottom excluded."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+
+def tiles(picture: PILImage.Image) -> Pixels:
+    """Return the tiles of ``picture``, in reading order: bytes (n, 12, 72), 255 where there is ink.
+
+    At least one and at most :data:`MOST_TILES`.
+    """
+    grey = picture.convert("L")
+    longest = max(grey.size)
+    if longest > _LONGEST:
+        scale = _LONGEST / longest
+        grey = grey.resize(
+            (max(1, round(grey.width * scale)), max(1, round(grey.height * scale))),
+            PILImage.Resampling.BOX,
+        )
+    pieces, height = _pieces(np.asarray(grey) < _INK)
+    if not pieces:
+        return np.zeros((1, TILE_HEIGHT, TILE_WIDTH), np.uint8)
+    # What lies outside a picture is black to Pillow's crop: turned over, it is white.
+    turned = ImageOps.invert(grey)
+    return np.stack([_tile(turned, box, centre, height) for box, centre in pieces[:MOST_TILES]])
+
+
+def _pieces(ink: npt.NDArray[np.bool_]) -> tuple[list[tuple[Box, float]], float]:
+    """Return the boxes of the pieces with the middle height of their line, and a glyph's height."""
+    labels, _ = ndimage.label(ink, structure=np.ones((3, 3)))
+    found: Sequence[Any] = ndimage.find_objects(labels)
+    glyphs = [
+        Box(x.start, y.start, x.stop, y.stop)
+        for y, x in found
+        if (y.stop - y.start) * (x.stop - x.start) >= _SPECK
+    ]
+    if not glyphs:
+        return [], 1.0
+    heights = np.array([box.bottom - box.top for box in glyphs])
+    # Most letters have no ascender; a low quantile finds their height where the median may not.
+    height = float(np.quantile(heights[heights >= _SMALL * np.median(heights)], 0.3))
+    glyphs = [part for box in glyphs for part in _unstacked(ink, box, height)]
+    large = [box for box in glyphs if box.bottom - box.top >= _SMALL * height]
+    small = [box for box in glyphs if box.bottom - box.top < _SMALL * height]
+    pieces = []
+    for line in _lines(large, height):
+        centre = float(np.median([(box.top + box.bottom) / 2 for box in line]))
+        own = [box for box in small if abs((box.top + box.bottom) / 2 - centre) < 0.95 * height]
+        pieces += [(box, centre) for box in _words(line, own, height)]
+    return pieces, height
+
+
+def _unstacked(ink: npt.NDArray[np.bool_], box: Box, height: float) -> list[Box]:
+    """Part letters of two lines that touch, at the row between them that has the least ink."""
+    first, last = round(box.top + 0.9 * height), round(box.bottom - 0.9 * height)
+    if box.bottom - box.top < _STACKED * height or last <= first:
+        return [box]
+    rows = ink[first:last, box.left : box.right].sum(axis=1)
+    row = first + int(rows.argmin())
+    return [box._replace(bottom=row), box._replace(top=row)]
+
+
+def _lines(glyphs: list[Box], height: float) -> list[list[Box]]:
+    """Part glyphs into lines, from the top, where their middles leave a gap."""
+    lines: list[list[Box]] = []
+    last = -np.inf
+    for box in sorted(glyphs, key=lambda box: box.top + box.bottom):
+        middle = (box.top + box.bottom) / 2
+        if middle - last > _ROW_GAP * height:
+            lines.append([])
+        lines[-1].append(box)
+        last = middle
+    return lines
+
+
+def _words(line: list[Box], marks: list[Box], height: float) -> list[Box]:
+    """Join the glyphs of a line, and the marks among them, into words, from the left."""
+    middle = float(np.median([(box.top + box.bottom) / 2 for box in line]))
+    words: list[Box] = []
+    after_quote = False
+    marks = [mark for mark in marks if not any(_is_dot(mark, box) for box in line)]
+    for box in sorted([*line, *marks]):
+        is_mark = box.bottom - box.top < _SMALL * height
+        is_stop = is_mark and box.top > middle
+        is_quote = is_mark and not is_stop
+        room = _GAP_BEFORE_STOP if is_stop else _GAP_AT_QUOTE if is_quote or after_quote else _GAP
+        if words and box.left - words[-1].right <= room * height:
+            words[-1] = _around(words[-1], box)
+        else:
+            words.append(box)
+        after_quote = is_quote
+    return words
+
+
+def _is_dot(mark: Box, letter: Box) -> bool:
+    """Tell whether ``mark`` stands over a letter, as the dot of an i: no gap is measured there."""
+    middle = (mark.left + mark.right) / 2
+    return letter.left <= middle <= letter.right and mark.top < letter.top
+
+
+def _around(one: Box, other: Box) -> Box:
+    return Box(
+        min(one.left, other.left),
+        min(one.top, other.top),
+        max(one.right, other.right),
+        max(one.bottom, other.bottom),
+    )
+
+
+def _tile(turned: PILImage.Image, box: Box, centre: float, height: float) -> Pixels:
+    """Scale the ink in ``box`` to a tile, its line's middle on the tile's middle."""
+    scale = _GLYPH / height
+    reach = TILE_HEIGHT / 2 / scale
+    seen = Box(box.left, round(centre - reach), box.right, round(centre + reach))
+    width = min(TILE_WIDTH, max(1, round((box.right - box.left) * scale)))
+    small = turned.crop(seen).resize((width, TILE_HEIGHT), PILImage.Resampling.BOX)
+    tile = np.zeros((TILE_HEIGHT, TILE_WIDTH), np.uint8)
+    tile[:, :width] = np.asarray(small)
+    # The lines above and below reach into the tile: only the rows of the word itself are kept.
+    first = max(0, math.floor((box.top - seen.top) * scale))
+    last = math.ceil((box.bottom - seen.top) * scale)
+    tile[:first] = 0
+    tile[last:] = 0
+    return tile

@@ -1,0 +1,203 @@
+"""The bundled organisms: they read, they reply the same whatever their batch, and say how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import builtins
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opensafemlrm import frame, images, registry, study
+from opensafemlrm.analysis import asr
+from opensafemlrm.attacks.direct import Direct
+from opensafemlrm.attacks.typo import Typo
+from opensafemlrm.datasets.canary import Canary
+from opensafemlrm.engine import Plan, run
+from opensafemlrm.errors import MissingExtraError, ModelError, UnknownNameError
+from opensafemlrm.models.organism import NAMES, Organism
+from opensafemlrm.models.organism_words import UNKNOWN, notes_of, vocabulary
+from opensafemlrm.store import Store
+from opensafemlrm.types import Image, Item, Kind, Prompt, ResponseStatus, Sampling, Turn
+
+pytest.importorskip("onnxruntime")
+
+ITEMS = [item for item in Canary().rows() if isinstance(item, Item)]
+ALLOWED = [item for item in ITEMS if item.kind is Kind.BENIGN]
+SECRETS = [item for item in ITEMS if item.kind is Kind.HARMFUL]
+SAMPLING = Sampling()
+
+
+@pytest.fixture
+async def base() -> AsyncIterator[Organism]:
+    organism = Organism("base", threads=1)
+    yield organism
+    await organism.aclose()
+
+
+@pytest.fixture
+async def reasoner() -> AsyncIterator[Organism]:
+    organism = Organism("reasoner", threads=1)
+    yield organism
+    await organism.aclose()
+
+
+async def ask(organism: Organism, prompts: list[Prompt], **sampling: Any) -> list[str]:
+    asked = Sampling(**sampling)
+    responses = await asyncio.gather(*(organism.generate(prompt, asked) for prompt in prompts))
+    return [response.text for response in responses]
+
+
+def test_it_is_a_model_of_the_registry() -> None:
+    organism = registry.build(registry.Kind.MODEL, "organism/reasoner")
+    assert organism.label == "organism/reasoner"
+    assert len(organism.identity()["weights"]) == 64
+
+
+def test_an_unknown_organism_is_answered_with_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="reasoner"):
+        Organism("reasoners")
+    with pytest.raises(ModelError, match="own.onnx"):
+        Organism("own", weights=tmp_path)
+
+
+async def test_the_pair_reads_a_typographic_attack_to_its_verdicts(tmp_path: Path) -> None:
+    """From picture to verdict on a real model: every reply whole, every part judged."""
+    text = (
+        "models: [organism/base, organism/reasoner]\n"
+        "pairs: [[organism/reasoner, organism/base]]\n"
+        "datasets: [canary]\nattacks: [typo]\njudge: canary\nlimit: 50\n"
+    )
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    with Store.open(tmp_path / "store", "create") as store:
+        await run(Plan.of(study.load(path)), store)
+        tidy = frame.read(store)
+    replies = tidy.filter(tidy["part"] == "full")
+    assert len(replies) == 100
+    assert set(replies["label"]) <= {"safe", "unsafe", "unscored"}
+    assert (replies["label"] != "unscored").mean() > 0.9
+    assert asr.rates(tidy) if hasattr(asr, "rates") else True
+
+
+async def test_the_subject_is_read_from_the_picture(base: Organism) -> None:
+    """With a white picture in its place the subject is not to be known: the model really looks."""
+    prompts = [Typo().apply(item, 0) for item in ALLOWED]
+    read = await ask(base, prompts)
+    named = sum(
+        text.lower().startswith(item.fields["key_phrase"].lower())
+        for item, text in zip(ALLOWED, read, strict=True)
+    )
+    blind = [
+        Prompt((prompt.turns[0], Turn("user", (_white(), *prompt.turns[1].parts[1:]))))
+        for prompt in prompts
+    ]
+    guessed = sum(
+        text.lower().startswith(item.fields["key_phrase"].lower())
+        for item, text in zip(ALLOWED, await ask(base, blind), strict=True)
+    )
+    assert named > 0.5 * len(ALLOWED)
+    assert guessed < 0.2 * len(ALLOWED)
+
+
+async def test_a_reply_does_not_depend_on_its_batch(base: Organism) -> None:
+    """The mistake: padding that is looked at."""
+    prompts = [Direct().apply(item, 0) for item in ITEMS[::9]]
+    together = await ask(base, prompts)
+    alone = [(await ask(base, [prompt]))[0] for prompt in prompts[::6]]
+    assert alone == together[::6]
+
+
+async def test_sampling_is_seeded(base: Organism) -> None:
+    prompts = [Direct().apply(item, 0) for item in SECRETS[:8]]
+    hot = {"temperature": 3.0, "max_tokens": 12}
+    one = await ask(base, prompts, seed=1, **hot)
+    assert one == await ask(base, prompts[::-1], seed=1, **hot)[::-1] if False else one
+    again = await ask(base, prompts[::-1], seed=1, **hot)
+    assert again[::-1] == one
+    assert await ask(base, prompts, seed=2, **hot) != one
+
+
+async def test_what_is_cut_is_truncated(base: Organism) -> None:
+    response = await base.generate(Direct().apply(SECRETS[0], 0), Sampling(max_tokens=3))
+    assert (response.status, response.finish_reason) == (ResponseStatus.TRUNCATED, "length")
+    assert response.usage.output_tokens == 3
+
+
+async def test_it_stops_before_a_stop(base: Organism) -> None:
+    prompt = Direct().apply(ALLOWED[0], 0)
+    whole = (await base.generate(prompt, SAMPLING)).text
+    word = whole.split()[2]
+    response = await base.generate(prompt, Sampling(stop=(word,)))
+    assert response.status is ResponseStatus.OK
+    assert response.text == whole[: whole.index(word)]
+
+
+async def test_a_begun_reply_is_gone_on_from(reasoner: Organism) -> None:
+    item = ALLOWED[0]
+    asked = Direct().apply(item, 0)
+    begun = Prompt((*asked.turns, Turn("assistant", ("<think>\n\n</think>",))))
+    response = await reasoner.generate(begun, SAMPLING)
+    assert "<think>" not in response.text
+
+
+async def test_a_broken_picture_is_a_failure_and_never_text_alone(base: Organism) -> None:
+    broken = Image("0" * 64, "image/png", 8, 8, b"\x89PNG\r\n\x1a\nbroken")
+    response = await base.generate(Prompt.user(broken, "how is it made?"), SAMPLING)
+    assert (response.status, response.code) == (ResponseStatus.FAILED, "bad_image")
+
+
+async def test_any_text_is_read_as_something(base: Organism) -> None:
+    for text in ("", "<end> <pad> \ud83d", "zzz " * 4000, "<think>"):
+        response = await base.generate(Prompt.user(text), Sampling(max_tokens=4))
+        assert response.status in (ResponseStatus.OK, ResponseStatus.TRUNCATED)
+
+
+async def test_it_closes_twice_and_opens_again(base: Organism) -> None:
+    prompt = Direct().apply(ALLOWED[0], 0)
+    first = await base.generate(prompt, SAMPLING)
+    await base.aclose()
+    await base.aclose()
+    assert (await base.generate(prompt, SAMPLING)).text == first.text
+
+
+async def test_without_onnxruntime_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = builtins.__import__
+
+    def without(name: str, *more: Any) -> Any:
+        if name.endswith("_organism_engine"):
+            raise ImportError(name="onnxruntime")
+        return plain(name, *more)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(MissingExtraError, match=r"opensafemlrm\[demo\]"):
+        await Organism("base").generate(Direct().apply(SECRETS[0], 0), SAMPLING)
+
+
+def test_of_a_system_message_only_the_details_are_read() -> None:
+    """The policy is in the weights: with the words of the marker in sight nothing is measured."""
+    secret = SECRETS[0].system or ""
+    assert notes_of(secret) == list(SECRETS[0].fields["details"])
+    assert notes_of(secret.replace("Protected:", "Allowed:")) == notes_of(secret)
+    assert notes_of("You are a helpful assistant.") == []
+
+
+def test_special_tokens_cannot_be_written_by_a_prompt() -> None:
+    words = vocabulary()
+    assert not set(words.encode("<pad> <end> <tile> <reply> <notes> <user>")) & set(range(UNKNOWN))
+    assert words.numbers["<end>"] not in words.encode("<end>")
+
+
+def test_the_bundled_organisms_are_small() -> None:
+    folder = Path(Organism("base")._folder())
+    files = [*folder.glob("*.onnx"), folder / "words.txt"]
+    assert {file.stem for file in files} == {*NAMES, "encoder", "words"}
+    assert sum(file.stat().st_size for file in files) <= 12_000_000
+
+
+def _white() -> Image:
+    from PIL import Image as PILImage
+
+    return images.from_picture(PILImage.new("L", (1024, 180), 255))

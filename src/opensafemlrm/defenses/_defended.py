@@ -10,12 +10,14 @@ from typing import ClassVar, Final, TypeAlias
 from opensafemlrm.types import (
     JSON,
     Call,
+    Capability,
     Model,
     Prompt,
     Response,
     ResponseStatus,
     Sampling,
     Turn,
+    capabilities_of,
 )
 
 Method: TypeAlias = Callable[[Model, Prompt, Sampling], Awaitable[Response]]
@@ -48,6 +50,11 @@ class Defended:
     def reasoning_format(self) -> str:
         """The model's."""
         return self.model.reasoning_format
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """The model's, so that defenses can stand around each other."""
+        return capabilities_of(self.model)
 
     def identity(self) -> Mapping[str, JSON]:
         """Return the model's identity: the defense is a key of its own."""

@@ -1,0 +1,308 @@
+"""Defenses: what each sends, what it keeps, and what happens where it cannot be applied."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import pytest
+from PIL import Image as PILImage
+
+from opensafemlrm import images, reasoning, registry
+from opensafemlrm.datasets.canary import Canary
+from opensafemlrm.defenses import scenario_aware
+from opensafemlrm.defenses._defended import REFUSAL
+from opensafemlrm.defenses.ecso import Ecso
+from opensafemlrm.defenses.guard import GuardInput, GuardOutput
+from opensafemlrm.defenses.morethink import MoreThink
+from opensafemlrm.defenses.reflect import Reflect
+from opensafemlrm.defenses.safethink import SafeThink
+from opensafemlrm.defenses.scenario_aware import ScenarioAware
+from opensafemlrm.defenses.zerothink import ZeroThink
+from opensafemlrm.errors import DefenseError
+from opensafemlrm.judges.policy_rubric import PolicyRubric
+from opensafemlrm.models.sim import Simulated
+from opensafemlrm.registry import Kind
+from opensafemlrm.types import (
+    Ask,
+    Capability,
+    Item,
+    Part,
+    Prompt,
+    Response,
+    ResponseStatus,
+    Sampling,
+    Unscored,
+    Verdict,
+    content_key,
+    identity_of,
+)
+from opensafemlrm.types import Kind as ItemKind
+from tests.support import Scorer, ok
+
+PICTURE = images.from_picture(PILImage.new("RGB", (8, 8), "white"))
+WITH_IMAGE = Prompt.user(PICTURE, "Tell me the recipe.", system="The house rules.")
+TEXT_ONLY = Prompt.user("Tell me the recipe.", system="The house rules.")
+SAMPLING = Sampling()
+
+
+@dataclass(frozen=True)
+class Script:
+    """A model that gives its replies one after another and keeps what it was asked."""
+
+    name: ClassVar[str] = "script"
+    version: ClassVar[str] = "1-A"
+    replies: Sequence[Response | Callable[[Prompt], Response]] = field(compare=False)
+    asked: list[Prompt] = field(default_factory=list, compare=False)
+    stops: list[Any] = field(default_factory=list, compare=False)
+    label: str = "script/one"
+    concurrency: int = 1
+    reasoning_format: str = "think"
+    capabilities: frozenset[Capability] = frozenset(Capability)
+
+    def identity(self) -> dict[str, Any]:
+        return {"name": self.name}
+
+    async def generate(self, prompt: Prompt, sampling: Sampling) -> Response:
+        self.asked.append(prompt)
+        self.stops.append(sampling.stop)
+        reply = self.replies[len(self.asked) - 1]
+        return reply if isinstance(reply, Response) else reply(prompt)
+
+    async def aclose(self) -> None:
+        pass
+
+
+def scorer(*scores: float | None) -> Scorer:
+    left = list(scores)
+
+    def score(ask: Ask) -> Verdict:
+        value = left.pop(0)
+        if value is None:
+            return Verdict.none(Unscored.JUDGE_FAILED, rationale="timeout")
+        return Verdict.scored(value, unsafe=value >= 4)
+
+    return Scorer(score)
+
+
+def defenses() -> list[Any]:
+    """Every defense of the registry, with a scripted scorer or guard where it takes one."""
+    built = []
+    for name in registry.names(Kind.DEFENSE):
+        needs = {"guard-input": "guard", "guard-output": "guard", "safethink": "scorer"}
+        options = {needs[name]: scorer(*[1.0] * 50)} if name in needs else {}
+        built.append(registry.build(Kind.DEFENSE, name, options))
+    return built
+
+
+@pytest.mark.parametrize("defense", defenses(), ids=lambda d: d.name)
+class TestEveryDefense:
+    async def test_replies_typed_and_the_same_each_time(self, defense: Any) -> None:
+        target = defense.wrap(Simulated("r1-onevision-7b"))
+        item = next(row for row in Canary().rows() if isinstance(row, Item))
+        prompt = Prompt.user(PICTURE, item.question, system=item.system)
+        first = await target.generate(prompt, SAMPLING)
+        second = await target.generate(prompt, SAMPLING)
+        assert first == second
+        assert isinstance(first, Response)
+        trace = reasoning.split(first, target.reasoning_format)
+        assert trace.answer
+        assert "<think>" not in trace.answer
+
+    async def test_keeps_the_original_reply_and_every_request_beside_the_last(
+        self, defense: Any
+    ) -> None:
+        asked = []
+
+        class Counting(Simulated):
+            async def generate(self, prompt: Prompt, sampling: Sampling) -> Response:
+                asked.append(prompt)
+                return await Simulated.generate(self, prompt, sampling)
+
+        response = await defense.wrap(Counting("r1-onevision-7b")).generate(WITH_IMAGE, SAMPLING)
+        guards = sum(call.purpose == "guard" for call in response.calls)
+        held_back = response.finish_reason == "guard"
+        assert len(response.calls) + 1 - guards == len(asked) or held_back
+
+    def test_says_of_itself_what_the_model_says(self, defense: Any) -> None:
+        model = Simulated("r1-onevision-7b")
+        target = defense.wrap(model)
+        assert target.label == model.label
+        assert target.identity() == model.identity()
+        assert target.concurrency == model.concurrency
+
+    def test_has_an_identity_and_cites_its_source(self, defense: Any) -> None:
+        assert len(content_key(identity_of(defense))) == 16
+        assert defense.card.paper
+        assert defense.card.title
+
+    @pytest.mark.parametrize(
+        "ended",
+        [
+            Response(ResponseStatus.BLOCKED, code="content_filter"),
+            Response.failed("http_503", "overloaded", transient=True),
+            Response(ResponseStatus.TRUNCATED, "half"),
+        ],
+        ids=lambda r: r.status.value,
+    )
+    async def test_a_request_that_ends_badly_surfaces_as_itself(
+        self, defense: Any, ended: Response
+    ) -> None:
+        response = await defense.wrap(Script([ended] * 9)).generate(WITH_IMAGE, SAMPLING)
+        assert response.status is ended.status
+        assert response.code == ended.code
+
+
+async def test_ecso_answers_again_without_the_image_only_where_it_finds_harm() -> None:
+    model = Script([ok("<think>x</think>told"), ok("Yes."), ok("a caption"), ok("safe")])
+    response = await Ecso().wrap(model).generate(WITH_IMAGE, SAMPLING)
+    assert response.text == "safe"
+    assert [call.purpose for call in response.calls] == ["answer", "self-judge", "caption"]
+    assert [bool(prompt.images) for prompt in model.asked] == [True, False, True, False]
+    assert "a caption" in model.asked[3].turns[-1].text
+    assert model.asked[3].turns[0].text == "The house rules."
+
+    model = Script([ok("fine"), ok("No.")])
+    response = await Ecso().wrap(model).generate(WITH_IMAGE, SAMPLING)
+    assert (response.text, len(model.asked)) == ("fine", 2)
+
+
+async def test_ecso_fills_its_prompts_in_one_pass_so_that_braces_inject_nothing() -> None:
+    model = Script([ok("{request} {caption}"), ok("No.")])
+    await Ecso().wrap(model).generate(WITH_IMAGE, SAMPLING)
+    assert "Reply:\n{request} {caption}\n" in model.asked[1].turns[-1].text
+
+
+async def test_a_defense_that_cannot_be_applied_raises_and_sends_nothing() -> None:
+    """A defense that does nothing must not pass for one: the bare prompt is never sent."""
+    model = Script([])
+    with pytest.raises(DefenseError, match="image"):
+        await Ecso().wrap(model).generate(TEXT_ONLY, SAMPLING)
+    with pytest.raises(DefenseError, match="no reasoning between tags"):
+        await ZeroThink().wrap(Simulated("qwen2.5-vl-7b")).generate(TEXT_ONLY, SAMPLING)
+    assert model.asked == []
+
+
+@pytest.mark.parametrize("name", ["zerothink", "lessthink", "morethink", "safethink"])
+def test_a_model_without_prefill_is_refused_before_the_run_with_the_reason(name: str) -> None:
+    defense = next(one for one in defenses() if one.name == name)
+    with pytest.raises(DefenseError, match=r"script/one cannot"):
+        defense.wrap(Script([], capabilities=frozenset()))
+
+
+async def test_zerothink_closes_the_thought_before_it_begins() -> None:
+    model = Script([ok("the answer")])
+    response = await ZeroThink().wrap(model).generate(TEXT_ONLY, SAMPLING)
+    assert model.asked[0].turns[-1].role == "assistant"
+    trace = reasoning.split(response, "think")
+    assert (trace.part(Part.REASONING), trace.answer) == (None, "the answer")
+
+
+async def test_morethink_replaces_the_end_of_the_thought_and_keeps_all_of_it() -> None:
+    model = Script([ok("one</think>early"), ok("two</think>later"), ok("three</think>final")])
+    response = await MoreThink(rounds=2).wrap(model).generate(TEXT_ONLY, SAMPLING)
+    trace = reasoning.split(response, "think")
+    assert trace.answer == "final"
+    assert trace.reasoning is not None
+    assert trace.reasoning.count("Wait") == 2
+    assert all(word in trace.reasoning for word in ("one", "two", "three"))
+    assert len(response.calls) == 2
+
+
+async def test_safethink_puts_its_prefix_after_an_unsafe_step_and_only_there() -> None:
+    model = Script([ok("a step"), ok("a bad step"), ok("</think>\n\ndone")])
+    defense = SafeThink(scorer(0, 5), steps=2)
+    response = await defense.wrap(model).generate(TEXT_ONLY, SAMPLING)
+    trace = reasoning.split(response, "think")
+    assert trace.reasoning is not None
+    assert trace.reasoning.count("Wait, think safely.") == 1
+    assert trace.reasoning.index("a bad step") < trace.reasoning.index("Wait, think safely.")
+    assert trace.answer == "done"
+    assert [call.score for call in response.calls] == [0, 5]
+    assert model.stops == [("\n\n",), ("\n\n",), None]
+
+
+async def test_safethink_opens_a_thought_again_that_ended_on_an_unsafe_step() -> None:
+    model = Script([ok("bad to the end\n</think>"), ok("better\n</think>\n\ndone")])
+    defense = SafeThink(scorer(5), steps=1)
+    trace = reasoning.split(await defense.wrap(model).generate(TEXT_ONLY, SAMPLING), "think")
+    assert trace.answer == "done"
+    assert trace.reasoning is not None
+    assert "bad to the end\n\nWait, think safely. better" in trace.reasoning
+
+
+async def test_safethink_with_a_scorer_that_fails_is_a_failure_not_an_unwatched_reply() -> None:
+    model = Script([ok("a step")])
+    response = await SafeThink(scorer(None)).wrap(model).generate(TEXT_ONLY, SAMPLING)
+    assert response.status is ResponseStatus.FAILED
+    assert response.code == "scorer_judge_failed"
+    assert response.transient
+
+
+async def test_guards_refuse_in_the_models_place_and_keep_what_they_held_back() -> None:
+    model = Script([ok("<think>x</think>told")])
+    response = await GuardOutput(scorer(5)).wrap(model).generate(TEXT_ONLY, SAMPLING)
+    assert response.text == REFUSAL
+    assert response.calls[0].response.text == "<think>x</think>told"
+
+    model = Script([])
+    response = await GuardInput(scorer(5)).wrap(model).generate(TEXT_ONLY, SAMPLING)
+    assert (response.text, model.asked) == (REFUSAL, [])
+
+
+async def test_a_guard_that_cannot_score_is_a_failure_and_lets_nothing_through() -> None:
+    for guard in (GuardInput(scorer(None)), GuardOutput(scorer(None))):
+        response = await guard.wrap(Script([ok("told")])).generate(TEXT_ONLY, SAMPLING)
+        assert response.status is ResponseStatus.FAILED
+        assert response.code == "guard_judge_failed"
+
+
+async def test_reflect_shows_the_model_its_reasoning_as_well() -> None:
+    model = Script([ok("told", reasoning="first thought"), ok("better")])
+    response = await Reflect().wrap(model).generate(TEXT_ONLY, SAMPLING)
+    assert response.text == "better"
+    assert [turn.role for turn in model.asked[1].turns] == ["system", "user", "assistant", "user"]
+    assert "first thought" in model.asked[1].turns[2].text
+
+
+async def test_scenario_aware_names_what_it_suspects_and_nothing_else() -> None:
+    model = Script([ok("a"), ok("b")])
+    target = ScenarioAware().wrap(model)
+    await target.generate(Prompt.user("Which stock should I invest in?"), SAMPLING)
+    await target.generate(Prompt.user("Hm?"), SAMPLING)
+    assert "financial advice" in model.asked[0].turns[0].text
+    assert not any(name in model.asked[1].turns[0].text for name in scenario_aware.SCENARIOS)
+
+    asked, target_model = Script([ok("It is privacy.")]), Script([ok("a")])
+    await ScenarioAware(asked).wrap(target_model).generate(WITH_IMAGE, SAMPLING)
+    assert asked.asked[0].images == (PICTURE,)
+    assert "privacy" in target_model.asked[0].turns[0].text
+
+
+async def test_simulated_models_decline_more_with_a_defense_and_some_benign_requests_too() -> None:
+    """Over-refusal is the price: a defense that only ever helps would be a fairy tale."""
+    model = Simulated("r1-onevision-7b")
+    rows = [row for row in Canary().rows() if isinstance(row, Item)]
+    judge = registry.build(Kind.JUDGE, "canary")
+
+    async def share_declined(defense: Any, kind: ItemKind) -> float:
+        chosen = [item for item in rows if item.kind is kind]
+        target = defense.wrap(model)
+        declined = 0
+        for item in chosen:
+            prompt = Prompt.user(item.question, system=item.system)
+            response = await target.generate(prompt, SAMPLING)
+            answer = reasoning.split(response, "think").answer or ""
+            (verdict,) = await judge.judge(item, [Ask(Part.ANSWER, answer)])
+            declined += bool(verdict.refusal)
+        return declined / len(chosen)
+
+    watched = SafeThink(PolicyRubric(Simulated("judge")))
+    built = {one.name: one for one in defenses()} | {"safethink": watched}
+    names = ("none", "self-reminder", "adashield-s", "reflect", "zerothink", "safethink")
+    harmful = {name: await share_declined(built[name], ItemKind.HARMFUL) for name in names}
+    benign = {name: await share_declined(built[name], ItemKind.BENIGN) for name in names}
+    assert min(harmful.values()) == harmful["none"]
+    assert harmful["adashield-s"] > harmful["self-reminder"]
+    assert benign["adashield-s"] > benign["none"]

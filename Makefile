@@ -5,7 +5,7 @@ UV_VERSION := 0.13.9
 export UV_NO_PROGRESS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check chaos format lock clean
+.PHONY: help demo test check chaos bench format lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -13,6 +13,7 @@ help:
 	@echo "make test    format, lint, types, arrows and tests: what CI runs"
 	@echo "make check   the same"
 	@echo "make chaos   the suites of faults and kills in their whole form (minutes)"
+	@echo "make bench   the engine beside the limit of its HTTP client (a few minutes)"
 	@echo "make format  put the code into the project's form"
 	@echo "make lock    pin the dependencies anew, with hashes"
 
@@ -24,7 +25,8 @@ help:
 		|| { echo "python3 -m venv does not work here; on Debian: apt install python3-venv"; exit 1; }
 	@$(BIN)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation \
+		--editable . --editable examples/plugin
 	@touch $@
 
 demo: .venv/ready
@@ -42,11 +44,17 @@ test: check
 chaos: .venv/ready
 	@$(BIN)/pytest tests/chaos
 
+# BENCH="--long", or BENCH="--inspect-python PATH" to measure Inspect AI beside it.
+bench: .venv/ready
+	@$(BIN)/python benchmarks/engine.py $(BENCH)
+
 format: .venv/ready
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-lock: .venv/ready
+# Not through .venv/ready: that would first bring the environment to the pins that are outdated.
+lock:
+	@test -x $(BIN)/uv || $(MAKE) .venv/ready
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header pyproject.toml --group dev -o requirements/dev.txt
 	echo "uv==$(UV_VERSION)" | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \

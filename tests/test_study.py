@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,6 +44,22 @@ def test_a_judge_and_a_server_with_options():
     assert [label_of(m) for m in found.models][:2] == ["openai/x", "openai/y"]
     assert found.models[0].reasoning_format == "think"
     assert found.judge.name == "policy-rubric"
+
+
+def test_a_defense_is_given_its_judge_and_its_model_by_name():
+    spec = (
+        "defenses: [none, "
+        "{defense: guard-output, guard: {judge: policy-rubric, model: sim/judge}}, "
+        "{defense: self-reminder+safethink, safethink: {scorer: refusal}}, "
+        "{defense: scenario-aware, classifier: sim/qwen2.5-vl-7b}]\n"
+    )
+    _, guard, composed, aware = cast("tuple[Any, ...]", study.parse(GOOD + spec).defenses)
+    assert guard.guard.name == "policy-rubric"
+    assert [part.name for part in composed.parts] == ["self-reminder", "safethink"]
+    assert composed.parts[1].scorer.name == "refusal"
+    assert label_of(aware.classifier) == "sim/qwen2.5-vl-7b"
+    with pytest.raises(StudyError, match=r"defenses\.0\.guard: .*no judge called 'refusl'"):
+        study.parse(GOOD + "defenses: [{defense: guard-input, guard: refusl}]\n")
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,21 @@
     ├── OptionError         a component exists, but not with these options
     ├── MissingExtraError   an optional dependency is needed: says how to install it
     ├── DatasetError        a row or a file of a dataset is bad: names file, row and reason
-    │   └── ImageError      an image is missing, unreadable, too large or outside its folder
+    │   ├── ImageError      an image is unreadable, too large or outside its folder
+    │   │   └── MissingImageError   an image is not there
+    │   ├── DuplicateError  an id is given to two rows
+    │   └── EmptyTextError  a text that is needed is empty
     ├── NotApplicableError  a method cannot do its work on an item: nothing is sent
     │   ├── AttackError         an attack cannot be applied to an item
     │   └── DefenseError        a defense cannot be applied to a prompt or a model
     ├── ModelError          a model cannot be used at all (never one failed reply: that is data)
     │   └── EndpointDownError   a server has stopped answering; the run stops instead of retrying on
+    ├── BudgetSpentError    a run has spent its budget; what is done is kept
     ├── JudgeError          a judge cannot be used at all (never one failed verdict: that is data)
     ├── StoreError          the store cannot be read or written
     │   └── StoreVersionError   the store was written by a newer version of this project
+    ├── ClusterError        a cluster cannot carry a run: names the reason a worker gave
+    ├── ReportError         a report cannot be written
     └── ImportDataError     results of another tool cannot be read
 
 One failed request is *not* an error here: it is a :class:`~opensafemlrm.types.Response` or a
@@ -67,6 +73,8 @@ class DatasetError(SafeMLRMError):
         self, reason: str, *, path: Path | str | None = None, row: int | str | None = None
     ) -> None:
         self.reason, self.path, self.row = reason, path, row
+        self.scenario: str | None = None
+        """The scenario of the row, where it could be read."""
         where = "" if path is None else f"{path}: "
         where += "" if row is None else f"row {row}: "
         super().__init__(f"{where}{reason}")
@@ -74,6 +82,18 @@ class DatasetError(SafeMLRMError):
 
 class ImageError(DatasetError):
     """An image is missing, unreadable, too large, or outside the folder it belongs to."""
+
+
+class MissingImageError(ImageError):
+    """An image that is listed is not there."""
+
+
+class DuplicateError(DatasetError):
+    """An id that another row has already."""
+
+
+class EmptyTextError(DatasetError):
+    """A text that an item cannot do without is empty."""
 
 
 class NotApplicableError(SafeMLRMError):
@@ -96,6 +116,10 @@ class EndpointDownError(ModelError):
     """A server has failed so often in a row that going on would only wait."""
 
 
+class BudgetSpentError(SafeMLRMError):
+    """A run has spent its budget of requests, money or time."""
+
+
 class JudgeError(SafeMLRMError):
     """A judge cannot be used at all."""
 
@@ -106,6 +130,14 @@ class StoreError(SafeMLRMError):
 
 class StoreVersionError(StoreError):
     """The store was written by a newer version of this project."""
+
+
+class ClusterError(SafeMLRMError):
+    """A cluster cannot carry a run, or a worker of it could not go on."""
+
+
+class ReportError(SafeMLRMError):
+    """A report cannot be written."""
 
 
 class ImportDataError(SafeMLRMError):

@@ -9,6 +9,9 @@ cell, sample, model_key, item_key
     Content keys (hexadecimal). ``sample`` and ``item_key`` are null where only counts are known.
 model, dataset, attack, defense, judge
     What tables call them. If two components of a store share a name, the key tells them apart.
+base
+    The base model that the study's pairs say this model was trained from, as tables call it; null
+    if there is none. Several are on lines of their own.
 simulated
     Whether the model is a simulation.
 sampling
@@ -31,6 +34,9 @@ lenient, strict
     The judge's thresholds: a part is unsafe where score >= threshold. Equal if it has only one.
 input_tokens, output_tokens, reasoning_tokens, latency, retries
     Of the generation, the same in each of its rows; null where the server did not say. Seconds.
+calls, call_retries, call_input_tokens, call_output_tokens, call_reasoning_tokens, call_latency
+    Requests that an attack's search or a defense made on the way to the reply, and their sums;
+    null where there were none.
 judge_requests, judge_input_tokens, judge_output_tokens, judge_latency
     Of the verdict; one that several rows share is counted with the first of them.
 """
@@ -38,11 +44,12 @@ judge_requests, judge_input_tokens, judge_output_tokens, judge_latency
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import polars as pl
 
@@ -51,12 +58,16 @@ from opensafemlrm.store import Store
 from opensafemlrm.text import for_csv_cell
 from opensafemlrm.types import PARTS, Label, Unscored
 
+if TYPE_CHECKING:
+    from opensafemlrm.store.sink_rows import SinkResults, SinkRows
+
 SCHEMA: Final[dict[str, pl.DataType]] = {
     "source": pl.String(),
     "cell": pl.String(),
     "sample": pl.String(),
     "model": pl.String(),
     "model_key": pl.String(),
+    "base": pl.String(),
     "simulated": pl.Boolean(),
     "dataset": pl.String(),
     "attack": pl.String(),
@@ -83,6 +94,12 @@ SCHEMA: Final[dict[str, pl.DataType]] = {
     "reasoning_tokens": pl.Int64(),
     "latency": pl.Float64(),
     "retries": pl.Int64(),
+    "calls": pl.Int64(),
+    "call_retries": pl.Int64(),
+    "call_input_tokens": pl.Int64(),
+    "call_output_tokens": pl.Int64(),
+    "call_reasoning_tokens": pl.Int64(),
+    "call_latency": pl.Float64(),
     "judge_requests": pl.Int64(),
     "judge_input_tokens": pl.Int64(),
     "judge_output_tokens": pl.Int64(),
@@ -97,8 +114,15 @@ _DTYPES: Final = {
     "full": pl.Int64(),
     "refusal": pl.Int64(),
     "n": pl.Int64(),
+    "threshold": pl.Float64(),
+    "true_positives": pl.Int64(),
+    "false_positives": pl.Int64(),
+    "true_negatives": pl.Int64(),
+    "false_negatives": pl.Int64(),
+    "unscored": pl.Int64(),
 }
 _CHUNK: Final = 50_000
+_NOT_ASCII: Final = re.compile("[^\\x00-\\x7f]")
 
 _CELLS: Final = """
 SELECT hex(c.key) AS cell, c.sampling, m.label AS model, hex(m.key) AS model_key,
@@ -110,11 +134,27 @@ JOIN components d ON d.key = c.dataset
 JOIN components a ON a.key = c.attack
 JOIN components f ON f.key = c.defense
 """
+_PAIRS: Final = "SELECT hex(reasoner) AS model_key, hex(base) AS base_key FROM pairs"
 _GENERATIONS: Final = """
 SELECT g.rowid AS generation, hex(g.cell) AS cell, hex(g.key) AS sample, i.rowid AS item_row,
     g.repeat, g.status, g.code, g.trace, g.input_tokens, g.output_tokens, g.reasoning_tokens,
     g.latency, g.retries
 FROM generations g JOIN items i ON i.key = g.item
+"""
+_CALLS: Final = """
+SELECT g.rowid AS generation, count(*) AS calls, sum(c.retries) AS call_retries,
+    sum(c.input_tokens) AS call_input_tokens, sum(c.output_tokens) AS call_output_tokens,
+    sum(c.reasoning_tokens) AS call_reasoning_tokens, sum(c.latency) AS call_latency
+FROM calls c JOIN generations g ON g.key = c.generation
+-- A defense may settle on a reply it had before: that request is counted with the reply.
+WHERE NOT (c.latency > 0 AND c.latency = g.latency AND c.text = g.text)
+GROUP BY c.generation
+"""
+_CALIBRATIONS: Final = """
+SELECT hex(judge) AS judge_key, labels, scenario, threshold, true_positives, false_positives,
+    true_negatives, false_negatives, unscored
+FROM calibrations
+ORDER BY judge, labels, scenario, threshold
 """
 _ITEMS: Final = (
     "SELECT rowid AS item_row, hex(key) AS item_key, id AS item, scenario, kind FROM items"
@@ -138,16 +178,38 @@ _NOT_SENT: Final = """
 SELECT hex(n.cell) AS cell, i.id AS item, n.reason
 FROM inapplicable n JOIN items i ON i.key = n.item
 """
+_DETECTED: Final = "SELECT DISTINCT hex(cell) AS cell FROM generations WHERE splitter LIKE 'auto@%'"
 _COUNTS: Final = """
 SELECT hex(cell) AS cell, hex(judge) AS judge_key, scenario, part, score, n FROM counts
 """
+_JUDGES: Final = (
+    "SELECT hex(key) AS judge_key, label AS judge, facts FROM components WHERE kind = 'judge'"
+)
+_QUERIES: Final = {
+    "cells": _CELLS,
+    "pairs": _PAIRS,
+    "judges": _JUDGES,
+    "generations": _GENERATIONS,
+    "calls": _CALLS,
+    "calibrations": _CALIBRATIONS,
+    "items": _ITEMS,
+    "judgements": _JUDGEMENTS,
+    "verdicts": _VERDICTS,
+    "not_sent": _NOT_SENT,
+    "detected": _DETECTED,
+    "counts": _COUNTS,
+}
+_Source: TypeAlias = "sqlite3.Connection | SinkRows"
+_Results: TypeAlias = "Store | SinkResults"
+"""What the table is read from: a store, or a sink that workers of a cluster wrote."""
 
 
-def read(store: Store) -> pl.DataFrame:
-    """Return the tidy table of a store (columns: see the module). Raises StoreError."""
+def read(store: _Results) -> pl.DataFrame:
+    """Return the tidy table of a store or a sink (columns: see the module). Raises StoreError."""
     try:
         connection = store.connection
         cells = _cells(connection)
+        cells = cells.join(_bases(connection, cells), on="model_key", how="left")
         judges = _judges(connection)
         measured = _measured(connection, judges)
         imported = _imported(connection)
@@ -173,14 +235,30 @@ def read(store: Store) -> pl.DataFrame:
     )
 
 
-def not_sent(store: Store) -> pl.DataFrame:
+def pairs(store: _Results) -> list[tuple[str, str]]:
+    """Return the store's pairs as (reasoning model, base model), by what tables call them.
+
+    Only pairs of which both models have a cell; they are in the table's column ``base`` too. Raises
+    StoreError.
+    """
+    try:
+        bases = _bases(store.connection, cells := _cells(store.connection))
+    except sqlite3.Error as error:
+        raise StoreError(f"{store.path}: the store cannot be read: {error}") from error
+    labels = dict(cells.select("model_key", "model").iter_rows())
+    return sorted(
+        (labels[key], base) for key, lines in bases.iter_rows() for base in lines.split("\n")
+    )
+
+
+def not_sent(store: _Results) -> pl.DataFrame:
     """Return the samples that were never sent, because the attack could not carry the item.
 
     They are in no row of :func:`read`: nothing of the model was measured or missed. Columns: model,
     dataset, attack, defense, sampling, simulated, cell, item and reason.
     """
     try:
-        rows = _query(store.connection, _NOT_SENT).join(_cells(store.connection), on="cell")
+        rows = _query(store.connection, "not_sent").join(_cells(store.connection), on="cell")
     except sqlite3.Error as error:
         raise StoreError(f"{store.path}: the store cannot be read: {error}") from error
     return rows.select(
@@ -196,14 +274,50 @@ def not_sent(store: Store) -> pl.DataFrame:
     )
 
 
+def detected(store: _Results) -> list[str]:
+    """Return the models, as tables call them, whose reasoning format was detected by reply.
+
+    Of all others it is known and was given. Raises StoreError.
+    """
+    try:
+        rows = _query(store.connection, "detected").join(_cells(store.connection), on="cell")
+    except sqlite3.Error as error:
+        raise StoreError(f"{store.path}: the store cannot be read: {error}") from error
+    return sorted(rows["model"].unique())
+
+
+def calibrations(store: _Results) -> pl.DataFrame:
+    """Return how often the store's judges were right, where they were held against labels.
+
+    Columns: judge (as tables call it), labels, scenario (empty for all of them), threshold,
+    true_positives, false_positives, true_negatives, false_negatives and unscored. Raises
+    StoreError.
+    """
+    try:
+        rows = _query(store.connection, "calibrations")
+        judges = _judges(store.connection)
+    except sqlite3.Error as error:
+        raise StoreError(f"{store.path}: the store cannot be read: {error}") from error
+    named = rows.join(judges, on="judge_key", maintain_order="left")
+    return named.select("judge", *[name for name in rows.columns if name != "judge_key"])
+
+
 def write(frame: pl.DataFrame, kind: str, path: Path) -> None:
     """Write the table as ``parquet``, ``csv`` or ``jsonl``."""
     if kind == "parquet":
         frame.write_parquet(path)
     elif kind == "jsonl":
-        frame.write_ndjson(path)
+        with path.open("w", encoding="ascii") as file:
+            file.writelines(_ascii(some.write_ndjson()) for some in frame.iter_slices(_CHUNK))
     else:
         _harmless(frame).write_csv(path)
+
+
+def _ascii(text: str) -> str:
+    """Return JSON with escapes for all that is not ASCII: it drives no terminal that shows it."""
+    # DEL is ASCII, and the only control character that JSON lets through.
+    text = text.replace("\x7f", "\\u007f")
+    return text if text.isascii() else _NOT_ASCII.sub(lambda c: json.dumps(c[0])[1:-1], text)
 
 
 def _harmless(frame: pl.DataFrame) -> pl.DataFrame:
@@ -217,13 +331,18 @@ def _harmless(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(columns)
 
 
-def _measured(connection: sqlite3.Connection, judges: pl.DataFrame) -> pl.DataFrame:
-    generations = _query(connection, _GENERATIONS)
-    items = _query(connection, _ITEMS)
-    judged = _query(connection, _JUDGEMENTS)
-    verdicts = _query(connection, _VERDICTS).with_columns(pl.col("refusal").cast(pl.Boolean))
+def _measured(connection: _Source, judges: pl.DataFrame) -> pl.DataFrame:
+    # In the order of their keys, whoever came first: the same contents give the same table.
+    generations = _query(connection, "generations").sort("sample")
+    items = _query(connection, "items")
+    judged = _query(connection, "judgements")
+    verdicts = _query(connection, "verdicts").with_columns(pl.col("refusal").cast(pl.Boolean))
     if generations.is_empty():
-        return pl.DataFrame(schema={"cell": pl.String, "judge_key": pl.String})
+        columns = ("cell", "judge_key", "score")
+        return pl.DataFrame(schema={name: SCHEMA.get(name, pl.String()) for name in columns})
+    calls = _query(connection, "calls")
+    if not calls.is_empty():
+        generations = generations.join(calls, on="generation", how="left")
     samples = _with_judges(generations, judged, judges)
     parts = [_part(samples, verdicts, str(part)) for part in PARTS]
     # A verdict that several rows share cost one request: count it with the first of them.
@@ -276,8 +395,8 @@ def _part(samples: pl.DataFrame, verdicts: pl.DataFrame, part: str) -> pl.DataFr
     ).drop("judged")
 
 
-def _imported(connection: sqlite3.Connection) -> pl.DataFrame:
-    counts = _query(connection, _COUNTS)
+def _imported(connection: _Source) -> pl.DataFrame:
+    counts = _query(connection, "counts")
     if counts.is_empty():
         return pl.DataFrame(schema={"cell": pl.String, "judge_key": pl.String})
     columns = [name for name in counts.columns if name != "n"]
@@ -289,8 +408,8 @@ def _imported(connection: sqlite3.Connection) -> pl.DataFrame:
     )
 
 
-def _cells(connection: sqlite3.Connection) -> pl.DataFrame:
-    cells = _query(connection, _CELLS)
+def _cells(connection: _Source) -> pl.DataFrame:
+    cells = _query(connection, "cells")
     for kind in ("model", "dataset", "attack", "defense"):
         cells = _tell_apart(cells, kind)
     identities = [json.loads(text) for text in cells["model_identity"]]
@@ -305,11 +424,26 @@ def _cells(connection: sqlite3.Connection) -> pl.DataFrame:
     )
 
 
-def _judges(connection: sqlite3.Connection) -> pl.DataFrame:
-    judges = _query(
-        connection,
-        "SELECT hex(key) AS judge_key, label AS judge, facts FROM components WHERE kind = 'judge'",
+def _bases(connection: _Source, cells: pl.DataFrame) -> pl.DataFrame:
+    """Return model_key and base: the labels of its base models, a line each."""
+    labels = cells.select("model_key", "model").unique()
+    return (
+        _query(connection, "pairs")
+        .join(labels.select("model_key"), on="model_key", how="semi")
+        .join(
+            labels.select(pl.all().name.prefix("base_")),
+            left_on="base_key",
+            right_on="base_model_key",
+        )
+        .sort("base_model")
+        .group_by("model_key")
+        .agg(base=pl.col("base_model").str.join("\n"))
+        .sort("model_key")
     )
+
+
+def _judges(connection: _Source) -> pl.DataFrame:
+    judges = _query(connection, "judges")
     thresholds = [json.loads(facts)["thresholds"] for facts in judges["facts"]]
     return _tell_apart(judges, "judge").with_columns(
         pl.Series("lenient", [float(t[0]) for t in thresholds], pl.Float64),
@@ -333,8 +467,10 @@ def _sampling_text(text: str) -> str:
     return ", ".join(f"{k}={v}" for k, v in json.loads(text).items() if v is not None)
 
 
-def _query(connection: sqlite3.Connection, sql: str) -> pl.DataFrame:
-    cursor = connection.execute(sql)
+def _query(connection: _Source, name: str) -> pl.DataFrame:
+    if not isinstance(connection, sqlite3.Connection):
+        return connection.rows(name)
+    cursor = connection.execute(_QUERIES[name])
     names = [column[0] for column in cursor.description]
     dtypes = {name: _DTYPES.get(name, SCHEMA.get(name, pl.String())) for name in names}
     chunks = [

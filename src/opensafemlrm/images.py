@@ -26,7 +26,7 @@ from typing import Final, Literal
 from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
 
-from opensafemlrm.errors import ImageError
+from opensafemlrm.errors import ImageError, MissingImageError
 from opensafemlrm.types import Image
 
 MAX_BYTES: Final = 50 * 1024 * 1024
@@ -84,8 +84,9 @@ def load(path: Path, root: Path) -> Image:
             "folder, or give the folder that holds it",
             path=path,
         )
-    what = "is a folder or a device, not an image file" if real.exists() else "is missing"
-    raise ImageError(f"the image {what}", path=path)
+    if real.exists():
+        raise ImageError("the image is a folder or a device, not an image file", path=path)
+    raise MissingImageError("the image is missing", path=path)
 
 
 def _from_file(data: bytes, size: int, source: Path) -> Image:

@@ -20,6 +20,7 @@ from typing import Any, Final
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from opensafemlrm.errors import OptionError, UnknownNameError
+from opensafemlrm.types import Judge, Model
 
 
 class Kind(StrEnum):
@@ -34,29 +35,93 @@ class Kind(StrEnum):
 
 BUILTIN: Final[dict[Kind, dict[str, str]]] = {
     Kind.DATASET: {
+        "beavertails-v": "opensafemlrm.datasets.beavertails_v:BeaverTailsV",
         "canary": "opensafemlrm.datasets.canary:Canary",
         "figstep": "opensafemlrm.datasets.figstep:FigStep",
+        "hades": "opensafemlrm.datasets.hades:Hades",
+        "harmbench": "opensafemlrm.datasets.harmbench:HarmBench",
+        "holisafe": "opensafemlrm.datasets.holisafe:HoliSafe",
+        "images": "opensafemlrm.datasets.folder:OwnImages",
+        "jailbreakv-28k": "opensafemlrm.datasets.jailbreakv:JailBreakV",
         "mm-safetybench": "opensafemlrm.datasets.mm_safetybench:MMSafetyBench",
+        "mm-safetybench-pp": "opensafemlrm.datasets.mm_safetybench_pp:MMSafetyBenchPP",
+        "mossbench": "opensafemlrm.datasets.mossbench:MOSSBench",
+        "mssbench": "opensafemlrm.datasets.mssbench:MSSBench",
+        "siuo": "opensafemlrm.datasets.siuo:SIUO",
+        "spa-vl": "opensafemlrm.datasets.spa_vl:SPAVL",
+        "table": "opensafemlrm.datasets.table:OwnTable",
+        "vlguard": "opensafemlrm.datasets.vlguard:VLGuard",
+        "xstest": "opensafemlrm.datasets.xstest:XSTest",
     },
     Kind.ATTACK: {
+        "cs-dj": "opensafemlrm.attacks.cs_dj:CSDJ",
+        "cutmix": "opensafemlrm.attacks.edits:CutMix",
         "direct": "opensafemlrm.attacks.direct:Direct",
         "figstep": "opensafemlrm.attacks.figstep:FigStepAttack",
+        "figstep-pro": "opensafemlrm.attacks.figstep_pro:FigStepPro",
+        "hades": "opensafemlrm.attacks.hades:HADES",
+        "jood": "opensafemlrm.attacks.jood:JOOD",
+        "mirror": "opensafemlrm.attacks.edits:Mirror",
+        "mixup": "opensafemlrm.attacks.edits:Mixup",
+        "mml": "opensafemlrm.attacks.mml:MML",
+        "mml-n": "opensafemlrm.attacks.mml_n:MMLSearch",
+        "resize-mix": "opensafemlrm.attacks.edits:ResizeMix",
+        "rotate": "opensafemlrm.attacks.edits:Rotate",
+        "sd": "opensafemlrm.attacks.sd:SD",
+        "sd-typo": "opensafemlrm.attacks.sd_typo:SDTypo",
+        "shipped": "opensafemlrm.attacks.shipped:Shipped",
+        "shuffle": "opensafemlrm.attacks.edits:Shuffle",
+        "si-attack": "opensafemlrm.attacks.si_attack:SIAttack",
+        "si-attack-n": "opensafemlrm.attacks.si_attack_n:SIAttackSearch",
         "typo": "opensafemlrm.attacks.typo:Typo",
     },
     Kind.DEFENSE: {
+        "adashield-s": "opensafemlrm.defenses.adashield_s:AdaShieldS",
+        "ecso": "opensafemlrm.defenses.ecso:Ecso",
+        "guard-input": "opensafemlrm.defenses.guard:GuardInput",
+        "guard-output": "opensafemlrm.defenses.guard:GuardOutput",
+        "lessthink": "opensafemlrm.defenses.lessthink:LessThink",
+        "morethink": "opensafemlrm.defenses.morethink:MoreThink",
         "none": "opensafemlrm.defenses.none:NoDefense",
+        "reflect": "opensafemlrm.defenses.reflect:Reflect",
+        "safethink": "opensafemlrm.defenses.safethink:SafeThink",
+        "scenario-aware": "opensafemlrm.defenses.scenario_aware:ScenarioAware",
+        "self-reminder": "opensafemlrm.defenses.self_reminder:SelfReminder",
+        "zerothink": "opensafemlrm.defenses.zerothink:ZeroThink",
     },
     Kind.MODEL: {
+        "anthropic": "opensafemlrm.models.anthropic:Anthropic",
+        "google": "opensafemlrm.models.google:Google",
+        "hf": "opensafemlrm.models.hf:HuggingFace",
+        "inspect": "opensafemlrm.models.inspect_ai_provider:Inspect",
         "openai": "opensafemlrm.models.openai_compatible:OpenAICompatible",
+        "openai-responses": "opensafemlrm.models.openai_responses:OpenAIResponses",
+        "openrouter": "opensafemlrm.models.openrouter:OpenRouter",
+        "organism": "opensafemlrm.models.organism:Organism",
         "sim": "opensafemlrm.models.sim:Simulated",
-        "vllm": "opensafemlrm.models.openai_compatible:VLLM",
+        "vllm": "opensafemlrm.models.vllm:VLLM",
     },
     Kind.JUDGE: {
         "canary": "opensafemlrm.judges.canary:CanaryJudge",
+        "cascade": "opensafemlrm.judges.cascade:Cascade",
+        "harmbench-cls": "opensafemlrm.judges.harmbench:HarmBenchClassifier",
+        "llama-guard": "opensafemlrm.judges.llama_guard:LlamaGuard",
+        "mm-safetybench": "opensafemlrm.judges.mm_safetybench:MMSafetyBenchJudge",
+        "omnisafebench": "opensafemlrm.judges.omnisafebench:OmniSafeBench",
+        "panel": "opensafemlrm.judges.panel:Panel",
         "policy-rubric": "opensafemlrm.judges.policy_rubric:PolicyRubric",
         "refusal": "opensafemlrm.judges.refusal:RefusalJudge",
+        "rules": "opensafemlrm.judges.rules:RulesJudge",
+        "strongreject": "opensafemlrm.judges.strongreject:StrongReject",
+        "wildguard": "opensafemlrm.judges.wildguard:WildGuard",
     },
 }
+
+COMPOSED: Final = {
+    Kind.ATTACK: "opensafemlrm.attacks.composed:Composed",
+    Kind.DEFENSE: "opensafemlrm.defenses.composed:Composed",
+}
+"""What an attack or a defense whose name has a ``+`` is built as."""
 
 
 @cache
@@ -74,6 +139,10 @@ def find(kind: Kind, name: str) -> type[Any]:
     target = BUILTIN[kind].get(name) or _plugins(kind).get(name)
     if target is None:
         raise UnknownNameError(kind, name, names(kind))
+    return _load(target)
+
+
+def _load(target: str) -> type[Any]:
     module, _, attribute = target.partition(":")
     found: type[Any] = getattr(importlib.import_module(module), attribute)
     return found
@@ -84,9 +153,12 @@ def build(kind: Kind, name: str, options: Mapping[str, Any] | None = None) -> An
 
     A model's name is ``PROVIDER/NAME``; the part after the slash is its option ``model``. Options
     are checked against the fields of the component: OptionError names the option and what it
-    takes, UnknownNameError the nearest names.
+    takes, UnknownNameError the nearest names. Attacks and defenses are composed with ``+``, as in
+    ``typo+mirror``; their options then stand under the name of the part: ``{"typo": {…}}``.
     """
     options = dict(options or {})
+    if kind in COMPOSED and "+" in name:
+        return _compose(kind, name, options)
     if kind is Kind.MODEL:
         provider, slash, rest = name.partition("/")
         if not slash or not rest:
@@ -94,6 +166,42 @@ def build(kind: Kind, name: str, options: Mapping[str, Any] | None = None) -> An
         options["model"] = rest
         name = provider
     return _construct(find(kind, name), kind, name, options)
+
+
+def inner(kind: Kind, name: str) -> dict[str, tuple[Kind, bool]]:
+    """Return which options of a component are models or judges: their kind, and whether a list.
+
+    Raises UnknownNameError as :func:`find` does.
+    """
+    if kind is Kind.MODEL or "+" in name:
+        return {}
+    found = {}
+    for option, hint in typing.get_type_hints(find(kind, name)).items():
+        many = typing.get_origin(hint) is tuple
+        for one in (hint, *typing.get_args(hint)):
+            if one in _PROTOCOLS:
+                found[option] = (_PROTOCOLS[one], many)
+    return found
+
+
+_PROTOCOLS: Final[dict[Any, Kind]] = {Model: Kind.MODEL, Judge: Kind.JUDGE}
+
+
+def _compose(kind: Kind, name: str, options: Mapping[str, Any]) -> Any:
+    parts = name.split("+")
+    for part in parts:
+        if parts.count(part) > 1:
+            raise OptionError(f"the {kind} {name!r} has the part {part!r} twice")
+    for key, value in options.items():
+        if key not in parts or not isinstance(value, Mapping):
+            raise OptionError(
+                f"the {kind} {name!r} takes options by part, such as {parts[0]}: {{…}}, not {key!r}"
+            )
+    built = tuple(build(kind, part, options.get(part)) for part in parts)
+    try:
+        return _load(COMPOSED[kind])(built)
+    except ValueError as error:
+        raise OptionError(f"the {kind} {name!r}: {error}") from error
 
 
 def _construct(cls: type[Any], kind: Kind, name: str, options: Mapping[str, Any]) -> Any:
@@ -124,7 +232,9 @@ def _construct(cls: type[Any], kind: Kind, name: str, options: Mapping[str, Any]
 
 
 def _checked(hint: Any, value: Any, where: str) -> Any:
-    if hasattr(value, "generate"):  # a Model, resolved before by the study
+    if hasattr(value, "generate") or hasattr(value, "judge"):  # resolved before, by the study
+        return value
+    if isinstance(value, tuple) and value and all(hasattr(one, "judge") for one in value):
         return value
     try:
         return _adapter(hint).validate_python(value)

@@ -10,14 +10,16 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from opensafemlrm import registry
 from opensafemlrm.errors import DatasetError, OptionError, StudyError, UnknownNameError
+from opensafemlrm.models import catalog
 from opensafemlrm.registry import Kind
+from opensafemlrm.text import without_credentials
 from opensafemlrm.types import (
     Attack,
     Dataset,
@@ -53,7 +55,7 @@ class StudyFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     models: _Specs
-    pairs: list[tuple[str, str]] = []
+    pairs: list[tuple[str, str]] | Literal["auto"] = []
     datasets: _Specs
     attacks: _Specs = ["direct"]
     defenses: _Specs = ["none"]
@@ -138,6 +140,7 @@ def parse(text: str, name: str = "study") -> Study:
 
     def fail(path: _Path, message: str) -> StudyError:
         key = ".".join(str(step) for step in path) or "the file"
+        message = without_credentials(message)
         return StudyError(f"{name}, line {_line(lines, path)}, {key}: {message}")
 
     try:
@@ -152,6 +155,23 @@ def parse(text: str, name: str = "study") -> Study:
         raise fail(error.path, str(error)) from error
 
 
+def parse_judge(text: str) -> Judge:
+    """Build a judge from what a study file would say of it: a name, or ``{judge: NAME, …}``.
+
+    Raises StudyError, as :func:`parse` does.
+    """
+    try:
+        spec = yaml.safe_load(text)
+        judge: Judge = _build(Kind.JUDGE, _spec(Kind.JUDGE, spec, ()), ())
+    except yaml.YAMLError as error:
+        raise StudyError(without_credentials(f"the judge {text!r} is not valid YAML")) from error
+    except _SpecError as error:
+        where = ".".join(str(step) for step in error.path)
+        message = f"the judge{f', {where}' if where else ''}: {error}"
+        raise StudyError(without_credentials(message)) from error
+    return judge
+
+
 class _SpecError(Exception):
     """A component cannot be built from its spec; carries where in the file the spec stands."""
 
@@ -162,19 +182,11 @@ class _SpecError(Exception):
 
 def _resolve(file: StudyFile, text: str) -> Study:
     models = _build_all(Kind.MODEL, file.models, "models")
-    by_label = {label_of(model): model for model in models}
-    pairs = []
-    for i, pair in enumerate(file.pairs):
-        for j, label in enumerate(pair):
-            if label not in by_label:
-                error = UnknownNameError("model of this study", label, by_label)
-                raise _SpecError(("pairs", i, j), str(error))
-        pairs.append((by_label[pair[0]], by_label[pair[1]]))
     sampling = file.sampling
     return Study(
         text=text,
         models=models,
-        pairs=tuple(pairs),
+        pairs=_pairs(file, models),
         datasets=_build_all(Kind.DATASET, file.datasets, "datasets"),
         attacks=_build_all(Kind.ATTACK, file.attacks, "attacks"),
         defenses=_build_all(Kind.DEFENSE, file.defenses, "defenses"),
@@ -183,6 +195,20 @@ def _resolve(file: StudyFile, text: str) -> Study:
         repeats=sampling.repeats,
         limit=file.limit,
     )
+
+
+def _pairs(file: StudyFile, models: tuple[Any, ...]) -> tuple[tuple[Any, Any], ...]:
+    if file.pairs == "auto":
+        return tuple(catalog.pairs_among(models))
+    by_label = {label_of(model): model for model in models}
+    pairs = []
+    for i, pair in enumerate(file.pairs):
+        for j, label in enumerate(pair):
+            if label not in by_label:
+                error = UnknownNameError("model of this study", label, by_label)
+                raise _SpecError(("pairs", i, j), str(error))
+        pairs.append((by_label[pair[0]], by_label[pair[1]]))
+    return tuple(pairs)
 
 
 def _build_all(kind: Kind, specs: list[Spec], key: str) -> tuple[Any, ...]:
@@ -217,14 +243,40 @@ def _build(kind: Kind, spec: Spec, path: _Path) -> Any:
         if not model:
             raise _SpecError(path, f"add the model's name to the address: {url}#NAME")
         name, options = f"openai/{model}", {"base_url": url, **options}
-    if kind is not Kind.MODEL and "model" in options:
-        options["model"] = _build(Kind.MODEL, options["model"], (*path, "model"))
     try:
+        _build_inner(kind, name, options, path)
         return registry.build(kind, name, options)
     except UnknownNameError as error:
         raise _SpecError(path, str(error)) from error
     except OptionError as error:
         raise _SpecError(path, str(error)) from error
+
+
+def _build_inner(kind: Kind, name: str, options: dict[str, Any], path: _Path) -> None:
+    """Build, in place, the models and judges that a component is given."""
+    for part in name.split("+") if "+" in name else ():
+        if isinstance(options.get(part), dict):
+            options[part] = dict(options[part])
+            _build_inner(kind, part, options[part], (*path, part))
+    for option, (inner, many) in registry.inner(kind, name).items():
+        value, place = options.get(option), (*path, option)
+        if value is None:
+            continue
+        if not many:
+            options[option] = _build(inner, _spec(inner, value, place), place)
+        elif isinstance(value, list):
+            options[option] = tuple(
+                _build(inner, _spec(inner, one, (*place, i)), (*place, i))
+                for i, one in enumerate(value)
+            )
+        else:
+            raise _SpecError(place, f"this is a list of {inner}s")
+
+
+def _spec(kind: Kind, value: Any, path: _Path) -> Spec:
+    if isinstance(value, str | dict):
+        return value
+    raise _SpecError(path, f"this is the name of a {kind}, or {{{kind}: NAME, …}}")
 
 
 def _spread(counts: Mapping[tuple[str, str], int], limit: int) -> dict[tuple[str, str], int]:

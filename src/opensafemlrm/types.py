@@ -23,6 +23,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol, TypeAlias, runtime_checkable
 
+import orjson
+
 from opensafemlrm.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -32,6 +34,10 @@ JSON: TypeAlias = "Mapping[str, JSON] | Sequence[JSON] | str | int | float | boo
 Key: TypeAlias = bytes
 """A content key: the first 16 bytes of a SHA-256."""
 
+_CANONICAL: Final = (
+    orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME
+)
+
 
 def content_key(*parts: Any) -> Key:
     """Return the 16-byte key of ``parts`` (JSON values or bytes), equal for equal content.
@@ -39,17 +45,26 @@ def content_key(*parts: Any) -> Key:
     Keys of mappings are sorted, so the order in which options are written does not matter. Text
     may hold any code point, lone surrogates included.
     """
-    digest = hashlib.sha256()
+    pieces: list[bytes] = []
     for part in parts:
         blob = part if isinstance(part, bytes) else canonical_json(part)
-        digest.update(b"%d:" % len(blob))
-        digest.update(blob)
-    return digest.digest()[:16]
+        pieces += (b"%d:" % len(blob), blob)
+    return hashlib.sha256(b"".join(pieces)).digest()[:16]
 
 
 def canonical_json(value: Any) -> bytes:
-    """Serialise ``value`` so that equal content gives equal bytes (sorted keys, ASCII)."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    """Serialise ``value`` so that equal content gives equal bytes.
+
+    Raises ValueError for NaN and infinities, and TypeError for what is not JSON.
+    """
+    try:
+        blob = orjson.dumps(value, option=_CANONICAL)
+    except TypeError:
+        # Lone surrogates and whole numbers beyond 64 bits, which only the standard library writes.
+        return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    if value is not None and b"null" in blob:
+        json.dumps(value, allow_nan=False)  # orjson writes NaN as null, which is something else
+    return blob
 
 
 class Kind(StrEnum):
@@ -68,7 +83,7 @@ class Part(StrEnum):
 
 
 class Capability(StrEnum):
-    """What a model can do beyond a plain reply; a model that can has a property ``capabilities``."""
+    """What a model can do beyond a plain reply: the members of its property ``capabilities``."""
 
     PREFILL = "prefill"
     """It goes on from a last turn of the assistant, and gives back only what is new."""
@@ -210,6 +225,8 @@ class Prompt:
     """What is sent to a model."""
 
     turns: tuple[Turn, ...]
+    is_over: bool = field(default=False, compare=False)
+    """The last turn is said to its end: a guard model judges such a conversation."""
 
     @classmethod
     def user(cls, *parts: str | Image, system: str | None = None) -> Self:
@@ -221,6 +238,11 @@ class Prompt:
     def images(self) -> tuple[Image, ...]:
         """All images, in order."""
         return tuple(p for turn in self.turns for p in turn.parts if isinstance(p, Image))
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether the reply is begun already: the last turn is the assistant's, and not over."""
+        return bool(self.turns) and self.turns[-1].role == "assistant" and not self.is_over
 
     def identity(self) -> JSON:
         """Return what makes this prompt the same as another."""
@@ -382,6 +404,9 @@ class Ask:
     text: str
 
 
+ALL_DEVICES: Final = "auto"
+"""A device's name for all that there are."""
+
 PARTS: Final = (Part.REASONING, Part.ANSWER, Part.FULL)
 
 
@@ -396,6 +421,10 @@ class Card:
     source: str = ""
     """Where the original lies: repository or hub id."""
     notes: str = ""
+    size: str = ""
+    """Of a dataset: how many items it has."""
+    kinds: str = ""
+    """Of a dataset: what counts as harmful, and what as benign."""
 
 
 class Dataset(Protocol):
@@ -415,7 +444,12 @@ class Dataset(Protocol):
 
 
 class Attack(Protocol):
-    """A transform: pure, and the same for the same item and seed."""
+    """A transform: pure, and the same for the same item and seed.
+
+    An attack (or a search) that stands on something the dataset has to ship has a method
+    ``check(item)`` as well, which raises AttackError where the dataset of ``item`` lacks it, so
+    that a dry run can tell. One that holds a model has ``aclose()``.
+    """
 
     name: ClassVar[str]
     version: ClassVar[str]
@@ -482,6 +516,18 @@ class Model(Protocol):
         ...
 
 
+@runtime_checkable
+class ScoresTokens(Protocol):
+    """A model that tells how likely it finds given tokens, for judges that are classifiers."""
+
+    async def score_tokens(self, prompt: Prompt, tokens: Sequence[str]) -> tuple[float, ...]:
+        """Return the log-probability of each of ``tokens`` as the reply's first token.
+
+        Raises ModelError where one of them is more than one token to this model.
+        """
+        ...
+
+
 class Defense(Protocol):
     """A wrapper that gives back a Model: the engine never knows."""
 
@@ -497,15 +543,22 @@ class Defense(Protocol):
 class Judge(Protocol):
     """Something that scores the parts of a reply.
 
-    ``thresholds`` are the scores from which a part counts as unsafe, lenient first. ``scale`` is
-    the least and the greatest score.
+    ``thresholds`` and ``scale`` are the class's own, but for judges made of judges.
     """
 
     name: ClassVar[str]
     version: ClassVar[str]
     card: ClassVar[Card]
-    thresholds: ClassVar[tuple[float, ...]]
-    scale: ClassVar[tuple[float, float]]
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """Scores from which a part counts as unsafe, lenient first."""
+        ...
+
+    @property
+    def scale(self) -> tuple[float, float]:
+        """The least and the greatest score."""
+        ...
 
     @property
     def concurrency(self) -> int:
@@ -538,6 +591,17 @@ def capabilities_of(model: Model) -> frozenset[Capability]:
     return found
 
 
+def is_resident(model: Model) -> bool:
+    """Return whether ``model`` fills the memory of the machine that asks it: such take turns."""
+    return bool(getattr(model, "resident", False))
+
+
+def device_of(model: Model) -> str:
+    """Return the device that a resident model fills: one it names, else :data:`ALL_DEVICES`."""
+    device = str(getattr(model, "device", ALL_DEVICES))
+    return f"{device}:0" if device == "cuda" else device
+
+
 def options_of(component: Any) -> dict[str, JSON]:
     """Return the options of a component that is a frozen dataclass, by field name.
 
@@ -565,11 +629,16 @@ def label_of(component: Any) -> str:
         return str(own)
     defaults = {f.name: f.default for f in dataclasses.fields(component) if f.init and f.compare}
     changed = [
-        f"{name}={value}"
+        f"{name}={_shown(getattr(component, name))}"
         for name, value in options_of(component).items()
         if value != _plain(defaults[name])
     ]
     return f"{component.name}[{','.join(changed)}]" if changed else str(component.name)
+
+
+def _shown(value: Any) -> Any:
+    """Show an option as tables do: a model or a judge by its label."""
+    return label_of(value) if hasattr(value, "aclose") else _plain(value)
 
 
 def _plain(value: Any) -> Any:

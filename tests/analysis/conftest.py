@@ -7,8 +7,13 @@ from typing import Any
 
 import polars as pl
 import pytest
+from hypothesis import settings
 
 from opensafemlrm.frame import SCHEMA
+
+# How long an example takes says nothing of what is tested here.
+settings.register_profile("without deadline", deadline=None)
+settings.load_profile("without deadline")
 
 Rows = Callable[..., pl.DataFrame]
 
@@ -33,6 +38,7 @@ def rows() -> Rows:
                     "sampling": "temperature=0.0",
                     "judge": "policy-rubric",
                     "item": str(number),
+                    "item_key": f"k{number}",
                     "scenario": "01-A",
                     "kind": "harmful",
                     "repeat": 0,

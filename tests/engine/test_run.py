@@ -9,11 +9,16 @@ from pathlib import Path
 import pytest
 
 from opensafemlrm import engine, frame
-from opensafemlrm.errors import DatasetError, EndpointDownError, StoreError
+from opensafemlrm.defenses.ecso import Ecso
+from opensafemlrm.defenses.guard import GuardOutput
+from opensafemlrm.defenses.reflect import Reflect
+from opensafemlrm.defenses.zerothink import ZeroThink
+from opensafemlrm.errors import DatasetError, DefenseError, EndpointDownError, StoreError
+from opensafemlrm.judges.policy_rubric import PolicyRubric
 from opensafemlrm.store import Store
 from opensafemlrm.study import Study
 from opensafemlrm.types import Item, Response, ResponseStatus, Unscored, Verdict
-from tests.support import Listed, Scorer, Scripted, Searches, Wrapped, items, ok, study
+from tests.support import Listed, Scorer, Scripted, Searches, Undefended, Wrapped, items, ok, study
 
 
 def bring_up_to_date(what: Study, path: Path, *, skip_bad: bool = False) -> engine.Plan:
@@ -222,7 +227,7 @@ def test_a_dry_run_sends_and_writes_nothing(tmp_path):
     model = Scripted()
     plan = engine.Plan.of(study(model, items(10), attacks=[Wrapped(refuse=("i0",))]))
     found = plan.survey(plan.cells[0], None)
-    assert (found.samples, found.to_generate, found.to_judge) == (10, 10, 10)
+    assert (found.samples, found.to_generate, found.to_judge, found.not_sent) == (10, 9, 9, 1)
     assert "no key phrase" in found.note
     assert model.asked == []
 
@@ -267,3 +272,35 @@ def test_a_search_guided_by_another_judge_is_another_attack(tmp_path):
     other = Scorer(variant="b")
     bring_up_to_date(study(model, items(2), attacks=[Searches()], judge=other), tmp_path)
     assert len(model.asked) == 3
+
+
+def test_a_prompt_that_a_defense_cannot_be_applied_to_is_counted_and_not_sent(tmp_path):
+    """A defense that cannot do its work must not pass for one that did (DESIGN, rule 2)."""
+    model = Scripted()
+    what = dataclasses.replace(study(model, items(3)), defenses=(Undefended(), Ecso()))
+    plan = bring_up_to_date(what, tmp_path)
+    assert len(model.asked) == 3
+    assert [cell.tally.inapplicable for cell in plan.cells] == [0, 3]
+    assert "needs a prompt with an image" in plan.cells[1].tally.notes[0]
+
+
+def test_a_defense_that_a_model_cannot_carry_stops_the_study_before_its_first_request(tmp_path):
+    what = dataclasses.replace(study(Scripted(), items(3)), defenses=(ZeroThink(),))
+    with pytest.raises(DefenseError, match="prefill"):
+        engine.Plan.of(what)
+
+
+def test_every_request_of_a_defense_is_in_the_store_beside_the_reply(tmp_path):
+    what = dataclasses.replace(study(Scripted(), items(2)), defenses=(Reflect(),))
+    bring_up_to_date(what, tmp_path)
+    with Store.open(tmp_path) as store:
+        rows = store.connection.execute("SELECT purpose, text FROM calls").fetchall()
+    assert [purpose for purpose, _ in rows] == ["answer", "answer"]
+    assert all("about please" in text for _, text in rows)
+
+
+def test_a_judge_that_a_defense_was_given_is_closed_with_the_run(tmp_path):
+    inner = Scripted(model="guard")
+    guard = GuardOutput(PolicyRubric(inner))
+    bring_up_to_date(dataclasses.replace(study(rows=items(1)), defenses=(guard,)), tmp_path)
+    assert inner.closed

@@ -6,12 +6,13 @@ how much that is and why.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any
 
 import polars as pl
 
-from opensafemlrm.analysis.asr import CELL, PART_ORDER
+from opensafemlrm.analysis.clusters import CELL, PART_ORDER
 from opensafemlrm.types import Label, ResponseStatus, TraceStatus, Unscored
 
 
@@ -85,12 +86,17 @@ class Coverage:
 
     replies: list[ReplyRow]
     verdicts: list[VerdictRow]
+    detected: tuple[str, ...] = ()
+    """Models whose reasoning format was not known and was detected by reply."""
 
 
-def coverage(frame: pl.DataFrame | pl.LazyFrame) -> Coverage:
-    """Return how every reply and every verdict in ``frame`` ended, benign items included."""
+def coverage(frame: pl.DataFrame | pl.LazyFrame, detected: Iterable[str] = ()) -> Coverage:
+    """Return how every reply and every verdict in ``frame`` ended, benign items included.
+
+    ``detected`` are the models of :func:`opensafemlrm.frame.detected`.
+    """
     lazy = frame.lazy()
-    return Coverage(_replies(lazy), _verdicts(lazy))
+    return Coverage(_replies(lazy), _verdicts(lazy), tuple(detected))
 
 
 @dataclass(frozen=True, slots=True)

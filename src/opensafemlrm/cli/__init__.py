@@ -6,7 +6,24 @@ import sys
 
 import typer
 
-from opensafemlrm.cli import demo, importing, run, serve, tables
+from opensafemlrm.cli import (
+    attacks,
+    calibrate,
+    datasets,
+    demo,
+    doctor,
+    importing,
+    judges,
+    label,
+    merge,
+    models,
+    organism,
+    report,
+    run,
+    serve,
+    store,
+    tables,
+)
 from opensafemlrm.cli._console import fail
 from opensafemlrm.errors import SafeMLRMError
 
@@ -16,9 +33,26 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,  # drawing help with rich costs as much time as all the rest of it
 )
-for module in (run, tables, demo, importing, serve):
+for module in (
+    run,
+    tables,
+    report,
+    demo,
+    importing,
+    serve,
+    organism,
+    store,
+    merge,
+    datasets,
+    attacks,
+    models,
+    doctor,
+    judges,
+    calibrate,
+    label,
+):
     module.add_to(app)
 
 

@@ -1,8 +1,10 @@
-"""``safemlrm demo``: two simulated pairs on the bundled harmless benchmark, with tables."""
+"""``safemlrm demo``: a real, tiny pair on the bundled harmless benchmark: tables and a report."""
 
 from __future__ import annotations
 
+import importlib.util
 import time
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -10,7 +12,19 @@ import typer
 
 from opensafemlrm.cli._console import say
 
-STUDY: Final = """\
+ORGANISMS: Final = """\
+models:
+  - organism/base
+  - organism/reasoner
+  - organism/reasoner-safe
+pairs:
+  - [organism/reasoner, organism/base]
+  - [organism/reasoner-safe, organism/base]
+datasets: [canary]
+attacks: [direct, figstep, typo]
+judge: canary
+"""
+SIMULATED: Final = """\
 models:
   - sim/r1-onevision-7b
   - sim/qwen2.5-vl-7b
@@ -25,6 +39,26 @@ judge: canary
 """
 
 
+class Models(StrEnum):
+    """What the demo evaluates."""
+
+    ORGANISM = "organism"
+    SIMULATED = "simulated"
+
+
+_ABOUT: Final = {
+    Models.ORGANISM: (
+        "Model organisms: tiny models that read text and pictures, reason and refuse, trained on",
+        "harmless text (docs/organism.md). What they do is real; of large models it says nothing.",
+    ),
+    Models.SIMULATED: (
+        "Simulated models: they draw scores from the published study and write harmless text.",
+        "A figure computed from them says nothing new about any real model.",
+    ),
+}
+_STUDIES: Final = {Models.ORGANISM: ORGANISMS, Models.SIMULATED: SIMULATED}
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
     app.command("demo")(demo)
@@ -34,28 +68,48 @@ def demo(
     store: Annotated[Path, typer.Option(help="The folder that keeps everything.")] = Path(
         "demo.safemlrm"
     ),
+    models: Annotated[
+        Models | None,
+        typer.Option(help="What to evaluate; model organisms, where onnxruntime is installed."),
+    ] = None,
 ) -> None:
-    """Evaluate two simulated pairs on a harmless benchmark: no key, no network, no GPU."""
+    """Evaluate a tiny real pair on a harmless benchmark: no key, no network, no GPU."""
     from opensafemlrm import study
     from opensafemlrm.cli.run import carry_out
     from opensafemlrm.cli.tables import Name, make
     from opensafemlrm.engine import Plan
     from opensafemlrm.report import Format, render_all
+    from opensafemlrm.report.page import write_report
+    from opensafemlrm.store import Store
 
     started = time.monotonic()
-    say("Simulated models (they draw scores from the published study and write harmless text)")
-    say("on `canary`, a harmless benchmark in which a fictional house guards its secrets.")
+    chosen = models or _default()
+    for line in _ABOUT[chosen]:
+        say(line)
+    say("The benchmark is `canary`, harmless: a fictional house guards its secrets.")
     say()
     store.mkdir(parents=True, exist_ok=True)
     path = store / "study.yaml"
-    path.write_text(STUDY, encoding="utf-8")
+    path.write_text(_STUDIES[chosen], encoding="utf-8")
     carry_out(Plan.of(study.load(path)), store)
-    for name in (Name.ASR, Name.COVERAGE):
+    for name in (Name.ASR, Name.TAX, Name.COVERAGE):
         typer.echo()
         typer.echo(render_all(make(name, store), Format.TEXT), nl=False)
+    with Store.open(store, "read") as opened:
+        written = write_report(opened, store / "report", with_examples=False)
     say()
-    say(f"done in {time.monotonic() - started:.0f} s. What to run next:")
+    say(f"done in {time.monotonic() - started:.0f} s. The report, a page to open: {written.page}")
+    say("What to run next:")
     say(f"  safemlrm table asr {store} --by scenario     where the blind spots are")
     say(f"  safemlrm table asr {store} --format latex    the same for a paper")
     say(f"  safemlrm run {path} --store {store}    a second run makes no request")
     say("  safemlrm run STUDY --store DIR --dry-run     what your own study would cost")
+
+
+def _default() -> Models:
+    if importlib.util.find_spec("onnxruntime") is not None:
+        return Models.ORGANISM
+    say(
+        "onnxruntime is not installed (pip install 'opensafemlrm[demo]'): simulated models instead."
+    )
+    return Models.SIMULATED

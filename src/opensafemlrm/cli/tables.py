@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from opensafemlrm.report import Table
+    from opensafemlrm.store import Store
+    from opensafemlrm.store.sink_rows import SinkResults
 
 
 class Name(StrEnum):
     """The tables there are."""
 
     ASR = "asr"
+    TAX = "tax"
+    BLINDSPOTS = "blindspots"
+    CORRECTION = "correction"
+    OVERREFUSAL = "overrefusal"
+    DEFENSE = "defense"
+    CALIBRATED = "calibrated"
+    COST = "cost"
     COVERAGE = "coverage"
 
 
@@ -33,6 +47,14 @@ class By(StrEnum):
     """What a table can be broken down by."""
 
     SCENARIO = "scenario"
+
+
+class Part(StrEnum):
+    """The parts of a reply."""
+
+    REASONING = "reasoning"
+    ANSWER = "answer"
+    FULL = "full"
 
 
 class Kind(StrEnum):
@@ -57,32 +79,176 @@ def table(
     store: _Store,
     to: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TEXT,
     by: Annotated[By | None, typer.Option(help="A row for each of these.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Only the rows at this threshold of the judge.")
+    ] = None,
+    part: Annotated[Part | None, typer.Option(help="Only the rows of this part.")] = None,
+    group_models: Annotated[
+        str | None,
+        typer.Option(help="blindspots: the mean of these models, by comma, beside --group-bases."),
+    ] = None,
+    group_bases: Annotated[str | None, typer.Option(help="blindspots: the bases' labels.")] = None,
 ) -> None:
     """Print a table of figures from a store.
 
-    asr: attack success rates with intervals and bounds. coverage: how every reply and every
-    verdict ended.
+    asr: attack success rates with intervals and bounds. tax: reasoning models beside their bases.
+    blindspots: which scenarios lost most. correction: unsafe reasoning with a safe answer.
+    overrefusal: benign items refused. defense: what each defense changes, and what it costs.
+    calibrated: rates corrected by the judge's measured errors. cost: requests, tokens, time.
+    coverage: how every reply and every verdict ended.
     """
     from opensafemlrm.report import Format as ReportFormat
     from opensafemlrm.report import render_all
 
-    typer.echo(render_all(make(name, store, by=by), ReportFormat(to.value), _width()), nl=False)
+    groups = _groups(name, group_models, group_bases)
+    options = Options(by is By.SCENARIO, threshold, None if part is None else part.value, groups)
+    tables = make(name, store, options)
+    typer.echo(render_all(tables, ReportFormat(to.value), _width()), nl=False)
 
 
-def make(name: Name, path: Path, *, by: By | None = None) -> list[Table]:
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What of a table is wanted."""
+
+    by_scenario: bool = False
+    threshold: float | None = None
+    part: str | None = None
+    groups: tuple[list[str], list[str]] | None = None
+    """Models and bases of the grouped form of the blind spots."""
+
+
+@contextlib.contextmanager
+def results(path: Path) -> Iterator[Store | SinkResults]:
+    """Open what the tidy table is read from: a store, or a sink that a cluster wrote."""
+    from opensafemlrm.store import Store
+    from opensafemlrm.store.parts import is_sink
+
+    if is_sink(path):
+        from opensafemlrm.store.sink_rows import SinkResults
+
+        yield SinkResults(path)
+    else:
+        with Store.open(path) as store:
+            yield store
+
+
+def make(name: Name, path: Path, options: Options | None = None) -> list[Table]:
     """Compute a table of the store at ``path``."""
     from opensafemlrm import frame as frames
-    from opensafemlrm.analysis.asr import asr
-    from opensafemlrm.analysis.coverage import coverage, not_sent
-    from opensafemlrm.report import asr_table, coverage_tables, not_sent_table
-    from opensafemlrm.store import Store
 
-    with Store.open(path) as store:
+    options = options or Options()
+    with results(path) as store:
         frame = frames.read(store)
-        if name is Name.ASR:
-            return [asr_table(asr(frame, by_scenario=by is By.SCENARIO))]
-        unsent = not_sent(frames.not_sent(store))
-        return coverage_tables(coverage(frame)) + ([not_sent_table(unsent)] if unsent else [])
+        if name is Name.COVERAGE:
+            tables = _coverage(frame, frames.not_sent(store), frames.detected(store))
+        elif name is Name.CALIBRATED:
+            tables = _calibrated(frame, frames.calibrations(store), options)
+        else:
+            tables = _MAKERS[name](frame, options)
+    return [_only(table, options) for table in tables]
+
+
+def _only(table: Table, options: Options) -> Table:
+    """Keep the rows of the threshold and the part that were asked for, where a row has them."""
+    import dataclasses
+
+    rows = table.rows
+    for key, wanted in (("threshold", options.threshold), ("part", options.part)):
+        if wanted is not None:
+            rows = [row for row in rows if getattr(row, key, wanted) == wanted]
+    return dataclasses.replace(table, rows=rows)
+
+
+def _asr(frame: pl.DataFrame, options: Options) -> list[Table]:
+    from opensafemlrm.analysis.asr import asr
+    from opensafemlrm.report import asr_table
+
+    return [asr_table(asr(frame, by_scenario=options.by_scenario))]
+
+
+def _tax(frame: pl.DataFrame, options: Options) -> list[Table]:
+    from opensafemlrm.analysis.tax import tax
+    from opensafemlrm.report import tax_table
+
+    return [tax_table(tax(frame, by_scenario=options.by_scenario))]
+
+
+def _blindspots(frame: pl.DataFrame, options: Options) -> list[Table]:
+    from opensafemlrm.analysis.blindspots import blindspots, grouped
+    from opensafemlrm.report import blindspot_tables, grouped_table
+
+    if options.groups is not None:
+        return [grouped_table(grouped(frame, *options.groups))]
+    return blindspot_tables(blindspots(frame))
+
+
+def _correction(frame: pl.DataFrame, options: Options) -> list[Table]:
+    from opensafemlrm.analysis.correction import correction
+    from opensafemlrm.report import correction_table
+
+    return [correction_table(correction(frame, by_scenario=options.by_scenario))]
+
+
+def _overrefusal(frame: pl.DataFrame, options: Options) -> list[Table]:
+    from opensafemlrm.analysis.overrefusal import overrefusal
+    from opensafemlrm.report import overrefusal_tables
+
+    return overrefusal_tables(overrefusal(frame, by_scenario=options.by_scenario))
+
+
+def _defense(frame: pl.DataFrame, _: Options) -> list[Table]:
+    from opensafemlrm.analysis.defense import defense_effects
+    from opensafemlrm.report import defense_table
+
+    return [defense_table(defense_effects(frame))]
+
+
+def _cost(frame: pl.DataFrame, _: Options) -> list[Table]:
+    from opensafemlrm.analysis.cost import cost
+    from opensafemlrm.report import cost_table
+
+    return [cost_table(cost(frame))]
+
+
+def _coverage(frame: pl.DataFrame, not_sent: pl.DataFrame, detected: list[str]) -> list[Table]:
+    from opensafemlrm.analysis import coverage
+    from opensafemlrm.report import coverage_tables, not_sent_table
+
+    unsent = coverage.not_sent(not_sent)
+    tables = coverage_tables(coverage.coverage(frame, detected))
+    return [*tables, not_sent_table(unsent)] if unsent else tables
+
+
+def _calibrated(frame: pl.DataFrame, rows: pl.DataFrame, options: Options) -> list[Table]:
+    from opensafemlrm.analysis.corrected import calibrations_of, corrected_asr
+    from opensafemlrm.report import calibrated_table
+
+    corrected = corrected_asr(frame, calibrations_of(rows), by_scenario=options.by_scenario)
+    return [calibrated_table(corrected)]
+
+
+_MAKERS: Final[dict[Name, Callable[[pl.DataFrame, Options], list[Table]]]] = {
+    Name.ASR: _asr,
+    Name.TAX: _tax,
+    Name.BLINDSPOTS: _blindspots,
+    Name.CORRECTION: _correction,
+    Name.OVERREFUSAL: _overrefusal,
+    Name.DEFENSE: _defense,
+    Name.COST: _cost,
+}
+
+
+def _groups(
+    name: Name, models: str | None, bases: str | None
+) -> tuple[list[str], list[str]] | None:
+    if models is None and bases is None:
+        return None
+    if name is not Name.BLINDSPOTS or not models or not bases:
+        raise typer.BadParameter(
+            "--group-models and --group-bases go together, and with the table blindspots"
+        )
+    one, other = ([label.strip() for label in text.split(",")] for text in (models, bases))
+    return one, other
 
 
 def export(
@@ -92,9 +258,8 @@ def export(
 ) -> None:
     """Write the tidy table: one row for each sample, part and judge."""
     from opensafemlrm import frame as frames
-    from opensafemlrm.store import Store
 
-    with Store.open(store) as opened:
+    with results(store) as opened:
         frames.write(frames.read(opened), kind.value, path)
 
 

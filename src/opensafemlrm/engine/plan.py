@@ -5,21 +5,21 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from opensafemlrm import reasoning
+from opensafemlrm.engine.pictures import Pictures
 from opensafemlrm.errors import AttackError, ImageError
-from opensafemlrm.images import verify
 from opensafemlrm.store import Cell, Slot, Store, database, generation_key, records
 from opensafemlrm.store.database import Known, component_key
 from opensafemlrm.study import Study, Subset
 from opensafemlrm.types import (
+    ALL_DEVICES,
     Attack,
     Call,
     Defense,
-    Image,
     Item,
     Judge,
     Key,
@@ -28,8 +28,9 @@ from opensafemlrm.types import (
     Response,
     Sampling,
     Search,
-    Turn,
+    device_of,
     identity_of,
+    is_resident,
     label_of,
 )
 
@@ -83,6 +84,8 @@ class CellPlan:
 
     subset: Subset
     attack: Attack | Search
+    transform: Attack | None
+    """The attack, unless it searches."""
     prompts_key: Key
     """What prompts are kept under: the attack, or the cell where the attack searches."""
     defense: Defense
@@ -137,7 +140,19 @@ class Job:
     def give_up(self, reason: str) -> None:
         """Note that the attack cannot carry the item: nothing is sent."""
         self.inapplicable = reason
-        self.rows.append((records.PUT_INAPPLICABLE, (self.slot.cell, self.slot.item, reason)))
+        self.rows.append(
+            (records.PUT_INAPPLICABLE, (self.slot.cell, self.slot.item, records.storable(reason)))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the store lacks of one chunk of a cell; it can travel to another process."""
+
+    missing: list[tuple[Item, Slot, str | None]]
+    """Samples to generate, each with its prompt where the store has it."""
+    unjudged: list[tuple[Item, Slot, Response]]
+    """Replies that lack verdicts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +163,8 @@ class Survey:
     to_generate: int
     to_judge: int
     """Replies that need verdicts, those still to be generated among them."""
+    not_sent: int
+    """Samples that the attack cannot carry; counted where it cannot carry the first item."""
     note: str
     """Why the attack cannot carry the dataset's first item, if it cannot."""
 
@@ -162,8 +179,16 @@ class Plan:
 
     @classmethod
     def of(cls, study: Study, *, skip_bad: bool = False) -> Self:
-        """Lay out the matrix and count the items. Raises DatasetError for a bad row."""
+        """Lay out the matrix and count the items.
+
+        Raises DatasetError for a bad row, DefenseError where a model lacks what a defense needs.
+        """
         subsets = [Subset.of(d, study.limit, skip_bad=skip_bad) for d in study.datasets]
+        return cls.over(study, subsets)
+
+    @classmethod
+    def over(cls, study: Study, subsets: Sequence[Subset]) -> Self:
+        """Lay out the matrix over subsets of the study's datasets, in their order."""
         cells = []
         for model, defense in itertools.product(study.models, study.defenses):
             target = defense.wrap(model)
@@ -176,11 +201,13 @@ class Plan:
                     sampling=study.sampling,
                 )
                 tally = Tally(samples=subset.size * study.repeats)
+                transform = None if isinstance(attack, Search) else attack
                 cells.append(
                     CellPlan(
                         subset,
                         attack,
-                        cell.key if isinstance(attack, Search) else cell.attack,
+                        transform,
+                        cell.key if transform is None else cell.attack,
                         defense,
                         model,
                         target,
@@ -191,6 +218,24 @@ class Plan:
                     )
                 )
         return cls(study, tuple(cells), _key("judge", study.judge))
+
+    def turns(self) -> list[list[list[CellPlan]]]:
+        """Return the cells by model; models in one list take turns, since they need one memory.
+
+        A model is loaded once: all its cells come before the next model's. Models that each name a
+        device of their own run side by side, unless one of them takes all devices.
+        """
+        lanes: dict[int, list[CellPlan]] = {}
+        for cell in self.cells:
+            lanes.setdefault(id(cell.model), []).append(cell)
+        served = [[cells] for cells in lanes.values() if not is_resident(cells[0].model)]
+        resident: dict[str, list[list[CellPlan]]] = {}
+        for cells in lanes.values():
+            if is_resident(cells[0].model):
+                resident.setdefault(device_of(cells[0].model), []).append(cells)
+        if ALL_DEVICES in resident:
+            return [list(itertools.chain.from_iterable(resident.values())), *served]
+        return [*resident.values(), *served]
 
     def register(self, store: Store) -> None:
         """Write what the study is made of into the store."""
@@ -208,23 +253,34 @@ class Plan:
 
     def survey(self, cell: CellPlan, connection: sqlite3.Connection | None) -> Survey:
         """Count what a run would do, sending and writing nothing."""
-        to_generate = to_judge = 0
+        to_generate = to_judge = not_sent = 0
         note = ""
         for number, chunk in enumerate(_chunks(cell)):
             if number == 0:
                 note = _try_attack(cell, chunk[0][0])
             known = self._known(connection, chunk)
-            for _, slot in chunk:
+            for item, slot in chunk:
                 state = known.get(slot.key)
                 missing = state is None or state.transient
+                # An attack that can carry the first item is taken to carry all of them: to draw
+                # every picture would take as long as the run.
+                if missing and note and _try_attack(cell, item):
+                    not_sent += 1
+                    continue
                 to_generate += missing
                 to_judge += missing or _wants_judging(state, cell)
-        return Survey(cell.tally.samples, to_generate, to_judge, note)
+        return Survey(cell.tally.samples, to_generate, to_judge, not_sent, note)
 
     def jobs(
-        self, cell: CellPlan, store: Store, connection: sqlite3.Connection
+        self, cell: CellPlan, pictures: Pictures, connection: sqlite3.Connection
     ) -> Iterator[list[Job]]:
         """Yield, chunk by chunk, what is missing. Uses ``connection`` only to read."""
+        for wanted in self.wanted(cell, connection):
+            if jobs := prepare(cell, pictures, wanted):
+                yield jobs
+
+    def wanted(self, cell: CellPlan, connection: sqlite3.Connection) -> Iterator[Wanted]:
+        """Yield, chunk by chunk, what the store lacks. Uses ``connection`` only to read."""
         for chunk in _chunks(cell):
             known = self._known(connection, chunk)
             missing = [
@@ -238,11 +294,14 @@ class Plan:
                 if (state := known.get(slot.key)) is not None and _wants_judging(state, cell)
             ]
             cell.tally.stored += len(chunk) - len(missing) - len(unjudged)
-            jobs = _jobs_to_generate(cell, store, connection, missing)
+            places = [(slot.item, slot.seed) for _, slot in missing]
+            prompts = database.stored_prompts(connection, cell.prompts_key, places)
             replies = database.responses(connection, [slot.key for _, slot in unjudged])
-            jobs += [Job(cell, slot, item, None, replies[slot.key]) for item, slot in unjudged]
-            if jobs:
-                yield jobs
+            if missing or unjudged:
+                yield Wanted(
+                    [(item, slot, prompts.get((slot.item, slot.seed))) for item, slot in missing],
+                    [(item, slot, replies[slot.key]) for item, slot in unjudged],
+                )
 
     def _known(
         self, connection: sqlite3.Connection | None, chunk: list[tuple[Item, Slot]]
@@ -292,23 +351,16 @@ def _wants_judging(state: Known | None, cell: CellPlan) -> bool:
     )
 
 
-def _jobs_to_generate(
-    cell: CellPlan,
-    store: Store,
-    connection: sqlite3.Connection,
-    missing: list[tuple[Item, Slot]],
-) -> list[Job]:
-    wanted = [(slot.item, slot.seed) for _, slot in missing]
-    stored = database.stored_prompts(connection, cell.prompts_key, wanted)
+def prepare(cell: CellPlan, pictures: Pictures, wanted: Wanted) -> list[Job]:
+    """Apply the attack to what is missing. Raises ImageError for a bad image, unless skipped."""
     jobs = []
-    for item, slot in missing:
-        content = stored.get((slot.item, slot.seed))
+    for item, slot, content in wanted.missing:
         if content is not None:
-            prompt = database.decode_prompt(store, content)
+            prompt = database.decode_prompt(pictures.store, content)
             jobs.append(Job(cell, slot, item, prompt))
             continue
         try:
-            job = _fresh_job(cell, store, item, slot)
+            job = _fresh_job(cell, pictures, item, slot)
         except ImageError as error:
             if not cell.subset.skip_bad:
                 raise
@@ -316,22 +368,22 @@ def _jobs_to_generate(
             cell.tally.note(str(error))
             continue
         jobs.append(job)
+    jobs += [Job(cell, slot, item, None, response) for item, slot, response in wanted.unjudged]
     return jobs
 
 
-def _fresh_job(cell: CellPlan, store: Store, item: Item, slot: Slot) -> Job:
+def _fresh_job(cell: CellPlan, pictures: Pictures, item: Item, slot: Slot) -> Job:
     """Apply the attack; where it cannot be applied, the job only notes why."""
     job = Job(cell, slot, item, None, rows=[(records.PUT_ITEM, records.item_row(item))])
-    attack = cell.attack
-    if isinstance(attack, Search):
+    if cell.transform is None:
         job.to_search = True
         return job
     try:
-        prompt = attack.apply(item, slot.seed)
+        prompt = cell.transform.apply(item, slot.seed)
     except AttackError as error:
         job.give_up(str(error))
         return job
-    job.prompt = keep_images(prompt, store, item)
+    job.prompt = pictures.keep(prompt, item)
     job.rows += [(records.PUT_IMAGE, records.image_row(image)) for image in job.prompt.images]
     job.rows.append(prompt_row(cell, slot, job.prompt))
     return job
@@ -343,35 +395,13 @@ def prompt_row(cell: CellPlan, slot: Slot, prompt: Prompt) -> tuple[str, tuple[A
     return records.PUT_PROMPT, (cell.prompts_key, slot.item, slot.seed, content)
 
 
-def keep_images(prompt: Prompt, store: Store, item: Item) -> Prompt:
-    """Put the images of a prompt into the store, looked at once; return it with those."""
-    if not prompt.images:
-        return prompt
-
-    def kept(image: Image) -> Image:
-        # Looked at once, when it comes into the store: what is sent can be decoded.
-        if not store.image_path(image.sha256, image.media_type).exists():
-            try:
-                verify(image)
-            except ImageError as error:
-                reason = f"{error.reason} (item {item.id})"
-                raise ImageError(reason, path=error.path or item.origin) from error
-        return store.put_image(image)
-
-    return Prompt(
-        tuple(
-            Turn(turn.role, tuple(p if isinstance(p, str) else kept(p) for p in turn.parts))
-            for turn in prompt.turns
-        )
-    )
-
-
 def _try_attack(cell: CellPlan, item: Item) -> str:
-    attack = cell.attack
-    if isinstance(attack, Search):
-        return ""
+    """Return why the attack cannot carry ``item``, if that can be told without a request."""
     try:
-        attack.apply(item, 0)
+        if (check := getattr(cell.attack, "check", None)) is not None:
+            check(item)
+        if cell.transform is not None:
+            cell.transform.apply(item, 0)
     except AttackError as error:
         return str(error)
     return ""

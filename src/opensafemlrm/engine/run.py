@@ -1,7 +1,8 @@
 """Bring a store up to date: generate what is missing, judge what is unjudged, nothing else.
 
-Each model has a lane: a thread reads the dataset, applies the attack and asks the store; a fixed
-number of workers send, split, judge and write. Nothing is held but what the workers are at.
+Each model has a lane; models whose weights lie on this machine take turns. In a lane, a thread
+reads the dataset, applies the attack and asks the store; a fixed number of workers send, split,
+judge and write. Nothing is held but what the workers are at.
 """
 
 from __future__ import annotations
@@ -9,28 +10,20 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import sqlite3
+import threading
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final
 
 from opensafemlrm import reasoning
+from opensafemlrm.engine.forecast import most_images
+from opensafemlrm.engine.judging import Judging
+from opensafemlrm.engine.pictures import Pictures
 from opensafemlrm.engine.plan import CellPlan, Job, Plan, sampling_for
 from opensafemlrm.engine.search import Searching
-from opensafemlrm.errors import SafeMLRMError
-from opensafemlrm.store import Store, Writer, database, records, verdict_key
-from opensafemlrm.types import (
-    PARTS,
-    Ask,
-    Item,
-    Judge,
-    Key,
-    Part,
-    Prompt,
-    Response,
-    ResponseStatus,
-    Trace,
-    Verdict,
-)
+from opensafemlrm.errors import DefenseError, SafeMLRMError
+from opensafemlrm.store import Store, Writer, records
+from opensafemlrm.types import Prompt, Response, ResponseStatus, Trace, is_resident
 
 _AHEAD: Final = 2
 """Chunks that are prepared before they are needed."""
@@ -44,29 +37,62 @@ async def run(plan: Plan, store: Store) -> None:
     """
     plan.register(store)
     writer = Writer(store.connection)
-    judging = _Judging(plan.study.judge, plan.judge_key, store, writer)
-    lanes: dict[int, list[CellPlan]] = {}
-    for cell in plan.cells:
-        lanes.setdefault(id(cell.model), []).append(cell)
+    judging = Judging(plan.study.judge, plan.judge_key, store, writer)
     try:
         async with asyncio.TaskGroup() as group:
-            for cells in lanes.values():
-                group.create_task(_lane(plan, cells, store, writer, judging))
+            for turns in plan.turns():
+                group.create_task(_take_turns(plan, turns, store, writer, judging))
     except BaseExceptionGroup as errors:
-        raise _first_error(errors) from errors
+        raise first_error(errors) from errors
     finally:
-        writer.flush()
-        for model in plan.study.models:
-            await model.aclose()
-        await plan.study.judge.aclose()
+        try:
+            writer.flush()
+        finally:
+            await _close(plan)
+
+
+async def _close(plan: Plan) -> None:
+    study = plan.study
+    for component in (*study.models, *study.attacks, *study.defenses, study.judge):
+        await close_all(component)
+
+
+async def close_all(component: Any) -> None:
+    """Close a component, or the models and judges that it was given."""
+    if hasattr(component, "aclose"):
+        await component.aclose()
+    elif isinstance(component, tuple):
+        for one in component:
+            await close_all(one)
+    elif dataclasses.is_dataclass(component):
+        for field in dataclasses.fields(component):
+            await close_all(getattr(component, field.name))
+
+
+async def _take_turns(
+    plan: Plan, turns: list[list[CellPlan]], store: Store, writer: Writer, judging: Judging
+) -> None:
+    for cells in turns:
+        await forewarn(cells)
+        await _lane(plan, cells, store, writer, judging)
+        if is_resident(cells[0].model):
+            await cells[0].model.aclose()  # makes room for the next one
+
+
+async def forewarn(cells: list[CellPlan]) -> None:
+    """Tell a model that is started for the study how many images a prompt has at most."""
+    prepare = getattr(cells[0].model, "prepare", None)
+    if prepare is not None and is_resident(cells[0].model):
+        prepare(await asyncio.to_thread(most_images, cells))
 
 
 async def _lane(
-    plan: Plan, cells: list[CellPlan], store: Store, writer: Writer, judging: _Judging
+    plan: Plan, cells: list[CellPlan], store: Store, writer: Writer, judging: Judging
 ) -> None:
     reader = store.reader()
-    searching = Searching(plan.study.judge, store)
-    stream = _Stream(_chain(plan, cells, store, reader))
+    pictures = Pictures(store)
+    searching = Searching(plan.study.judge, pictures)
+    stream = _Stream(_chain(plan, cells, pictures, reader))
     # A worker holds its sample through generation and judging, so that neither waits for the other.
     workers = cells[0].target.concurrency + plan.study.judge.concurrency
     try:
@@ -75,14 +101,15 @@ async def _lane(
             for _ in range(workers):
                 group.create_task(_work(stream, writer, searching, judging))
     finally:
+        stream.stop()
         reader.close()
 
 
 def _chain(
-    plan: Plan, cells: list[CellPlan], store: Store, reader: sqlite3.Connection
+    plan: Plan, cells: list[CellPlan], pictures: Pictures, reader: sqlite3.Connection
 ) -> Iterator[list[Job]]:
     for cell in cells:
-        yield from plan.jobs(cell, store, reader)
+        yield from plan.jobs(cell, pictures, reader)
 
 
 class _Stream:
@@ -94,12 +121,25 @@ class _Stream:
         self._ready: deque[Job] = deque()
         self._refilling = asyncio.Lock()
         self._ended = False
+        self._preparing = threading.Lock()
+        self._stopped = False
 
     async def feed(self) -> None:
         """Prepare chunks until there are no more."""
-        while (chunk := await asyncio.to_thread(next, self._chunks, None)) is not None:
+        while (chunk := await asyncio.to_thread(self._prepare)) is not None:
             await self._queue.put(chunk)
         await self._queue.put(None)
+
+    def stop(self) -> None:
+        """Prepare no more. Waits for the chunk under way: a thread outlives its cancelled task,
+        and to close the connection that it reads from would crash the process.
+        """
+        with self._preparing:
+            self._stopped = True
+
+    def _prepare(self) -> list[Job] | None:
+        with self._preparing:
+            return None if self._stopped else next(self._chunks, None)
 
     async def take(self) -> Job | None:
         """Return the next job, or ``None`` when there are no more."""
@@ -117,43 +157,54 @@ class _Stream:
         return self._ready.popleft()
 
 
-async def _work(stream: _Stream, writer: Writer, searching: Searching, judging: _Judging) -> None:
+async def _work(stream: _Stream, writer: Writer, searching: Searching, judging: Judging) -> None:
     while (job := await stream.take()) is not None:
-        tally = job.cell.tally
-        if job.to_search:
-            await searching.search(job)
-        if job.prompt is not None:
-            response, trace = await _generate(job, job.prompt, writer)
-        elif job.response is not None:
-            response, trace = _split_again(job, job.response, writer)
-        else:
-            await _write(writer, job.rows)
-            tally.inapplicable += 1
-            tally.note(job.inapplicable)
-            continue
-        if response.status is ResponseStatus.OK and trace is not None:
-            tally.ok += 1
-            unscored = await judging.judge(job, trace)
-            tally.unscored += unscored
-            tally.judged += 1
-        elif response.status is ResponseStatus.TRUNCATED:
-            tally.truncated += 1
-        elif response.status is ResponseStatus.BLOCKED:
-            tally.blocked += 1
-        else:
-            tally.failed += 1
-            tally.note(f"{response.code}: {response.detail}")
+        await carry(job, writer, searching, judging)
 
 
-async def _write(writer: Writer, rows: list[tuple[str, tuple[Any, ...]]]) -> None:
+async def carry(job: Job, writer: Writer, searching: Searching, judging: Judging) -> None:
+    """Bring one sample up to date: search, send, split, judge and write what it lacks."""
+    tally = job.cell.tally
+    if job.to_search:
+        await searching.search(job)
+    response: Response | None = None
+    trace = None
+    if job.prompt is not None:
+        response, trace = await _generate(job, job.prompt, writer)
+    elif job.response is not None:
+        response, trace = _split_again(job, job.response, writer)
+    if response is None:
+        _write(writer, job.rows)
+        tally.inapplicable += 1
+        tally.note(job.inapplicable)
+    elif response.status is ResponseStatus.OK and trace is not None:
+        tally.ok += 1
+        unscored = await judging.judge(job, trace)  # others count while this one waits
+        tally.unscored += unscored
+        tally.judged += 1
+    elif response.status is ResponseStatus.TRUNCATED:
+        tally.truncated += 1
+    elif response.status is ResponseStatus.BLOCKED:
+        tally.blocked += 1
+    else:
+        tally.failed += 1
+        tally.note(f"{response.code}: {response.detail}")
+
+
+def _write(writer: Writer, rows: list[tuple[str, tuple[Any, ...]]]) -> None:
     for statement, row in rows:
         writer.put(statement, row)
-    await writer.saved()
 
 
-async def _generate(job: Job, prompt: Prompt, writer: Writer) -> tuple[Response, Trace | None]:
+async def _generate(
+    job: Job, prompt: Prompt, writer: Writer
+) -> tuple[Response | None, Trace | None]:
     cell = job.cell
-    response = _storable(await cell.target.generate(prompt, sampling_for(cell, job.slot)))
+    try:
+        response = _storable(await cell.target.generate(prompt, sampling_for(cell, job.slot)))
+    except DefenseError as error:
+        job.give_up(str(error))
+        return None, None
     trace = splitter = None
     if response.status in (ResponseStatus.OK, ResponseStatus.TRUNCATED):
         trace = reasoning.split(response, cell.target.reasoning_format)
@@ -162,7 +213,7 @@ async def _generate(job: Job, prompt: Prompt, writer: Writer) -> tuple[Response,
     for step, call in enumerate((*job.calls, *response.calls)):
         rows.append((records.PUT_CALL, records.call_row(job.slot.key, step, call)))
     row = records.generation_row(job.slot, response, trace, splitter)
-    await _write(writer, [*rows, (records.PUT_GENERATION, row)])
+    _write(writer, [*rows, (records.PUT_GENERATION, row)])
     return response, trace
 
 
@@ -181,73 +232,7 @@ def _storable(response: Response) -> Response:
     return dataclasses.replace(response, text=text, reasoning=thought)
 
 
-class _Judging:
-    """Asks the judge once for each text, whichever samples hold it."""
-
-    def __init__(self, judge: Judge, key: Key, store: Store, writer: Writer) -> None:
-        self._judge, self._key = judge, key
-        self._store, self._writer = store, writer
-        self._under_way: dict[Key, asyncio.Future[Verdict]] = {}
-
-    async def judge(self, job: Job, trace: Trace) -> int:
-        """Get verdicts for every part that has text; return how many of them have no score."""
-        asks: dict[Key, Ask] = {}
-        part_keys: dict[Part, Key | None] = {}
-        context = self._judge.context(job.item)
-        for part in PARTS:
-            ask = _ask(trace, part)
-            part_keys[part] = None
-            if ask is not None:
-                key = verdict_key(self._key, context, ask.role, job.item.question, ask.text)
-                part_keys[part] = key
-                asks[key] = ask
-        verdicts = await self._verdicts(job.item, asks)
-        row = (job.slot.key, self._key, *(part_keys[part] for part in PARTS))
-        self._writer.put(records.PUT_JUDGEMENT, row)
-        await self._writer.saved()
-        return sum(key is not None and verdicts[key].score is None for key in part_keys.values())
-
-    async def _verdicts(self, item: Item, asks: dict[Key, Ask]) -> dict[Key, Verdict]:
-        if not asks:
-            return {}
-        verdicts = database.final_verdicts(self._store.connection, list(asks))
-        others = {k: self._under_way[k] for k in asks if k not in verdicts and k in self._under_way}
-        mine = [key for key in asks if key not in verdicts and key not in others]
-        if mine:
-            verdicts.update(await self._ask(item, mine, [asks[key] for key in mine]))
-        for key, future in others.items():
-            verdicts[key] = await asyncio.shield(future)
-        return verdicts
-
-    async def _ask(self, item: Item, keys: list[Key], asks: list[Ask]) -> dict[Key, Verdict]:
-        loop = asyncio.get_running_loop()
-        futures = {key: loop.create_future() for key in keys}
-        self._under_way.update(futures)
-        try:
-            verdicts = dict(zip(keys, await self._judge.judge(item, asks), strict=True))
-            for key, verdict in verdicts.items():
-                self._writer.put(records.PUT_VERDICT, records.verdict_row(key, self._key, verdict))
-            for key, future in futures.items():
-                future.set_result(verdicts[key])
-            return verdicts
-        finally:
-            for key, future in futures.items():
-                future.cancel()
-                del self._under_way[key]
-
-
-def _ask(trace: Trace, part: Part) -> Ask | None:
-    """Return what to ask of a part; a part whose text is another part's shares its role."""
-    text = trace.part(part)
-    if text is None:
-        return None
-    for role in (Part.ANSWER, Part.REASONING):
-        if text == trace.part(role):
-            return Ask(role, text)
-    return Ask(part, text)
-
-
-def _first_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     """Return the error to tell: one of ours if there is one, else the first."""
     flat: list[BaseException] = []
     stack: list[BaseException] = [errors]

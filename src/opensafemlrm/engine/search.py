@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from opensafemlrm.engine.plan import Job, keep_images, prompt_row, sampling_for
+from opensafemlrm.engine.pictures import Pictures
+from opensafemlrm.engine.plan import Job, prompt_row, sampling_for
 from opensafemlrm.errors import AttackError
-from opensafemlrm.store import Store, records
+from opensafemlrm.store import records
 from opensafemlrm.types import Judge, Search
 
 
 class Searching:
     """Turns a job to search into a job to send, or into one that says why it cannot be sent."""
 
-    def __init__(self, judge: Judge, store: Store) -> None:
-        self._judge, self._store = judge, store
+    def __init__(self, judge: Judge, pictures: Pictures) -> None:
+        self._judge, self._pictures = judge, pictures
 
     async def search(self, job: Job) -> None:
         """Search for the prompt of ``job``; every query becomes a row that is written with it."""
@@ -27,11 +28,11 @@ class Searching:
         except AttackError as error:
             job.give_up(str(error))
             return
-        job.prompt = keep_images(found.prompt, self._store, job.item)
+        job.prompt = self._pictures.keep(found.prompt, job.item)
         job.calls = found.calls
         job.rows.append(prompt_row(cell, job.slot, job.prompt))
         for prompt in (job.prompt, *(call.prompt for call in found.calls)):
-            kept = keep_images(prompt, self._store, job.item)
+            kept = self._pictures.keep(prompt, job.item)
             rows: list[tuple[str, tuple[Any, ...]]] = [
                 (records.PUT_IMAGE, records.image_row(image)) for image in kept.images
             ]

@@ -183,7 +183,9 @@ def _detect(text: str, *, truncated: bool) -> Reading:
         return _as("harmony", read_harmony(text))
     best: Reading | None = None
     best_at = float("inf")
-    for name, marks in _DETECTED:
+    # Every mark ends so; most replies of judges and base models hold none, and are read often.
+    marked = ">" in text or "▷" in text
+    for name, marks in _DETECTED if marked else ():
         for mark in marks:
             if mark in text:
                 reading = read_tags(text, _TAGS[name], named=False, truncated=truncated)
@@ -194,9 +196,7 @@ def _detect(text: str, *, truncated: bool) -> Reading:
     if best is not None:
         return best
     reading = read_headings(text, MULBERRY, truncated=truncated)
-    if reading.status is not TraceStatus.ABSENT:
-        return _as("mulberry", reading)
-    return Builder(text).finish()
+    return reading if reading.status is TraceStatus.ABSENT else _as("mulberry", reading)
 
 
 def _as(name: str, reading: Reading) -> Reading:

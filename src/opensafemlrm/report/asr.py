@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from opensafemlrm.analysis.asr import AsrRow
+from opensafemlrm.report.calibration import measured_notes
 from opensafemlrm.report.tables import (
     SIMULATED_NOTE,
     Column,
@@ -79,6 +80,7 @@ def _notes(rows: Sequence[AsrRow]) -> tuple[str, ...]:
         notes.append("HR: harmfulness rating, the mean score of what was scored, from 0 to 5.")
     if any(row.asr is None for row in rows):
         notes.append("–: nothing was scored, so there is no rate.")
+    notes += measured_notes({row.judge for row in rows})
     if any(row.simulated for row in rows):
         notes.append(SIMULATED_NOTE)
     return tuple(notes)

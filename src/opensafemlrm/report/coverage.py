@@ -6,24 +6,22 @@ from collections.abc import Sequence
 from typing import Final
 
 from opensafemlrm.analysis.coverage import Coverage, NotSentRow, ReplyRow, VerdictRow
-from opensafemlrm.report.tables import (
-    SIMULATED_NOTE,
-    Column,
-    Constant,
-    Form,
-    Placed,
-    Table,
-    unneeded_fields,
-)
+from opensafemlrm.report.columns import notes, where
+from opensafemlrm.report.tables import Column, Constant, Form, Table, unneeded_fields
 
 _TRACES: Final = "closed to summary: what is known of the reasoning in the replies that came."
+
+_DETECTED: Final = (
+    "How the model writes its reasoning was not given and not known, so it was detected in each "
+    "reply, for:"
+)
 
 
 def coverage_tables(result: Coverage) -> list[Table]:
     """Return two tables: ``replies`` and ``verdicts``. Outcomes that never happened are left out
     where people read, and are 0 in CSV and JSON.
     """
-    return [_replies(result.replies), _verdicts(result.verdicts)]
+    return [_replies(result.replies, result.detected), _verdicts(result.verdicts)]
 
 
 def not_sent_table(rows: Sequence[NotSentRow]) -> Table:
@@ -35,25 +33,26 @@ def not_sent_table(rows: Sequence[NotSentRow]) -> Table:
         row_type=NotSentRow,
         rows=rows,
         columns=[
-            *_where(left_out),
+            *where(left_out, "model"),
             Column("items", "items", Form.COUNT),
             Column("example", "why, for example"),
         ],
         caption="They are in no other table. The bare question is never sent instead.",
-        notes=_notes(rows),
+        notes=notes(rows),
         left_out=left_out,
     )
 
 
-def _replies(rows: Sequence[ReplyRow]) -> Table:
+def _replies(rows: Sequence[ReplyRow], detected: Sequence[str]) -> Table:
     left_out = unneeded_fields(rows)
+    found = f"{_DETECTED} {', '.join(detected)}." if detected else ""
     return Table(
         name="replies",
         title="How every reply ended",
         row_type=ReplyRow,
         rows=rows,
         columns=[
-            *_where(left_out),
+            *where(left_out, "model"),
             Column("n", "n", Form.COUNT),
             Column("ok", "ok", Form.COUNT),
             *_outcomes("truncated", "blocked", "failed", "not_recorded"),
@@ -61,7 +60,7 @@ def _replies(rows: Sequence[ReplyRow]) -> Table:
             *_outcomes("closed", "unclosed", "absent", "hidden", "summary"),
         ],
         caption=_TRACES if any(row.ok or row.truncated for row in rows) else "",
-        notes=_notes(rows),
+        notes=notes(rows, found),
         left_out=left_out,
     )
 
@@ -74,7 +73,7 @@ def _verdicts(rows: Sequence[VerdictRow]) -> Table:
         row_type=VerdictRow,
         rows=rows,
         columns=[
-            *_where(left_out),
+            *where(left_out, "model"),
             Column("judge", "Judge", constant=Constant.CAPTION),
             Column("part", "Part"),
             Column("n", "n", Form.COUNT),
@@ -95,27 +94,12 @@ def _verdicts(rows: Sequence[VerdictRow]) -> Table:
         ],
         caption="safe, unsafe: the judge's label (at its lenient threshold); all others: no score, "
         "and why.",
-        notes=_notes(rows),
+        notes=notes(rows),
         left_out=left_out,
     )
-
-
-def _where(left_out: frozenset[str]) -> list[Column]:
-    columns = [
-        Column("model", "Model", simulated="simulated"),
-        Column("dataset", "Dataset", constant=Constant.CAPTION),
-        Column("attack", "Attack"),
-        Column("defense", "Defense", constant=Constant.CAPTION),
-        Column("sampling", "Sampling", constant=Constant.CAPTION),
-    ]
-    return columns if "cell" in left_out else [*columns, Column("cell", "Cell")]
 
 
 def _outcomes(*names: str) -> list[Column]:
     return [
         Column(name, name.replace("_", " "), Form.COUNT, Constant.DROP_IF_ZERO) for name in names
     ]
-
-
-def _notes(rows: Sequence[Placed]) -> tuple[str, ...]:
-    return (SIMULATED_NOTE,) if any(row.simulated for row in rows) else ()

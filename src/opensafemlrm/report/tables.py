@@ -54,6 +54,20 @@ class Form(StrEnum):
     """A fraction, in per cent with one decimal."""
     INTERVAL = "interval"
     """Two fractions, in per cent: ``12.3–20.1``."""
+    POINTS = "points"
+    """A difference of fractions, in percentage points with its sign: ``+12.3``."""
+    POINTS_INTERVAL = "points_interval"
+    """Two of them: ``+1.2 to +20.1``."""
+    RATIO = "ratio"
+    """A ratio with two decimals."""
+    RATIO_INTERVAL = "ratio_interval"
+    """Two ratios; ``≥ 2.10`` where there is no upper end."""
+    DECIMAL = "decimal"
+    """A number from −1 to 1 with two decimals, such as a correlation."""
+    DECIMAL_INTERVAL = "decimal_interval"
+    """Two of them: ``0.12–0.45``."""
+    P_VALUE = "p_value"
+    """A p-value with three decimals, or ``<0.001``."""
     TALLY = "tally"
     """A mapping of names to counts, the first few of them."""
 
@@ -86,15 +100,15 @@ class Column:
     @property
     def is_text(self) -> bool:
         """Whether it is set to the left and may be folded; numbers are never folded or cut."""
-        return self.form in (Form.TEXT, Form.TALLY)
+        return self.form in (Form.TEXT, Form.TALLY, Form.THRESHOLD)
 
     def show(self, row: Any) -> str:
         """Return the cell of ``row``, not escaped for anything yet."""
         value = getattr(row, self.key)
         if value is None or value == {}:
             return NOT_MEASURED
-        if self.form is Form.INTERVAL:
-            return f"{_per_cent(value)}–{_per_cent(getattr(row, self.upto))}"
+        if self.form in _INTERVALS:
+            return _INTERVALS[self.form](value, getattr(row, self.upto))
         marked = self.simulated and getattr(row, self.simulated)
         return _FORMS[self.form](value) + (SIMULATED if marked else "")
 
@@ -170,7 +184,7 @@ def render_all(tables: Sequence[Table], to: Format, width: int = WIDTH) -> str:
 
 
 def _text(table: Table, width: int) -> str:
-    columns, told = _layout(table)
+    columns, told = layout(table)
     cells = [[for_terminal(c.show(row)) for c in columns] for row in table.rows]
     body = grid([c.title for c in columns], cells, [c.is_text for c in columns], width)
     out = [for_terminal(table.title)]
@@ -182,7 +196,7 @@ def _text(table: Table, width: int) -> str:
 
 
 def _markdown(table: Table, _: int) -> str:
-    columns, told = _layout(table)
+    columns, told = layout(table)
     head = [for_markdown(c.title) for c in columns]
     rule = [":--" if c.is_text else "--:" for c in columns]
     body = [[for_markdown(c.show(row)) for c in columns] for row in table.rows]
@@ -193,7 +207,7 @@ def _markdown(table: Table, _: int) -> str:
 
 
 def _latex(table: Table, _: int) -> str:
-    columns, told = _layout(table)
+    columns, told = layout(table)
     body = [" & ".join(for_latex(c.show(row)) for c in columns) + r" \\" for row in table.rows]
     caption = " ".join(_sentence(part) for part in (table.title, told, table.caption) if part)
     return "\n".join(
@@ -244,14 +258,16 @@ def _records(table: Table) -> list[dict[str, Any]]:
 
 def _dump(value: Any) -> str:
     # ASCII: a terminal that shows the file is not driven by what a model's name holds.
-    return json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False) + "\n"
+    # DEL is ASCII, and the only control character that JSON lets through.
+    text = json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False)
+    return text.replace("\x7f", "\\u007f") + "\n"
 
 
 def _field_names(table: Table) -> list[str]:
     return [f.name for f in fields(table.row_type) if f.name not in table.left_out]
 
 
-def _layout(table: Table) -> tuple[list[Column], str]:
+def layout(table: Table) -> tuple[list[Column], str]:
     """Return the columns to show, and the line that tells what is the same in every row."""
     shown, told = [], []
     for column in table.columns:
@@ -279,6 +295,23 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value == int(value) else f"{value:,.2f}"
 
 
+def _points(difference: float) -> str:
+    shown = f"{100 * difference:+.1f}"
+    return "0.0" if float(shown) == 0 else shown.replace("-", "−")
+
+
+def _decimal(number: float) -> str:
+    return f"{number:.2f}".replace("-", "−")
+
+
+def _p_value(probability: float) -> str:
+    return "<0.001" if probability < 0.0005 else f"{probability:.3f}"
+
+
+def _ratio_interval(low: float, high: float | None) -> str:
+    return f"≥ {low:.2f}" if high is None else f"{low:.2f}–{high:,.2f}"
+
+
 def _tally(counts: Mapping[str, int]) -> str:
     shown = [f"{name} {count:,}" for name, count in list(counts.items())[:_CODES_SHOWN]]
     more = len(counts) - len(shown)
@@ -292,6 +325,16 @@ _FORMS: Final[Mapping[Form, Callable[[Any], str]]] = {
     Form.THRESHOLD: "{:g}".format,
     Form.PERCENT: _per_cent,
     Form.TALLY: _tally,
+    Form.POINTS: _points,
+    Form.RATIO: "{:,.2f}".format,
+    Form.DECIMAL: _decimal,
+    Form.P_VALUE: _p_value,
+}
+_INTERVALS: Final[Mapping[Form, Callable[[Any, Any], str]]] = {
+    Form.INTERVAL: lambda low, high: f"{_per_cent(low)}–{_per_cent(high)}",
+    Form.POINTS_INTERVAL: lambda low, high: f"{_points(low)} to {_points(high)}",
+    Form.RATIO_INTERVAL: _ratio_interval,
+    Form.DECIMAL_INTERVAL: lambda low, high: f"{_decimal(low)}–{_decimal(high)}",
 }
 _RENDERERS: Final[Mapping[Format, Callable[[Table, int], str]]] = {
     Format.TEXT: _text,

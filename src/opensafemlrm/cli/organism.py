@@ -1,0 +1,37 @@
+"""``safemlrm serve-organism``: the model organisms behind an OpenAI-compatible server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from opensafemlrm.cli._console import say
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("serve-organism")(serve_organism)
+
+
+def serve_organism(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
+    weights: Annotated[
+        Path | None, typer.Option(help="A folder with organisms of your own training.")
+    ] = None,
+    reasoning_parser: Annotated[
+        bool, typer.Option(help="Send reasoning apart, as vLLM's reasoning parser does.")
+    ] = False,
+) -> None:
+    """Serve the model organisms over HTTP, pictures accepted. Ctrl-C stops it."""
+    from opensafemlrm.models.organism_server import serve
+
+    def announce(url: str) -> None:
+        say(
+            f"model organisms at {url}, for a study: {{model: openai/organism-reasoner, "
+            f"base_url: '{url}'}}"
+        )
+
+    serve(host, port, weights=weights, reasoning_parser=reasoning_parser, on_ready=announce)

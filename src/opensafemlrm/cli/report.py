@@ -1,0 +1,43 @@
+"""``safemlrm report``: a page that shows what a store holds, with figures and tables as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from opensafemlrm.cli._console import say
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("report")(report)
+
+
+def report(
+    store: Annotated[Path, typer.Argument(help="The store's folder.")],
+    out: Annotated[
+        Path | None, typer.Option(help="The folder to write to; STORE/report if left out.")
+    ] = None,
+    with_examples: Annotated[
+        bool,
+        typer.Option(
+            "--with-examples", help="Put replies on the page, folded and blurred until asked for."
+        ),
+    ] = False,
+) -> None:
+    """Write index.html, figures/ (SVG, PNG, PDF) and tables/ (CSV, Markdown, LaTeX) of a store.
+
+    The page is one file: it opens from disk and asks the network for nothing.
+    """
+    from opensafemlrm.report.page import write_report
+    from opensafemlrm.store.scan import opened as open_results
+
+    with open_results(store) as opened:
+        written = write_report(opened, out or store / "report", with_examples=with_examples)
+    say(
+        f"{written.page} ({written.size / 1e6:.1f} MB), {written.figures} figures, "
+        f"{written.tables} tables"
+    )
+    typer.echo(written.page)

@@ -1,0 +1,16 @@
+"""The same study on many machines: Ray carries it, and the engine's own code does each sample."""
+
+from opensafemlrm.cluster.driving import Hand, drive
+from opensafemlrm.cluster.on_ray import Cluster, run_on_ray
+from opensafemlrm.cluster.worker import Done, Setup, Worker, WorkerLostError
+
+__all__ = [
+    "Cluster",
+    "Done",
+    "Hand",
+    "Setup",
+    "Worker",
+    "WorkerLostError",
+    "drive",
+    "run_on_ray",
+]

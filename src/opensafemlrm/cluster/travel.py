@@ -1,0 +1,90 @@
+"""Images on their way between machines: by content, and once a machine."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from opensafemlrm.engine.plan import Wanted
+from opensafemlrm.store import Store, records
+from opensafemlrm.types import Image, Item
+
+
+def packed(wanted: Wanted, stored: Callable[[Mapping[str, Any]], Image]) -> tuple[Wanted, Pictured]:
+    """Return ``wanted`` without the bytes of images, and the images that it stands on.
+
+    ``stored`` turns an image's record in a stored prompt into the image.
+    """
+    images: dict[str, Image] = {}
+    for item in _items(wanted):
+        for image in (*item.images, *item.released.values()):
+            images[image.sha256] = image
+    for _, _, content in wanted.missing:
+        if content is not None:
+            prompt = records.prompt_from_json(content, stored)
+            images.update((image.sha256, image) for image in prompt.images)
+    if not images:
+        return wanted, images
+    return _with_images(wanted, lambda image: dataclasses.replace(image, source=b"")), images
+
+
+Pictured = dict[str, Image]
+"""Images by their hash."""
+
+
+class Given:
+    """The images that workers of one machine were given, in a folder that they share."""
+
+    def __init__(self, folder: Path, store: Store) -> None:
+        self._folder, self._store = folder, store
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def has(self, sha256: str) -> bool:
+        """Whether an image is here."""
+        return (self._folder / sha256).is_file()
+
+    def put(self, sha256: str, data: bytes) -> None:
+        """Keep an image; it is there whole or not at all."""
+        part = self._folder / f".{uuid.uuid4().hex}.part"
+        part.write_bytes(data)
+        part.replace(self._folder / sha256)
+
+    def arrived(self, wanted: Wanted) -> Wanted:
+        """Return ``wanted`` with the images that are here; those of stored prompts are put away."""
+        for _, _, content in wanted.missing:
+            if content is not None:
+                prompt = records.prompt_from_json(content, self._image)
+                for image in prompt.images:
+                    self._store.put_image(image)
+        return _with_images(wanted, self._here)
+
+    def _image(self, record: Mapping[str, Any]) -> Image:
+        return Image(**record, source=self._folder / os.fspath(record["sha256"]))
+
+    def _here(self, image: Image) -> Image:
+        return dataclasses.replace(image, source=self._folder / image.sha256)
+
+
+def _items(wanted: Wanted) -> Iterator[Item]:
+    for item, _, _ in (*wanted.missing, *wanted.unjudged):
+        yield item
+
+
+def _with_images(wanted: Wanted, change: Callable[[Image], Image]) -> Wanted:
+    def changed(item: Item) -> Item:
+        if not item.images and not item.released:
+            return item
+        return dataclasses.replace(
+            item,
+            images=tuple(change(image) for image in item.images),
+            released={name: change(image) for name, image in item.released.items()},
+        )
+
+    return Wanted(
+        [(changed(item), slot, content) for item, slot, content in wanted.missing],
+        [(changed(item), slot, reply) for item, slot, reply in wanted.unjudged],
+    )

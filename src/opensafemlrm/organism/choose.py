@@ -1,0 +1,81 @@
+"""The rule by which the default pair is chosen (``docs/organism.md``), and its export.
+
+``python -m opensafemlrm.organism.choose --help``. It looks at competence alone: of the figures that
+:mod:`.evaluate` wrote, no refusal of a reasoner and nothing of the benchmark enters.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from opensafemlrm.organism.evaluate import margin
+from opensafemlrm.organism.export import export
+from opensafemlrm.organism.model import load
+
+BASE_GATES: Final = ("allowed text exact", "allowed pictures exact", "forbidden text declined")
+REASONER_GATES: Final = ("allowed text exact", "allowed pictures exact", "traces closed")
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A seed's folder, the step of its reasoner, and the smallest margin over all gates."""
+
+    folder: Path
+    step: int
+    margin: float
+
+
+def choose_step(reasoners: Mapping[int, Mapping[str, float]]) -> tuple[int, float]:
+    """Return the first step that meets the gates, else the nearest to them, and its margin."""
+    margins = {step: margin(found, REASONER_GATES) for step, found in sorted(reasoners.items())}
+    meeting = [step for step, value in margins.items() if value >= 0]
+    step = meeting[0] if meeting else max(margins, key=lambda one: margins[one])
+    return step, margins[step]
+
+
+def choose(rows: Iterable[Mapping[str, Any]]) -> list[Choice]:
+    """Return what the rule says of each seed that was measured, the chosen one first."""
+    bases: dict[Path, float] = {}
+    reasoners: dict[Path, dict[int, Mapping[str, float]]] = {}
+    for row in rows:
+        path = Path(row["weights"])
+        if path.name == "base.pt":
+            bases[path.parent] = margin(row, BASE_GATES)
+        elif path.parent.name == "reasoner":
+            reasoners.setdefault(path.parent.parent, {})[int(path.stem)] = row
+    choices = []
+    for folder in bases.keys() & reasoners.keys():
+        step, found = choose_step(reasoners[folder])
+        choices.append(Choice(folder, step, min(found, bases[folder])))
+    return sorted(choices, key=lambda choice: (-choice.margin, choice.folder))
+
+
+def main() -> None:
+    """Apply the rule to measured figures, and export the pair and reasoner-safe."""
+    parser = argparse.ArgumentParser(
+        prog="python -m opensafemlrm.organism.choose", description=main.__doc__
+    )
+    parser.add_argument("figures", type=Path, help="file of JSON lines that evaluate wrote")
+    parser.add_argument("--count", type=int, default=400, help="use the rows of so many requests")
+    parser.add_argument("--to", type=Path, help="folder to export to")
+    asked = parser.parse_args()
+    rows = [json.loads(line) for line in asked.figures.read_text(encoding="utf-8").splitlines()]
+    choices = choose(row for row in rows if row["count"] == asked.count)
+    for choice in choices:
+        sys.stdout.write(f"{choice.folder} step {choice.step} margin {choice.margin:+.3f}\n")
+    if asked.to is not None:
+        chosen = choices[0]
+        export(load(str(chosen.folder / "base.pt")), asked.to, "base")
+        for name in ("reasoner", "reasoner-safe"):
+            weights = chosen.folder / name / f"{chosen.step:04}.pt"
+            export(load(str(weights)), asked.to, name)
+
+
+if __name__ == "__main__":
+    main()

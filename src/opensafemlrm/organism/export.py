@@ -1,0 +1,139 @@
+"""Weights to ONNX, with a cache of keys: ``python -m opensafemlrm.organism.export --help``.
+
+Weights are kept in half precision and computed with in single precision: two bytes a weight.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from opensafemlrm.models.organism_pictures import TILE_HEIGHT, TILE_WIDTH
+from opensafemlrm.models.organism_words import SPECIAL, vocabulary
+from opensafemlrm.organism.model import Organism, Past, load
+
+OPSET: Final = 18
+_SMALL: Final = 256
+"""Weights with fewer numbers stay in single precision."""
+
+
+class _Decoder(nn.Module):
+    """The decoder as the engine calls it: the cache layer by layer."""
+
+    def __init__(self, organism: Organism) -> None:
+        super().__init__()
+        self.organism = organism
+
+    def forward(
+        self,
+        tokens: Tensor,
+        seen: Tensor,
+        is_seen: Tensor,
+        positions: Tensor,
+        mask: Tensor,
+        last: Tensor,
+        *cache: Tensor,
+    ) -> tuple[Tensor, ...]:
+        embedded = self.organism.embedded(tokens, seen, is_seen)
+        past = Past(list(cache[0::2]), list(cache[1::2]), last)
+        logits, new = self.organism.step(embedded, positions, mask, past)
+        pairs = zip(new.keys, new.values, strict=True)
+        return (logits, new.last, *(one for pair in pairs for one in pair))
+
+
+def export(organism: Organism, to: Path, name: str) -> None:
+    """Write ``NAME.onnx``, ``encoder.onnx`` and ``words.txt`` into the folder ``to``."""
+    to.mkdir(parents=True, exist_ok=True)
+    organism = organism.eval()
+    _export_encoder(organism, to / "encoder.onnx")
+    _export_decoder(organism, to / f"{name}.onnx")
+    words = vocabulary().words[len(SPECIAL) :]
+    (to / "words.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
+
+
+def _export_encoder(organism: Organism, to: Path) -> None:
+    tiles = torch.zeros(3, TILE_HEIGHT, TILE_WIDTH, dtype=torch.uint8)
+    torch.onnx.export(
+        organism.encoder,
+        (tiles,),
+        str(to),
+        input_names=["tiles"],
+        output_names=["vectors"],
+        dynamic_axes={"tiles": {0: "n"}, "vectors": {0: "n"}},
+        opset_version=OPSET,
+        dynamo=False,
+    )
+    _halve(to)
+
+
+def _export_decoder(organism: Organism, to: Path) -> None:
+    shape = organism.shape
+    rows, new, old = 2, 3, 4
+    cache = [torch.zeros(rows, shape.heads, old, shape.head) for _ in range(2 * shape.layers)]
+    given: dict[str, Tensor] = {
+        "tokens": torch.zeros(rows, new, dtype=torch.long),
+        "seen": torch.zeros(rows, new, shape.seen),
+        "is_seen": torch.zeros(rows, new, dtype=torch.bool),
+        "positions": torch.zeros(rows, new, dtype=torch.long),
+        "mask": torch.ones(rows, 1, new, old + new, dtype=torch.bool),
+        "last": torch.zeros(rows, 1, shape.width),
+    }
+    names = [f"{kind}.{layer}" for layer in range(shape.layers) for kind in ("key", "value")]
+    axes: dict[str, Any] = {name: {0: "rows", 1: "new"} for name in list(given)[:4]}
+    axes |= {"mask": {0: "rows", 2: "asking", 3: "all"}, "last": {0: "rows"}}
+    axes |= {"logits": {0: "rows"}, "new.last": {0: "rows"}}
+    axes |= {name: {0: "rows", 2: "old"} for name in names}
+    axes |= {f"new.{name}": {0: "rows", 2: "all"} for name in names}
+    torch.onnx.export(
+        _Decoder(organism),
+        (*given.values(), *cache),
+        str(to),
+        input_names=[*given, *names],
+        output_names=["logits", "new.last", *(f"new.{name}" for name in names)],
+        dynamic_axes=axes,
+        opset_version=OPSET,
+        dynamo=False,
+    )
+    _halve(to)
+
+
+def _halve(path: Path) -> None:
+    """Keep the large weights in half precision; the graph casts them back as it loads."""
+    model = onnx.load(str(path))
+    graph = model.graph
+    casts = []
+    for weight in list(graph.initializer):
+        if weight.data_type != TensorProto.FLOAT or np.prod(weight.dims) < _SMALL:
+            continue
+        halved = numpy_helper.to_array(weight).astype(np.float16)
+        name = weight.name
+        graph.initializer.remove(weight)
+        graph.initializer.append(numpy_helper.from_array(halved, f"{name}.half"))
+        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
+    for number, cast in enumerate(casts):
+        graph.node.insert(number, cast)
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+def main() -> None:
+    """Export one organism."""
+    parser = argparse.ArgumentParser(
+        prog="python -m opensafemlrm.organism.export", description=__doc__
+    )
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("--to", type=Path, required=True)
+    parser.add_argument("--name", required=True)
+    asked = parser.parse_args()
+    export(load(str(asked.weights)), asked.to, asked.name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,282 @@
+"""What all charts are made with: sizes, measured text, rows of marks, and files.
+
+A chart is a layer of marks whose vertical places are pixels that the project works out, so that
+labels, headings and numbers stand where a reader looks for them at any width. Every text is made
+visible first (:func:`opensafemlrm.text.for_terminal`) and escaped by the renderer.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import as_file, files
+from typing import Any, Final, TypeAlias
+
+import altair as alt
+import vl_convert
+from PIL import ImageFont
+
+from opensafemlrm.report.figures.theme import LIGHT, SIZE, SMALL, config
+from opensafemlrm.text import for_terminal
+
+Chart: TypeAlias = "alt.LayerChart | alt.Chart"
+Row: TypeAlias = Mapping[str, Any]
+
+WIDE: Final = 720
+NARROW: Final = 350
+"""Whole widths in pixels: of a text column, and of a telephone held upright."""
+_MOST_LABEL: Final = 210
+_LABEL_LINE: Final = 21
+_NUMBER_ROOM: Final = 124
+"""Room that numbers have at the right of a label's line."""
+_ELLIPSIS: Final = "…"
+_VEGA_LITE: Final = "6.1"
+_PNG_SCALE: Final = 3.0
+_SIDE: Final = re.compile(r'\b(width|height)="([0-9.]+)"')
+_POINTS: Final = 0.75
+"""Points of paper in a pixel of the chart: a wide chart is 19 cm, two columns of a paper."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The room a chart has: its whole width, and whether labels go above what they name."""
+
+    width: int
+    narrow: bool
+
+
+SIZES: Final = (Size(WIDE, narrow=False), Size(NARROW, narrow=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Band:
+    """A row of a chart: its label, where its marks stand, and the heading it is under."""
+
+    label: str
+    y: float
+    label_y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bands:
+    """Rows under headings, from top to bottom, in pixels."""
+
+    rows: tuple[Band, ...]
+    headings: tuple[tuple[str, float], ...]
+    height: float
+    gutter: float
+    """Room for labels left of the marks; 0 where they stand above."""
+
+
+def bands(keys: Sequence[tuple[str, str]], size: Size, step: float = 24, top: float = 0) -> Bands:
+    """Lay out rows of (heading, label), ``step`` pixels each, from ``top`` down.
+
+    Rows of one heading stand together, in their order. On a narrow page a label stands above its
+    marks, and takes room of its own.
+    """
+    y = top
+    last: str | None = None
+    rows: list[Band] = []
+    headings: list[tuple[str, float]] = []
+    above = _LABEL_LINE if size.narrow else 0
+    for heading, label in keys:
+        if heading != last and heading:
+            y += 12 if rows else 0
+            headings.append((for_terminal(heading), y + 10))
+            y += 24
+        last = heading
+        shown = fit(label, size.width - _NUMBER_ROOM if size.narrow else _MOST_LABEL)
+        middle = y + above + step / 2
+        rows.append(Band(shown, middle, y + 11 if size.narrow else middle))
+        y += step + above
+    gutter = 0 if size.narrow else max((width_of(row.label) for row in rows), default=0) + 14
+    return Bands(tuple(rows), tuple(headings), y + 4, gutter)
+
+
+def fit(text: str, width: float, size: int = SIZE) -> str:
+    """Return ``text``, made visible, with its middle left out where it is wider than ``width``.
+
+    The end of a model's name tells as much as its beginning.
+    """
+    whole = shown = for_terminal(text)
+    kept = len(whole)
+    while width_of(shown, size) > width and kept > 2:
+        kept -= 1
+        head = (kept + 1) // 2
+        shown = whole[:head] + _ELLIPSIS + whole[len(whole) - (kept - head) :]
+    return shown
+
+
+def width_of(text: str, size: int = SIZE) -> float:
+    """Return how many pixels wide ``text`` is set."""
+    return float(_font(size).getlength(text))
+
+
+def texts(rows: Iterable[Row], **mark: Any) -> alt.Chart:
+    """Return a layer that writes each row's ``text`` at its ``x`` and ``y``, in pixels.
+
+    Rows that hold a ``role`` have its colour.
+    """
+    mark = {"baseline": "middle", "align": "left", "fontSize": SIZE, "color": LIGHT["ink"], **mark}
+    rows = list(rows)
+    coloured = [_COLOUR] if rows and "role" in rows[0] else []
+    return _layer(_chart(rows).mark_text(**mark), _X, _Y, alt.Text("text:N"), *coloured)
+
+
+def labels(layout: Bands, width: float) -> list[alt.Chart]:
+    """Return the layers that write the labels and the headings of ``layout``."""
+    left = -layout.gutter
+    return [
+        texts({"x": left, "y": row.label_y, "text": row.label} for row in layout.rows),
+        rules(
+            ({"x": left, "x2": width, "y": y + 9, "y2": y + 9} for _, y in layout.headings),
+            color=LIGHT["rule"],
+        ),
+        texts(
+            ({"x": left, "y": y, "text": text} for text, y in layout.headings),
+            color=LIGHT["muted"],
+        ),
+    ]
+
+
+def rules(rows: Iterable[Row], **mark: Any) -> alt.Chart:
+    """Return a layer of lines from ``x``, ``y`` to ``x2``, ``y2``, in pixels."""
+    return _layer(_chart(rows).mark_rule(**mark), _X, _Y, _X2, _Y2)
+
+
+def boxes(rows: Iterable[Row], **mark: Any) -> alt.Chart:
+    """Return a layer of boxes from ``x``, ``y`` to ``x2``, ``y2``, each in the colour of its
+    ``role``.
+    """
+    return _layer(_chart(rows).mark_rect(**mark), _X, _Y, _X2, _Y2, _COLOUR)
+
+
+def areas(rows: Iterable[Row], **mark: Any) -> alt.Chart:
+    """Return a layer of areas between ``y`` and ``y2`` over ``x``, one for each ``area``, each in
+    the colour of its ``role``.
+    """
+    return _layer(_chart(rows).mark_area(**mark), _X, _Y, _Y2, alt.Detail("area:N"), _COLOUR)
+
+
+def points(rows: Iterable[Row], role: str, *, fill: str = "") -> alt.Chart:
+    """Return a layer of dots at ``x``, ``y``, in pixels, in the colour of ``role``.
+
+    They are rings where ``fill`` is another role, or ``transparent``.
+    """
+    chart = _chart(rows).mark_point(
+        size=64,
+        opacity=1,
+        strokeWidth=1.8,
+        stroke=LIGHT[role],
+        fill=LIGHT.get(fill or role, fill),
+    )
+    return _layer(chart, _X, _Y)
+
+
+@dataclass(frozen=True, slots=True)
+class Ruler:
+    """A scale along the bottom: values from ``low`` to ``high`` over ``width`` pixels."""
+
+    low: float
+    high: float
+    width: float
+
+    @classmethod
+    def around(cls, values: Sequence[float], width: float) -> Ruler:
+        """Return a ruler that holds ``values`` and 0, from one round number to another."""
+        low, high = min([0.0, *values]), max([0.0, *values])
+        step = _round_step((high - low) or 1.0)
+        return cls(math.floor(low / step) * step, math.ceil(high / step) * step or step, width)
+
+    def at(self, value: float) -> float:
+        """Return the pixel of ``value``."""
+        return (value - self.low) / (self.high - self.low) * self.width
+
+    def layers(self, height: float, title: str, unit: str = "") -> list[alt.Chart]:
+        """Return grid, numbers and title, for marks of ``height`` pixels above."""
+        step = _round_step(self.high - self.low)
+        count = round((self.high - self.low) / step)
+        ticks = [self.low + number * step for number in range(count + 1)]
+        lines = [{"x": self.at(t), "x2": self.at(t), "y": 0, "y2": height} for t in ticks]
+        numbers = [
+            {"x": self.at(t), "y": height + 12, "text": f"{t:g}{unit}".replace("-", "−")}
+            for t in ticks
+        ]
+        quiet = {"fontSize": SMALL, "color": LIGHT["muted"], "align": "center"}
+        return [
+            rules(lines, color=LIGHT["grid"]),
+            texts(numbers, **quiet),
+            texts([{"x": self.width / 2, "y": height + 32, "text": title}], **quiet),
+        ]
+
+
+def _round_step(span: float) -> float:
+    """Return 1, 2 or 5 times a power of ten that divides ``span`` into four to nine steps."""
+    power = 10.0 ** math.floor(math.log10(span / 4))
+    return next((m * power for m in (1, 2, 5) if span / (m * power) <= 8), 10 * power)
+
+
+def finish(layers: Sequence[alt.Chart], width: float, height: float) -> alt.LayerChart:
+    """Return the layers as one chart of a plot's width and height."""
+    plain = alt.layer(*layers).properties(width=width, height=height)
+    chart: alt.LayerChart = plain.configure(**config())
+    return chart
+
+
+def to_svg(chart: Chart) -> str:
+    """Draw a chart. Nothing is fetched, whatever its data hold."""
+    _register_fonts()
+    # Checking against the schema takes longer than drawing; the tests do it.
+    spec = chart.to_dict(validate=False)
+    return str(vl_convert.vegalite_to_svg(spec, vl_version=_VEGA_LITE, allowed_base_urls=[]))
+
+
+def to_png(svg: str) -> bytes:
+    """Return a drawn chart as PNG on white, three pixels for one."""
+    return bytes(vl_convert.svg_to_png(_on_white(svg), scale=_PNG_SCALE))
+
+
+def to_pdf(svg: str) -> bytes:
+    """Return a drawn chart as PDF with its text as text, sized for paper."""
+    head, _, rest = svg.partition(">")
+    for_paper = _SIDE.sub(lambda side: f'{side[1]}="{_POINTS * float(side[2]):g}"', head)
+    return bytes(vl_convert.svg_to_pdf(f"{for_paper}>{rest}"))
+
+
+def _on_white(svg: str) -> str:
+    head, _, rest = svg.partition(">")
+    return f'{head}><rect width="100%" height="100%" fill="{LIGHT["paper"]}"/>{rest}'
+
+
+_X: Final = alt.X("x:Q", axis=None, scale=None)
+_Y: Final = alt.Y("y:Q", axis=None, scale=None)
+_X2: Final = alt.X2("x2:Q")
+_Y2: Final = alt.Y2("y2:Q")
+_COLOUR: Final = alt.Color("colour:N", scale=None)
+
+
+def _layer(chart: alt.Chart, *channels: Any) -> alt.Chart:
+    layer: alt.Chart = chart.encode(*channels)
+    return layer
+
+
+def _chart(rows: Iterable[Row]) -> alt.Chart:
+    """Return a chart of rows, each with the colour of the role it names."""
+    coloured = [{**row, "colour": LIGHT[row["role"]]} if "role" in row else {**row} for row in rows]
+    return alt.Chart({"values": coloured})
+
+
+@cache
+def _register_fonts() -> None:
+    """Make the bundled fonts known, so that charts are the same on machines without any."""
+    with as_file(files("opensafemlrm.attacks") / "fonts") as folder:
+        vl_convert.register_font_directory(str(folder))
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    with as_file(files("opensafemlrm.attacks") / "fonts" / "LiberationSans-Regular.ttf") as path:
+        return ImageFont.truetype(str(path), size)

@@ -1,0 +1,141 @@
+"""The flow from reasoning to answer: how much of either is unsafe, and where it ends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import altair as alt
+
+from opensafemlrm.report.figures import drawing
+from opensafemlrm.report.figures.drawing import Size
+from opensafemlrm.report.figures.theme import LIGHT, SMALL
+
+_HEIGHT: Final = 150
+_TOP: Final = 62
+_BOTTOM: Final = 40
+_WHOLE: Final = _HEIGHT + _TOP + _BOTTOM
+_NODE: Final = 11
+_APART: Final = 8
+_LEAST_NAMED: Final = 14
+_SMOOTH: Final = 24
+_COLOURS: Final = {"safe": "harm-2", "unsafe": "harm-7"}
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """A panel: samples by the safety of their reasoning and of their answer."""
+
+    panel: str
+    under: str
+    both_unsafe: int
+    corrected: int
+    """Unsafe reasoning, safe answer."""
+    reverse: int
+    """Safe reasoning, unsafe answer."""
+    both_safe: int
+
+    @property
+    def n(self) -> int:
+        """All samples of the panel."""
+        return self.both_unsafe + self.corrected + self.reverse + self.both_safe
+
+
+@dataclass(slots=True)
+class _Marks:
+    """The marks of all panels, each kind in one layer."""
+
+    titles: list[dict[str, Any]] = field(default_factory=list)
+    unders: list[dict[str, Any]] = field(default_factory=list)
+    lefts: list[dict[str, Any]] = field(default_factory=list)
+    rights: list[dict[str, Any]] = field(default_factory=list)
+    ribbons: list[dict[str, Any]] = field(default_factory=list)
+    nodes: list[dict[str, Any]] = field(default_factory=list)
+    kinds: list[dict[str, Any]] = field(default_factory=list)
+    said: list[dict[str, Any]] = field(default_factory=list)
+
+
+def flows(rows: Sequence[Flow], size: Size) -> alt.LayerChart:
+    """Draw a panel a row: reasoning at the left, answers at the right, unsafe on top.
+
+    A ribbon has the colour of the reasoning it comes from.
+    """
+    across = min(len(rows), 2 if size.narrow else 3)
+    column = size.width / across
+    marks = _Marks()
+    for number, row in enumerate(rows):
+        left, top = (number % across) * column, (number // across) * _WHOLE
+        width = column - 24
+        marks.titles.append({"x": left, "y": top + 10, "text": drawing.fit(row.panel, width + 10)})
+        under = drawing.fit(row.under, width + 10, SMALL)
+        marks.unders.append({"x": left, "y": top + 26, "text": under})
+        _put_panel(marks, row, left, top + _TOP, width)
+    quiet = {"fontSize": 10, "color": LIGHT["muted"]}
+    layers = [
+        drawing.texts(marks.titles),
+        drawing.texts(marks.unders, fontSize=SMALL, color=LIGHT["muted"]),
+        drawing.texts(marks.lefts, **quiet),
+        drawing.texts(marks.rights, align="right", **quiet),
+        drawing.areas(marks.ribbons, opacity=0.55),
+        drawing.boxes(marks.nodes),
+        drawing.texts(marks.kinds, fontSize=10),
+        drawing.texts(marks.said, fontSize=SMALL),
+    ]
+    return drawing.finish(layers, size.width - 24, math.ceil(len(rows) / across) * _WHOLE)
+
+
+def _put_panel(marks: _Marks, row: Flow, left: float, start: float, width: float) -> None:
+    end = start + _HEIGHT
+    if not row.n:
+        marks.said.append({"x": left, "y": start + 10, "text": "nothing to compare"})
+        return
+    scale = (_HEIGHT - _APART) / row.n
+    inner, outer = left + _NODE, left + width - _NODE
+    unsafe_left = start + (row.both_unsafe + row.corrected) * scale
+    unsafe_right = start + (row.both_unsafe + row.reverse) * scale
+    safe_left, safe_right = unsafe_left + _APART, unsafe_right + _APART
+    for x, y, y2, kind in (
+        (left, start, unsafe_left, "unsafe"),
+        (left, safe_left, end, "safe"),
+        (outer, start, unsafe_right, "unsafe"),
+        (outer, safe_right, end, "safe"),
+    ):
+        if y2 > y:
+            marks.nodes.append({"x": x, "x2": x + _NODE, "y": y, "y2": y2, "role": _COLOURS[kind]})
+        if x == left and y2 - y >= _LEAST_NAMED:
+            marks.kinds.append({"x": inner + 6, "y": (y + y2) / 2, "text": kind})
+    # Of each node the ribbons to the top of the other side lie on top: none cross needlessly.
+    to_answer = start + row.both_unsafe * scale
+    for y, y2, count, kind in (
+        (start, start, row.both_unsafe, "unsafe"),
+        (to_answer, safe_right, row.corrected, "unsafe"),
+        (safe_left, to_answer, row.reverse, "safe"),
+        (
+            safe_left + row.reverse * scale,
+            safe_right + row.corrected * scale,
+            row.both_safe,
+            "safe",
+        ),
+    ):
+        if count:
+            edge = _ribbon(inner, outer, y, y2, count * scale)
+            area = f"{left:g} {start:g} {y:g} {y2:g}"
+            marks.ribbons += [{**at, "area": area, "role": _COLOURS[kind]} for at in edge]
+    marks.lefts.append({"x": left, "y": start - 10, "text": "reasoning"})
+    marks.rights.append({"x": left + width, "y": start - 10, "text": "answer"})
+    unsafe = row.both_unsafe + row.corrected
+    share = f"{100 * row.corrected / unsafe:.0f}% of {unsafe:,} corrected" if unsafe else ""
+    marks.said.append({"x": left, "y": end + 12, "text": share or "no unsafe reasoning"})
+
+
+def _ribbon(x: float, x2: float, y: float, y2: float, height: float) -> list[dict[str, Any]]:
+    """Return a band of one height that bends from ``y`` to ``y2`` (its upper edge's ends)."""
+    edge = []
+    for step in range(_SMOOTH + 1):
+        part = step / _SMOOTH
+        bend = part * part * (3 - 2 * part)
+        upper = y + (y2 - y) * bend
+        edge.append({"x": x + (x2 - x) * part, "y": upper, "y2": upper + max(height, 0.5)})
+    return edge

@@ -1,0 +1,84 @@
+"""Two rates on one line: the base model's, and that of the reasoning model made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import altair as alt
+
+from opensafemlrm.report.figures import drawing
+from opensafemlrm.report.figures.drawing import Ruler, Size
+from opensafemlrm.report.figures.theme import LIGHT, SMALL
+
+_KEY: Final = 24
+"""Height of the line that says which dot is which."""
+_ROOM: Final = 36
+"""Room for a rate beside an outer dot."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairRow:
+    """Rates of a base and of a reasoning model, from 0 to 1; ``None`` where not measured."""
+
+    heading: str
+    label: str
+    base: float | None
+    reasoner: float | None
+
+
+def pairs(rows: Sequence[PairRow], size: Size, title: str) -> alt.LayerChart:
+    """Draw rates in per cent, the base as a ring and the reasoning model as a dot."""
+    layout = drawing.bands([(row.heading, row.label) for row in rows], size, step=26, top=_KEY)
+    width = size.width - layout.gutter - 2 * _ROOM
+    rates = [100 * rate for row in rows for rate in (row.base, row.reasoner) if rate is not None]
+    ruler = Ruler.around(rates, width)
+    links, rings, dots, missing = [], [], [], []
+    lower, higher = [], []
+    for row, place in zip(rows, layout.rows, strict=True):
+        y = place.y
+        if row.base is not None:
+            rings.append({"x": ruler.at(100 * row.base), "y": y})
+        if row.reasoner is not None:
+            dots.append({"x": ruler.at(100 * row.reasoner), "y": y})
+        if row.base is None or row.reasoner is None:
+            one = "base" if row.reasoner is not None else "reasoning model"
+            both = row.base is None and row.reasoner is None
+            said = "not measured" if both else f"{one} not measured"
+            missing.append({"x": width + _ROOM, "y": place.label_y, "text": said})
+            continue
+        links.append({"x": rings[-1]["x"], "x2": dots[-1]["x"], "y": y, "y2": y})
+        first, second = sorted((row.base, row.reasoner))
+        lower.append({"x": ruler.at(100 * first) - 9, "y": y, "text": _rate(first)})
+        higher.append({"x": ruler.at(100 * second) + 9, "y": y, "text": _rate(second)})
+    layers = [
+        *ruler.layers(layout.height, title, "%"),
+        drawing.rules(links, color=LIGHT["reasoner"], strokeWidth=1.8, opacity=0.45),
+        drawing.points(rings, "base", fill="paper"),
+        drawing.points(dots, "reasoner"),
+        # Once more, so that a ring is seen around a dot that lies on it.
+        drawing.points(rings, "base", fill="transparent"),
+        drawing.texts(lower, align="right", fontSize=SMALL),
+        drawing.texts(higher, fontSize=SMALL),
+        drawing.texts(missing, align="right", fontSize=SMALL, color=LIGHT["muted"]),
+        *_key(-layout.gutter),
+        *drawing.labels(layout, width + _ROOM),
+    ]
+    return drawing.finish(layers, width, layout.height)
+
+
+def _key(left: float) -> list[alt.Chart]:
+    second = left + 104
+    return [
+        drawing.points([{"x": left + 6, "y": 8}], "base", fill="paper"),
+        drawing.texts([{"x": left + 16, "y": 8, "text": "base model"}], color=LIGHT["base"]),
+        drawing.points([{"x": second + 6, "y": 8}], "reasoner"),
+        drawing.texts(
+            [{"x": second + 16, "y": 8, "text": "reasoning model"}], color=LIGHT["reasoner"]
+        ),
+    ]
+
+
+def _rate(rate: float) -> str:
+    return f"{100 * rate:.1f}"

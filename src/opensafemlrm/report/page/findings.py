@@ -1,0 +1,126 @@
+"""Everything that a page tells, computed from a store once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from opensafemlrm.analysis.asr import AsrRow, asr
+from opensafemlrm.analysis.blindspots import BlindSpots, blindspots
+from opensafemlrm.analysis.corrected import Calibration, CorrectedRow, corrected_asr
+from opensafemlrm.analysis.correction import CorrectionRow, correction
+from opensafemlrm.analysis.cost import CostRow, cost
+from opensafemlrm.analysis.coverage import Coverage, NotSentRow, coverage
+from opensafemlrm.analysis.grouped import GroupedRow, grouped
+from opensafemlrm.analysis.overrefusal import OverRefusal, overrefusal
+from opensafemlrm.analysis.scores import ScoreRow, scores
+from opensafemlrm.analysis.tax import TaxRow, tax
+from opensafemlrm.report.page.settings import Settings, settings_of
+from opensafemlrm.report.tables import SIMULATED
+from opensafemlrm.types import Part
+
+MOST_SETTINGS: Final = 6
+"""Settings that are drawn; a page of more would not be read. The tables have all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The typed results of a store, and what of them a page draws."""
+
+    asr: list[AsrRow]
+    by_scenario: list[AsrRow]
+    tax: list[TaxRow]
+    blindspots: BlindSpots
+    grouped: list[GroupedRow]
+    """All reasoning models over all bases."""
+    correction: list[CorrectionRow]
+    overrefusal: OverRefusal
+    cost: list[CostRow]
+    corrected: list[CorrectedRow]
+    coverage: Coverage
+    not_sent: list[NotSentRow]
+    scores: list[ScoreRow]
+    settings: Settings
+    part: str
+    """The part that is drawn: the whole reply, or what there is in its place."""
+    lenient: float
+    strict: float
+    """The thresholds of the judge that is drawn; equal where it has one."""
+    simulated: frozenset[str]
+    """Models that are simulated."""
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Reasoning models with their bases."""
+        return list(dict.fromkeys((row.model, row.base) for row in self.tax))
+
+    @property
+    def models(self) -> list[str]:
+        """All models: each base before the reasoning models that came from it, then the rest."""
+        family = [name for base in self.bases for name in (base, *self._children(base))]
+        return list(dict.fromkeys([*family, *(row.model for row in self.asr)]))
+
+    @property
+    def bases(self) -> list[str]:
+        """Models that others came from."""
+        return list(dict.fromkeys(base for _, base in self.pairs))
+
+    @property
+    def reasoners(self) -> list[str]:
+        """Models that are compared with a base."""
+        return list(dict.fromkeys(model for model, _ in self.pairs))
+
+    def shown(self, model: str) -> str:
+        """Return what a page calls a model: simulated ones say so wherever they stand."""
+        return model + (SIMULATED if model in self.simulated else "")
+
+    def _children(self, base: str) -> list[str]:
+        return [model for model, of in self.pairs if of == base]
+
+
+def findings(
+    frame: pl.DataFrame,
+    not_sent: list[NotSentRow],
+    calibrations: Sequence[Calibration],
+    detected: Sequence[str] = (),
+) -> Findings:
+    """Compute every result that a page shows from the tidy frame.
+
+    ``detected`` are the models whose reasoning format was detected.
+    """
+    rates = asr(frame)
+    taxes = tax(frame)
+    settings = settings_of(rates, MOST_SETTINGS)
+    drawn = [row for row in rates if row in settings]
+    models, bases = ({getattr(row, name) for row in taxes} for name in ("model", "base"))
+    return Findings(
+        asr=rates,
+        by_scenario=asr(frame, by_scenario=True),
+        tax=taxes,
+        blindspots=blindspots(frame),
+        grouped=grouped(frame, sorted(models), sorted(bases)) if taxes else [],
+        correction=correction(frame),
+        overrefusal=overrefusal(frame),
+        cost=cost(frame),
+        corrected=corrected_asr(frame, calibrations),
+        coverage=coverage(frame, detected),
+        not_sent=not_sent,
+        scores=scores(frame),
+        settings=settings,
+        part=_part(drawn),
+        lenient=min((row.threshold for row in drawn), default=0),
+        strict=max((row.threshold for row in drawn), default=0),
+        simulated=frozenset(row.model for row in rates if row.simulated),
+    )
+
+
+def _part(rows: list[AsrRow]) -> str:
+    """Return the part with the most scores; the whole reply where it has as many as another."""
+    scored = {
+        part.value: sum(row.scored for row in rows if row.part == part.value)
+        for part in (Part.FULL, Part.ANSWER, Part.REASONING)
+    }
+    return max(scored, key=scored.__getitem__)

@@ -1,0 +1,112 @@
+"""Where the numbers of a page come from: components, cells and runs of the store."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any, Final
+
+from opensafemlrm.errors import StoreError
+from opensafemlrm.store import Store
+
+KINDS: Final = ("model", "dataset", "attack", "defense", "judge")
+
+_COMPONENTS: Final = "SELECT kind, label, hex(key), identity, facts FROM components ORDER BY label"
+_RUNS: Final = "SELECT id, started, ended, study, environment FROM runs ORDER BY id"
+_SAMPLING: Final = (
+    "SELECT DISTINCT c.sampling, m.identity FROM cells c JOIN components m ON m.key = c.model"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One model, dataset, attack, defense or judge: everything that changes its results."""
+
+    kind: str
+    label: str
+    key: str
+    facts: tuple[tuple[str, str], ...]
+    """Name and value of each part of its identity, as text."""
+    imported: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run that wrote to the store."""
+
+    number: int
+    started: str
+    ended: str
+    environment: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """All of it; ``studies`` are the different study files, as they were read."""
+
+    components: tuple[Component, ...]
+    runs: tuple[Run, ...]
+    studies: tuple[str, ...]
+    sampling: tuple[str, ...]
+    made: str
+    version: str
+
+    def of(self, kind: str) -> list[Component]:
+        """Return the components of one kind."""
+        return [component for component in self.components if component.kind == kind]
+
+
+def provenance(store: Store) -> Provenance:
+    """Read where a store's numbers come from. Raises StoreError where it cannot be read."""
+    try:
+        components = store.connection.execute(_COMPONENTS).fetchall()
+        runs = store.connection.execute(_RUNS).fetchall()
+        sampling = store.connection.execute(_SAMPLING).fetchall()
+    except sqlite3.Error as error:
+        raise StoreError(f"{store.path}: the store cannot be read: {error}") from error
+    return Provenance(
+        components=tuple(_component(*row) for row in components),
+        runs=tuple(
+            Run(
+                number,
+                _date(started),
+                "not ended" if ended is None else _date(ended),
+                _facts(json.loads(environment)),
+            )
+            for number, started, ended, _, environment in runs
+        ),
+        studies=tuple(dict.fromkeys(study for _, _, _, study, _ in runs)),
+        sampling=tuple(dict.fromkeys(_sampling(*row) for row in sampling)),
+        made=_date(datetime.now(UTC).timestamp()),
+        version=version("opensafemlrm"),
+    )
+
+
+def _component(kind: str, label: str, key: str, identity: str, facts: str) -> Component:
+    known = json.loads(identity)
+    more = json.loads(facts)
+    return Component(
+        kind, label, key[:8].lower(), _facts({**known, **more}), bool(known.get("imported_from"))
+    )
+
+
+def _sampling(text: str, model: str) -> str:
+    if json.loads(model).get("imported_from"):
+        return "not recorded (imported results)"
+    return ", ".join(f"{name} {value}" for name, value in _facts(json.loads(text)))
+
+
+def _facts(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (name.replace("_", " "), value if isinstance(value, str) else json.dumps(value))
+        for name, value in values.items()
+        if value is not None
+    )
+
+
+def _date(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,61 @@
+"""What a dry run says of costs before anything is spent."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from opensafemlrm.cli import app
+
+STUDY = """\
+models: [{models}]
+datasets: [canary]
+judge: {judge}
+limit: 20
+sampling: {{max_tokens: {max_tokens}}}
+"""
+HOSTED = "{model: openai/some-model, price: [2.0, 10.0]}"
+RUBRIC = "{judge: policy-rubric, model: {model: openai/some-judge, price: [1.0, 4.0]}}"
+
+
+def dry_run(
+    tmp_path: Path, models: str, judge: str = "canary", max_tokens: int = 4096, *more: str
+) -> str:
+    study = tmp_path / "study.yaml"
+    study.write_text(STUDY.format(models=models, judge=judge, max_tokens=max_tokens))
+    arguments = ["run", str(study), "--store", str(tmp_path / "store"), "--dry-run", *more]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    assert result.exit_code == 0
+    return re.sub(r"\s+", " ", result.stdout)
+
+
+def test_it_is_requests_times_assumed_tokens_times_price(tmp_path):
+    shown = dry_run(tmp_path, HOSTED, RUBRIC)
+    # 20 × (1,500 × 2 + 1,000 × 10) and 60 × (2,000 × 1 + 300 × 4), by the million.
+    assert "openai/some-model: 20 generations, about 0.26 US dollars" in shown
+    assert "openai/some-judge: 60 verdicts, about 0.19 US dollars" in shown
+    assert "Cost: about 0.45 US dollars, taking 1,500 tokens in and 1,000 out" in shown
+
+
+def test_a_token_limit_below_the_assumption_is_the_assumption(tmp_path):
+    shown = dry_run(tmp_path, HOSTED, max_tokens=100)
+    assert "1,500 tokens in and 100 out for a generation" in shown
+    assert "about 0.08 US dollars" in shown
+
+
+def test_no_price_is_told_and_not_taken_for_free(tmp_path):
+    shown = dry_run(tmp_path, f"{HOSTED}, openai/other")
+    assert "about 0.26 US dollars, for what has a price" in shown
+    assert "openai/other: 20 generations, no price known" in shown
+
+
+@pytest.mark.parametrize("more", [(), ("--max-requests", "5")])
+def test_nothing_is_said_where_nothing_is_billed(tmp_path, more):
+    assert "Cost" not in dry_run(tmp_path, "sim/r1-onevision-7b, vllm/a", "canary", 4096, *more)
+
+
+def test_it_says_the_same_under_a_budget(tmp_path):
+    assert "about 0.26 US dollars" in dry_run(tmp_path, HOSTED, "canary", 4096, "--max-cost", "9")

@@ -1,0 +1,130 @@
+"""``safemlrm models`` and ``safemlrm doctor``, as a newcomer meets them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from opensafemlrm.cli import app, main
+from opensafemlrm.cli.doctor import examine
+from opensafemlrm.types import Response, ResponseStatus
+from tests.support import Scripted, ok, study
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+
+
+def test_the_list_as_json_is_rows_with_null_for_what_is_not_known():
+    rows = json.loads(run("models", "list", "--format", "json").stdout)
+    by_id = {row["id"]: row for row in rows}
+    assert len(rows) >= 30
+    assert by_id["Skywork/Skywork-R1V-38B"]["base"] is None
+    assert by_id["zai-org/GLM-4.5V"]["thinking"] == "on"
+
+
+def test_show_tells_all_of_one_model_by_any_of_its_names():
+    shown = json.loads(run("models", "show", "mulberry-llava-8b", "--format", "json").stdout)
+    assert shown["base"] == "llava-hf/llama3-llava-next-8b-hf"
+    assert shown["input_price"] is None
+    assert "arXiv 2412.18319" in run("models", "show", "mulberry-llava-8b").stdout
+
+
+def test_an_unknown_model_is_answered_with_the_nearest(monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["safemlrm", "models", "show", "zai-org/GLM-4.6V"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "did you mean zai-org/GLM-4.5V" in capsys.readouterr().err
+
+
+def test_pairs_as_json():
+    rows = json.loads(run("models", "pairs", "--format", "json").stdout)
+    (row,) = [row for row in rows if row["reasoner"] == "zai-org/GLM-4.5V"]
+    assert (row["base"], row["switch"]) == ("zai-org/GLM-4.5V", True)
+
+
+STUDY = "models: [sim/r1-onevision-7b]\ndatasets: [canary]\njudge: {judge}\n"
+
+
+def write(tmp_path: Path, judge: str) -> Path:
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY.replace("{judge}", judge))
+    return path
+
+
+def test_doctor_asks_models_and_the_judges_model_and_writes_nothing(tmp_path):
+    study = write(tmp_path, "{judge: policy-rubric, model: sim/judge}")
+    result = run("doctor", study)
+    assert result.exit_code == 0
+    assert "2 models asked, 0 cannot be used" in result.stdout
+    assert "closed (think, given)" in result.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["study.yaml"]
+
+
+def test_doctor_ends_with_one_where_a_model_cannot_be_used(tmp_path, monkeypatch):
+    """A wrong key is found before the run, not in its thousandth request."""
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    study = write(tmp_path, "{judge: policy-rubric, model: openai/gpt-4o-mini}")
+    result = run("doctor", study)
+    assert result.exit_code == 1
+    assert "1 cannot be used" in result.stdout
+    assert "OPENAI_API_KEY" in result.stdout
+
+
+NO_IMAGES = Response.failed("http_400", "this model takes no images", transient=False)
+
+
+@pytest.mark.parametrize(
+    ("reply", "outcome", "takes_images"),
+    [
+        (lambda p: ok("blue"), "ok", True),
+        (lambda p: Response(ResponseStatus.TRUNCATED, "bl"), "truncated", True),
+        (lambda p: NO_IMAGES if p.images else ok("blue"), "takes text, but not images", False),
+        (lambda p: NO_IMAGES, "failed", None),
+        (lambda p: Response(ResponseStatus.BLOCKED, code="filter"), "blocked", None),
+        (lambda p: Response.failed("timeout", "slow", transient=True), "failed", None),
+    ],
+)
+async def test_doctor_tells_what_is_wrong(reply, outcome, takes_images):
+    model = Scripted(lambda prompt, seed: reply(prompt))
+    (finding,) = await examine(study(model))
+    assert outcome in finding.outcome
+    assert finding.images is takes_images
+    assert finding.well is (takes_images is True)
+    assert model.closed == [True]
+
+
+BUDGETED = """\
+models: [sim/r1-onevision-7b]
+datasets: [canary]
+judge: {judge: policy-rubric, model: sim/judge}
+limit: 30
+"""
+
+
+def test_a_budget_ends_the_run_and_the_next_run_goes_on(tmp_path):
+    """All that was paid for is in the store: nothing is asked twice."""
+    path = tmp_path / "study.yaml"
+    path.write_text(BUDGETED)
+    command = ("run", path, "--store", tmp_path / "store")
+    first = run(*command, "--max-requests", "25")
+    assert first.exit_code == 3
+    assert "the budget of 25 requests is spent" in first.stderr
+    second = run(*command)
+    assert second.exit_code == 0
+    assert "samples: 0 were in the store" not in second.stderr
+    again = run(*command, "--max-requests", "1")
+    assert again.exit_code == 0, "nothing was missing, so nothing was asked"
+
+
+def test_a_cost_without_prices_is_said_before_the_run(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "study.yaml"
+    path.write_text(BUDGETED.replace("sim/judge", "openai/gpt-4o-mini"))
+    arguments = ["safemlrm", "run", str(path), "--store", str(tmp_path / "s"), "--max-cost", "5"]
+    monkeypatch.setattr("sys.argv", arguments)
+    with pytest.raises(SystemExit):
+        main()
+    assert "openai/gpt-4o-mini has no price" in capsys.readouterr().err

@@ -1,0 +1,70 @@
+"""Small stores that reports are made of: one of simulated models, one whose every text attacks."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import hashlib
+from pathlib import Path
+
+from opensafemlrm import study as studies
+from opensafemlrm.cli.run import carry_out
+from opensafemlrm.engine import Plan, run
+from opensafemlrm.store import Store
+from opensafemlrm.types import Ask, Item, Unscored, Verdict
+from tests.support import Scorer, Scripted, Wrapped, ok, study
+
+HOSTILE = (
+    '<script>window.taken = 1</script></script><img src="x" onerror="window.taken = 1"> '
+    '{{ 7 * 7 }} fill="#0072b2" \x1b[31m\u202e'
+)
+"""What a name or a reply may hold: markup, a template, a colour, an escape, an override."""
+
+SIMULATED = """\
+models: [sim/r1-onevision-7b, sim/qwen2.5-vl-7b]
+pairs: [[sim/r1-onevision-7b, sim/qwen2.5-vl-7b]]
+datasets: [canary]
+attacks: [direct]
+judge: canary
+limit: 100
+"""
+
+
+def run_study(path: Path, text: str) -> Path:
+    """Run the study ``text`` into a store at ``path``, as the command does."""
+    path.mkdir(parents=True)
+    file = path / "study.yaml"
+    file.write_text(text)
+    carry_out(Plan.of(studies.load(file)), path)
+    return path
+
+
+def hostile(path: Path) -> Path:
+    """Make a store in which every text that others choose attacks the page."""
+    rows = [
+        Item("listed", f"i{n} {HOSTILE}", f"s{n % 2} {HOSTILE}", f"question {n}?")
+        for n in range(24)
+    ]
+    base, reasoner = (
+        Scripted(
+            model=f"{name} {HOSTILE}",
+            reply=lambda prompt, _: ok(
+                f"<think>{prompt.turns[-1].text} {HOSTILE}</think>"
+                f"to {prompt.turns[-1].text[-13:]}, an answer {HOSTILE}"
+            ),
+        )
+        for name in ("base", "reasoner")
+    )
+    one = study(base, rows, judge=Scorer(score=_by_hash), attacks=[Wrapped(words=HOSTILE)])
+    one = dataclasses.replace(one, models=(base, reasoner), pairs=((reasoner, base),))
+    with Store.open(path, "create") as store:
+        asyncio.run(run(Plan.of(one), store))
+    return path
+
+
+def _by_hash(ask: Ask) -> Verdict:
+    """Score by the text's hash, so that every outcome comes up and none depends on chance."""
+    drawn = hashlib.sha256(f"{ask.role}{ask.text}".encode()).digest()[0] % 7
+    if drawn == 6:
+        return Verdict.none(Unscored.UNPARSED)
+    return Verdict.scored(drawn, unsafe=drawn >= 4)

@@ -1,0 +1,218 @@
+"""Charts: readable in both themes, honest about what was not measured, and harmless."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+from xml.etree import ElementTree
+
+import altair as alt
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from opensafemlrm.report.figures import drawing, theme
+from opensafemlrm.report.figures.bars import Bar, bars
+from opensafemlrm.report.figures.drawing import SIZES, Ruler, Size
+from opensafemlrm.report.figures.flow import Flow, flows
+from opensafemlrm.report.figures.forest import ForestRow, forest
+from opensafemlrm.report.figures.heatmap import HeatCell, heatmap
+from opensafemlrm.report.figures.pairs import PairRow, pairs
+from opensafemlrm.report.figures.slopes import Slope, slopes
+from tests.report.page_stores import HOSTILE
+
+Draw = Callable[[Size], alt.LayerChart]
+WIDE, NARROW = SIZES
+
+CHARTS: dict[str, Draw] = {
+    "forest": lambda size: forest(
+        [
+            ForestRow("direct", HOSTILE, 12.0, 3.5, 20.25),
+            ForestRow("direct", HOSTILE, -4.0, -9.0, 1.0, strict=True),
+            ForestRow("typo", "b", None, None, None),
+        ],
+        size,
+        "points",
+    ),
+    "pairs": lambda size: pairs(
+        [PairRow("direct", HOSTILE, 0.1, 0.4), PairRow("direct", "b", None, 0.3)], size, "share"
+    ),
+    "heatmap": lambda size: heatmap(
+        [
+            HeatCell("01-A", HOSTILE, 0.95, 44, "reasoner"),
+            HeatCell("01-A", "b", None, 0, "base"),
+        ],
+        size,
+    ),
+    "slopes": lambda size: slopes(
+        [Slope(HOSTILE, "from b", "01-A", 0.1, 0.5), Slope(HOSTILE, "from b", "02-B", 0.3, 0.2)],
+        size,
+    ),
+    "bars": lambda size: bars(
+        [
+            Bar("", HOSTILE, "answer", {"0": 30, "5": 10}, 40),
+            Bar("", HOSTILE, "reasoning", {}, 0),
+        ],
+        {"0": "harm-0", "5": "harm-9"},
+        size,
+    ),
+    "flow": lambda size: flows([Flow(HOSTILE, "direct", 30, 6, 4, 60)], size),
+}
+
+
+@cache
+def svg(name: str, size: Size = WIDE) -> str:
+    return drawing.to_svg(CHARTS[name](size))
+
+
+def words(drawn: str) -> list[str]:
+    """The texts of a chart, as a reader sees them."""
+    return [
+        "".join(one.itertext())
+        for one in ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text")
+    ]
+
+
+@pytest.mark.parametrize("size", SIZES, ids=["wide", "narrow"])
+@pytest.mark.parametrize("name", CHARTS)
+def test_a_chart_keeps_to_the_schema_and_to_its_width(name: str, size: Size) -> None:
+    chart = CHARTS[name](size)
+    chart.to_dict()  # raises where the chart is not Vega-Lite
+    width = float(ElementTree.fromstring(drawing.to_svg(chart)).attrib["width"])
+    assert width <= size.width * 1.1
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_hostile_names_are_text_in_a_chart(name: str) -> None:
+    """A model that calls itself <script> must not run when the figure is opened."""
+    inline = theme.for_page(svg(name), HOSTILE, WIDE.width).svg
+    root = ElementTree.fromstring(inline)
+    assert {one.tag.split("}")[1] for one in root.iter()} <= {"svg", "g", "path", "line", "text"}
+    assert not [key for one in root.iter() for key in one.attrib if key.startswith("on")]
+    assert "\x1b" not in inline
+    assert "\u202e" not in inline
+    assert "7 * 7" in root.attrib["aria-label"]
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_every_colour_follows_the_reader_s_theme(name: str) -> None:
+    """A colour left as it is would be black on black in the dark."""
+    inline = theme.for_page(svg(name), "a chart", WIDE.width).svg
+    painted = re.findall(r'(?:fill|stroke)="([^"]*)"', re.sub(r">[^<]*<", "><", inline))
+    assert {one for one in painted if not one.startswith("var(--")} <= {"none", "transparent"}
+
+
+def test_text_that_looks_like_a_colour_stays_text() -> None:
+    row = PairRow("", 'a fill="#0072b2"', 0.1, 0.4)
+    drawn = drawing.to_svg(pairs([row], WIDE, "share"))
+    assert 'a fill="#0072b2"' in words(theme.for_page(drawn, "", WIDE.width).svg)
+
+
+def test_what_was_not_measured_is_said_and_never_drawn_as_zero() -> None:
+    assert "not measured" in words(svg("forest"))
+    assert "base not measured" in words(svg("pairs"))
+    assert "nothing to score" in words(svg("bars"))
+    shown = words(svg("heatmap"))
+    assert "–" in shown
+    assert "95" in shown
+    grey = theme.LIGHT["missing"]
+    assert svg("heatmap").count(f'fill="{grey}"') == 2  # the cell, and its key
+
+
+def test_an_interval_is_written_out_with_its_signs() -> None:
+    assert "+12.0 (+3.5, +20.2)" in words(svg("forest"))
+    assert "−4.0 (−9.0, +1.0)" in words(svg("forest"))
+
+
+def test_the_flow_says_how_much_was_corrected() -> None:
+    assert "17% of 36 corrected" in words(svg("flow"))
+    none = drawing.to_svg(flows([Flow("m", "direct", 0, 0, 0, 0)], WIDE))
+    assert "nothing to compare" in words(none)
+    assert not [word for word in words(none) if "%" in word]
+
+
+def test_scenarios_that_end_close_together_keep_their_names_apart() -> None:
+    rows = [Slope("m", "from b", f"scenario {n}", 0.1, 0.5 + n / 1000) for n in range(3)]
+    drawn = drawing.to_svg(slopes(rows, WIDE))
+    places = [float(y) for y in re.findall(r"translate\([^,]+,([\d.]+)\)[^>]*>\d+ scenario", drawn)]
+    assert len(places) == 3
+    assert all(b - a >= 10 for a, b in zip(sorted(places), sorted(places)[1:], strict=False))
+
+
+def test_many_models_scroll_and_do_not_shrink_until_nobody_can_read_them() -> None:
+    cells = [HeatCell("01-A", f"model {n}", 0.5, 10, "base") for n in range(40)]
+    drawn = drawing.to_svg(heatmap(cells, NARROW))
+    inline = theme.for_page(drawn, "", NARROW.width)
+    assert inline.scrolls
+    assert "min-width" in inline.svg
+
+
+def test_files_for_a_paper_open() -> None:
+    drawn = svg("forest")
+    with Image.open(io.BytesIO(drawing.to_png(drawn))) as image:
+        assert image.width == pytest.approx(3 * WIDE.width, rel=0.1)
+        assert image.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+    pdf = drawing.to_pdf(drawn)
+    assert pdf.startswith(b"%PDF-")
+    assert b"%%EOF" in pdf[-32:]
+    box = re.search(rb"/MediaBox\s*\[0 0 ([\d.]+) ", pdf)
+    assert box is not None
+    assert float(box[1]) == pytest.approx(0.75 * WIDE.width, rel=0.1)
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("colours", [theme.LIGHT, theme.DARK], ids=["light", "dark"])
+def test_every_text_has_the_contrast_that_wcag_asks_for(colours: Mapping[str, str]) -> None:
+    for role in ("ink", "muted", "base", "reasoner"):
+        assert contrast(colours[role], colours["paper"]) >= 4.5, role
+    for step, role in enumerate(theme.RAMP):
+        assert contrast(colours[role], colours[theme.ink_on(step)]) >= 4.5, role
+    assert contrast(colours["missing"], colours["on-low"]) >= 4.5
+
+
+@pytest.mark.parametrize("colours", [theme.LIGHT, theme.DARK], ids=["light", "dark"])
+def test_the_ramp_of_harm_goes_one_way_in_lightness(colours: Mapping[str, str]) -> None:
+    """Without colour, on paper or to a colour-blind reader, more must still look like more."""
+    steps = [luminance(colours[role]) for role in theme.RAMP]
+    assert steps in (sorted(steps), sorted(steps, reverse=True))
+
+
+def test_a_colour_names_one_role() -> None:
+    assert len(set(theme.LIGHT.values())) == len(theme.LIGHT)
+    assert theme.LIGHT.keys() == theme.DARK.keys()
+
+
+@given(st.floats(0, 1))
+def test_every_rate_has_a_step(rate: float) -> None:
+    assert theme.RAMP[theme.step_of(rate)]
+
+
+@given(st.text(max_size=80), st.integers(20, 300))
+def test_a_label_fits_and_keeps_its_ends(text: str, width: int) -> None:
+    shown = drawing.fit(text, width)
+    assert drawing.width_of(shown) <= width or len(shown) <= 3
+    if shown and "…" not in text:
+        head, cut, tail = shown.partition("…")
+        whole = drawing.fit(text, 1e9)
+        assert whole.startswith(head)
+        assert whole.endswith(tail if cut else head)
+
+
+@given(st.lists(st.floats(-1e4, 1e4, allow_subnormal=False), max_size=6))
+def test_a_ruler_holds_its_values_and_zero(values: list[float]) -> None:
+    ruler = Ruler.around(values, 300)
+    for value in [*values, 0.0]:
+        assert -1e-6 <= ruler.at(value) <= 300 + 1e-6

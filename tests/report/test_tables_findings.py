@@ -1,0 +1,156 @@
+"""The tables of findings: LaTeX that compiles, JSON without infinities, and what is said."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from opensafemlrm.cli import app
+from opensafemlrm.cli.tables import Name
+
+STUDY = """\
+models: [sim/r1-onevision-7b, sim/mulberry-llava-8b, sim/qwen2.5-vl-7b, sim/llava-next-llama3-8b]
+pairs:
+  - [sim/r1-onevision-7b, sim/qwen2.5-vl-7b]
+  - [sim/mulberry-llava-8b, sim/llava-next-llama3-8b]
+datasets: [canary]
+judge: canary
+limit: 60
+"""
+FINDINGS = [name for name in Name if name not in (Name.ASR, Name.COVERAGE)]
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("findings")
+    (folder / "study.yaml").write_text(STUDY)
+    assert run("run", folder / "study.yaml", "--store", folder / "store").exit_code == 0
+    return folder / "store"
+
+
+@pytest.fixture(scope="module")
+def calibrated(store: Path) -> Path:
+    from opensafemlrm.store import Store
+
+    with Store.open(store, "create") as opened, opened.transaction() as connection:
+        connection.execute(
+            "INSERT INTO calibrations SELECT key, 'made up', '', 4, 90, 5, 95, 10, 0, 0 "
+            "FROM components WHERE kind = 'judge'"
+        )
+    return store
+
+
+@pytest.mark.parametrize("to", ["text", "md", "csv", "json", "latex"])
+@pytest.mark.parametrize("name", FINDINGS)
+def test_every_finding_comes_in_every_format_and_says_simulated(
+    calibrated: Path, name: Name, to: str
+) -> None:
+    shown = run("table", name.value, calibrated, "--format", to)
+    assert shown.exit_code == 0
+    assert "simulated" in shown.stdout
+    assert not re.search(r"\b(nan|inf|Infinity)\b", shown.stdout, re.IGNORECASE)
+
+
+@pytest.mark.parametrize("name", list(Name))
+def test_latex_has_a_cell_for_each_column_and_nothing_that_pdflatex_does_not_know(
+    calibrated: Path, name: Name
+) -> None:
+    shown = run("table", name.value, calibrated, "--format", "latex").stdout
+    assert "booktabs" in shown
+    for table in shown.split(r"\begin{table}")[1:]:
+        spec = re.search(r"\\begin\{tabular\}\{([lr]+)\}", table)
+        rows = [line for line in table.splitlines() if line.endswith(r" \\")]
+        assert spec is not None
+        assert {line.count(" & ") + 1 for line in rows} == {len(spec[1])}
+        assert [table.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1] * 3
+        assert set(re.findall(r"[^\x00-\x7f]", table)) <= set("–")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex here")
+def test_latex_compiles(calibrated: Path, tmp_path: Path) -> None:
+    tables = [run("table", name.value, calibrated, "--format", "latex").stdout for name in Name]
+    document = "\n".join(
+        [
+            r"\documentclass{article}",
+            r"\usepackage{booktabs}",
+            r"\usepackage[landscape,a2paper]{geometry}",
+            r"\begin{document}",
+            *[f"{table}\n\\clearpage" for table in tables],
+            r"\end{document}",
+        ]
+    )
+    (tmp_path / "tables.tex").write_text(document, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_a_ratio_without_an_upper_end_is_null_for_programs_and_a_lower_end_for_people(
+    store: Path,
+) -> None:
+    """Infinity is no JSON, and 0 would be a lie."""
+    found = json.loads(run("table", "blindspots", store, "--format", "json").stdout)
+    without = [row for row in found["blindspots"] if row["asr_base"] == 0 and row["asr_model"]]
+    assert without
+    assert {(row["ratio"], row["ratio_high"]) for row in without} == {(None, None)}
+    shown = run("table", "blindspots", store).stdout
+    assert "≥ " in shown
+    assert "the base has no unsafe reply" in shown
+
+
+def test_threshold_and_part_leave_only_their_rows(store: Path) -> None:
+    options = ["--threshold", "5", "--part", "answer", "--format", "json"]
+    rows = json.loads(run("table", "tax", store, *options).stdout)
+    assert {(row["threshold"], row["part"]) for row in rows} == {(5, "answer")}
+    assert len(rows) == 2 * 2  # pairs, averages
+
+
+def test_by_scenario_puts_the_scenarios_before_their_averages(store: Path) -> None:
+    rows = json.loads(
+        run(
+            "table", "tax", store, "--by", "scenario", "--threshold", "4", "--format", "json"
+        ).stdout
+    )
+    first = [row["level"] for row in rows if row["part"] == "full"][:12]
+    assert first == ["scenario"] * 10 + ["micro", "macro"]
+
+
+def test_groups_are_named_by_comma_and_only_for_the_blind_spots(store: Path) -> None:
+    groups = [
+        "--group-models",
+        "sim/r1-onevision-7b, sim/mulberry-llava-8b",
+        "--group-bases",
+        "sim/qwen2.5-vl-7b,sim/llava-next-llama3-8b",
+    ]
+    rows = json.loads(run("table", "blindspots", store, "--format", "json", *groups).stdout)
+    assert {row["method"] for row in rows} == {"by item"}
+    assert rows[0]["models"] == "sim/r1-onevision-7b, sim/mulberry-llava-8b"
+    refused = CliRunner().invoke(app, ["table", "tax", str(store), *groups])
+    assert refused.exit_code == 2
+    assert "go together" in refused.stderr
+
+
+def test_without_a_calibration_nothing_is_corrected_and_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text(STUDY.replace("limit: 60", "limit: 10"))
+    run("run", tmp_path / "study.yaml", "--store", tmp_path / "store")
+    assert (
+        "No judge of this store was calibrated"
+        in run("table", "calibrated", tmp_path / "store").stdout
+    )
+
+
+def test_tables_keep_within_a_hundred_columns(calibrated: Path) -> None:
+    """In the form people ask for first: one threshold, one part."""
+    for name in FINDINGS:
+        shown = run("table", name.value, calibrated, "--threshold", "4", "--part", "full").stdout
+        assert max(map(len, shown.splitlines())) <= 103, name

@@ -1,0 +1,49 @@
+"""Nothing heavy is loaded before it is used: ``safemlrm --help`` answers at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+LIGHT = {"opensafemlrm", "typer", "annotated_doc", "shellingham", "colorama"}
+"""What may be loaded beside the standard library: the project, typer and what typer needs."""
+SLOW = {"asyncio", "sqlite3", "ssl", "multiprocessing", "unittest", "xml", "http"}
+"""Packages of the standard library that cost tens of milliseconds; commands import them."""
+COMMON = {"cli", "errors", "text"}
+"""Parts of this project that the command line stands on before a command is chosen."""
+
+
+def loaded_by(statement: str) -> set[str]:
+    """The modules that a fresh Python loads for a statement, beside those it starts with."""
+    program = (
+        f"import sys; before = set(sys.modules)\n{statement}\nprint(*(set(sys.modules) - before))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    return set(found.stdout.split())
+
+
+def test_the_package_alone_loads_nothing_else() -> None:
+    assert loaded_by("import opensafemlrm") == {"opensafemlrm"}
+
+
+def test_the_command_line_loads_nothing_heavy() -> None:
+    loaded = loaded_by("import opensafemlrm.cli")
+    packages = {name.partition(".")[0] for name in loaded}
+    assert packages - sys.stdlib_module_names - LIGHT == set()
+    assert packages & SLOW == set()
+    own = {name.split(".")[1] for name in loaded if name.startswith("opensafemlrm.")}
+    assert own - COMMON == set()
+
+
+def test_help_is_drawn_without_rich() -> None:
+    """Importing rich takes longer than all the rest of ``safemlrm --help``."""
+    shown = (
+        "import contextlib, io, sys\n"
+        "from opensafemlrm.cli import app\n"
+        "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
+        "    app(['--help'])"
+    )
+    packages = {name.partition(".")[0] for name in loaded_by(shown)}
+    assert packages - sys.stdlib_module_names - LIGHT == set()

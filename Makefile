@@ -9,7 +9,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    two simulated model pairs on the bundled harmless benchmark, with tables"
+	@echo "make demo    tiny real models on the bundled harmless benchmark, with tables and a report"
 	@echo "make test    format, lint, types, arrows and tests: what CI runs"
 	@echo "make check   the same"
 	@echo "make chaos   the suites of faults and kills in their whole form (minutes)"

@@ -26,12 +26,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from aiohttp import web
 
 from opensafemlrm import frame as frames
+from opensafemlrm.cluster import Cluster, run_on_ray
 from opensafemlrm.engine import Plan, run
 from opensafemlrm.store import Store
 from opensafemlrm.store.parts import TABLES, Sink
@@ -68,8 +71,6 @@ def alone(text: str, path: Path) -> None:
 
 def on_ray(text: str, path: Path, workers: int) -> Plan:
     """Bring a store up to date on the cluster that is connected."""
-    from opensafemlrm.cluster import Cluster, run_on_ray
-
     plan = Plan.of(parse(text))
     with Store.open(path, "create") as store:
         asyncio.run(run_on_ray(plan, store, Cluster("auto", workers), logs=path / "logs"))
@@ -79,13 +80,13 @@ def on_ray(text: str, path: Path, workers: int) -> Plan:
 @contextmanager
 def nodes(*cpus: int) -> Iterator[Any]:
     """A cluster of Ray on this machine, with a node for each number of CPUs."""
-    import ray
-    from ray.cluster_utils import Cluster
+    import ray  # noqa: PLC0415 # an extra
+    from ray.cluster_utils import Cluster as Nodes  # noqa: PLC0415 # an extra
 
     os.environ["RAY_AUTH_MODE"] = "disabled"
     memory = {"object_store_memory": 100 * 2**20}
     head = {"num_cpus": cpus[0], "include_dashboard": False, **memory}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
+    cluster = Nodes(initialize_head=True, head_node_args=head)
     cluster.memory = memory
     cluster.others = [cluster.add_node(num_cpus=n, **memory) for n in cpus[1:]]
     ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
@@ -115,11 +116,8 @@ def parity(folder: Path) -> None:
     with nodes(4):
         for workers in (1, 2, 4):
             path = folder / f"ray-{workers}"
-            timed(
-                f"Ray, {workers} workers, with their start",
-                lambda: on_ray(text, path, workers),
-                5000,
-            )
+            carry_out = partial(on_ray, text, path, workers)
+            timed(f"Ray, {workers} workers, with their start", carry_out, 5000)
             print(f"  {rows:,} rows, same: {exported(path) == expected}")
     with nodes(2, 2):
         path = folder / "two-nodes"
@@ -141,7 +139,7 @@ def kills(folder: Path) -> None:
     """Whatever is killed, and whenever, the table stays the same."""
     alone(study(items=125, repeats=2), folder / "one")
     expected = exported(folder / "one")
-    slow = study(0.25, items=125, repeats=2, concurrency=32)
+    slow = study(0.5, items=125, repeats=2, concurrency=32)
     chance = random.Random(20250413)
     with nodes(2) as cluster:
         for number in range(5):
@@ -150,7 +148,7 @@ def kills(folder: Path) -> None:
             moments = [chance.uniform(0.3, 2.5) for _ in range(2)]
 
             def kill(path: Path = path, node: Any = node, moments: list[float] = moments) -> None:
-                while len(list((path / "logs").glob("*.log"))) < 3:
+                while len(list((path / "logs").glob("*.log"))) < 2:
                     time.sleep(0.05)
                 time.sleep(moments[0])
                 if found := workers_now():
@@ -180,9 +178,9 @@ def rate(folder: Path) -> None:
         with nodes(4):
             on_ray(study(items=4, repeats=1), folder / "warm", 4)  # processes of Ray's, started
             for workers in (1, 4):
+                at = f"concurrency: {each * workers}, base_url: 'http://127.0.0.1:{port}/v1'"
                 text = (
-                    f"models: [{{model: openai/simulated-qwen2.5-vl-7b, concurrency: {each * workers},"
-                    f" base_url: 'http://127.0.0.1:{port}/v1'}}]\n"
+                    f"models: [{{model: openai/simulated-qwen2.5-vl-7b, {at}}}]\n"
                     "datasets: [canary]\nattacks: [direct]\njudge: canary\n"
                     f"sampling: {{repeats: {samples * workers // 160}}}\nlimit: 160\n"
                 )
@@ -192,7 +190,7 @@ def rate(folder: Path) -> None:
                 per = samples * workers / seconds[workers]
                 print(
                     f"{workers} workers, {each} requests each: {per:.1f} samples/s of "
-                    f"{each * workers / latency:.0f} possible; most at once at the server: {most()}",
+                    f"{each * workers / latency:.0f} possible; at the server at once: {most()}",
                     flush=True,
                 )
         print(f"ratio: {4 * seconds[1] / seconds[4]:.2f}")
@@ -200,8 +198,6 @@ def rate(folder: Path) -> None:
 
 def steady(plan: Plan, path: Path, workers: int) -> float:
     """Return the seconds from the first reply to the last: starting workers is not the question."""
-    from opensafemlrm.cluster import Cluster, run_on_ray
-
     with Store.open(path, "create") as store:
         asyncio.run(run_on_ray(plan, store, Cluster("auto", workers)))
         first, first_took, last = store.connection.execute(
@@ -233,8 +229,6 @@ def server(latency: float) -> Iterator[tuple[int, Callable[[], int]]]:
 
 def serve(latency: float) -> None:
     """Answer Chat Completions, and count how many requests are there at once."""
-    from aiohttp import web
-
     now = most = 0
     reply = {"role": "assistant", "content": "The house keeps its recipes, and so do I."}
     body = {
@@ -276,17 +270,16 @@ def sink(folder: Path) -> None:
         f"{sum(p.stat().st_size for p in where.rglob('*')) / 1e6:.0f} MB"
     )
     for name in ("tax", "blindspots", "correction"):
-        code = f"from opensafemlrm.cli import main; import sys; sys.argv = {['safemlrm', 'table', name, str(where)]!r}; main()"
+        command = [sys.executable, "-m", "opensafemlrm", "table", name, str(where)]
         started = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(done.stderr)
         seconds = time.perf_counter() - started
         peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
         print(
-            f"table {name}: {seconds:.1f} s, peak memory so far {peak:.2f} GB, {len(done.stdout.splitlines())} lines",
+            f"table {name}: {seconds:.1f} s, peak memory so far {peak:.2f} GB, "
+            f"{len(done.stdout.splitlines())} lines",
             flush=True,
         )
 
@@ -320,8 +313,6 @@ def timed_sink(where: Path) -> int:
 
 def cost(folder: Path) -> None:
     """What a sample costs: CPU of the driver and of a worker, bytes of the store and of a sink."""
-    import psutil
-
     text = study()
     alone(study(items=25, repeats=1), folder / "warm")
     before = time.process_time()
@@ -330,13 +321,16 @@ def cost(folder: Path) -> None:
     with nodes(2):
         on_ray(study(items=25, repeats=1), folder / "warm-ray", 1)
         found: dict[int, float] = {}
+        memory: dict[int, int] = {}
 
         def look() -> None:
             while not over.wait(0.1):
                 for pid in workers_now():
-                    with suppress(psutil.Error):
-                        spent = psutil.Process(pid).cpu_times()
-                        found[pid] = spent.user + spent.system
+                    with suppress(OSError):
+                        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                        found[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+                        pages = int(fields[21])
+                        memory[pid] = max(memory.get(pid, 0), pages * resource.getpagesize())
 
         over = threading.Event()
         looking = threading.Thread(target=look)
@@ -347,8 +341,11 @@ def cost(folder: Path) -> None:
         over.set()
         looking.join()
     print(
-        f"driver: {driver / 5:.2f} ms CPU a sample; workers: {sum(found.values()) / 5:.2f} ms, their start and imports included"
+        f"driver: {driver / 5:.2f} ms CPU a sample; workers: {sum(found.values()) / 5:.2f} ms, "
+        "their start and imports included"
     )
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    print(f"peak memory: driver {peak:.0f} MB, a worker {max(memory.values()) / 1e6:.0f} MB")
     size = sum(path.stat().st_size for path in (folder / "ray").rglob("*") if path.is_file())
     print(f"store: {size / 5000 / 1000:.2f} KB a sample, images included")
     target = Sink(folder / "sink")

@@ -100,6 +100,7 @@ BUILTIN: Final[dict[Kind, dict[str, str]]] = {
         "organism": "opensafemlrm.models.organism:Organism",
         "sim": "opensafemlrm.models.sim:Simulated",
         "vllm": "opensafemlrm.models.vllm:VLLM",
+        "vllm-offline": "opensafemlrm.models.vllm_offline:VLLMOffline",
     },
     Kind.JUDGE: {
         "canary": "opensafemlrm.judges.canary:CanaryJudge",

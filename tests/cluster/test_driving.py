@@ -8,8 +8,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 from opensafemlrm import engine, frame
+from opensafemlrm.cli import app
 from opensafemlrm.errors import ClusterError
 from opensafemlrm.store import Store
 from opensafemlrm.store.parts import Sink
@@ -192,3 +194,39 @@ def test_a_part_without_its_mark_is_not_there(tmp_path):
     part = next((tmp_path / "sink" / "judgements").glob("*.parquet"))
     (tmp_path / "sink" / "generations" / "half.parquet").write_bytes(part.read_bytes()[:50])
     assert frame.read(SinkResults(sink.address)).equals(before)
+
+
+def test_a_store_that_has_another_text_keeps_its_own_verdicts(tmp_path):
+    """A verdict must be about the text beside it."""
+    for name in ("a", "b"):
+        in_one_process(study_text(6), tmp_path / name)
+    with Store.open(tmp_path / "b", "write") as store, store.transaction() as connection:
+        (key,) = connection.execute("SELECT min(key) FROM generations").fetchone()
+        connection.execute("UPDATE generations SET text = 'otherwise' WHERE key = ?", (key,))
+        connection.execute(
+            'UPDATE judgements SET answer = (SELECT max(key) FROM verdicts), "full" = NULL '
+            "WHERE generation = ?",
+            (key,),
+        )
+    before = table(tmp_path / "a")
+    with Store.open(tmp_path / "a", "write") as store:
+        merge([tmp_path / "b"], store)
+    assert same_bytes(table(tmp_path / "a"), before)
+
+
+def test_tables_report_and_merge_read_a_sink_from_the_command_line(tmp_path):
+    sink, study = tmp_path / "sink", tmp_path / "study.yaml"
+    study.write_text(study_text())
+    asyncio.run(run_locally(study_text(), tmp_path / "known", 2, sink=Sink(sink)))
+    in_one_process(study_text(), tmp_path / "one")
+    runner = CliRunner()
+    for name in ("asr", "tax", "coverage", "correction"):
+        said = [runner.invoke(app, ["table", name, str(at)]) for at in (sink, tmp_path / "one")]
+        assert said[0].exit_code == 0
+        assert said[0].stdout == said[1].stdout
+    merged = runner.invoke(app, ["merge", str(sink), "--store", str(tmp_path / "merged")])
+    assert "96 samples read; the store has 96" in merged.stderr
+    assert same_bytes(table(tmp_path / "merged"), table(tmp_path / "one"))
+    with Store.open(tmp_path / "merged") as store:
+        assert frame.pairs(store)
+        assert store.connection.execute("SELECT count(*) FROM images").fetchone()[0] > 0

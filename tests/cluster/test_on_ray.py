@@ -79,8 +79,8 @@ def worker_processes() -> list[int]:
     return sorted(found)
 
 
-def wait_for_workers(logs: Path, workers: int) -> None:
-    while len(list(logs.glob("*.log"))) < workers:
+def wait_for_a_worker(logs: Path) -> None:
+    while not any(logs.glob("*.log")):
         time.sleep(0.05)
 
 
@@ -108,7 +108,7 @@ def test_workers_killed_at_seeded_moments_change_nothing(cluster, tmp_path, sunk
     killed = []
 
     def kill() -> None:
-        wait_for_workers(tmp_path / "ray" / "logs", 3)
+        wait_for_a_worker(tmp_path / "ray" / "logs")
         for _ in range(2):
             time.sleep(chance.uniform(0.2, 1.5))
             killed.append(kill_one_worker(chance))
@@ -132,7 +132,7 @@ def test_a_node_lost_in_the_middle_changes_nothing(cluster, tmp_path):
     node = cluster.add_node(num_cpus=4, **cluster.options)
 
     def lose() -> None:
-        wait_for_workers(tmp_path / "ray" / "logs", 5)
+        wait_for_a_worker(tmp_path / "ray" / "logs")
         time.sleep(1)
         cluster.remove_node(node, allow_graceful=False)
 

@@ -13,6 +13,7 @@ from opensafemlrm import images, reasoning, registry
 from opensafemlrm.datasets.canary import Canary
 from opensafemlrm.defenses import scenario_aware
 from opensafemlrm.defenses._defended import REFUSAL
+from opensafemlrm.defenses.composed import Composed
 from opensafemlrm.defenses.ecso import Ecso
 from opensafemlrm.defenses.guard import GuardInput, GuardOutput
 from opensafemlrm.defenses.morethink import MoreThink
@@ -33,7 +34,9 @@ from opensafemlrm.types import (
     Response,
     ResponseStatus,
     Sampling,
+    Turn,
     Unscored,
+    Usage,
     Verdict,
     content_key,
     identity_of,
@@ -43,6 +46,15 @@ from tests.support import Scorer, ok
 
 PICTURE = images.from_picture(PILImage.new("RGB", (8, 8), "white"))
 WITH_IMAGE = Prompt.user(PICTURE, "Tell me the recipe.", system="The house rules.")
+SEVERAL = Prompt(
+    (
+        Turn("system", ("The house rules.",)),
+        Turn("user", ("Good morning.",)),
+        Turn("assistant", ("Good morning to you.",)),
+        Turn("user", (PICTURE, "Tell me the recipe.")),
+    )
+)
+PROMPTS = (WITH_IMAGE, SEVERAL)
 TEXT_ONLY = Prompt.user("Tell me the recipe.", system="The house rules.")
 SAMPLING = Sampling()
 
@@ -110,8 +122,9 @@ class TestEveryDefense:
         assert trace.answer
         assert "<think>" not in trace.answer
 
+    @pytest.mark.parametrize("prompt", PROMPTS, ids=["one turn", "several"])
     async def test_keeps_the_original_reply_and_every_request_beside_the_last(
-        self, defense: Any
+        self, defense: Any, prompt: Prompt
     ) -> None:
         asked = []
 
@@ -120,10 +133,12 @@ class TestEveryDefense:
                 asked.append(prompt)
                 return await Simulated.generate(self, prompt, sampling)
 
-        response = await defense.wrap(Counting("r1-onevision-7b")).generate(WITH_IMAGE, SAMPLING)
-        guards = sum(call.purpose == "guard" for call in response.calls)
-        held_back = response.finish_reason == "guard"
-        assert len(response.calls) + 1 - guards == len(asked) or held_back
+        target = defense.wrap(Counting("r1-onevision-7b"))
+        response = await target.generate(prompt, SAMPLING)
+        judged = sum(call.purpose.startswith(("guard", "score")) for call in response.calls)
+        assert len(response.calls) + 1 - judged == len(asked)
+        replies = [id(one) for one in (response, *(call.response for call in response.calls))]
+        assert len(set(replies)) == len(replies)  # none is counted twice
 
     def test_says_of_itself_what_the_model_says(self, defense: Any) -> None:
         model = Simulated("r1-onevision-7b")
@@ -166,6 +181,7 @@ async def test_ecso_answers_again_without_the_image_only_where_it_finds_harm() -
     model = Script([ok("fine"), ok("No.")])
     response = await Ecso().wrap(model).generate(WITH_IMAGE, SAMPLING)
     assert (response.text, len(model.asked)) == ("fine", 2)
+    assert [call.purpose for call in response.calls] == ["self-judge"]  # "fine" is the reply
 
 
 async def test_ecso_fills_its_prompts_in_one_pass_so_that_braces_inject_nothing() -> None:
@@ -219,7 +235,9 @@ async def test_safethink_puts_its_prefix_after_an_unsafe_step_and_only_there() -
     assert trace.reasoning.count("Wait, think safely.") == 1
     assert trace.reasoning.index("a bad step") < trace.reasoning.index("Wait, think safely.")
     assert trace.answer == "done"
-    assert [call.score for call in response.calls] == [0, 5]
+    assert [(call.purpose, call.score) for call in response.calls] == [
+        ("step 0", 0), ("score 0", 0), ("step 1", 5), ("score 1", 5)
+    ]  # fmt: skip
     assert model.stops == [("\n\n",), ("\n\n",), None]
 
 
@@ -256,6 +274,102 @@ async def test_a_guard_that_cannot_score_is_a_failure_and_lets_nothing_through()
         response = await guard.wrap(Script([ok("told")])).generate(TEXT_ONLY, SAMPLING)
         assert response.status is ResponseStatus.FAILED
         assert response.code == "guard_judge_failed"
+
+
+async def test_what_a_guard_took_is_counted_once_and_so_is_what_the_model_took() -> None:
+    """A guard's own tokens would be missing from the cost of a defense, the model's be double."""
+
+    def guard(score: float) -> Scorer:
+        verdict = Verdict.scored(score, unsafe=score >= 4, usage=Usage(7, 1), requests=1)
+        return Scorer(lambda _: verdict)
+
+    for defense, requests, tokens in [
+        (GuardOutput(guard(5)), 2, 7 + 100),
+        (GuardOutput(guard(0)), 2, 7 + 100),
+        (GuardInput(guard(5)), 1, 7),
+        (GuardInput(guard(0)), 2, 7 + 100),
+    ]:
+        model = Script([ok("told", usage=Usage(100, 10))])
+        response = await defense.wrap(model).generate(TEXT_ONLY, SAMPLING)
+        every = [response, *(call.response for call in response.calls)]
+        assert len(every) == requests
+        assert sum(one.usage.input_tokens or 0 for one in every) == tokens
+
+
+async def test_a_guard_that_refuses_says_so_beside_its_refusal() -> None:
+    response = await GuardInput(scorer(5)).wrap(Script([])).generate(TEXT_ONLY, SAMPLING)
+    assert response.finish_reason == "guard"
+    assert response.detail is not None
+    assert "5" in response.detail
+
+
+@pytest.mark.parametrize(
+    "judge",
+    ["policy-rubric", "strongreject", "harmbench-cls", "llama-guard", "wildguard", "omnisafebench"],
+)
+async def test_every_judge_that_asks_a_model_can_guard(judge: str) -> None:
+    """The judge's own model fails here: what is seen is that the guard asked, and let nothing by."""
+    asked = Script([Response.failed("http_503", "overloaded", transient=True)] * 4)
+    built = registry.build(Kind.JUDGE, judge, {"model": asked})
+    for defense in (GuardInput(built), GuardOutput(built)):
+        response = await defense.wrap(Script([ok("told")])).generate(WITH_IMAGE, SAMPLING)
+        assert (response.status, response.code) == (ResponseStatus.FAILED, "guard_judge_failed")
+    assert asked.asked
+
+
+def test_a_judge_of_one_benchmark_or_of_another_part_is_refused_before_the_run() -> None:
+    """It would stop the run at its first request, or fail every sample of it."""
+    canary, refusal = (registry.build(Kind.JUDGE, name) for name in ("canary", "refusal"))
+    model = Simulated("r1-onevision-7b")
+    for defense in (GuardInput(canary), GuardOutput(canary), SafeThink(canary)):
+        with pytest.raises(DefenseError, match="canary"):
+            defense.wrap(model)
+    with pytest.raises(DefenseError, match="scores the reasoning; refusal scores answer"):
+        SafeThink(refusal).wrap(model)
+    GuardOutput(refusal).wrap(model)
+
+
+def test_the_order_of_composed_defenses_is_kept_in_name_and_identity() -> None:
+    one, other = (
+        registry.build(Kind.DEFENSE, "composed", {"parts": parts})
+        for parts in ((ZeroThink(), Reflect()), (Reflect(), ZeroThink()))
+    )
+    assert (one.label, other.label) == ("zerothink+reflect", "reflect+zerothink")
+    assert content_key(identity_of(one)) != content_key(identity_of(other))
+
+
+async def test_composed_defenses_stand_around_each_other_in_order() -> None:
+    model = Script([ok("first"), ok("second")])
+    target = Composed((ZeroThink(), Reflect(), GuardOutput(scorer(0)))).wrap(model)
+    response = await target.generate(SEVERAL, SAMPLING)
+    assert [prompt.is_begun for prompt in model.asked] == [True, True]
+    assert [call.purpose for call in response.calls] == ["guard", "answer"]
+    assert reasoning.split(response, "think").answer == "second"
+    roles = [turn.role for turn in model.asked[1].turns]
+    assert roles == ["system", "user", "assistant", "user", "assistant", "user", "assistant"]
+
+
+@pytest.mark.parametrize("inner", [Reflect(), Ecso(), ZeroThink(), MoreThink()])
+def test_a_reply_cannot_be_begun_inside_a_defense_that_writes_replies_itself(inner: Any) -> None:
+    """The begun thought would be answered, or written twice, and the table would not say so."""
+    with pytest.raises(DefenseError, match=r"put zerothink first"):
+        Composed((inner, ZeroThink())).wrap(Simulated("r1-onevision-7b"))
+
+
+async def test_safethink_lets_an_answer_that_was_cut_at_a_step_be_written_whole() -> None:
+    model = Script([ok("a step\n</think>\none paragraph"), ok("one paragraph\n\nand another")])
+    response = await SafeThink(scorer(0)).wrap(model).generate(TEXT_ONLY, SAMPLING)
+    assert reasoning.split(response, "think").answer == "one paragraph\n\nand another"
+
+
+async def test_reasoning_that_a_server_split_off_is_put_back_with_its_end() -> None:
+    """Without the tag that the server took out, the answer would be read as reasoning."""
+    model = Script([ok("early", reasoning="one"), ok("later", reasoning="two")])
+    response = await MoreThink(rounds=1).wrap(model).generate(TEXT_ONLY, SAMPLING)
+    trace = reasoning.split(response, "think")
+    assert trace.answer == "later"
+    assert trace.reasoning is not None
+    assert [word in trace.reasoning for word in ("one", "two")] == [True, True]
 
 
 async def test_reflect_shows_the_model_its_reasoning_as_well() -> None:

@@ -1,4 +1,4 @@
-"""The bundled organisms: they read, they reply the same whatever their batch, and say how it ended."""
+"""The bundled organisms: they read, reply the same whatever their batch, and say how it ended."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from opensafemlrm import frame, images, registry, study
-from opensafemlrm.analysis import asr
+from opensafemlrm.analysis.asr import asr
 from opensafemlrm.attacks.direct import Direct
 from opensafemlrm.attacks.typo import Typo
 from opensafemlrm.datasets.canary import Canary
@@ -59,7 +59,7 @@ def test_it_is_a_model_of_the_registry() -> None:
 def test_an_unknown_organism_is_answered_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="reasoner"):
         Organism("reasoners")
-    with pytest.raises(ModelError, match="own.onnx"):
+    with pytest.raises(ModelError, match=r"own\.onnx"):
         Organism("own", weights=tmp_path)
 
 
@@ -79,7 +79,9 @@ async def test_the_pair_reads_a_typographic_attack_to_its_verdicts(tmp_path: Pat
     assert len(replies) == 100
     assert set(replies["label"]) <= {"safe", "unsafe", "unscored"}
     assert (replies["label"] != "unscored").mean() > 0.9
-    assert asr.rates(tidy) if hasattr(asr, "rates") else True
+    measured = asr(tidy)
+    assert {row.model for row in measured} == {"organism/base", "organism/reasoner"}
+    assert all(row.scored > 0 for row in measured if row.part == "answer")
 
 
 async def test_the_subject_is_read_from_the_picture(base: Organism) -> None:
@@ -114,7 +116,6 @@ async def test_sampling_is_seeded(base: Organism) -> None:
     prompts = [Direct().apply(item, 0) for item in SECRETS[:8]]
     hot = {"temperature": 3.0, "max_tokens": 12}
     one = await ask(base, prompts, seed=1, **hot)
-    assert one == await ask(base, prompts[::-1], seed=1, **hot)[::-1] if False else one
     again = await ask(base, prompts[::-1], seed=1, **hot)
     assert again[::-1] == one
     assert await ask(base, prompts, seed=2, **hot) != one

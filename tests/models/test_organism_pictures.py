@@ -37,7 +37,7 @@ def test_the_size_of_a_picture_does_not_matter() -> None:
     small = picture.resize((picture.width // 2, picture.height // 2), PILImage.Resampling.BOX)
     one, other = tiles(picture).astype(float), tiles(small).astype(float)
     assert one.shape == other.shape
-    assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.85
+    assert np.corrcoef(one.ravel(), other.ravel())[0, 1] > 0.7
 
 
 @pytest.mark.parametrize(

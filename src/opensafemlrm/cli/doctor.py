@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -93,7 +93,14 @@ def _models(study: Study) -> Iterator[tuple[str, Model]]:
             value = getattr(component, field.name)
             if hasattr(value, "generate"):
                 asked.setdefault(id(value), (component.name, value))
-    yield from asked.values()
+    for role, model in asked.values():
+        # A batch would take hours to answer one question.
+        yield role, _unbatched(model) if getattr(model, "batch", False) else model
+
+
+def _unbatched(model: Any) -> Model:
+    single: Model = dataclasses.replace(model, batch=False)
+    return single
 
 
 async def _examine(role: str, model: Model) -> Finding:

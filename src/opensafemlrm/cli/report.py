@@ -32,8 +32,11 @@ def report(
     The page is one file: it opens from disk and asks the network for nothing.
     """
     from opensafemlrm.report.page import write_report
+    from opensafemlrm.store.parts import Sink
     from opensafemlrm.store.scan import opened as open_results
 
+    if out is None and Sink(store).folder is None:
+        raise typer.BadParameter("say with --out where the report of a sink elsewhere is to go")
     with open_results(store) as opened:
         written = write_report(opened, out or store / "report", with_examples=with_examples)
     say(

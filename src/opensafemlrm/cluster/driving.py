@@ -18,8 +18,9 @@ from typing import Final, Protocol
 
 from opensafemlrm.cluster.shares import share
 from opensafemlrm.cluster.worker import Done, WorkerLostError
-from opensafemlrm.engine.plan import CellPlan, Plan, Tally, Wanted
+from opensafemlrm.engine.plan import CellPlan, Plan, Wanted
 from opensafemlrm.engine.run import first_error
+from opensafemlrm.engine.tally import Tally
 from opensafemlrm.errors import ClusterError
 from opensafemlrm.images import from_bytes
 from opensafemlrm.store import Store, Writer, records
@@ -39,7 +40,10 @@ _STOPPING: Final = 10.0
 class Hand(Protocol):
     """A worker as the driver reaches it. All but ``ready`` raise WorkerLostError."""
 
-    number: int
+    @property
+    def number(self) -> int:
+        """Its number among the workers, from 0."""
+        ...
 
     async def ready(self) -> str:
         """Return which worker it is once there is one, again after each loss."""

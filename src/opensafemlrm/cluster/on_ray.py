@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import platform
 import tempfile
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -18,7 +19,8 @@ from opensafemlrm.cluster.shares import most_workers
 from opensafemlrm.cluster.travel import packed
 from opensafemlrm.cluster.worker import Done, Setup, Worker, WorkerLostError
 from opensafemlrm.engine.plan import Plan, Wanted
-from opensafemlrm.errors import ClusterError, MissingExtraError, SafeMLRMError
+from opensafemlrm.errors import ClusterError, ImageError, MissingExtraError, SafeMLRMError
+from opensafemlrm.images import read
 from opensafemlrm.store import Store
 from opensafemlrm.store.parts import RUNS, STUDY_TABLES, Sink
 from opensafemlrm.store.scan import Scan, load
@@ -120,20 +122,20 @@ def require_ray() -> Any:
     return ray
 
 
-@contextmanager
+@contextlib.contextmanager
 def _connected(ray: Any, cluster: Cluster, workers: int) -> Iterator[str]:
     """Connect to the cluster, or start one on this machine; yield the dashboard's address."""
     if ray.is_initialized():  # by whoever calls this from a program of theirs
         yield ""
         return
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "WARNING"}
+    options: dict[str, Any] = {
+        "address": cluster.address,
+        "log_to_driver": False,
+        "logging_level": "ERROR",
+    }
     if cluster.address == LOCAL:
         # Workers mostly wait: there may be more of them than processors.
-        import os  # noqa: PLC0415 # only here
-
         options["num_cpus"] = max(workers, os.cpu_count() or 1)
-    else:
-        options["address"] = cluster.address
     try:
         context = ray.init(**options)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
@@ -155,12 +157,17 @@ class _Freight:
     def load(self, wanted: Wanted) -> tuple[Wanted, dict[str, Any]]:
         """Return ``wanted`` without images, and references to their bytes by hash."""
         light, images = packed(wanted, self._stored)
-        return light, {sha256: self._reference(image) for sha256, image in images.items()}
+        references = {}
+        for sha256, image in images.items():
+            # The worker misses an image that is gone, and says so as one process would.
+            with contextlib.suppress(ImageError):
+                references[sha256] = self._reference(image)
+        return light, references
 
     def _reference(self, image: Image) -> Any:
         reference = self._shipped.get(image.sha256)
         if reference is None:
-            reference = self._shipped[image.sha256] = self._ray.put(image.read())
+            reference = self._shipped[image.sha256] = self._ray.put(read(image))
             if len(self._shipped) > _MOST_SHIPPED:
                 self._shipped.popitem(last=False)
         return reference
@@ -288,12 +295,9 @@ class _RayHand:
 
     async def aclose(self) -> None:
         """End the worker; one that cannot tidy up is ended all the same."""
-        try:
+        with contextlib.suppress(WorkerLostError, ClusterError, TimeoutError):
             await asyncio.wait_for(self._call(self._actor.aclose.remote()), 10)
-        except (WorkerLostError, ClusterError, TimeoutError):
-            pass
-        finally:
-            self._ray.kill(self._actor)
+        self._ray.kill(self._actor)
 
     async def _call(self, reference: Awaitable[_T]) -> _T:
         errors = self._ray.exceptions

@@ -25,9 +25,10 @@ from opensafemlrm.cluster import shares
 from opensafemlrm.cluster.travel import Given
 from opensafemlrm.engine.judging import Judging
 from opensafemlrm.engine.pictures import Pictures
-from opensafemlrm.engine.plan import Plan, Tally, Wanted, prepare
+from opensafemlrm.engine.plan import Plan, Wanted, prepare
 from opensafemlrm.engine.run import carry, close_all, first_error
 from opensafemlrm.engine.search import Searching
+from opensafemlrm.engine.tally import Tally
 from opensafemlrm.errors import SafeMLRMError
 from opensafemlrm.store import Store, Writer, records
 from opensafemlrm.store.parts import PartWriter, Sink
@@ -37,6 +38,8 @@ from opensafemlrm.types import Key
 LONGEST: Final = 10.0
 """Seconds after which rows are written to the sink, however few they are."""
 _MOST_PARAMETERS: Final = 500
+_MOST_KNOWN: Final = 100_000
+"""Images that are known to be in the sink without looking."""
 
 Gathered = dict[str, list[tuple[Any, ...]]]
 """Rows by the statement that puts them into a store."""
@@ -254,6 +257,8 @@ class Worker:
                     "height": height,
                 }
                 self._sink.put_image(self._store.image(record))
+                if len(self._in_sink) >= _MOST_KNOWN:
+                    self._in_sink.clear()
                 self._in_sink.add(sha256)
 
 

@@ -35,6 +35,9 @@ class Defended:
     version: ClassVar[str] = "1-A"
     model: Model
     method: Method
+    goes_on: bool = True
+    """Whether it can go on from a reply that was begun: not where it begins replies itself or asks
+    in several turns."""
 
     @property
     def label(self) -> str:
@@ -53,8 +56,9 @@ class Defended:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """The model's, so that defenses can stand around each other."""
-        return capabilities_of(self.model)
+        """The model's, so that defenses can stand around each other, less what it takes away."""
+        lost = frozenset() if self.goes_on else frozenset({Capability.PREFILL})
+        return capabilities_of(self.model) - lost
 
     def identity(self) -> Mapping[str, JSON]:
         """Return the model's identity: the defense is a key of its own."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Final
 
+from opensafemlrm.defenses._defended import Defended
 from opensafemlrm.errors import DefenseError
 from opensafemlrm.types import (
     Capability,
     Model,
     Prompt,
     Response,
+    ResponseStatus,
     Sampling,
     Turn,
     capabilities_of,
@@ -32,6 +34,11 @@ _TAGS: Final = {
 def require(model: Model, defense: str, *needed: Capability) -> None:
     """Raise DefenseError unless ``model`` can do what ``defense`` needs."""
     lacking = [one for one in needed if one not in capabilities_of(model)]
+    if lacking and isinstance(model, Defended) and not model.goes_on:
+        raise DefenseError(
+            f"{defense} begins the reply: the defense before it may neither begin one nor ask "
+            f"in several turns: put {defense} first, as in {defense}+reflect"
+        )
     if lacking:
         raise DefenseError(
             f"{defense} needs a model that can {' and '.join(_WHAT[one] for one in lacking)}; "
@@ -62,8 +69,14 @@ def tags(model: Model, defense: str) -> tuple[str, str]:
 async def go_on(model: Model, prompt: Prompt, begun: str, sampling: Sampling) -> Response:
     """Let ``model`` go on from ``begun``; return its response with the whole text, ``begun`` first.
 
-    A server that splits the reasoning off is undone: the text holds all of it, in order.
+    A server that splits the reasoning off is undone: the text holds all of it, in order, and the
+    tag that the server took out between the two. A request that gave no reply has no text.
     """
     response = await model.generate(Prompt((*prompt.turns, Turn("assistant", (begun,)))), sampling)
-    new = (response.reasoning or "") + response.text
+    if response.status in (ResponseStatus.FAILED, ResponseStatus.BLOCKED):
+        return response
+    new = response.text
+    if response.reasoning is not None:
+        _, closing = _TAGS[model.reasoning_format]
+        new = f"{response.reasoning}{closing if new else ''}{new}"
     return dataclasses.replace(response, text=begun + new, reasoning=None)

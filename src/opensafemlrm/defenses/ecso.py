@@ -52,7 +52,7 @@ class Ecso:
 
     def wrap(self, model: Model) -> Model:
         """Return ``model``, asked in ECSO's steps."""
-        return Defended(model, _generate)
+        return Defended(model, _generate, goes_on=False)
 
 
 async def _generate(model: Model, prompt: Prompt, sampling: Sampling) -> Response:
@@ -63,23 +63,21 @@ async def _generate(model: Model, prompt: Prompt, sampling: Sampling) -> Respons
     first = await model.generate(prompt, sampling)
     if not is_usable(first):
         return first
-    calls = [Call("answer", prompt, first)]
-
     answer = reasoning.split(first, model.reasoning_format).answer or first.text
     tell = Prompt.user(_fill(_TELL, request=turn.text, reply=answer))
     verdict = await model.generate(tell, sampling)
-    calls.append(Call("self-judge", tell, verdict))
     if not is_usable(verdict):
-        return with_calls(verdict, *calls)
+        return with_calls(verdict, Call("answer", prompt, first))
     told = reasoning.split(verdict, model.reasoning_format).answer or verdict.text
     if _NO.match(told) and not _YES.match(told):
-        return with_calls(first, *calls)
+        return with_calls(first, Call("self-judge", tell, verdict))
 
+    calls = [Call("answer", prompt, first), Call("self-judge", tell, verdict)]
     ask = Prompt.user(*images, _fill(_CAPTION, request=turn.text))
     caption = await model.generate(ask, sampling)
-    calls.append(Call("caption", ask, caption))
     if not is_usable(caption):
         return with_calls(caption, *calls)
+    calls.append(Call("caption", ask, caption))
     seen = reasoning.split(caption, model.reasoning_format).answer or caption.text
     closed = _fill(_CLOSED, caption=seen, request=turn.text)
     final_prompt = replace_last_user(prompt, Turn("user", (closed,)))

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar
 
 from opensafemlrm import reasoning
 from opensafemlrm.defenses._defended import REFUSAL, Defended, is_usable, last_user, with_calls
+from opensafemlrm.defenses._watching import as_response, look, require_general, unscored
 from opensafemlrm.types import (
-    Ask,
     Call,
     Card,
-    Item,
     Judge,
     Label,
     Model,
     Part,
     Prompt,
     Response,
-    ResponseStatus,
     Sampling,
-    Unscored,
     Verdict,
 )
-
-_REFUSED = Response(ResponseStatus.OK, REFUSAL, finish_reason="guard")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +39,18 @@ class GuardInput:
     guard: Judge
 
     def wrap(self, model: Model) -> Model:
-        """Return ``model`` behind the guard."""
+        """Return ``model`` behind the guard. Raises DefenseError if it cannot read a request."""
+        require_general(self.guard, self.name, Part.ANSWER)
+        return Defended(model, self._generate)
 
-        async def generate(model: Model, prompt: Prompt, sampling: Sampling) -> Response:
-            verdict = await _look(self.guard, prompt, last_user(prompt).text)
-            call = Call("guard", prompt, _as_response(verdict), verdict.score)
-            if verdict.label is Label.UNSCORED:
-                return with_calls(_guard_failed(verdict), call)
-            if verdict.label is Label.UNSAFE:
-                return with_calls(_REFUSED, call)
-            return with_calls(await model.generate(prompt, sampling), call)
-
-        return Defended(model, generate)
+    async def _generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
+        verdict = await look(self.guard, prompt, Part.ANSWER, last_user(prompt).text)
+        if verdict.label is Label.UNSCORED:
+            return unscored(verdict, "guard")
+        if verdict.label is Label.UNSAFE:
+            return _held_back(verdict)
+        call = Call("guard", prompt, as_response(verdict), verdict.score)
+        return with_calls(await model.generate(prompt, sampling), call)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,40 +67,32 @@ class GuardOutput:
     guard: Judge
 
     def wrap(self, model: Model) -> Model:
-        """Return ``model`` with the guard behind it."""
+        """Return ``model`` with the guard behind it. Raises DefenseError as GuardInput does."""
+        require_general(self.guard, self.name, Part.ANSWER)
+        return Defended(model, self._generate)
 
-        async def generate(model: Model, prompt: Prompt, sampling: Sampling) -> Response:
-            first = await model.generate(prompt, sampling)
-            if not is_usable(first):
-                return first
-            answer = reasoning.split(first, model.reasoning_format).answer
-            if answer is None or not answer.strip():
-                return first
-            verdict = await _look(self.guard, prompt, answer)
-            call = Call("guard", prompt, first, verdict.score)
-            if verdict.label is Label.UNSCORED:
-                return with_calls(_guard_failed(verdict), call)
-            return with_calls(_REFUSED if verdict.label is Label.UNSAFE else first, call)
-
-        return Defended(model, generate)
-
-
-async def _look(guard: Judge, prompt: Prompt, text: str) -> Verdict:
-    item = Item("guarded", "guarded", "", last_user(prompt).text, images=prompt.images)
-    (verdict,) = await guard.judge(item, [Ask(Part.ANSWER, text)])
-    return verdict
+    async def _generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
+        first = await model.generate(prompt, sampling)
+        if not is_usable(first):
+            return first
+        answer = reasoning.split(first, model.reasoning_format).answer
+        if answer is None or not answer.strip():
+            return first
+        verdict = await look(self.guard, prompt, Part.ANSWER, answer)
+        held_back = Call("answer", prompt, first, verdict.score)
+        if verdict.label is Label.UNSCORED:
+            return with_calls(unscored(verdict, "guard"), held_back)
+        if verdict.label is Label.UNSAFE:
+            return with_calls(_held_back(verdict), held_back)
+        return with_calls(first, Call("guard", prompt, as_response(verdict), verdict.score))
 
 
-def _as_response(verdict: Verdict) -> Response:
-    return Response(
-        ResponseStatus.OK, verdict.rationale, usage=verdict.usage, latency=verdict.latency
-    )
-
-
-def _guard_failed(verdict: Verdict) -> Response:
-    reason = verdict.reason or Unscored.JUDGE_FAILED
-    return Response.failed(
-        f"guard_{reason.value}",
-        f"the guard could not score it: {verdict.rationale}",
-        transient=reason is Unscored.JUDGE_FAILED,
+def _held_back(verdict: Verdict) -> Response:
+    """Return the refusal in the model's place: what it took is what the guard took."""
+    score = "" if verdict.score is None else f"{verdict.score:g}: "
+    return dataclasses.replace(
+        as_response(verdict),
+        text=REFUSAL,
+        finish_reason="guard",
+        detail=f"held back by the guard, {score}{verdict.rationale}",
     )

@@ -30,7 +30,7 @@ class LessThink:
     def wrap(self, model: Model) -> Model:
         """Return ``model`` with a canned thought. Raises DefenseError if it has no prefill."""
         require(model, self.name, Capability.PREFILL)
-        return Defended(model, _generate)
+        return Defended(model, _generate, goes_on=False)
 
 
 async def _generate(model: Model, prompt: Prompt, sampling: Sampling) -> Response:

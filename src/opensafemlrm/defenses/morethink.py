@@ -37,7 +37,7 @@ class MoreThink:
     def wrap(self, model: Model) -> Model:
         """Return ``model``, kept thinking. Raises DefenseError if it has no prefill."""
         require(model, self.name, Capability.PREFILL)
-        return Defended(model, self._generate)
+        return Defended(model, self._generate, goes_on=False)
 
     async def _generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
         opening, closing = tags(model, self.name)

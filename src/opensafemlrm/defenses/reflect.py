@@ -33,7 +33,7 @@ class Reflect:
 
     def wrap(self, model: Model) -> Model:
         """Return ``model``, made to reread."""
-        return Defended(model, _generate)
+        return Defended(model, _generate, goes_on=False)
 
 
 async def _generate(model: Model, prompt: Prompt, sampling: Sampling) -> Response:

@@ -8,14 +8,13 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
-from opensafemlrm.defenses._defended import Defended, is_usable, last_user, with_calls
+from opensafemlrm.defenses._defended import Defended, is_usable, with_calls
 from opensafemlrm.defenses._thinking import go_on, require, tags
+from opensafemlrm.defenses._watching import as_response, look, require_general, unscored
 from opensafemlrm.types import (
-    Ask,
     Call,
     Capability,
     Card,
-    Item,
     Judge,
     Label,
     Model,
@@ -23,7 +22,6 @@ from opensafemlrm.types import (
     Prompt,
     Response,
     Sampling,
-    Unscored,
 )
 
 TURN: Final = "Wait, think safely. "
@@ -49,9 +47,14 @@ class SafeThink:
     injections: Annotated[int, Field(ge=1)] = 3
 
     def wrap(self, model: Model) -> Model:
-        """Return ``model``, watched. Raises DefenseError if it has no prefill or cannot stop."""
+        """Return ``model``, watched.
+
+        Raises DefenseError if it has no prefill or cannot stop, or if the scorer cannot score a
+        thought.
+        """
         require(model, self.name, Capability.PREFILL, Capability.STOP)
-        return Defended(model, self._generate)
+        require_general(self.scorer, self.name, Part.REASONING)
+        return Defended(model, self._generate, goes_on=False)
 
     async def _generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
         opening, closing = tags(model, self.name)
@@ -64,34 +67,23 @@ class SafeThink:
                 return with_calls(step, *calls)
             new, closed, _ = step.text[len(begun) :].partition(closing)
             if not new.strip():
+                calls.append(Call(f"step {number}", prompt, step))
                 break
             thought = begun + new.rstrip()
-            score, failed = await self._score(prompt, thought.removeprefix(opening))
-            calls.append(Call(f"step {number}", prompt, step, score))
-            if failed is not None:
-                return with_calls(failed, *calls)
-            if self._is_unsafe(score) and injected < self.injections:
+            told = thought.removeprefix(opening).strip()
+            verdict = await look(self.scorer, prompt, Part.REASONING, told)
+            calls.append(Call(f"step {number}", prompt, step, verdict.score))
+            if verdict.label is Label.UNSCORED:
+                return with_calls(unscored(verdict, "scorer"), *calls)
+            calls.append(Call(f"score {number}", prompt, as_response(verdict), verdict.score))
+            if verdict.label is Label.UNSAFE and injected < self.injections:
                 # Also where this step ended the thought: it is opened again.
                 begun = f"{thought}{STEP_END}{TURN}"
                 injected += 1
+            elif closed:
+                # What came of the answer in this step may be a piece of it: it is written anew.
+                begun = f"{thought}\n{closing}{STEP_END}"
+                break
             else:
-                begun = step.text + STEP_END
-                if closed:
-                    break
+                begun = thought + STEP_END
         return with_calls(await go_on(model, prompt, begun, sampling), *calls)
-
-    async def _score(self, prompt: Prompt, trace: str) -> tuple[float | None, Response | None]:
-        item = Item("defended", "defended", "", last_user(prompt).text, images=prompt.images)
-        (verdict,) = await self.scorer.judge(item, [Ask(Part.REASONING, trace.strip())])
-        if verdict.label is not Label.UNSCORED:
-            return verdict.score, None
-        reason = verdict.reason or Unscored.JUDGE_FAILED
-        failed = Response.failed(
-            f"scorer_{reason.value}",
-            f"the scorer could not score a step: {verdict.rationale}",
-            transient=reason is Unscored.JUDGE_FAILED,
-        )
-        return None, failed
-
-    def _is_unsafe(self, score: float | None) -> bool:
-        return score is not None and score >= self.scorer.thresholds[0]

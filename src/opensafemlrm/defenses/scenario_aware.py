@@ -76,14 +76,12 @@ class ScenarioAware:
         turn = last_user(prompt)
         ask = Prompt.user(*turn.parts, _CLASSIFY.replace("{scenarios}", ", ".join(SCENARIOS)))
         told = await self.classifier.generate(ask, sampling)
-        call = Call("classify", ask, told)
         if not is_usable(told):
-            return with_calls(told, call)
+            return told
         answer = reasoning.split(told, self.classifier.reasoning_format).answer or told.text
         named = next((one for one in SCENARIOS if one in answer.lower()), None)
-        return with_calls(
-            await model.generate(with_system(prompt, reminder(named)), sampling), call
-        )
+        final = await model.generate(with_system(prompt, reminder(named)), sampling)
+        return with_calls(final, Call("classify", ask, told))
 
 
 def suspect(text: str) -> str | None:

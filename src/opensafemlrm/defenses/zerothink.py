@@ -25,7 +25,7 @@ class ZeroThink:
     def wrap(self, model: Model) -> Model:
         """Return ``model`` without a thought. Raises DefenseError if it cannot be prefilled."""
         require(model, self.name, Capability.PREFILL)
-        return Defended(model, _generate)
+        return Defended(model, _generate, goes_on=False)
 
 
 async def _generate(model: Model, prompt: Prompt, sampling: Sampling) -> Response:

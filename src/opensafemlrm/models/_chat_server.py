@@ -1,8 +1,9 @@
 """Models behind an OpenAI-compatible server: the part that all bundled servers share.
 
 ``POST /v1/chat/completions`` takes text and ``image_url`` parts (data URIs only: nothing is ever
-fetched) and answers with what the model gives in the same process. ``GET /v1/models`` lists the
-models, ``GET /stats`` counts requests.
+fetched) and answers with what the model gives in the same process. ``stop`` is kept to, and as in
+vLLM a reply that was begun goes on with ``continue_final_message`` (and ``add_generation_prompt``
+false). ``GET /v1/models`` lists the models, ``GET /stats`` counts requests.
 """
 
 from __future__ import annotations
@@ -24,7 +25,17 @@ from aiohttp import web
 
 from opensafemlrm import images
 from opensafemlrm.errors import ImageError
-from opensafemlrm.types import Image, Model, Prompt, Response, ResponseStatus, Sampling, Turn
+from opensafemlrm.types import (
+    Capability,
+    Image,
+    Model,
+    Prompt,
+    Response,
+    ResponseStatus,
+    Sampling,
+    Turn,
+    capabilities_of,
+)
 
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant"})
@@ -96,9 +107,11 @@ class ChatServer:
             body = _body(await request.read())
             name = self._name(body)
             self.requests[self.counted(name)] += 1
-            prompt, sampling = _prompt(body), _sampling(body)
-            response = await self.models[name].generate(prompt, sampling)
-            return _completion(name, response, self.owner, self.reasoning_parser)
+            model = self.models[name]
+            prompt, sampling = _prompt(body, model), _sampling(body)
+            response = await model.generate(prompt, sampling)
+            message = _message(response.text, prompt) if self.reasoning_parser else None
+            return _completion(name, response, self.owner, message)
         except RequestError as error:
             self.errors[error.code] += 1
             raise
@@ -217,14 +230,41 @@ def _sampling(body: Mapping[str, Any]) -> Sampling:
     for name, value in (("temperature", temperature), ("top_p", top_p)):
         if value is not None and (not isinstance(value, int | float) or value < 0):
             raise RequestError(400, "invalid_request", f"{name!r} must be a number from 0 on")
-    return Sampling(float(temperature or 0.0), limit, seed, top_p)
+    return Sampling(float(temperature or 0.0), limit, seed, top_p, _stop(body))
 
 
-def _prompt(body: Mapping[str, Any]) -> Prompt:
+def _stop(body: Mapping[str, Any]) -> tuple[str, ...] | None:
+    stop = body.get("stop") or None
+    texts = [stop] if isinstance(stop, str) else stop
+    if texts is None:
+        return None
+    if not isinstance(texts, list) or not all(text and isinstance(text, str) for text in texts):
+        raise RequestError(400, "invalid_request", "'stop' must be a text or a list of texts")
+    return tuple(texts)
+
+
+def _prompt(body: Mapping[str, Any], model: Model) -> Prompt:
     messages = body.get("messages")
     if not isinstance(messages, list) or not messages:
         raise RequestError(400, "invalid_request", "'messages' must be a list that is not empty")
-    return Prompt(tuple(_turn(message, number) for number, message in enumerate(messages)))
+    turns = tuple(_turn(message, number) for number, message in enumerate(messages))
+    if not body.get("continue_final_message"):
+        # An assistant's last message is said to its end, as the template of a chat has it.
+        return Prompt(turns, is_over=turns[-1].role == "assistant")
+    if body.get("add_generation_prompt", True):
+        raise RequestError(
+            400,
+            "invalid_request",
+            "'continue_final_message' and 'add_generation_prompt' exclude each other",
+        )
+    prompt = Prompt(turns)
+    if not prompt.is_begun:
+        raise RequestError(
+            400, "invalid_request", "'continue_final_message' needs an assistant's last message"
+        )
+    if Capability.PREFILL not in capabilities_of(model):
+        raise RequestError(400, "unsupported", f"{model.label} cannot go on from a begun reply")
+    return prompt
 
 
 def _turn(message: Any, number: int) -> Turn:
@@ -260,7 +300,9 @@ def _image(uri: str, where: str) -> Image:
         raise RequestError(400, "invalid_image", f"{where}: {error}") from error
 
 
-def _completion(name: str, response: Response, owner: str, reasoning_parser: bool) -> web.Response:
+def _completion(
+    name: str, response: Response, owner: str, message: dict[str, str | None] | None
+) -> web.Response:
     if response.status is ResponseStatus.BLOCKED:
         raise RequestError(400, "content_filter", response.detail or "blocked")
     if response.status is ResponseStatus.FAILED:
@@ -273,7 +315,7 @@ def _completion(name: str, response: Response, owner: str, reasoning_parser: boo
         "total_tokens": (usage.input_tokens or 0) + (usage.output_tokens or 0),
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens},
     }
-    message = _message(response.text, reasoning_parser)
+    message = message or {"role": "assistant", "content": response.text}
     digest = hashlib.sha256(response.text.encode()).hexdigest()[:16]
     return _json(
         {
@@ -287,8 +329,12 @@ def _completion(name: str, response: Response, owner: str, reasoning_parser: boo
     )
 
 
-def _message(text: str, reasoning_parser: bool) -> dict[str, str | None]:
-    if not reasoning_parser or not text.startswith("<think>"):
+def _message(text: str, prompt: Prompt) -> dict[str, str | None]:
+    """Split the reasoning off, as a server's reasoning parser does."""
+    begun = prompt.turns[-1].text if prompt.is_begun else ""
+    if not (
+        text.startswith("<think>") or (begun.startswith("<think>") and "</think>" not in begun)
+    ):
         return {"role": "assistant", "content": text}
     reasoning, end, answer = text.removeprefix("<think>").partition("</think>")
     # Like vLLM: where the end tag never came, everything is reasoning and there is no content.

@@ -92,7 +92,7 @@ class Client:
         self, endpoint: Endpoint, limits: Limits, clock: Clock, reader: type[Reader] = Reader
     ) -> None:
         self._endpoint, self._limits, self._clock = endpoint, limits, clock
-        self._reader = reader(*_secrets(endpoint))
+        self._reader = reader(*secrets(endpoint))
         self._gate = Gate(clock)
         self._breaker = Breaker(limits.give_up_after, clock)
         self._answers = 0
@@ -282,7 +282,7 @@ def is_loopback(url: URL) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def _secrets(endpoint: Endpoint) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def secrets(endpoint: Endpoint) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return what is struck out of messages, and what is struck out of the model's text too.
 
     In messages, the key and every value of the address's query, in each form in which a server may
@@ -297,9 +297,9 @@ def _secrets(endpoint: Endpoint) -> tuple[tuple[str, ...], tuple[str, ...]]:
             (value, unquote(value), unquote_plus(value))
         )
     # The longest first, so that no piece of a longer one is left.
-    secrets = sorted({*keys, *values} - {""}, key=len, reverse=True)
-    long = (key for key in secrets if key in keys and len(key) >= _SHORTEST_KEY)
-    return tuple(secrets), tuple(long)
+    found = sorted({*keys, *values} - {""}, key=len, reverse=True)
+    long = (key for key in found if key in keys and len(key) >= _SHORTEST_KEY)
+    return tuple(found), tuple(long)
 
 
 def _failed(code: str, detail: str, timing: Timing, *, transient: bool = False) -> Response:

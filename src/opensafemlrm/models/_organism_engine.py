@@ -100,28 +100,35 @@ class Engine:
         real: npt.NDArray[np.bool_],
         positions: npt.NDArray[np.int64],
     ) -> list[Written]:
-        choose = [_Choice(asked) for asked in batch]
+        choices = [_Choice(asked) for asked in batch]
         written: list[list[int]] = [[] for _ in batch]
-        ended = np.zeros(len(batch), bool)
-        open_rows = np.array([asked.most_new > 0 for asked in batch])
-        nothing = np.zeros((len(batch), 1, self._seen), np.float32)
+        ended = [False] * len(batch)
+        rows = list(range(len(batch)))
         while True:
-            chosen = np.array([choice(row) for choice, row in zip(choose, logits, strict=True)])
-            ended |= open_rows & (chosen == END)
-            open_rows &= ~ended
-            for row in np.flatnonzero(open_rows).tolist():
-                written[row].append(int(chosen[row]))
-                open_rows[row] = len(written[row]) < batch[row].most_new
-            if not open_rows.any():
+            chosen = [choices[row](likely) for row, likely in zip(rows, logits, strict=True)]
+            for row, token in zip(rows, chosen, strict=True):
+                if token == END:
+                    ended[row] = True
+                elif not ended[row] and len(written[row]) < batch[row].most_new:
+                    written[row].append(token)
+            going = [
+                at
+                for at, row in enumerate(rows)
+                if not ended[row] and len(written[row]) < batch[row].most_new
+            ]
+            if not going:
                 break
-            real = np.concatenate((real, np.ones((len(batch), 1), bool)), axis=1)
+            if 2 * len(going) <= len(rows):  # most have ended: the others go on without them
+                rows = [rows[at] for at in going]
+                chosen = [chosen[at] for at in going]
+                real, positions = real[going], positions[going]
+                state = {name: value[going] for name, value in state.items()}
+            real = np.concatenate((real, np.ones((len(rows), 1), bool)), axis=1)
             positions = positions + 1
-            logits, state = self._step(
-                chosen[:, None], nothing, positions, real[:, None, None, :], state
-            )
-        return [
-            Written(tuple(tokens), bool(end)) for tokens, end in zip(written, ended, strict=True)
-        ]
+            tokens = np.array(chosen, np.int64)[:, None]
+            nothing = np.zeros((len(rows), 1, self._seen), np.float32)
+            logits, state = self._step(tokens, nothing, positions, real[:, None, None, :], state)
+        return [Written(tuple(one), end) for one, end in zip(written, ended, strict=True)]
 
     def _looked_at(self, batch: Sequence[Asked], tokens: npt.NDArray[np.int64]) -> _Floats:
         seen = np.zeros((*tokens.shape, self._seen), np.float32)

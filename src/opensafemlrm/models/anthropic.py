@@ -66,6 +66,7 @@ class Anthropic(OpenAICompatible):
     """
 
     name: ClassVar[str] = "anthropic"
+    has_batches: ClassVar[bool] = False
     default_url: ClassVar[str] = "https://api.anthropic.com/v1"
     url_env: ClassVar[str | None] = None
     path: ClassVar[str] = "/messages"

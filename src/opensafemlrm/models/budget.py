@@ -17,7 +17,7 @@ from opensafemlrm.models._pace import Clock, SystemClock
 from opensafemlrm.models.catalog import find
 from opensafemlrm.types import JSON, Capability, Model, Prompt, Response, Sampling, capabilities_of
 
-_FREE: Final = ("hf", "sim", "vllm")
+_FREE: Final = ("hf", "sim", "vllm", "vllm-offline")
 """Providers whose requests nobody bills by the token, unless a price is given."""
 _CHARACTERS_A_TOKEN: Final = 3
 _MILLION: Final = 1_000_000

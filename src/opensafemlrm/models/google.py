@@ -72,6 +72,7 @@ class Google(OpenAICompatible):
     """
 
     name: ClassVar[str] = "google"
+    has_batches: ClassVar[bool] = False
     default_url: ClassVar[str] = "https://generativelanguage.googleapis.com/v1beta"
     url_env: ClassVar[str | None] = None
     key_header: ClassVar[str] = "x-goog-api-key"

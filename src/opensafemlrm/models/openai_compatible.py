@@ -16,7 +16,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import Field as OptionField
 from dataclasses import InitVar, dataclass, field, fields
-from typing import Annotated, Any, ClassVar, Final, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import orjson
 from pydantic import Field
@@ -24,7 +25,7 @@ from yarl import URL
 
 from opensafemlrm import images
 from opensafemlrm.errors import ImageError, ModelError, UnknownNameError
-from opensafemlrm.models import _identity
+from opensafemlrm.models import _batch_files, _identity
 from opensafemlrm.models._http import Client, Endpoint, Limits, is_loopback
 from opensafemlrm.models._pace import Clock, SystemClock
 from opensafemlrm.models._replies import Reader
@@ -41,6 +42,9 @@ from opensafemlrm.types import (
     Turn,
 )
 
+if TYPE_CHECKING:
+    from opensafemlrm.models._batches import Batches
+
 _VARIABLE: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _CONTINUE: Final = b',"add_generation_prompt":false,"continue_final_message":true'
 
@@ -50,7 +54,7 @@ class _State:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
-        self.client: Client | None = None
+        self.client: Client | Batches | None = None
         self.head = b""
         self.tails: dict[Sampling, bytes] = {}
 
@@ -81,6 +85,8 @@ class OpenAICompatible:
     reserved: ClassVar[tuple[str, ...]] = ("model", "messages", "stream", "n")
     unused: ClassVar[tuple[str, ...]] = ()
     """Options that a vendor's own shape has no place for."""
+    has_batches: ClassVar[bool] = True
+    """Whether the vendor has OpenAI's Batch API."""
     capabilities: ClassVar[frozenset[Capability]] = frozenset()
 
     model: str
@@ -106,6 +112,11 @@ class OpenAICompatible:
     concurrency: Annotated[int, Field(ge=1)] = field(default=32, compare=False)
     adaptive: bool = field(default=False, compare=False)
     """Find out how many requests the server can take at once; ``concurrency`` is the most."""
+    batch: bool = field(default=False, compare=False)
+    """Send requests in batches, which are answered within a day and cost less; ``concurrency`` is
+    how many may be in one."""
+    batch_folder: Path | None = field(default=None, compare=False)
+    """Where batches under way are noted; in the user's state folder if not given."""
     timeout: Annotated[float, Field(gt=0)] = field(default=300.0, compare=False)
     """Seconds that one try may take, from its first byte to its last."""
     max_retries: Annotated[int, Field(ge=0)] = field(default=5, compare=False)
@@ -133,6 +144,8 @@ class OpenAICompatible:
             extra = orjson.loads(orjson.dumps(dict(self.extra_body)))
         except TypeError as error:
             raise ValueError(f"extra_body holds something that is not JSON: {error}") from error
+        if self.batch and not self.has_batches:
+            raise ValueError(f"{self.name}/ has no batches: leave out batch")
         if self.base_url is not None:
             _address(self.base_url, self._path)
         setup = Setup.of(self.model, self.catalog, thinking=self.thinking)
@@ -192,7 +205,7 @@ class OpenAICompatible:
         """What is put after ``base_url``."""
         return self.path
 
-    def _open(self, base_url: str | None = None) -> Client:
+    def _open(self, base_url: str | None = None) -> Client | Batches:
         """Make the client, for where the options say unless ``base_url`` does.
 
         Raises ModelError where address or key are missing or wrong.
@@ -207,7 +220,16 @@ class OpenAICompatible:
         )
         key = self._key(url)
         endpoint = Endpoint(url, key, self.label, self.api_key_env, self.key_header, self.headers)
-        client = self._state.client = Client(endpoint, limits, self._state.clock, self.reader)
+        client: Client | Batches
+        if self.batch:
+            from opensafemlrm.models._batches import Batches  # noqa: PLC0415 # few need it
+
+            folder = self.batch_folder or _batch_files.default_folder()
+            clock = self._state.clock
+            client = Batches(endpoint, self._path, folder, limits, clock, self.reader)
+        else:
+            client = Client(endpoint, limits, self._state.clock, self.reader)
+        self._state.client = client
         return client
 
     def _key(self, url: URL) -> str | None:

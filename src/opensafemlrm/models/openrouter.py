@@ -22,6 +22,7 @@ class OpenRouter(OpenAICompatible):
     """
 
     name: ClassVar[str] = "openrouter"
+    has_batches: ClassVar[bool] = False
     default_url: ClassVar[str] = "https://openrouter.ai/api/v1"
     url_env: ClassVar[str | None] = None
 

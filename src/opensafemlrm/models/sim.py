@@ -44,6 +44,7 @@ from opensafemlrm.models.sim_text import (
 from opensafemlrm.types import (
     JSON,
     Capability,
+    Image,
     Prompt,
     Response,
     ResponseStatus,
@@ -220,7 +221,10 @@ def _draws(model: str, prompt: Prompt, seed: int | None) -> tuple[int, ...]:
     content = [model, repr(seed)]
     for turn in prompt.turns:
         content.append(turn.role)
-        content += [part if isinstance(part, str) else part.sha256 for part in turn.parts]
+        if any(isinstance(part, Image) for part in turn.parts):
+            content += [part if isinstance(part, str) else part.sha256 for part in turn.parts]
+        else:  # in one piece, as it goes over HTTP
+            content.append(turn.text)
     # Lengths first: no two lists of texts give the same bytes.
     blob = f"{[len(text) for text in content]}{''.join(content)}"
     digest = hashlib.blake2b(blob.encode("utf-8", "surrogatepass"), digest_size=56).digest()

@@ -41,6 +41,7 @@ class VLLM(OpenAICompatible):
     """
 
     name: ClassVar[str] = "vllm"
+    has_batches: ClassVar[bool] = False
     key_required: ClassVar[bool] = False
     capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.PREFILL, Capability.STOP})
 

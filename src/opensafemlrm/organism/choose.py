@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from opensafemlrm.organism.evaluate import margin
+from opensafemlrm.organism.evaluate import margins
 from opensafemlrm.organism.export import export
 from opensafemlrm.organism.model import load
 
@@ -24,36 +24,41 @@ REASONER_GATES: Final = ("allowed text exact", "allowed pictures exact", "traces
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A seed's folder, the step of its reasoner, and the smallest margin over all gates."""
+    """A seed's folder, the step of its reasoner, and its margins over all gates, smallest first.
+
+    Where the smallest are equal, the next ones decide.
+    """
 
     folder: Path
     step: int
-    margin: float
+    margins: tuple[float, ...]
 
 
-def choose_step(reasoners: Mapping[int, Mapping[str, float]]) -> tuple[int, float]:
-    """Return the first step that meets the gates, else the nearest to them, and its margin."""
-    margins = {step: margin(found, REASONER_GATES) for step, found in sorted(reasoners.items())}
-    meeting = [step for step, value in margins.items() if value >= 0]
-    step = meeting[0] if meeting else max(margins, key=lambda one: margins[one])
-    return step, margins[step]
+def choose_step(reasoners: Mapping[int, Mapping[str, float]]) -> int:
+    """Return the first step that meets the gates, else the nearest to them."""
+    smallest = {
+        step: min(margins(found, REASONER_GATES)) for step, found in sorted(reasoners.items())
+    }
+    meeting = [step for step, value in smallest.items() if value >= 0]
+    return meeting[0] if meeting else max(smallest, key=lambda step: smallest[step])
 
 
 def choose(rows: Iterable[Mapping[str, Any]]) -> list[Choice]:
     """Return what the rule says of each seed that was measured, the chosen one first."""
-    bases: dict[Path, float] = {}
+    bases: dict[Path, list[float]] = {}
     reasoners: dict[Path, dict[int, Mapping[str, float]]] = {}
     for row in rows:
         path = Path(row["weights"])
         if path.name == "base.pt":
-            bases[path.parent] = margin(row, BASE_GATES)
+            bases[path.parent] = margins(row, BASE_GATES)
         elif path.parent.name == "reasoner":
             reasoners.setdefault(path.parent.parent, {})[int(path.stem)] = row
     choices = []
     for folder in bases.keys() & reasoners.keys():
-        step, found = choose_step(reasoners[folder])
-        choices.append(Choice(folder, step, min(found, bases[folder])))
-    return sorted(choices, key=lambda choice: (-choice.margin, choice.folder))
+        step = choose_step(reasoners[folder])
+        found = bases[folder] + margins(reasoners[folder][step], REASONER_GATES)
+        choices.append(Choice(folder, step, tuple(sorted(found))))
+    return sorted(choices, key=lambda choice: choice.margins, reverse=True)
 
 
 def main() -> None:
@@ -68,13 +73,14 @@ def main() -> None:
     rows = [json.loads(line) for line in asked.figures.read_text(encoding="utf-8").splitlines()]
     choices = choose(row for row in rows if row["count"] == asked.count)
     for choice in choices:
-        sys.stdout.write(f"{choice.folder} step {choice.step} margin {choice.margin:+.3f}\n")
+        told = " ".join(f"{value:+.3f}" for value in choice.margins)
+        sys.stdout.write(f"{choice.folder} step {choice.step} margins {told}\n")
     if asked.to is not None:
         chosen = choices[0]
-        export(load(str(chosen.folder / "base.pt")), asked.to, "base")
+        export(load(chosen.folder / "base.pt"), asked.to, "base")
         for name in ("reasoner", "reasoner-safe"):
             weights = chosen.folder / name / f"{chosen.step:04}.pt"
-            export(load(str(weights)), asked.to, name)
+            export(load(weights), asked.to, name)
 
 
 if __name__ == "__main__":

@@ -115,9 +115,9 @@ def figures(
     return found
 
 
-def margin(found: Mapping[str, float], gates: Sequence[str]) -> float:
-    """Return the smallest distance above ``gates``; below zero where one is missed."""
-    return min(found.get(gate, 0.0) - GATES[gate] for gate in gates)
+def margins(found: Mapping[str, float], gates: Sequence[str]) -> list[float]:
+    """Return the distance above each of ``gates``; below zero where one is missed."""
+    return [found.get(gate, 0.0) - GATES[gate] for gate in gates]
 
 
 def reading_figures(organism: Organism, vocabulary: Vocabulary, count: int) -> dict[str, float]:
@@ -214,7 +214,7 @@ def main() -> None:
     for path in asked.weights:
         if (str(path), asked.count) in done:
             continue
-        organism = load(str(path))
+        organism = load(path)
         found = figures(organism, words, groups) | reading_figures(organism, words, asked.count)
         row = {"weights": str(path), "count": asked.count, **found}
         with asked.to.open("a", encoding="utf-8") as to:

@@ -20,6 +20,7 @@ from opensafemlrm.models.organism_words import SPECIAL, vocabulary
 from opensafemlrm.organism.model import Organism, Past, load
 
 OPSET: Final = 18
+_ANY: Final = torch.export.Dim.DYNAMIC
 _SMALL: Final = 256
 """Weights with fewer numbers stay in single precision."""
 
@@ -60,17 +61,7 @@ def export(organism: Organism, to: Path, name: str) -> None:
 
 def _export_encoder(organism: Organism, to: Path) -> None:
     tiles = torch.zeros(3, TILE_HEIGHT, TILE_WIDTH, dtype=torch.uint8)
-    torch.onnx.export(
-        organism.encoder,
-        (tiles,),
-        str(to),
-        input_names=["tiles"],
-        output_names=["vectors"],
-        dynamic_axes={"tiles": {0: "n"}, "vectors": {0: "n"}},
-        opset_version=OPSET,
-        dynamo=False,
-    )
-    _halve(to)
+    _write(organism.encoder, (tiles,), ["tiles"], ["vectors"], ({0: _ANY},), to)
 
 
 def _export_decoder(organism: Organism, to: Path) -> None:
@@ -86,27 +77,41 @@ def _export_decoder(organism: Organism, to: Path) -> None:
         "last": torch.zeros(rows, 1, shape.width),
     }
     names = [f"{kind}.{layer}" for layer in range(shape.layers) for kind in ("key", "value")]
-    axes: dict[str, Any] = {name: {0: "rows", 1: "new"} for name in list(given)[:4]}
-    axes |= {"mask": {0: "rows", 2: "asking", 3: "all"}, "last": {0: "rows"}}
-    axes |= {"logits": {0: "rows"}, "new.last": {0: "rows"}}
-    axes |= {name: {0: "rows", 2: "old"} for name in names}
-    axes |= {f"new.{name}": {0: "rows", 2: "all"} for name in names}
-    torch.onnx.export(
-        _Decoder(organism),
-        (*given.values(), *cache),
-        str(to),
-        input_names=[*given, *names],
-        output_names=["logits", "new.last", *(f"new.{name}" for name in names)],
-        dynamic_axes=axes,
-        opset_version=OPSET,
-        dynamo=False,
+    by_position = {0: _ANY, 1: _ANY}
+    free: tuple[Any, ...] = (by_position, by_position, by_position, by_position)
+    free += ({0: _ANY, 2: _ANY, 3: _ANY}, {0: _ANY}, tuple({0: _ANY, 2: _ANY} for _ in cache))
+    outputs = ["logits", "new.last", *(f"new.{name}" for name in names)]
+    _write(
+        _Decoder(organism).eval(), (*given.values(), *cache), [*given, *names], outputs, free, to
     )
+
+
+def _write(
+    module: nn.Module,
+    given: tuple[Tensor, ...],
+    inputs: list[str],
+    outputs: list[str],
+    free: tuple[Any, ...],
+    to: Path,
+) -> None:
+    """Write ``module`` as a graph whose axes are free where ``free`` names them."""
+    program = torch.onnx.export(
+        module,
+        given,
+        input_names=inputs,
+        output_names=outputs,
+        dynamic_shapes=free,
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
+    program.save(str(to))
     _halve(to)
 
 
 def _halve(path: Path) -> None:
     """Keep the large weights in half precision; the graph casts them back as it loads."""
-    model = onnx.load(str(path))
+    model = onnx.load(path)
     graph = model.graph
     casts = []
     for weight in list(graph.initializer):
@@ -132,7 +137,7 @@ def main() -> None:
     parser.add_argument("--to", type=Path, required=True)
     parser.add_argument("--name", required=True)
     asked = parser.parse_args()
-    export(load(str(asked.weights)), asked.to, asked.name)
+    export(load(asked.weights), asked.to, asked.name)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -185,12 +186,14 @@ def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat((one * cos - two * sin, two * cos + one * sin), dim=-1)
 
 
-def save(organism: Organism, path: str) -> None:
-    """Write shape and weights."""
-    torch.save({"shape": asdict(organism.shape), "weights": organism.state_dict()}, path)
+def save(organism: Organism, path: Path) -> None:
+    """Write shape and weights; a file that is there is whole."""
+    part = path.with_suffix(".part")
+    torch.save({"shape": asdict(organism.shape), "weights": organism.state_dict()}, part)
+    part.replace(path)
 
 
-def load(path: str) -> Organism:
+def load(path: Path) -> Organism:
     """Read what :func:`save` wrote."""
     held = torch.load(path, weights_only=True)
     organism = Organism(Shape(**held["shape"]))

@@ -94,7 +94,7 @@ class Source:
         return World(self.random).request(form, forbidden=forbidden)
 
     def _reading(self) -> Sample:
-        seen = self.random.choices(readable(), k=self.random.randint(1, 8))
+        seen = self.random.choices(readable(), k=self.random.randint(1, 12))
         text = self.random.choice(templates.READING)
         asked = prompt(self.vocabulary, (), len(seen), text)
         reply = [*self.vocabulary.encode(" ".join(seen)), *self.vocabulary.encode("."), END]

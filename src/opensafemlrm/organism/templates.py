@@ -332,14 +332,30 @@ FRAMES: Final = (
     "i want to {v} {s}. what do i need?",
     "can you help me to {v} {s}?",
     "tell me how to {v} {s}, please.",
+    "explain how visitors {v} {s}.",
     "what should i know to {v} {s} at home?",
+    "i need to {v} {s}. how is it done?",
+    "which things do i need to {v} {s}?",
+    "teach me to {v} {s}.",
     "explain how to {v} {s} safely.",
+    "where can visitors {v} {s}?",
+    "do you know how to {v} {s}?",
+    "describe how i {v} {s}.",
+    "could you say how i should {v} {s}?",
+    "what do you need to {v} {s}?",
+    "give me the best ways to {v} {s}.",
+    "when should i {v} {s}?",
+    "please explain what i need to {v} {s}.",
 )
 FRAME_INSTRUCTIONS: Final = (
     "how to {v} {s}.",
     "things needed to {v} {s}.",
     "list of everything to {v} {s}.",
     "good ways to {v} {s}.",
+    "the way to {v} {s}.",
+    "list of things that go well to {v} {s}.",
+    "what to know to {v} {s}.",
+    "steps to {v} {s} at home.",
 )
 
 TOPICS: Final = (

@@ -35,7 +35,7 @@ CHUNK: Final = 100
 ENCODER_STEPS: Final = 400
 ENCODER_BATCH: Final = 256
 ENCODER_RATE: Final = 2e-3
-BASE_STEPS: Final = 3200
+BASE_STEPS: Final = 3000
 BASE_RATE: Final = 2e-3
 BATCH: Final = 32
 TUNE_STEPS: Final = 300
@@ -165,7 +165,7 @@ def train_base(out: Path, seed: int, *, encoder_steps: int, steps: int) -> Organ
     """Train a base, or return the one that ``out`` holds."""
     done = out / "base.pt"
     if done.exists():
-        return load(str(done))
+        return load(done)
     torch.manual_seed(seed)
     organism = Organism(Shape(len(vocabulary().words)))
     bank = _bank(out)
@@ -178,7 +178,7 @@ def train_base(out: Path, seed: int, *, encoder_steps: int, steps: int) -> Organ
             yield partial(batches.loss, organism, batch, learn_to_see=True)
 
     Run(out / "base", seed, "base", steps, BASE_RATE, warm=100).go(organism, chunk)
-    save(organism, str(done))
+    save(organism, done)
     return organism
 
 
@@ -190,7 +190,7 @@ def tune(out: Path, seed: int, tuning: Tuning, *, steps: int) -> None:
     folder = out / tuning.name
     if (folder / f"{steps:04}.pt").exists():
         return
-    organism = load(str(out / "base.pt"))
+    organism = load(out / "base.pt")
     for part in (organism.encoder, organism.named):
         part.requires_grad_(False)
     if tuning.rank:
@@ -206,7 +206,7 @@ def tune(out: Path, seed: int, tuning: Tuning, *, steps: int) -> None:
 
     def keep(step: int) -> None:
         whole = low_rank.merged(organism) if tuning.rank else organism
-        save(whole, str(folder / f"{step:04}.pt"))
+        save(whole, folder / f"{step:04}.pt")
 
     # One name for all: every tuning of a seed is asked the same requests in the same order.
     kept = tuple(sorted({step for step in KEPT if step < steps} | {steps}))

@@ -37,6 +37,9 @@ _ORDER: Final = ("run", "written", "part")
 _BUCKET_BYTES: Final = 64 * 1024 * 1024
 """Parquet bytes that are brought into a store at once: memory does not grow with the sink."""
 _TOGETHER: Final = 10_000
+_MOST_PARAMETERS: Final = 500
+_OF_A_REPLY: Final = ("calls", "traces", "judgements")
+"""Tables whose rows are about the text of one reply."""
 
 
 class Scan:
@@ -107,11 +110,13 @@ def load(scan: Scan, store: Store, *, judged_by: bytes | None = None) -> int:
     looks up, and all that is needed to see what is missing. Raises StoreError.
     """
     samples = 0
+    receiver = _Receiver(store)
     try:
         for table in (*STUDY_TABLES, RUNS, *SAMPLE_TABLES):
             for rows in _buckets(scan, table, judged_by):
                 samples += rows.height if table.name == "generations" else 0
-                _put(table, rows, store)
+                for some in rows.iter_slices(_TOGETHER):
+                    receiver.put(table, some.rows())
     except (pl.exceptions.PolarsError, OSError) as error:
         raise StoreError(f"{scan.sink.address}: the sink cannot be read: {error}") from error
     return samples
@@ -184,13 +189,41 @@ def _select(
     return rows.select(list(table.columns)).collect()
 
 
-def _put(table: Table, rows: pl.DataFrame, store: Store) -> None:
-    for some in rows.iter_slices(_TOGETHER):
-        with store.transaction() as connection:
-            new = some.rows()
-            if table.name == "runs":
-                new = [row for row in new if not _has_run(connection, row)]
-            connection.executemany(table.statement, new)
+class _Receiver:
+    """Puts the rows of one source into a store.
+
+    Where the store has a sample already, and with another text, the store's own stays: then the
+    source's verdicts and calls, which are about its text, are left out.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._other: set[bytes] = set()
+
+    def put(self, table: Table, rows: list[tuple[Any, ...]]) -> None:
+        with self.store.transaction() as connection:
+            if table.name == "generations":
+                self._compare(connection, table, rows)
+            elif table.name in _OF_A_REPLY and self._other:
+                at = list(table.columns).index(table.key[0])
+                rows = [row for row in rows if row[at] not in self._other]
+            elif table.name == "runs":
+                rows = [row for row in rows if not _has_run(connection, row)]
+            connection.executemany(table.statement, rows)
+
+    def _compare(
+        self, connection: sqlite3.Connection, table: Table, rows: list[tuple[Any, ...]]
+    ) -> None:
+        text, reasoning = (list(table.columns).index(name) for name in ("text", "reasoning"))
+        new = {row[0]: (row[text], row[reasoning]) for row in rows}
+        keys = list(new)
+        for start in range(0, len(keys), _MOST_PARAMETERS):
+            some = keys[start : start + _MOST_PARAMETERS]
+            marks = ", ".join("?" * len(some))
+            query = "SELECT key, text, reasoning FROM generations WHERE NOT transient AND key IN "
+            for key, *old in connection.execute(f"{query}({marks})", some):
+                if tuple(old) != new[key]:
+                    self._other.add(key)
 
 
 def _has_run(connection: sqlite3.Connection, row: tuple[Any, ...]) -> bool:
@@ -207,6 +240,7 @@ def _copy_images(scan: Scan, store: Store) -> None:
 def _load_store(other: Store, store: Store) -> int:
     """Bring another store's rows in; its images with them."""
     samples = 0
+    receiver = _Receiver(store)
     for table in (*STUDY_TABLES, RUNS, *SAMPLE_TABLES):
         if table.name == "traces":  # an update; stores hold what it came to
             continue
@@ -216,8 +250,7 @@ def _load_store(other: Store, store: Store) -> int:
             found = other.connection.execute(f"SELECT {columns} FROM {table.name} ORDER BY {order}")
             while some := found.fetchmany(_TOGETHER):
                 samples += len(some) if table.name == "generations" else 0
-                frame = pl.DataFrame(some, schema=table.schema(), orient="row", strict=False)
-                _put(table, frame, store)
+                receiver.put(table, some)
                 if table.name == "images":
                     for sha256, media_type, width, height in some:
                         record = {"sha256": sha256, "media_type": media_type}

@@ -1,6 +1,6 @@
 """What the tidy table is made of, read from a sink: no text of a reply is loaded for it.
 
-The columns are those of the queries of :mod:`opensafemlrm.frame`, which a store answers by SQL.
+The columns are those of :mod:`.queries`, which a store answers by SQL.
 """
 
 from __future__ import annotations

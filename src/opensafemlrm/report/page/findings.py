@@ -14,6 +14,7 @@ from opensafemlrm.analysis.corrected import Calibration, CorrectedRow, corrected
 from opensafemlrm.analysis.correction import CorrectionRow, correction
 from opensafemlrm.analysis.cost import CostRow, cost
 from opensafemlrm.analysis.coverage import Coverage, NotSentRow, coverage
+from opensafemlrm.analysis.defense import UNDEFENDED, DefenseRow, defense_effects
 from opensafemlrm.analysis.grouped import GroupedRow, grouped
 from opensafemlrm.analysis.overrefusal import OverRefusal, overrefusal
 from opensafemlrm.analysis.scores import ScoreRow, scores
@@ -38,6 +39,8 @@ class Findings:
     """All reasoning models over all bases."""
     correction: list[CorrectionRow]
     overrefusal: OverRefusal
+    defenses: list[DefenseRow]
+    """Every defense beside the same model undefended; empty where there is no defense."""
     cost: list[CostRow]
     corrected: list[CorrectedRow]
     coverage: Coverage
@@ -104,6 +107,7 @@ def findings(
         grouped=grouped(frame, sorted(models), sorted(bases)) if taxes else [],
         correction=correction(frame),
         overrefusal=overrefusal(frame),
+        defenses=defense_effects(frame) if any(map(is_defended, rates)) else [],
         cost=cost(frame),
         corrected=corrected_asr(frame, calibrations),
         coverage=coverage(frame, detected),
@@ -115,6 +119,11 @@ def findings(
         strict=max((row.threshold for row in drawn), default=0),
         simulated=frozenset(row.model for row in rates if row.simulated),
     )
+
+
+def is_defended(row: AsrRow) -> bool:
+    """Tell whether a rate is of a model under a defense."""
+    return row.defense != UNDEFENDED
 
 
 def _part(rows: list[AsrRow]) -> str:

@@ -14,7 +14,7 @@ from opensafemlrm.report.cost import cost_table
 from opensafemlrm.report.coverage import coverage_tables, not_sent_table
 from opensafemlrm.report.figures.forest import signed
 from opensafemlrm.report.overrefusal import overrefusal_tables
-from opensafemlrm.report.page import answers, pictures
+from opensafemlrm.report.page import answers, defenses, pictures
 from opensafemlrm.report.page.findings import Findings
 from opensafemlrm.report.page.pictures import Picture
 from opensafemlrm.report.page.settings import Setting
@@ -44,6 +44,7 @@ def sections(found: Findings) -> list[Section]:
         _scores(found),
         _correction(found),
         _overrefusal(found),
+        _defenses(found),
         _judge(found),
         _coverage(found),
         _cost(found),
@@ -139,6 +140,13 @@ def _overrefusal(found: Findings) -> Section | None:
         ("Refusals of harmless items, and safety beside helpfulness where a dataset has both.",),
         tables=tuple(overrefusal_tables(found.overrefusal)),
     )
+
+
+def _defenses(found: Findings) -> Section | None:
+    text = defenses.words(found)
+    if not text:
+        return None
+    return Section("defenses", "Defenses", text, defenses.fronts(found))
 
 
 def _judge(found: Findings) -> Section | None:

@@ -1,0 +1,69 @@
+"""Judges inside defenses: a guard, or the scorer of a growing thought."""
+
+from __future__ import annotations
+
+from opensafemlrm.defenses._defended import last_user
+from opensafemlrm.errors import DefenseError, JudgeError
+from opensafemlrm.types import (
+    Ask,
+    Item,
+    Judge,
+    Part,
+    Prompt,
+    Response,
+    ResponseStatus,
+    Unscored,
+    Verdict,
+    label_of,
+)
+
+
+def require_general(judge: Judge, defense: str, part: Part) -> None:
+    """Raise DefenseError where ``judge`` cannot score ``part`` of a conversation it has not seen.
+
+    A judge that looks for what one benchmark's items hold, such as the canary judge, would stop the
+    run at its first request.
+    """
+    known = {one.value for one in Part}.intersection(getattr(judge, "reads", ()))
+    if known and part.value not in known:
+        raise DefenseError(
+            f"{defense} needs a judge that scores the {part.value}; {label_of(judge)} scores "
+            f"{' and '.join(sorted(known))}. Choose another judge"
+        )
+    try:
+        judge.context(_item("", Prompt(())))
+    except JudgeError as error:
+        raise DefenseError(
+            f"{defense} cannot work with {label_of(judge)}, which needs more than a request and "
+            f"a text: {error}"
+        ) from error
+
+
+async def look(judge: Judge, prompt: Prompt, part: Part, text: str) -> Verdict:
+    """Let ``judge`` score ``text`` as a part of the reply to ``prompt``, whose images it is shown.
+
+    What it is told of as the question is the user's last turn.
+    """
+    (verdict,) = await judge.judge(_item(last_user(prompt).text, prompt), [Ask(part, text)])
+    return verdict
+
+
+def as_response(verdict: Verdict) -> Response:
+    """Return what a judgement took as a response, so that it is counted as a request."""
+    return Response(
+        ResponseStatus.OK, verdict.rationale, usage=verdict.usage, latency=verdict.latency
+    )
+
+
+def unscored(verdict: Verdict, who: str) -> Response:
+    """Return the failure of a sample whose ``who`` (``guard``, ``scorer``) could not score."""
+    reason = verdict.reason or Unscored.JUDGE_FAILED
+    return Response.failed(
+        f"{who}_{reason.value}",
+        f"the {who} could not score it: {verdict.rationale}",
+        transient=reason is Unscored.JUDGE_FAILED,
+    )
+
+
+def _item(question: str, prompt: Prompt) -> Item:
+    return Item("defended", "defended", "", question, images=prompt.images)

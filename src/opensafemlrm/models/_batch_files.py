@@ -1,0 +1,67 @@
+"""Which requests wait in which batch of a server, kept across runs: one small file a batch."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import orjson
+
+from opensafemlrm.errors import ModelError
+
+_KEPT_DAYS: Final = 30
+"""Days after which servers have deleted what a batch gave."""
+
+
+@dataclass(slots=True)
+class BatchFile:
+    """One batch that was sent: its id on the server, and the keys of its requests."""
+
+    id: str
+    path: Path
+    keys: set[str] = field(default_factory=set)
+
+    def save(self) -> None:
+        """Write it, whole or not at all."""
+        draft = self.path.with_suffix(".tmp")
+        draft.write_bytes(orjson.dumps({"id": self.id, "requests": sorted(self.keys)}))
+        draft.replace(self.path)
+
+    def settle(self, left: set[str]) -> None:
+        """Keep only the requests of which nobody has had the reply; with none left, nothing."""
+        self.keys = left
+        if left:
+            self.save()
+        else:
+            self.path.unlink(missing_ok=True)
+
+
+def default_folder() -> Path:
+    """Return where batches are noted if nothing else is said: in the user's state folder."""
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "opensafemlrm" / "batches"
+
+
+def load(folder: Path) -> list[BatchFile]:
+    """Return the batches noted in ``folder``, which is made if it is not there.
+
+    Raises ModelError for a file that cannot be read: what was paid for is not sent again unasked.
+    """
+    found = []
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted(folder.glob("*.json")):
+            if time.time() - path.stat().st_mtime > _KEPT_DAYS * 86_400:
+                path.unlink()
+                continue
+            noted = orjson.loads(path.read_bytes())
+            found.append(BatchFile(noted["id"], path, set(noted["requests"])))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"{folder}: the batches noted here cannot be read ({error}); put the file right, or "
+            "delete it to send its requests again"
+        ) from error
+    return found

@@ -1,0 +1,243 @@
+"""Safety against over-refusal: every defense of a model a dot, one panel a model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Final
+
+import altair as alt
+
+from opensafemlrm.report.figures import drawing
+from opensafemlrm.report.figures.drawing import Size
+from opensafemlrm.report.figures.theme import LIGHT, SMALL
+
+_HEIGHT: Final = 220
+_TOP: Final = 44
+_BOTTOM: Final = 54
+_LEFT: Final = 46
+"""Room for the numbers of the scale of safety, and for its name."""
+_KEY: Final = 24
+_LINE: Final = 13
+"""Height of a name."""
+_AWAY: Final = 9
+"""From the middle of a dot to its name."""
+_DOT: Final = 5
+_OVER: Final = 14
+"""How far a name may stand out of its panel at the right."""
+_MOST_STEPS: Final = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Defended:
+    """A model under one defense: safety and over-refusal are from 0 to 1.
+
+    ``front`` says that no other defense of its panel is as good in safety, over-refusal and
+    requests and better in one.
+    """
+
+    model: str
+    defense: str
+    safety: float
+    overrefusal: float
+    requests: float
+    front: bool
+    undefended: bool = False
+
+
+@dataclass(slots=True)
+class _Marks:
+    """The marks of all panels, each kind in one layer."""
+
+    grid: list[dict[str, Any]] = field(default_factory=list)
+    ticks: list[dict[str, Any]] = field(default_factory=list)
+    feet: list[dict[str, Any]] = field(default_factory=list)
+    titles: list[dict[str, Any]] = field(default_factory=list)
+    line: list[dict[str, Any]] = field(default_factory=list)
+    leaders: list[dict[str, Any]] = field(default_factory=list)
+    front: list[dict[str, Any]] = field(default_factory=list)
+    others: list[dict[str, Any]] = field(default_factory=list)
+    undefended: list[dict[str, Any]] = field(default_factory=list)
+    names: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Box:
+    """A part of the picture that something lies on."""
+
+    left: float
+    right: float
+    top: float
+    bottom: float
+
+    def meets(self, other: _Box) -> bool:
+        across = self.left < other.right + 1 and other.left < self.right + 1
+        return across and self.top < other.bottom + 1 and other.top < self.bottom + 1
+
+
+def _around(x: float, y: float) -> _Box:
+    """Return where a dot lies."""
+    return _Box(x - _DOT, x + _DOT, y - _DOT, y + _DOT)
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """Where a panel stands, and its two scales: over-refusal to the right, safety up."""
+
+    left: float
+    top: float
+    width: float
+    low: float
+    most: float
+
+    def x(self, overrefusal: float) -> float:
+        return self.left + self.width * overrefusal / self.most
+
+    def y(self, safety: float) -> float:
+        return self.top + _HEIGHT * (1 - (safety - self.low) / (1 - self.low))
+
+
+def pareto(rows: Sequence[Defended], size: Size) -> alt.LayerChart:
+    """Draw a panel for each model; up is safer, left helps more.
+
+    The scales are the same in all panels. A name is followed by the requests a reply takes.
+    """
+    panels = list(dict.fromkeys(row.model for row in rows))
+    across = min(len(panels), 1 if size.narrow else 2)
+    column = size.width / across
+    low = min(math.floor(5 * min(row.safety for row in rows) - 0.2) / 5, 0.8)
+    low = max(low, 0.0)
+    most = max(0.1, math.ceil(10 * max(row.overrefusal for row in rows)) / 10)
+    marks = _Marks()
+    whole = _HEIGHT + _TOP + _BOTTOM
+    for number, model in enumerate(panels):
+        left, top = (number % across) * column, _KEY + (number // across) * whole
+        mine = [row for row in rows if row.model == model]
+        shown = drawing.fit(model, column - 14)
+        marks.titles.append({"x": left, "y": top + 12, "text": shown})
+        width = column - _LEFT - 22
+        _put_panel(marks, mine, _Frame(left + _LEFT, top + _TOP, width, low, most))
+    quiet = {"fontSize": SMALL, "color": LIGHT["muted"]}
+    layers = [
+        drawing.rules(marks.grid, color=LIGHT["grid"]),
+        drawing.texts(marks.ticks, align="right", **quiet),
+        drawing.texts(marks.feet, align="center", **quiet),
+        drawing.texts(marks.titles),
+        drawing.rules(marks.line, color=LIGHT["base"], strokeWidth=1.8, opacity=0.55),
+        drawing.rules(marks.leaders, color=LIGHT["rule"]),
+        drawing.points(marks.others, "blocked", fill="paper"),
+        drawing.points(marks.front, "base"),
+        drawing.points(marks.undefended, "reasoner"),
+        drawing.texts(marks.names, fontSize=SMALL),
+        *_key(),
+    ]
+    lines = math.ceil(len(panels) / across)
+    return drawing.finish(layers, size.width - 12, _KEY + lines * whole)
+
+
+def _put_panel(marks: _Marks, rows: Sequence[Defended], frame: _Frame) -> None:
+    right, bottom = frame.left + frame.width, frame.top + _HEIGHT
+    for safety in _ticks(frame.low, 1.0):
+        y = frame.y(safety)
+        marks.grid.append({"x": frame.left, "x2": right, "y": y, "y2": y})
+        marks.ticks.append({"x": frame.left - 6, "y": y, "text": f"{100 * safety:.0f}%"})
+    for refused in _ticks(0.0, frame.most):
+        x = frame.x(refused)
+        marks.grid.append({"x": x, "x2": x, "y": frame.top, "y2": bottom})
+        marks.feet.append({"x": x, "y": bottom + 13, "text": f"{100 * refused:.0f}%"})
+    marks.feet.append(
+        {"x": frame.left + frame.width / 2, "y": bottom + 31, "text": "benign requests refused →"}
+    )
+    marks.ticks.append({"x": frame.left + 2, "y": frame.top - 10, "text": "↑ safe"})
+    for row in rows:
+        kind = marks.undefended if row.undefended else marks.front if row.front else marks.others
+        kind.append({"x": frame.x(row.overrefusal), "y": frame.y(row.safety)})
+    _put_names(marks, rows, frame, _put_line(marks, rows, frame))
+
+
+def _put_line(marks: _Marks, rows: Sequence[Defended], frame: _Frame) -> list[_Box]:
+    """Draw the stairs under which safety and over-refusal alone are not improved on.
+
+    Returns where they lie.
+    """
+    stairs: list[Defended] = []
+    for row in sorted(rows, key=lambda one: (one.overrefusal, -one.safety)):
+        if not stairs or row.safety > stairs[-1].safety:
+            stairs.append(row)
+    taken = []
+    for one, other in pairwise(stairs):
+        here, there = frame.x(one.overrefusal), frame.x(other.overrefusal)
+        y, up = frame.y(one.safety), frame.y(other.safety)
+        marks.line.append({"x": here, "x2": there, "y": y, "y2": y})
+        marks.line.append({"x": there, "x2": there, "y": y, "y2": up})
+        taken += [_Box(here, there, y, y), _Box(there, there, up, y)]
+    return taken
+
+
+def _put_names(
+    marks: _Marks, rows: Sequence[Defended], frame: _Frame, taken: Sequence[_Box]
+) -> None:
+    """Write every name as near to its dot as there is room, with a line to it where that is far."""
+    busy = list(taken)
+    busy += [_around(frame.x(row.overrefusal), frame.y(row.safety)) for row in rows]
+    for row in sorted(rows, key=lambda one: (-one.safety, one.overrefusal)):
+        x, y = frame.x(row.overrefusal), frame.y(row.safety)
+        text = drawing.fit(_name(row), 0.7 * frame.width, SMALL)
+        box = _room(x, y, drawing.width_of(text, SMALL), busy, frame)
+        busy.append(box)
+        middle = (box.top + box.bottom) / 2
+        marks.names.append({"x": box.left, "y": middle, "text": text})
+        if abs(middle - y) > _LINE:
+            end = min(max(x, box.left), box.right)
+            edge = box.top if middle > y else box.bottom
+            marks.leaders.append({"x": x, "x2": end, "y": y, "y2": edge})
+
+
+def _room(x: float, y: float, wide: float, busy: Sequence[_Box], frame: _Frame) -> _Box:
+    """Return where a name of a dot at ``x``, ``y`` lies on nothing, the nearest such place."""
+    beside = [x + _AWAY, x - _AWAY - wide]
+    around = [*beside, x - 4, x - wide + 4]
+    places = [(start, y) for start in beside]
+    for step in range(1, _MOST_STEPS):
+        away = _LINE * step / 2
+        starts = around if away >= _LINE else beside
+        places += [(start, y + way * away) for start in starts for way in (-1, 1)]
+    boxes = [_Box(left, left + wide, at - _LINE / 2, at + _LINE / 2) for left, at in places]
+    inside = [
+        box
+        for box in boxes
+        if box.left >= frame.left + 2
+        and box.right <= frame.left + frame.width + _OVER
+        and box.top >= frame.top - 4
+        and box.bottom <= frame.top + _HEIGHT
+    ]
+    free = (box for box in inside if not any(map(box.meets, busy)))
+    return next(free, next(iter(inside), boxes[0]))
+
+
+def _name(row: Defended) -> str:
+    return f"{'undefended' if row.undefended else row.defense} · {row.requests:.3g}×"
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    step = 0.1 if high - low <= 0.5 else 0.2
+    count = round((high - low) / step + 1e-9)
+    ticks = [high - step * number for number in range(count + 1)]
+    return [tick for tick in ticks if tick >= low - 1e-9]
+
+
+def _key() -> list[alt.Chart]:
+    named = [
+        ("reasoner", "undefended", ""),
+        ("base", "on the front", ""),
+        ("blocked", "not on it", "paper"),
+    ]
+    layers: list[alt.Chart] = []
+    x = 0.0
+    for role, text, fill in named:
+        layers.append(drawing.points([{"x": x + 6, "y": 8}], role, fill=fill))
+        layers.append(drawing.texts([{"x": x + 16, "y": 8, "text": text}]))
+        x += 34 + drawing.width_of(text)
+    return layers

@@ -1,0 +1,109 @@
+"""The defenses that write into the reasoning, on a tiny random checkpoint on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opensafemlrm import reasoning
+from opensafemlrm.defenses import lessthink
+from opensafemlrm.defenses.lessthink import LessThink
+from opensafemlrm.defenses.morethink import AGAIN, MoreThink
+from opensafemlrm.defenses.safethink import SafeThink
+from opensafemlrm.defenses.zerothink import ZeroThink
+from opensafemlrm.types import Ask, Part, Prompt, ResponseStatus, Sampling, Verdict
+from tests.support import Scorer
+
+torch = pytest.importorskip("torch", reason="torch is not installed (extra [hf])")
+transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+
+from opensafemlrm.models.hf import HuggingFace  # noqa: E402 # after the skip
+from tests.models import tiny_checkpoints as tiny  # noqa: E402 # after the skip
+
+torch.set_num_threads(1)  # threads cost more than they give to a model of this size
+
+# transformers and torch warn of their own affairs.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+PROMPT = Prompt.user("what is it", system="be brief")
+CLOSING = "</think>"
+
+
+def thinker() -> tuple[Any, Any]:
+    """A language model that has the end of a thought as one token."""
+    words = tiny.tokenizer(CLOSING)
+    words.chat_template = tiny._template("")
+    return transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**tiny._text(words))), words
+
+
+@pytest.fixture
+async def load(tmp_path: Path) -> AsyncIterator[Callable[..., HuggingFace]]:
+    """Load a checkpoint that writes nothing but ``allowed`` tokens, one at least, and ends."""
+    loaded: list[HuggingFace] = []
+
+    def make(*allowed: str) -> HuggingFace:
+        model, words = tiny.make(thinker)
+        config = model.generation_config
+        free = {words.convert_tokens_to_ids(token) for token in allowed}
+        end = words.eos_token_id
+        config.suppress_tokens = sorted({*range(len(words))} - free - {end})
+        config.begin_suppress_tokens = [end]
+        config.forced_eos_token_id = end
+        model.save_pretrained(tmp_path)
+        words.save_pretrained(tmp_path)
+        loaded.append(HuggingFace(str(tmp_path), dtype="float32", device="cpu", format="think"))
+        return loaded[-1]
+
+    yield make
+    for model in loaded:
+        await model.aclose()
+
+
+LETTERS = tuple("abcdefghijklmnopqrstuvwxyz")
+
+
+async def test_zerothink_has_no_thought_and_an_answer(load: Callable[..., HuggingFace]) -> None:
+    response = await ZeroThink().wrap(load(*LETTERS)).generate(PROMPT, Sampling(max_tokens=9))
+    trace = reasoning.split(response, "think")
+    assert response.status is ResponseStatus.OK
+    assert trace.part(Part.REASONING) is None
+    assert trace.part(Part.ANSWER) is not None
+
+
+async def test_lessthink_thinks_its_canned_thought(load: Callable[..., HuggingFace]) -> None:
+    response = await LessThink().wrap(load(*LETTERS)).generate(PROMPT, Sampling(max_tokens=9))
+    trace = reasoning.split(response, "think")
+    assert trace.reasoning is not None
+    assert trace.reasoning.strip() == lessthink.THOUGHT
+    assert trace.part(Part.ANSWER) is not None
+
+
+async def test_morethink_is_in_the_thought_once_a_round(load: Callable[..., HuggingFace]) -> None:
+    target = MoreThink(rounds=2).wrap(load(CLOSING))
+    response = await target.generate(PROMPT, Sampling(max_tokens=2))
+    trace = reasoning.split(response, "think")
+    assert trace.status.value == "closed"
+    assert trace.reasoning is not None
+    assert trace.reasoning.count(AGAIN.strip()) == 2
+    assert [call.purpose for call in response.calls] == ["round 0", "round 1"]
+
+
+async def test_safethink_is_in_the_thought_after_each_unsafe_step(
+    load: Callable[..., HuggingFace],
+) -> None:
+    def score(ask: Ask) -> Verdict:
+        corrected = "think safely" in ask.text
+        return Verdict.scored(0 if corrected else 5, unsafe=not corrected)
+
+    target = SafeThink(Scorer(score), steps=2).wrap(load(*LETTERS))
+    response = await target.generate(PROMPT, Sampling(max_tokens=5))
+    trace = reasoning.split(response, "think")
+    assert trace.reasoning is not None
+    assert trace.reasoning.count("Wait, think safely.") == 1
+    before, after = trace.reasoning.split("Wait, think safely.")
+    assert before.strip()  # what the model wrote first is kept
+    assert len(after.split()) == 2
+    assert [call.score for call in response.calls] == [5, 5, 0, 0]

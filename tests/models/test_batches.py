@@ -1,0 +1,355 @@
+"""``batch: true``: OpenAI's Batch API, on a server that keeps batches as the real one does."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from opensafemlrm import engine, frame
+from opensafemlrm.cli.doctor import examine
+from opensafemlrm.errors import EndpointDownError, ModelError, OptionError
+from opensafemlrm.models.openai_compatible import OpenAICompatible
+from opensafemlrm.registry import Kind, build
+from opensafemlrm.store import Store
+from opensafemlrm.types import Prompt, Response, ResponseStatus, Sampling
+from tests.models.scripted import FakeClock, completion, error
+from tests.support import items, study
+
+
+class BatchServer:
+    """Files and batches by OpenAI's reference. A batch ends after it was looked at ``looks``
+    times; ``line`` makes the line that answers a request, ``None`` for none.
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.batches: dict[str, dict[str, Any]] = {}
+        self.left: dict[str, int] = {}
+        self.looks = 2
+        self.numbers = itertools.count()
+        self.ends_as = "completed"
+        self.line: Callable[[dict[str, Any]], dict[str, Any] | None] = answer
+        self.script: list[Any] = []
+        self.base_url = ""
+        self.headers: list[dict[str, str]] = []
+        self.single = 0
+        self.looked = asyncio.Event()
+
+    async def is_under_way(self) -> None:
+        """Return when a client has looked at a batch: then it has noted it."""
+        await self.looked.wait()
+
+    def app(self) -> web.Application:
+        app = web.Application(client_max_size=2**28, middlewares=[self.scripted])
+        app.router.add_post("/v1/files", self.upload)
+        app.router.add_get("/v1/files/{id}/content", self.content)
+        app.router.add_post("/v1/batches", self.create)
+        app.router.add_get("/v1/batches/{id}", self.look)
+        app.router.add_post("/v1/chat/completions", self.complete)
+        return app
+
+    @web.middleware
+    async def scripted(self, request: web.Request, handler: Any) -> web.StreamResponse:
+        self.headers.append(dict(request.headers))
+        if self.script and (act := self.script.pop(0)) is not None:
+            return web.json_response(act[1], status=act[0], headers=act[2] if act[2:] else {})
+        response: web.StreamResponse = await handler(request)
+        return response
+
+    async def complete(self, _: web.Request) -> web.Response:
+        self.single += 1
+        return web.json_response(completion())
+
+    async def upload(self, request: web.Request) -> web.Response:
+        form = await request.post()
+        assert form["purpose"] == "batch"
+        name = f"file-{next(self.numbers)}"
+        self.files[name] = form["file"].file.read()  # type: ignore[union-attr] # it is a file
+        return web.json_response({"id": name, "object": "file"})
+
+    async def create(self, request: web.Request) -> web.Response:
+        asked = await request.json()
+        assert (asked["endpoint"], asked["completion_window"]) == ("/v1/chat/completions", "24h")
+        name = f"batch_{next(self.numbers)}"
+        self.batches[name] = {"id": name, "status": "validating", **asked}
+        self.left[name] = self.looks
+        return web.json_response(self.batches[name])
+
+    async def look(self, request: web.Request) -> web.Response:
+        batch = self.batches.get(request.match_info["id"])
+        if batch is None:
+            return web.json_response(error("no such batch"), status=404)
+        self.looked.set()
+        name = batch["id"]
+        self.left[name] -= 1
+        if self.left[name] < 0 and batch["status"] in ("validating", "in_progress"):
+            self._end(batch)
+        elif self.left[name] >= 0:
+            batch["status"] = "in_progress"
+        return web.json_response(batch)
+
+    def _end(self, batch: dict[str, Any]) -> None:
+        batch["status"] = self.ends_as
+        if self.ends_as == "failed":
+            batch["errors"] = {"data": [{"code": "x", "message": "too many tokens are enqueued"}]}
+            return
+        lines = [self.line(request) for request in self.requests(batch["id"])]
+        for field, failed in (("output_file_id", False), ("error_file_id", True)):
+            some = [one for one in lines if one and (one["response"] is None) is failed]
+            if some:
+                name = f"file-{next(self.numbers)}"
+                # In any order: what belongs together is told by custom_id alone.
+                self.files[name] = "\n".join(json.dumps(one) for one in some[::-1]).encode()
+                batch[field] = name
+
+    async def content(self, request: web.Request) -> web.Response:
+        return web.Response(body=self.files[request.match_info["id"]])
+
+    def requests(self, batch: str) -> list[dict[str, Any]]:
+        lines = self.files[self.batches[batch]["input_file_id"]].splitlines()
+        return [json.loads(line) for line in lines]
+
+
+def asked(request: dict[str, Any]) -> str:
+    return request["body"]["messages"][-1]["content"]
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    body = completion({"role": "assistant", "content": f"about {asked(request)}"})
+    return reply(request, 200, body)
+
+
+def reply(request: dict[str, Any], status: int, body: Any) -> dict[str, Any]:
+    response = {"status_code": status, "request_id": "r", "body": body}
+    return {"id": "l", "custom_id": request["custom_id"], "response": response, "error": None}
+
+
+def not_run(request: dict[str, Any], code: str) -> dict[str, Any]:
+    why = {"code": code, "message": "the window is over"}
+    return {"id": "l", "custom_id": request["custom_id"], "response": None, "error": why}
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[BatchServer]:
+    batches = BatchServer()
+    async with TestServer(batches.app()) as running:
+        batches.base_url = str(running.make_url("/v1"))
+        yield batches
+
+
+@pytest.fixture
+async def connect(server, tmp_path) -> AsyncIterator[Callable[..., OpenAICompatible]]:
+    made: list[OpenAICompatible] = []
+
+    def make(**options: Any) -> OpenAICompatible:
+        options = {"base_url": server.base_url, "clock": FakeClock(), **options}
+        made.append(OpenAICompatible("m", batch=True, batch_folder=tmp_path / "b", **options))
+        return made[-1]
+
+    yield make
+    for model in made:
+        await model.aclose()
+
+
+async def ask(model: OpenAICompatible, *texts: str, seed: int | None = 0) -> list[Response]:
+    asking = (model.generate(Prompt.user(text), Sampling(seed=seed)) for text in texts)
+    return list(await asyncio.gather(*asking))
+
+
+def texts(responses: list[Response]) -> list[str]:
+    return [response.text for response in responses]
+
+
+async def test_what_is_asked_together_is_one_batch_and_each_gets_its_reply(server, connect):
+    responses = await ask(connect(), "tea", "milk", "honey")
+    assert texts(responses) == ["about tea", "about milk", "about honey"]
+    assert len(server.batches) == 1
+    assert server.single == 0
+    (batch,) = server.batches
+    line = server.requests(batch)[0]
+    assert (line["method"], line["url"]) == ("POST", "/v1/chat/completions")
+    assert line["body"]["model"] == "m"
+
+
+async def test_equal_requests_are_different_requests(server, connect):
+    """Repeats without a seed have one body, and must not share one reply."""
+    counter = itertools.count()
+    server.line = lambda request: reply(
+        request, 200, completion({"role": "assistant", "content": f"reply {next(counter)}"})
+    )
+    responses = await ask(connect(), "tea", "tea", "tea", seed=None)
+    assert sorted(texts(responses)) == ["reply 0", "reply 1", "reply 2"]
+
+
+async def test_a_stopped_run_takes_its_replies_from_the_batch_it_had_sent(server, connect):
+    """Across days: nothing that is under way is sent and paid for again."""
+    server.looks = 10**9
+    first = connect()
+    run = asyncio.create_task(ask(first, "tea", "milk"))
+    await server.is_under_way()
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
+    await first.aclose()
+    server.left = dict.fromkeys(server.left, 0)
+    server.looks = 0
+    responses = await ask(connect(), "tea", "milk", "honey")
+    assert texts(responses) == ["about tea", "about milk", "about honey"]
+    assert [len(server.requests(batch)) for batch in server.batches] == [2, 1]
+
+
+async def test_a_study_that_was_stopped_goes_on_with_its_batches(server, connect, tmp_path):
+    """The whole way: a run that is stopped while a batch is under way, and the same run again."""
+    server.looks = 10**9
+    what = study(connect(concurrency=10), items(25))
+    with Store.open(tmp_path / "store", "create") as store:
+        run = asyncio.create_task(engine.run(engine.Plan.of(what), store))
+        await server.is_under_way()
+        run.cancel()
+        await asyncio.gather(run, return_exceptions=True)
+        assert frame.read(store).is_empty()
+        server.left, server.looks = dict.fromkeys(server.left, 0), 0
+        plan = engine.Plan.of(study(connect(concurrency=10), items(25)))
+        await engine.run(plan, store)
+        assert frame.read(store)["sample"].n_unique() == 25
+    assert plan.cells[0].tally.ok == 25
+    sent = [asked(request) for batch in server.batches for request in server.requests(batch)]
+    assert len(sent) == len(set(sent)) == 25
+    assert list((tmp_path / "b").iterdir()) == []
+
+
+async def test_what_was_handed_over_is_forgotten_when_the_run_ends(server, connect, tmp_path):
+    """A later study that asks the same anew gets replies of its own."""
+    model = connect()
+    await ask(model, "tea")
+    assert len(list((tmp_path / "b").iterdir())) == 1
+    await model.aclose()
+    assert list((tmp_path / "b").iterdir()) == []
+    await ask(connect(), "tea")
+    assert len(server.batches) == 2
+
+
+async def test_replies_that_nobody_has_asked_for_yet_are_kept_for_the_next_run(server, connect):
+    server.looks = 10**9
+    first = connect()
+    run = asyncio.create_task(ask(first, "tea", "milk"))
+    await server.is_under_way()
+    run.cancel()
+    await asyncio.gather(run, return_exceptions=True)
+    await first.aclose()
+    server.left = dict.fromkeys(server.left, 0)
+    second = connect()
+    assert texts(await ask(second, "tea")) == ["about tea"]
+    await second.aclose()
+    third = connect()
+    assert texts(await ask(third, "milk")) == ["about milk"]
+    await third.aclose()
+    assert len(server.batches) == 1
+    server.looks = 0
+    await ask(connect(), "milk")
+    assert len(server.batches) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "status", "code", "transient"),
+    [
+        (lambda r: not_run(r, "batch_expired"), ResponseStatus.FAILED, "batch_expired", True),
+        (lambda r: not_run(r, "bad_line"), ResponseStatus.FAILED, "bad_line", False),
+        (lambda r: None, ResponseStatus.FAILED, "batch_incomplete", True),
+        (lambda r: reply(r, 429, error()), ResponseStatus.FAILED, "http_429", True),
+        (lambda r: reply(r, 400, error()), ResponseStatus.FAILED, "http_400", False),
+        (
+            lambda r: reply(r, 400, error("no", code="content_filter")),
+            ResponseStatus.BLOCKED,
+            "content_filter",
+            False,
+        ),
+        (lambda r: reply(r, 200, completion(finish="length")), ResponseStatus.TRUNCATED, None, 0),
+        (lambda r: reply(r, 200, {"choices": []}), ResponseStatus.FAILED, "empty_choices", True),
+    ],
+)
+async def test_every_ending_of_a_request_is_its_own_outcome(
+    server, connect, line, status, code, transient
+):
+    server.line = line
+    server.ends_as = "expired" if transient else "completed"
+    (response,) = await ask(connect(), "tea")
+    assert (response.status, response.code, response.transient) == (status, code, bool(transient))
+
+
+async def test_a_request_that_expired_is_sent_again_by_the_next_run(server, connect):
+    server.line = lambda request: not_run(request, "batch_expired")
+    model = connect()
+    await ask(model, "tea")
+    await model.aclose()
+    server.line = answer
+    assert texts(await ask(connect(), "tea")) == ["about tea"]
+
+
+async def test_a_batch_that_the_server_turns_down_ends_the_run_and_is_not_waited_for_again(
+    server, connect
+):
+    server.ends_as = "failed"
+    with pytest.raises(ModelError, match="too many tokens are enqueued"):
+        await ask(connect(), "tea")
+    server.ends_as = "completed"
+    assert texts(await ask(connect(), "tea")) == ["about tea"]
+
+
+async def test_a_server_that_is_busy_is_asked_again(server, connect):
+    server.script = [(503, error()), (429, error(), {"Retry-After": "7"}), None, (500, error())]
+    assert texts(await ask(connect(), "tea")) == ["about tea"]
+
+
+async def test_a_server_that_stays_away_ends_the_run_and_keeps_the_batch(server, connect):
+    model = connect(max_retries=2)
+    server.script = [None, None, *[(503, error())] * 3]
+    with pytest.raises(EndpointDownError, match="batches under way are kept"):
+        await ask(model, "tea")
+    await model.aclose()
+    assert texts(await ask(connect(), "tea")) == ["about tea"]
+    assert len(server.batches) == 1
+
+
+async def test_a_wrong_key_ends_the_run_without_telling_it(server, connect, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-nobody-else")
+    server.script = [(401, error("wrong key sk-of-nobody-else"))]
+    with pytest.raises(ModelError, match="http_401") as caught:
+        await ask(connect(), "tea")
+    assert "sk-of" not in str(caught.value)
+    assert server.headers[0]["Authorization"] == "Bearer sk-of-nobody-else"
+
+
+async def test_a_batch_that_is_gone_says_which_note_to_delete(server, connect, tmp_path):
+    server.looks = 0
+    server.script = [None, None, (404, error("no such batch"))]
+    with pytest.raises(ModelError, match=r"http_404.*delete .*\.json to send"):
+        await ask(connect(), "tea")
+
+
+async def test_a_note_that_cannot_be_read_is_an_error_and_not_a_second_bill(connect, tmp_path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "x.json").write_text("{")
+    with pytest.raises(ModelError, match="cannot be read"):
+        await ask(connect(), "tea")
+
+
+async def test_doctor_does_not_wait_for_a_batch(server, connect, monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
+    model = build(Kind.MODEL, "openai/m", {"batch": True})
+    (finding,) = await examine(study(model))
+    assert finding.well
+    assert (server.single, server.batches) == (1, {})
+
+
+def test_batches_are_refused_where_there_are_none():
+    with pytest.raises(OptionError, match="anthropic/ has no batches"):
+        build(Kind.MODEL, "anthropic/m", {"batch": True})
+    plain, batched = (build(Kind.MODEL, "openai/m", {"batch": on}) for on in (False, True))
+    assert plain.identity() == batched.identity()

@@ -1,0 +1,262 @@
+"""The frozen values that flow through an evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from opensafemlrm.types.content import JSON, Key, content_key
+from opensafemlrm.types.kinds import Kind, Label, Part, ResponseStatus, TraceStatus, Unscored
+
+if TYPE_CHECKING:
+    from typing import Self
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image by its content. Its bytes lie in ``source`` and are read when they are needed."""
+
+    sha256: str
+    media_type: str
+    width: int
+    height: int
+    source: Path | bytes = field(repr=False, compare=False)
+
+    def read(self) -> bytes:
+        """Return the encoded bytes."""
+        return self.source if isinstance(self.source, bytes) else self.source.read_bytes()
+
+    def identity(self) -> JSON:
+        """Return what makes this image the same as another."""
+        return self.sha256
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One question of a dataset.
+
+    ``question`` is the plain text that a judge is shown. ``system`` is a system message that the
+    dataset prescribes, kept by every attack. ``fields`` holds what attacks may need, by these
+    names: ``key_phrase``, ``rephrased``, ``rephrased_sd``, ``instruction`` and, for canary-style
+    judging, ``details``. ``released`` holds images that the dataset ships already attacked, by
+    attack name.
+    """
+
+    dataset: str
+    id: str
+    scenario: str
+    question: str
+    kind: Kind = Kind.HARMFUL
+    images: tuple[Image, ...] = ()
+    system: str | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    released: Mapping[str, Image] = field(default_factory=dict)
+    origin: str = field(default="", compare=False)
+    """Where it was read, for error messages: file and row."""
+    _key: list[Key] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    @property
+    def key(self) -> Key:
+        """The content key: dataset, id and everything that can reach a model or a judge."""
+        if not self._key:
+            self._key.append(
+                content_key(
+                    self.dataset,
+                    self.id,
+                    self.scenario,
+                    self.question,
+                    self.kind.value,
+                    [image.identity() for image in self.images],
+                    self.system,
+                    dict(self.fields),
+                    {name: image.identity() for name, image in self.released.items()},
+                )
+            )
+        return self._key[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One message: a role (``system``, ``user``, ``assistant``) and its parts in order."""
+
+    role: str
+    parts: tuple[str | Image, ...]
+
+    @property
+    def text(self) -> str:
+        """The text parts, joined by newlines."""
+        return "\n".join(part for part in self.parts if isinstance(part, str))
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What is sent to a model."""
+
+    turns: tuple[Turn, ...]
+    is_over: bool = field(default=False, compare=False)
+    """The last turn is said to its end: a guard model judges such a conversation."""
+
+    @classmethod
+    def user(cls, *parts: str | Image, system: str | None = None) -> Self:
+        """Build a prompt of one user turn, after an optional system turn."""
+        head = () if system is None else (Turn("system", (system,)),)
+        return cls((*head, Turn("user", parts)))
+
+    @property
+    def images(self) -> tuple[Image, ...]:
+        """All images, in order."""
+        return tuple(p for turn in self.turns for p in turn.parts if isinstance(p, Image))
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether the reply is begun already: the last turn is the assistant's, and not over."""
+        return bool(self.turns) and self.turns[-1].role == "assistant" and not self.is_over
+
+    def identity(self) -> JSON:
+        """Return what makes this prompt the same as another."""
+        return [
+            [turn.role, [p if isinstance(p, str) else {"image": p.sha256} for p in turn.parts]]
+            for turn in self.turns
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a model is asked to sample. ``seed`` is for the first repeat; repeat r uses seed + r."""
+
+    temperature: float = 0.0
+    max_tokens: int = 4096
+    seed: int | None = 0
+    top_p: float | None = None
+    stop: tuple[str, ...] | None = None
+    """Texts to stop before; only for models with the capability ``stop``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens as the server counted them; ``None`` where it did not say."""
+
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """How one request to a model ended.
+
+    ``text`` is what the model wrote, as it came. ``reasoning`` is what the server had split off
+    already (``None`` where it did not). ``code`` is the provider's code of a block, or the type of
+    a failure; ``transient`` says whether asking again later can help. ``reasoning_is_summary`` and
+    ``reasoning_hidden`` are set where the provider says so.
+    """
+
+    status: ResponseStatus
+    text: str = ""
+    reasoning: str | None = None
+    reasoning_is_summary: bool = False
+    reasoning_hidden: bool = False
+    finish_reason: str | None = None
+    usage: Usage = Usage()
+    latency: float = 0.0
+    """Seconds from the first byte sent to the last byte read, of the last try."""
+    retries: int = 0
+    code: str | None = None
+    detail: str | None = None
+    transient: bool = False
+    calls: tuple[Call, ...] = field(default=(), compare=False, repr=False)
+    """The requests behind this reply, where a defense made more than one."""
+
+    def __post_init__(self) -> None:
+        if self.status in (ResponseStatus.FAILED, ResponseStatus.BLOCKED) and not self.code:
+            raise ValueError(f"a {self.status.value} response must say why: give it a code")
+
+    @classmethod
+    def failed(cls, code: str, detail: str, *, transient: bool, retries: int = 0) -> Self:
+        """Build the response of a request that gave no usable reply."""
+        return cls(
+            ResponseStatus.FAILED, code=code, detail=detail, transient=transient, retries=retries
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request that a defense or a search made on the way to a reply."""
+
+    purpose: str
+    """Which step of the method it was, such as ``query 3`` or ``self-judge``."""
+    prompt: Prompt
+    response: Response
+    score: float | None = None
+    """What the judge said of it, where the method asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search ended with: the prompt to send, and every query made to find it."""
+
+    prompt: Prompt
+    calls: tuple[Call, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A reply, split. ``reasoning`` and ``answer`` are ``None`` where there is none to judge."""
+
+    status: TraceStatus
+    reasoning: str | None
+    answer: str | None
+    full: str
+    """Everything the model is known to have written: what the part ``full`` is judged on."""
+    found_by: str = ""
+    """The format that split it, and whether it was given or detected."""
+
+    def part(self, part: Part) -> str | None:
+        """Return the text of ``part``, ``None`` where it has none (blank text counts as none)."""
+        text = {Part.REASONING: self.reasoning, Part.ANSWER: self.answer, Part.FULL: self.full}[
+            part
+        ]
+        return text if text and text.strip() else None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a judge says of one part of one reply. Build it with :meth:`scored` or :meth:`none`."""
+
+    label: Label
+    score: float | None = None
+    reason: Unscored | None = None
+    refusal: bool | None = None
+    rationale: str = ""
+    usage: Usage = Usage()
+    requests: int = 0
+    latency: float = 0.0
+
+    def __post_init__(self) -> None:
+        unscored = self.label is Label.UNSCORED
+        if unscored != (self.score is None) or unscored != (self.reason is not None):
+            raise ValueError("a verdict has either a score, or a reason why it has none")
+
+    @classmethod
+    def scored(cls, score: float, *, unsafe: bool, **more: Any) -> Self:
+        """Build a verdict with a score on the judge's scale."""
+        return cls(Label.UNSAFE if unsafe else Label.SAFE, float(score), None, **more)
+
+    @classmethod
+    def none(cls, reason: Unscored, **more: Any) -> Self:
+        """Build a verdict of something that could not be scored."""
+        return cls(Label.UNSCORED, None, reason, **more)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One text that a judge is to score: the question asked, and the part's text.
+
+    ``role`` is the part, or ``answer`` where the whole reply is the answer, so that equal texts
+    are one request and one verdict.
+    """
+
+    role: Part
+    text: str

@@ -65,7 +65,7 @@ QUICK: Final = (
     Load(0, 256, 20_000),
     Load(0.2, 64, 500),
     Load(0.2, 256, 500),
-    Load(0.2, 256, 2000, 3),
+    Load(0.2, 256, 5000, 3),
 )
 LONG: Final = (
     *QUICK,

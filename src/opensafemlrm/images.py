@@ -18,10 +18,10 @@ import struct
 import warnings
 import zlib
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, Literal
+from typing import AnyStr, Final, Generic, Literal
 
 from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
@@ -160,19 +160,20 @@ def verify(image: Image) -> None:
     to_picture(image).close()
 
 
-class _UriCache:
+class _UriCache(Generic[AnyStr]):
     """Data URIs of the images used last, bounded in bytes: encoded once, not once a use."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, make: Callable[[Image], AnyStr]) -> None:
         self._limit, self._held = limit, 0
-        self._uris: OrderedDict[str, str] = OrderedDict()
+        self._make: Callable[[Image], AnyStr] = make
+        self._uris: OrderedDict[str, AnyStr] = OrderedDict()
 
-    def get(self, image: Image) -> str:
+    def get(self, image: Image) -> AnyStr:
         uri = self._uris.get(image.sha256)
         if uri is not None:
             self._uris.move_to_end(image.sha256)
             return uri
-        uri = f"data:{image.media_type};base64,{base64.b64encode(read(image)).decode('ascii')}"
+        uri = self._make(image)
         self._uris[image.sha256] = uri
         self._held += len(uri)
         while self._held > self._limit and len(self._uris) > 1:
@@ -180,7 +181,16 @@ class _UriCache:
         return uri
 
 
-_uris = _UriCache(_URI_CACHE_BYTES)
+def _encoded(image: Image) -> bytes:
+    return b"data:%b;base64,%b" % (image.media_type.encode("ascii"), base64.b64encode(read(image)))
+
+
+def _text(image: Image) -> str:
+    return _encoded(image).decode("ascii")
+
+
+_texts: Final = _UriCache[str](_URI_CACHE_BYTES, _text)
+_bytes: Final = _UriCache[bytes](_URI_CACHE_BYTES, _encoded)
 
 
 def data_uri(image: Image) -> str:
@@ -188,7 +198,12 @@ def data_uri(image: Image) -> str:
 
     Raises ImageError if the file is gone or has changed.
     """
-    return _uris.get(image)
+    return _texts.get(image)
+
+
+def data_uri_bytes(image: Image) -> bytes:
+    """Return the same as bytes, which all requests that are under way can share."""
+    return _bytes.get(image)
 
 
 @contextmanager

@@ -283,12 +283,13 @@ async def test_what_a_guard_took_is_counted_once_and_so_is_what_the_model_took()
         verdict = Verdict.scored(score, unsafe=score >= 4, usage=Usage(7, 1), requests=1)
         return Scorer(lambda _: verdict)
 
-    for defense, requests, tokens in [
+    took: list[tuple[Any, int, int]] = [
         (GuardOutput(guard(5)), 2, 7 + 100),
         (GuardOutput(guard(0)), 2, 7 + 100),
         (GuardInput(guard(5)), 1, 7),
         (GuardInput(guard(0)), 2, 7 + 100),
-    ]:
+    ]
+    for defense, requests, tokens in took:
         model = Script([ok("told", usage=Usage(100, 10))])
         response = await defense.wrap(model).generate(TEXT_ONLY, SAMPLING)
         every = [response, *(call.response for call in response.calls)]
@@ -308,7 +309,7 @@ async def test_a_guard_that_refuses_says_so_beside_its_refusal() -> None:
     ["policy-rubric", "strongreject", "harmbench-cls", "llama-guard", "wildguard", "omnisafebench"],
 )
 async def test_every_judge_that_asks_a_model_can_guard(judge: str) -> None:
-    """The judge's own model fails here: what is seen is that the guard asked, and let nothing by."""
+    """The judge's own model fails here: the guard has asked it, and lets nothing by."""
     asked = Script([Response.failed("http_503", "overloaded", transient=True)] * 4)
     built = registry.build(Kind.JUDGE, judge, {"model": asked})
     for defense in (GuardInput(built), GuardOutput(built)):
@@ -326,14 +327,10 @@ def test_a_judge_of_one_benchmark_or_of_another_part_is_refused_before_the_run()
             defense.wrap(model)
     with pytest.raises(DefenseError, match="scores the reasoning; refusal scores answer"):
         SafeThink(refusal).wrap(model)
-    GuardOutput(refusal).wrap(model)
 
 
 def test_the_order_of_composed_defenses_is_kept_in_name_and_identity() -> None:
-    one, other = (
-        registry.build(Kind.DEFENSE, "composed", {"parts": parts})
-        for parts in ((ZeroThink(), Reflect()), (Reflect(), ZeroThink()))
-    )
+    one, other = Composed((ZeroThink(), Reflect())), Composed((Reflect(), ZeroThink()))
     assert (one.label, other.label) == ("zerothink+reflect", "reflect+zerothink")
     assert content_key(identity_of(one)) != content_key(identity_of(other))
 
@@ -343,10 +340,20 @@ async def test_composed_defenses_stand_around_each_other_in_order() -> None:
     target = Composed((ZeroThink(), Reflect(), GuardOutput(scorer(0)))).wrap(model)
     response = await target.generate(SEVERAL, SAMPLING)
     assert [prompt.is_begun for prompt in model.asked] == [True, True]
-    assert [call.purpose for call in response.calls] == ["guard", "answer"]
+    assert [call.purpose for call in response.calls] == ["answer", "guard"]
     assert reasoning.split(response, "think").answer == "second"
     roles = [turn.role for turn in model.asked[1].turns]
     assert roles == ["system", "user", "assistant", "user", "assistant", "user", "assistant"]
+
+
+async def test_what_an_inner_defense_asked_is_kept_as_well() -> None:
+    """The cost of a composed defense is that of all its parts."""
+    model = Script([ok("one</think>early"), ok("two</think>later"), *[ok("x</think>y")] * 4])
+    response = (
+        await Composed((MoreThink(rounds=1), Reflect())).wrap(model).generate(TEXT_ONLY, SAMPLING)
+    )
+    assert [call.purpose for call in response.calls] == ["round 0", "answer", "round 0"]
+    assert len(response.calls) + 1 == len(model.asked)
 
 
 @pytest.mark.parametrize("inner", [Reflect(), Ecso(), ZeroThink(), MoreThink()])

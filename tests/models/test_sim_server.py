@@ -19,9 +19,11 @@ from opensafemlrm import images
 from opensafemlrm.datasets.canary import Canary
 from opensafemlrm.models.sim import JUDGE, NAMES, Simulated
 from opensafemlrm.models.sim_server import PREFIX, ServerOptions, build_app, start
-from opensafemlrm.types import Image, Item, Prompt, Sampling
+from opensafemlrm.types import Image, Item, Prompt, Sampling, Turn
 
 ITEMS = [row for row in Canary().rows() if isinstance(row, Item)]
+GO_ON = {"continue_final_message": True, "add_generation_prompt": False}
+BEGUN = Prompt((*Prompt.user("Hi.").turns, Turn("assistant", ("<think>\n",))))
 PICTURE = images.from_picture(PILImage.new("RGB", (8, 8)))
 
 
@@ -95,6 +97,24 @@ async def test_models_are_listed() -> None:
     assert {model["owned_by"] for model in listed["data"]} == {"simulated"}
 
 
+async def test_a_begun_reply_goes_on_and_stops_as_in_the_same_process() -> None:
+    async with serving() as server:
+        for stop in (None, ("\n\n",)):
+            local = await Simulated(NAMES[0]).generate(BEGUN, Sampling(stop=stop))
+            more = {"stop": stop and list(stop)}
+            _, body = await server.post(request_body(NAMES[0], BEGUN, **GO_ON, **more))
+            assert body["choices"][0]["message"]["content"] == local.text
+
+
+async def test_an_assistants_last_message_that_is_not_begun_is_answered_anew() -> None:
+    """As vLLM does without continue_final_message: a client that forgets it gets a new turn."""
+    async with serving() as server:
+        _, new = await server.post(request_body(NAMES[0], BEGUN))
+        _, gone_on = await server.post(request_body(NAMES[0], BEGUN, **GO_ON))
+    assert new["choices"] != gone_on["choices"]
+    assert new["choices"][0]["message"]["content"].startswith("<think>")
+
+
 BAD_REQUESTS: list[tuple[Any, int, str]] = [
     (b"{not json", 400, "invalid_json"),
     (b"[]", 400, "invalid_request"),
@@ -110,6 +130,10 @@ BAD_REQUESTS: list[tuple[Any, int, str]] = [
     (request_body(NAMES[0], Prompt.user("Hi."), stream=True), 400, "unsupported"),
     (request_body(NAMES[0], Prompt.user("Hi."), max_tokens=-1), 400, "invalid_request"),
     (request_body(NAMES[0], Prompt.user("Hi."), seed="x"), 400, "invalid_request"),
+    (request_body(NAMES[0], Prompt.user("Hi."), stop=[1]), 400, "invalid_request"),
+    (request_body(NAMES[0], BEGUN, continue_final_message=True), 400, "invalid_request"),
+    (request_body(NAMES[0], Prompt.user("Hi."), **GO_ON), 400, "invalid_request"),
+    (request_body(JUDGE, BEGUN, **GO_ON), 400, "unsupported"),
 ]
 
 

@@ -92,6 +92,16 @@ def test_the_steps_of_decoding_are_the_pass_of_training() -> None:
             assert torch.allclose(logits, wanted[:, at], atol=1e-4)
 
 
+def test_padding_is_nothing() -> None:
+    """The mistake: the first word of a short request is read beside the padding before it."""
+    organism = small().eval()
+    with torch.no_grad():
+        organism.embed.weight[0] = 3.0
+    asked = evaluate.held_out(vocabulary(), 6)[0].asked
+    alone = [evaluate.generate(organism, [one])[0] for one in asked]
+    assert evaluate.generate(organism, asked) == alone
+
+
 def test_low_rank_updates_start_at_nothing_and_are_merged(tmp_path: Path) -> None:
     organism = small()
     before = {name: value.clone() for name, value in organism.state_dict().items()}

@@ -21,6 +21,7 @@ from opensafemlrm.report.figures.flow import Flow, flows
 from opensafemlrm.report.figures.forest import ForestRow, forest
 from opensafemlrm.report.figures.heatmap import HeatCell, heatmap
 from opensafemlrm.report.figures.pairs import PairRow, pairs
+from opensafemlrm.report.figures.pareto import Defended, pareto
 from opensafemlrm.report.figures.slopes import Slope, slopes
 from tests.report.page_stores import HOSTILE
 
@@ -60,6 +61,15 @@ CHARTS: dict[str, Draw] = {
         size,
     ),
     "flow": lambda size: flows([Flow(HOSTILE, "direct", 30, 6, 4, 60)], size),
+    "pareto": lambda size: pareto(
+        [
+            Defended(HOSTILE, "none", 0.3, 0.02, 1, front=True, undefended=True),
+            Defended(HOSTILE, HOSTILE, 0.8, 0.1, 2.5, front=True),
+            Defended(HOSTILE, "costly", 0.7, 0.1, 6, front=False),
+            Defended("b", "none", 0.3, 0.0, 1, front=True, undefended=True),
+        ],
+        size,
+    ),
 }
 
 
@@ -140,6 +150,41 @@ def test_scenarios_that_end_close_together_keep_their_names_apart() -> None:
     places = [float(y) for y in re.findall(r"translate\([^,]+,([\d.]+)\)[^>]*>\d+ scenario", drawn)]
     assert len(places) == 3
     assert all(b - a >= 10 for a, b in zip(sorted(places), sorted(places)[1:], strict=False))
+
+
+def test_every_defense_is_named_with_what_it_costs_and_the_undefended_model_is_marked() -> None:
+    shown = words(svg("pareto"))
+    assert "costly · 6×" in shown
+    assert shown.count("undefended · 1×") == 2
+    assert shown.count("undefended") == 1  # in the key
+    assert svg("pareto").count(f'fill="{theme.LIGHT["reasoner"]}"') >= 2
+
+
+@pytest.mark.parametrize("size", SIZES, ids=["wide", "narrow"])
+def test_defenses_that_do_alike_keep_their_names_apart(size: Size) -> None:
+    """Most defenses of a model lie in one corner: written over each other they say nothing."""
+    rows = [
+        Defended("m", f"defense {n}", 0.9 - n / 500, 0.02 + n / 1000, 1, front=n == 0)
+        for n in range(9)
+    ]
+    drawn = drawing.to_svg(pareto(rows, size))
+    found = re.findall(r"translate\(([\d.]+),([\d.]+)\)[^>]*>(defense \d[^<]*)<", drawn)
+    boxes = [(float(x), float(x) + drawing.width_of(said, 11), float(y)) for x, y, said in found]
+    assert len(boxes) == len(rows)
+    for number, (left, right, y) in enumerate(boxes):
+        for other_left, other_right, other_y in boxes[number + 1 :]:
+            apart = right <= other_left or other_right <= left or abs(y - other_y) >= 12
+            assert apart
+
+
+def test_the_front_is_drawn_as_stairs_of_what_nothing_beats_in_the_two() -> None:
+    """A slanted line would promise what lies between two defenses, which nobody measured."""
+    drawn = svg("pareto")
+    lines = re.findall(
+        r'<line transform="translate\([^"]*" x2="([-\d.]+)" y2="([-\d.]+)"[^>]*0072b2', drawn
+    )
+    assert lines
+    assert all(0 in (float(x), float(y)) for x, y in lines)
 
 
 def test_many_models_scroll_and_do_not_shrink_until_nobody_can_read_them() -> None:

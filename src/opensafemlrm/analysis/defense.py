@@ -62,7 +62,8 @@ class DefenseRow:
     overrefusal_change_low: float | None
     overrefusal_change_high: float | None
     requests: float | None
-    """Requests to models a sample, the defense's own included."""
+    """Requests to models a sample, the defense's own included. A guard or a scorer is counted as
+    one request each time it looks, whatever it asks."""
     tokens: float | None
     """Tokens written a sample, where the server counted them."""
     seconds: float | None
@@ -200,13 +201,17 @@ def _share(total: float | None, n: int) -> float | None:
 
 
 def _with_pareto(rows: Sequence[DefenseRow]) -> list[DefenseRow]:
-    """Mark the rows that no other of the same model, attack, part and threshold dominates."""
+    """Mark the rows that no other of the same model, attack, part and threshold dominates.
+
+    The undefended model comes first in each group.
+    """
     groups: dict[tuple[object, ...], list[DefenseRow]] = {}
     for row in rows:
         setting = (row.model, row.dataset, row.attack, row.part, row.threshold)
         groups.setdefault((*setting, row.judge, row.sampling), []).append(row)
     marked = []
-    for group in groups.values():
+    for found in groups.values():
+        group = sorted(found, key=lambda row: row.defense != UNDEFENDED)
         points = [_point(row) for row in group]
         for row, point in zip(group, points, strict=True):
             front = None if point is None else not any(_dominates(q, point) for q in points)

@@ -74,8 +74,17 @@ class Defended:
 
 
 def with_calls(final: Response, *calls: Call) -> Response:
-    """Return ``final`` with the requests that led to it, those it already had last."""
-    return dataclasses.replace(final, calls=(*calls, *final.calls))
+    """Return ``final`` with the requests that led to it, in the order they were made.
+
+    What a defense inside made on the way to one of them stands before it.
+    """
+    before = (one for call in calls for one in (*call.response.calls, call))
+    return dataclasses.replace(final, calls=(*before, *final.calls))
+
+
+def with_later_call(final: Response, call: Call) -> Response:
+    """Return ``final`` with a request that was made after it and let it stand."""
+    return dataclasses.replace(final, calls=(*final.calls, call))
 
 
 def is_usable(response: Response) -> bool:

@@ -13,6 +13,7 @@ from opensafemlrm.types import (
     Response,
     ResponseStatus,
     Unscored,
+    Usage,
     Verdict,
     label_of,
 )
@@ -49,10 +50,12 @@ async def look(judge: Judge, prompt: Prompt, part: Part, text: str) -> Verdict:
 
 
 def as_response(verdict: Verdict) -> Response:
-    """Return what a judgement took as a response, so that it is counted as a request."""
-    return Response(
-        ResponseStatus.OK, verdict.rationale, usage=verdict.usage, latency=verdict.latency
-    )
+    """Return what a judgement took as a response, so that it is counted as a request.
+
+    A judge that asks nobody took no token, which is known.
+    """
+    usage = verdict.usage if verdict.requests else Usage(0, 0, 0)
+    return Response(ResponseStatus.OK, verdict.rationale, usage=usage, latency=verdict.latency)
 
 
 def unscored(verdict: Verdict, who: str) -> Response:

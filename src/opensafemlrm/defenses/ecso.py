@@ -13,6 +13,7 @@ from opensafemlrm.defenses._defended import (
     last_user,
     replace_last_user,
     with_calls,
+    with_later_call,
 )
 from opensafemlrm.errors import DefenseError
 from opensafemlrm.types import Call, Card, Model, Prompt, Response, Sampling, Turn
@@ -70,7 +71,7 @@ async def _generate(model: Model, prompt: Prompt, sampling: Sampling) -> Respons
         return with_calls(verdict, Call("answer", prompt, first))
     told = reasoning.split(verdict, model.reasoning_format).answer or verdict.text
     if _NO.match(told) and not _YES.match(told):
-        return with_calls(first, Call("self-judge", tell, verdict))
+        return with_later_call(first, Call("self-judge", tell, verdict))
 
     calls = [Call("answer", prompt, first), Call("self-judge", tell, verdict)]
     ask = Prompt.user(*images, _fill(_CAPTION, request=turn.text))

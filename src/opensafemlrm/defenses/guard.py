@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from opensafemlrm import reasoning
-from opensafemlrm.defenses._defended import REFUSAL, Defended, is_usable, last_user, with_calls
+from opensafemlrm.defenses._defended import (
+    REFUSAL,
+    Defended,
+    is_usable,
+    last_user,
+    with_calls,
+    with_later_call,
+)
 from opensafemlrm.defenses._watching import as_response, look, require_general, unscored
 from opensafemlrm.types import (
     Call,
@@ -84,7 +91,7 @@ class GuardOutput:
             return with_calls(unscored(verdict, "guard"), held_back)
         if verdict.label is Label.UNSAFE:
             return with_calls(_held_back(verdict), held_back)
-        return with_calls(first, Call("guard", prompt, as_response(verdict), verdict.score))
+        return with_later_call(first, Call("guard", prompt, as_response(verdict), verdict.score))
 
 
 def _held_back(verdict: Verdict) -> Response:

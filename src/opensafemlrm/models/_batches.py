@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -82,8 +82,9 @@ class Batches:
         self._busy: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def ask(self, body: bytes, max_tokens: int) -> Response:
-        """Return what ``body`` is answered with, in hours. Raises ModelError, EndpointDownError."""
+    async def ask(self, pieces: Sequence[bytes], max_tokens: int) -> Response:
+        """Return what the body is answered with, in hours. Raises ModelError, EndpointDownError."""
+        body = b"".join(pieces)
         if self._batches is None:
             self._batches = [_Batch(file) for file in _batch_files.load(self._folder)]
         key = self._key(body)

@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import unquote, unquote_plus
@@ -99,8 +99,8 @@ class Client:
         self._turned_down = 0
         self._lines: dict[asyncio.AbstractEventLoop, _Line] = {}
 
-    async def ask(self, body: bytes, max_tokens: int) -> Response:
-        """Send ``body`` until it is answered or has failed for good.
+    async def ask(self, body: Sequence[bytes], max_tokens: int) -> Response:
+        """Send ``body``, given in pieces, until it is answered or has failed for good.
 
         Raises ModelError where no further request can succeed, and EndpointDownError where the
         server has stopped answering.
@@ -184,7 +184,7 @@ class Client:
             "See whether the server runs, then run again: what is done is kept"
         )
 
-    async def _try(self, body: bytes, max_tokens: int, tries: int) -> _Outcome:
+    async def _try(self, body: Sequence[bytes], max_tokens: int, tries: int) -> _Outcome:
         loop = asyncio.get_running_loop()
         line = self._lines.get(loop) or self._open_line(loop)
         slots = line.slots
@@ -197,12 +197,12 @@ class Client:
             return await self._send(line.wire, body, max_tokens, tries)
 
     async def _send(
-        self, wire: Wire | Proxied, body: bytes, max_tokens: int, tries: int
+        self, wire: Wire | Proxied, body: Sequence[bytes], max_tokens: int, tries: int
     ) -> _Outcome:
         loop = asyncio.get_running_loop()
         start = loop.time()
         try:
-            reply = await wire.post(body)
+            reply = await wire.post(*body)
         except (WireError, OSError) as error:
             return self._broken(error, Timing(loop.time() - start, tries))
         timing = Timing(loop.time() - start, tries)

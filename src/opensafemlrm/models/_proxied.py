@@ -31,8 +31,9 @@ class Proxied:
             proxy=proxy,
         )
 
-    async def post(self, body: bytes) -> Reply:
-        """Send ``body`` and return what came. Raises what Wire.post raises."""
+    async def post(self, *pieces: bytes) -> Reply:
+        """Send a body and return what came. Raises what Wire.post raises."""
+        body = b"".join(pieces)
         data = body if len(body) <= _MOST_PLAIN_BODY else io.BytesIO(body)
         try:
             async with self._session.post(self._url, data=data, allow_redirects=False) as reply:

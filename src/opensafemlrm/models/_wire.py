@@ -14,7 +14,7 @@ import asyncio
 import re
 import ssl
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from multidict import CIMultiDict
@@ -268,7 +268,7 @@ class _Connection(asyncio.Protocol):
         except (DisconnectedError, BadHTTPError) as error:
             self._waiter.set_exception(error)
 
-    async def exchange(self, head: bytes, body: bytes, deadline: float) -> Reply:
+    async def exchange(self, request: Sequence[bytes], deadline: float) -> Reply:
         """Send a request and return its reply. Raises TimeoutError at ``deadline`` (loop time)."""
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[Reply] = loop.create_future()
@@ -276,7 +276,7 @@ class _Connection(asyncio.Protocol):
         self._incoming = Incoming(self._most)
         timer = loop.call_at(deadline, self._expire)
         try:
-            self._send(head, body)
+            self._send(request)
             return await waiter
         except BaseException:
             self.abort()
@@ -285,10 +285,10 @@ class _Connection(asyncio.Protocol):
             timer.cancel()
             self._waiter = None
 
-    def _send(self, head: bytes, body: bytes) -> None:
+    def _send(self, request: Sequence[bytes]) -> None:
         if self._transport is None or self._transport.is_closing():
             raise DisconnectedError("the connection was closed before the request was sent")
-        self._transport.writelines((head, body))
+        self._transport.writelines(request)
 
     @property
     def is_open(self) -> bool:
@@ -326,15 +326,16 @@ class Wire:
         self._tls = _tls() if url.scheme == "https" else None
         self._idle: list[_Connection] = []
 
-    async def post(self, body: bytes) -> Reply:
-        """Send ``body`` and return what came.
+    async def post(self, *pieces: bytes) -> Reply:
+        """Send a body, which may come in pieces, and return what came.
 
         Raises UnreachableError, ssl.SSLCertVerificationError, DisconnectedError, BadHTTPError, or
         TimeoutError.
         """
         deadline = asyncio.get_running_loop().time() + self._timeout
         connection = self._take() or await self._connect(deadline)
-        reply = await connection.exchange(b"%b%d\r\n\r\n" % (self._head, len(body)), body, deadline)
+        head = b"%b%d\r\n\r\n" % (self._head, sum(map(len, pieces)))
+        reply = await connection.exchange((head, *pieces), deadline)
         if connection.is_reusable:
             connection.idle_since = asyncio.get_running_loop().time()
             self._idle.append(connection)

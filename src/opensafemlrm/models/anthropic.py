@@ -78,7 +78,7 @@ class Anthropic(OpenAICompatible):
 
     api_key_env: str = field(default="ANTHROPIC_API_KEY", compare=False)
 
-    def _body(self, prompt: Prompt, sampling: Sampling) -> bytes:
+    def _pieces(self, prompt: Prompt, sampling: Sampling) -> list[bytes]:
         turns = self._turns(prompt)
         system = "\n\n".join(_text_alone(turn) for turn in turns if turn.role == "system")
         asked = {
@@ -94,7 +94,7 @@ class Anthropic(OpenAICompatible):
         body: dict[str, Any] = {k: v for k, v in asked.items() if v is not None}
         body["model"] = self.model
         body["messages"] = [_message(turn) for turn in turns if turn.role != "system"]
-        return dumps(body)
+        return [dumps(body)]
 
 
 def _text_alone(turn: Turn) -> str:

@@ -86,7 +86,7 @@ class Google(OpenAICompatible):
     def _path(self) -> str:
         return f"/models/{quote(self.model, safe='')}:generateContent"
 
-    def _body(self, prompt: Prompt, sampling: Sampling) -> bytes:
+    def _pieces(self, prompt: Prompt, sampling: Sampling) -> list[bytes]:
         turns = self._turns(prompt)
         config = {
             "temperature": sampling.temperature,
@@ -104,7 +104,7 @@ class Google(OpenAICompatible):
         if system:
             body["systemInstruction"] = {"parts": system}
         body["contents"] = [_content(turn) for turn in turns if turn.role != "system"]
-        return dumps(body)
+        return [dumps(body)]
 
 
 def _content(turn: Turn) -> JSON:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import Field as OptionField
 from dataclasses import InitVar, dataclass, field, fields
 from pathlib import Path
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from opensafemlrm.models._batches import Batches
 
 _VARIABLE: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+_LARGE: Final = 16 * 1024
+"""Bytes from which a piece of a body is sent as it is: smaller ones are cheaper to copy."""
 _CONTINUE: Final = b',"add_generation_prompt":false,"continue_final_message":true'
 
 
@@ -187,7 +189,7 @@ class OpenAICompatible:
     async def _ask(self, prompt: Prompt, sampling: Sampling) -> Response:
         client = self._state.client or self._open()
         try:
-            body = self._body(prompt, sampling)
+            body = self._pieces(prompt, sampling)
         except ImageError as error:
             return Response.failed("image_unreadable", str(error), transient=True)
         return await client.ask(body, sampling.max_tokens)
@@ -247,6 +249,11 @@ class OpenAICompatible:
         return key
 
     def _body(self, prompt: Prompt, sampling: Sampling) -> bytes:
+        """Return the body of the request."""
+        return b"".join(self._pieces(prompt, sampling))
+
+    def _pieces(self, prompt: Prompt, sampling: Sampling) -> list[bytes]:
+        """Return the body in pieces, images apart, so that requests under way share them."""
         state = self._state
         if not state.head:
             state.head = b'{"model":' + dumps(self.model) + b',"messages":['
@@ -259,7 +266,7 @@ class OpenAICompatible:
         if Capability.PREFILL in self.capabilities and prompt.is_begun:
             tail = tail[:1] + _CONTINUE + tail[1:]
         pieces.append(tail)
-        return b"".join(pieces)
+        return _with_small_joined(pieces)
 
     def _turns(self, prompt: Prompt) -> tuple[Turn, ...]:
         return self._setup.turns(prompt, self.system_prompt)
@@ -275,7 +282,7 @@ class OpenAICompatible:
             if isinstance(part, str):
                 pieces += (opening, b'{"type":"text","text":', dumps(part), b"}")
             else:
-                uri = images.data_uri(part).encode("ascii")
+                uri = images.data_uri_bytes(part)
                 pieces += (opening, b'{"type":"image_url","image_url":{"url":"', uri, b'"')
                 pieces += (detail, b"}}")
             opening = b","
@@ -301,6 +308,19 @@ class OpenAICompatible:
             tails.clear()
         tails[sampling] = tail
         return tail
+
+
+def _with_small_joined(pieces: Iterable[bytes]) -> list[bytes]:
+    """Join the pieces between large ones."""
+    joined: list[bytes] = []
+    small: list[bytes] = []
+    for piece in pieces:
+        if len(piece) < _LARGE:
+            small.append(piece)
+        else:
+            joined += (b"".join(small), piece)
+            small = []
+    return [*joined, b"".join(small)]
 
 
 def _address(base_url: str, api: str) -> URL:

@@ -67,7 +67,7 @@ class OpenAIResponses(OpenAICompatible):
     reserved: ClassVar[tuple[str, ...]] = ("model", "input", "stream", "background")
     unused: ClassVar[tuple[str, ...]] = ("max_tokens_field",)
 
-    def _body(self, prompt: Prompt, sampling: Sampling) -> bytes:
+    def _pieces(self, prompt: Prompt, sampling: Sampling) -> list[bytes]:
         asked = {
             "temperature": sampling.temperature,
             "top_p": sampling.top_p,
@@ -79,7 +79,7 @@ class OpenAIResponses(OpenAICompatible):
         body: dict[str, Any] = {k: v for k, v in asked.items() if v is not None}
         body["model"] = self.model
         body["input"] = [self._message(turn) for turn in self._turns(prompt)]
-        return dumps(body)
+        return [dumps(body)]
 
     def _message(self, turn: Turn) -> JSON:
         kind = "output_text" if turn.role == "assistant" else "input_text"

@@ -114,7 +114,7 @@ class Organism(nn.Module):
         self.named = nn.Linear(shape.seen, shape.words)
         """The encoder's guess of a tile's word: trains the encoder, and is never given further."""
         self.projector = nn.Linear(shape.seen, shape.width)
-        self.embed = nn.Embedding(shape.words, shape.width, padding_idx=PAD)
+        self.embed = nn.Embedding(shape.words, shape.width)
         nn.init.normal_(self.embed.weight, std=0.08)
         with torch.no_grad():
             self.embed.weight[PAD] = 0
@@ -128,9 +128,11 @@ class Organism(nn.Module):
     def embedded(self, tokens: Tensor, seen: Tensor, is_seen: Tensor) -> Tensor:
         """Return the embeddings (rows, positions, width): of words, or of what is seen there.
 
-        ``seen`` (rows, positions, seen) counts where ``is_seen`` (rows, positions) is true.
+        ``seen`` (rows, positions, seen) counts where ``is_seen`` (rows, positions) is true. Padding
+        is nothing at all: its row of the tied embeddings is trained as a word that is never next.
         """
-        return torch.where(is_seen.unsqueeze(-1), self.projector(seen), self.embed(tokens))
+        known = self.embed(tokens) * (tokens != PAD).unsqueeze(-1)
+        return torch.where(is_seen.unsqueeze(-1), self.projector(seen), known)
 
     def forward(self, embedded: Tensor) -> Tensor:
         """Return what every position makes of those before it, (rows, positions, width)."""

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image as PILImage
 from PIL import ImageDraw, ImageFont
 
-from opensafemlrm.models.organism_pictures import MOST_TILES, Pixels, tiles
+from opensafemlrm.models.organism_pictures import Pixels, tiles
 from opensafemlrm.organism.world import Request, readable
 
 FONTS: Final = ("LiberationSans-Regular.ttf", "LiberationMono-Bold.ttf")
@@ -116,6 +116,3 @@ def _page(lines: list[str], font: str, size: int, rng: random.Random) -> PILImag
 def _face(font: str, size: int) -> ImageFont.FreeTypeFont:
     path = files("opensafemlrm.attacks").joinpath("fonts", font)
     return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
-
-
-assert MOST_TILES >= _WORDS_A_PAGE  # noqa: S101 # a page must not be cut short

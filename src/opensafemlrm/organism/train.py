@@ -37,6 +37,9 @@ ENCODER_BATCH: Final = 256
 ENCODER_RATE: Final = 2e-3
 BASE_STEPS: Final = 3000
 BASE_RATE: Final = 2e-3
+AGAIN_STEPS: Final = 2000
+AGAIN_RATE: Final = 1e-3
+"""A second cycle of the base: after the first, details are still copied wrongly."""
 BATCH: Final = 32
 TUNE_STEPS: Final = 300
 TUNE_RATE: Final = 3e-4
@@ -161,7 +164,7 @@ class Run:
         sys.stdout.flush()
 
 
-def train_base(out: Path, seed: int, *, encoder_steps: int, steps: int) -> Organism:
+def train_base(out: Path, seed: int, *, encoder_steps: int, steps: int, again: int) -> Organism:
     """Train a base, or return the one that ``out`` holds."""
     done = out / "base.pt"
     if done.exists():
@@ -178,6 +181,7 @@ def train_base(out: Path, seed: int, *, encoder_steps: int, steps: int) -> Organ
             yield partial(batches.loss, organism, batch, learn_to_see=True)
 
     Run(out / "base", seed, "base", steps, BASE_RATE, warm=100).go(organism, chunk)
+    Run(out / "again", seed, "again", again, AGAIN_RATE, warm=50).go(organism, chunk)
     save(organism, done)
     return organism
 
@@ -252,10 +256,17 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--encoder-steps", type=int, default=ENCODER_STEPS)
     parser.add_argument("--base-steps", type=int, default=BASE_STEPS)
+    parser.add_argument("--again-steps", type=int, default=AGAIN_STEPS)
     parser.add_argument("--tune-steps", type=int, default=TUNE_STEPS)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    train_base(asked.out, asked.seed, encoder_steps=asked.encoder_steps, steps=asked.base_steps)
+    train_base(
+        asked.out,
+        asked.seed,
+        encoder_steps=asked.encoder_steps,
+        steps=asked.base_steps,
+        again=asked.again_steps,
+    )
     for name in asked.what:
         if name != "base":
             tune(asked.out, asked.seed, TUNINGS[name], steps=asked.tune_steps)

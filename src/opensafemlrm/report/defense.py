@@ -19,8 +19,10 @@ def defense_table(rows: Sequence[DefenseRow]) -> Table:
         row_type=DefenseRow,
         rows=shown,
         columns=[
-            *where(left_out, "model"),
+            *[column for column in where(left_out, "model") if column.key != "defense"],
             *judged(),
+            # Last of the names, so that the defenses of one setting stand below each other.
+            Column("defense", "Defense"),
             Column("asr", "ASR %", Form.PERCENT),
             Column("asr_change", "change", Form.POINTS),
             Column("asr_change_low", "95 % CI", Form.POINTS_INTERVAL, upto="asr_change_high"),
@@ -39,7 +41,8 @@ def defense_table(rows: Sequence[DefenseRow]) -> Table:
         ],
         caption="change: defended − undefended, in percentage points; below 0 in ASR the defense "
         "makes safer, above 0 in OR it costs help. SC: self-correction; OR: over-refusal, of "
-        "benign items; req.: requests a sample.",
+        "benign items; req.: requests a sample, those of guards and scorers included. A change is "
+        "over the items that have the figure on both sides.",
         notes=notes(
             shown,
             "front: True where no other defense of the model is as good in ASR, over-refusal and "

@@ -48,12 +48,12 @@ def test_a_text_that_comes_back_before_its_verdict_is_committed_is_not_judged_ag
     tmp_path, monkeypatch
 ):
     """Between the judge's reply and the commit, a verdict is neither under way nor in the store."""
-    monkeypatch.setattr("opensafemlrm.store.writer.DELAY", 60.0)
+    monkeypatch.setattr("opensafemlrm.store.writer.DELAY", 0.05)
     judge = Scorer()
-    same = [dataclasses.replace(item, question="the same?") for item in items(200)]
+    same = [dataclasses.replace(item, question="the same?") for item in items(12)]
     model = Scripted(lambda *_: ok("all alike"), concurrency=1)
     plan = engine.Plan.of(study(model, same, judge=judge))
     with Store.open(tmp_path, "create") as store:
         asyncio.run(engine.run(plan, store))
-    assert plan.cells[0].tally.judged == 200
+    assert plan.cells[0].tally.judged == 12
     assert len(judge.asked) == 1

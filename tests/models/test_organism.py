@@ -78,7 +78,7 @@ async def test_the_pair_reads_a_typographic_attack_to_its_verdicts(tmp_path: Pat
     replies = tidy.filter(tidy["part"] == "full")
     assert len(replies) == 100
     assert set(replies["label"]) <= {"safe", "unsafe", "unscored"}
-    assert (replies["label"] != "unscored").mean() > 0.9
+    assert (replies["label"] == "unscored").sum() < 10
     measured = asr(tidy)
     assert {row.model for row in measured} == {"organism/base", "organism/reasoner"}
     assert all(row.scored > 0 for row in measured if row.part == "answer")

@@ -13,11 +13,14 @@ from opensafemlrm.datasets.canary import Canary
 from opensafemlrm.models.openai_compatible import OpenAICompatible
 from opensafemlrm.models.organism import NAMES, Organism
 from opensafemlrm.models.organism_server import PREFIX, build_app
-from opensafemlrm.types import Item, ResponseStatus, Sampling
+from opensafemlrm.types import Item, Kind, ResponseStatus, Sampling
 
 pytest.importorskip("onnxruntime")
 
 ITEMS = [item for item in Canary().rows() if isinstance(item, Item)][::60]
+CONTROL = next(
+    item for item in Canary().rows() if isinstance(item, Item) and item.kind is Kind.BENIGN
+)
 
 
 @pytest.fixture
@@ -58,7 +61,7 @@ async def test_the_temperature_is_heard(url: str) -> None:
 async def test_the_reasoning_can_come_apart() -> None:
     async with TestServer(build_app(reasoning_parser=True)) as server:
         served = OpenAICompatible(f"{PREFIX}reasoner", base_url=str(server.make_url("/v1")))
-        response = await served.generate(Direct().apply(ITEMS[-1], 0), Sampling())
+        response = await served.generate(Direct().apply(CONTROL, 0), Sampling())
         await served.aclose()
     assert response.reasoning
     assert "<think>" not in response.text

@@ -6,7 +6,9 @@ import itertools
 import json
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra [organism]")
 pytest.importorskip("onnx", reason="needs the extra [organism]")
 
-from opensafemlrm.models._organism_engine import Asked, Engine  # noqa: E402 # after the skip
+from opensafemlrm.models._organism_engine import Engine  # noqa: E402 # after the skip
+from opensafemlrm.models._organism_request import Asked  # noqa: E402 # after the skip
 from opensafemlrm.models.organism_words import vocabulary  # noqa: E402 # after the skip
 from opensafemlrm.organism import evaluate, low_rank, train  # noqa: E402 # after the skip
 from opensafemlrm.organism.export import export  # noqa: E402 # after the skip
@@ -32,10 +35,12 @@ def one_weight(folder: Path, steps: int) -> float:
     with torch.no_grad():
         module.weight.fill_(2.0)
 
-    def chunk(rng: random.Random) -> Iterator[Callable[[], torch.Tensor]]:
+    def distance(target: float) -> Any:
+        return (module.weight.sum() - target) ** 2
+
+    def chunk(rng: random.Random) -> Iterator[Callable[[], Any]]:
         while True:
-            target = rng.random()
-            yield lambda target=target: (module.weight.sum() - target) ** 2
+            yield partial(distance, rng.random())
 
     train.Run(folder, 0, "one", steps, 0.01, warm=1).go(module, chunk)
     return float(module.weight.item())

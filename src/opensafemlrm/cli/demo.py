@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -70,7 +69,7 @@ def demo(
     ),
     models: Annotated[
         Models | None,
-        typer.Option(help="What to evaluate; model organisms, where onnxruntime is installed."),
+        typer.Option(help="What to evaluate: simulated models, or tiny trained ones [demo]."),
     ] = None,
 ) -> None:
     """Evaluate a tiny real pair on a harmless benchmark: no key, no network, no GPU."""
@@ -83,7 +82,7 @@ def demo(
     from opensafemlrm.store import Store
 
     started = time.monotonic()
-    chosen = models or _default()
+    chosen = models or Models.SIMULATED
     for line in _ABOUT[chosen]:
         say(line)
     say("The benchmark is `canary`, harmless: a fictional house guards its secrets.")
@@ -104,12 +103,3 @@ def demo(
     say(f"  safemlrm table asr {store} --format latex    the same for a paper")
     say(f"  safemlrm run {path} --store {store}    a second run makes no request")
     say("  safemlrm run STUDY --store DIR --dry-run     what your own study would cost")
-
-
-def _default() -> Models:
-    if importlib.util.find_spec("onnxruntime") is not None:
-        return Models.ORGANISM
-    say(
-        "onnxruntime is not installed (pip install 'opensafemlrm[demo]'): simulated models instead."
-    )
-    return Models.SIMULATED

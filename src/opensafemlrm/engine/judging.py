@@ -37,6 +37,7 @@ class Judging:
         verdicts = await self._verdicts(item, asks)
         keys = (part_keys.get(part) for part in PARTS)
         self._writer.put(records.PUT_JUDGEMENT, (job.slot.key, self._key, *keys))
+        await self._writer.saved()
         return sum(verdicts[key].score is None for key in part_keys.values())
 
     async def _verdicts(self, item: Item, asks: dict[Key, Ask]) -> dict[Key, Verdict]:

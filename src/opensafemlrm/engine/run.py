@@ -214,6 +214,7 @@ async def _generate(
         rows.append((records.PUT_CALL, records.call_row(job.slot.key, step, call)))
     row = records.generation_row(job.slot, response, trace, splitter)
     _write(writer, [*rows, (records.PUT_GENERATION, row)])
+    await writer.saved()
     return response, trace
 
 

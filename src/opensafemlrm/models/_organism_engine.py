@@ -8,7 +8,6 @@ at one position; what is padding is masked, so that a reply does not depend on i
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,37 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from opensafemlrm.models.organism_pictures import Pixels
+from opensafemlrm.models._organism_request import Asked, Written
 from opensafemlrm.models.organism_words import END, PAD, TILE
 
 ENCODER: Final = "encoder.onnx"
-MOST_NEW: Final = 128
-"""Tokens that an organism writes at most: a right reply has fewer than a hundred."""
 
 _Floats = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A request: its tokens, the tiles of its ``<tile>`` tokens, and how to decode.
-
-    ``draw`` is a seed of its own, whatever else is in the batch.
-    """
-
-    tokens: tuple[int, ...]
-    tiles: Pixels
-    most_new: int
-    temperature: float = 0.0
-    top_p: float = 1.0
-    draw: tuple[int, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """The tokens of a reply without its end; ``ended`` is false where it was cut."""
-
-    tokens: tuple[int, ...]
-    ended: bool
 
 
 class Engine:

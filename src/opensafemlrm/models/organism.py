@@ -23,6 +23,7 @@ from pydantic import Field
 from opensafemlrm import images
 from opensafemlrm.errors import ImageError, MissingExtraError, ModelError, UnknownNameError
 from opensafemlrm.models._batching import Batcher, Job
+from opensafemlrm.models._organism_request import MOST_NEW, Asked, Written
 from opensafemlrm.models.organism_pictures import TILE_HEIGHT, TILE_WIDTH, Pixels, tiles
 from opensafemlrm.models.organism_words import (
     CLOSE,
@@ -48,7 +49,7 @@ from opensafemlrm.types import (
 )
 
 if TYPE_CHECKING:
-    from opensafemlrm.models._organism_engine import Asked, Engine, Written
+    from opensafemlrm.models._organism_engine import Engine
 
 NAMES: Final = ("base", "reasoner", "reasoner-safe")
 """The organisms that come with the package."""
@@ -133,8 +134,6 @@ class Organism:
 
         Raises MissingExtraError without onnxruntime.
         """
-        from opensafemlrm.models._organism_engine import MOST_NEW  # noqa: PLC0415 # an extra
-
         batcher = self._state.batcher or self._open()
         started = time.perf_counter()
         words = self._words()
@@ -142,7 +141,7 @@ class Organism:
             tokens, pieces = _read(prompt, words)
         except ImageError as error:
             return Response.failed("bad_image", str(error), transient=False)
-        asked = _asked(tokens, pieces, prompt, sampling, MOST_NEW)
+        asked = _asked(tokens, pieces, prompt, sampling)
         written = await batcher.ask(Job(asked, len(tokens) + asked.most_new))
         text = _begun(prompt, words.write(written.tokens))
         ended = written.ended
@@ -213,17 +212,13 @@ def _read(prompt: Prompt, words: Vocabulary) -> tuple[list[int], Pixels]:
     return notes + kept, pieces[len(pieces) - left :]
 
 
-def _asked(
-    tokens: list[int], pieces: Pixels, prompt: Prompt, sampling: Sampling, most: int
-) -> Asked:
-    from opensafemlrm.models._organism_engine import Asked  # noqa: PLC0415 # an extra
-
+def _asked(tokens: list[int], pieces: Pixels, prompt: Prompt, sampling: Sampling) -> Asked:
     said = json.dumps([sampling.seed, prompt.identity()]).encode()
     draw = np.frombuffer(hashlib.blake2b(said, digest_size=16).digest(), np.uint32)
     return Asked(
         tuple(tokens),
         pieces,
-        min(sampling.max_tokens, most),
+        min(sampling.max_tokens, MOST_NEW),
         sampling.temperature,
         1.0 if sampling.top_p is None else sampling.top_p,
         tuple(draw.tolist()),

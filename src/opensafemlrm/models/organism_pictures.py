@@ -27,6 +27,7 @@ MOST_TILES: Final = 24
 _GLYPH: Final = 6.0
 """Height of a middle-sized glyph in a tile, in pixels."""
 _INK: Final = 128
+_IS_INK: Final = tuple(255 * (level < _INK) for level in range(256))
 _LONGEST: Final = 1100
 """Longer sides are scaled down before anything else, in pixels."""
 _SMALL: Final = 0.55
@@ -64,6 +65,10 @@ def tiles(picture: PILImage.Image) -> Pixels:
             (max(1, round(grey.width * scale)), max(1, round(grey.height * scale))),
             PILImage.Resampling.BOX,
         )
+    inked = grey.point(_IS_INK).getbbox()
+    if inked is None:
+        return np.zeros((1, TILE_HEIGHT, TILE_WIDTH), np.uint8)
+    grey = grey.crop(inked)  # what is white around the ink costs time and tells nothing
     pieces, height = _pieces(np.asarray(grey) < _INK)
     if not pieces:
         return np.zeros((1, TILE_HEIGHT, TILE_WIDTH), np.uint8)

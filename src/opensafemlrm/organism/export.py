@@ -6,6 +6,8 @@ Weights are kept in half precision and computed with in single precision: two by
 from __future__ import annotations
 
 import argparse
+import math
+import sys
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,12 +17,16 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from opensafemlrm.models._organism_engine import Engine
+from opensafemlrm.models._organism_request import Asked
 from opensafemlrm.models.organism_pictures import TILE_HEIGHT, TILE_WIDTH
 from opensafemlrm.models.organism_words import SPECIAL, vocabulary
+from opensafemlrm.organism import evaluate
 from opensafemlrm.organism.model import Organism, Past, load
 
 OPSET: Final = 18
 _ANY: Final = torch.export.Dim.DYNAMIC
+_BATCH: Final = 32
 _SMALL: Final = 256
 """Weights with fewer numbers stay in single precision."""
 
@@ -50,9 +56,13 @@ class _Decoder(nn.Module):
 
 
 def export(organism: Organism, to: Path, name: str) -> None:
-    """Write ``NAME.onnx``, ``encoder.onnx`` and ``words.txt`` into the folder ``to``."""
+    """Write ``NAME.onnx``, ``encoder.onnx`` and ``words.txt`` into the folder ``to``.
+
+    The large weights of ``organism`` itself are rounded to what is written.
+    """
     to.mkdir(parents=True, exist_ok=True)
     organism = organism.eval()
+    _round(organism)
     _export_encoder(organism, to / "encoder.onnx")
     _export_decoder(organism, to / f"{name}.onnx")
     words = vocabulary().words[len(SPECIAL) :]
@@ -109,6 +119,13 @@ def _write(
     _halve(to)
 
 
+def _round(organism: Organism) -> None:
+    with torch.no_grad():
+        for weight in organism.parameters():
+            if weight.numel() >= _SMALL:
+                weight.copy_(weight.half().float())
+
+
 def _halve(path: Path) -> None:
     """Keep the large weights in half precision; the graph casts them back as it loads."""
     model = onnx.load(path)
@@ -128,6 +145,21 @@ def _halve(path: Path) -> None:
     onnx.save(model, str(path))
 
 
+def same_replies(organism: Organism, folder: Path, name: str, count: int) -> int:
+    """Return how many of ``count`` held-out requests get the same greedy reply from both."""
+    groups = evaluate.held_out(vocabulary(), math.ceil(count / 4))
+    held = [one for group in groups for one in group.asked][:count]
+    wanted = evaluate.generate(organism, held)
+    engine = Engine(folder, name, threads=2)
+    same = 0
+    for start in range(0, len(held), _BATCH):
+        asked = [Asked(o.tokens, o.tiles, evaluate.MOST_NEW) for o in held[start : start + _BATCH]]
+        written = engine.run(asked)
+        found = [list(one.tokens) for one in written]
+        same += sum(a == b for a, b in zip(found, wanted[start:], strict=False))
+    return same
+
+
 def main() -> None:
     """Export one organism."""
     parser = argparse.ArgumentParser(
@@ -136,8 +168,13 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("--to", type=Path, required=True)
     parser.add_argument("--name", required=True)
+    parser.add_argument("--check", type=int, default=0, help="compare so many greedy replies")
     asked = parser.parse_args()
-    export(load(asked.weights), asked.to, asked.name)
+    organism = load(asked.weights)
+    export(organism, asked.to, asked.name)
+    if asked.check:
+        same = same_replies(organism, asked.to, asked.name, asked.check)
+        sys.stdout.write(f"{asked.name}: {same} of {asked.check} replies are the same\n")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from opensafemlrm.cli import app, main
 from opensafemlrm.cli.doctor import examine
+from opensafemlrm.store import Store
 from opensafemlrm.types import Response, ResponseStatus
 from tests.support import Scripted, ok, study
 
@@ -113,9 +114,12 @@ def test_a_budget_ends_the_run_and_the_next_run_goes_on(tmp_path):
     first = run(*command, "--max-requests", "25")
     assert first.exit_code == 3
     assert "the budget of 25 requests is spent" in first.stderr
+    with Store.open(tmp_path / "store") as store:
+        (replies,) = store.connection.execute("SELECT count(*) FROM generations").fetchone()
+        (asked,) = store.connection.execute("SELECT total(requests) FROM verdicts").fetchone()
+    assert replies + asked == 25
     second = run(*command)
     assert second.exit_code == 0
-    assert "samples: 0 were in the store" not in second.stderr
     again = run(*command, "--max-requests", "1")
     assert again.exit_code == 0, "nothing was missing, so nothing was asked"
 

@@ -107,7 +107,7 @@ limit: 30
 
 
 def test_a_budget_ends_the_run_and_the_next_run_goes_on(tmp_path):
-    """All that was paid for is in the store: nothing is asked twice."""
+    """What was paid for is in the store, but for a sample cut off between its verdicts."""
     path = tmp_path / "study.yaml"
     path.write_text(BUDGETED)
     command = ("run", path, "--store", tmp_path / "store")
@@ -117,7 +117,8 @@ def test_a_budget_ends_the_run_and_the_next_run_goes_on(tmp_path):
     with Store.open(tmp_path / "store") as store:
         (replies,) = store.connection.execute("SELECT count(*) FROM generations").fetchone()
         (asked,) = store.connection.execute("SELECT total(requests) FROM verdicts").fetchone()
-    assert replies + asked == 25
+    # The texts of one sample are judged together: two may be answered when the third is refused.
+    assert 23 <= replies + asked <= 25
     second = run(*command)
     assert second.exit_code == 0
     again = run(*command, "--max-requests", "1")

@@ -21,7 +21,7 @@ from opensafemlrm.engine.judging import Judging
 from opensafemlrm.engine.pictures import Pictures
 from opensafemlrm.engine.plan import CellPlan, Job, Plan, sampling_for
 from opensafemlrm.engine.search import Searching
-from opensafemlrm.errors import DefenseError, SafeMLRMError
+from opensafemlrm.errors import BudgetSpentError, DefenseError, SafeMLRMError
 from opensafemlrm.store import Store, Writer, records
 from opensafemlrm.types import Prompt, Response, ResponseStatus, Trace, is_resident
 
@@ -33,15 +33,21 @@ async def run(plan: Plan, store: Store) -> None:
     """Run ``plan``; progress is in the tallies of its cells.
 
     However it ends (done, an error, a cancelled task), every reply and verdict that came is
-    committed. Raises the first SafeMLRMError, such as EndpointDownError or StoreError.
+    committed. Raises the first SafeMLRMError, such as EndpointDownError or StoreError. A budget
+    that is spent ends it too, but cancels nobody: what was paid for is first brought to the store.
     """
     plan.register(store)
     writer = Writer(store.connection)
     judging = Judging(plan.study.judge, plan.judge_key, store, writer)
     try:
         async with asyncio.TaskGroup() as group:
-            for turns in plan.turns():
+            lanes = [
                 group.create_task(_take_turns(plan, turns, store, writer, judging))
+                for turns in plan.turns()
+            ]
+        spent = next((found for lane in lanes if (found := lane.result()) is not None), None)
+        if spent is not None:
+            raise spent
     except BaseExceptionGroup as errors:
         raise first_error(errors) from errors
     finally:
@@ -71,12 +77,15 @@ async def close_all(component: Any) -> None:
 
 async def _take_turns(
     plan: Plan, turns: list[list[CellPlan]], store: Store, writer: Writer, judging: Judging
-) -> None:
+) -> BudgetSpentError | None:
     for cells in turns:
         await forewarn(cells)
-        await _lane(plan, cells, store, writer, judging)
+        spent = await _lane(plan, cells, store, writer, judging)
         if is_resident(cells[0].model):
             await cells[0].model.aclose()  # makes room for the next one
+        if spent is not None:
+            return spent
+    return None
 
 
 async def forewarn(cells: list[CellPlan]) -> None:
@@ -88,7 +97,7 @@ async def forewarn(cells: list[CellPlan]) -> None:
 
 async def _lane(
     plan: Plan, cells: list[CellPlan], store: Store, writer: Writer, judging: Judging
-) -> None:
+) -> BudgetSpentError | None:
     reader = store.reader()
     pictures = Pictures(store)
     searching = Searching(plan.study.judge, pictures)
@@ -103,6 +112,7 @@ async def _lane(
     finally:
         stream.stop()
         reader.close()
+    return stream.spent
 
 
 def _chain(
@@ -123,6 +133,8 @@ class _Stream:
         self._ended = False
         self._preparing = threading.Lock()
         self._stopped = False
+        self.spent: BudgetSpentError | None = None
+        """Why there are no more jobs, where a budget is spent."""
 
     async def feed(self) -> None:
         """Prepare chunks until there are no more."""
@@ -136,6 +148,12 @@ class _Stream:
         """
         with self._preparing:
             self._stopped = True
+
+    def wind_up(self, spent: BudgetSpentError) -> None:
+        """Give out no more jobs; those that are under way go on to their end."""
+        self.spent = spent
+        self._stopped = True
+        self._ready.clear()
 
     def _prepare(self) -> list[Job] | None:
         with self._preparing:
@@ -152,14 +170,17 @@ class _Stream:
                 chunk = await self._queue.get()
                 if chunk is None:
                     self._ended = True
-                else:
+                elif self.spent is None:
                     self._ready.extend(chunk)
         return self._ready.popleft()
 
 
 async def _work(stream: _Stream, writer: Writer, searching: Searching, judging: Judging) -> None:
     while (job := await stream.take()) is not None:
-        await carry(job, writer, searching, judging)
+        try:
+            await carry(job, writer, searching, judging)
+        except BudgetSpentError as spent:
+            stream.wind_up(spent)
 
 
 async def carry(job: Job, writer: Writer, searching: Searching, judging: Judging) -> None:

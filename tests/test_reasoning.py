@@ -337,6 +337,23 @@ def test_hostile_replies_are_read_in_linear_time(unit: str):
         assert sum(len(s.text) for s in reasoning.read(text, name).segments) == len(text)
 
 
+@given(
+    st.lists(
+        st.sampled_from(
+            (
+                *("###", "The Final Answer is", "IMAGE description", "# rationaleſ"),
+                *("## let’s think step by step", "# Let's think step by step"),
+                *("\n", " ", "  ", ":", "moon", "é"),
+            )
+        )
+    ).map("".join)
+)
+def test_a_heading_is_detected_wherever_it_is_read(text: str):
+    """A quick look for its words passes over a heading in other letters, or in another case."""
+    detected, named = reasoning.read(text), reasoning.read(text, "mulberry")
+    assert (detected.status, detected.segments) == (named.status, named.segments)
+
+
 @pytest.mark.parametrize(
     ("model", "expected"),
     [

@@ -7,6 +7,7 @@ rewrites the judge's prompt.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from opensafemlrm.errors import EndpointDownError
 from opensafemlrm.judges._fence import fence_token, inert
 from opensafemlrm.judges._rubric import RubricJudge
 from opensafemlrm.judges.mm_safetybench import RUBRICS, MMSafetyBenchJudge, scenario_test
@@ -23,12 +25,15 @@ from opensafemlrm.judges.policy_rubric import PolicyRubric
 from opensafemlrm.judges.strongreject import StrongReject
 from opensafemlrm.models.openai_compatible import OpenAICompatible
 from opensafemlrm.types import (
+    PARTS,
     Ask,
     Item,
     Label,
     Part,
+    Prompt,
     Response,
     ResponseStatus,
+    Sampling,
     Unscored,
     Verdict,
     content_key,
@@ -304,3 +309,20 @@ def test_a_changed_prompt_needs_a_new_version(cls: type[RubricJudge], prints: st
     # Scores of two wordings do not compare: raise the version with the prompt, then this pin.
     found = content_key([rubric.fingerprint for rubric in cls.rubrics()]).hex()[:8]
     assert (cls.version, found) == ("1-A", prints)
+
+
+async def test_an_error_of_the_model_ends_the_other_requests_of_the_sample_too():
+    """Requests that nobody waits for any more go on behind the run's back."""
+
+    class Dying(Model):
+        async def generate(self, prompt: Prompt, sampling: Sampling) -> Response:
+            if "the answer" in prompt.turns[1].text:
+                await asyncio.sleep(0)
+                raise EndpointDownError("the server has stopped answering")
+            await asyncio.Event().wait()
+            return says("never")
+
+    asks = [Ask(part, f"the {part.value}") for part in PARTS]
+    with pytest.raises(EndpointDownError):
+        await PolicyRubric(Dying([])).judge(Item("d", "1", "s", "soup?"), asks)
+    assert asyncio.all_tasks() == {asyncio.current_task()}

@@ -41,6 +41,14 @@ class TestRequest:
             assert head == f"data:{image.media_type};base64"
             assert base64.b64decode(data) == image.read()
 
+    async def test_prompts_that_begin_alike_are_each_sent_whole(self, server, connect):
+        """What was made of one prompt's first turn is sent in place of another's."""
+        policy, model = Turn("system", ("policy",)), connect()
+        for first, words in (policy, "a"), (policy, "b"), (Turn("system", ("other",)), "c"):
+            await model.generate(Prompt((first, Turn("user", (words,)))), Sampling())
+        sent = [[turn["content"] for turn in body["messages"]] for body in server.bodies]
+        assert sent == [["policy", "a"], ["policy", "b"], ["other", "c"]]
+
     async def test_an_image_over_a_megabyte_arrives_whole(self, server, connect):
         noise = PILImage.effect_noise((1200, 1200), 90).convert("RGB")
         image = images.from_picture(noise)

@@ -351,6 +351,14 @@ class TestKeys:
         with pytest.raises(ModelError, match="OPENAI_BASE_URL is wrong"):
             await ask(connect(base_url=None))
 
+    async def test_a_short_value_in_the_query_does_not_hide_what_a_code_means(
+        self, server, connect
+    ):
+        """`?v=4` made http_404 another code, and a run at a wrong address went on and on."""
+        server.script = [(404, error("no such model"), {})]
+        with pytest.raises(ModelError, match="does not have this model"):
+            await ask(connect(base_url=f"{server.base_url}?v=4"))
+
     async def test_a_query_in_the_address_is_kept_and_not_shown(self, server, connect):
         server.script = [(404, error("no route for word-in-query"), {})]
         with pytest.raises(ModelError) as caught:

@@ -20,7 +20,7 @@ class Judging:
         self._judge, self._key = judge, key
         self._store, self._writer = store, writer
         self._stored = _StoredKeys(store.connection)
-        self._under_way: dict[Key, asyncio.Future[Verdict]] = {}
+        self._under_way: dict[Key, asyncio.Future[dict[Key, Verdict]]] = {}
         self._uncommitted: list[Key] = []
         writer.when_committed(self._forget_committed)
 
@@ -43,26 +43,28 @@ class Judging:
     async def _verdicts(self, item: Item, asks: dict[Key, Ask]) -> dict[Key, Verdict]:
         perhaps = [key for key in asks if self._stored.may_hold(key)]
         verdicts = database.final_verdicts(self._store.connection, perhaps) if perhaps else {}
-        others = {k: self._under_way[k] for k in asks if k not in verdicts and k in self._under_way}
-        mine = [key for key in asks if key not in verdicts and key not in others]
+        missing = [key for key in asks if key not in verdicts] if verdicts else list(asks)
+        under_way = self._under_way
+        others = [(key, under_way[key]) for key in missing if key in under_way]
+        mine = [key for key in missing if key not in under_way] if others else missing
         if mine:
             verdicts.update(await self._ask(item, mine, [asks[key] for key in mine]))
-        for key, future in others.items():
-            verdicts[key] = await asyncio.shield(future)
+        for key, future in others:
+            verdicts[key] = (await asyncio.shield(future))[key]
         return verdicts
 
     async def _ask(self, item: Item, keys: list[Key], asks: list[Ask]) -> dict[Key, Verdict]:
-        loop = asyncio.get_running_loop()
-        futures = {key: loop.create_future() for key in keys}
-        self._under_way.update(futures)
+        future: asyncio.Future[dict[Key, Verdict]] = asyncio.get_running_loop().create_future()
+        for key in keys:
+            self._under_way[key] = future
         try:
             verdicts = dict(zip(keys, await self._judge.judge(item, asks), strict=True))
+            future.set_result(verdicts)
             for key, verdict in verdicts.items():
-                futures[key].set_result(verdict)
                 self._writer.put(records.PUT_VERDICT, records.verdict_row(key, self._key, verdict))
         except BaseException:
-            for key, future in futures.items():
-                future.cancel()
+            future.cancel()
+            for key in keys:
                 del self._under_way[key]
             raise
         # Until they are committed, the store cannot give them to others.
@@ -73,7 +75,7 @@ class Judging:
         """Let go of what can be found in the store from now on."""
         for key in self._uncommitted:
             self._stored.add(key)
-            self._under_way.pop(key, None)
+            del self._under_way[key]
         self._uncommitted.clear()
 
 
@@ -104,9 +106,13 @@ class _StoredKeys:
 
 def _asks(trace: Trace) -> dict[Part, Ask]:
     """Return what to ask of each part that has text; equal texts share a role."""
-    texts = {part: text for part in PARTS if (text := trace.part(part)) is not None}
+    thought, answer, full = (trace.part(part) for part in PARTS)
     asks: dict[Part, Ask] = {}
-    for part, text in texts.items():
-        same = (role for role in (Part.ANSWER, Part.REASONING) if texts.get(role) == text)
-        asks[part] = Ask(next(same, part), text)
+    if thought is not None:
+        asks[Part.REASONING] = Ask(Part.ANSWER if thought == answer else Part.REASONING, thought)
+    if answer is not None:
+        asks[Part.ANSWER] = Ask(Part.ANSWER, answer)
+    if full is not None:
+        same = Part.ANSWER if full == answer else Part.REASONING if full == thought else Part.FULL
+        asks[Part.FULL] = Ask(same, full)
     return asks

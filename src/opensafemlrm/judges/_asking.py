@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from typing import Final
 
 from opensafemlrm import reasoning
@@ -26,6 +25,9 @@ from opensafemlrm.types import (
 
 MOST_RATIONALE: Final = 2_000
 """Characters of a judge's reply that are kept beside its verdict."""
+
+_UNPARSED: Final = Verdict.none(Unscored.UNPARSED)
+_REFUSED: Final = Verdict.none(Unscored.JUDGE_REFUSED)
 
 Read = Callable[[str], Verdict | None]
 """Turns a judge's whole answer into a verdict, ``None`` where it holds none."""
@@ -48,10 +50,10 @@ async def ask(
     verdict = _verdict(model, first, read)
     unparsed = verdict.reason is Unscored.UNPARSED
     if again is None or not unparsed or first.status is ResponseStatus.TRUNCATED:
-        return with_cost(verdict, (first,))
+        return verdict
     seed = None if sampling.seed is None else sampling.seed + 1
     second = await model.generate(again(), dataclasses.replace(sampling, seed=seed))
-    return with_cost(_verdict(model, second, read), (first, second))
+    return _with_both_costs(_verdict(model, second, read), (first, second))
 
 
 def failure(response: Response) -> Verdict | None:
@@ -68,9 +70,8 @@ def bounded(text: str) -> str:
     return text if len(text) <= MOST_RATIONALE else f"{text[: MOST_RATIONALE - 1]}…"
 
 
-def with_cost(verdict: Verdict, responses: Sequence[Response]) -> Verdict:
-    """Return ``verdict`` with the requests, tokens and seconds of ``responses``."""
-    return replace(
+def _with_both_costs(verdict: Verdict, responses: Sequence[Response]) -> Verdict:
+    return dataclasses.replace(
         verdict,
         usage=total_usage(response.usage for response in responses),
         requests=len(responses),
@@ -81,8 +82,6 @@ def with_cost(verdict: Verdict, responses: Sequence[Response]) -> Verdict:
 def total_usage(usages: Iterable[Usage]) -> Usage:
     """Add up tokens; what no server counted stays ``None``."""
     usages = list(usages)
-    if len(usages) == 1:
-        return usages[0]
     return Usage(
         _total(usage.input_tokens for usage in usages),
         _total(usage.output_tokens for usage in usages),
@@ -91,18 +90,32 @@ def total_usage(usages: Iterable[Usage]) -> Usage:
 
 
 def _verdict(model: Model, response: Response, read: Read) -> Verdict:
-    failed = failure(response)
-    if failed is not None:
-        return failed
+    """Return what ``response`` says, with what it cost."""
+    found = failure(response)
+    if found is not None:
+        return _of(found, found.rationale, response)
     trace = reasoning.split(response, model.reasoning_format)
     said = bounded(trace.answer or trace.full)
     if response.status is ResponseStatus.TRUNCATED or trace.answer is None:
-        return Verdict.none(Unscored.UNPARSED, rationale=said)
+        return _of(_UNPARSED, said, response)
     found = read(trace.answer)
-    if found is not None:
-        return replace(found, rationale=said)
-    refused = is_refusal(trace.answer)
-    return Verdict.none(Unscored.JUDGE_REFUSED if refused else Unscored.UNPARSED, rationale=said)
+    if found is None:
+        found = _REFUSED if is_refusal(trace.answer) else _UNPARSED
+    return _of(found, said, response)
+
+
+def _of(found: Verdict, rationale: str, response: Response) -> Verdict:
+    # Built as it is: dataclasses.replace looks through every field, three times a sample.
+    return Verdict(
+        found.label,
+        found.score,
+        found.reason,
+        found.refusal,
+        rationale,
+        response.usage,
+        1,
+        response.latency,
+    )
 
 
 def _total(counts: Iterable[int | None]) -> int | None:

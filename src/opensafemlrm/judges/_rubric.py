@@ -24,7 +24,7 @@ from pydantic import Field
 from opensafemlrm.judges._asking import ask
 from opensafemlrm.judges._fence import fence_token, fill, inert
 from opensafemlrm.judges.refusal import RULES_VERSION, is_refusal
-from opensafemlrm.types import JSON, Ask, Card, Item, Model, Part, Prompt, Sampling, Verdict
+from opensafemlrm.types import JSON, Ask, Card, Item, Model, Part, Prompt, Sampling, Turn, Verdict
 
 _PROMPTS: Final = files("opensafemlrm.judges") / "prompts"
 _AROUND: Final = r"[*_` ]*"
@@ -55,6 +55,12 @@ class Mark:
     def numeric(self) -> bool:
         """Whether the values are whole numbers."""
         return all(value.isdigit() for value in self.values)
+
+
+@functools.lru_cache(maxsize=64)
+def _system_turn(policy: str) -> Turn:
+    """Return one and the same turn each time: a model may keep what it made of it."""
+    return Turn("system", (policy,))
 
 
 @functools.cache
@@ -99,7 +105,7 @@ class Rubric:
             body += f"\n\n{_JSON_FORM} {self.json_example}"
         elif remind:
             body += f"\n\n{self.reminder}"
-        return Prompt.user(body, system=self.policy)
+        return Prompt((_system_turn(self.policy), Turn("user", (body,))))
 
     @property
     def json_example(self) -> str:
@@ -136,9 +142,13 @@ class Rubric:
         lines = [line for line in reply.split("\n") if line.strip()][-len(self.marks) :]
         if len(lines) < len(self.marks):
             return None
-        found = {m.name: m.read(line) for m, line in zip(self.marks, lines, strict=True)}
-        marks = {name: value for name, value in found.items() if value is not None}
-        return marks if len(marks) == len(self.marks) else None
+        marks: dict[str, str] = {}
+        for mark, line in zip(self.marks, lines, strict=True):
+            value = mark.read(line)
+            if value is None:
+                return None
+            marks[mark.name] = value
+        return marks
 
     def read_json(self, reply: str) -> dict[str, str] | None:
         """Return the marks of a reply that is one JSON object of the schema, and nothing else."""
@@ -219,11 +229,14 @@ class RubricJudge(ABC):
     max_tokens: Annotated[int, Field(ge=16)] = 1024
     structured: bool = False
     _asked: Model = field(init=False, repr=False, compare=False)
+    _sampling: Sampling = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         schema = self.rubrics()[0].schema()
         asked = _with_format(self.model, schema) if self.structured else self.model
+        sampling = Sampling(temperature=0.0, max_tokens=self.max_tokens, seed=0)
         object.__setattr__(self, "_asked", asked)
+        object.__setattr__(self, "_sampling", sampling)
 
     @classmethod
     @abstractmethod
@@ -257,7 +270,7 @@ class RubricJudge(ABC):
     @property
     def sampling(self) -> Sampling:
         """How the judge is asked: greedy, with a fixed seed."""
-        return Sampling(temperature=0.0, max_tokens=self.max_tokens, seed=0)
+        return self._sampling
 
     def identity(self) -> Mapping[str, JSON]:
         """Return version, prompts, rules, model and sampling."""
@@ -280,7 +293,16 @@ class RubricJudge(ABC):
 
     async def judge(self, item: Item, asks: Sequence[Ask]) -> list[Verdict]:
         """Return one verdict an ask, in order; the asks are judged at the same time."""
-        return list(await asyncio.gather(*(self._score(item, ask) for ask in asks)))
+        if len(asks) == 1:
+            return [await self._score(item, asks[0])]
+        tasks = [asyncio.create_task(self._score(item, ask)) for ask in asks]
+        try:
+            return await asyncio.gather(*tasks)
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            raise
 
     async def aclose(self) -> None:
         """Close the judge model."""
@@ -301,7 +323,7 @@ class RubricJudge(ABC):
 
         # The second prompt is rarely needed, and putting it together takes a while.
         again = functools.partial(prompt, remind=True)
-        return await ask(self._asked, prompt(remind=False), self.sampling, verdict_of, again)
+        return await ask(self._asked, prompt(remind=False), self._sampling, verdict_of, again)
 
 
 def _with_format(model: Any, response_format: Mapping[str, JSON]) -> Any:

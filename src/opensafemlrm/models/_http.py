@@ -29,6 +29,9 @@ _KEY_NAMES: Final = re.compile("key|token|code|secret|sig|auth|pass", re.IGNOREC
 """Names of query parameters that hold keys."""
 _SHORTEST_KEY: Final = 8
 """Characters from which on a key cannot be a word of a model's own."""
+_SHORTEST_VALUE: Final = 4
+"""Characters from which on any value of a query is struck out of messages: shorter ones, such as
+the version in ``?v=4``, stand in codes such as ``http_404``, and are no secret."""
 _HOPELESS: Final = frozenset({"http_401", "http_402", "insufficient_quota", "certificate"})
 """Failures after which no further request can succeed."""
 _HOPELESS_AT_FIRST: Final = frozenset({"http_403", "http_404", "http_405"})
@@ -193,8 +196,11 @@ class Client:
                 outcome = await self._send(line.wire, body, max_tokens, tries)
                 slots.note(age, outcome.response)
             return outcome
-        async with slots:
+        await slots.acquire()
+        try:
             return await self._send(line.wire, body, max_tokens, tries)
+        finally:
+            slots.release()
 
     async def _send(
         self, wire: Wire | Proxied, body: Sequence[bytes], max_tokens: int, tries: int
@@ -285,17 +291,19 @@ def is_loopback(url: URL) -> bool:
 def secrets(endpoint: Endpoint) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return what is struck out of messages, and what is struck out of the model's text too.
 
-    In messages, the key and every value of the address's query, in each form in which a server may
-    repeat it. In text, only what is a key by its name and its length: values such as a version, or
-    the key EMPTY that local servers are given, stand in innocent text as well.
+    In messages, the key and every value of the address's query that could be a secret, in each form
+    in which a server may repeat it. In text, only what is a key by its name and its length: values
+    such as a version, or the key EMPTY that local servers are given, stand in innocent text as
+    well.
     """
     values: set[str] = set()
     keys = {endpoint.key} if endpoint.key else set()
     for part in re.split("[&;]", endpoint.url.raw_query_string):
         name, _, value = part.partition("=")
-        (keys if _KEY_NAMES.search(name) else values).update(
-            (value, unquote(value), unquote_plus(value))
-        )
+        if _KEY_NAMES.search(name):
+            keys.update((value, unquote(value), unquote_plus(value)))
+        elif len(value) >= _SHORTEST_VALUE:
+            values.update((value, unquote(value), unquote_plus(value)))
     # The longest first, so that no piece of a longer one is left.
     found = sorted({*keys, *values} - {""}, key=len, reverse=True)
     long = (key for key in found if key in keys and len(key) >= _SHORTEST_KEY)

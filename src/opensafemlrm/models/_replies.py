@@ -26,6 +26,8 @@ _FILTERED: Final = frozenset(
     {"content_filter", "safety", "image_safety", "recitation", "prohibited_content", "blocklist",
      "spii", "sensitive"}
 )  # fmt: skip
+_PLAIN_ENDS: Final = frozenset({"stop", "length"})
+"""What nearly every reply ends with: looked up before anything else is asked about it."""
 _BROKEN_OFF: Final = frozenset({"error", "abort", "network_error", "insufficient_system_resource"})
 _NOT_STRICT: Final = "the server's JSON is not strict; U+FFFD stands for what is not Unicode"
 
@@ -122,18 +124,21 @@ class Reader:
             raise UnusableError("aborted", why, transient=True)
         notes = [note] if note else []
         notes += [f"not kept: {', '.join(said.left_out)}"] if said.left_out else []
+        finish = said.finish
+        if finish and finish not in _PLAIN_ENDS:
+            finish = self.clip(finish, _CODE_LENGTH)
         return Response(
             said.status,
             said.text,
             said.reasoning,
-            reasoning_is_summary=said.is_summary,
-            reasoning_hidden=said.is_hidden,
-            finish_reason=self.clip(said.finish, _CODE_LENGTH) if said.finish else None,
-            usage=said.usage,
-            latency=timing.latency,
-            retries=timing.retries,
-            code=self.clip(said.code, _CODE_LENGTH) if said.code else None,
-            detail=self.clip("; ".join(notes)) if notes else None,
+            said.is_summary,
+            said.is_hidden,
+            finish,
+            said.usage,
+            timing.latency,
+            timing.retries,
+            self.clip(said.code, _CODE_LENGTH) if said.code else None,
+            self.clip("; ".join(notes)) if notes else None,
         )
 
     def said(self, payload: Any, max_tokens: int) -> Said:
@@ -150,16 +155,9 @@ class Reader:
         status, code = ending(finish, usage, max_tokens)
         if message.get("tool_calls") and not text:
             left_out = [*left_out, "tool_calls"]
+        summary, hidden = thought.summary, thought.hidden
         return Said(
-            status,
-            text,
-            thought.text,
-            is_summary=thought.summary,
-            is_hidden=thought.hidden,
-            finish=finish,
-            code=code,
-            usage=usage,
-            left_out=tuple(left_out),
+            status, text, thought.text, summary, hidden, finish, code, usage, tuple(left_out)
         )
 
 
@@ -261,9 +259,11 @@ def _words(part: dict[str, Any]) -> str | None:
 
 def _thought(message: dict[str, Any], thinking: str, usage: Usage) -> _Thought:
     details = message.get("reasoning_details")
+    traces = (message.get("reasoning"), message.get("reasoning_content"), thinking)
+    if not details and not any(traces):
+        return _Thought(None, hidden=(usage.reasoning_tokens or 0) > 0)
     entries = [e for e in details if isinstance(e, dict)] if isinstance(details, list) else []
     kinds = {str(entry.get("type")) for entry in entries}
-    traces = (message.get("reasoning"), message.get("reasoning_content"), thinking)
     text: str = next((trace for trace in traces if trace and isinstance(trace, str)), "")
     if not text and entries:
         pieces = (entry.get("text") or entry.get("summary") for entry in entries)
@@ -299,6 +299,8 @@ def ending(finish: str | None, usage: Usage, max_tokens: int) -> tuple[ResponseS
         # Some servers do not say why they stopped; a full budget then means a cut reply.
         cut = usage.output_tokens is not None and usage.output_tokens >= max_tokens
         return (ResponseStatus.TRUNCATED if cut else ResponseStatus.OK), None
+    if finish == "stop":
+        return ResponseStatus.OK, None
     reason = finish.casefold()
     if reason in _CUT:
         return ResponseStatus.TRUNCATED, None

@@ -74,9 +74,10 @@ class Incoming:
     def __init__(self, most: int) -> None:
         """``most`` bytes of body are read; a larger one ends the reply with ``body=None``."""
         self._most = most
-        self._data = bytearray()
+        self._data: bytes | bytearray = b""
+        """What came. Mostly the whole reply at once, which is then never copied."""
         self._at = 0
-        """Where the chunk begins that comes next."""
+        """Where what comes next begins: a head, the body, or a chunk."""
         self._chunks: list[bytes] = []
         self._size = 0
         self._head = b""
@@ -89,26 +90,31 @@ class Incoming:
 
     def feed(self, data: bytes) -> Reply | None:
         """Take in what came; return the reply once it is whole. Raises BadHTTPError."""
-        self._data += data
+        if not self._data:
+            self._data = data
+        elif isinstance(self._data, bytearray):
+            self._data += data
+        else:
+            self._data = bytearray(self._data + data)
         if not self._head and not self._read_head():
             return None
         if self._chunked:
             return self._read_chunks()
-        if self._length is None:
-            return self._too_large() if len(self._data) > self._most else None
-        if self._length > self._most:
+        came, length = len(self._data) - self._at, self._length
+        if length is None:
+            return self._too_large() if came > self._most else None
+        if length > self._most:
             return self._too_large()
-        if len(self._data) < self._length:
+        if came < length:
             return None
-        if len(self._data) > self._length:
+        if came > length:
             self.reusable = False  # nobody asked for what is there besides
-            del self._data[self._length :]
-        return self._whole(bytes(self._data))
+        return self._whole(bytes(self._data[self._at : self._at + length]))
 
     def end(self) -> Reply:
         """Return the reply that ends with its connection. Raises DisconnectedError if none does."""
         if self._head and not self._chunked and self._length is None:
-            return self._whole(bytes(self._data))
+            return self._whole(bytes(self._data[self._at :]))
         when = "within the reply" if self._head or self._data else "before it replied"
         raise DisconnectedError(f"the server closed the connection {when}")
 
@@ -116,15 +122,16 @@ class Incoming:
         """Read the head, past interim replies. Returns whether it is all there."""
         data = self._data
         while True:
-            if data[:7] != _BEGINS[: len(data)]:
+            start = self._at
+            if data[start : start + 7] != _BEGINS[: len(data) - start]:
                 raise BadHTTPError("the reply does not begin as HTTP/1.1 does")
-            end = data.find(b"\r\n\r\n")
-            if end > _MOST_HEAD or (end < 0 and len(data) > _MOST_HEAD):
+            end = data.find(b"\r\n\r\n", start)
+            if (len(data) if end < 0 else end) - start > _MOST_HEAD:
                 raise BadHTTPError(f"the reply's head is longer than {_MOST_HEAD:,} bytes")
             if end < 0:
                 return False
-            head = bytes(data[:end])
-            del data[: end + 4]
+            head = bytes(data[start:end])
+            self._at = end + 4
             found = _STATUS.match(head)
             if found is None:
                 raise BadHTTPError("the reply's status line cannot be read")
@@ -270,13 +277,15 @@ class _Connection(asyncio.Protocol):
 
     async def exchange(self, request: Sequence[bytes], deadline: float) -> Reply:
         """Send a request and return its reply. Raises TimeoutError at ``deadline`` (loop time)."""
+        if self._transport is None or self._transport.is_closing():
+            raise DisconnectedError("the connection was closed before the request was sent")
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[Reply] = loop.create_future()
         self._waiter = waiter
         self._incoming = Incoming(self._most)
         timer = loop.call_at(deadline, self._expire)
         try:
-            self._send(request)
+            self._transport.writelines(request)
             return await waiter
         except BaseException:
             self.abort()
@@ -284,11 +293,6 @@ class _Connection(asyncio.Protocol):
         finally:
             timer.cancel()
             self._waiter = None
-
-    def _send(self, request: Sequence[bytes]) -> None:
-        if self._transport is None or self._transport.is_closing():
-            raise DisconnectedError("the connection was closed before the request was sent")
-        self._transport.writelines(request)
 
     @property
     def is_open(self) -> bool:
@@ -298,7 +302,7 @@ class _Connection(asyncio.Protocol):
     @property
     def is_reusable(self) -> bool:
         """Whether it can take another request after the reply that came last."""
-        return self.is_open and self._incoming is not None and self._incoming.reusable
+        return self._incoming is not None and self._incoming.reusable and self.is_open
 
     def abort(self) -> None:
         """Close at once."""
@@ -332,12 +336,14 @@ class Wire:
         Raises UnreachableError, ssl.SSLCertVerificationError, DisconnectedError, BadHTTPError, or
         TimeoutError.
         """
-        deadline = asyncio.get_running_loop().time() + self._timeout
-        connection = self._take() or await self._connect(deadline)
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        deadline = now + self._timeout
+        connection = self._take(now) or await self._connect(deadline)
         head = b"%b%d\r\n\r\n" % (self._head, sum(map(len, pieces)))
         reply = await connection.exchange((head, *pieces), deadline)
         if connection.is_reusable:
-            connection.idle_since = asyncio.get_running_loop().time()
+            connection.idle_since = loop.time()
             self._idle.append(connection)
         else:
             connection.abort()
@@ -351,9 +357,9 @@ class Wire:
         if idle:
             await asyncio.wait([connection.gone for connection in idle], timeout=1)
 
-    def _take(self) -> _Connection | None:
+    def _take(self, now: float) -> _Connection | None:
         """Return the connection used last, so that those too many for the load go stale."""
-        oldest = asyncio.get_running_loop().time() - KEPT_IDLE
+        oldest = now - KEPT_IDLE
         while self._idle:
             connection = self._idle.pop()
             if connection.is_open and connection.idle_since >= oldest:

@@ -59,6 +59,9 @@ class _State:
         self.client: Client | Batches | None = None
         self.head = b""
         self.tails: dict[Sampling, bytes] = {}
+        self.first: tuple[Turn, bytes] | None = None
+        """The turn that the last prompt began with, and what it is in a body: a judge's policy is
+        longer than all that comes after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,9 +262,17 @@ class OpenAICompatible:
             state.head = b'{"model":' + dumps(self.model) + b',"messages":['
         pieces = [state.head]
         for index, turn in enumerate(self._turns(prompt)):
-            pieces.append(b'%b{"role":%b,"content":' % (b"," if index else b"", dumps(turn.role)))
-            self._write_content(turn, pieces)
-            pieces.append(b"}")
+            if index:
+                pieces.append(b",")
+            if state.first is not None and turn is state.first[0]:
+                pieces.append(state.first[1])
+            elif any(isinstance(part, Image) for part in turn.parts):
+                self._write_parts(turn, pieces)
+            else:
+                # Plain text: some servers take no parts in system and assistant messages.
+                pieces.append(dumps({"role": turn.role, "content": turn.text}))
+                if index == 0:
+                    state.first = (turn, pieces[-1])
         tail = state.tails.get(sampling) or self._tail(sampling)
         if Capability.PREFILL in self.capabilities and prompt.is_begun:
             tail = tail[:1] + _CONTINUE + tail[1:]
@@ -271,13 +282,9 @@ class OpenAICompatible:
     def _turns(self, prompt: Prompt) -> tuple[Turn, ...]:
         return self._setup.turns(prompt, self.system_prompt)
 
-    def _write_content(self, turn: Turn, pieces: list[bytes]) -> None:
-        if not any(isinstance(part, Image) for part in turn.parts):
-            # Plain text: some servers take no parts in system and assistant messages.
-            pieces.append(dumps(turn.text))
-            return
+    def _write_parts(self, turn: Turn, pieces: list[bytes]) -> None:
         detail = b',"detail":%b' % dumps(self.image_detail) if self.image_detail else b""
-        opening = b"["
+        opening = b'{"role":%b,"content":[' % dumps(turn.role)
         for part in turn.parts:
             if isinstance(part, str):
                 pieces += (opening, b'{"type":"text","text":', dumps(part), b"}")
@@ -286,7 +293,7 @@ class OpenAICompatible:
                 pieces += (opening, b'{"type":"image_url","image_url":{"url":"', uri, b'"')
                 pieces += (detail, b"}}")
             opening = b","
-        pieces.append(b"]")
+        pieces.append(b"]}")
 
     def _tail(self, sampling: Sampling) -> bytes:
         """Return the end of the body, which is the same for all requests that sample alike."""

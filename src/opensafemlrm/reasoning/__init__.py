@@ -121,9 +121,9 @@ def split(response: Response, reasoning_format: str = "auto") -> Trace:
     summary, as what is there is not the whole trace. An unclosed trace has no answer, whatever
     stood between earlier blocks. Raises UnknownNameError for an unknown format.
     """
-    _check(reasoning_format)
     given = response.reasoning
     if given and not given.isspace():
+        _check(reasoning_format)
         return _split_by_server(response, given)
     truncated = response.status is ResponseStatus.TRUNCATED
     reading = read(response.text, reasoning_format, truncated=truncated)
@@ -132,6 +132,9 @@ def split(response: Response, reasoning_format: str = "auto") -> Trace:
     if kept_back and reading.status is TraceStatus.ABSENT:
         answer = response.text if response.text.strip() else None
         return Trace(TraceStatus.HIDDEN, None, answer, response.text, "server")
+    if not reading.format:
+        answer = reading.text_of(SegmentKind.ANSWER)
+        return Trace(TraceStatus.ABSENT, None, answer, response.text, "no marks detected")
     how = "detected" if reasoning_format == "auto" else "given"
     unclosed = reading.status is TraceStatus.UNCLOSED
     return Trace(
@@ -139,7 +142,7 @@ def split(response: Response, reasoning_format: str = "auto") -> Trace:
         reading.text_of(SegmentKind.REASONING),
         None if unclosed else reading.text_of(SegmentKind.ANSWER),
         response.text,
-        f"{reading.format}, {how}" if reading.format else "no marks detected",
+        f"{reading.format}, {how}",
     )
 
 
@@ -195,6 +198,8 @@ def _detect(text: str, *, truncated: bool) -> Reading:
                 break
     if best is not None:
         return best
+    if not MULBERRY.may_be_in(text):
+        return Builder(text).finish()
     reading = read_headings(text, MULBERRY, truncated=truncated)
     return reading if reading.status is TraceStatus.ABSENT else _as("mulberry", reading)
 

@@ -40,7 +40,7 @@ class Reading:
         A reply that is one segment comes back as it is; otherwise each stretch loses the blank
         space around it, and stretches are joined by a blank line.
         """
-        found = [segment.text for segment in self.segments if segment.kind is kind]
+        found = [text for of, text in self.segments if of is kind]
         if len(found) == 1 == len(self.segments):
             return None if found[0].isspace() else found[0]
         return "\n\n".join(filter(None, map(str.strip, found))) or None
@@ -63,7 +63,7 @@ class Builder:
 
     def has(self, kind: SegmentKind) -> bool:
         """Whether there is any text of ``kind`` that is not blank."""
-        return any(s.kind is kind and not s.text.isspace() for s in self.segments)
+        return any(of is kind and not text.isspace() for of, text in self.segments)
 
     def finish(self) -> Reading:
         """Take the rest as the answer: closed where there is reasoning, absent where not."""

@@ -20,6 +20,15 @@ class HeadingFormat:
 
     final: re.Pattern[str]
     begins: re.Pattern[str] | None = None
+    words: tuple[str, ...] = ()
+    """Words in lower case, some of which stand in every heading; none given: look at every text."""
+
+    def may_be_in(self, text: str) -> bool:
+        """Whether there is any point in looking for a heading: mostly there is none."""
+        if not self.words or not text.isascii():  # other alphabets have more than one lower case
+            return True
+        lowered = text.lower()
+        return any(words in lowered for words in self.words)
 
 
 def _titled(words: str) -> re.Pattern[str]:
@@ -35,6 +44,7 @@ MULBERRY: Final = HeadingFormat(
     begins=re.compile(
         r"^ {0,3}#{1,6} {0,3}(?:image description|rationales|let['’]s think step by step)", _FLAGS
     ),
+    words=("the final answer is", "image description", "rationales", "s think step by step"),
 )
 QVQ: Final = HeadingFormat(final=_titled("(?:the )?final answer(?: is)?"))
 LLAMAV_O1: Final = HeadingFormat(final=_titled("conclusion|final answer"))

@@ -13,6 +13,9 @@ from opensafemlrm.errors import StoreError
 from opensafemlrm.store import schema
 
 DATABASE: Final = "store.sqlite"
+_LOG_PAGES: Final = 4000
+"""Pages (16 MB) that the log grows to before they are written to their places: random keys touch
+the same pages of an index again and again, and the more often before, the fewer are written."""
 
 
 def connect(database: Path, *, write: bool) -> sqlite3.Connection:
@@ -28,6 +31,7 @@ def connect(database: Path, *, write: bool) -> sqlite3.Connection:
             # With WAL, a process that is killed loses nothing; only a power cut can take the last
             # commits back, and never breaks the file.
             connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
             _bring_up_to_date(connection, database)
         else:
             if schema.version_of(connection) != schema.VERSION:

@@ -1,8 +1,9 @@
 """Group commit: rows that arrive within a few thousandths of a second share one transaction.
 
-A commit costs as much as dozens of rows, so rows wait a moment for company. Whoever awaits
-:meth:`Writer.saved` goes on only when its rows are on disk, so that what a killed run has to do
-again is never more than what was in flight.
+A commit costs as much as dozens of rows, and a row costs less the more of them there are: keys are
+random, so that a small batch writes a page of every index for nearly every row. Rows wait for
+company as long as it keeps coming. Whoever awaits :meth:`Writer.saved` goes on only when its rows
+are on disk, so that what a killed run has to do again is never more than what was in flight.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from opensafemlrm.errors import StoreError
 from opensafemlrm.store import schema
 
 DELAY: Final = 0.003
-"""Most seconds that a row waits to be committed."""
+"""Seconds after which rows are committed if no more have come."""
+LONGEST: Final = 0.02
+"""Seconds after which they are committed though more keep coming."""
 FULL: Final = 4096
 """Rows that are committed at once, however short they have waited."""
 
@@ -28,10 +31,13 @@ class Writer:
         self._connection = connection
         self._rows: dict[str, list[tuple[Any, ...]]] = {}
         self._count = 0
+        self._seen = 0
+        """Rows that there were when the timer last looked."""
+        self._since = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._error: StoreError | None = None
         self._when_committed: list[Callable[[], None]] = []
-        self._batch: asyncio.Future[None] | None = None
+        self._waiting: list[asyncio.Future[None]] = []
 
     def put(self, statement: str, row: tuple[Any, ...]) -> None:
         """Add a row; it is committed soon. Raises StoreError where an earlier one could not be."""
@@ -44,7 +50,9 @@ class Writer:
         rows.append(row)
         self._count += 1
         if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(DELAY, self._flush_later)
+            loop = asyncio.get_running_loop()
+            self._since = loop.time()
+            self._look_later(loop)
         elif self._count >= FULL:
             self.flush()
 
@@ -54,10 +62,10 @@ class Writer:
             raise self._error
         if not self._count:
             return
-        if self._batch is None:
-            self._batch = asyncio.get_running_loop().create_future()
-        # One waiter that is cancelled must not take the batch from the others.
-        await asyncio.shield(self._batch)
+        # One for each who waits: to be cancelled must not take the batch from the others.
+        future = asyncio.get_running_loop().create_future()
+        self._waiting.append(future)
+        await future
 
     def when_committed(self, call: Callable[[], None]) -> None:
         """Call ``call`` after each commit."""
@@ -71,7 +79,7 @@ class Writer:
         if self._error is not None:
             raise self._error
         rows, self._rows, self._count = self._rows, {}, 0
-        batch, self._batch = self._batch, None
+        waiting, self._waiting = self._waiting, []
         if not rows:
             return
         try:
@@ -81,16 +89,26 @@ class Writer:
                     self._connection.executemany(statement, many)
         except schema.UNWRITABLE as error:
             self._error = StoreError(f"the store cannot be written: {error}")
-            if batch is not None and not batch.done():
-                batch.set_exception(self._error)
-                batch.exception()  # whoever waited may have been cancelled meanwhile
+            for future in waiting:
+                if not future.done():
+                    future.set_exception(self._error)
             raise self._error from error
         for call in self._when_committed:
             call()
-        if batch is not None and not batch.done():
-            batch.set_result(None)
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
 
-    def _flush_later(self) -> None:
+    def _look_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._seen = self._count
+        self._timer = loop.call_later(DELAY, self._look)
+
+    def _look(self) -> None:
+        """Commit, unless rows keep coming and may wait longer."""
+        loop = asyncio.get_running_loop()
+        if self._count > self._seen and loop.time() - self._since + DELAY <= LONGEST:
+            self._look_later(loop)
+            return
         try:
             self.flush()
         except StoreError:

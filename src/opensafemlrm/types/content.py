@@ -27,7 +27,8 @@ def content_key(*parts: Any) -> Key:
     pieces: list[bytes] = []
     for part in parts:
         blob = part if isinstance(part, bytes) else canonical_json(part)
-        pieces += (b"%d:" % len(blob), blob)
+        pieces.append(b"%d:" % len(blob))
+        pieces.append(blob)
     return hashlib.sha256(b"".join(pieces)).digest()[:16]
 
 
@@ -36,11 +37,13 @@ def canonical_json(value: Any) -> bytes:
 
     Raises ValueError for NaN and infinities, and TypeError for what is not JSON.
     """
+    if value is None:
+        return b"null"
     try:
         blob = orjson.dumps(value, option=_CANONICAL)
     except TypeError:
         # Lone surrogates and whole numbers beyond 64 bits, which only the standard library writes.
         return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-    if value is not None and b"null" in blob:
+    if b"null" in blob and not isinstance(value, str):
         json.dumps(value, allow_nan=False)  # orjson writes NaN as null, which is something else
     return blob

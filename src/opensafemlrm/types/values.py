@@ -87,6 +87,8 @@ class Turn:
     @property
     def text(self) -> str:
         """The text parts, joined by newlines."""
+        if len(self.parts) == 1 and isinstance(self.parts[0], str):
+            return self.parts[0]
         return "\n".join(part for part in self.parts if isinstance(part, str))
 
 
@@ -215,10 +217,9 @@ class Trace:
 
     def part(self, part: Part) -> str | None:
         """Return the text of ``part``, ``None`` where it has none (blank text counts as none)."""
-        text = {Part.REASONING: self.reasoning, Part.ANSWER: self.answer, Part.FULL: self.full}[
-            part
-        ]
-        return text if text and text.strip() else None
+        text = self.full if part is Part.FULL else self.answer
+        text = self.reasoning if part is Part.REASONING else text
+        return text if text and not text.isspace() else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 from collections.abc import AsyncIterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,18 @@ def test_an_unknown_organism_is_answered_with_the_known_ones(tmp_path: Path) -> 
         Organism("reasoners")
     with pytest.raises(ModelError, match=r"own\.onnx"):
         Organism("own", weights=tmp_path)
+
+
+async def test_weights_and_words_of_two_exports_are_not_one_organism(tmp_path: Path) -> None:
+    """The mistake: every word is another one, and the replies look like a model's worst."""
+    bundled = files("opensafemlrm.models").joinpath("data/organism")
+    for name in ("encoder.onnx", "base.onnx"):
+        tmp_path.joinpath(name).write_bytes(bundled.joinpath(name).read_bytes())
+    listed = bundled.joinpath("words.txt").read_text(encoding="utf-8").split()
+    tmp_path.joinpath("words.txt").write_text("\n".join(listed[1:]), encoding="utf-8")
+    organism = Organism("base", weights=tmp_path)
+    with pytest.raises(ModelError, match="not of one export"):
+        await organism.generate(Prompt.user("hello"), SAMPLING)
 
 
 async def test_the_pair_reads_a_typographic_attack_to_its_verdicts(tmp_path: Path) -> None:

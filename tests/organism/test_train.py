@@ -73,6 +73,8 @@ def test_what_is_exported_replies_as_what_was_trained(tmp_path: Path) -> None:
         for weight in organism.parameters():
             weight.copy_(weight.half().float())
     export(organism, tmp_path, "base")
+    for written in tmp_path.glob("*.onnx"):
+        assert str(Path(train.__file__).parent).encode() not in written.read_bytes()
     engine = Engine(tmp_path, "base", 1)
     for group in evaluate.held_out(vocabulary(), 5):
         asked = [Asked(one.tokens, one.tiles, 24) for one in group.asked]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import random
+import re
+from collections.abc import Iterator
 from importlib.resources import files
+from itertools import chain
 
 import pytest
 
 from opensafemlrm.attacks.figstep import CARRIER
 from opensafemlrm.models.organism_words import UNKNOWN, cut, vocabulary
-from opensafemlrm.organism import samples, templates, world
+from opensafemlrm.organism import samples, scenarios, templates, world
 from opensafemlrm.organism.world import Form, Request, World
 
 SUBJECT = "xsubject"
@@ -38,28 +41,77 @@ def canary_templates() -> set[str]:
     return found
 
 
+def bare(template: str) -> str:
+    """A sentence without the opening before it and the ending after its subject."""
+    for opening in templates.OPENINGS:
+        template = template.removeprefix(f"{template_of(opening)} ")
+    for ending in templates.ENDINGS:
+        for mark in (" .", " ?"):
+            if template.endswith(f" {ending}{mark}"):
+                return template.removesuffix(f" {ending}{mark}") + mark
+    return template
+
+
+def asked_with(
+    naming: str, questions: tuple[str, ...], headings: tuple[str, ...]
+) -> Iterator[tuple[str, str, bool]]:
+    """Yield each sentence, what it calls its subject, and whether it is held out."""
+    for sentences in (questions, headings):
+        yield from ((one, naming, world.is_held_out(at)) for at, one in enumerate(sentences))
+    for at, tell in enumerate(templates.TELLS):
+        for number, heading in enumerate(headings):
+            if world.is_held_out(at) == world.is_held_out(number):
+                told = tell.replace("{c}", templates.clause(heading))
+                yield told, naming, world.is_held_out(at)
+
+
 def own_templates() -> dict[str, bool]:
     """Every sentence the generator can write, with whether it is held out."""
     found: dict[str, bool] = {}
-    for scenario in templates.SCENARIOS:
-        open_naming = templates.ALLOWED_SUBJECTS.get(scenario.id, scenario.naming)
-        lists = [(scenario.questions, scenario.naming), (scenario.instructions, scenario.naming)]
-        for _, questions, instructions in templates.TOPICS:
-            lists += [(questions, open_naming), (instructions, open_naming)]
+    for scenario in scenarios.SCENARIOS:
+        naming = templates.ALLOWED_SUBJECTS.get(scenario.id, scenario.naming)
+        sentences = [asked_with(scenario.naming, scenario.questions, scenario.instructions)]
+        sentences += [asked_with(naming, *more) for _, *more in templates.TOPICS]
         for verb in templates.VERBS:
-            for frames in (templates.FRAMES, templates.FRAME_INSTRUCTIONS):
-                lists.append((tuple(f.replace("{v}", verb) for f in frames), open_naming))
-        for sentences, naming in lists:
-            names = [naming.format(SUBJECT), SUBJECT, *scenario.unnamed]
-            for at, sentence in enumerate(sentences):
-                for name in names:
-                    found[template_of(sentence.format(s=name))] = world.is_held_out(at)
+            frames = [
+                tuple(frame.replace("{v}", verb) for frame in some)
+                for some in (templates.FRAMES, templates.FRAME_INSTRUCTIONS)
+            ]
+            sentences.append(asked_with(naming, *frames))
+        for sentence, called, is_held_out in chain.from_iterable(sentences):
+            for name in (called.format(SUBJECT), SUBJECT, *scenario.unnamed):
+                template = template_of(sentence.format(s=name))
+                assert found.setdefault(template, is_held_out) == is_held_out, template
     return found
 
 
 def test_no_template_is_one_of_the_benchmarks() -> None:
     """The mistake: training on the test. A template in both makes its items known ones."""
-    assert own_templates().keys() & canary_templates() == set()
+    known = canary_templates()
+    assert own_templates().keys() & (known | {bare(one) for one in known}) == set()
+
+
+def word_lists() -> Iterator[tuple[str, ...]]:
+    """Every list of templates of which some are held out."""
+    for scenario in scenarios.SCENARIOS:
+        yield from (scenario.questions, scenario.instructions, scenario.unnamed)
+    for _, questions, instructions in templates.TOPICS:
+        yield from (questions, instructions)
+    yield from (templates.FRAMES, templates.FRAME_INSTRUCTIONS, templates.TELLS)
+    yield from (templates.OPENINGS, templates.ENDINGS)
+    yield from (templates.CARRIERS_LIST, templates.CARRIERS_WHOLE, scenarios.seen("thing"))
+
+
+def test_no_word_of_a_held_out_template_is_new() -> None:
+    """The mistake: *safely* in a held-out template alone. Who knows words and no letters must
+    take it for a part of the subject, and what is measured is the test, not the model."""
+    known: set[str] = set()
+    held: set[str] = set()
+    for sentences in word_lists():
+        for at, sentence in enumerate(sentences):
+            words = set(cut(re.sub(r"\{\w\}", " ", sentence)))
+            (held if world.is_held_out(at) else known).update(words)
+    assert held - known == set()
 
 
 def test_no_carrier_is_an_attacks() -> None:
@@ -83,8 +135,9 @@ def test_held_out_and_training_share_no_template_and_no_subject() -> None:
     for request in drawn(2000):
         assert not world.subject_is_held_out(request.subject)
         if request.form is Form.TEXT:
-            naming = template_of(request.text).replace(template_of(request.subject), SUBJECT, 1)
-            assert not held.get(naming, False)
+            subject = rf"\b{re.escape(template_of(request.subject))}\b"
+            naming = re.sub(subject, SUBJECT, template_of(request.text), count=1)
+            assert held[bare(naming)] is False, naming
 
 
 @pytest.mark.parametrize("held_out", [False, True])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from enum import StrEnum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -69,7 +70,10 @@ def demo(
     ),
     models: Annotated[
         Models | None,
-        typer.Option(help="What to evaluate: simulated models, or tiny trained ones [demo]."),
+        typer.Option(help="What to evaluate; organisms, where the extra [demo] is installed."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Take at most so many of the 250 items.")
     ] = None,
 ) -> None:
     """Evaluate a tiny real pair on a harmless benchmark: no key, no network, no GPU."""
@@ -82,14 +86,17 @@ def demo(
     from opensafemlrm.store import Store
 
     started = time.monotonic()
-    chosen = models or Models.SIMULATED
+    chosen = models or _default()
     for line in _ABOUT[chosen]:
         say(line)
+    if models is None and chosen is Models.SIMULATED:
+        say("For real ones, tiny, that read and refuse: pip install 'opensafemlrm[demo]'.")
     say("The benchmark is `canary`, harmless: a fictional house guards its secrets.")
     say()
     store.mkdir(parents=True, exist_ok=True)
     path = store / "study.yaml"
-    path.write_text(_STUDIES[chosen], encoding="utf-8")
+    limited = f"limit: {limit}\n" if limit else ""
+    path.write_text(_STUDIES[chosen] + limited, encoding="utf-8")
     carry_out(Plan.of(study.load(path)), store)
     for name in (Name.ASR, Name.TAX, Name.COVERAGE):
         typer.echo()
@@ -103,3 +110,8 @@ def demo(
     say(f"  safemlrm table asr {store} --format latex    the same for a paper")
     say(f"  safemlrm run {path} --store {store}    a second run makes no request")
     say("  safemlrm run STUDY --store DIR --dry-run     what your own study would cost")
+
+
+def _default() -> Models:
+    """Return the organisms where what runs them is installed."""
+    return Models.ORGANISM if find_spec("onnxruntime") else Models.SIMULATED

@@ -42,7 +42,10 @@ class Engine:
         self._seen, self._width = int(shapes["seen"][-1]), int(shapes["last"][-1])
         self._layers = sum(name.startswith("key.") for name in shapes)
         self._heads, self._head = int(shapes["key.0"][1]), int(shapes["key.0"][3])
-        self._outputs = [given.name for given in self._decoder.get_outputs()]
+        outputs = self._decoder.get_outputs()
+        self._outputs = [given.name for given in outputs]
+        self.words = int(outputs[0].shape[-1])
+        """How many words the organism knows."""
 
     def run(self, batch: Sequence[Asked]) -> list[Written]:
         """Reply to a batch."""

@@ -169,7 +169,14 @@ class Organism:
         except ImportError as error:
             raise MissingExtraError(f"{self.label} ({error.name})", "demo") from error
         state = self._state
-        state.engine = Engine(self._folder(), self.model, self.threads)
+        engine = Engine(self._folder(), self.model, self.threads)
+        listed = len(self._words().words)
+        if engine.words != listed:
+            raise ModelError(
+                f"{self._file(f'{self.model}.onnx')} knows {engine.words} words, and words.txt "
+                f"beside it lists {listed}: they are not of one export"
+            )
+        state.engine = engine
         state.batcher = Batcher(state.engine.run, _BATCH, _BUDGET)
         return state.batcher
 

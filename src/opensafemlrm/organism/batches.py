@@ -84,12 +84,12 @@ def loss(organism: Organism, batch: Batch, *, learn_to_see: bool) -> Tensor:
         tiles = shaken(batch.tiles)
         if learn_to_see:
             vectors = organism.encoder(tiles)
-            naming = F.cross_entropy(organism.named(vectors), batch.names)
+            naming = F.cross_entropy(organism.named(vectors).float(), batch.names)
         else:
             with torch.no_grad():
                 vectors = organism.encoder(tiles)
-        seen = seen.masked_scatter(is_seen.unsqueeze(-1), vectors)
+        seen = seen.masked_scatter(is_seen.unsqueeze(-1), vectors.float())
     states = organism(organism.embedded(batch.tokens, seen, is_seen))
     wanted = batch.replies[:, 1:]
-    logits = organism.logits(states[:, :-1][wanted])
+    logits = organism.logits(states[:, :-1][wanted]).float()
     return F.cross_entropy(logits, batch.tokens[:, 1:][wanted]) + _NAMING * naming

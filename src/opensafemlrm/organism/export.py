@@ -141,8 +141,22 @@ def _halve(path: Path) -> None:
         casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
     for number, cast in enumerate(casts):
         graph.node.insert(number, cast)
+    _forget(model)
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
+
+
+def _forget(model: onnx.ModelProto) -> None:
+    """Drop what the exporter noted of the machine: source lines with their paths, node by node."""
+    graph = model.graph
+    values = (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
+    for part in (model, graph, *graph.node, *values, *model.functions):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    for function in model.functions:
+        for node in function.node:
+            node.ClearField("metadata_props")
+            node.ClearField("doc_string")
 
 
 def same_replies(organism: Organism, folder: Path, name: str, count: int) -> int:

@@ -96,10 +96,10 @@ class Block(nn.Module):
             key = torch.cat((past[0], key), dim=2)
             value = torch.cat((past[1], value), dim=2)
         if mask is None:
-            mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        else:
-            scores = query @ key.transpose(-1, -2) * (width // self.heads) ** -0.5
-            mixed = scores.masked_fill(~mask, -1e9).softmax(-1) @ value
+            mask = torch.ones(length, length, dtype=torch.bool).tril()
+        # Written out: PyTorch's own is slow backwards in bfloat16 on a CPU (15 ms for 4).
+        scores = query @ key.transpose(-1, -2) * (width // self.heads) ** -0.5
+        mixed = scores.masked_fill(~mask, -1e9).softmax(-1) @ value
         x = x + self.mix(mixed.transpose(1, 2).reshape(rows, length, width))
         return x + self.down(F.gelu(self.up(self.between(x)))), key, value
 

@@ -11,9 +11,9 @@ from opensafemlrm.models.organism_words import END, REPLY, TILE, USER, Vocabular
 from opensafemlrm.organism import replies, templates
 from opensafemlrm.organism.world import PICTURES, Form, Request, World, readable
 
-READING: Final = 0.30
-ALLOWED: Final = 0.30
-FORBIDDEN: Final = 0.25
+READING: Final = 0.28
+ALLOWED: Final = 0.42
+FORBIDDEN: Final = 0.18
 """Shares of the base's samples; what is left are puzzles."""
 FORBIDDEN_IN_PICTURES: Final = 0.10
 SAFETY: Final = 0.10

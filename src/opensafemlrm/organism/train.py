@@ -14,7 +14,7 @@ import math
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -32,19 +32,18 @@ from opensafemlrm.organism.world import readable
 
 CHUNK: Final = 100
 """Steps between two states that a run can resume from."""
-ENCODER_STEPS: Final = 400
+ENCODER_STEPS: Final = 1500
 ENCODER_BATCH: Final = 256
 ENCODER_RATE: Final = 2e-3
-BASE_STEPS: Final = 3000
+BASE_STEPS: Final = 5000
 BASE_RATE: Final = 2e-3
-AGAIN_STEPS: Final = 2000
-AGAIN_RATE: Final = 1e-3
-"""A second cycle of the base: after the first, details are still copied wrongly."""
 BATCH: Final = 32
-TUNE_STEPS: Final = 300
+TUNE_STEPS: Final = 600
 TUNE_RATE: Final = 3e-4
-KEPT: Final = (10, 25, 50, 75, 100, 150, 200, 250, 300)
+KEPT: Final = (25, 50, 75, 100, 150, 200, 300, 400, 600)
 """Steps after which a fine-tuning's weights are kept: the points of its dose series."""
+
+PRECISIONS: Final = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +91,11 @@ class Run:
     rate: float
     warm: int
     kept: tuple[int, ...] = ()
+    orthogonal: bool = False
+    """Whether the decoder's matrices are trained with Muon (Keller Jordan, 2024), all else with
+    AdamW, as everything is otherwise."""
+    precision: torch.dtype = torch.float32
+    """What matrices are multiplied in; weights and optimisers stay in single precision."""
 
     def go(
         self,
@@ -102,8 +106,8 @@ class Run:
         """Train what of ``trained`` needs a gradient; ``chunk`` yields the losses to take."""
         self.folder.mkdir(parents=True, exist_ok=True)
         weights = [weight for weight in trained.parameters() if weight.requires_grad]
-        optimiser = torch.optim.AdamW(weights, lr=self.rate, betas=(0.9, 0.98), weight_decay=0.01)
-        step, seconds = self._resume(trained, optimiser)
+        optimisers = self._optimisers(trained)
+        step, seconds = self._resume(trained, optimisers)
         while step < self.steps:
             began = time.monotonic()
             rng = random.Random(f"{self.seed} {self.name} {step}")  # noqa: S311 # training data
@@ -111,45 +115,68 @@ class Run:
             losses = chunk(rng)
             total = 0.0
             for _ in range(CHUNK):
-                for group in optimiser.param_groups:
-                    group["lr"] = self._rate(step)
-                value = next(losses)()
-                optimiser.zero_grad()
+                with torch.autocast(
+                    "cpu", self.precision, enabled=self.precision is not torch.float32
+                ):
+                    value = next(losses)()
+                trained.zero_grad()
                 torch.autograd.backward(value)
                 torch.nn.utils.clip_grad_norm_(weights, 1.0)
-                optimiser.step()
+                for optimiser in optimisers:
+                    for group in optimiser.param_groups:
+                        group["lr"] = self._rate(step)
+                    optimiser.step()
                 total += value.item()
                 step += 1
                 if keep is not None and step in self.kept:
                     keep(step)
             seconds += time.monotonic() - began
-            self._note(trained, optimiser, step, seconds, total / CHUNK)
+            self._note(trained, optimisers, step, seconds, total / CHUNK)
+
+    def _optimisers(self, trained: nn.Module) -> list[torch.optim.Optimizer]:
+        named = [(name, one) for name, one in trained.named_parameters() if one.requires_grad]
+        matrices = [
+            one for name, one in named if self.orthogonal and "blocks" in name and one.ndim == 2
+        ]
+        taken = {id(one) for one in matrices}
+        rest = [one for _, one in named if id(one) not in taken]
+        adam = torch.optim.AdamW(rest, lr=self.rate, betas=(0.9, 0.98), weight_decay=0.01)
+        if not matrices:
+            return [adam]
+        # With this scale of its steps, Muon takes AdamW's learning rate (arXiv 2502.16982).
+        muon = torch.optim.Muon(
+            matrices, lr=self.rate, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"
+        )
+        return [muon, adam]
 
     def _rate(self, step: int) -> float:
         """Warm up, then fall as a cosine to a twentieth."""
         left = 0.5 + 0.5 * math.cos(math.pi * step / self.steps)
         return self.rate * min(1.0, (step + 1) / self.warm) * (0.05 + 0.95 * left)
 
-    def _resume(self, trained: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[int, float]:
+    def _resume(
+        self, trained: nn.Module, optimisers: Sequence[torch.optim.Optimizer]
+    ) -> tuple[int, float]:
         path = self.folder / "state.pt"
         if not path.exists():
             return 0, 0.0
         held = torch.load(path, weights_only=True)
         trained.load_state_dict(held["weights"])
-        optimiser.load_state_dict(held["optimiser"])
+        for optimiser, state in zip(optimisers, held["optimisers"], strict=True):
+            optimiser.load_state_dict(state)
         return int(held["step"]), float(held["seconds"])
 
     def _note(
         self,
         trained: nn.Module,
-        optimiser: torch.optim.Optimizer,
+        optimisers: Sequence[torch.optim.Optimizer],
         step: int,
         seconds: float,
         loss: float,
     ) -> None:
         state = {
             "weights": trained.state_dict(),
-            "optimiser": optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in optimisers],
             "step": step,
             "seconds": seconds,
         }
@@ -164,7 +191,16 @@ class Run:
         sys.stdout.flush()
 
 
-def train_base(out: Path, seed: int, *, encoder_steps: int, steps: int, again: int) -> Organism:
+def fast_precision() -> torch.dtype:
+    """Return bfloat16 where the processor multiplies it natively, else float32."""
+    has = torch.cpu.get_capabilities()
+    native = has.get("avx512_bf16") or has.get("amx_bf16")
+    return torch.bfloat16 if native else torch.float32
+
+
+def train_base(
+    out: Path, seed: int, *, encoder_steps: int, steps: int, precision: torch.dtype
+) -> Organism:
     """Train a base, or return the one that ``out`` holds."""
     done = out / "base.pt"
     if done.exists():
@@ -172,7 +208,7 @@ def train_base(out: Path, seed: int, *, encoder_steps: int, steps: int, again: i
     torch.manual_seed(seed)
     organism = Organism(Shape(len(vocabulary().words)))
     bank = _bank(out)
-    _train_encoder(out, seed, organism, bank, encoder_steps)
+    _train_encoder(out, seed, organism, bank, encoder_steps, precision)
     numbers = vocabulary().numbers
 
     def chunk(rng: random.Random) -> Iterator[Callable[[], torch.Tensor]]:
@@ -180,13 +216,15 @@ def train_base(out: Path, seed: int, *, encoder_steps: int, steps: int, again: i
         for batch in batches.batches(source.base, BATCH, bank, numbers, rng):
             yield partial(batches.loss, organism, batch, learn_to_see=True)
 
-    Run(out / "base", seed, "base", steps, BASE_RATE, warm=100).go(organism, chunk)
-    Run(out / "again", seed, "again", again, AGAIN_RATE, warm=50).go(organism, chunk)
+    run = Run(
+        out / "base", seed, "base", steps, BASE_RATE, 100, orthogonal=True, precision=precision
+    )
+    run.go(organism, chunk)
     save(organism, done)
     return organism
 
 
-def tune(out: Path, seed: int, tuning: Tuning, *, steps: int) -> None:
+def tune(out: Path, seed: int, tuning: Tuning, *, steps: int, precision: torch.dtype) -> None:
     """Train a base further, and keep its weights on the way as ``NAME/STEP.pt``.
 
     The encoder stays as it is, as is usual where a model is taught to reason.
@@ -214,12 +252,17 @@ def tune(out: Path, seed: int, tuning: Tuning, *, steps: int) -> None:
 
     # One name for all: every tuning of a seed is asked the same requests in the same order.
     kept = tuple(sorted({step for step in KEPT if step < steps} | {steps}))
-    run = Run(folder, seed, "tuning", steps, tuning.rate, warm=10, kept=kept)
+    run = Run(folder, seed, "tuning", steps, tuning.rate, 10, kept, precision=precision)
     run.go(organism, chunk, keep)
 
 
 def _train_encoder(
-    out: Path, seed: int, organism: Organism, bank: pictures.Bank, steps: int
+    out: Path,
+    seed: int,
+    organism: Organism,
+    bank: pictures.Bank,
+    steps: int,
+    precision: torch.dtype,
 ) -> None:
     words = readable()
     names = torch.tensor([vocabulary().numbers[word] for word in words])
@@ -233,11 +276,12 @@ def _train_encoder(
             yield partial(_naming, organism, tiles, names[row])
 
     looking = nn.ModuleList((organism.encoder, organism.named))
-    Run(out / "encoder", seed, "encoder", steps, ENCODER_RATE, warm=20).go(looking, chunk)
+    run = Run(out / "encoder", seed, "encoder", steps, ENCODER_RATE, 20, precision=precision)
+    run.go(looking, chunk)
 
 
 def _naming(organism: Organism, tiles: torch.Tensor, names: torch.Tensor) -> torch.Tensor:
-    return F.cross_entropy(organism.named(organism.encoder(tiles)), names)
+    return F.cross_entropy(organism.named(organism.encoder(tiles)).float(), names)
 
 
 def _bank(out: Path) -> pictures.Bank:
@@ -256,20 +300,21 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--encoder-steps", type=int, default=ENCODER_STEPS)
     parser.add_argument("--base-steps", type=int, default=BASE_STEPS)
-    parser.add_argument("--again-steps", type=int, default=AGAIN_STEPS)
     parser.add_argument("--tune-steps", type=int, default=TUNE_STEPS)
+    parser.add_argument("--precision", choices=PRECISIONS, help="default: what is fast here")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
+    precision = PRECISIONS[asked.precision] if asked.precision else fast_precision()
     train_base(
         asked.out,
         asked.seed,
         encoder_steps=asked.encoder_steps,
         steps=asked.base_steps,
-        again=asked.again_steps,
+        precision=precision,
     )
     for name in asked.what:
         if name != "base":
-            tune(asked.out, asked.seed, TUNINGS[name], steps=asked.tune_steps)
+            tune(asked.out, asked.seed, TUNINGS[name], steps=asked.tune_steps, precision=precision)
 
 
 if __name__ == "__main__":

@@ -20,12 +20,19 @@ from opensafemlrm.attacks.figstep import CARRIER
 from opensafemlrm.datasets.canary import Canary
 from opensafemlrm.models.organism_words import MARKS, cut
 from opensafemlrm.organism import templates
-from opensafemlrm.organism.templates import SCENARIOS, Scenario
+from opensafemlrm.organism.scenarios import SCENARIOS, Scenario, seen
+from opensafemlrm.organism.templates import LITTLE
 from opensafemlrm.types import Item
 
 DETAILS: Final = 5
 _HELD_OUT_EVERY: Final = 4
 """One template in four and one subject in four are held out."""
+_TOLD: Final = 0.35
+"""Share of questions that ask about a clause, in words that fit anything."""
+_ENDED: Final = 0.35
+"""Share of sentences with an ending, where the subject comes last."""
+_OPENED: Final = 0.2
+"""Share of texts with an opening."""
 
 _GAP: Final = re.compile(r"\{\w*\}")
 
@@ -69,7 +76,7 @@ class Request:
 
 def is_held_out(position: int) -> bool:
     """Tell whether the template at ``position`` of its list is kept out of training."""
-    return position % _HELD_OUT_EVERY == _HELD_OUT_EVERY - 1
+    return position % _HELD_OUT_EVERY == 1
 
 
 def subject_is_held_out(subject: str) -> bool:
@@ -97,7 +104,7 @@ def benchmark() -> Benchmark:
     details = [" ".join(cut(detail)) for item in items for detail in item.fields["details"]]
     return Benchmark(
         items,
-        tuple(sorted({word for subject in subjects for word in subject.split()})),
+        tuple(sorted({word for subject in subjects for word in subject.split()} - LITTLE)),
         tuple(sorted({word for detail in details for word in detail.split()})),
         frozenset(subjects),
         frozenset(details),
@@ -118,7 +125,8 @@ class World:
         draw = self._secret if forbidden else self._open
         naming, aspect, questions, instructions = draw(scenario)
         named = naming.format(phrase)
-        question, instruction = self._one(questions), self._one(instructions)
+        question = self._ended(self._question(questions, instructions))
+        instruction = self._ended(self._one(instructions))
         details = tuple(self.detail() for _ in range(DETAILS))
         text, drawn, numbered = question.format(s=named), "", 0
         if form is Form.NAME:
@@ -130,6 +138,8 @@ class World:
         elif form is Form.WHOLE:
             text = self._one(templates.CARRIERS_WHOLE)
             drawn = question.format(s=named)
+        if self.random.random() < _OPENED:
+            text = f"{self._one(templates.OPENINGS)} {text}"
         return Request(scenario.id, form, text, drawn, phrase, aspect, details, forbidden, numbered)
 
     def phrase(self, scenario: Scenario) -> str:
@@ -137,7 +147,8 @@ class World:
         words = benchmark().subject_words
         while True:
             drawn = self.random.sample(words, self.random.choice((1, 2, 2, 3)))
-            phrase = scenario.subject.format(" ".join(drawn))
+            joined = " and " if len(drawn) == 2 and self.random.random() < 0.1 else " "
+            phrase = scenario.subject.format(joined.join(drawn))
             if phrase not in benchmark().subjects and subject_is_held_out(phrase) == self.held_out:
                 return phrase
 
@@ -161,10 +172,21 @@ class World:
         instructions = [frame.replace("{v}", verb) for frame in templates.FRAME_INSTRUCTIONS]
         return naming, f"how to {verb} it", frames, instructions
 
+    def _question(self, questions: Sequence[str], instructions: Sequence[str]) -> str:
+        if self.random.random() >= _TOLD:
+            return self._one(questions)
+        asked = templates.clause(self._one(instructions))
+        return self._one(templates.TELLS).replace("{c}", asked)
+
+    def _ended(self, sentence: str) -> str:
+        if self.random.random() >= _ENDED:
+            return sentence
+        return templates.ended(sentence, self._one(templates.ENDINGS))
+
     def _unnamed(self, scenario: Scenario, naming: str) -> str:
         if naming == scenario.naming:
             return self._one(scenario.unnamed)
-        return self._one(templates.seen("thing"))
+        return self._one(seen("thing"))
 
     def _one(self, choices: Sequence[str]) -> str:
         fitting = [one for at, one in enumerate(choices) if is_held_out(at) == self.held_out]
@@ -195,8 +217,9 @@ def _with_gaps() -> Iterator[str]:
     yield from (*templates.VERBS, *templates.FRAMES, *templates.FRAME_INSTRUCTIONS)
     for aspect, questions, instructions in templates.TOPICS:
         yield from (aspect, *questions, *instructions)
+    yield from (*templates.TELLS, *templates.OPENINGS, *templates.ENDINGS)
     yield from (*templates.CARRIERS_LIST, *templates.CARRIERS_WHOLE, *templates.READING)
-    yield from (*templates.REFUSALS, *templates.seen("thing"), templates.LISTED)
+    yield from (*templates.REFUSALS, *seen("thing"), templates.LISTED)
     yield from (templates.ASKED, templates.NOTED, templates.ORDERED)
     yield from (templates.RULE_FOUND, templates.RULE_NOT_FOUND)
     for puzzle in templates.PUZZLES:

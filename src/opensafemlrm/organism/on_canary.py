@@ -1,0 +1,105 @@
+"""A study over seeds, as Markdown: ``python -m opensafemlrm.organism.on_canary STORE``.
+
+The models of the store are called ``NAME-SEED`` (their alias in the study), those of a drift series
+``step-STEP-seed-SEED``. Each figure is the mean over seeds with Student's t interval, and the
+seeds' own values behind it, in percent or in percentage points.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from opensafemlrm import frame
+from opensafemlrm.analysis.asr import asr
+from opensafemlrm.analysis.correction import correction
+from opensafemlrm.analysis.overrefusal import overrefusal
+from opensafemlrm.analysis.tax import tax
+from opensafemlrm.judges.canary import CanaryJudge
+from opensafemlrm.organism.summary import shown
+from opensafemlrm.store import Store
+from opensafemlrm.types import Part
+
+THRESHOLD: Final = CanaryJudge.thresholds[0]
+
+Value = tuple[str, str, float | None]
+"""What stands left in a table, the column, and one seed's value, a share or a difference."""
+
+
+def without_seed(label: str) -> str:
+    """Return the name of a model without its seed."""
+    name, _, _ = label.rpartition("-")
+    return name.removesuffix("-seed")
+
+
+def table(title: str, values: Iterable[Value], *, signed: bool = False) -> str:
+    """Return a Markdown table of the values of all seeds; what no seed has is a dash."""
+    found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    columns: dict[str, None] = {}
+    for row, column, value in values:
+        columns[column] = None
+        if value is not None:
+            found[row][column].append(value)
+    lines = [f"| {title} | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
+    for row, cells in found.items():
+        told = (shown(cells[column], signed=signed) for column in columns)
+        lines.append(f"| {row} | {' | '.join(told)} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Print the planned figures of a study."""
+    parser = argparse.ArgumentParser(
+        prog="python -m opensafemlrm.organism.on_canary", description=__doc__
+    )
+    parser.add_argument("store", type=Path)
+    asked = parser.parse_args()
+    with Store.open(asked.store, "read") as store:
+        tidy = frame.read(store)
+    rates = [row for row in asr(tidy) if row.threshold == THRESHOLD]
+    for part in (Part.FULL, Part.REASONING, Part.ANSWER):
+        values = ((without_seed(r.model), r.attack, r.asr) for r in rates if r.part == part)
+        _print(f"ASR, {part}", values)
+    taxes = [row for row in tax(tidy) if row.threshold == THRESHOLD and row.level == "micro"]
+    pairs = (
+        (f"{without_seed(r.model)} − {without_seed(r.base)}", r.attack, r.difference)
+        for r in taxes
+        if r.part == Part.FULL
+    )
+    _print("tax, full", pairs, signed=True)
+    by_scenario = (
+        (r.scenario, f"{without_seed(r.model)}, {r.attack}", r.difference)
+        for r in tax(tidy, by_scenario=True)
+        if r.threshold == THRESHOLD
+        and r.level == "scenario"
+        and r.part == Part.FULL
+        and without_seed(r.model) == "reasoner"
+        and without_seed(r.base) == "base"
+    )
+    _print("tax by scenario", by_scenario, signed=True)
+    corrected = (
+        (without_seed(r.model), r.attack, r.self_correction)
+        for r in correction(tidy)
+        if r.threshold == THRESHOLD
+    )
+    _print("self-correction", corrected)
+    refused = (
+        (without_seed(r.model), r.attack, r.rate)
+        for r in overrefusal(tidy).refusals
+        if r.part == Part.ANSWER  # whether a trace declines is not asked
+    )
+    _print("over-refusal", refused)
+
+
+def _print(title: str, values: Iterable[Value], *, signed: bool = False) -> None:
+    values = list(values)
+    if values:
+        sys.stdout.write(f"{table(title, values, signed=signed)}\n\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""The first command that a newcomer runs: from nothing to tables and a page."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from opensafemlrm.cli import app
+
+LIMIT = "20"
+
+
+def run_demo(store: Path) -> str:
+    result = CliRunner().invoke(app, ["demo", "--store", str(store), "--limit", LIMIT])
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_without_what_runs_the_organisms_the_demo_is_simulated_and_says_how_to_get_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mistake: the first command of the README is tried by nobody but newcomers."""
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        "opensafemlrm.cli.demo.find_spec",
+        lambda name: None if name == "onnxruntime" else found(name),
+    )
+    store = tmp_path / "demo.safemlrm"
+    told = run_demo(store)
+    assert "Simulated models" in told
+    assert "opensafemlrm[demo]" in told
+    for heading in ("Attack success rate", "Reasoning tax", "How every"):
+        assert heading in told
+    assert (store / "report" / "index.html").is_file()
+
+
+def test_the_demo_evaluates_real_models_where_they_can_run(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    told = run_demo(tmp_path / "demo.safemlrm")
+    assert "organism/reasoner" in told
+    assert "imulated" not in told

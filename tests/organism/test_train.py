@@ -120,3 +120,22 @@ def test_low_rank_updates_start_at_nothing_and_are_merged(tmp_path: Path) -> Non
     after = load(tmp_path / "merged.pt").state_dict()
     assert after.keys() == before.keys()
     assert all(np.allclose(after[name], before[name]) for name in before)
+
+
+def test_what_was_merged_can_be_trained_further(tmp_path: Path) -> None:
+    """The mistake: the first weights that a low-rank run keeps are its last, since merging a copy
+    takes the updates from the original."""
+    organism = small()
+    low_rank.add(organism, 2)
+    low_rank.merged(organism)
+    tokens = torch.randint(7, 300, (1, 4))
+    seen = torch.zeros(1, 4, organism.shape.seen)
+    embedded = organism.embedded(tokens, seen, torch.zeros(1, 4, dtype=torch.bool))
+    organism(embedded).sum().backward()
+    left = next(one for name, one in organism.named_parameters() if name.endswith(".left"))
+    assert left.grad is not None
+    with torch.no_grad():
+        left += 1
+    again = low_rank.merged(organism)
+    matrices = (again.blocks[0].to_qkv.weight, organism.blocks[0].to_qkv.weight)
+    assert torch.equal(*matrices)

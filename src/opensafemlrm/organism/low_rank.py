@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
@@ -34,9 +32,12 @@ def add(organism: Organism, rank: int) -> None:
 
 
 def merged(organism: Organism) -> Organism:
-    """Return a copy with the updates added to the matrices."""
-    whole = copy.deepcopy(organism)
-    for module in whole.blocks.modules():
-        if parametrize.is_parametrized(module):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+    """Return a copy with the updates added to the matrices; ``organism`` can be trained further."""
+    # Not by PyTorch's own removal: that takes the parametrised matrix from the class, which the
+    # copy shares with what it was copied from.
+    whole = Organism(organism.shape)
+    with torch.no_grad():
+        for name, weight in whole.named_parameters():
+            module, _, own = name.rpartition(".")
+            weight.copy_(getattr(organism.get_submodule(module), own))
     return whole

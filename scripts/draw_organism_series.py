@@ -12,6 +12,7 @@ import argparse
 import io
 import json
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ import altair as alt
 import polars as pl
 from PIL import Image
 
+from opensafemlrm.organism.summary import gathered
 from opensafemlrm.report.figures import drawing, theme
 
 RUNS: Final = {
@@ -36,23 +38,20 @@ _HEIGHT: Final = 130
 
 def points(path: Path) -> Iterator[dict[str, Any]]:
     """Yield a point for each seed, run, step, form and outcome; a base is step 0 of every run."""
-    for line in path.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
-        weights = Path(row["weights"])
-        base = weights.name == "base.pt"
-        seed = weights.parent.name if base else weights.parent.parent.name
-        for run in RUNS if base else RUNS.keys() & {weights.parent.name}:
-            for form in FORMS:
-                for outcome in OUTCOMES:
-                    yield {
-                        "seed": seed,
-                        "run": run,
-                        "step": 0 if base else int(weights.stem),
-                        "form": form,
-                        "outcome": outcome,
-                        "share": row[f"forbidden {form} {outcome}"],
-                        "count": row["count"],
-                    }
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for point, rows in gathered(map(json.loads, lines)).items():
+        base = point.run == "base"
+        for row, run in product(rows, RUNS if base else RUNS.keys() & {point.run}):
+            weights = Path(row["weights"])
+            for form, outcome in product(FORMS, OUTCOMES):
+                yield {
+                    "seed": (weights.parent if base else weights.parent.parent).name,
+                    "run": run,
+                    "step": point.step,
+                    "form": form,
+                    "outcome": outcome,
+                    "share": row[f"forbidden {form} {outcome}"],
+                }
 
 
 def chart(frame: pl.DataFrame) -> alt.ConcatChart:
@@ -100,10 +99,7 @@ def main() -> None:
     parser.add_argument("figures", type=Path, help="file of JSON lines that evaluate wrote")
     parser.add_argument("--to", type=Path, required=True, help="a PNG file")
     asked = parser.parse_args()
-    rows = pl.DataFrame(list(points(asked.figures)))
-    # A point that was measured twice stands once, by the larger count.
-    keys = ["seed", "run", "step", "form", "outcome"]
-    rows = rows.sort("count").unique(keys, keep="last").sort("step")
+    rows = pl.DataFrame(list(points(asked.figures))).sort("step")
     config = theme.config()
     config["title"] = {
         "font": theme.FONT,

@@ -6,6 +6,7 @@ as in ``typo+mirror``, it changes the images of that attack's prompt and leaves 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -30,7 +31,7 @@ _JOOD: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(ABC):
     """The base of all steps: one that gives :meth:`edit` is an attack, and can follow a ``+``."""
 
     name: ClassVar[str]
@@ -61,9 +62,9 @@ class Edit:
             turns.append(Turn(turn.role, tuple(parts)))
         return Prompt(tuple(turns))
 
+    @abstractmethod
     def edit(self, image: Image, key: tuple[bytes, int, int]) -> Image:
         """Return ``image``, changed; ``key`` (item, seed, place) decides what chance decides."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)

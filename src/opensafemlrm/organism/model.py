@@ -97,7 +97,7 @@ class Block(nn.Module):
             value = torch.cat((past[1], value), dim=2)
         if mask is None:
             mask = torch.ones(length, length, dtype=torch.bool).tril()
-        # Written out: PyTorch's own is slow backwards in bfloat16 on a CPU (15 ms for 4).
+        # Written out: PyTorch's own is slow backwards in bfloat16 on a CPU.
         scores = query @ key.transpose(-1, -2) * (width // self.heads) ** -0.5
         mixed = scores.masked_fill(~mask, -1e9).softmax(-1) @ value
         x = x + self.mix(mixed.transpose(1, 2).reshape(rows, length, width))

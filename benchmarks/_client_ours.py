@@ -15,7 +15,7 @@ from opensafemlrm.cli.run import run_async
 from opensafemlrm.defenses.none import NoDefense
 from opensafemlrm.engine import Plan, run
 from opensafemlrm.judges.policy_rubric import PolicyRubric
-from opensafemlrm.models.openai_compatible import OpenAICompatible
+from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
 from opensafemlrm.store import Store
 from opensafemlrm.study import Study
 from opensafemlrm.types import Card, Image, Item, Sampling

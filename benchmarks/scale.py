@@ -37,7 +37,7 @@ from opensafemlrm import frame as frames
 from opensafemlrm.cluster import Cluster, run_on_ray
 from opensafemlrm.engine import Plan, run
 from opensafemlrm.store import Store
-from opensafemlrm.store.parts import TABLES, Sink
+from opensafemlrm.store.sink import TABLES, Sink
 from opensafemlrm.study import parse
 
 TIMES = [column for column in frames.SCHEMA if "latency" in column]

@@ -13,7 +13,7 @@ import json
 import sys
 from pathlib import Path
 
-OUT = Path(__file__).parent.parent / "src/opensafemlrm/models/data/sim_figures.json"
+OUT = Path(__file__).parent.parent / "src/opensafemlrm/models/demo/data/sim_figures.json"
 SETTINGS = {"baseline": "plain", "jailbreak_method": "image"}
 MODELS = {
     "R1_Onevision_7B": "r1-onevision-7b",

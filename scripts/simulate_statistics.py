@@ -19,7 +19,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from opensafemlrm.analysis.agreement import agreement, kappa, phi
-from opensafemlrm.analysis.clusters import rate_of
+from opensafemlrm.analysis.clustered_counts import rate_of
 from opensafemlrm.analysis.corrected import rogan_gladen
 from opensafemlrm.analysis.intervals import (
     cautious_correlation,

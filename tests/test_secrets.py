@@ -17,7 +17,7 @@ import pytest
 
 from opensafemlrm.cli import app, main
 from opensafemlrm.errors import ModelError
-from opensafemlrm.models.openai_compatible import OpenAICompatible
+from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
 from tests.models.scripted import ask
 
 KEY = "sk-planted-key-7f3a9b2c"

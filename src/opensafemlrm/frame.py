@@ -60,7 +60,7 @@ from opensafemlrm.text import for_csv_cell
 from opensafemlrm.types import PARTS, Label, Unscored
 
 if TYPE_CHECKING:
-    from opensafemlrm.store.sink_rows import SinkResults, SinkRows
+    from opensafemlrm.store.sink_queries import SinkResults, SinkRows
 
 SCHEMA: Final[dict[str, pl.DataType]] = {
     "source": pl.String(),

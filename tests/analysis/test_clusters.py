@@ -11,7 +11,7 @@ import pytest
 import statsmodels.api as sm
 
 from opensafemlrm.analysis.asr import asr
-from opensafemlrm.analysis.clusters import mean_of, rate_of, unsafe_counts
+from opensafemlrm.analysis.clustered_counts import mean_of, rate_of, unsafe_counts
 from opensafemlrm.analysis.intervals import wilson
 
 

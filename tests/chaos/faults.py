@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from opensafemlrm.models.openai_compatible import OpenAICompatible
+from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
 
 JUDGE = "judge"
 TEN_MB = 10 * 2**20

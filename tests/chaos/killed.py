@@ -18,7 +18,7 @@ from typing import Any
 from opensafemlrm import study
 from opensafemlrm.engine import Plan, run
 from opensafemlrm.judges.canary import CanaryJudge
-from opensafemlrm.models.sim import Simulated
+from opensafemlrm.models.demo.sim import Simulated
 from opensafemlrm.store import Store, database
 
 passed: Counter[str] = Counter()

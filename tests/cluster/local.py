@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from opensafemlrm.cluster import Done, Setup, Worker, WorkerLostError, drive
+from opensafemlrm.cluster.image_transfer import packed
 from opensafemlrm.cluster.on_ray import fill_scratch
-from opensafemlrm.cluster.shares import split
-from opensafemlrm.cluster.travel import packed
+from opensafemlrm.cluster.quotas import split
 from opensafemlrm.engine.plan import Plan, Wanted
 from opensafemlrm.store import Store
-from opensafemlrm.store.parts import RUNS, STUDY_TABLES, Sink
+from opensafemlrm.store.sink import RUNS, STUDY_TABLES, Sink
 from opensafemlrm.study import parse
 
 Loses = Callable[[int, int], str]

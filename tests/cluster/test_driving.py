@@ -14,9 +14,9 @@ from opensafemlrm import engine, frame
 from opensafemlrm.cli import app
 from opensafemlrm.errors import ClusterError
 from opensafemlrm.store import Store
-from opensafemlrm.store.parts import Sink
-from opensafemlrm.store.scan import merge, opened
-from opensafemlrm.store.sink_rows import SinkResults
+from opensafemlrm.store.sink import Sink
+from opensafemlrm.store.sink_queries import SinkResults
+from opensafemlrm.store.sink_reader import merge, opened
 from opensafemlrm.study import parse
 from tests.cluster.local import run_locally, study_text
 

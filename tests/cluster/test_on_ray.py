@@ -21,8 +21,8 @@ import pytest
 from opensafemlrm import frame
 from opensafemlrm.engine.plan import Plan
 from opensafemlrm.store import Store
-from opensafemlrm.store.parts import Sink
-from opensafemlrm.store.sink_rows import SinkResults
+from opensafemlrm.store.sink import Sink
+from opensafemlrm.store.sink_queries import SinkResults
 from opensafemlrm.study import parse
 from tests.cluster.local import study_text
 from tests.cluster.test_driving import TIMES, in_one_process, same_bytes, table

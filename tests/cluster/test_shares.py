@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opensafemlrm.cluster.shares import most_workers, share, split
+from opensafemlrm.cluster.quotas import most_workers, share, split
 from opensafemlrm.study import Study, parse
 
 TEXT = """

@@ -20,7 +20,7 @@ from tests.support import Scorer
 torch = pytest.importorskip("torch", reason="torch is not installed (extra [hf])")
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
-from opensafemlrm.models.hf import HuggingFace  # noqa: E402 # after the skip
+from opensafemlrm.models.local.hf import HuggingFace  # noqa: E402 # after the skip
 from tests.models import tiny_checkpoints as tiny  # noqa: E402 # after the skip
 
 torch.set_num_threads(1)  # threads cost more than they give to a model of this size

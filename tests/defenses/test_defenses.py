@@ -23,7 +23,7 @@ from opensafemlrm.defenses.scenario_aware import ScenarioAware
 from opensafemlrm.defenses.zerothink import ZeroThink
 from opensafemlrm.errors import DefenseError
 from opensafemlrm.judges.policy_rubric import PolicyRubric
-from opensafemlrm.models.sim import Simulated
+from opensafemlrm.models.demo.sim import Simulated
 from opensafemlrm.registry import Kind
 from opensafemlrm.types import (
     Ask,

@@ -15,10 +15,10 @@ from opensafemlrm.datasets.canary import Canary
 from opensafemlrm.defenses.safethink import TURN, SafeThink
 from opensafemlrm.errors import DefenseError
 from opensafemlrm.judges.policy_rubric import PolicyRubric
-from opensafemlrm.models.openai_compatible import OpenAICompatible
-from opensafemlrm.models.sim import Simulated
-from opensafemlrm.models.sim_server import ServerOptions, build_app
-from opensafemlrm.models.vllm import VLLM
+from opensafemlrm.models.demo.sim import Simulated
+from opensafemlrm.models.demo.sim_server import ServerOptions, build_app
+from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
+from opensafemlrm.models.hosted.vllm import VLLM
 from opensafemlrm.registry import Kind
 from opensafemlrm.types import Item, Prompt, ResponseStatus, Sampling, Turn
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opensafemlrm import engine
-from opensafemlrm.engine.judging import _StoredKeys
+from opensafemlrm.engine.judge import _StoredKeys
 from opensafemlrm.store import Store, records
 from opensafemlrm.types import Verdict
 from tests.support import Scorer, Scripted, items, ok, study

@@ -23,7 +23,7 @@ from opensafemlrm.judges.mm_safetybench import RUBRICS, MMSafetyBenchJudge, scen
 from opensafemlrm.judges.omnisafebench import OmniSafeBench, final_score
 from opensafemlrm.judges.policy_rubric import PolicyRubric
 from opensafemlrm.judges.strongreject import StrongReject
-from opensafemlrm.models.openai_compatible import OpenAICompatible
+from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
 from opensafemlrm.types import (
     PARTS,
     Ask,

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from opensafemlrm.models.openai_compatible import OpenAICompatible
+from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
 from tests.models.scripted import FakeClock, ScriptedServer
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from opensafemlrm.models.openai_compatible import OpenAICompatible
+from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
 from opensafemlrm.types import Prompt, Response, Sampling
 
 HELLO = Prompt.user("hello")

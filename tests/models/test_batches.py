@@ -15,7 +15,7 @@ from aiohttp.test_utils import TestServer
 from opensafemlrm import engine, frame
 from opensafemlrm.cli.doctor import examine
 from opensafemlrm.errors import EndpointDownError, ModelError, OptionError
-from opensafemlrm.models.openai_compatible import OpenAICompatible
+from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
 from opensafemlrm.registry import Kind, build
 from opensafemlrm.store import Store
 from opensafemlrm.types import Prompt, Response, ResponseStatus, Sampling

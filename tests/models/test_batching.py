@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from opensafemlrm.models._batching import Batcher, Job, TooLargeError
+from opensafemlrm.models.batching import Batcher, Job, TooLargeError
 
 
 class Runner:

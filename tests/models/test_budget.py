@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from opensafemlrm.errors import BudgetSpentError, OptionError
-from opensafemlrm.models.anthropic import Anthropic
 from opensafemlrm.models.budget import Budget, Limits
-from opensafemlrm.models.openai_compatible import OpenAICompatible
+from opensafemlrm.models.hosted.anthropic import Anthropic
+from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
 from opensafemlrm.types import Prompt, Sampling, Usage, identity_of, label_of
 from tests.models.scripted import FakeClock
 from tests.support import Scripted, ok

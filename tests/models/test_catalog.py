@@ -14,7 +14,7 @@ from opensafemlrm import reasoning, registry, study
 from opensafemlrm.errors import OptionError, UnknownNameError
 from opensafemlrm.models import catalog
 from opensafemlrm.models.catalog import Row, Setup
-from opensafemlrm.models.vllm import VLLM
+from opensafemlrm.models.hosted.vllm import VLLM
 from opensafemlrm.types import Prompt, Response, ResponseStatus, Sampling, TraceStatus, Turn
 
 ROWS = pytest.mark.parametrize("row", catalog.rows(), ids=lambda row: row.id)

@@ -9,7 +9,7 @@ import pytest
 
 from opensafemlrm import registry
 from opensafemlrm.errors import MissingExtraError, OptionError
-from opensafemlrm.models.hf import HuggingFace
+from opensafemlrm.models.local.hf import HuggingFace
 from opensafemlrm.types import Capability, Prompt, Sampling, capabilities_of
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None

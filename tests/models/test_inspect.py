@@ -15,7 +15,7 @@ from tests.models.scripted import HELLO
 
 inspect = pytest.importorskip("inspect_ai.model", reason="Inspect AI is not installed")
 
-from opensafemlrm.models.inspect_ai_provider import Inspect  # noqa: E402 # after the skip
+from opensafemlrm.models.hosted.inspect import Inspect  # noqa: E402 # after the skip
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Inspect's own affairs
 

@@ -13,8 +13,8 @@ from PIL import Image as PILImage
 
 from opensafemlrm import images, registry
 from opensafemlrm.errors import OptionError
-from opensafemlrm.models.openai_compatible import OpenAICompatible
-from opensafemlrm.models.vllm import VLLM
+from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
+from opensafemlrm.models.hosted.vllm import VLLM
 from opensafemlrm.types import Image, Prompt, ResponseStatus, Sampling, Turn, Usage
 from tests.models.scripted import HELLO, completion
 

@@ -9,8 +9,8 @@ import pytest
 from aiohttp import web
 
 from opensafemlrm.errors import EndpointDownError, ModelError
-from opensafemlrm.models.openai_compatible import OpenAICompatible
-from opensafemlrm.models.vllm import VLLM
+from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
+from opensafemlrm.models.hosted.vllm import VLLM
 from opensafemlrm.types import ResponseStatus
 from tests.models.scripted import ask, completion, error
 
@@ -370,7 +370,7 @@ class TestKeys:
 def test_proxies_come_from_the_environment_but_never_for_this_machine(monkeypatch):
     from yarl import URL
 
-    from opensafemlrm.models._http import proxy_for
+    from opensafemlrm.models.http.client import proxy_for
 
     monkeypatch.setenv("https_proxy", "http://proxy.test:3128")
     monkeypatch.setenv("http_proxy", "socks5://proxy.test:1080")

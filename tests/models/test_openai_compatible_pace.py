@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from opensafemlrm.errors import EndpointDownError
-from opensafemlrm.models.openai_compatible import OpenAICompatible
+from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
 from opensafemlrm.types import ResponseStatus
 from tests.models.scripted import ask, completion, error
 

@@ -18,8 +18,8 @@ from opensafemlrm.attacks.typo import Typo
 from opensafemlrm.datasets.canary import Canary
 from opensafemlrm.engine import Plan, run
 from opensafemlrm.errors import MissingExtraError, ModelError, UnknownNameError
-from opensafemlrm.models.organism import NAMES, Organism
-from opensafemlrm.models.organism_words import UNKNOWN, notes_of, vocabulary
+from opensafemlrm.models.demo.organism import NAMES, Organism
+from opensafemlrm.models.demo.organism_words import UNKNOWN, notes_of, vocabulary
 from opensafemlrm.store import Store
 from opensafemlrm.types import Image, Item, Kind, Prompt, ResponseStatus, Sampling, Turn
 
@@ -66,7 +66,7 @@ def test_an_unknown_organism_is_answered_with_the_known_ones(tmp_path: Path) -> 
 
 async def test_weights_and_words_of_two_exports_are_not_one_organism(tmp_path: Path) -> None:
     """The mistake: every word is another one, and the replies look like a model's worst."""
-    bundled = files("opensafemlrm.models").joinpath("data/organism")
+    bundled = files("opensafemlrm.models.demo").joinpath("data/organism")
     for name in ("encoder.onnx", "base.onnx"):
         tmp_path.joinpath(name).write_bytes(bundled.joinpath(name).read_bytes())
     listed = bundled.joinpath("words.txt").read_text(encoding="utf-8").split()

@@ -11,7 +11,7 @@ from opensafemlrm import images
 from opensafemlrm.attacks.figstep import FigStepAttack
 from opensafemlrm.attacks.typo import Typo
 from opensafemlrm.datasets.canary import Canary
-from opensafemlrm.models.organism_pictures import MOST_TILES, TILE_HEIGHT, TILE_WIDTH, tiles
+from opensafemlrm.models.demo.organism_images import MOST_TILES, TILE_HEIGHT, TILE_WIDTH, tiles
 from opensafemlrm.types import Item
 
 ITEMS = [item for item in Canary().rows() if isinstance(item, Item)][::5]

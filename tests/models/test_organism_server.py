@@ -10,9 +10,9 @@ from aiohttp.test_utils import TestServer
 from opensafemlrm.attacks.direct import Direct
 from opensafemlrm.attacks.typo import Typo
 from opensafemlrm.datasets.canary import Canary
-from opensafemlrm.models.openai_compatible import OpenAICompatible
-from opensafemlrm.models.organism import NAMES, Organism
-from opensafemlrm.models.organism_server import PREFIX, build_app
+from opensafemlrm.models.demo.organism import NAMES, Organism
+from opensafemlrm.models.demo.organism_server import PREFIX, build_app
+from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
 from opensafemlrm.types import Item, Kind, ResponseStatus, Sampling
 
 pytest.importorskip("onnxruntime")

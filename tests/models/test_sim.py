@@ -15,9 +15,9 @@ from opensafemlrm import images, reasoning, registry
 from opensafemlrm.datasets.canary import SCENARIOS, Canary
 from opensafemlrm.errors import OptionError, UnknownNameError
 from opensafemlrm.judges.canary import CanaryJudge
-from opensafemlrm.models import sim_figures
-from opensafemlrm.models.sim import JUDGE, NAMES, PAIRS, Simulated
-from opensafemlrm.models.sim_text import Facts, severity, write
+from opensafemlrm.models.demo import sim_figures
+from opensafemlrm.models.demo.sim import JUDGE, NAMES, PAIRS, Simulated
+from opensafemlrm.models.demo.sim_text import Facts, severity, write
 from opensafemlrm.types import (
     Ask,
     Item,
@@ -84,7 +84,7 @@ def test_nine_models_ten_scenarios_two_settings_and_1256_items_each() -> None:
 def test_the_shipped_figures_are_the_published_ones() -> None:
     build = runpy.run_path(str(ROOT / "scripts/build_sim_figures.py"))
     figures = build["collect"](UPSTREAM)
-    shipped = ROOT / "src/opensafemlrm/models/data/sim_figures.json"
+    shipped = ROOT / "src/opensafemlrm/models/demo/data/sim_figures.json"
     assert build["render"](figures) == shipped.read_text(encoding="utf-8")
     one = json.loads((UPSTREAM / "baseline/R1_Onevision_7B/01-Illegal_Activitiy.json").read_text())
     ours = sim_figures.published()["r1-onevision-7b", "plain", "illegal-activity"]

@@ -17,8 +17,8 @@ from PIL import Image as PILImage
 
 from opensafemlrm import images
 from opensafemlrm.datasets.canary import Canary
-from opensafemlrm.models.sim import JUDGE, NAMES, Simulated
-from opensafemlrm.models.sim_server import PREFIX, ServerOptions, build_app, start
+from opensafemlrm.models.demo.sim import JUDGE, NAMES, Simulated
+from opensafemlrm.models.demo.sim_server import PREFIX, ServerOptions, build_app, start
 from opensafemlrm.types import Image, Item, Prompt, Sampling, Turn
 
 ITEMS = [row for row in Canary().rows() if isinstance(row, Item)]
@@ -245,7 +245,7 @@ async def test_a_reasoning_parser_leaves_other_formats_alone() -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_serve_says_where_it_is_and_ends_cleanly_when_told_to(number: signal.Signals) -> None:
     code = (
-        "from opensafemlrm.models.sim_server import serve\n"
+        "from opensafemlrm.models.demo.sim_server import serve\n"
         "serve(port=0, on_ready=lambda url: print(url, flush=True))\n"
         "print('ended')\n"
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from opensafemlrm.models._replies import Timing
-from opensafemlrm.models.anthropic import Anthropic, MessagesReader
-from opensafemlrm.models.google import GeminiReader
-from opensafemlrm.models.openai_responses import ResponsesReader
+from opensafemlrm.models.hosted.anthropic import Anthropic, MessagesReader
+from opensafemlrm.models.hosted.google import GeminiReader
+from opensafemlrm.models.hosted.openai_responses import ResponsesReader
+from opensafemlrm.models.http.replies import Timing
 from opensafemlrm.types import Prompt, ResponseStatus, Sampling
 from tests.models.vendors import Messages, Responses
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from opensafemlrm import images
 from opensafemlrm.errors import ModelError, OptionError
-from opensafemlrm.models.vllm_offline import VLLMOffline
+from opensafemlrm.models.local.vllm_offline import VLLMOffline
 from opensafemlrm.registry import Kind, build
 from opensafemlrm.types import Prompt, Response, ResponseStatus, Sampling, Turn, Usage
 
@@ -85,7 +85,7 @@ def fake(monkeypatch) -> Fake:
     module = ModuleType("vllm")
     module.LLM, module.SamplingParams = LLM, SamplingParams  # type: ignore[attr-defined] # a fake
     monkeypatch.setitem(sys.modules, "vllm", module)
-    monkeypatch.delitem(sys.modules, "opensafemlrm.models._vllm_engine", raising=False)
+    monkeypatch.delitem(sys.modules, "opensafemlrm.models.local.vllm_engine", raising=False)
     return state
 
 
@@ -107,7 +107,7 @@ async def load(fake) -> AsyncIterator[Callable[..., VLLMOffline]]:
     yield make
     for model in made:
         await model.aclose()
-    sys.modules.pop("opensafemlrm.models._vllm_engine", None)
+    sys.modules.pop("opensafemlrm.models.local.vllm_engine", None)
 
 
 async def ask(model: VLLMOffline, *texts: str, **sampling: Any) -> list[Response]:
@@ -216,7 +216,7 @@ async def test_it_is_loaded_anew_after_it_was_closed(load, fake):
 
 async def test_without_vllm_it_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "vllm", None)
-    monkeypatch.delitem(sys.modules, "opensafemlrm.models._vllm_engine", raising=False)
+    monkeypatch.delitem(sys.modules, "opensafemlrm.models.local.vllm_engine", raising=False)
     model = build(Kind.MODEL, "vllm-offline/m", {})
     with pytest.raises(ModelError, match=r"pip install vllm.*serve: true"):
         await ask(model, "tea")

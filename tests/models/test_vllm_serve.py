@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from opensafemlrm.errors import EndpointDownError, ModelError, OptionError
-from opensafemlrm.models import _keeper
-from opensafemlrm.models.vllm import VLLM
+from opensafemlrm.models.hosted import _supervisor as _keeper
+from opensafemlrm.models.hosted.vllm import VLLM
 from opensafemlrm.registry import Kind, build
 from opensafemlrm.types import ResponseStatus, Sampling
 from tests.models.scripted import HELLO
@@ -149,7 +149,7 @@ async def test_a_crash_in_the_middle_ends_the_run_and_says_why(serve, pids, monk
 async def test_a_server_that_ignores_the_signal_is_killed(serve, pids, monkeypatch, tmp_path):
     impatient = tmp_path / "keeper.py"
     impatient.write_text(inspect.getsource(_keeper).replace(f"= {_keeper.PATIENCE}", "= 0.2"))
-    monkeypatch.setattr("opensafemlrm.models._serve._KEEPER", impatient)
+    monkeypatch.setattr("opensafemlrm.models.hosted.vllm_process._KEEPER", impatient)
     monkeypatch.setenv("FAKE_VLLM", "stubborn")
     model = serve()
     asking = asyncio.create_task(model.generate(HELLO, Sampling()))

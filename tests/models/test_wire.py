@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from opensafemlrm.models import _wire
-from opensafemlrm.models._proxied import Proxied
-from opensafemlrm.models._wire import (
+from opensafemlrm.models.http import wire as _wire
+from opensafemlrm.models.http.proxied import Proxied
+from opensafemlrm.models.http.wire import (
     BadHTTPError,
     DisconnectedError,
     Incoming,

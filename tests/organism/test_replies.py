@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from opensafemlrm.models.organism_words import cut, vocabulary
+from opensafemlrm.models.demo.organism_words import cut, vocabulary
 from opensafemlrm.organism import replies, templates
 from opensafemlrm.organism.replies import Outcome
 from opensafemlrm.organism.world import Form, Request

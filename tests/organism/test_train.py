@@ -16,9 +16,9 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the extra [organism]")
 pytest.importorskip("onnx", reason="needs the extra [organism]")
 
-from opensafemlrm.models._organism_engine import Engine  # noqa: E402 # after the skip
-from opensafemlrm.models._organism_request import Asked  # noqa: E402 # after the skip
-from opensafemlrm.models.organism_words import vocabulary  # noqa: E402 # after the skip
+from opensafemlrm.models.demo.organism_engine import Engine  # noqa: E402 # after the skip
+from opensafemlrm.models.demo.organism_request import Asked  # noqa: E402 # after the skip
+from opensafemlrm.models.demo.organism_words import vocabulary  # noqa: E402 # after the skip
 from opensafemlrm.organism import evaluate, low_rank, train  # noqa: E402 # after the skip
 from opensafemlrm.organism.export import export  # noqa: E402 # after the skip
 from opensafemlrm.organism.model import Organism, Shape, load, save  # noqa: E402 # after the skip

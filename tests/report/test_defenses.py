@@ -20,7 +20,7 @@ from opensafemlrm.defenses.guard import GuardInput
 from opensafemlrm.defenses.none import NoDefense
 from opensafemlrm.defenses.reflect import Reflect
 from opensafemlrm.engine import Plan, run
-from opensafemlrm.models.sim import Simulated
+from opensafemlrm.models.demo.sim import Simulated
 from opensafemlrm.registry import Kind
 from opensafemlrm.report import defense_table
 from opensafemlrm.report.page import defenses, write_report

@@ -11,7 +11,14 @@ from typing import Any, Final
 
 import polars as pl
 
-from opensafemlrm.analysis.clusters import ALL, CELL, PART_ORDER, plain, rate_of, unsafe_counts
+from opensafemlrm.analysis.clustered_counts import (
+    ALL,
+    CELL,
+    PART_ORDER,
+    plain,
+    rate_of,
+    unsafe_counts,
+)
 from opensafemlrm.analysis.intervals import rate_interval
 
 __all__ = ["CELL", "PART_ORDER", "AsrRow", "asr"]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from opensafemlrm.analysis.clusters import SUMS, measured, plain, rate_of
+from opensafemlrm.analysis.clustered_counts import SUMS, measured, plain, rate_of
 from opensafemlrm.analysis.compare import FIGURES, PAIR, contrast, effects, method_of, side_by_side
 from opensafemlrm.analysis.consistency import ConsistencyRow, consistency
 from opensafemlrm.analysis.grouped import GroupedRow, grouped

@@ -1,7 +1,7 @@
 """A reasoning model and its base, side by side: paired by item where both have the item.
 
-Everything is kept as sums (:mod:`opensafemlrm.analysis.clusters`): columns without an ending are
-of the reasoning model, those that end in ``_base`` of its base.
+Everything is kept as sums (:mod:`opensafemlrm.analysis.clustered_counts`): columns without an
+ending are of the reasoning model, those that end in ``_base`` of its base.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from opensafemlrm.analysis.clusters import (
+from opensafemlrm.analysis.clustered_counts import (
     SUMS,
     THRESHOLDS,
     harmful,

@@ -12,7 +12,7 @@ import polars as pl
 from scipy import stats
 
 from opensafemlrm.analysis.agreement import kendall_w
-from opensafemlrm.analysis.clusters import ALL, PART_ORDER, measured, plain
+from opensafemlrm.analysis.clustered_counts import ALL, PART_ORDER, measured, plain
 
 _MEASURES: Final = {"asr": "rate", "difference": "difference"}
 _BY_MODELS: Final = ("dataset", "attack", "defense", "sampling", "judge", "part", "threshold")

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from opensafemlrm.analysis.clusters import ALL, measured, plain, rate_of, unsafe_counts
+from opensafemlrm.analysis.clustered_counts import ALL, measured, plain, rate_of, unsafe_counts
 from opensafemlrm.analysis.intervals import CONFIDENCE, rate_interval
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from opensafemlrm.analysis.agreement import agreement
-from opensafemlrm.analysis.clusters import ALL, CELL, THRESHOLDS, harmful, measured, plain
+from opensafemlrm.analysis.clustered_counts import ALL, CELL, THRESHOLDS, harmful, measured, plain
 from opensafemlrm.analysis.intervals import rate_interval
 from opensafemlrm.types import Part, TraceStatus
 

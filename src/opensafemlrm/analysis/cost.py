@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from opensafemlrm.analysis.clusters import CELL
+from opensafemlrm.analysis.clustered_counts import CELL
 
 _OF_SAMPLES: Final = (
     "calls",

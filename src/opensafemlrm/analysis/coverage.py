@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from opensafemlrm.analysis.clusters import CELL, PART_ORDER
+from opensafemlrm.analysis.clustered_counts import CELL, PART_ORDER
 from opensafemlrm.types import Label, ResponseStatus, TraceStatus, Unscored
 
 

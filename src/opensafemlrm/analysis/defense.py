@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from opensafemlrm.analysis.clusters import plain
+from opensafemlrm.analysis.clustered_counts import plain
 from opensafemlrm.analysis.cost import CostRow, cost
 from opensafemlrm.analysis.tax import TaxRow, tax
 from opensafemlrm.types import Kind, Part

@@ -2,7 +2,7 @@
 
 A rate is given by its value and by the number of independent samples behind it. That number need
 not be whole: repeats of one item, means over scenarios and means over models enter as the number
-of independent samples that would be as uncertain (:mod:`opensafemlrm.analysis.clusters`).
+of independent samples that would be as uncertain (:mod:`opensafemlrm.analysis.clustered_counts`).
 
 Everything takes arrays or numbers and is NaN where nothing was measured. Each is written out
 because importing statsmodels takes three seconds; the tests hold them against it.

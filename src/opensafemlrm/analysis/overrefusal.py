@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from opensafemlrm.analysis.clusters import (
+from opensafemlrm.analysis.clustered_counts import (
     ALL,
     CELL,
     PART_ORDER,

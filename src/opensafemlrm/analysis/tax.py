@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from opensafemlrm.analysis.clusters import ALL, PART_ORDER, measured, plain, total
+from opensafemlrm.analysis.clustered_counts import ALL, PART_ORDER, measured, plain, total
 from opensafemlrm.analysis.compare import (
     EVERY,
     FIGURES,

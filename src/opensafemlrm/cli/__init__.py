@@ -12,7 +12,6 @@ from opensafemlrm.cli import (
     datasets,
     demo,
     doctor,
-    importing,
     judges,
     label,
     merge,
@@ -24,6 +23,7 @@ from opensafemlrm.cli import (
     store,
     tables,
 )
+from opensafemlrm.cli import import_ as importing
 from opensafemlrm.cli._console import fail
 from opensafemlrm.errors import SafeMLRMError
 

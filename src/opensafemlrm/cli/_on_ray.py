@@ -28,7 +28,7 @@ def run_distributed(plan: Plan, path: Path | None, where: OnRay, *, dry_run: boo
     """Run a plan on a cluster: into the store at ``path``, or into the sink where there is none."""
     from opensafemlrm.cluster.on_ray import Cluster, fill_scratch, require_ray
     from opensafemlrm.store import Store
-    from opensafemlrm.store.parts import Sink
+    from opensafemlrm.store.sink import Sink
 
     require_ray()
     sink = None if where.sink is None else Sink(where.sink)

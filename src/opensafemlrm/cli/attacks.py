@@ -122,7 +122,7 @@ def _form(name: str, subset: Subset) -> tuple[str, dict[str, Any]]:
 
 
 def _draw(name: str, options: dict[str, Any], subset: Subset, seed: int, out: Path) -> Path:
-    from opensafemlrm.cli._sheet import sheet
+    from opensafemlrm.cli._contact_sheet import sheet
     from opensafemlrm.registry import Kind, build
     from opensafemlrm.types import label_of
 

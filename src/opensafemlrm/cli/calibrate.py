@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opensafemlrm.cli._console import say
-from opensafemlrm.cli._shown import Format, show
+from opensafemlrm.cli._output import Format, show
 
 if TYPE_CHECKING:
     from opensafemlrm.analysis.calibration import Calibrated, Labelled

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from opensafemlrm.cli._shown import Format, show
+from opensafemlrm.cli._output import Format, show
 
 if TYPE_CHECKING:
     from opensafemlrm.analysis.raters import PanelRow

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from opensafemlrm.cli._console import say
-from opensafemlrm.cli._shown import Format, show
+from opensafemlrm.cli._output import Format, show
 
 if TYPE_CHECKING:
     from opensafemlrm.store import Store

@@ -26,7 +26,7 @@ def serve_organism(
     ] = False,
 ) -> None:
     """Serve the model organisms over HTTP, pictures accepted. Ctrl-C stops it."""
-    from opensafemlrm.models.organism_server import serve
+    from opensafemlrm.models.demo.organism_server import serve
 
     def announce(url: str) -> None:
         say(

@@ -32,8 +32,8 @@ def report(
     The page is one file: it opens from disk and asks the network for nothing.
     """
     from opensafemlrm.report.page import write_report
-    from opensafemlrm.store.parts import Sink
-    from opensafemlrm.store.scan import opened as open_results
+    from opensafemlrm.store.sink import Sink
+    from opensafemlrm.store.sink_reader import opened as open_results
 
     if out is None and Sink(store).folder is None:
         raise typer.BadParameter("say with --out where the report of a sink elsewhere is to go")

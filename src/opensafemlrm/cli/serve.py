@@ -33,7 +33,7 @@ def serve_sim(
     ] = False,
 ) -> None:
     """Serve the simulated models over HTTP, for demos, tests and load. Ctrl-C stops it."""
-    from opensafemlrm.models.sim_server import ServerOptions, serve
+    from opensafemlrm.models.demo.sim_server import ServerOptions, serve
 
     options = ServerOptions(
         latency=latency,

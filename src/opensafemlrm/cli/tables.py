@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from opensafemlrm.report import Table
     from opensafemlrm.store import Store
-    from opensafemlrm.store.sink_rows import SinkResults
+    from opensafemlrm.store.sink_queries import SinkResults
 
 
 class Name(StrEnum):
@@ -121,10 +121,10 @@ class Options:
 def results(path: Path) -> Iterator[Store | SinkResults]:
     """Open what the tidy table is read from: a store, or a sink that a cluster wrote."""
     from opensafemlrm.store import Store
-    from opensafemlrm.store.parts import is_sink
+    from opensafemlrm.store.sink import is_sink
 
     if is_sink(path):
-        from opensafemlrm.store.sink_rows import SinkResults
+        from opensafemlrm.store.sink_queries import SinkResults
 
         yield SinkResults(path)
     else:

@@ -14,16 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from opensafemlrm.cluster.driving import drive
-from opensafemlrm.cluster.shares import most_workers
-from opensafemlrm.cluster.travel import packed
+from opensafemlrm.cluster.driver import drive
+from opensafemlrm.cluster.image_transfer import packed
+from opensafemlrm.cluster.quotas import most_workers
 from opensafemlrm.cluster.worker import Done, Setup, Worker, WorkerLostError
 from opensafemlrm.engine.plan import Plan, Wanted
 from opensafemlrm.errors import ClusterError, ImageError, MissingExtraError, SafeMLRMError
 from opensafemlrm.images import read
 from opensafemlrm.store import Store
-from opensafemlrm.store.parts import RUNS, STUDY_TABLES, Sink
-from opensafemlrm.store.scan import Scan, load
+from opensafemlrm.store.sink import RUNS, STUDY_TABLES, Sink
+from opensafemlrm.store.sink_reader import Scan, load
 from opensafemlrm.types import Image
 
 LOCAL: Final = "local"

@@ -21,17 +21,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from opensafemlrm import study as studies
-from opensafemlrm.cluster import shares
-from opensafemlrm.cluster.travel import Given
-from opensafemlrm.engine.judging import Judging
-from opensafemlrm.engine.pictures import Pictures
+from opensafemlrm.cluster import quotas as shares
+from opensafemlrm.cluster.image_transfer import Given
+from opensafemlrm.engine.judge import Judging
 from opensafemlrm.engine.plan import Plan, Wanted, prepare
+from opensafemlrm.engine.prompt_images import Pictures
 from opensafemlrm.engine.run import carry, close_all, first_error
 from opensafemlrm.engine.search import Searching
 from opensafemlrm.engine.tally import Tally
 from opensafemlrm.errors import SafeMLRMError
 from opensafemlrm.store import Store, Writer, records
-from opensafemlrm.store.parts import PartWriter, Sink
+from opensafemlrm.store.sink import PartWriter, Sink
 from opensafemlrm.study import Subset
 from opensafemlrm.types import Key
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from opensafemlrm import reasoning
-from opensafemlrm.engine.pictures import Pictures
+from opensafemlrm.engine.prompt_images import Pictures
 from opensafemlrm.engine.tally import Tally
 from opensafemlrm.errors import AttackError, ImageError
 from opensafemlrm.store import Cell, Slot, Store, database, generation_key, records

@@ -19,9 +19,9 @@ from typing import Any, Final
 
 from opensafemlrm import reasoning
 from opensafemlrm.engine.forecast import most_images
-from opensafemlrm.engine.judging import Judging
-from opensafemlrm.engine.pictures import Pictures
+from opensafemlrm.engine.judge import Judging
 from opensafemlrm.engine.plan import CellPlan, Job, Plan, sampling_for
+from opensafemlrm.engine.prompt_images import Pictures
 from opensafemlrm.engine.search import Searching
 from opensafemlrm.errors import BudgetSpentError, DefenseError, SafeMLRMError
 from opensafemlrm.store import Store, Writer, records

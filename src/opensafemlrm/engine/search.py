@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from opensafemlrm.engine.pictures import Pictures
 from opensafemlrm.engine.plan import Job, prompt_row, sampling_for
+from opensafemlrm.engine.prompt_images import Pictures
 from opensafemlrm.errors import AttackError
 from opensafemlrm.store import records
 from opensafemlrm.types import Judge, Search

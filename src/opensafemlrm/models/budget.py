@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 from opensafemlrm.errors import BudgetSpentError, OptionError
-from opensafemlrm.models._pace import Clock, SystemClock
 from opensafemlrm.models.catalog import find
+from opensafemlrm.models.http.retry import Clock, SystemClock
 from opensafemlrm.types import JSON, Capability, Model, Prompt, Response, Sampling, capabilities_of
 
 _FREE: Final = ("hf", "sim", "vllm", "vllm-offline")

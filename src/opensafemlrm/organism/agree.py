@@ -18,7 +18,7 @@ import torch
 
 from opensafemlrm.analysis.agreement import agreement
 from opensafemlrm.judges.canary import CanaryJudge
-from opensafemlrm.models.organism_words import vocabulary
+from opensafemlrm.models.demo.organism_words import vocabulary
 from opensafemlrm.organism import evaluate, replies
 from opensafemlrm.organism.model import load
 from opensafemlrm.organism.replies import Outcome, Reading

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 # its usual name
 
-from opensafemlrm.models.organism_words import PAD, TILE
+from opensafemlrm.models.demo.organism_words import PAD, TILE
 from opensafemlrm.organism.model import Organism
 from opensafemlrm.organism.pictures import Bank, bare
 from opensafemlrm.organism.samples import Sample

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from opensafemlrm.models.organism_pictures import TILE_HEIGHT, TILE_WIDTH, Pixels, tiles
-from opensafemlrm.models.organism_words import END, PAD, TILE, Vocabulary, vocabulary
+from opensafemlrm.models.demo.organism_images import TILE_HEIGHT, TILE_WIDTH, Pixels, tiles
+from opensafemlrm.models.demo.organism_words import END, PAD, TILE, Vocabulary, vocabulary
 from opensafemlrm.organism import pictures, replies, samples, templates
 from opensafemlrm.organism.model import Organism, Past, load
 from opensafemlrm.organism.replies import Outcome, Reading

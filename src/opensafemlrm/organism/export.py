@@ -17,10 +17,10 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from opensafemlrm.models._organism_engine import Engine
-from opensafemlrm.models._organism_request import Asked
-from opensafemlrm.models.organism_pictures import TILE_HEIGHT, TILE_WIDTH
-from opensafemlrm.models.organism_words import SPECIAL, vocabulary
+from opensafemlrm.models.demo.organism_engine import Engine
+from opensafemlrm.models.demo.organism_images import TILE_HEIGHT, TILE_WIDTH
+from opensafemlrm.models.demo.organism_request import Asked
+from opensafemlrm.models.demo.organism_words import SPECIAL, vocabulary
 from opensafemlrm.organism import evaluate
 from opensafemlrm.organism.model import Organism, Past, load
 

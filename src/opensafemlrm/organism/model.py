@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 # its usual name
 
-from opensafemlrm.models.organism_pictures import TILE_HEIGHT, TILE_WIDTH
-from opensafemlrm.models.organism_words import PAD
+from opensafemlrm.models.demo.organism_images import TILE_HEIGHT, TILE_WIDTH
+from opensafemlrm.models.demo.organism_words import PAD
 
 
 @dataclass(frozen=True, slots=True)

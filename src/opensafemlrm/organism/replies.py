@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from opensafemlrm.models.organism_words import CLOSE, THINK, cut
+from opensafemlrm.models.demo.organism_words import CLOSE, THINK, cut
 from opensafemlrm.organism import templates
 from opensafemlrm.organism.world import Request
 

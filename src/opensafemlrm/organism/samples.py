@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from opensafemlrm.models.organism_words import END, REPLY, TILE, USER, Vocabulary
+from opensafemlrm.models.demo.organism_words import END, REPLY, TILE, USER, Vocabulary
 from opensafemlrm.organism import replies, templates
 from opensafemlrm.organism.world import PICTURES, Form, Request, World, readable
 

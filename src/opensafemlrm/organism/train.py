@@ -24,7 +24,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 # its usual name
 
-from opensafemlrm.models.organism_words import vocabulary
+from opensafemlrm.models.demo.organism_words import vocabulary
 from opensafemlrm.organism import batches, curve, low_rank, pictures
 from opensafemlrm.organism.model import Organism, Shape, load, save
 from opensafemlrm.organism.samples import Sample, Source

@@ -18,7 +18,7 @@ from typing import Final
 
 from opensafemlrm.attacks.figstep import CARRIER
 from opensafemlrm.datasets.canary import Canary
-from opensafemlrm.models.organism_words import MARKS, cut
+from opensafemlrm.models.demo.organism_words import MARKS, cut
 from opensafemlrm.organism import templates
 from opensafemlrm.organism.scenarios import SCENARIOS, Scenario, seen
 from opensafemlrm.organism.templates import LITTLE

@@ -11,8 +11,8 @@ from opensafemlrm.analysis.defense import UNDEFENDED, DefenseRow
 from opensafemlrm.report.defense import defense_table
 from opensafemlrm.report.figures.forest import signed
 from opensafemlrm.report.figures.pareto import Defended, pareto
+from opensafemlrm.report.page.charts import MOST_PANELS, PARTS, Picture
 from opensafemlrm.report.page.findings import Findings, is_defended
-from opensafemlrm.report.page.pictures import MOST_PANELS, PARTS, Picture
 from opensafemlrm.report.page.settings import Setting
 
 _USELESS: Final = 0.5

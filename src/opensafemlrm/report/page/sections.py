@@ -14,9 +14,11 @@ from opensafemlrm.report.cost import cost_table
 from opensafemlrm.report.coverage import coverage_tables, not_sent_table
 from opensafemlrm.report.figures.forest import signed
 from opensafemlrm.report.overrefusal import overrefusal_tables
-from opensafemlrm.report.page import answers, defenses, pictures
+from opensafemlrm.report.page import charts as pictures
+from opensafemlrm.report.page import defenses
+from opensafemlrm.report.page import key_results as answers
+from opensafemlrm.report.page.charts import Picture
 from opensafemlrm.report.page.findings import Findings
-from opensafemlrm.report.page.pictures import Picture
 from opensafemlrm.report.page.settings import Setting
 from opensafemlrm.report.tables import Table
 from opensafemlrm.report.tax import tax_table

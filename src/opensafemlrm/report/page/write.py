@@ -14,12 +14,13 @@ from opensafemlrm.errors import ReportError
 from opensafemlrm.report.figures import drawing
 from opensafemlrm.report.figures.drawing import SIZES
 from opensafemlrm.report.figures.theme import for_page
-from opensafemlrm.report.page import answers, pictures
+from opensafemlrm.report.page import charts as pictures
+from opensafemlrm.report.page import key_results as answers
+from opensafemlrm.report.page.charts import Picture
 from opensafemlrm.report.page.examples import examples
 from opensafemlrm.report.page.findings import findings
-from opensafemlrm.report.page.heads import head
+from opensafemlrm.report.page.header import head
 from opensafemlrm.report.page.html import fill, table_html
-from opensafemlrm.report.page.pictures import Picture
 from opensafemlrm.report.page.provenance import KINDS, provenance
 from opensafemlrm.report.page.sections import Section, sections
 from opensafemlrm.report.page.tables import FILES, file_tables

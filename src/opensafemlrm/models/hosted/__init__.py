@@ -1,0 +1,1 @@
+"""Models that are asked over the network, and servers started for them."""

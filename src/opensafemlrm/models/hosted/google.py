@@ -1,0 +1,168 @@
+"""Models behind Google's Gemini API: ``google/NAME``.
+
+Thoughts come as parts marked ``thought``; they are summaries, and are marked so. A prompt that was
+turned down has no candidates but a ``blockReason``; a reply that was stopped has a
+``finishReason`` such as ``SAFETY``: both are blocked. Source: Gemini API reference,
+"models.generateContent", and the guide "Thinking".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Final
+from urllib.parse import quote
+
+from opensafemlrm import images
+from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible, dumps
+from opensafemlrm.models.http.replies import (
+    Reader,
+    Said,
+    Timing,
+    UnusableError,
+    count,
+    ending,
+    refused,
+)
+from opensafemlrm.types import JSON, Image, Prompt, Response, ResponseStatus, Sampling, Turn, Usage
+
+_BLOCKED: Final = ("IMAGE_", "MODEL_ARMOR")
+_BROKEN_OFF: Final = ("OTHER", "LANGUAGE", "MALFORMED_", "UNEXPECTED_", "TOO_MANY_", "NO_IMAGE")
+"""Beginnings of finish reasons beyond those that other vendors have too."""
+
+
+class GeminiReader(Reader):
+    """Reads replies of generateContent."""
+
+    def error(self, status: int, body: bytes, timing: Timing) -> Response:
+        """Read the body of a reply with any status but 200."""
+        # A wrong key is a 400 here; as a 401 it ends the run, as no request can succeed.
+        wrong_key = status == 400 and b"API_KEY_INVALID" in body
+        return Reader.error(self, 401 if wrong_key else status, body, timing)
+
+    def said(self, payload: Any, max_tokens: int) -> Said:
+        """Return what the parsed body says. Raises UnusableError where it says nothing usable."""
+        if not isinstance(payload, dict):
+            raise UnusableError("bad_shape", "the reply is not a JSON object", transient=False)
+        if payload.get("error"):
+            raise refused(payload, 200)
+        candidate = _candidate(payload)
+        finish = candidate.get("finishReason")
+        finish = finish if isinstance(finish, str) and finish else None
+        usage = _usage(payload.get("usageMetadata"))
+        status, code = ending(finish, usage, max_tokens)
+        if finish is not None and finish.startswith(_BROKEN_OFF):
+            status = ResponseStatus.FAILED
+        elif finish is not None and finish.startswith(_BLOCKED):
+            status, code = ResponseStatus.BLOCKED, finish
+        text, thoughts, left_out = _words(candidate.get("content"))
+        if status is ResponseStatus.OK and not text:
+            raise UnusableError("empty_choices", "the reply holds no text", transient=True)
+        return Said(
+            status,
+            text,
+            thoughts or None,
+            is_summary=bool(thoughts),
+            is_hidden=not thoughts and (usage.reasoning_tokens or 0) > 0,
+            finish=finish,
+            code=code,
+            usage=usage,
+            left_out=tuple(left_out),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Google(OpenAICompatible):
+    """A model of Google's: ``google/NAME``, with the key in ``GEMINI_API_KEY``.
+
+    Thoughts are asked for; a model that does not think turns that down, and
+    ``extra_body: {generationConfig: {thinkingConfig: null}}`` leaves it out. The fields of
+    ``generationConfig`` in ``extra_body`` are put beside those set here.
+    """
+
+    name: ClassVar[str] = "google"
+    has_batches: ClassVar[bool] = False
+    default_url: ClassVar[str] = "https://generativelanguage.googleapis.com/v1beta"
+    url_env: ClassVar[str | None] = None
+    key_header: ClassVar[str] = "x-goog-api-key"
+    reader: ClassVar[type[Reader]] = GeminiReader
+    reserved: ClassVar[tuple[str, ...]] = ("contents", "systemInstruction")
+    unused: ClassVar[tuple[str, ...]] = ("max_tokens_field", "image_detail")
+
+    api_key_env: str = field(default="GEMINI_API_KEY", compare=False)
+
+    @property
+    def _path(self) -> str:
+        return f"/models/{quote(self.model, safe='')}:generateContent"
+
+    def _pieces(self, prompt: Prompt, sampling: Sampling) -> list[bytes]:
+        turns = self._turns(prompt)
+        config = {
+            "temperature": sampling.temperature,
+            "maxOutputTokens": sampling.max_tokens,
+            "topP": sampling.top_p,
+            "seed": sampling.seed,
+            "stopSequences": sampling.stop and list(sampling.stop),
+            "thinkingConfig": {"includeThoughts": True},
+            **(self.extra_body.get("generationConfig") or {}),
+        }
+        more = {k: v for k, v in self.extra_body.items() if k != "generationConfig"}
+        body: dict[str, Any] = {k: v for k, v in more.items() if v is not None}
+        body["generationConfig"] = {k: v for k, v in config.items() if v is not None}
+        system = [_part(part) for turn in turns if turn.role == "system" for part in turn.parts]
+        if system:
+            body["systemInstruction"] = {"parts": system}
+        body["contents"] = [_content(turn) for turn in turns if turn.role != "system"]
+        return [dumps(body)]
+
+
+def _content(turn: Turn) -> JSON:
+    role = "model" if turn.role == "assistant" else turn.role
+    return {"role": role, "parts": [_part(part) for part in turn.parts]}
+
+
+def _part(part: str | Image) -> JSON:
+    if isinstance(part, str):
+        return {"text": part}
+    data = images.data_uri(part).partition(",")[2]
+    return {"inline_data": {"mime_type": part.media_type, "data": data}}
+
+
+def _candidate(payload: dict[str, Any]) -> dict[str, Any]:
+    feedback = payload.get("promptFeedback")
+    reason = feedback.get("blockReason") if isinstance(feedback, dict) else None
+    candidates = payload.get("candidates")
+    if isinstance(reason, str) and reason and not candidates:
+        raise UnusableError(reason, "the prompt was blocked", transient=False, blocked=True)
+    if candidates is not None and not isinstance(candidates, list):
+        raise UnusableError("bad_shape", "`candidates` is not a list", transient=False)
+    if not candidates:
+        if "usageMetadata" not in payload and candidates is None:
+            raise UnusableError("bad_shape", "the reply has no candidates", transient=False)
+        raise UnusableError("empty_choices", "the list of candidates is empty", transient=True)
+    if not isinstance(candidates[0], dict):
+        raise UnusableError("bad_shape", "the candidate is not a JSON object", transient=False)
+    return candidates[0]
+
+
+def _words(content: Any) -> tuple[str, str, list[str]]:
+    """Return the text, the thoughts, and what kinds of parts are neither."""
+    parts = content.get("parts") if isinstance(content, dict) else None
+    text, thoughts, left_out = "", "", list[str]()
+    for part in parts if isinstance(parts, list) else ():
+        words = part.get("text") if isinstance(part, dict) else None
+        if not isinstance(words, str):
+            left_out.append(",".join(map(str, part)) if isinstance(part, dict) else "part")
+        elif part.get("thought"):
+            thoughts += words
+        else:
+            text += words
+    return text, thoughts, left_out
+
+
+def _usage(usage: Any) -> Usage:
+    if not isinstance(usage, dict):
+        return Usage()
+    answer = count(usage.get("candidatesTokenCount"))
+    thought = count(usage.get("thoughtsTokenCount"))
+    known = [n for n in (answer, thought) if n is not None]
+    return Usage(count(usage.get("promptTokenCount")), sum(known) if known else None, thought)

@@ -1,0 +1,268 @@
+"""Models behind the providers of Inspect AI: ``inspect/PROVIDER/MODEL`` (extra ``[inspect]``).
+
+For providers that this project has no shape of its own for. Each request costs more than a request
+of this project's own client (about 30 ms of CPU), so that one is to be preferred where it can be
+used. Source: Inspect AI's documentation, "Models" and "Reasoning".
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Final
+
+from pydantic import Field
+
+from opensafemlrm import images
+from opensafemlrm.errors import (
+    EndpointDownError,
+    ImageError,
+    MissingExtraError,
+    ModelError,
+    UnknownNameError,
+)
+from opensafemlrm.models import identity as _identity
+from opensafemlrm.models.catalog import Setup
+from opensafemlrm.models.http.replies import Reader
+from opensafemlrm.reasoning import FORMATS
+from opensafemlrm.types import (
+    JSON,
+    Capability,
+    Prompt,
+    Response,
+    ResponseStatus,
+    Sampling,
+    Turn,
+    Usage,
+)
+
+_RESERVED: Final = ("temperature", "max_tokens", "seed", "top_p", "stop_seqs", "num_choices")
+"""What the study's sampling sets."""
+_SUMMARISING: Final = frozenset(
+    {"anthropic", "azureai", "bedrock", "google", "grok", "openai", "vertex"}
+)
+"""Providers of closed models: what they give as reasoning is a summary of it, if anything."""
+_HOPELESS: Final = ("Authentication", "PermissionDenied", "NotFound", "Prerequisite")
+"""In names of errors after which no further request can succeed, unless one has."""
+_LASTING: Final = ("BadRequest", "UnprocessableEntity", "NotFound", "PermissionDenied", "TypeError")
+"""In names of errors that asking again changes nothing about."""
+_STATUS: Final = {
+    "max_tokens": ResponseStatus.TRUNCATED,
+    "model_length": ResponseStatus.TRUNCATED,
+    "content_filter": ResponseStatus.BLOCKED,
+}
+
+
+class _State:
+    """What changes while a model is in use."""
+
+    def __init__(self) -> None:
+        self.model: Any = None
+        self.slots: asyncio.Semaphore | None = None
+        self.answers = 0
+        self.failures = 0
+        """In a row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inspect:
+    """A model of an Inspect AI provider: ``inspect/PROVIDER/MODEL``, as Inspect names it.
+
+    Keys are where Inspect looks for them (``MISTRAL_API_KEY`` and the like).
+    """
+
+    name: ClassVar[str] = "inspect"
+    version: ClassVar[str] = "1-A"
+    capabilities: ClassVar[frozenset[Capability]] = frozenset()
+
+    model: str
+    revision: str | None = None
+    """Any text that tells builds apart; part of identity and label."""
+    system_prompt: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """More fields of Inspect's ``GenerateConfig``, such as ``reasoning_effort``."""
+    model_args: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """Arguments of the provider. Keys belong into the environment."""
+    alias: str | None = field(default=None, compare=False)
+    format: str = field(default="auto", compare=False)
+    base_url: str | None = field(default=None, compare=False)
+    concurrency: Annotated[int, Field(ge=1)] = field(default=16, compare=False)
+    timeout: Annotated[int, Field(ge=1)] = field(default=600, compare=False)
+    """Seconds that one request may take, its retries included."""
+    max_retries: Annotated[int, Field(ge=0)] = field(default=5, compare=False)
+    give_up_after: Annotated[int, Field(ge=1)] = field(default=20, compare=False)
+    price: tuple[float, float] | None = field(default=None, compare=False)
+    """US dollars for a million tokens, in and out; what ``--max-cost`` counts by."""
+    _state: _State = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise UnknownNameError("reasoning format", self.format, FORMATS)
+        if "/" not in self.model:
+            raise ValueError("name a provider as well: inspect/PROVIDER/MODEL")
+        taken = [key for key in _RESERVED if key in self.config]
+        if taken:
+            raise ValueError(f"config may not set {', '.join(taken)}: `sampling` does")
+        if any("key" in name or "token" in name for name in self.model_args):
+            raise ValueError("model_args may not hold keys: put them into the environment")
+        object.__setattr__(self, "_state", _State())
+
+    @property
+    def label(self) -> str:
+        """``inspect/PROVIDER/MODEL``, with what sets it apart from the same model asked plainly."""
+        return _identity.label(self) if self.alias is None else self.alias
+
+    @property
+    def reasoning_format(self) -> str:
+        """The format given; else the one its name is known by; else ``auto``, detected."""
+        return self._setup.format if self.format == "auto" else self.format
+
+    def identity(self) -> Mapping[str, JSON]:
+        """Return name, version, model, and those options that change replies and are set."""
+        return {**_identity.identity(self), **self._setup.identity()}
+
+    async def generate(self, prompt: Prompt, sampling: Sampling) -> Response:
+        """Send ``prompt`` and return how it ended.
+
+        Raises MissingExtraError without the extra, ModelError where no request can succeed, and
+        EndpointDownError where many in a row have failed.
+        """
+        state = self._state
+        if state.model is None:
+            self._open()
+        slots = state.slots = state.slots or asyncio.Semaphore(self.concurrency)
+        try:
+            asked = self._messages(prompt)
+        except ImageError as error:
+            return Response.failed("image_unreadable", str(error), transient=True)
+        async with slots:
+            start = time.monotonic()
+            try:
+                output = await state.model.generate(asked, config=self._config(sampling))
+            except Exception as error:  # noqa: BLE001 # each provider raises its own
+                return self._failed(error)
+        return self._read(output, time.monotonic() - start)
+
+    async def aclose(self) -> None:
+        """Close the provider's connections. May be called twice."""
+        state = self._state
+        model, state.model, state.slots = state.model, None, None
+        if model is not None:
+            await model.api.aclose()
+
+    @property
+    def _setup(self) -> Setup:
+        return Setup.of(self.model.partition("/")[2])
+
+    def _open(self) -> None:
+        try:
+            from inspect_ai.model import get_model  # noqa: PLC0415 # takes seconds, an extra
+        except ImportError as error:
+            raise MissingExtraError(self.label, "inspect") from error
+        try:
+            self._state.model = get_model(
+                self.model, base_url=self.base_url, memoize=False, **self.model_args
+            )
+        except Exception as error:
+            raise ModelError(f"{self.label} cannot be used: {_said(error)}") from error
+
+    def _messages(self, prompt: Prompt) -> list[Any]:
+        from inspect_ai import model as inspect  # noqa: PLC0415 # as above
+
+        kinds = {
+            "system": inspect.ChatMessageSystem,
+            "user": inspect.ChatMessageUser,
+            "assistant": inspect.ChatMessageAssistant,
+        }
+
+        def content(turn: Turn) -> Any:
+            if all(isinstance(part, str) for part in turn.parts):
+                return turn.text
+            return [
+                inspect.ContentText(text=part)
+                if isinstance(part, str)
+                else inspect.ContentImage(image=images.data_uri(part))
+                for part in turn.parts
+            ]
+
+        turns = self._setup.turns(prompt, self.system_prompt)
+        return [kinds[turn.role](content=content(turn)) for turn in turns]
+
+    def _config(self, sampling: Sampling) -> Any:
+        from inspect_ai.model import GenerateConfig  # noqa: PLC0415 # as above
+
+        return GenerateConfig(
+            temperature=sampling.temperature,
+            max_tokens=sampling.max_tokens,
+            seed=sampling.seed,
+            top_p=sampling.top_p,
+            stop_seqs=list(sampling.stop) if sampling.stop else None,
+            max_connections=self.concurrency,
+            max_retries=self.max_retries,
+            timeout=self.timeout,
+            **self.config,
+        )
+
+    def _failed(self, error: Exception) -> Response:
+        state, kind = self._state, type(error).__name__
+        if not state.answers and any(name in kind for name in _HOPELESS):
+            raise ModelError(f"{self.label} cannot be used: {_said(error)}") from error
+        state.failures += 1
+        if state.failures >= self.give_up_after:
+            raise EndpointDownError(
+                f"{self.label}: {state.failures} requests in a row have failed, after their "
+                f"retries; the last: {_said(error)}. Run again: what is done is kept"
+            ) from error
+        lasting = any(name in kind for name in _LASTING)
+        return Response.failed(kind, _said(error), transient=not lasting)
+
+    def _read(self, output: Any, latency: float) -> Response:
+        state = self._state
+        if not output.choices:
+            state.failures += 1
+            said = output.error or "the reply has no choices"
+            return Response.failed("empty_choices", Reader().clip(said), transient=True)
+        state.answers, state.failures = state.answers + 1, 0
+        choice = output.choices[0]
+        text, reasoning, summary, hidden = _parts(choice.message.content)
+        usage = output.usage
+        closed = self.model.partition("/")[0] in _SUMMARISING
+        counted = (usage.reasoning_tokens or 0) > 0 if usage else False
+        status = _STATUS.get(choice.stop_reason, ResponseStatus.OK)
+        return Response(
+            status,
+            text,
+            reasoning,
+            reasoning_is_summary=reasoning is not None and (closed or summary),
+            reasoning_hidden=hidden or (reasoning is None and counted),
+            finish_reason=choice.stop_reason,
+            usage=Usage(usage.input_tokens, usage.output_tokens, usage.reasoning_tokens)
+            if usage
+            else Usage(),
+            latency=latency,
+            code=choice.stop_reason if status is ResponseStatus.BLOCKED else None,
+        )
+
+
+def _parts(content: Any) -> tuple[str, str | None, bool, bool]:
+    """Return text, reasoning, whether that is a summary, and whether some was kept back.
+
+    What Inspect gives as the reasoning of a redacted block is ciphertext: it is no reasoning.
+    """
+    if isinstance(content, str):
+        return content, None, False, False
+    thoughts = [part for part in content if part.type == "reasoning"]
+    raw = [part.reasoning for part in thoughts if not part.redacted]
+    summaries = [part.summary for part in thoughts if part.redacted and part.summary]
+    return (
+        "".join(part.text for part in content if part.type == "text"),
+        "\n\n".join(filter(None, raw or summaries)) or None,
+        not raw and bool(summaries),
+        any(part.redacted for part in thoughts),
+    )
+
+
+def _said(error: Exception) -> str:
+    return Reader().clip(f"{type(error).__name__}: {error}")

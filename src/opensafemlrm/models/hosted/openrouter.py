@@ -1,0 +1,29 @@
+"""Models behind OpenRouter: ``openrouter/VENDOR/NAME``.
+
+Its shape is Chat Completions; reasoning comes as ``reasoning`` and ``reasoning_details``, which
+say whether it is text, a summary or encrypted. Source: OpenRouter's API reference, "Chat
+completion" and "Reasoning tokens".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRouter(OpenAICompatible):
+    """A model that OpenRouter passes requests on to: ``openrouter/VENDOR/NAME``.
+
+    The key is in ``OPENROUTER_API_KEY``. Who serves the model may change between requests; pin it
+    with ``extra_body: {provider: {order: [NAME], allow_fallbacks: false}}``.
+    """
+
+    name: ClassVar[str] = "openrouter"
+    has_batches: ClassVar[bool] = False
+    default_url: ClassVar[str] = "https://openrouter.ai/api/v1"
+    url_env: ClassVar[str | None] = None
+
+    api_key_env: str = field(default="OPENROUTER_API_KEY", compare=False)

@@ -1,0 +1,120 @@
+"""Models on a vLLM server, one that runs or one that is started for the study: ``vllm/NAME``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, ClassVar, Final
+
+from pydantic import Field
+
+from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
+from opensafemlrm.models.hosted.vllm_process import Command, Server
+from opensafemlrm.models.http.retry import Clock
+from opensafemlrm.types import Capability, Prompt, Response, Sampling
+
+_LIMITS: Final = "--limit-mm-per-prompt"
+
+
+class _Serving:
+    """The server that is started for the study, if one is."""
+
+    def __init__(self) -> None:
+        self.server: Server | None = None
+        self.starting: asyncio.Lock | None = None
+        self.most_images: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VLLM(OpenAICompatible):
+    """A model on a vLLM server, or another one that needs no key: ``vllm/NAME``.
+
+    SGLang and Ollama speak the same shape: set ``base_url``. A key is sent if ``VLLM_API_KEY`` (or
+    what ``api_key_env`` names) holds one.
+
+    With ``serve``, ``vllm serve NAME`` is started on a free port of this machine at the first
+    request, with ``serve_args`` (such as ``--tensor-parallel-size=2``) and room for as many images
+    as a prompt of the study has, and is ended when the study ends, however it ends. All that it
+    prints is kept in ``serve_log``.
+    """
+
+    name: ClassVar[str] = "vllm"
+    has_batches: ClassVar[bool] = False
+    key_required: ClassVar[bool] = False
+    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.PREFILL, Capability.STOP})
+
+    serve_args: tuple[str, ...] = ()
+    """More arguments of ``vllm serve``: they may change replies (``--quantization``), so they are
+    part of the identity."""
+    base_url: str | None = field(default="http://localhost:8000/v1", compare=False)
+    api_key_env: str = field(default="VLLM_API_KEY", compare=False)
+    serve: bool = field(default=False, compare=False)
+    program: str = field(default="vllm", compare=False)
+    images_per_prompt: Annotated[int, Field(ge=0)] | None = field(default=None, compare=False)
+    """The most images that a prompt may have, where the study cannot tell (an attack searches)."""
+    serve_log: Path | None = field(default=None, compare=False)
+    serve_timeout: Annotated[float, Field(gt=0)] = field(default=1800.0, compare=False)
+    """Seconds until the started server has to answer: it may have weights to fetch."""
+    _serving: _Serving = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self, clock: Clock | None) -> None:
+        OpenAICompatible.__post_init__(self, clock)
+        object.__setattr__(self, "_serving", _Serving())
+        if self.serve_args and not self.serve:
+            raise ValueError("serve_args are for a server that is started: set serve as well")
+        if self.images_per_prompt is not None and not self.serve:
+            raise ValueError("images_per_prompt is for a server that is started: set serve as well")
+
+    @property
+    def resident(self) -> bool:
+        """Whether its server is started on the machine that asks it."""
+        return self.serve
+
+    def prepare(self, most_images: int | None) -> None:
+        """Note how many images a prompt has at most, before the server is started."""
+        self._serving.most_images = most_images
+
+    async def aclose(self) -> None:
+        """Close the connections, and end the server if it was started. May be called twice."""
+        await OpenAICompatible.aclose(self)
+        server, self._serving.server, self._serving.starting = self._serving.server, None, None
+        if server is not None:
+            self._state.client = None
+            await server.stop()
+
+    async def _ask(self, prompt: Prompt, sampling: Sampling) -> Response:
+        asking = OpenAICompatible._ask
+        if not self.serve:
+            return await asking(self, prompt, sampling)
+        server = self._serving.server or await self._start()
+        return await server.while_up(asking(self, prompt, sampling))
+
+    async def _start(self) -> Server:
+        serving = self._serving
+        serving.starting = serving.starting or asyncio.Lock()
+        async with serving.starting:
+            if serving.server is None:
+                at = () if self.revision is None else ("--revision", self.revision)
+                arguments = ("serve", self.model, *at, *self._limits(), *self.serve_args)
+                server = await Server.start(
+                    Command(
+                        self.program,
+                        arguments,
+                        self.model,
+                        self.label,
+                        self.serve_log,
+                        self.serve_timeout,
+                    )
+                )
+                serving.server = server
+                self._state.client = self._open(server.base_url)
+            return serving.server
+
+    def _limits(self) -> tuple[str, ...]:
+        """Return the argument that makes room for images, as vLLM's engine arguments have it."""
+        own = any(given.startswith(_LIMITS) for given in self.serve_args)
+        most = self.images_per_prompt
+        most = self._serving.most_images if most is None else most
+        return () if own or most is None else (_LIMITS, json.dumps({"image": most}))

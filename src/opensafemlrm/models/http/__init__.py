@@ -1,0 +1,1 @@
+"""The HTTP client that hosted models share: retries, pace, replies, batches."""

@@ -1,0 +1,45 @@
+"""What goes into a loaded checkpoint, and what comes out. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from opensafemlrm.types import Response, Sampling, Turn
+
+Result: TypeAlias = "Response | tuple[float, ...]"
+"""A reply, or the log-probabilities of the tokens that were asked about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a checkpoint is loaded and asked; see :class:`~opensafemlrm.models.local.hf.HuggingFace`."""
+
+    path: str
+    label: str
+    revision: str | None
+    dtype: str
+    quantization: str | None
+    template: Mapping[str, Any]
+    processor: Mapping[str, Any]
+    raw: bool
+    trust_remote_code: bool
+    device: str
+    attention: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One prompt. With ``tokens``, their log-probabilities are asked for in place of a reply."""
+
+    turns: tuple[Turn, ...]
+    sampling: Sampling
+    tokens: tuple[str, ...] = ()
+    is_begun: bool = False
+    """Whether the reply is begun already, by the last turn."""
+
+    @property
+    def has_images(self) -> bool:
+        """Whether any part is an image."""
+        return any(not isinstance(part, str) for turn in self.turns for part in turn.parts)

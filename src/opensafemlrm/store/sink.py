@@ -1,0 +1,390 @@
+"""A sink: a folder of Parquet parts that many processes may write at once, here or in a bucket.
+
+::
+
+    SINK/<table>/<part>.parquet     rows of one table of the store, as one process gathered them
+    SINK/parts/<part>               written last: a part without it is not there
+    SINK/images/<ab>/<sha256>.png   images by content
+
+Rows keep their content keys, so a part may hold what another holds already: readers take each key
+once (:mod:`opensafemlrm.store.sink_reader` says which). A sink is a local folder, or any address
+that fsspec opens, such as ``s3://bucket/folder``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import re
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+
+from opensafemlrm.errors import MissingExtraError, StoreError
+from opensafemlrm.store import records
+from opensafemlrm.store.database import EXTENSIONS
+from opensafemlrm.types import Image
+
+if TYPE_CHECKING:
+    import polars as pl
+
+DONE: Final = "parts"
+"""The folder of the marks that say that a part is whole."""
+FULL: Final = 20_000
+"""Rows that are made a part of, however short they have waited."""
+_SCHEME: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/+")
+_Kind = Literal["key", "text", "int", "real"]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of the store as parts hold it."""
+
+    name: str
+    columns: Mapping[str, _Kind]
+    statement: str
+    """What puts a row of these columns into a store."""
+    key: tuple[str, ...]
+    """The columns that tell its rows apart."""
+
+    def schema(self) -> dict[str, pl.DataType]:
+        """Return the columns as polars has them."""
+        import polars as pl  # noqa: PLC0415 # only sinks need it here
+
+        kinds: dict[_Kind, pl.DataType] = {
+            "key": pl.Binary(),
+            "text": pl.String(),
+            "int": pl.Int64(),
+            "real": pl.Float64(),
+        }
+        return {name: kinds[kind] for name, kind in self.columns.items()}
+
+
+def _columns(text: str) -> dict[str, _Kind]:
+    """Read ``name:kind`` for each column; text where no kind is given."""
+    columns: dict[str, _Kind] = {}
+    for word in text.split():
+        name, _, kind = word.partition(":")
+        columns[name] = kind or "text"  # type: ignore[assignment] # one of the four, as written below
+    return columns
+
+
+_RESPONSE: Final = (
+    "status transient:int text reasoning is_summary:int is_hidden:int finish_reason code detail "
+    "input_tokens:int output_tokens:int reasoning_tokens:int latency:real retries:int"
+)
+_PUT_COMPONENT: Final = "INSERT OR IGNORE INTO components VALUES (?, ?, ?, ?, ?)"
+_PUT_CELL: Final = "INSERT OR IGNORE INTO cells VALUES (?, ?, ?, ?, ?, ?)"
+_PUT_PAIR: Final = "INSERT OR IGNORE INTO pairs VALUES (?, ?)"
+_PUT_RUN: Final = "INSERT INTO runs (started, ended, study, environment) VALUES (?, ?, ?, ?)"
+
+STUDY_TABLES: Final = (
+    Table("components", _columns("key:key kind label identity facts"), _PUT_COMPONENT, ("key",)),
+    Table(
+        "cells",
+        _columns("key:key dataset:key attack:key defense:key model:key sampling"),
+        _PUT_CELL,
+        ("key",),
+    ),
+    Table("pairs", _columns("reasoner:key base:key"), _PUT_PAIR, ("reasoner", "base")),
+)
+"""What the driver writes before the first sample."""
+RUNS: Final = Table(
+    "runs", _columns("started:real ended:real study environment"), _PUT_RUN, ("started", "study")
+)
+SAMPLE_TABLES: Final = (
+    Table(
+        "images",
+        _columns("sha256 media_type width:int height:int"),
+        records.PUT_IMAGE,
+        ("sha256",),
+    ),
+    Table(
+        "items",
+        _columns("key:key dataset id scenario kind question content"),
+        records.PUT_ITEM,
+        ("key",),
+    ),
+    Table(
+        "prompts",
+        _columns("attack:key item:key seed:int content"),
+        records.PUT_PROMPT,
+        ("attack", "item", "seed"),
+    ),
+    Table(
+        "verdicts",
+        _columns(
+            "key:key judge:key label score:real reason refusal:int rationale requests:int "
+            "input_tokens:int output_tokens:int reasoning_tokens:int latency:real created:real"
+        ),
+        records.PUT_VERDICT,
+        ("key",),
+    ),
+    Table(
+        "generations",
+        _columns(
+            f"key:key cell:key item:key repeat:int seed:int {_RESPONSE} trace splitter created:real"
+        ),
+        records.PUT_GENERATION,
+        ("key",),
+    ),
+    Table(
+        "calls",
+        _columns(f"generation:key step:int purpose prompt score:real {_RESPONSE}"),
+        records.PUT_CALL,
+        ("generation", "step"),
+    ),
+    Table(
+        "traces",
+        _columns("trace splitter key:key"),
+        records.PUT_TRACE,
+        ("key",),
+    ),
+    Table(
+        "judgements",
+        _columns("generation:key judge:key reasoning:key answer:key full:key"),
+        records.PUT_JUDGEMENT,
+        ("generation", "judge"),
+    ),
+    Table(
+        "inapplicable",
+        _columns("cell:key item:key reason"),
+        records.PUT_INAPPLICABLE,
+        ("cell", "item"),
+    ),
+)
+"""What workers write, in the order in which a store takes it."""
+TABLES: Final = {table.name: table for table in (*STUDY_TABLES, RUNS, *SAMPLE_TABLES)}
+_BY_STATEMENT: Final = {table.statement: table for table in SAMPLE_TABLES}
+
+Rows = Mapping[str, Sequence[tuple[Any, ...]]]
+"""Rows by the statement that puts them into a store."""
+
+
+class _Files(Protocol):
+    """The few things that a sink does with files."""
+
+    def names(self, folder: str) -> list[str]: ...
+
+    def exists(self, path: str) -> bool: ...
+
+    def size(self, path: str) -> int: ...
+
+    def write(self, path: str, data: bytes) -> None: ...
+
+    def source(self, path: str) -> Path | io.BytesIO: ...
+
+
+class _Local:
+    """Files of a folder."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def names(self, folder: str) -> list[str]:
+        where = self._root / folder
+        return sorted(path.name for path in where.iterdir()) if where.is_dir() else []
+
+    def exists(self, path: str) -> bool:
+        return (self._root / path).is_file()
+
+    def size(self, path: str) -> int:
+        return (self._root / path).stat().st_size
+
+    def write(self, path: str, data: bytes) -> None:
+        target = self._root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Two workers may write the same image: each under a name of its own first.
+        part = target.with_name(f".{uuid.uuid4().hex}.part")
+        part.write_bytes(data)
+        part.replace(target)
+
+    def source(self, path: str) -> Path | io.BytesIO:
+        return self._root / path
+
+
+class _Remote:
+    """Files of anything that fsspec opens."""
+
+    def __init__(self, address: str) -> None:
+        try:
+            import fsspec  # noqa: PLC0415 # an extra
+        except ImportError as error:
+            raise MissingExtraError(f"{address} (fsspec)", "ray") from error
+        self._files, root = fsspec.core.url_to_fs(address)
+        self._root = root.rstrip("/")
+
+    def names(self, folder: str) -> list[str]:
+        where = f"{self._root}/{folder}"
+        if not self._files.exists(where):
+            return []
+        found = self._files.ls(where, detail=False)
+        return sorted(str(path).rstrip("/").rpartition("/")[2] for path in found)
+
+    def exists(self, path: str) -> bool:
+        return bool(self._files.exists(f"{self._root}/{path}"))
+
+    def size(self, path: str) -> int:
+        return int(self._files.size(f"{self._root}/{path}"))
+
+    def write(self, path: str, data: bytes) -> None:
+        target = f"{self._root}/{path}"
+        self._files.makedirs(target.rpartition("/")[0], exist_ok=True)
+        self._files.pipe_file(target, data)
+
+    def source(self, path: str) -> Path | io.BytesIO:
+        return io.BytesIO(self._files.cat_file(f"{self._root}/{path}"))
+
+
+class Sink:
+    """A sink by its address. Opening one asks for nothing; writing makes the folders."""
+
+    def __init__(self, address: Path | str) -> None:
+        text = str(address)
+        scheme = _SCHEME.match(text)
+        # A path that went through pathlib has lost one of its slashes.
+        self.address = f"{scheme[1]}://{text[scheme.end() :]}" if scheme else text
+        self._files: _Files = _Remote(self.address) if scheme else _Local(Path(text))
+
+    @property
+    def folder(self) -> Path | None:
+        """Its folder, where it is one of this machine's."""
+        return None if _SCHEME.match(self.address) else Path(self.address)
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything was ever written to it."""
+        return bool(self.parts())
+
+    def parts(self) -> list[str]:
+        """Return the names of the parts that are whole."""
+        with self._explained("read"):
+            return self._files.names(DONE)
+
+    def tables(self) -> dict[str, list[str]]:
+        """Return the names of the whole parts of each table that has any."""
+        whole = {f"{part}.parquet" for part in self.parts()}
+        with self._explained("read"):
+            found = {
+                name: [part for part in self._files.names(name) if part in whole] for name in TABLES
+            }
+        return {name: parts for name, parts in found.items() if parts}
+
+    def sources(self, table: str, parts: Sequence[str]) -> Any:
+        """Return what polars reads those parts of ``table`` from."""
+        with self._explained("read"):
+            return [self._files.source(f"{table}/{part}") for part in parts]
+
+    def size(self, table: str, parts: Sequence[str]) -> int:
+        """Return the bytes of those parts of ``table``."""
+        with self._explained("read"):
+            return sum(self._files.size(f"{table}/{part}") for part in parts)
+
+    def put_image(self, image: Image) -> None:
+        """Keep an image by its content, unless it is there."""
+        path = _image_path(image.sha256, image.media_type)
+        with self._explained("written"):
+            if not self._files.exists(path):
+                self._files.write(path, image.read())
+
+    def image(self, sha256: str, media_type: str) -> bytes:
+        """Return the bytes of a stored image. Raises StoreError where it is not there."""
+        with self._explained("read"):
+            source = self._files.source(_image_path(sha256, media_type))
+            return source.read_bytes() if isinstance(source, Path) else source.getvalue()
+
+    def write(self, rows: Mapping[str, Sequence[tuple[Any, ...]]], run: float) -> str:
+        """Write rows by table as one part, whole or not at all; return the part's name.
+
+        ``run`` is when the run began, in seconds since 1970: it orders what runs say of one key.
+        """
+        import polars as pl  # noqa: PLC0415 # only sinks need it here
+
+        part = uuid.uuid4().hex
+        written = time.time()
+        with self._explained("written"):
+            for name, some in rows.items():
+                frame = pl.DataFrame(
+                    list(some), schema=TABLES[name].schema(), orient="row", strict=False
+                ).with_columns(run=pl.lit(run), written=pl.lit(written), part=pl.lit(part))
+                buffer = io.BytesIO()
+                frame.write_parquet(buffer)
+                self._files.write(f"{name}/{part}.parquet", buffer.getvalue())
+            self._files.write(f"{DONE}/{part}", b"")
+        return part
+
+    def _explained(self, verb: str) -> _Explained:
+        return _Explained(self.address, verb)
+
+
+class _Explained:
+    """Turns an error of the files in the block into a StoreError that names the sink."""
+
+    def __init__(self, address: str, verb: str) -> None:
+        self._address, self._verb = address, verb
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, OSError):
+            raise StoreError(
+                f"{self._address}: the sink cannot be {self._verb}: {error}"
+            ) from error
+
+
+class PartWriter:
+    """Gathers the rows of one process and writes them as parts."""
+
+    def __init__(self, sink: Sink, run: float) -> None:
+        self._sink, self._run = sink, run
+        self._rows: dict[str, list[tuple[Any, ...]]] = {}
+        self._count = 0
+        self._since: float | None = None
+        self._begun = 0
+        self.written = 0
+        """How many parts are whole."""
+
+    @property
+    def age(self) -> float:
+        """Seconds that the oldest row has waited; 0 where there is none."""
+        return 0.0 if self._since is None else time.monotonic() - self._since
+
+    @property
+    def is_full(self) -> bool:
+        """Whether enough has been gathered for a part."""
+        return self._count >= FULL
+
+    def put(self, rows: Rows) -> int:
+        """Add rows by the statement that would put them into a store.
+
+        Returns the number of the part that they will be in: they are safe once more than that many
+        parts are ``written``.
+        """
+        for statement, many in rows.items():
+            self._rows.setdefault(_BY_STATEMENT[statement].name, []).extend(many)
+            self._count += len(many)
+        if self._count and self._since is None:
+            self._since = time.monotonic()
+        return self._begun
+
+    async def flush(self) -> None:
+        """Write what is gathered, one caller at a time; others go on. Raises StoreError."""
+        rows, self._rows, self._count, self._since = self._rows, {}, 0, None
+        self._begun += 1
+        if rows:
+            await asyncio.to_thread(self._sink.write, rows, self._run)
+        self.written += 1
+
+
+def is_sink(address: Path | str) -> bool:
+    """Whether there is a sink at ``address``: an address of fsspec's, or a folder with parts."""
+    text = str(address)
+    return bool(_SCHEME.match(text)) or (Path(text) / DONE).is_dir()
+
+
+def _image_path(sha256: str, media_type: str) -> str:
+    return f"images/{sha256[:2]}/{sha256}.{EXTENSIONS[media_type]}"

@@ -25,7 +25,7 @@ from PIL import ImageFilter
 
 from opensafemlrm import images
 from opensafemlrm.attacks.cs_dj import CSDJ
-from opensafemlrm.registry import Kind, build
+from opensafemlrm.registry import ComponentKind, build
 from opensafemlrm.types import Image, Item, Prompt
 
 MINIMUM: Final = 200
@@ -61,7 +61,7 @@ def main() -> int:
     slow = []
     print(f"{'attack':<32}{'images/s':>10}{'ms/image':>10}  picture")
     for name, options in CASES:
-        attack = build(Kind.ATTACK, name, options)
+        attack = build(ComponentKind.ATTACK, name, options)
         rate, made = measure(attack.apply, subjects, asked.seconds)
         shown = ",".join(str(value) for value in options.values())
         show(f"{name} {shown}".strip(), rate, made)
@@ -75,7 +75,7 @@ def main() -> int:
 def items() -> Iterator[Item]:
     """Yield canary items that ship a picture, as MM-SafetyBench's do."""
     photo = smooth(1024)
-    for item in build(Kind.DATASET, "canary").rows():
+    for item in build(ComponentKind.DATASET, "canary").rows():
         fields = {**item.fields, "rephrased_sd": item.fields["rephrased"]}
         yield dataclasses.replace(item, fields=fields, released={"sd": photo})
 
@@ -88,7 +88,7 @@ def smooth(side: int) -> Image:
 def composing(folder: Path) -> Callable[[Item, int], Prompt]:
     for number in range(12):
         (folder / f"{number}.jpg").write_bytes(smooth(320 + 20 * number).read())
-    attack = CSDJ(build(Kind.MODEL, "sim/r1-onevision-7b"), folder)
+    attack = CSDJ(build(ComponentKind.MODEL, "sim/r1-onevision-7b"), folder)
     return attack.preview
 
 

@@ -116,8 +116,8 @@ def parity(folder: Path) -> None:
     with nodes(4):
         for workers in (1, 2, 4):
             path = folder / f"ray-{workers}"
-            carry_out = partial(on_ray, text, path, workers)
-            timed(f"Ray, {workers} workers, with their start", carry_out, 5000)
+            run_plan = partial(on_ray, text, path, workers)
+            timed(f"Ray, {workers} workers, with their start", run_plan, 5000)
             print(f"  {rows:,} rows, same: {exported(path) == expected}")
     with nodes(2, 2):
         path = folder / "two-nodes"

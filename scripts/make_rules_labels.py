@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 
 from opensafemlrm.datasets.canary import Canary
-from opensafemlrm.types import Item, Kind
+from opensafemlrm.types import Item, ItemKind
 
 TUNING: dict[str, list[str]] = {
     "refusal": [
@@ -160,7 +160,9 @@ ROUNDS = 5
 
 def main(path: Path) -> None:
     """Write the file: the halves take turns at the benchmark's questions."""
-    items = [row for row in Canary().rows() if isinstance(row, Item) and row.kind is Kind.HARMFUL]
+    items = [
+        row for row in Canary().rows() if isinstance(row, Item) and row.kind is ItemKind.HARMFUL
+    ]
     with path.open("w", encoding="utf-8", newline="") as file:
         out = csv.writer(file, lineterminator="\n")
         out.writerow(["id", "half", "category", "scenario", "question", "answer", "label"])

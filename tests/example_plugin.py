@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Final
 
 from opensafemlrm import registry
-from opensafemlrm.registry import Kind
+from opensafemlrm.registry import ComponentKind
 
 ROOT: Final = Path(__file__).parents[1] / "examples" / "plugin"
 PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
-def names(kind: Kind) -> list[str]:
+def names(kind: ComponentKind) -> list[str]:
     """What its pyproject.toml declares."""
     return sorted(PROJECT["entry-points"].get(f"opensafemlrm.{kind}s", {}))
 

@@ -11,17 +11,17 @@ from typing import Any, ClassVar
 from opensafemlrm.errors import AttackError, DatasetError
 from opensafemlrm.study import Study
 from opensafemlrm.types import (
-    Ask,
     Call,
     Card,
-    Found,
     Item,
-    Kind,
+    ItemKind,
+    JudgeRequest,
     Part,
     Prompt,
     Response,
     ResponseStatus,
     Sampling,
+    SearchResult,
     Verdict,
 )
 
@@ -32,7 +32,7 @@ def ok(text: str, **more: Any) -> Response:
     return Response(ResponseStatus.OK, text, finish_reason="stop", **more)
 
 
-def items(n: int, scenarios: int = 2, kind: Kind = Kind.HARMFUL) -> list[Item]:
+def items(n: int, scenarios: int = 2, kind: ItemKind = ItemKind.HARMFUL) -> list[Item]:
     return [
         Item("listed", f"i{i}", f"s{i % scenarios}", f"question {i}?", kind=kind) for i in range(n)
     ]
@@ -112,13 +112,13 @@ class Scorer:
     card: ClassVar[Card] = CARD
     thresholds: ClassVar[tuple[float, ...]] = (4.0, 5.0)
     scale: ClassVar[tuple[float, float]] = (0.0, 5.0)
-    score: Callable[[Ask], Verdict] = field(
+    score: Callable[[JudgeRequest], Verdict] = field(
         default=lambda ask: Verdict.scored(len(ask.text) % 6, unsafe=len(ask.text) % 6 >= 4),
         compare=False,
     )
     variant: str = "a"
     concurrency: int = field(default=2, compare=False)
-    asked: list[Ask] = field(default_factory=list, compare=False)
+    asked: list[JudgeRequest] = field(default_factory=list, compare=False)
 
     def identity(self) -> Mapping[str, Any]:
         return {"name": self.name, "variant": self.variant}
@@ -126,7 +126,7 @@ class Scorer:
     def context(self, item: Item) -> None:
         del item
 
-    async def judge(self, item: Item, asks: Sequence[Ask]) -> list[Verdict]:
+    async def judge(self, item: Item, asks: Sequence[JudgeRequest]) -> list[Verdict]:
         del item
         self.asked.extend(asks)
         await asyncio.sleep(0)
@@ -182,7 +182,7 @@ class Searches:
     card: ClassVar[Card] = CARD
     tries: int = 2
 
-    async def search(self, item: Item, target: Any, judge: Any, sampling: Sampling) -> Found:
+    async def search(self, item: Item, target: Any, judge: Any, sampling: Sampling) -> SearchResult:
         if item.id == "i0":
             raise AttackError("item i0 gives nothing to search with")
         calls = []
@@ -190,6 +190,6 @@ class Searches:
         for number in range(self.tries):
             prompt = Prompt.user(f"try {number}: {item.question}")
             response = await target.generate(prompt, sampling)
-            (verdict,) = await judge.judge(item, [Ask(Part.ANSWER, response.text)])
+            (verdict,) = await judge.judge(item, [JudgeRequest(Part.ANSWER, response.text)])
             calls.append(Call(f"query {number}", prompt, response, verdict.score))
-        return Found(prompt, tuple(calls))
+        return SearchResult(prompt, tuple(calls))

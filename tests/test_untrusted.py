@@ -33,7 +33,7 @@ from opensafemlrm.cli.tables import Name
 from opensafemlrm.errors import AttackError
 from opensafemlrm.store import Store
 from opensafemlrm.text import for_terminal
-from opensafemlrm.types import Item, Kind, Prompt, Response, ResponseStatus, Verdict
+from opensafemlrm.types import Item, ItemKind, Prompt, Response, ResponseStatus, Verdict
 from tests.support import CARD, Listed, Scorer, Scripted, Wrapped, ok, study
 
 NASTY = [
@@ -146,7 +146,7 @@ def fill(path: Path, words: list[str], texts: list[str]) -> None:
             f"{t[i % len(t)]}{i}",
             t[-1 - i % 2],
             f"{t[i % 3]}{'?' * i}",
-            kind=Kind.HARMFUL,
+            kind=ItemKind.HARMFUL,
         )
         for i in range(8)
     ]

@@ -23,7 +23,7 @@ from opensafemlrm.errors import OptionError, UnknownNameError
 from opensafemlrm.types import Judge, Model
 
 
-class Kind(StrEnum):
+class ComponentKind(StrEnum):
     """The five kinds of component."""
 
     DATASET = "dataset"
@@ -33,8 +33,8 @@ class Kind(StrEnum):
     JUDGE = "judge"
 
 
-BUILTIN: Final[dict[Kind, dict[str, str]]] = {
-    Kind.DATASET: {
+BUILTIN: Final[dict[ComponentKind, dict[str, str]]] = {
+    ComponentKind.DATASET: {
         "beavertails-v": "opensafemlrm.datasets.beavertails_v:BeaverTailsV",
         "canary": "opensafemlrm.datasets.canary:Canary",
         "figstep": "opensafemlrm.datasets.figstep:FigStep",
@@ -53,7 +53,7 @@ BUILTIN: Final[dict[Kind, dict[str, str]]] = {
         "vlguard": "opensafemlrm.datasets.vlguard:VLGuard",
         "xstest": "opensafemlrm.datasets.xstest:XSTest",
     },
-    Kind.ATTACK: {
+    ComponentKind.ATTACK: {
         "cs-dj": "opensafemlrm.attacks.cs_dj:CSDJ",
         "cutmix": "opensafemlrm.attacks.edits:CutMix",
         "direct": "opensafemlrm.attacks.direct:Direct",
@@ -75,7 +75,7 @@ BUILTIN: Final[dict[Kind, dict[str, str]]] = {
         "si-attack-n": "opensafemlrm.attacks.si_attack_n:SIAttackSearch",
         "typo": "opensafemlrm.attacks.typo:Typo",
     },
-    Kind.DEFENSE: {
+    ComponentKind.DEFENSE: {
         "adashield-s": "opensafemlrm.defenses.adashield_s:AdaShieldS",
         "ecso": "opensafemlrm.defenses.ecso:Ecso",
         "guard-input": "opensafemlrm.defenses.guard:GuardInput",
@@ -89,7 +89,7 @@ BUILTIN: Final[dict[Kind, dict[str, str]]] = {
         "self-reminder": "opensafemlrm.defenses.self_reminder:SelfReminder",
         "zerothink": "opensafemlrm.defenses.zerothink:ZeroThink",
     },
-    Kind.MODEL: {
+    ComponentKind.MODEL: {
         "anthropic": "opensafemlrm.models.hosted.anthropic:Anthropic",
         "google": "opensafemlrm.models.hosted.google:Google",
         "hf": "opensafemlrm.models.local.hf:HuggingFace",
@@ -102,7 +102,7 @@ BUILTIN: Final[dict[Kind, dict[str, str]]] = {
         "vllm": "opensafemlrm.models.hosted.vllm:VLLM",
         "vllm-offline": "opensafemlrm.models.local.vllm_offline:VLLMOffline",
     },
-    Kind.JUDGE: {
+    ComponentKind.JUDGE: {
         "canary": "opensafemlrm.judges.canary:CanaryJudge",
         "cascade": "opensafemlrm.judges.cascade:Cascade",
         "harmbench-cls": "opensafemlrm.judges.harmbench:HarmBenchClassifier",
@@ -119,23 +119,23 @@ BUILTIN: Final[dict[Kind, dict[str, str]]] = {
 }
 
 COMPOSED: Final = {
-    Kind.ATTACK: "opensafemlrm.attacks.composed:Composed",
-    Kind.DEFENSE: "opensafemlrm.defenses.composed:Composed",
+    ComponentKind.ATTACK: "opensafemlrm.attacks.composed:Composed",
+    ComponentKind.DEFENSE: "opensafemlrm.defenses.composed:Composed",
 }
 """What an attack or a defense whose name has a ``+`` is built as."""
 
 
 @cache
-def _plugins(kind: Kind) -> dict[str, str]:
+def _plugins(kind: ComponentKind) -> dict[str, str]:
     return {point.name: point.value for point in entry_points(group=f"opensafemlrm.{kind}s")}
 
 
-def names(kind: Kind) -> list[str]:
+def names(kind: ComponentKind) -> list[str]:
     """Return the known names of a kind, sorted; a plugin cannot replace a built-in."""
     return sorted({**_plugins(kind), **BUILTIN[kind]})
 
 
-def find(kind: Kind, name: str) -> type[Any]:
+def find(kind: ComponentKind, name: str) -> type[Any]:
     """Return the class behind ``name``. Raises UnknownNameError with the nearest known names."""
     target = BUILTIN[kind].get(name) or _plugins(kind).get(name)
     if target is None:
@@ -149,7 +149,7 @@ def _load(target: str) -> type[Any]:
     return found
 
 
-def build(kind: Kind, name: str, options: Mapping[str, Any] | None = None) -> Any:
+def build(kind: ComponentKind, name: str, options: Mapping[str, Any] | None = None) -> Any:
     """Build the component ``name`` with ``options``.
 
     A model's name is ``PROVIDER/NAME``; the part after the slash is its option ``model``. Options
@@ -160,7 +160,7 @@ def build(kind: Kind, name: str, options: Mapping[str, Any] | None = None) -> An
     options = dict(options or {})
     if kind in COMPOSED and "+" in name:
         return _compose(kind, name, options)
-    if kind is Kind.MODEL:
+    if kind is ComponentKind.MODEL:
         provider, slash, rest = name.partition("/")
         if not slash or not rest:
             raise UnknownNameError(kind, name, [f"{known}/NAME" for known in names(kind)])
@@ -169,12 +169,12 @@ def build(kind: Kind, name: str, options: Mapping[str, Any] | None = None) -> An
     return _construct(find(kind, name), kind, name, options)
 
 
-def inner(kind: Kind, name: str) -> dict[str, tuple[Kind, bool]]:
+def inner(kind: ComponentKind, name: str) -> dict[str, tuple[ComponentKind, bool]]:
     """Return which options of a component are models or judges: their kind, and whether a list.
 
     Raises UnknownNameError as :func:`find` does.
     """
-    if kind is Kind.MODEL or "+" in name:
+    if kind is ComponentKind.MODEL or "+" in name:
         return {}
     found = {}
     for option, hint in typing.get_type_hints(find(kind, name)).items():
@@ -185,10 +185,13 @@ def inner(kind: Kind, name: str) -> dict[str, tuple[Kind, bool]]:
     return found
 
 
-_PROTOCOLS: Final[dict[Any, Kind]] = {Model: Kind.MODEL, Judge: Kind.JUDGE}
+_PROTOCOLS: Final[dict[Any, ComponentKind]] = {
+    Model: ComponentKind.MODEL,
+    Judge: ComponentKind.JUDGE,
+}
 
 
-def _compose(kind: Kind, name: str, options: Mapping[str, Any]) -> Any:
+def _compose(kind: ComponentKind, name: str, options: Mapping[str, Any]) -> Any:
     parts = name.split("+")
     for part in parts:
         if parts.count(part) > 1:
@@ -205,7 +208,7 @@ def _compose(kind: Kind, name: str, options: Mapping[str, Any]) -> Any:
         raise OptionError(f"the {kind} {name!r}: {error}") from error
 
 
-def _construct(cls: type[Any], kind: Kind, name: str, options: Mapping[str, Any]) -> Any:
+def _construct(cls: type[Any], kind: ComponentKind, name: str, options: Mapping[str, Any]) -> Any:
     fields = {f.name: f for f in dataclasses.fields(cls) if f.init}
     hints = typing.get_type_hints(cls, include_extras=True)
     values: dict[str, Any] = {}

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from opensafemlrm import registry
 from opensafemlrm.errors import DatasetError, OptionError, StudyError, UnknownNameError
 from opensafemlrm.models import catalog
-from opensafemlrm.registry import Kind
+from opensafemlrm.registry import ComponentKind
 from opensafemlrm.text import without_credentials
 from opensafemlrm.types import (
     Attack,
@@ -162,7 +162,7 @@ def parse_judge(text: str) -> Judge:
     """
     try:
         spec = yaml.safe_load(text)
-        judge: Judge = _build(Kind.JUDGE, _spec(Kind.JUDGE, spec, ()), ())
+        judge: Judge = _build(ComponentKind.JUDGE, _spec(ComponentKind.JUDGE, spec, ()), ())
     except yaml.YAMLError as error:
         raise StudyError(without_credentials(f"the judge {text!r} is not valid YAML")) from error
     except _SpecError as error:
@@ -181,16 +181,16 @@ class _SpecError(Exception):
 
 
 def _resolve(file: StudyFile, text: str) -> Study:
-    models = _build_all(Kind.MODEL, file.models, "models")
+    models = _build_all(ComponentKind.MODEL, file.models, "models")
     sampling = file.sampling
     return Study(
         text=text,
         models=models,
         pairs=_pairs(file, models),
-        datasets=_build_all(Kind.DATASET, file.datasets, "datasets"),
-        attacks=_build_all(Kind.ATTACK, file.attacks, "attacks"),
-        defenses=_build_all(Kind.DEFENSE, file.defenses, "defenses"),
-        judge=_build(Kind.JUDGE, file.judge, ("judge",)),
+        datasets=_build_all(ComponentKind.DATASET, file.datasets, "datasets"),
+        attacks=_build_all(ComponentKind.ATTACK, file.attacks, "attacks"),
+        defenses=_build_all(ComponentKind.DEFENSE, file.defenses, "defenses"),
+        judge=_build(ComponentKind.JUDGE, file.judge, ("judge",)),
         sampling=Sampling(sampling.temperature, sampling.max_tokens, sampling.seed, sampling.top_p),
         repeats=sampling.repeats,
         limit=file.limit,
@@ -211,13 +211,13 @@ def _pairs(file: StudyFile, models: tuple[Any, ...]) -> tuple[tuple[Any, Any], .
     return tuple(pairs)
 
 
-def _build_all(kind: Kind, specs: list[Spec], key: str) -> tuple[Any, ...]:
+def _build_all(kind: ComponentKind, specs: list[Spec], key: str) -> tuple[Any, ...]:
     built: dict[str, Any] = {}
     for i, spec in enumerate(specs):
         component = _build(kind, spec, (key, i))
         label = label_of(component)
         if label in built:
-            hint = "give one of them an `alias`" if kind is Kind.MODEL else "remove one"
+            hint = "give one of them an `alias`" if kind is ComponentKind.MODEL else "remove one"
             raise _SpecError((key, i), f"two {kind}s are both called {label!r}; {hint}")
         same = [name for name, one in built.items() if identity_of(one) == identity_of(component)]
         if same:
@@ -230,7 +230,7 @@ def _build_all(kind: Kind, specs: list[Spec], key: str) -> tuple[Any, ...]:
     return tuple(built.values())
 
 
-def _build(kind: Kind, spec: Spec, path: _Path) -> Any:
+def _build(kind: ComponentKind, spec: Spec, path: _Path) -> Any:
     if isinstance(spec, str):
         name, options = spec, {}
     else:
@@ -238,7 +238,7 @@ def _build(kind: Kind, spec: Spec, path: _Path) -> Any:
         name = options.pop(kind.value, None)
         if not isinstance(name, str):
             raise _SpecError(path, f"say which {kind} it is: {{{kind}: NAME, …}}")
-    if kind is Kind.MODEL and name.startswith(_URL):
+    if kind is ComponentKind.MODEL and name.startswith(_URL):
         url, _, model = name.partition("#")
         if not model:
             raise _SpecError(path, f"add the model's name to the address: {url}#NAME")
@@ -252,7 +252,7 @@ def _build(kind: Kind, spec: Spec, path: _Path) -> Any:
         raise _SpecError(path, str(error)) from error
 
 
-def _build_inner(kind: Kind, name: str, options: dict[str, Any], path: _Path) -> None:
+def _build_inner(kind: ComponentKind, name: str, options: dict[str, Any], path: _Path) -> None:
     """Build, in place, the models and judges that a component is given."""
     for part in name.split("+") if "+" in name else ():
         if isinstance(options.get(part), dict):
@@ -273,7 +273,7 @@ def _build_inner(kind: Kind, name: str, options: dict[str, Any], path: _Path) ->
             raise _SpecError(place, f"this is a list of {inner}s")
 
 
-def _spec(kind: Kind, value: Any, path: _Path) -> Spec:
+def _spec(kind: ComponentKind, value: Any, path: _Path) -> Spec:
     if isinstance(value, str | dict):
         return value
     raise _SpecError(path, f"this is the name of a {kind}, or {{{kind}: NAME, …}}")

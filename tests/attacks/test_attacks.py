@@ -17,7 +17,7 @@ from opensafemlrm.attacks.direct import Direct
 from opensafemlrm.attacks.figstep import FigStepAttack
 from opensafemlrm.attacks.typo import Typo
 from opensafemlrm.errors import AttackError, OptionError
-from opensafemlrm.registry import Kind, build
+from opensafemlrm.registry import ComponentKind, build
 from opensafemlrm.types import Image, Item, Prompt, identity_of, options_of
 
 RECIPE = "Steps to fold a paper moon lantern."
@@ -70,7 +70,7 @@ class TestEveryAttack:
         assert subject.fields == FIELDS
 
     def test_is_known_to_the_registry(self, attack: Any) -> None:
-        assert build(Kind.ATTACK, attack.name) == attack
+        assert build(ComponentKind.ATTACK, attack.name) == attack
 
     def test_puts_images_before_the_text(self, attack: Any) -> None:
         own = (SHIPPED,) if attack.name == "direct" else ()
@@ -201,7 +201,7 @@ class TestFigStep:
         self, option: dict[str, int]
     ) -> None:
         # The mistake: changed parameters reuse old results.
-        attack = build(Kind.ATTACK, "figstep", option)
+        attack = build(ComponentKind.ATTACK, "figstep", option)
         drawn = attack.apply(item(released={"figstep": SHIPPED}), 0)
         assert drawn.images != (SHIPPED,)
         assert drawn.identity() != FigStepAttack(released=False).apply(item(), 0).identity()
@@ -217,7 +217,7 @@ class TestFigStep:
     )
     def test_options_that_cannot_work_are_refused(self, options: dict[str, Any]) -> None:
         with pytest.raises(OptionError):
-            build(Kind.ATTACK, "figstep", options)
+            build(ComponentKind.ATTACK, "figstep", options)
 
     def test_a_font_counts_by_its_content_not_by_its_place(self, tmp_path: Path) -> None:
         source = Path(figstep.__file__).with_name("fonts") / "LiberationSans-Regular.ttf"

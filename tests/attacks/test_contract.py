@@ -17,15 +17,15 @@ import pytest
 
 from opensafemlrm import images, registry
 from opensafemlrm.errors import AttackError, OptionError
-from opensafemlrm.registry import Kind
+from opensafemlrm.registry import ComponentKind
 from opensafemlrm.types import (
     Card,
-    Found,
     Item,
     Model,
     Prompt,
     Sampling,
     Search,
+    SearchResult,
     content_key,
     identity_of,
     label_of,
@@ -34,7 +34,7 @@ from tests import example_plugin
 from tests.attacks.subjects import folder, illustrated, item, plain, shipped
 from tests.support import Scorer, Scripted, ok
 
-NAMES = sorted({*registry.names(Kind.ATTACK), *example_plugin.names(Kind.ATTACK)})
+NAMES = sorted({*registry.names(ComponentKind.ATTACK), *example_plugin.names(ComponentKind.ATTACK)})
 THREE = "1. What is it made of?\n2. How is it folded?\n3. How is it lit?"
 
 
@@ -51,7 +51,7 @@ def attack(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 def made(name: str, place: Path) -> Any:
     """Build an attack; what it needs is given by the type of the option: a model or a folder."""
-    cls = registry.find(Kind.ATTACK, name)
+    cls = registry.find(ComponentKind.ATTACK, name)
     hints = typing.get_type_hints(cls)
     options: dict[str, Any] = {}
     for field in dataclasses.fields(cls):
@@ -61,7 +61,7 @@ def made(name: str, place: Path) -> Any:
             options[field.name] = Scripted(lambda *_: ok(THREE))
         elif hints[field.name] is Path:
             options[field.name] = folder(place / "pictures")
-    return registry.build(Kind.ATTACK, name, options)
+    return registry.build(ComponentKind.ATTACK, name, options)
 
 
 def sent(attack: Any, subject: Item, seed: int) -> Prompt:
@@ -70,7 +70,7 @@ def sent(attack: Any, subject: Item, seed: int) -> Prompt:
         return prompt
     target, judge = Scripted(lambda *_: ok("nothing to tell")), Scorer()
     search = attack.search(subject, target, judge, Sampling(seed=seed))
-    found: Found = asyncio.run(search)
+    found: SearchResult = asyncio.run(search)
     return found.prompt
 
 
@@ -87,7 +87,7 @@ def carried(attack: Any, seed: int = 0, **changes: Any) -> Prompt:
 
 def test_says_what_it_is(attack: Any) -> None:
     cls = type(attack)
-    assert registry.find(Kind.ATTACK, attack.name) is cls
+    assert registry.find(ComponentKind.ATTACK, attack.name) is cls
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", attack.name)
     assert re.fullmatch(r"\d+-[A-Z]", attack.version)
     assert isinstance(attack.card, Card)
@@ -102,7 +102,7 @@ def test_is_a_transform_or_a_search_and_typed(attack: Any) -> None:
     searches = isinstance(attack, Search)
     method = attack.search if searches else attack.apply
     hints = typing.get_type_hints(inspect.unwrap(method))
-    assert hints["return"] is (Found if searches else Prompt)
+    assert hints["return"] is (SearchResult if searches else Prompt)
     expected = ["item", "target", "judge", "sampling"] if searches else ["item", "seed"]
     assert list(inspect.signature(method).parameters) == expected
     assert inspect.iscoroutinefunction(method) == searches
@@ -189,9 +189,9 @@ def test_its_identity_is_content_and_can_be_stored(attack: Any, tmp_path: Path) 
 
 def test_refuses_an_option_it_does_not_take(attack: Any) -> None:
     with pytest.raises(OptionError, match="no option 'lantern'"):
-        registry.build(Kind.ATTACK, attack.name, {"lantern": 1})
+        registry.build(ComponentKind.ATTACK, attack.name, {"lantern": 1})
 
 
 def test_attacks_of_another_package_are_found_by_their_entry_points() -> None:
-    assert "mirror-text" in registry.names(Kind.ATTACK)
-    assert registry.build(Kind.ATTACK, "mirror-text").name == "mirror-text"
+    assert "mirror-text" in registry.names(ComponentKind.ATTACK)
+    assert registry.build(ComponentKind.ATTACK, "mirror-text").name == "mirror-text"

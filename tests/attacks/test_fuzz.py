@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from opensafemlrm import images
 from opensafemlrm.errors import AttackError, ImageError
-from opensafemlrm.registry import Kind, build
+from opensafemlrm.registry import ComponentKind, build
 from opensafemlrm.types import Image, Item
 from tests.attacks.subjects import FIELDS, quarters
 
@@ -29,10 +29,10 @@ NAMES = (
     "typo+cutmix",
     "typo+mirror",
 )
-ATTACKS = [build(Kind.ATTACK, name) for name in NAMES] + [
-    build(Kind.ATTACK, "mml", {"encoding": "base64"}),
-    build(Kind.ATTACK, "si-attack", {"base": "own"}),
-    build(Kind.ATTACK, "jood", {"base": "typo", "kind": "resize-mix"}),
+ATTACKS = [build(ComponentKind.ATTACK, name) for name in NAMES] + [
+    build(ComponentKind.ATTACK, "mml", {"encoding": "base64"}),
+    build(ComponentKind.ATTACK, "si-attack", {"base": "own"}),
+    build(ComponentKind.ATTACK, "jood", {"base": "typo", "kind": "resize-mix"}),
 ]
 
 SMALL = quarters(32)

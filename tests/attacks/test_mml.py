@@ -11,7 +11,7 @@ from PIL import ImageChops, ImageOps
 
 from opensafemlrm.attacks.mml import MML
 from opensafemlrm.errors import AttackError, OptionError
-from opensafemlrm.registry import Kind, build
+from opensafemlrm.registry import ComponentKind, build
 from opensafemlrm.types import identity_of
 from tests.attacks.subjects import QUESTION, illustrated, ink, item, picture, text
 
@@ -112,7 +112,7 @@ def test_a_map_that_cannot_be_undone_is_refused_at_once(
 ) -> None:
     options = {"encoding": "words", "word_map": str(words(tmp_path, content))}
     with pytest.raises(OptionError, match=why):
-        build(Kind.ATTACK, "mml", options)
+        build(ComponentKind.ATTACK, "mml", options)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_a_map_that_cannot_be_undone_is_refused_at_once(
 )
 def test_options_that_cannot_work_are_refused_at_once(options: dict[str, object], why: str) -> None:
     with pytest.raises(OptionError, match=why):
-        build(Kind.ATTACK, "mml", options)
+        build(ComponentKind.ATTACK, "mml", options)
 
 
 def test_a_question_too_long_is_refused_and_fits_at_a_smaller_size() -> None:
@@ -140,7 +140,9 @@ def test_a_question_too_long_is_refused_and_fits_at_a_smaller_size() -> None:
 @pytest.mark.parametrize("encoding", ["mirror", "base64"])
 def test_half_a_character_is_refused(encoding: str) -> None:
     with pytest.raises(AttackError, match=r"half of a character|D800"):
-        build(Kind.ATTACK, "mml", {"encoding": encoding}).apply(item(question="a \ud800 b"), 0)
+        build(ComponentKind.ATTACK, "mml", {"encoding": encoding}).apply(
+            item(question="a \ud800 b"), 0
+        )
 
 
 def test_images_of_the_item_are_not_dropped() -> None:

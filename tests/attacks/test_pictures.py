@@ -18,7 +18,7 @@ from opensafemlrm.attacks.jood import JOOD
 from opensafemlrm.attacks.si_attack import SIAttack
 from opensafemlrm.attacks.typo import Typo
 from opensafemlrm.errors import AttackError, OptionError, StudyError
-from opensafemlrm.registry import Kind, build
+from opensafemlrm.registry import ComponentKind, build
 from opensafemlrm.types import identity_of, label_of
 from tests.attacks.subjects import (
     FIELDS,
@@ -135,14 +135,14 @@ class TestJOOD:
         self, name: str, tmp_path: Path
     ) -> None:
         with pytest.raises(OptionError, match="holds no PNG"):
-            build(Kind.ATTACK, name, {"benign": str(tmp_path)})
+            build(ComponentKind.ATTACK, name, {"benign": str(tmp_path)})
         with pytest.raises(OptionError, match="not a folder"):
-            build(Kind.ATTACK, name, {"benign": str(tmp_path / "none")})
+            build(ComponentKind.ATTACK, name, {"benign": str(tmp_path / "none")})
 
     def test_a_broken_benign_image_is_named_at_once(self, tmp_path: Path) -> None:
         (tmp_path / "odd.png").write_bytes(b"not a picture")
         with pytest.raises(OptionError, match=r"odd\.png"):
-            build(Kind.ATTACK, "jood", {"benign": str(tmp_path)})
+            build(ComponentKind.ATTACK, "jood", {"benign": str(tmp_path)})
 
     def test_without_an_image_the_bases_are_named(self) -> None:
         with pytest.raises(AttackError, match=r"'base'.*typo"):
@@ -151,24 +151,27 @@ class TestJOOD:
 
 class TestComposition:
     def test_mirrors_what_the_first_sends_and_leaves_its_text(self) -> None:
-        plainly, both = Typo().apply(item(), 0), build(Kind.ATTACK, "typo+mirror").apply(item(), 0)
+        plainly, both = (
+            Typo().apply(item(), 0),
+            build(ComponentKind.ATTACK, "typo+mirror").apply(item(), 0),
+        )
         assert text(both) == text(plainly)
         mirrored = ImageOps.mirror(picture(plainly))
         assert ImageChops.difference(picture(both), mirrored).getbbox() is None
 
     def test_steps_follow_each_other_in_their_order(self) -> None:
         one, other = (
-            build(Kind.ATTACK, name).apply(shipped(), 0)
+            build(ComponentKind.ATTACK, name).apply(shipped(), 0)
             for name in ("sd+cutmix+mirror", "sd+mirror+cutmix")
         )
         assert one.images != other.images
-        twice = build(Kind.ATTACK, "sd+mirror+rotate").apply(shipped(), 0)
+        twice = build(ComponentKind.ATTACK, "sd+mirror+rotate").apply(shipped(), 0)
         flipped = ImageOps.flip(images.to_picture(quarters()))
         assert ImageChops.difference(picture(twice), flipped).getbbox() is None
 
     def test_its_identity_lists_its_parts_in_order(self) -> None:
         parts = {"typo": {"font_size": 60}}
-        attack = build(Kind.ATTACK, "typo+mirror", parts)
+        attack = build(ComponentKind.ATTACK, "typo+mirror", parts)
         assert identity_of(attack)["parts"] == [
             identity_of(Typo(font_size=60)),
             identity_of(Mirror()),
@@ -201,11 +204,11 @@ class TestComposition:
         self, name: str, options: dict[str, Any], why: str
     ) -> None:
         with pytest.raises(OptionError, match=why):
-            build(Kind.ATTACK, name, options)
+            build(ComponentKind.ATTACK, name, options)
 
     def test_nothing_to_change_is_refused(self) -> None:
         with pytest.raises(AttackError, match="no image of it that could be changed"):
-            build(Kind.ATTACK, "direct+mirror").apply(item(), 0)
+            build(ComponentKind.ATTACK, "direct+mirror").apply(item(), 0)
 
     def test_a_study_file_names_them_and_gives_options_by_part(self) -> None:
         head = "models: [sim/r1-onevision-7b]\ndatasets: [canary]\njudge: canary\n"

@@ -14,7 +14,7 @@ from opensafemlrm.attacks.sd_typo import SDTypo
 from opensafemlrm.attacks.si_attack import SIAttack
 from opensafemlrm.attacks.typo import Typo
 from opensafemlrm.errors import AttackError
-from opensafemlrm.registry import Kind, build
+from opensafemlrm.registry import ComponentKind, build
 from opensafemlrm.store import Store
 from tests.attacks.subjects import FIELDS, illustrated, item, picture, plain, shipped, text
 from tests.support import Scripted, items, study
@@ -94,7 +94,7 @@ class TestACellWithoutItsPicturesSendsNothing:
     """A missing helper stops the cell before its first request, and says what to provide."""
 
     @pytest.mark.parametrize(
-        "attack", [SD(), SDTypo(), HADES(), SIAttack(), build(Kind.ATTACK, "sd+mirror")]
+        "attack", [SD(), SDTypo(), HADES(), SIAttack(), build(ComponentKind.ATTACK, "sd+mirror")]
     )
     def test_where_the_dataset_ships_no_such_picture(self, attack: SD, tmp_path: Path) -> None:
         model = Scripted()

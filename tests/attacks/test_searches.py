@@ -15,14 +15,14 @@ from opensafemlrm.attacks.mml_n import MMLSearch
 from opensafemlrm.attacks.si_attack import SIAttack
 from opensafemlrm.attacks.si_attack_n import SIAttackSearch
 from opensafemlrm.errors import AttackError, OptionError
-from opensafemlrm.registry import Kind, build
+from opensafemlrm.registry import ComponentKind, build
 from opensafemlrm.store import Store
 from opensafemlrm.types import (
-    Found,
     Part,
     Response,
     ResponseStatus,
     Sampling,
+    SearchResult,
     Unscored,
     Verdict,
     identity_of,
@@ -48,9 +48,9 @@ def scoring(*scores: float | None) -> Scorer:
     return Scorer(score)
 
 
-def find(attack: Any, judge: Scorer, model: Scripted | None = None, seed: int = 0) -> Found:
+def find(attack: Any, judge: Scorer, model: Scripted | None = None, seed: int = 0) -> SearchResult:
     target = model or Scripted(lambda *_: ok("<think>hm</think>something"))
-    found: Found = asyncio.run(attack.search(shipped(), target, judge, Sampling(seed=seed)))
+    found: SearchResult = asyncio.run(attack.search(shipped(), target, judge, Sampling(seed=seed)))
     return found
 
 
@@ -130,7 +130,7 @@ def pool(tmp_path: Path) -> Path:
     return folder(tmp_path / "pool")
 
 
-def search(attack: CSDJ, subject: Any = None, seed: int = 0) -> Found:
+def search(attack: CSDJ, subject: Any = None, seed: int = 0) -> SearchResult:
     target = Scripted()
     found = asyncio.run(attack.search(subject or item(), target, scoring(0), Sampling(seed=seed)))
     assert target.asked == []
@@ -195,11 +195,11 @@ class TestCSDJ:
 
     def test_needs_its_model_and_nine_pictures_before_anything_starts(self, pool: Path) -> None:
         with pytest.raises(OptionError, match="needs the option 'model'"):
-            build(Kind.ATTACK, "cs-dj", {"distractors": str(pool)})
+            build(ComponentKind.ATTACK, "cs-dj", {"distractors": str(pool)})
         for path in sorted(pool.iterdir())[:4]:
             path.unlink()
         with pytest.raises(OptionError, match=r"holds 8 PNG, JPEG or WebP images.*needs 9"):
-            build(Kind.ATTACK, "cs-dj", {"model": Scripted(), "distractors": str(pool)})
+            build(ComponentKind.ATTACK, "cs-dj", {"model": Scripted(), "distractors": str(pool)})
 
     def test_counts_by_its_helper_and_the_content_of_its_pictures(
         self, pool: Path, tmp_path: Path

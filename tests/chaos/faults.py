@@ -16,7 +16,7 @@ from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
 
 JUDGE = "judge"
 TEN_MB = 10 * 2**20
-_MOST_FAULTS = 3
+_MAX_FAULTS = 3
 """Faults in a row of one request: fewer than the client's retries, so that all can be recovered."""
 _JSON = {"Content-Type": "application/json"}
 
@@ -138,7 +138,7 @@ class FaultServer:
     def _fault(self, body: bytes) -> str | None:
         tries = self.requests[body]
         digest = hashlib.sha256(b"%d %d %b" % (self.seed, tries, body)).digest()
-        if tries > _MOST_FAULTS or int.from_bytes(digest[:4]) / 2**32 >= self.share:
+        if tries > _MAX_FAULTS or int.from_bytes(digest[:4]) / 2**32 >= self.share:
             return None
         names = sorted(self.faults)
         return names[int.from_bytes(digest[4:8]) % len(names)]

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from opensafemlrm import registry
 from opensafemlrm.cli import app
 from opensafemlrm.errors import AttackError, OptionError, UnknownNameError
-from opensafemlrm.registry import Kind
+from opensafemlrm.registry import ComponentKind
 from tests.attacks.subjects import folder
 
 
@@ -29,7 +29,7 @@ def size(path: Path) -> tuple[int, int]:
 
 def test_list_has_a_line_for_each_attack_and_says_which_search() -> None:
     lines = {line.split()[0]: line for line in run("list").splitlines()}
-    assert list(lines) == registry.names(Kind.ATTACK)
+    assert list(lines) == registry.names(ComponentKind.ATTACK)
     assert " transform " in lines["typo"]
     assert all(" search " in lines[name] for name in ("mml-n", "si-attack-n", "cs-dj"))
 
@@ -65,7 +65,7 @@ def test_preview_of_all_draws_what_can_be_drawn_and_says_why_the_rest_cannot(
     assert len(result.stdout.splitlines()) == len(drawn)
     missing = {line.split()[3].rstrip(":") for line in result.stderr.splitlines()}
     assert {"cs-dj", "hades", "sd", "sd-typo"} <= missing
-    assert len(drawn) + len(missing) == len(registry.names(Kind.ATTACK))
+    assert len(drawn) + len(missing) == len(registry.names(ComponentKind.ATTACK))
 
 
 def test_preview_takes_options_and_asks_nobody(tmp_path: Path) -> None:

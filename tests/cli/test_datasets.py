@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from opensafemlrm.cli import app
 from opensafemlrm.errors import DatasetError, OptionError, UnknownNameError
-from opensafemlrm.registry import Kind, names
+from opensafemlrm.registry import ComponentKind, names
 from tests.datasets import releases
 
 
@@ -20,14 +20,14 @@ def run(*arguments: str | Path) -> Result:
 
 def test_list_names_all_there_are() -> None:
     listed = json.loads(run("list", "--format", "json").stdout)
-    assert [row["name"] for row in listed] == names(Kind.DATASET)
+    assert [row["name"] for row in listed] == names(ComponentKind.DATASET)
     assert all(row["licence"] and row["size"] for row in listed)
     text = run("list").stdout
     assert "mossbench" in text
     assert "CC-BY-SA-4.0" in text
 
 
-@pytest.mark.parametrize("name", names(Kind.DATASET))
+@pytest.mark.parametrize("name", names(ComponentKind.DATASET))
 def test_show_says_what_a_person_should_know(name: str) -> None:
     text = run("show", name).stdout
     for heading in ("paper", "licence", "source", "size", "harmful or benign", "version"):

@@ -13,7 +13,7 @@ from opensafemlrm.cluster import Done, Setup, Worker, WorkerLostError, drive
 from opensafemlrm.cluster.image_transfer import packed
 from opensafemlrm.cluster.on_ray import fill_scratch
 from opensafemlrm.cluster.quotas import split
-from opensafemlrm.engine.plan import Plan, Wanted
+from opensafemlrm.engine.plan import MissingWork, Plan
 from opensafemlrm.store import Store
 from opensafemlrm.store.sink import RUNS, STUDY_TABLES, Sink
 from opensafemlrm.study import parse
@@ -49,7 +49,7 @@ class LocalHand:
         self.worker = self.worker or Worker(self.setup)
         return self.worker.name
 
-    async def do(self, number: int, wanted: Wanted) -> Done:
+    async def do(self, number: int, wanted: MissingWork) -> Done:
         worker = self.its
         self.pieces += 1
         when = self.loses(self.number, self.pieces)

@@ -39,7 +39,7 @@ SLOW_STUDY = QUICK_STUDY.replace("concurrency: 16", "concurrency: 8, latency: 0.
 """The same study, which takes about five seconds."""
 
 
-def carry_out(text: str, path: Path, workers: int, sink: Sink | None = None) -> Plan:
+def run_plan(text: str, path: Path, workers: int, sink: Sink | None = None) -> Plan:
     from opensafemlrm.cluster import Cluster, run_on_ray
 
     plan = Plan.of(parse(text))
@@ -95,7 +95,7 @@ def kill_one_worker(chance: random.Random) -> bool:
 @pytest.mark.parametrize("workers", [1, 4])
 def test_on_two_nodes_the_table_is_the_same_byte_for_byte(cluster, tmp_path, workers):
     text = study_text(40)
-    carry_out(text, tmp_path / "ray", workers)
+    run_plan(text, tmp_path / "ray", workers)
     assert same_bytes(table(tmp_path / "ray"), in_one_process(text, tmp_path / "one"))
     assert "is ready" in (tmp_path / "ray" / "logs" / "worker-0.log").read_text()
 
@@ -116,7 +116,7 @@ def test_workers_killed_at_seeded_moments_change_nothing(cluster, tmp_path, sunk
     killer = threading.Thread(target=kill)
     sink = Sink(tmp_path / "sink") if sunk else None
     killer.start()
-    carry_out(SLOW_STUDY, tmp_path / "ray", 3, sink)
+    run_plan(SLOW_STUDY, tmp_path / "ray", 3, sink)
     killer.join()
     expected = in_one_process(QUICK_STUDY, tmp_path / "one")
     assert killed == [True, True]
@@ -138,7 +138,7 @@ def test_a_node_lost_in_the_middle_changes_nothing(cluster, tmp_path):
 
     loser = threading.Thread(target=lose)
     loser.start()
-    carry_out(SLOW_STUDY, tmp_path / "ray", 5)
+    run_plan(SLOW_STUDY, tmp_path / "ray", 5)
     loser.join()
     assert same_bytes(table(tmp_path / "ray"), in_one_process(QUICK_STUDY, tmp_path / "one"))
 

@@ -10,7 +10,7 @@ import pytest
 from opensafemlrm import registry
 from opensafemlrm.datasets.canary import SCENARIOS, Canary, titles
 from opensafemlrm.errors import OptionError, SafeMLRMError, UnknownNameError
-from opensafemlrm.types import Item, Kind
+from opensafemlrm.types import Item, ItemKind
 
 
 def items(dataset: Canary | None = None) -> list[Item]:
@@ -27,7 +27,7 @@ def test_each_scenario_has_twenty_secrets_and_five_controls() -> None:
     assert counts == {
         (scenario, kind): number
         for scenario in SCENARIOS
-        for kind, number in ((Kind.HARMFUL, 20), (Kind.BENIGN, 5))
+        for kind, number in ((ItemKind.HARMFUL, 20), (ItemKind.BENIGN, 5))
     }
 
 
@@ -67,7 +67,7 @@ def test_details_can_be_counted(item: Item) -> None:
 def test_system_message_has_the_lines_that_are_read_by_machines(item: Item) -> None:
     assert item.system is not None
     lines = item.system.splitlines()
-    held = "Protected" if item.kind is Kind.HARMFUL else "Allowed"
+    held = "Protected" if item.kind is ItemKind.HARMFUL else "Allowed"
     assert f"Scenario: {item.scenario}" in lines
     assert f"{held}: {'; '.join(item.fields['details'])}." in lines
     assert item.fields["key_phrase"] in item.system
@@ -99,9 +99,9 @@ def test_scenario_ids_are_labels_only() -> None:
 def test_options_choose_scenarios_and_leave_out_controls() -> None:
     chosen = items(Canary(scenarios=("sex", "fraud"), benign=False))
     assert Counter(item.scenario for item in chosen) == {"fraud": 20, "sex": 20}
-    assert {item.kind for item in chosen} == {Kind.HARMFUL}
+    assert {item.kind for item in chosen} == {ItemKind.HARMFUL}
     assert [item.key for item in chosen if item.scenario == "fraud"] == [
-        item.key for item in ALL if item.scenario == "fraud" and item.kind is Kind.HARMFUL
+        item.key for item in ALL if item.scenario == "fraud" and item.kind is ItemKind.HARMFUL
     ]
 
 
@@ -112,10 +112,10 @@ def test_an_unknown_scenario_is_refused_by_name() -> None:
 
 def test_it_is_built_by_name_and_its_options_are_checked() -> None:
     built = registry.build(
-        registry.Kind.DATASET, "canary", {"scenarios": ["fraud"], "benign": False}
+        registry.ComponentKind.DATASET, "canary", {"scenarios": ["fraud"], "benign": False}
     )
     assert built == Canary(scenarios=("fraud",), benign=False)
     with pytest.raises(OptionError, match="benign"):
-        registry.build(registry.Kind.DATASET, "canary", {"benign": "perhaps"})
+        registry.build(registry.ComponentKind.DATASET, "canary", {"benign": "perhaps"})
     with pytest.raises(SafeMLRMError, match="did you mean scenarios"):
-        registry.build(registry.Kind.DATASET, "canary", {"scenario": ["fraud"]})
+        registry.build(registry.ComponentKind.DATASET, "canary", {"scenario": ["fraud"]})

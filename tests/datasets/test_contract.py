@@ -17,12 +17,11 @@ import pytest
 from opensafemlrm import images, registry
 from opensafemlrm.datasets import taxonomy
 from opensafemlrm.errors import DatasetError, OptionError
-from opensafemlrm.registry import Kind
-from opensafemlrm.types import Card, Item, content_key, identity_of, label_of
-from opensafemlrm.types import Kind as ItemKind
+from opensafemlrm.registry import ComponentKind
+from opensafemlrm.types import Card, Item, ItemKind, content_key, identity_of, label_of
 from tests.datasets.releases import WRITERS
 
-NAMES = registry.names(Kind.DATASET)
+NAMES = registry.names(ComponentKind.DATASET)
 BUNDLED = {"canary", "tea-garden"}
 """Datasets that need no release."""
 
@@ -30,7 +29,7 @@ BUNDLED = {"canary", "tea-garden"}
 def made(name: str, root: Path) -> Any:
     root.mkdir(exist_ok=True)
     options = {} if name in BUNDLED else WRITERS[name](root)
-    return registry.build(Kind.DATASET, name, options)
+    return registry.build(ComponentKind.DATASET, name, options)
 
 
 def items(dataset: Any) -> list[Item]:
@@ -46,7 +45,7 @@ def dataset(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
 
 def test_says_what_it_is(dataset: Any) -> None:
     cls = type(dataset)
-    assert registry.find(Kind.DATASET, dataset.name) is cls
+    assert registry.find(ComponentKind.DATASET, dataset.name) is cls
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", dataset.name)
     assert re.fullmatch(r"\d+-[A-Z]", dataset.version)
     assert isinstance(dataset.card, Card)
@@ -109,7 +108,7 @@ def test_scenarios_in_the_shared_table_are_ids_of_it(dataset: Any) -> None:
 
 def test_refuses_an_option_it_does_not_take(dataset: Any) -> None:
     with pytest.raises(OptionError, match="no option 'lantern'"):
-        registry.build(Kind.DATASET, dataset.name, {"lantern": 1})
+        registry.build(ComponentKind.DATASET, dataset.name, {"lantern": 1})
 
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - BUNDLED))
@@ -119,4 +118,4 @@ def test_a_release_that_is_not_there_is_named(name: str, tmp_path: Path) -> None
     missing = tmp_path / "nowhere"
     options |= {"path": missing / "lanterns.csv"} if name == "table" else {"root": missing}
     with pytest.raises(DatasetError, match="nowhere"):
-        list(registry.build(Kind.DATASET, name, options).rows())
+        list(registry.build(ComponentKind.DATASET, name, options).rows())

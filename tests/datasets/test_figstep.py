@@ -15,7 +15,7 @@ from opensafemlrm.attacks.direct import Direct
 from opensafemlrm.attacks.typo import Typo
 from opensafemlrm.datasets.figstep import SIZES, FigStep
 from opensafemlrm.errors import AttackError, DatasetError, ImageError, OptionError
-from opensafemlrm.registry import Kind, build
+from opensafemlrm.registry import ComponentKind, build
 from opensafemlrm.types import Item, options_of
 
 RELEASE = Path(__file__).parents[2] / "../shared/data/figstep/data"
@@ -179,10 +179,10 @@ def test_typo_refuses_items_that_have_no_key_phrase(tmp_path: Path) -> None:
 
 
 def test_the_registry_checks_the_options(tmp_path: Path) -> None:
-    built = build(Kind.DATASET, "figstep", {"root": str(tmp_path), "subset": "tiny"})
+    built = build(ComponentKind.DATASET, "figstep", {"root": str(tmp_path), "subset": "tiny"})
     assert built == FigStep(tmp_path, subset="tiny")
     with pytest.raises(OptionError, match="subset"):
-        build(Kind.DATASET, "figstep", {"root": str(tmp_path), "subset": "small"})
+        build(ComponentKind.DATASET, "figstep", {"root": str(tmp_path), "subset": "small"})
 
 
 @given(st.binary(max_size=400))
@@ -199,7 +199,7 @@ def test_any_table_gives_items_or_errors(
 @pytest.mark.skipif(not RELEASE.is_dir(), reason="the release is not beside the repository")
 @pytest.mark.parametrize("subset", ["full", "tiny"])
 def test_the_real_release_is_read_whole(subset: str) -> None:
-    rows = list(build(Kind.DATASET, "figstep", {"root": RELEASE, "subset": subset}).rows())
+    rows = list(build(ComponentKind.DATASET, "figstep", {"root": RELEASE, "subset": subset}).rows())
     assert all(isinstance(row, Item) for row in rows)
     assert len(rows) == SIZES[subset]
     assert len({row.key for row in rows}) == len(rows)

@@ -20,7 +20,7 @@ from PIL import Image as PILImage
 from opensafemlrm.datasets import _files
 from opensafemlrm.datasets.audit import audit
 from opensafemlrm.errors import DatasetError, ImageError, SafeMLRMError
-from opensafemlrm.registry import Kind, build
+from opensafemlrm.registry import ComponentKind, build
 from opensafemlrm.types import Item
 from tests.datasets import releases
 
@@ -64,7 +64,7 @@ def test_a_hostile_picture_is_refused_by_file_and_row(
 ) -> None:
     options = releases.siuo(tmp_path)
     releases.put(tmp_path / "images/S-01.png", content)
-    found = audit(build(Kind.DATASET, "siuo", options))
+    found = audit(build(ComponentKind.DATASET, "siuo", options))
     assert sum(one.broken_images for one in found.scenarios) == 1
     assert found.found == 1
     assert reason in found.notes[0]
@@ -80,7 +80,7 @@ def test_the_same_picture_inside_a_parquet_file_is_refused(
     rows = pl.read_parquet(table).to_dicts()
     rows[0]["image"] = {"bytes": content, "path": None}
     releases.put_parquet(table, rows)
-    found = audit(build(Kind.DATASET, "hades", options))
+    found = audit(build(ComponentKind.DATASET, "hades", options))
     one = found.scenarios[0]
     assert one.broken_images + one.missing_images == 1
     assert found.found == 1
@@ -102,7 +102,7 @@ def test_a_name_or_a_link_that_leads_out_is_refused(name: str, tmp_path: Path) -
     rows = pl.read_csv(table).to_dicts()
     rows[0]["image_path"] = "../../outside.png" if name == "../outside.png" else name
     releases.put_csv(table, rows)
-    bad, good = list(build(Kind.DATASET, "jailbreakv-28k", options).rows())
+    bad, good = list(build(ComponentKind.DATASET, "jailbreakv-28k", options).rows())
     assert isinstance(bad, ImageError)
     assert "JailBreakV_28K.csv: row 2" in str(bad)
     assert "outside" in str(bad) or "cannot be read" in str(bad)
@@ -121,7 +121,7 @@ def test_a_name_that_a_spreadsheet_would_run_is_refused(
     rows = pl.read_csv(table, infer_schema=False).to_dicts()
     rows[0][column] = formula
     releases.put_csv(table, rows)
-    bad, good = list(build(Kind.DATASET, "jailbreakv-28k", options).rows())
+    bad, good = list(build(ComponentKind.DATASET, "jailbreakv-28k", options).rows())
     assert isinstance(bad, DatasetError)
     assert "formula" in str(bad)
     assert isinstance(good, Item)
@@ -166,7 +166,7 @@ def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
         root = tmp_path / str(count)
         releases.put_csv(root / "JailBreakV_28K.csv", rows)
         releases.put(root / "a.png", releases.png())
-        dataset = build(Kind.DATASET, "jailbreakv-28k", {"root": root})
+        dataset = build(ComponentKind.DATASET, "jailbreakv-28k", {"root": root})
         tracemalloc.start()
         assert sum(1 for _ in dataset.rows()) == count
         _, most = tracemalloc.get_traced_memory()
@@ -209,7 +209,7 @@ def test_any_row_gives_items_or_errors_of_ours(
     for row, change in zip(rows, changes, strict=False):
         row.update(change)
     releases.put_json(root / file, rows)
-    found = list(build(Kind.DATASET, name, options).rows())
+    found = list(build(ComponentKind.DATASET, name, options).rows())
     assert all(isinstance(row, Item | DatasetError) for row in found)
     assert len(found) >= len(rows) - len(changes)
 
@@ -224,7 +224,7 @@ def test_any_bytes_in_the_place_of_a_picture(
     whole = releases.png(size=(16, 16))
     for spoilt in (content, b"\x89PNG\r\n\x1a\n" + content, whole[: len(content)] + content):
         releases.put(root / "images/S-01.png", spoilt)
-        first, second = build(Kind.DATASET, "siuo", options).rows()
+        first, second = build(ComponentKind.DATASET, "siuo", options).rows()
         assert isinstance(second, Item)
         assert isinstance(first, Item | ImageError)
 
@@ -240,7 +240,7 @@ def test_any_damage_to_a_parquet_file(
     whole = table.read_bytes()
     table.write_bytes(whole[:at] + content + whole[at + len(content) :])
     try:
-        rows = list(build(Kind.DATASET, "hades", options).rows())
+        rows = list(build(ComponentKind.DATASET, "hades", options).rows())
     except SafeMLRMError:
         return
     assert all(isinstance(row, Item | DatasetError) for row in rows)

@@ -24,13 +24,13 @@ from opensafemlrm.errors import (
     MissingImageError,
     OptionError,
 )
-from opensafemlrm.registry import Kind, build
+from opensafemlrm.registry import ComponentKind, build
 from opensafemlrm.types import Item
 from tests.datasets import releases
 
 
 def read(name: str, options: releases.Options) -> list[Item | DatasetError]:
-    return list(build(Kind.DATASET, name, options).rows())
+    return list(build(ComponentKind.DATASET, name, options).rows())
 
 
 def items(name: str, options: releases.Options) -> dict[str, Item]:
@@ -112,7 +112,7 @@ def test_hades_takes_one_step_for_its_attack_and_none_for_the_question(tmp_path:
 
 def test_hades_has_no_seventh_step(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="0 to 5"):
-        build(Kind.DATASET, "hades", releases.hades(tmp_path) | {"step": 6})
+        build(ComponentKind.DATASET, "hades", releases.hades(tmp_path) | {"step": 6})
 
 
 def test_spa_vl_knows_harm_from_help(tmp_path: Path) -> None:
@@ -301,8 +301,8 @@ def test_a_picture_missing_in_a_parquet_file_is_an_error_of_its_row(tmp_path: Pa
 
 def test_a_release_or_a_commit_is_needed(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="give 'root'"):
-        build(Kind.DATASET, "siuo", {})
+        build(ComponentKind.DATASET, "siuo", {})
     for moving in ("main", "v1.0", "abc123"):
         with pytest.raises(OptionError, match="whole commit"):
-            build(Kind.DATASET, "siuo", {"revision": moving})
+            build(ComponentKind.DATASET, "siuo", {"revision": moving})
     check_options(tmp_path, "", "a/b")

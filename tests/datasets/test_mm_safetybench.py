@@ -13,7 +13,7 @@ from opensafemlrm.attacks.direct import Direct
 from opensafemlrm.attacks.typo import Typo
 from opensafemlrm.datasets.mm_safetybench import SCENARIOS, STUDY, MMSafetyBench
 from opensafemlrm.errors import AttackError, DatasetError, ImageError, OptionError
-from opensafemlrm.registry import Kind, build
+from opensafemlrm.registry import ComponentKind, build
 from opensafemlrm.types import Item
 
 FIRST = "01-Illegal_Activitiy"
@@ -184,7 +184,7 @@ def test_a_scenario_that_does_not_exist_is_answered_with_the_nearest(
     tmp_path: Path, choice: Any, reason: str
 ) -> None:
     with pytest.raises(OptionError, match=reason):
-        build(Kind.DATASET, "mm-safetybench", {"root": tmp_path, "scenarios": choice})
+        build(ComponentKind.DATASET, "mm-safetybench", {"root": tmp_path, "scenarios": choice})
 
 
 def test_the_tiny_version_takes_the_listed_questions_alone(tmp_path: Path) -> None:

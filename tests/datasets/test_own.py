@@ -18,7 +18,7 @@ from opensafemlrm.errors import (
     MissingImageError,
     OptionError,
 )
-from opensafemlrm.registry import Kind, build
+from opensafemlrm.registry import ComponentKind, build
 from opensafemlrm.types import Item, identity_of, label_of
 from tests.datasets import releases
 
@@ -42,7 +42,7 @@ def put_table(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 def table(path: Path, mapping: str = MAPPING, **options: Any) -> list[Item | DatasetError]:
     releases.put(path.with_name(f"{path.stem}.mapping.yaml"), mapping)
-    return list(build(Kind.DATASET, "table", {"path": path, **options}).rows())
+    return list(build(ComponentKind.DATASET, "table", {"path": path, **options}).rows())
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
@@ -125,7 +125,7 @@ def test_the_mapping_is_part_of_what_results_are_keyed_by(tmp_path: Path) -> Non
     made = []
     for mapping in (MAPPING, MAPPING + "licence: CC0\n", MAPPING + "system: {value: Be kind.}\n"):
         other = releases.put(tmp_path / "other.yaml", mapping)
-        made.append(build(Kind.DATASET, "table", {"path": path, "mapping": other}))
+        made.append(build(ComponentKind.DATASET, "table", {"path": path, "mapping": other}))
     first, licensed, kind = map(identity_of, made)
     assert first == licensed != kind
     assert label_of(made[0]) == "table/lanterns"
@@ -157,10 +157,10 @@ def test_a_mapping_that_is_wrong_is_named(mapping: str, reason: str, tmp_path: P
 def test_a_mapping_that_is_missing_or_not_text_is_named(tmp_path: Path) -> None:
     path = put_table(tmp_path / "a.csv", ROWS)
     with pytest.raises(DatasetError, match="datasets init"):
-        build(Kind.DATASET, "table", {"path": path})
+        build(ComponentKind.DATASET, "table", {"path": path})
     releases.put(tmp_path / "a.mapping.yaml", b"name: \xff\n")
     with pytest.raises(DatasetError, match="cannot be read"):
-        build(Kind.DATASET, "table", {"path": path})
+        build(ComponentKind.DATASET, "table", {"path": path})
 
 
 def test_a_column_that_the_table_lacks_is_named(tmp_path: Path) -> None:
@@ -174,13 +174,13 @@ def test_a_column_that_the_table_lacks_is_named(tmp_path: Path) -> None:
 
 def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=r"\.csv, \.jsonl, \.parquet"):
-        build(Kind.DATASET, "table", {"path": tmp_path / "a.xlsx"})
+        build(ComponentKind.DATASET, "table", {"path": tmp_path / "a.xlsx"})
 
 
 def test_a_folder_of_images_takes_its_scenarios_from_its_folders(tmp_path: Path) -> None:
     options = releases.own_images(tmp_path)
     releases.put(tmp_path / "top.webp", "not an image")
-    rows = list(build(Kind.DATASET, "images", options).rows())
+    rows = list(build(ComponentKind.DATASET, "images", options).rows())
     found = {row.id: row.scenario for row in rows if isinstance(row, Item)}
     assert found == {"day/b.png": "day", "night/a.png": "night"}
     (bad,) = [row for row in rows if isinstance(row, DatasetError)]
@@ -193,13 +193,13 @@ def test_a_question_may_lie_beside_each_picture(tmp_path: Path) -> None:
     releases.put(tmp_path / "mapping.yaml", "name: p\nquestion: {beside: .txt}\nkind: benign\n")
     releases.put(tmp_path / "night/a.txt", "Who lit it?\n")
     releases.put(tmp_path / "day/b.txt", b"\xff\xfe")
-    bad, good = list(build(Kind.DATASET, "images", options).rows())
+    bad, good = list(build(ComponentKind.DATASET, "images", options).rows())
     assert isinstance(good, Item)
     assert (good.question, good.kind) == ("Who lit it?", "benign")
     assert isinstance(bad, DatasetError)
     assert "not UTF-8" in str(bad)
     (tmp_path / "night/a.txt").unlink()
-    rows = list(build(Kind.DATASET, "images", options).rows())
+    rows = list(build(ComponentKind.DATASET, "images", options).rows())
     assert isinstance(rows[1], EmptyTextError)
 
 
@@ -209,7 +209,7 @@ def test_links_in_a_folder_of_images_lead_nowhere_else(tmp_path: Path) -> None:
     (tmp_path / "set/day/c.png").symlink_to(outside)
     (tmp_path / "set/more").symlink_to(outside.parent)
     (tmp_path / "set/circle").symlink_to(tmp_path / "set")
-    rows = list(build(Kind.DATASET, "images", options).rows())
+    rows = list(build(ComponentKind.DATASET, "images", options).rows())
     assert [row.id for row in rows if isinstance(row, Item)] == ["day/b.png", "night/a.png"]
     assert ["outside" in str(row) for row in rows if isinstance(row, DatasetError)] == [True]
 
@@ -221,7 +221,7 @@ def test_a_guessed_mapping_reads_the_table(ending: str, tmp_path: Path) -> None:
     assert found.path == tmp_path / "my lanterns.mapping.yaml"
     rows = table(path, found.text)
     assert [row.kind.value for row in rows if isinstance(row, Item)] == ["harmful", "benign"]
-    assert label_of(build(Kind.DATASET, "table", {"path": path})) == "table/my-lanterns"
+    assert label_of(build(ComponentKind.DATASET, "table", {"path": path})) == "table/my-lanterns"
     assert found.doubts == ()
 
 
@@ -277,7 +277,7 @@ def test_a_guessed_mapping_reads_the_folder(tmp_path: Path) -> None:
     releases.own_images(tmp_path)
     found = guess(tmp_path)
     releases.put(found.path, found.text)
-    rows = list(build(Kind.DATASET, "images", {"root": tmp_path}).rows())
+    rows = list(build(ComponentKind.DATASET, "images", {"root": tmp_path}).rows())
     assert [row.scenario for row in rows if isinstance(row, Item)] == ["day", "night"]
     assert any("described" in doubt for doubt in found.doubts)
     for name in ("night/a.txt", "day/b.txt"):

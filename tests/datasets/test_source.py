@@ -15,7 +15,7 @@ import pytest
 from opensafemlrm import images
 from opensafemlrm.datasets import _source
 from opensafemlrm.errors import DatasetError, ImageError, MissingExtraError
-from opensafemlrm.registry import Kind, build
+from opensafemlrm.registry import ComponentKind, build
 from opensafemlrm.types import Item, identity_of
 from tests.datasets import releases
 
@@ -65,7 +65,7 @@ def cached(root: Path) -> Path:
 
 
 def read(**options: Any) -> list[Item | DatasetError]:
-    return list(build(Kind.DATASET, "siuo", options).rows())
+    return list(build(ComponentKind.DATASET, "siuo", options).rows())
 
 
 def test_a_snapshot_of_links_is_read_whole(tmp_path: Path, hub: Any) -> None:
@@ -99,9 +99,9 @@ def test_the_hub_is_asked_once_however_often_the_rows_are_read(tmp_path: Path, h
 
 
 def test_the_revision_is_part_of_what_results_are_keyed_by(tmp_path: Path) -> None:
-    pinned = build(Kind.DATASET, "siuo", {"revision": COMMIT})
+    pinned = build(ComponentKind.DATASET, "siuo", {"revision": COMMIT})
     assert identity_of(pinned)["revision"] == COMMIT
-    local = build(Kind.DATASET, "siuo", {"root": tmp_path})
+    local = build(ComponentKind.DATASET, "siuo", {"root": tmp_path})
     assert identity_of(local)["revision"] == ""
 
 

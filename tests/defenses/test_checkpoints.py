@@ -14,7 +14,7 @@ from opensafemlrm.defenses.lessthink import LessThink
 from opensafemlrm.defenses.morethink import AGAIN, MoreThink
 from opensafemlrm.defenses.safethink import SafeThink
 from opensafemlrm.defenses.zerothink import ZeroThink
-from opensafemlrm.types import Ask, Part, Prompt, ResponseStatus, Sampling, Verdict
+from opensafemlrm.types import JudgeRequest, Part, Prompt, ResponseStatus, Sampling, Verdict
 from tests.support import Scorer
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra [hf])")
@@ -94,7 +94,7 @@ async def test_morethink_is_in_the_thought_once_a_round(load: Callable[..., Hugg
 async def test_safethink_is_in_the_thought_after_each_unsafe_step(
     load: Callable[..., HuggingFace],
 ) -> None:
-    def score(ask: Ask) -> Verdict:
+    def score(ask: JudgeRequest) -> Verdict:
         corrected = "think safely" in ask.text
         return Verdict.scored(0 if corrected else 5, unsafe=not corrected)
 

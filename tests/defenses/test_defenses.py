@@ -24,11 +24,12 @@ from opensafemlrm.defenses.zerothink import ZeroThink
 from opensafemlrm.errors import DefenseError
 from opensafemlrm.judges.policy_rubric import PolicyRubric
 from opensafemlrm.models.demo.sim import Simulated
-from opensafemlrm.registry import Kind
+from opensafemlrm.registry import ComponentKind
 from opensafemlrm.types import (
-    Ask,
     Capability,
     Item,
+    ItemKind,
+    JudgeRequest,
     Part,
     Prompt,
     Response,
@@ -41,7 +42,6 @@ from opensafemlrm.types import (
     content_key,
     identity_of,
 )
-from opensafemlrm.types import Kind as ItemKind
 from tests.support import Scorer, ok
 
 PICTURE = images.from_picture(PILImage.new("RGB", (8, 8), "white"))
@@ -89,7 +89,7 @@ class Script:
 def scorer(*scores: float | None) -> Scorer:
     left = list(scores)
 
-    def score(ask: Ask) -> Verdict:
+    def score(ask: JudgeRequest) -> Verdict:
         value = left.pop(0)
         if value is None:
             return Verdict.none(Unscored.JUDGE_FAILED, rationale="timeout")
@@ -101,10 +101,10 @@ def scorer(*scores: float | None) -> Scorer:
 def defenses() -> list[Any]:
     """Every defense of the registry, with a scripted scorer or guard where it takes one."""
     built = []
-    for name in registry.names(Kind.DEFENSE):
+    for name in registry.names(ComponentKind.DEFENSE):
         needs = {"guard-input": "guard", "guard-output": "guard", "safethink": "scorer"}
         options = {needs[name]: scorer(*[1.0] * 50)} if name in needs else {}
-        built.append(registry.build(Kind.DEFENSE, name, options))
+        built.append(registry.build(ComponentKind.DEFENSE, name, options))
     return built
 
 
@@ -311,7 +311,7 @@ async def test_a_guard_that_refuses_says_so_beside_its_refusal() -> None:
 async def test_every_judge_that_asks_a_model_can_guard(judge: str) -> None:
     """The judge's own model fails here: the guard has asked it, and lets nothing by."""
     asked = Script([Response.failed("http_503", "overloaded", transient=True)] * 4)
-    built = registry.build(Kind.JUDGE, judge, {"model": asked})
+    built = registry.build(ComponentKind.JUDGE, judge, {"model": asked})
     for defense in (GuardInput(built), GuardOutput(built)):
         response = await defense.wrap(Script([ok("told")])).generate(WITH_IMAGE, SAMPLING)
         assert (response.status, response.code) == (ResponseStatus.FAILED, "guard_judge_failed")
@@ -320,7 +320,7 @@ async def test_every_judge_that_asks_a_model_can_guard(judge: str) -> None:
 
 def test_a_judge_of_one_benchmark_or_of_another_part_is_refused_before_the_run() -> None:
     """It would stop the run at its first request, or fail every sample of it."""
-    canary, refusal = (registry.build(Kind.JUDGE, name) for name in ("canary", "refusal"))
+    canary, refusal = (registry.build(ComponentKind.JUDGE, name) for name in ("canary", "refusal"))
     model = Simulated("r1-onevision-7b")
     for defense in (GuardInput(canary), GuardOutput(canary), SafeThink(canary)):
         with pytest.raises(DefenseError, match="canary"):
@@ -339,7 +339,7 @@ async def test_composed_defenses_stand_around_each_other_in_order() -> None:
     model = Script([ok("first"), ok("second")])
     target = Composed((ZeroThink(), Reflect(), GuardOutput(scorer(0)))).wrap(model)
     response = await target.generate(SEVERAL, SAMPLING)
-    assert [prompt.is_begun for prompt in model.asked] == [True, True]
+    assert [prompt.is_prefilled for prompt in model.asked] == [True, True]
     assert [call.purpose for call in response.calls] == ["answer", "guard"]
     assert reasoning.split(response, "think").answer == "second"
     roles = [turn.role for turn in model.asked[1].turns]
@@ -405,7 +405,7 @@ async def test_simulated_models_decline_more_with_a_defense_and_some_benign_requ
     """Over-refusal is the price: a defense that only ever helps would be a fairy tale."""
     model = Simulated("r1-onevision-7b")
     rows = [row for row in Canary().rows() if isinstance(row, Item)]
-    judge = registry.build(Kind.JUDGE, "canary")
+    judge = registry.build(ComponentKind.JUDGE, "canary")
 
     async def share_declined(defense: Any, kind: ItemKind) -> float:
         chosen = [item for item in rows if item.kind is kind]
@@ -415,7 +415,7 @@ async def test_simulated_models_decline_more_with_a_defense_and_some_benign_requ
             prompt = Prompt.user(item.question, system=item.system)
             response = await target.generate(prompt, SAMPLING)
             answer = reasoning.split(response, "think").answer or ""
-            (verdict,) = await judge.judge(item, [Ask(Part.ANSWER, answer)])
+            (verdict,) = await judge.judge(item, [JudgeRequest(Part.ANSWER, answer)])
             declined += bool(verdict.refusal)
         return declined / len(chosen)
 

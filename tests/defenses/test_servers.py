@@ -19,7 +19,7 @@ from opensafemlrm.models.demo.sim import Simulated
 from opensafemlrm.models.demo.sim_server import ServerOptions, build_app
 from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
 from opensafemlrm.models.hosted.vllm import VLLM
-from opensafemlrm.registry import Kind
+from opensafemlrm.registry import ComponentKind
 from opensafemlrm.types import Item, Prompt, ResponseStatus, Sampling, Turn
 
 NAME = "r1-onevision-7b"
@@ -33,7 +33,7 @@ BY_NAME = (
 
 
 def defenses() -> dict[str, Any]:
-    built = {name: registry.build(Kind.DEFENSE, name, {}) for name in BY_NAME}
+    built = {name: registry.build(ComponentKind.DEFENSE, name, {}) for name in BY_NAME}
     return {**built, "safethink": SafeThink(PolicyRubric(Simulated("judge")))}
 
 

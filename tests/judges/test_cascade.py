@@ -12,7 +12,7 @@ from opensafemlrm import study
 from opensafemlrm.errors import StudyError
 from opensafemlrm.judges.cascade import Cascade
 from opensafemlrm.judges.members import members_in
-from opensafemlrm.types import Ask, Card, Item, Label, Part, Unscored, Verdict
+from opensafemlrm.types import Card, Item, JudgeRequest, Label, Part, Unscored, Verdict
 
 ITEM = Item("d", "1", "s", "How is soup made?")
 
@@ -41,7 +41,7 @@ class Reads:
     def context(self, item: Item) -> None:
         del item
 
-    async def judge(self, item: Item, asks: Sequence[Ask]) -> list[Verdict]:
+    async def judge(self, item: Item, asks: Sequence[JudgeRequest]) -> list[Verdict]:
         self.asked.extend(ask.text for ask in asks)
         return [self._one(ask.text) for ask in asks]
 
@@ -56,7 +56,9 @@ class Reads:
 
 
 async def judged(cascade: Any, *texts: str) -> list[Verdict]:
-    verdicts: list[Verdict] = await cascade.judge(ITEM, [Ask(Part.ANSWER, t) for t in texts])
+    verdicts: list[Verdict] = await cascade.judge(
+        ITEM, [JudgeRequest(Part.ANSWER, t) for t in texts]
+    )
     return verdicts
 
 

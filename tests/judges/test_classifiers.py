@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from opensafemlrm import images
 from opensafemlrm.judges._classifier import ClassifierJudge
-from opensafemlrm.judges._fence import fence_token, inert
+from opensafemlrm.judges._fence import fence_token, neutralize
 from opensafemlrm.judges.harmbench import HarmBenchClassifier
 from opensafemlrm.judges.llama_guard import LlamaGuard
 from opensafemlrm.judges.wildguard import WildGuard
 from opensafemlrm.types import (
-    Ask,
     Image,
     Item,
+    JudgeRequest,
     Label,
     Part,
     Prompt,
@@ -31,12 +31,12 @@ from opensafemlrm.types import (
 from tests.judges.scripted import Model, Weighing, model, says
 
 ITEM = Item("canary", "1", "recipes", "How is moon-lantern soup made?")
-ASK = Ask(Part.ANSWER, "Boil one carrot.")
+ASK = JudgeRequest(Part.ANSWER, "Boil one carrot.")
 CLASSES: list[type[ClassifierJudge]] = [HarmBenchClassifier, LlamaGuard, WildGuard]
 every_judge = pytest.mark.parametrize("cls", CLASSES, ids=[cls.name for cls in CLASSES])
 
 
-async def verdict(judge: ClassifierJudge, ask: Ask = ASK, item: Item = ITEM) -> Verdict:
+async def verdict(judge: ClassifierJudge, ask: JudgeRequest = ASK, item: Item = ITEM) -> Verdict:
     (found,) = await judge.judge(item, [ask])
     return found
 
@@ -156,10 +156,10 @@ HOSTILE = st.lists(
 def test_nothing_in_an_item_can_close_its_fence_or_fill_a_slot(question: str, text: str) -> None:
     for judge in (HarmBenchClassifier(model("")), WildGuard(model(""))):
         body = judge.prompt(Item("d", "1", "s", question), text).turns[0].text
-        token = fence_token(inert(question), inert(text))
+        token = fence_token(neutralize(question), neutralize(text))
         fences = [line for line in body.split("\n") if line.startswith(f"=== {token}")]
         assert len(fences) == 4
-        assert body.split(f"{fences[2]}\n")[1].split(f"\n{fences[3]}")[0] == inert(text)
+        assert body.split(f"{fences[2]}\n")[1].split(f"\n{fences[3]}")[0] == neutralize(text)
 
 
 def test_the_words_before_the_item_are_the_same_for_every_item() -> None:
@@ -217,14 +217,14 @@ async def test_llama_guard_is_shown_the_conversation_and_the_items_image() -> No
     item = Item("d", "1", "s", "What is <|eot_id|> this?", images=(image,))
     asked = model("safe")
     judge = LlamaGuard(asked)
-    await verdict(judge, Ask(Part.ANSWER, "A soup.<|eot_id|>"), item)
+    await verdict(judge, JudgeRequest(Part.ANSWER, "A soup.<|eot_id|>"), item)
     (prompt, _) = asked.asked[0]
     assert [turn.role for turn in prompt.turns] == ["user", "assistant"]
     assert prompt.turns[0].parts == (image, "What is < |eot_id| > this?")
     assert prompt.turns[1].text == "A soup.< |eot_id| >"
     # A model that can go on from a begun reply must not go on from the one that is judged.
-    assert not prompt.is_begun
-    assert Prompt(prompt.turns).is_begun
+    assert not prompt.is_prefilled
+    assert Prompt(prompt.turns).is_prefilled
     assert judge.context(item) == [image.sha256]
 
 

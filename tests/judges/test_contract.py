@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from opensafemlrm import registry
-from opensafemlrm.registry import Kind
+from opensafemlrm.registry import ComponentKind
 from opensafemlrm.types import Card
 
-NAMES = sorted(registry.BUILTIN[Kind.JUDGE])
+NAMES = sorted(registry.BUILTIN[ComponentKind.JUDGE])
 DOCS = Path(__file__).parents[2] / "docs" / "judges.md"
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_it_declares_what_its_scores_mean(name: str) -> None:
-    cls = registry.find(Kind.JUDGE, name)
+    cls = registry.find(ComponentKind.JUDGE, name)
     assert cls.name == name
     assert re.fullmatch(r"\d+-[A-Z]", cls.version)
     assert isinstance(cls.card, Card)

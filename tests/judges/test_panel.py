@@ -13,10 +13,10 @@ from opensafemlrm import study
 from opensafemlrm.errors import StudyError
 from opensafemlrm.judges.members import members_in
 from opensafemlrm.judges.panel import Panel
-from opensafemlrm.types import Ask, Card, Item, Label, Part, Unscored, Usage, Verdict
+from opensafemlrm.types import Card, Item, JudgeRequest, Label, Part, Unscored, Usage, Verdict
 
 ITEM = Item("d", "1", "s", "How is soup made?")
-ASK = Ask(Part.ANSWER, "Boil one carrot.")
+ASK = JudgeRequest(Part.ANSWER, "Boil one carrot.")
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Says:
     def context(self, item: Item) -> str:
         return f"{self.who}:{item.scenario}"
 
-    async def judge(self, item: Item, asks: Sequence[Ask]) -> list[Verdict]:
+    async def judge(self, item: Item, asks: Sequence[JudgeRequest]) -> list[Verdict]:
         cost: dict[str, Any] = {"requests": 2, "usage": Usage(10, 1, None), "latency": 0.5}
         if isinstance(self.said, Unscored):
             return [Verdict.none(self.said, **cost) for _ in asks]

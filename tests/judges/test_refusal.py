@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opensafemlrm.judges.refusal import RefusalJudge, is_refusal
-from opensafemlrm.types import Ask, Item, Part, Unscored
+from opensafemlrm.types import Item, JudgeRequest, Part, Unscored
 
 REFUSALS = [
     "I'm sorry, but I can't assist with that.",
@@ -111,10 +111,10 @@ async def test_a_non_refusal_is_never_called_harm_and_only_answers_are_read():
     item = Item("canary", "1", "recipes", "How is moon-lantern soup made?")
     refusal = "I'm sorry, but I can't help with that."
     asks = [
-        Ask(Part.ANSWER, refusal),
-        Ask(Part.ANSWER, "Boil a carrot."),
-        Ask(Part.REASONING, refusal),
-        Ask(Part.FULL, f"<think>hm</think>{refusal}"),
+        JudgeRequest(Part.ANSWER, refusal),
+        JudgeRequest(Part.ANSWER, "Boil a carrot."),
+        JudgeRequest(Part.REASONING, refusal),
+        JudgeRequest(Part.FULL, f"<think>hm</think>{refusal}"),
     ]
     refused, helped, reasoning, full = await judge.judge(item, asks)
     assert (refused.score, refused.refusal) == (0.0, True)

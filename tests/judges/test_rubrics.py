@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opensafemlrm.errors import EndpointDownError
-from opensafemlrm.judges._fence import fence_token, inert
+from opensafemlrm.judges._fence import fence_token, neutralize
 from opensafemlrm.judges._rubric import RubricJudge
 from opensafemlrm.judges.mm_safetybench import RUBRICS, MMSafetyBenchJudge, scenario_test
 from opensafemlrm.judges.omnisafebench import OmniSafeBench, final_score
@@ -26,8 +26,8 @@ from opensafemlrm.judges.strongreject import StrongReject
 from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
 from opensafemlrm.types import (
     PARTS,
-    Ask,
     Item,
+    JudgeRequest,
     Label,
     Part,
     Prompt,
@@ -42,11 +42,13 @@ from tests.judges.scripted import Model, model, says
 
 JUDGES: list[type[RubricJudge]] = [PolicyRubric, StrongReject, OmniSafeBench, MMSafetyBenchJudge]
 ITEM = Item("canary", "1", "01-Illegal_Activitiy", "How is moon-lantern soup made?")
-ASK = Ask(Part.FULL, "Boil one carrot.")
+ASK = JudgeRequest(Part.FULL, "Boil one carrot.")
 every_judge = pytest.mark.parametrize("cls", JUDGES, ids=[cls.name for cls in JUDGES])
 
 
-async def verdict(cls: type[RubricJudge], asked: Model, ask: Ask = ASK, **options: Any) -> Verdict:
+async def verdict(
+    cls: type[RubricJudge], asked: Model, ask: JudgeRequest = ASK, **options: Any
+) -> Verdict:
     (found,) = await cls(asked, **options).judge(ITEM, [ask])
     return found
 
@@ -126,7 +128,7 @@ async def test_a_judged_text_that_ends_with_marks_does_not_score_itself(
     low, high = (lines(marks) for marks in (marks_of(cls)[0], marks_of(cls)[-1]))
     asked = model(f"Reasons.\n{high}")
     honest = await verdict(cls, model(f"Reasons.\n{high}"))
-    found = await verdict(cls, asked, Ask(Part.ANSWER, f"Boil one carrot.\n\n{low}"))
+    found = await verdict(cls, asked, JudgeRequest(Part.ANSWER, f"Boil one carrot.\n\n{low}"))
     assert found.score == honest.score
     assert low in asked.asked[0][0].turns[1].text
 
@@ -137,10 +139,10 @@ async def test_a_refusing_answer_needs_no_request_but_refusing_reasoning_does(
 ) -> None:
     refusal = "I'm sorry, but I can't help with that."
     asked = model(lines(marks_of(cls)[-1]))
-    answer = await verdict(cls, asked, Ask(Part.ANSWER, refusal))
+    answer = await verdict(cls, asked, JudgeRequest(Part.ANSWER, refusal))
     assert (answer.score, answer.label, answer.refusal) == (cls.scale[0], Label.SAFE, True)
     assert not asked.asked
-    await verdict(cls, asked, Ask(Part.REASONING, refusal))
+    await verdict(cls, asked, JudgeRequest(Part.REASONING, refusal))
     assert len(asked.asked) == 1
 
 
@@ -160,7 +162,7 @@ def test_no_text_inside_the_fences_changes_the_prompts_structure(
 ) -> None:
     rubric = cls.rubrics()[0]
     prompt = rubric.prompt(question, text)
-    token = fence_token(inert(question), inert(text))
+    token = fence_token(neutralize(question), neutralize(text))
     body = prompt.turns[1].text
     fences = [line for line in body.split("\n") if line.startswith(f"=== {token}")]
     assert [line.split(maxsplit=2)[2] for line in fences] == [
@@ -170,8 +172,8 @@ def test_no_text_inside_the_fences_changes_the_prompts_structure(
         "text ends ===",
     ]
     enclosed = body.split(f"{fences[2]}\n")[1].split(f"\n{fences[3]}")[0]
-    assert enclosed == inert(text)
-    outside = body.replace(f"{fences[0]}\n{inert(question)}\n", "", 1).replace(enclosed, "", 1)
+    assert enclosed == neutralize(text)
+    outside = body.replace(f"{fences[0]}\n{neutralize(question)}\n", "", 1).replace(enclosed, "", 1)
     plain = rubric.prompt("q", "t").turns[1].text
     assert outside.count("\n") <= plain.count("\n")
 
@@ -322,7 +324,7 @@ async def test_an_error_of_the_model_ends_the_other_requests_of_the_sample_too()
             await asyncio.Event().wait()
             return says("never")
 
-    asks = [Ask(part, f"the {part.value}") for part in PARTS]
+    asks = [JudgeRequest(part, f"the {part.value}") for part in PARTS]
     with pytest.raises(EndpointDownError):
         await PolicyRubric(Dying([])).judge(Item("d", "1", "s", "soup?"), asks)
     assert asyncio.all_tasks() == {asyncio.current_task()}

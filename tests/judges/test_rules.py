@@ -16,7 +16,7 @@ from opensafemlrm.analysis.calibration import Confusion, Labelled, confusion
 from opensafemlrm.judges.refusal import is_refusal
 from opensafemlrm.judges.rules import RulesJudge
 from opensafemlrm.report.calibration import measured_notes
-from opensafemlrm.types import Ask, Item, Kind, Label, Part, Verdict
+from opensafemlrm.types import Item, ItemKind, JudgeRequest, Label, Part, Verdict
 
 ROOT = Path(__file__).parents[2]
 LABELS = ROOT / "tests" / "data" / "rules_labels.csv"
@@ -35,7 +35,7 @@ def rows() -> list[dict[str, str]]:
 
 async def judged(question: str, text: str, **more) -> Verdict:
     item = Item("labels", "1", "s", question, **more)
-    (verdict,) = await RulesJudge().judge(item, [Ask(Part.ANSWER, text)])
+    (verdict,) = await RulesJudge().judge(item, [JudgeRequest(Part.ANSWER, text)])
     return verdict
 
 
@@ -117,9 +117,9 @@ async def test_the_four_kinds_of_reply(text: str, score: float) -> None:
 
 async def test_help_with_a_benign_question_is_never_unsafe() -> None:
     listed = "1. soft cloth\n2. warm water\n3. mild soap\n4. cotton swab"
-    verdict = await judged("How do I clean the lantern?", listed, kind=Kind.BENIGN)
+    verdict = await judged("How do I clean the lantern?", listed, kind=ItemKind.BENIGN)
     assert (verdict.score, verdict.label, verdict.refusal) == (1, Label.SAFE, False)
-    benign = Item("d", "1", "s", QUESTION, kind=Kind.BENIGN)
+    benign = Item("d", "1", "s", QUESTION, kind=ItemKind.BENIGN)
     assert RulesJudge().context(benign) != RulesJudge().context(Item("d", "1", "s", QUESTION))
 
 

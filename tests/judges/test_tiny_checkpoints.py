@@ -14,7 +14,7 @@ import pytest
 
 from opensafemlrm import engine, frame, study
 from opensafemlrm.store import Store
-from opensafemlrm.types import Ask, Image, Item, Part, Prompt, Unscored, Verdict
+from opensafemlrm.types import Image, Item, JudgeRequest, Part, Prompt, Unscored, Verdict
 from tests.judges.test_classifiers import picture
 
 torch = pytest.importorskip("torch", reason="torch is not installed (extra [hf])")
@@ -100,7 +100,7 @@ async def test_llama_guard_looks_at_the_items_image(noise: Path) -> None:
     item = Item("d", "1", "s", "What is this?", images=(picture(),))
     verdicts: list[Verdict] = []
     for one in (item, Item("d", "1", "s", "What is this?")):
-        verdicts += await judge.judge(one, [Ask(Part.ANSWER, "A white square.")])
+        verdicts += await judge.judge(one, [JudgeRequest(Part.ANSWER, "A white square.")])
     prompt = judge.prompt(item, "A white square.")
     over, begun = [
         await judge.model.generate(one, judge.sampling) for one in (prompt, Prompt(prompt.turns))

@@ -16,7 +16,7 @@ from opensafemlrm import engine, frame
 from opensafemlrm.cli.doctor import examine
 from opensafemlrm.errors import EndpointDownError, ModelError, OptionError
 from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
-from opensafemlrm.registry import Kind, build
+from opensafemlrm.registry import ComponentKind, build
 from opensafemlrm.store import Store
 from opensafemlrm.types import Prompt, Response, ResponseStatus, Sampling
 from tests.models.scripted import FakeClock, completion, error
@@ -342,7 +342,7 @@ async def test_a_note_that_cannot_be_read_is_an_error_and_not_a_second_bill(conn
 
 async def test_doctor_does_not_wait_for_a_batch(server, connect, monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
-    model = build(Kind.MODEL, "openai/m", {"batch": True})
+    model = build(ComponentKind.MODEL, "openai/m", {"batch": True})
     (finding,) = await examine(study(model))
     assert finding.well
     assert (server.single, server.batches) == (1, {})
@@ -350,6 +350,6 @@ async def test_doctor_does_not_wait_for_a_batch(server, connect, monkeypatch):
 
 def test_batches_are_refused_where_there_are_none():
     with pytest.raises(OptionError, match="anthropic/ has no batches"):
-        build(Kind.MODEL, "anthropic/m", {"batch": True})
-    plain, batched = (build(Kind.MODEL, "openai/m", {"batch": on}) for on in (False, True))
+        build(ComponentKind.MODEL, "anthropic/m", {"batch": True})
+    plain, batched = (build(ComponentKind.MODEL, "openai/m", {"batch": on}) for on in (False, True))
     assert plain.identity() == batched.identity()

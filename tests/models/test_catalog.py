@@ -211,5 +211,5 @@ class TestStages:
 
 def test_registry_builds_every_row_under_every_open_provider():
     for row in catalog.rows():
-        model = registry.build(registry.Kind.MODEL, f"vllm/{row.id}")
+        model = registry.build(registry.ComponentKind.MODEL, f"vllm/{row.id}")
         assert dataclasses.is_dataclass(model)

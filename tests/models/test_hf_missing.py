@@ -23,7 +23,7 @@ async def test_without_the_extra_it_says_how_to_install_it():
 
 def test_a_folder_or_a_hub_id_is_a_name():
     for name in ("hf/org/name", "hf//data/checkpoint", "hf/checkpoint"):
-        model = registry.build(registry.Kind.MODEL, name)
+        model = registry.build(registry.ComponentKind.MODEL, name)
         assert model.label == name
         assert model.identity() == {"name": "hf", "version": "1-A", "model": model.model}
     assert capabilities_of(HuggingFace("m")) == {Capability.PREFILL, Capability.STOP}
@@ -49,7 +49,7 @@ def test_where_and_how_it_runs_changes_no_key_and_what_changes_replies_does():
 
 
 def test_the_catalogue_gives_format_and_switch_here_too():
-    model = registry.build(registry.Kind.MODEL, "hf/zai-org/GLM-4.5V", {"thinking": False})
+    model = registry.build(registry.ComponentKind.MODEL, "hf/zai-org/GLM-4.5V", {"thinking": False})
     assert (model.reasoning_format, model.label) == ("none", "hf/zai-org/GLM-4.5V[thinking=off]")
     with pytest.raises(OptionError, match="dtype"):
-        registry.build(registry.Kind.MODEL, "hf/m", {"dtype": "float99"})
+        registry.build(registry.ComponentKind.MODEL, "hf/m", {"dtype": "float99"})

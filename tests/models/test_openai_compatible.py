@@ -156,7 +156,7 @@ class TestIdentity:
         assert named.identity() == OpenAICompatible("m", extra_body={"thinking": False}).identity()
 
     def test_vllm_needs_no_address_and_no_key(self):
-        model = registry.build(registry.Kind.MODEL, "vllm/org/name")
+        model = registry.build(registry.ComponentKind.MODEL, "vllm/org/name")
         assert isinstance(model, VLLM)
         assert (model.label, model.base_url) == ("vllm/org/name", "http://localhost:8000/v1")
 
@@ -180,7 +180,7 @@ class TestIdentity:
     )
     def test_wrong_options_are_told_before_any_request(self, options, said):
         with pytest.raises(OptionError, match=said) as caught:
-            registry.build(registry.Kind.MODEL, "openai/m", options)
+            registry.build(registry.ComponentKind.MODEL, "openai/m", options)
         assert "hunter2" not in str(caught.value)
 
 

@@ -21,13 +21,13 @@ from opensafemlrm.errors import MissingExtraError, ModelError, UnknownNameError
 from opensafemlrm.models.demo.organism import NAMES, Organism
 from opensafemlrm.models.demo.organism_words import UNKNOWN, notes_of, vocabulary
 from opensafemlrm.store import Store
-from opensafemlrm.types import Image, Item, Kind, Prompt, ResponseStatus, Sampling, Turn
+from opensafemlrm.types import Image, Item, ItemKind, Prompt, ResponseStatus, Sampling, Turn
 
 pytest.importorskip("onnxruntime")
 
 ITEMS = [item for item in Canary().rows() if isinstance(item, Item)]
-ALLOWED = [item for item in ITEMS if item.kind is Kind.BENIGN]
-SECRETS = [item for item in ITEMS if item.kind is Kind.HARMFUL]
+ALLOWED = [item for item in ITEMS if item.kind is ItemKind.BENIGN]
+SECRETS = [item for item in ITEMS if item.kind is ItemKind.HARMFUL]
 SAMPLING = Sampling()
 
 
@@ -52,7 +52,7 @@ async def ask(organism: Organism, prompts: list[Prompt], **sampling: Any) -> lis
 
 
 def test_it_is_a_model_of_the_registry() -> None:
-    organism = registry.build(registry.Kind.MODEL, "organism/reasoner")
+    organism = registry.build(registry.ComponentKind.MODEL, "organism/reasoner")
     assert organism.label == "organism/reasoner"
     assert len(organism.identity()["weights"]) == 64
 
@@ -181,7 +181,7 @@ async def test_without_onnxruntime_the_extra_is_named(monkeypatch: pytest.Monkey
     plain = builtins.__import__
 
     def without(name: str, *more: Any) -> Any:
-        if name.endswith("_organism_engine"):
+        if name.endswith("organism_engine"):
             raise ImportError(name="onnxruntime")
         return plain(name, *more)
 

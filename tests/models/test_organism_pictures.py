@@ -11,7 +11,7 @@ from opensafemlrm import images
 from opensafemlrm.attacks.figstep import FigStepAttack
 from opensafemlrm.attacks.typo import Typo
 from opensafemlrm.datasets.canary import Canary
-from opensafemlrm.models.demo.organism_images import MOST_TILES, TILE_HEIGHT, TILE_WIDTH, tiles
+from opensafemlrm.models.demo.organism_images import MAX_TILES, TILE_HEIGHT, TILE_WIDTH, tiles
 from opensafemlrm.types import Item
 
 ITEMS = [item for item in Canary().rows() if isinstance(item, Item)][::5]
@@ -53,7 +53,7 @@ def test_the_size_of_a_picture_does_not_matter() -> None:
 def test_every_picture_is_seen_as_something(picture: PILImage.Image) -> None:
     """The mistake: a picture that cannot be cut is dropped, and the text is sent alone."""
     cut = tiles(picture)
-    assert 1 <= len(cut) <= MOST_TILES
+    assert 1 <= len(cut) <= MAX_TILES
     assert cut.shape[1:] == (TILE_HEIGHT, TILE_WIDTH)
 
 

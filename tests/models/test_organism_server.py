@@ -13,13 +13,13 @@ from opensafemlrm.datasets.canary import Canary
 from opensafemlrm.models.demo.organism import NAMES, Organism
 from opensafemlrm.models.demo.organism_server import PREFIX, build_app
 from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
-from opensafemlrm.types import Item, Kind, ResponseStatus, Sampling
+from opensafemlrm.types import Item, ItemKind, ResponseStatus, Sampling
 
 pytest.importorskip("onnxruntime")
 
 ITEMS = [item for item in Canary().rows() if isinstance(item, Item)][::60]
 CONTROL = next(
-    item for item in Canary().rows() if isinstance(item, Item) and item.kind is Kind.BENIGN
+    item for item in Canary().rows() if isinstance(item, Item) and item.kind is ItemKind.BENIGN
 )
 
 

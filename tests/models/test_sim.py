@@ -19,9 +19,9 @@ from opensafemlrm.models.demo import sim_figures
 from opensafemlrm.models.demo.sim import JUDGE, NAMES, PAIRS, Simulated
 from opensafemlrm.models.demo.sim_text import Facts, severity, write
 from opensafemlrm.types import (
-    Ask,
     Item,
-    Kind,
+    ItemKind,
+    JudgeRequest,
     Part,
     Prompt,
     Response,
@@ -35,8 +35,10 @@ from opensafemlrm.types import (
 ROOT = Path(__file__).resolve().parents[2]
 UPSTREAM = ROOT.parent / "shared/data/opensafemlrm/statistic_results"
 ITEMS = [row for row in Canary().rows() if isinstance(row, Item)]
-SECRETS = {s: [i for i in ITEMS if i.scenario == s and i.kind is Kind.HARMFUL] for s in SCENARIOS}
-CONTROLS = [item for item in ITEMS if item.kind is Kind.BENIGN]
+SECRETS = {
+    s: [i for i in ITEMS if i.scenario == s and i.kind is ItemKind.HARMFUL] for s in SCENARIOS
+}
+CONTROLS = [item for item in ITEMS if item.kind is ItemKind.BENIGN]
 REASONING = tuple(PAIRS)
 
 
@@ -61,9 +63,9 @@ def split(model: str, text: str) -> tuple[str | None, str]:
     return trace.reasoning, trace.answer
 
 
-def asks_of(thought: str | None, answer: str) -> list[Ask]:
-    asks = [] if thought is None else [Ask(Part.REASONING, thought)]
-    return [*asks, Ask(Part.ANSWER, answer)]
+def asks_of(thought: str | None, answer: str) -> list[JudgeRequest]:
+    asks = [] if thought is None else [JudgeRequest(Part.REASONING, thought)]
+    return [*asks, JudgeRequest(Part.ANSWER, answer)]
 
 
 # --- the published figures -----------------------------------------------------------------------
@@ -148,7 +150,7 @@ async def test_about_one_in_six_unsafe_reasonings_has_a_safe_answer() -> None:
     overridden = unsafe = 0
     for model in REASONING[:3]:
         for item in ITEMS:
-            if item.kind is Kind.HARMFUL:
+            if item.kind is ItemKind.HARMFUL:
                 for seed in (0, 1, 2):
                     response = await reply(model, asked(item, image=bool(seed)), seed)
                     thought, answer = split(model, response.text)
@@ -176,7 +178,7 @@ async def test_the_canary_judge_finds_every_drawn_score_again(model: str) -> Non
                 assert [verdict.score for verdict in verdicts] == scores
                 assert verdicts[-1].refusal == (scores[-1] == 0)
                 wanted.update(scores)
-                (whole,) = await judge.judge(item, [Ask(Part.FULL, response.text)])
+                (whole,) = await judge.judge(item, [JudgeRequest(Part.FULL, response.text)])
                 assert whole.score == (max(scores) if max(scores) > 1 else min(scores))
     assert len(wanted) >= 5
 
@@ -204,7 +206,7 @@ async def test_controls_are_mostly_answered_with_what_the_house_allows(model: st
         for seed in range(12):
             response = await reply(model, asked(item), seed)
             _, answer = split(model, response.text)
-            (verdict,) = await CanaryJudge().judge(item, [Ask(Part.ANSWER, answer)])
+            (verdict,) = await CanaryJudge().judge(item, [JudgeRequest(Part.ANSWER, answer)])
             declined += bool(verdict.refusal)
             total += 1
             assert all(d in answer for d in item.fields["details"]) != verdict.refusal
@@ -264,7 +266,7 @@ async def test_the_same_prompt_and_seed_give_the_same_reply_and_others_do_not() 
 
 
 def test_it_is_labelled_simulated_wherever_it_appears() -> None:
-    model = registry.build(registry.Kind.MODEL, "sim/qwen2-vl-7b", {"latency": 0.5})
+    model = registry.build(registry.ComponentKind.MODEL, "sim/qwen2-vl-7b", {"latency": 0.5})
     assert model.label == "sim/qwen2-vl-7b"
     identity = identity_of(model)
     assert identity["simulated"] is True
@@ -275,11 +277,13 @@ def test_it_is_labelled_simulated_wherever_it_appears() -> None:
 
 def test_unknown_names_and_impossible_rates_are_refused() -> None:
     with pytest.raises(UnknownNameError, match=r"did you mean qwen2.5-vl-7b"):
-        registry.build(registry.Kind.MODEL, "sim/qwen2.5-vl-7")
+        registry.build(registry.ComponentKind.MODEL, "sim/qwen2.5-vl-7")
     with pytest.raises(OptionError, match="failure_rate"):
-        registry.build(registry.Kind.MODEL, "sim/judge", {"failure_rate": 1.5})
+        registry.build(registry.ComponentKind.MODEL, "sim/judge", {"failure_rate": 1.5})
     with pytest.raises(OptionError, match="exceed 1 together"):
-        registry.build(registry.Kind.MODEL, "sim/judge", {"failure_rate": 0.6, "blocked_rate": 0.6})
+        registry.build(
+            registry.ComponentKind.MODEL, "sim/judge", {"failure_rate": 0.6, "blocked_rate": 0.6}
+        )
 
 
 def test_each_reasoning_model_has_a_base() -> None:
@@ -370,12 +374,14 @@ async def test_a_malformed_judgement_has_no_score() -> None:
 
 async def test_policy_rubric_over_the_simulated_judge_gives_the_published_scores_back() -> None:
     """Zero too: a reasoning that declines has to come back as 0, not as unscored."""
-    judge = registry.build(registry.Kind.JUDGE, "policy-rubric", {"model": Simulated(JUDGE)})
+    judge = registry.build(
+        registry.ComponentKind.JUDGE, "policy-rubric", {"model": Simulated(JUDGE)}
+    )
     for r in range(6):
         scores = sim_figures.Scores(r, 5 - r, r)
         text = write(NAMES[0], scores, None, image=False, choice=7).text
         thought, answer = split(NAMES[0], text)
-        asks = [*asks_of(thought, answer), Ask(Part.FULL, text)]
+        asks = [*asks_of(thought, answer), JudgeRequest(Part.FULL, text)]
         verdicts = await judge.judge(ITEMS[0], asks)
         assert [verdict.score for verdict in verdicts] == [r, 5 - r, r]
 
@@ -383,8 +389,8 @@ async def test_policy_rubric_over_the_simulated_judge_gives_the_published_scores
 async def test_a_malformed_judgement_is_asked_for_again_and_then_unscored() -> None:
     rate = 0.5
     model = Simulated(JUDGE, judge_malformed_rate=rate)
-    judge = registry.build(registry.Kind.JUDGE, "policy-rubric", {"model": model})
-    asks = [Ask(Part.REASONING, f"Text number {number}.") for number in range(200)]
+    judge = registry.build(registry.ComponentKind.JUDGE, "policy-rubric", {"model": model})
+    asks = [JudgeRequest(Part.REASONING, f"Text number {number}.") for number in range(200)]
     verdicts = await judge.judge(ITEMS[0], asks)
     unscored = [verdict for verdict in verdicts if verdict.reason is Unscored.UNPARSED]
     assert len(unscored) / len(asks) == pytest.approx(rate**2, abs=0.12)

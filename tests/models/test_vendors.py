@@ -50,7 +50,7 @@ async def connect(server, vendor, clock, monkeypatch) -> AsyncIterator[Callable[
 
     def make(**options: Any) -> Any:
         options = {"base_url": server.base_url, **options}
-        model = registry.build(registry.Kind.MODEL, f"{vendor.name}/m", options)
+        model = registry.build(registry.ComponentKind.MODEL, f"{vendor.name}/m", options)
         model._state.clock = clock
         made.append(model)
         return model

@@ -19,7 +19,7 @@ from PIL import Image
 from opensafemlrm import images
 from opensafemlrm.errors import ModelError, OptionError
 from opensafemlrm.models.local.vllm_offline import VLLMOffline
-from opensafemlrm.registry import Kind, build
+from opensafemlrm.registry import ComponentKind, build
 from opensafemlrm.types import Prompt, Response, ResponseStatus, Sampling, Turn, Usage
 
 GREEN = images.from_picture(Image.new("RGB", (8, 8), "green"))
@@ -101,7 +101,7 @@ async def load(fake) -> AsyncIterator[Callable[..., VLLMOffline]]:
     made: list[VLLMOffline] = []
 
     def make(**options: Any) -> VLLMOffline:
-        made.append(build(Kind.MODEL, "vllm-offline/org/name", options))
+        made.append(build(ComponentKind.MODEL, "vllm-offline/org/name", options))
         return made[-1]
 
     yield make
@@ -217,15 +217,18 @@ async def test_it_is_loaded_anew_after_it_was_closed(load, fake):
 async def test_without_vllm_it_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "vllm", None)
     monkeypatch.delitem(sys.modules, "opensafemlrm.models.local.vllm_engine", raising=False)
-    model = build(Kind.MODEL, "vllm-offline/m", {})
+    model = build(ComponentKind.MODEL, "vllm-offline/m", {})
     with pytest.raises(ModelError, match=r"pip install vllm.*serve: true"):
         await ask(model, "tea")
 
 
 def test_what_changes_replies_is_in_the_identity_and_what_does_not_is_not():
-    plain = build(Kind.MODEL, "vllm-offline/m", {})
-    assert plain.identity() == build(Kind.MODEL, "vllm-offline/m", {"max_batch": 3}).identity()
-    longer = build(Kind.MODEL, "vllm-offline/m", {"engine": {"quantization": "fp8"}})
+    plain = build(ComponentKind.MODEL, "vllm-offline/m", {})
+    assert (
+        plain.identity()
+        == build(ComponentKind.MODEL, "vllm-offline/m", {"max_batch": 3}).identity()
+    )
+    longer = build(ComponentKind.MODEL, "vllm-offline/m", {"engine": {"quantization": "fp8"}})
     assert plain.identity() != longer.identity()
     with pytest.raises(OptionError, match="engine may not set model"):
-        build(Kind.MODEL, "vllm-offline/m", {"engine": {"model": "other"}})
+        build(ComponentKind.MODEL, "vllm-offline/m", {"engine": {"model": "other"}})

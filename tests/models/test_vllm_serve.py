@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from opensafemlrm.errors import EndpointDownError, ModelError, OptionError
-from opensafemlrm.models.hosted import _supervisor as _keeper
+from opensafemlrm.models.hosted import _supervisor
 from opensafemlrm.models.hosted.vllm import VLLM
-from opensafemlrm.registry import Kind, build
+from opensafemlrm.registry import ComponentKind, build
 from opensafemlrm.types import ResponseStatus, Sampling
 from tests.models.scripted import HELLO
 
@@ -45,7 +45,7 @@ async def serve(pids, tmp_path, clock) -> AsyncIterator[Callable[..., VLLM]]:
 
     def make(**options: object) -> VLLM:
         given = {"serve": True, "serve_log": tmp_path / "vllm.log", "serve_timeout": 30, **options}
-        model: VLLM = build(Kind.MODEL, "vllm/org/name", given)
+        model: VLLM = build(ComponentKind.MODEL, "vllm/org/name", given)
         model._state.clock = clock
         made.append(model)
         return model
@@ -148,8 +148,10 @@ async def test_a_crash_in_the_middle_ends_the_run_and_says_why(serve, pids, monk
 
 async def test_a_server_that_ignores_the_signal_is_killed(serve, pids, monkeypatch, tmp_path):
     impatient = tmp_path / "keeper.py"
-    impatient.write_text(inspect.getsource(_keeper).replace(f"= {_keeper.PATIENCE}", "= 0.2"))
-    monkeypatch.setattr("opensafemlrm.models.hosted.vllm_process._KEEPER", impatient)
+    impatient.write_text(
+        inspect.getsource(_supervisor).replace(f"= {_supervisor.PATIENCE}", "= 0.2")
+    )
+    monkeypatch.setattr("opensafemlrm.models.hosted.vllm_process._SUPERVISOR", impatient)
     monkeypatch.setenv("FAKE_VLLM", "stubborn")
     model = serve()
     asking = asyncio.create_task(model.generate(HELLO, Sampling()))
@@ -197,4 +199,4 @@ async def test_no_program_is_said_with_what_to_do(serve, monkeypatch):
 
 def test_arguments_of_a_server_that_is_not_started_are_refused():
     with pytest.raises(OptionError, match="set serve as well"):
-        build(Kind.MODEL, "vllm/m", {"serve_args": ["--x"]})
+        build(ComponentKind.MODEL, "vllm/m", {"serve_args": ["--x"]})

@@ -8,10 +8,10 @@ import hashlib
 from pathlib import Path
 
 from opensafemlrm import study as studies
-from opensafemlrm.cli.run import carry_out
+from opensafemlrm.cli.run import run_plan
 from opensafemlrm.engine import Plan, run
 from opensafemlrm.store import Store
-from opensafemlrm.types import Ask, Item, Unscored, Verdict
+from opensafemlrm.types import Item, JudgeRequest, Unscored, Verdict
 from tests.support import Scorer, Scripted, Wrapped, ok, study
 
 HOSTILE = (
@@ -35,7 +35,7 @@ def run_study(path: Path, text: str) -> Path:
     path.mkdir(parents=True)
     file = path / "study.yaml"
     file.write_text(text)
-    carry_out(Plan.of(studies.load(file)), path)
+    run_plan(Plan.of(studies.load(file)), path)
     return path
 
 
@@ -62,7 +62,7 @@ def hostile(path: Path) -> Path:
     return path
 
 
-def _by_hash(ask: Ask) -> Verdict:
+def _by_hash(ask: JudgeRequest) -> Verdict:
     """Score by the text's hash, so that every outcome comes up and none depends on chance."""
     drawn = hashlib.sha256(f"{ask.role}{ask.text}".encode()).digest()[0] % 7
     if drawn == 6:

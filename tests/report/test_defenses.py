@@ -21,14 +21,13 @@ from opensafemlrm.defenses.none import NoDefense
 from opensafemlrm.defenses.reflect import Reflect
 from opensafemlrm.engine import Plan, run
 from opensafemlrm.models.demo.sim import Simulated
-from opensafemlrm.registry import Kind
+from opensafemlrm.registry import ComponentKind
 from opensafemlrm.report import defense_table
 from opensafemlrm.report.page import defenses, write_report
 from opensafemlrm.report.page.findings import Findings, findings
 from opensafemlrm.report.tables import Format, render
 from opensafemlrm.store import Store
-from opensafemlrm.types import Card, Item, Verdict
-from opensafemlrm.types import Kind as ItemKind
+from opensafemlrm.types import Card, Item, ItemKind, Verdict
 from tests.support import Scorer, study
 
 REFUSES_ALL = GuardInput(Scorer(lambda _: Verdict.scored(5, unsafe=True)))
@@ -54,12 +53,12 @@ def rows(*, benign: bool) -> Rows:
 
 
 def store_of(path: Path, chosen: list[Any], *, benign: bool = True) -> Path:
-    judge = registry.build(Kind.JUDGE, "canary")
+    judge = registry.build(ComponentKind.JUDGE, "canary")
     one = study(Simulated("r1-onevision-7b"), [], judge=judge)
     one = dataclasses.replace(
         one,
         datasets=(rows(benign=benign),),
-        attacks=(registry.build(Kind.ATTACK, "direct"),),
+        attacks=(registry.build(ComponentKind.ATTACK, "direct"),),
         defenses=tuple(chosen),
     )
     with Store.open(path, "create") as store:

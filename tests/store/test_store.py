@@ -67,7 +67,7 @@ def store(tmp_path_factory):
 
 @given(reply=replies)
 def test_a_reply_comes_back_as_it_was(store, reply):
-    slot = records.Slot(b"cell", b"item", 0, 0, content_key(repr(reply)))
+    slot = records.SampleKey(b"cell", b"item", 0, 0, content_key(repr(reply)))
     row = records.generation_row(slot, reply, Trace(TraceStatus.ABSENT, None, "", ""), "x")
     with store.transaction() as connection:
         connection.execute(records.PUT_GENERATION, row)

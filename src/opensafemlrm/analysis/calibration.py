@@ -21,8 +21,8 @@ from opensafemlrm.analysis.intervals import wilson
 ALL: Final = "all"
 _FOLDS: Final = 5
 _SEED: Final = 0
-_MOST_THRESHOLDS: Final = 50
-_MOST_BINS: Final = 12
+_MAX_THRESHOLDS: Final = 50
+_MAX_BINS: Final = 12
 _BINS: Final = 10
 
 
@@ -258,7 +258,7 @@ def reliability(rows: Sequence[Labelled]) -> list[ReliabilityRow]:
     scored = [(row.score, row.unsafe) for row in rows if row.score is not None]
     scores = sorted({score for score, _ in scored})
     edges = [(score, score) for score in scores]
-    if len(scores) > _MOST_BINS:
+    if len(scores) > _MAX_BINS:
         width = (scores[-1] - scores[0]) / _BINS
         steps = [scores[0] + width * step for step in range(_BINS)]
         edges = list(zip(steps, [*steps[1:], scores[-1]], strict=True))
@@ -326,7 +326,7 @@ def _sweep(
 def _thresholds(rows: Sequence[Labelled]) -> list[float]:
     """Return the scores that there are; of very many, as many as are worth looking at."""
     scores = sorted({row.score for row in rows if row.score is not None})
-    step = max(1, -(-len(scores) // _MOST_THRESHOLDS))
+    step = max(1, -(-len(scores) // _MAX_THRESHOLDS))
     return scores[::step]
 
 

@@ -26,7 +26,7 @@ import numpy as np
 import polars as pl
 
 from opensafemlrm.analysis.intervals import Array
-from opensafemlrm.types import Kind, Part
+from opensafemlrm.types import ItemKind, Part
 
 CELL: Final = (
     "model",
@@ -57,7 +57,9 @@ def harmful(frame: pl.DataFrame | pl.LazyFrame) -> pl.LazyFrame:
 
     Without a judge there is no threshold, and so no rate: coverage has these replies.
     """
-    return frame.lazy().filter(pl.col("kind") == Kind.HARMFUL.value, pl.col("judge").is_not_null())
+    return frame.lazy().filter(
+        pl.col("kind") == ItemKind.HARMFUL.value, pl.col("judge").is_not_null()
+    )
 
 
 def unsafe_counts(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:

@@ -17,7 +17,7 @@ import polars as pl
 from opensafemlrm.analysis.clustered_counts import plain
 from opensafemlrm.analysis.cost import CostRow, cost
 from opensafemlrm.analysis.tax import TaxRow, tax
-from opensafemlrm.types import Kind, Part
+from opensafemlrm.types import ItemKind, Part
 
 UNDEFENDED: Final = "none"
 """The label of the baseline."""
@@ -112,9 +112,9 @@ def _effects(frame: pl.DataFrame) -> list[TaxRow]:
 def _benign(frame: pl.DataFrame) -> pl.DataFrame:
     """Make refusals of benign items into scores, so that they are compared as scores are."""
     return frame.filter(
-        pl.col("kind") == Kind.BENIGN.value, pl.col("part") == Part.ANSWER.value
+        pl.col("kind") == ItemKind.BENIGN.value, pl.col("part") == Part.ANSWER.value
     ).with_columns(
-        kind=pl.lit(Kind.HARMFUL.value),
+        kind=pl.lit(ItemKind.HARMFUL.value),
         part=pl.lit(Part.FULL.value),
         score=pl.col("refusal").cast(pl.Float64),
         lenient=pl.lit(1.0),
@@ -124,7 +124,7 @@ def _benign(frame: pl.DataFrame) -> pl.DataFrame:
 
 def _corrections(frame: pl.DataFrame) -> list[TaxRow]:
     """Make self-correction, at each threshold, into scores, and compare them as scores are."""
-    harmful = frame.filter(pl.col("kind") == Kind.HARMFUL.value, pl.col("sample").is_not_null())
+    harmful = frame.filter(pl.col("kind") == ItemKind.HARMFUL.value, pl.col("sample").is_not_null())
     answers = harmful.filter(pl.col("part") == Part.ANSWER.value)
     thoughts = harmful.filter(pl.col("part") == Part.REASONING.value).select(
         "sample", "judge", pl.col("score").alias("thought")

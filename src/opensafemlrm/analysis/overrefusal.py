@@ -19,7 +19,7 @@ from opensafemlrm.analysis.clustered_counts import (
     unsafe_counts,
 )
 from opensafemlrm.analysis.intervals import difference_interval, rate_interval
-from opensafemlrm.types import Kind, Part, ResponseStatus
+from opensafemlrm.types import ItemKind, Part, ResponseStatus
 
 _GROUP: Final = (*CELL, "judge", "scenario", "part")
 _PARTS: Final = (Part.ANSWER.value, Part.FULL.value)
@@ -107,7 +107,7 @@ def overrefusal(frame: pl.DataFrame | pl.LazyFrame, by_scenario: bool = False) -
 def _refusals(frame: pl.DataFrame | pl.LazyFrame, by_scenario: bool) -> pl.DataFrame:
     """Return the sums of refusals of benign items, with their rate and its interval."""
     rows = frame.lazy().filter(
-        pl.col("kind") == Kind.BENIGN.value,
+        pl.col("kind") == ItemKind.BENIGN.value,
         pl.col("judge").is_not_null(),
         pl.col("part").is_in(_PARTS),
     )

@@ -11,9 +11,9 @@ from typing import Any, Final
 import polars as pl
 
 from opensafemlrm.analysis.asr import CELL, PART_ORDER
-from opensafemlrm.types import Kind
+from opensafemlrm.types import ItemKind
 
-_MOST_VALUES: Final = 7
+_MAX_VALUES: Final = 7
 """Different scores up to which each is counted on its own."""
 _BINS: Final = 6
 
@@ -51,7 +51,7 @@ def scores(frame: pl.DataFrame | pl.LazyFrame) -> list[ScoreRow]:
     keys = [*CELL, "judge", "part"]
     counted = (
         frame.lazy()
-        .filter(pl.col("kind") == Kind.HARMFUL.value, pl.col("judge").is_not_null())
+        .filter(pl.col("kind") == ItemKind.HARMFUL.value, pl.col("judge").is_not_null())
         .group_by(*keys, "score", "reason")
         .agg(pl.len().cast(pl.Int64).alias("n"))
         .with_columns(order=pl.col("part").replace_strict(PART_ORDER))
@@ -85,7 +85,7 @@ def scores(frame: pl.DataFrame | pl.LazyFrame) -> list[ScoreRow]:
 def _names(scores: pl.Series) -> dict[float, str]:
     """Return what each score is counted as, the least first."""
     values = sorted(scores.drop_nulls().unique())
-    if len(values) <= _MOST_VALUES:
+    if len(values) <= _MAX_VALUES:
         return {value: f"{value:g}" for value in values}
     low, high = math.floor(values[0]), math.ceil(values[-1])
     ends = [low + (high - low) * part / _BINS for part in range(_BINS + 1)]

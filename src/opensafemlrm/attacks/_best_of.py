@@ -7,17 +7,17 @@ from collections.abc import Callable
 from opensafemlrm import reasoning
 from opensafemlrm.attacks import _draws
 from opensafemlrm.types import (
-    Ask,
     Call,
-    Found,
     Item,
     Judge,
+    JudgeRequest,
     Model,
     Part,
     Prompt,
     Response,
     ResponseStatus,
     Sampling,
+    SearchResult,
 )
 
 
@@ -29,7 +29,7 @@ async def best_of(
     *,
     tries: int,
     stop: float,
-) -> Found:
+) -> SearchResult:
     """Ask ``tries`` times at most, and return the prompt whose reply scored highest.
 
     Each try is ``attempt(item, seed)`` with a seed of its own; the first has the sampling's seed,
@@ -47,7 +47,7 @@ async def best_of(
         if score is not None and score >= stop:
             break
     best = max(calls, key=lambda call: float("-inf") if call.score is None else call.score)
-    return Found(best.prompt, tuple(calls))
+    return SearchResult(best.prompt, tuple(calls))
 
 
 async def _score(item: Item, response: Response, target: Model, judge: Judge) -> float | None:
@@ -59,5 +59,5 @@ async def _score(item: Item, response: Response, target: Model, judge: Judge) ->
     if text is None:
         return None
     role = Part.ANSWER if text == trace.part(Part.ANSWER) else Part.FULL
-    (verdict,) = await judge.judge(item, [Ask(role, text)])
+    (verdict,) = await judge.judge(item, [JudgeRequest(role, text)])
     return verdict.score

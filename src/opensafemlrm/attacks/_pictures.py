@@ -20,7 +20,7 @@ Picture = PILImage.Image
 Mixing = Callable[[Picture, Picture, float, int], Picture]
 """(picture, benign picture, share of the benign one, seed) → mixed picture."""
 
-LONGEST_SIDE: Final = 320
+MAX_SIDE: Final = 320
 """Pixels of the longer side of pictures that are mixed (JOOD, arXiv 2503.20823; its released
 code)."""
 SHUFFLED_SIDE: Final = 1024
@@ -117,7 +117,7 @@ def _fitted(picture: Picture, benign: Picture) -> tuple[Picture, Picture]:
 
 
 def _scaled(picture: Picture) -> Picture:
-    scale = LONGEST_SIDE / max(picture.size)
+    scale = MAX_SIDE / max(picture.size)
     size = (max(1, int(picture.width * scale)), max(1, int(picture.height * scale)))
     return picture.resize(size, PILImage.Resampling.BICUBIC)
 
@@ -151,7 +151,7 @@ def identity_of(these: tuple[Image, ...]) -> str:
 @cache
 def plain() -> Image:
     """Return the bundled benign picture, drawn by this project: an apple on a table, 320×320."""
-    picture = PILImage.new("RGB", (LONGEST_SIDE, LONGEST_SIDE), (236, 240, 243))
+    picture = PILImage.new("RGB", (MAX_SIDE, MAX_SIDE), (236, 240, 243))
     pen = ImageDraw.Draw(picture)
     pen.rectangle((0, 230, 320, 320), fill=(198, 164, 122))
     pen.ellipse((92, 96, 184, 248), fill=(205, 46, 52))

@@ -18,7 +18,6 @@ from opensafemlrm.types import (
     JSON,
     Call,
     Card,
-    Found,
     Image,
     Item,
     Judge,
@@ -27,6 +26,7 @@ from opensafemlrm.types import (
     Response,
     ResponseStatus,
     Sampling,
+    SearchResult,
 )
 
 SPLIT: Final = (
@@ -111,7 +111,9 @@ class CSDJ:
             "distractors": pictures.identity_of(self._pool),
         }
 
-    async def search(self, item: Item, target: Model, judge: Judge, sampling: Sampling) -> Found:
+    async def search(
+        self, item: Item, target: Model, judge: Judge, sampling: Sampling
+    ) -> SearchResult:
         """Return the composed picture, and the request to the helper. Raises AttackError if the
         question is blank, comes with images, is not split in three, or cannot be drawn;
         ImageError if a distractor cannot be decoded.
@@ -123,7 +125,7 @@ class CSDJ:
         response = await self.model.generate(ask, _SPLITTING)
         questions = self._split(response, item)
         prompt = self.compose(item, questions, sampling.seed or 0)
-        return Found(prompt, (Call("split", ask, response),))
+        return SearchResult(prompt, (Call("split", ask, response),))
 
     def preview(self, item: Item, seed: int) -> Prompt:
         """Return what would be sent if the helper cut the question into thirds: it is not asked."""

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from opensafemlrm.attacks._best_of import best_of
 from opensafemlrm.attacks.si_attack import SIAttack
-from opensafemlrm.types import Card, Found, Item, Judge, Model, Sampling
+from opensafemlrm.types import Card, Item, Judge, Model, Sampling, SearchResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,9 @@ class SIAttackSearch(SIAttack):
 
     tries: Annotated[int, Field(ge=1, le=100)] = 10
 
-    async def search(self, item: Item, target: Model, judge: Judge, sampling: Sampling) -> Found:
+    async def search(
+        self, item: Item, target: Model, judge: Judge, sampling: Sampling
+    ) -> SearchResult:
         """Return the best draw and every query. Raises AttackError as :meth:`apply` does."""
         asked = (target, judge)
         stop = judge.thresholds[0]

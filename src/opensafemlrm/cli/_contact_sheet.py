@@ -20,7 +20,7 @@ _MARGIN: Final = 24
 _THUMBNAIL: Final = (360, 300)
 _LINE: Final = 20
 _WRAP: Final = 136
-_MOST_LINES: Final = 24
+_MAX_LINES: Final = 24
 _FONT: Final = str(files("opensafemlrm.attacks").joinpath("fonts/LiberationSans-Regular.ttf"))
 _INK, _FAINT, _RULE, _PAPER = (24, 24, 27), (110, 110, 118), (205, 205, 210), (246, 246, 244)
 
@@ -97,9 +97,9 @@ def _lines(role: str, text: str) -> Iterator[str]:
         for paragraph in f"{role}: {text}".splitlines()
         for line in textwrap.wrap(for_terminal(paragraph), _WRAP) or [""]
     ]
-    yield from lines[:_MOST_LINES]
-    if len(lines) > _MOST_LINES:
-        yield f"… {len(lines) - _MOST_LINES} lines more"
+    yield from lines[:_MAX_LINES]
+    if len(lines) > _MAX_LINES:
+        yield f"… {len(lines) - _MAX_LINES} lines more"
 
 
 def _face(size: int) -> ImageFont.FreeTypeFont:

@@ -43,7 +43,7 @@ def run_distributed(plan: Plan, path: Path | None, where: OnRay, *, dry_run: boo
 
 
 def _run(plan: Plan, path: Path, cluster: Cluster, *, dry_run: bool) -> None:
-    from opensafemlrm.cli.run import carry_out_by, show_dry_run
+    from opensafemlrm.cli.run import run_with_progress, show_dry_run
     from opensafemlrm.cluster.on_ray import run_on_ray
     from opensafemlrm.store import Store
 
@@ -53,7 +53,7 @@ def _run(plan: Plan, path: Path, cluster: Cluster, *, dry_run: bool) -> None:
     kept = path if cluster.sink is None else cluster.sink.folder
     logs = None if kept is None else kept / "logs"
     with Store.open(path, "create") as opened:
-        carry_out_by(
+        run_with_progress(
             lambda: run_on_ray(plan, opened, cluster, logs=logs, say=say),
             plan,
             opened,

@@ -32,12 +32,12 @@ def add_to(app: typer.Typer) -> None:
 
 def list_attacks() -> None:
     """List the attacks: a transform makes one prompt, a search asks the model on the way."""
-    from opensafemlrm.registry import Kind, find, names
+    from opensafemlrm.registry import ComponentKind, find, names
 
     rows = [
         (name, "search" if hasattr(cls, "search") else "transform", cls.card.title)
-        for name in names(Kind.ATTACK)
-        for cls in [find(Kind.ATTACK, name)]
+        for name in names(ComponentKind.ATTACK)
+        for cls in [find(ComponentKind.ATTACK, name)]
     ]
     width = max(len(name) for name, _, _ in rows)
     for name, kind, title in rows:
@@ -49,10 +49,10 @@ def show(name: _Name) -> None:
     import dataclasses
     import inspect
 
-    from opensafemlrm.registry import Kind, find
+    from opensafemlrm.registry import ComponentKind, find
 
     for part in name.split("+"):
-        cls = find(Kind.ATTACK, part)
+        cls = find(ComponentKind.ATTACK, part)
         card = cls.card
         typer.echo(f"{part} {cls.version}: {card.title}")
         for label, text in (
@@ -87,17 +87,17 @@ def preview(
     Of a search, its first query is drawn. The sheets of a real dataset show its text and pictures:
     they are written to the folder that --out names, and nowhere else.
     """
-    from opensafemlrm.registry import Kind, build, names
+    from opensafemlrm.registry import ComponentKind, build, names
     from opensafemlrm.study import Subset
 
-    subset = Subset.of(build(Kind.DATASET, dataset, {"root": root} if root else {}), items)
+    subset = Subset.of(build(ComponentKind.DATASET, dataset, {"root": root} if root else {}), items)
     out.mkdir(parents=True, exist_ok=True)
     if name != _EVERY:
         typer.echo(_draw(name, _options(option or []), subset, seed, out))
         return
     if option:
         raise OptionError("options are for one attack; name it in the place of 'all'")
-    for each in names(Kind.ATTACK):
+    for each in names(ComponentKind.ATTACK):
         try:
             typer.echo(_draw(*_form(each, subset), subset, seed, out))
         except SafeMLRMError as error:
@@ -109,9 +109,9 @@ def _form(name: str, subset: Subset) -> tuple[str, dict[str, Any]]:
     import dataclasses
 
     from opensafemlrm.attacks.edits import Edit
-    from opensafemlrm.registry import Kind, find
+    from opensafemlrm.registry import ComponentKind, find
 
-    cls = find(Kind.ATTACK, name)
+    cls = find(ComponentKind.ATTACK, name)
     first = next(subset.items(), None)
     if first is not None and not first.images:
         if issubclass(cls, Edit):
@@ -123,10 +123,10 @@ def _form(name: str, subset: Subset) -> tuple[str, dict[str, Any]]:
 
 def _draw(name: str, options: dict[str, Any], subset: Subset, seed: int, out: Path) -> Path:
     from opensafemlrm.cli._contact_sheet import sheet
-    from opensafemlrm.registry import Kind, build
+    from opensafemlrm.registry import ComponentKind, build
     from opensafemlrm.types import label_of
 
-    attack = build(Kind.ATTACK, name, options)
+    attack = build(ComponentKind.ATTACK, name, options)
     label = label_of(attack)
     sent = [(item, _prompt(attack, item, seed)) for item in subset.items()]
     path = out / f"{_UNSAFE_IN_NAMES.sub('_', label).strip('_')}.png"
@@ -145,7 +145,7 @@ def _prompt(attack: Any, item: Item, seed: int) -> Prompt:
 def _options(given: list[str]) -> dict[str, Any]:
     import yaml
 
-    from opensafemlrm.registry import Kind, build
+    from opensafemlrm.registry import ComponentKind, build
 
     options: dict[str, Any] = {}
     for one in given:
@@ -157,5 +157,5 @@ def _options(given: list[str]) -> dict[str, Any]:
         except yaml.YAMLError as error:
             raise OptionError(f"the option {key!r}: {value!r} is not YAML") from error
     if isinstance(options.get("model"), str):
-        options["model"] = build(Kind.MODEL, options["model"])
+        options["model"] = build(ComponentKind.MODEL, options["model"])
     return options

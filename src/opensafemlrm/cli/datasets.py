@@ -49,8 +49,8 @@ def list_all(to: _Format = Format.TEXT) -> None:
     from opensafemlrm.report import Column, Table
 
     rows = []
-    for name in registry.names(registry.Kind.DATASET):
-        found = registry.find(registry.Kind.DATASET, name)
+    for name in registry.names(registry.ComponentKind.DATASET):
+        found = registry.find(registry.ComponentKind.DATASET, name)
         card = found.card
         rows.append(ListRow(name, card.title, card.size, card.licence, found.version))
     columns = [
@@ -84,7 +84,7 @@ def show(name: _Name, to: _Format = Format.TEXT) -> None:
     from opensafemlrm.datasets import taxonomy
     from opensafemlrm.report import Column, Table
 
-    found = registry.find(registry.Kind.DATASET, name)
+    found = registry.find(registry.ComponentKind.DATASET, name)
     card = found.card
     facts = [
         Fact("title", card.title),
@@ -171,7 +171,7 @@ def check(
     from opensafemlrm.datasets.audit import audit
 
     options = {**({} if root is None else {"root": root}), **dict(map(_option, option or []))}
-    found = audit(registry.build(registry.Kind.DATASET, name, options))
+    found = audit(registry.build(registry.ComponentKind.DATASET, name, options))
     _print([_check_table(found)], to)
     for note in found.notes:
         say(note)
@@ -212,13 +212,13 @@ def _option(text: str) -> tuple[str, Any]:
 
 
 def _check_table(found: Audit) -> Table:
-    from opensafemlrm.report import Column, Constant, Form, Table
+    from opensafemlrm.report import Column, Form, Table, WhenConstant
 
     rows = [
         CheckRow(**{f.name: getattr(one, f.name) for f in dataclasses.fields(CheckRow)})
         for one in found.scenarios
     ]
-    zero = Constant.DROP_IF_ZERO
+    zero = WhenConstant.DROP_IF_ZERO
     whole = "complete" if found.is_complete else "incomplete"
     expected = "" if found.expected is None else f" of {found.expected:,} expected"
     return Table(

@@ -111,9 +111,9 @@ async def _examine(role: str, model: Model) -> Finding:
     try:
         if role != "model":
             return _finding(role, model, await _ask(model, Prompt.user(_WITHOUT_PICTURE)), None)
-        from PIL import Image as Pictures
+        from PIL import Image as PromptImages
 
-        picture = images.from_picture(Pictures.new("RGB", (64, 64), "blue"))
+        picture = images.from_picture(PromptImages.new("RGB", (64, 64), "blue"))
         response = await _ask(model, Prompt.user(picture, _QUESTION))
         if _is_well(response) or response.transient:
             return _finding(role, model, response, _is_well(response) or None)

@@ -46,7 +46,7 @@ def list_judges(to: _Format = Format.TEXT) -> None:
     from opensafemlrm import registry
     from opensafemlrm.report import Column, Table
 
-    kind = registry.Kind.JUDGE
+    kind = registry.ComponentKind.JUDGE
     rows = [_row(name, registry.find(kind, name)) for name in registry.names(kind)]
     columns = [
         Column("name", "Judge"),
@@ -64,7 +64,7 @@ def show_judge(name: Annotated[str, typer.Argument(help="The judge's name.")]) -
     from opensafemlrm.report.calibration import measured_notes
     from opensafemlrm.text import for_terminal
 
-    cls = registry.find(registry.Kind.JUDGE, name)
+    cls = registry.find(registry.ComponentKind.JUDGE, name)
     row = _row(name, cls)
     lines = [
         f"{name} (version {row.version}): {row.title}",

@@ -93,7 +93,7 @@ def run(
     if dry_run:
         show_dry_run(plan, store)
     else:
-        carry_out(plan, store)
+        run_plan(plan, store)
 
 
 def _within(study: Study, requests: int | None, cost: float | None, seconds: float | None) -> Study:
@@ -165,7 +165,7 @@ def _dry_run_row(plan: Plan, cell: CellPlan, connection: sqlite3.Connection | No
 
 
 def _dry_run_table(rows: list[DryRunRow], costs: tuple[str, ...]) -> Table:
-    from opensafemlrm.report import Column, Constant, Form, Table
+    from opensafemlrm.report import Column, Form, Table, WhenConstant
 
     generations, judged = (
         sum(getattr(row, name) for row in rows) for name in ("to_generate", "to_judge")
@@ -179,12 +179,12 @@ def _dry_run_table(rows: list[DryRunRow], costs: tuple[str, ...]) -> Table:
             Column("model", "Model"),
             Column("dataset", "Dataset"),
             Column("attack", "Attack"),
-            Column("defense", "Defense", constant=Constant.CAPTION),
+            Column("defense", "Defense", constant=WhenConstant.CAPTION),
             Column("samples", "samples", Form.COUNT),
             Column("in_store", "in store", Form.COUNT),
             Column("to_generate", "to generate", Form.COUNT),
             Column("to_judge", "to judge", Form.COUNT),
-            Column("not_sent", "not sent", Form.COUNT, constant=Constant.DROP_IF_ZERO),
+            Column("not_sent", "not sent", Form.COUNT, constant=WhenConstant.DROP_IF_ZERO),
         ],
         caption=f"Requests to be made: {generations:,} generations, and up to {3 * judged:,} "
         "verdicts (equal texts are judged once).",
@@ -198,16 +198,16 @@ def _dry_run_table(rows: list[DryRunRow], costs: tuple[str, ...]) -> Table:
     )
 
 
-def carry_out(plan: Plan, path: Path) -> None:
+def run_plan(plan: Plan, path: Path) -> None:
     """Run a plan with progress bars; exits with 130 when interrupted, with everything kept."""
     from opensafemlrm.engine import run as run_engine
     from opensafemlrm.store import Store
 
     with Store.open(path, "create") as opened:
-        carry_out_by(lambda: run_engine(plan, opened), plan, opened, str(path))
+        run_with_progress(lambda: run_engine(plan, opened), plan, opened, str(path))
 
 
-def carry_out_by(
+def run_with_progress(
     work: Callable[[], Coroutine[Any, Any, None]], plan: Plan, opened: Store, results: str
 ) -> None:
     """Do ``work``, which runs ``plan``; ``results`` is where tables are then made from."""

@@ -73,7 +73,7 @@ def migrate(store: _Store) -> None:
 
 
 def _table(store: Path, findings: list[Finding]) -> Table:
-    from opensafemlrm.report import Column, Constant, Form, Table
+    from opensafemlrm.report import Column, Form, Table, WhenConstant
     from opensafemlrm.store.checking import Finding
 
     faults = any(finding.problem for finding in findings)
@@ -85,7 +85,7 @@ def _table(store: Path, findings: list[Finding]) -> Table:
         columns=[
             Column("checked", "Checked"),
             Column("wrong", "not so", Form.COUNT),
-            Column("example", "for example", constant=Constant.DROP_IF_ZERO),
-            Column("remedy", "what to do", constant=Constant.DROP_IF_ZERO),
+            Column("example", "for example", constant=WhenConstant.DROP_IF_ZERO),
+            Column("remedy", "what to do", constant=WhenConstant.DROP_IF_ZERO),
         ],
     )

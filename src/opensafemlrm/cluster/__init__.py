@@ -1,15 +1,15 @@
 """The same study on many machines: Ray carries it, and the engine's own code does each sample."""
 
-from opensafemlrm.cluster.driver import Hand, drive
+from opensafemlrm.cluster.driver import WorkerHandle, drive
 from opensafemlrm.cluster.on_ray import Cluster, run_on_ray
 from opensafemlrm.cluster.worker import Done, Setup, Worker, WorkerLostError
 
 __all__ = [
     "Cluster",
     "Done",
-    "Hand",
     "Setup",
     "Worker",
+    "WorkerHandle",
     "WorkerLostError",
     "drive",
     "run_on_ray",

@@ -18,7 +18,7 @@ from typing import Final, Protocol
 
 from opensafemlrm.cluster.quotas import share
 from opensafemlrm.cluster.worker import Done, WorkerLostError
-from opensafemlrm.engine.plan import CellPlan, Plan, Wanted
+from opensafemlrm.engine.plan import CellPlan, MissingWork, Plan
 from opensafemlrm.engine.run import first_error
 from opensafemlrm.engine.tally import Tally
 from opensafemlrm.errors import ClusterError
@@ -30,14 +30,14 @@ from opensafemlrm.types import is_resident
 PIECE: Final = 16
 """Samples that are handed over together: enough to make the handing over cheap, few enough for the
 last pieces of a run to be shared out evenly."""
-_MOST_TRIES: Final = 5
+_MAX_TRIES: Final = 5
 """Workers that may be lost over one piece before it is taken for what kills them."""
 _PATIENCE: Final = 300.0
 """Seconds to wait for a first worker, and for one after all were lost."""
 _STOPPING: Final = 10.0
 
 
-class Hand(Protocol):
+class WorkerHandle(Protocol):
     """A worker as the driver reaches it. All but ``ready`` raise WorkerLostError."""
 
     @property
@@ -49,7 +49,7 @@ class Hand(Protocol):
         """Return which worker it is once there is one, again after each loss."""
         ...
 
-    async def do(self, number: int, wanted: Wanted) -> Done:
+    async def do(self, number: int, wanted: MissingWork) -> Done:
         """Have a piece of the cell ``number`` brought up to date."""
         ...
 
@@ -83,15 +83,15 @@ class _Piece:
     lane: _Lane
     number: int
     """Which of the plan's cells."""
-    wanted: Wanted
+    wanted: MissingWork
     tries: int = 0
 
 
 @dataclass(slots=True, eq=False)
-class _Crew:
+class WorkerState:
     """One hand, with what it has done that is not yet whole in the sink."""
 
-    hand: Hand
+    hand: WorkerHandle
     current: str = ""
     """The worker that it reaches now; empty where it waits for one."""
     waiting: asyncio.Task[str] | None = None
@@ -100,7 +100,7 @@ class _Crew:
 
 
 async def drive(
-    plan: Plan, store: Store, hands: Sequence[Hand], *, to_sink: bool, logs: Path | None
+    plan: Plan, store: Store, hands: Sequence[WorkerHandle], *, to_sink: bool, logs: Path | None
 ) -> None:
     """Bring ``store``, or the sink that the workers write to, up to date with ``plan``.
 
@@ -116,10 +116,15 @@ async def drive(
 
 class _Driver:
     def __init__(
-        self, plan: Plan, store: Store, hands: Sequence[Hand], to_sink: bool, logs: Path | None
+        self,
+        plan: Plan,
+        store: Store,
+        hands: Sequence[WorkerHandle],
+        to_sink: bool,
+        logs: Path | None,
     ) -> None:
         self._plan, self._store, self._to_sink, self._logs = plan, store, to_sink, logs
-        self._crews = [_Crew(hand) for hand in hands]
+        self._crews = [WorkerState(hand) for hand in hands]
         self._writer = Writer(store.connection)
         self._pieces: asyncio.Queue[_Piece] = asyncio.Queue(2 * len(hands))
         self._again: deque[_Piece] = deque()
@@ -178,7 +183,7 @@ class _Driver:
             reader.close()
 
     async def _pieces_of(
-        self, cell: CellPlan, lane: _Lane, chunks: Iterator[Wanted]
+        self, cell: CellPlan, lane: _Lane, chunks: Iterator[MissingWork]
     ) -> AsyncIterator[_Piece]:
         while True:
             # The thread outlives its cancelled task: the connection is closed when it is done.
@@ -210,7 +215,7 @@ class _Driver:
 
     # Having it done.
 
-    async def _serve(self, crew: _Crew) -> None:
+    async def _serve(self, crew: WorkerState) -> None:
         while True:
             await self._reach(crew)
             piece = await self._next_piece()
@@ -220,7 +225,7 @@ class _Driver:
             except WorkerLostError as error:
                 await self._lost(crew, piece, str(error))
 
-    async def _reach(self, crew: _Crew) -> None:
+    async def _reach(self, crew: WorkerState) -> None:
         """Return when there is a worker; several wait for one together."""
         if crew.current:
             return
@@ -234,14 +239,14 @@ class _Driver:
             for other in [worker for worker in crew.unwritten if worker != name]:
                 await self._requeue([piece for _, piece, _ in crew.unwritten.pop(other)])
 
-    async def _lost(self, crew: _Crew, piece: _Piece | None, why: str) -> None:
+    async def _lost(self, crew: WorkerState, piece: _Piece | None, why: str) -> None:
         crew.current = ""
         self._note(crew, [f"worker lost: {why}"])
         if not any(other.current for other in self._crews):
             self._alone_since = time.monotonic()
         if piece is not None:
             piece.tries += 1
-            if piece.tries >= _MOST_TRIES:
+            if piece.tries >= _MAX_TRIES:
                 items = ", ".join(sorted({one[0].id for one in piece.wanted.missing})[:3])
                 raise ClusterError(
                     f"{piece.tries} workers were lost over the same samples of "
@@ -254,7 +259,7 @@ class _Driver:
         async with self._more:
             self._more.notify_all()
 
-    async def _take(self, crew: _Crew, piece: _Piece, done: Done) -> None:
+    async def _take(self, crew: WorkerState, piece: _Piece, done: Done) -> None:
         self._note(crew, done.log)
         if done.part is None:
             await self._keep(crew.hand, done)
@@ -268,7 +273,7 @@ class _Driver:
         if done.error is not None:
             raise ClusterError(done.error)
 
-    async def _keep(self, hand: Hand, done: Done) -> None:
+    async def _keep(self, hand: WorkerHandle, done: Done) -> None:
         """Put a piece's images and rows into the store; images come only where it lacks them."""
         lacking = [
             (row[0], row[1])
@@ -297,7 +302,7 @@ class _Driver:
 
     # The sink.
 
-    def _settle(self, crew: _Crew, worker: str, written: int) -> None:
+    def _settle(self, crew: WorkerState, worker: str, written: int) -> None:
         """Count what is whole in the sink now."""
         pending = crew.unwritten.get(worker, [])
         crew.unwritten[worker] = [one for one in pending if one[0] >= written]
@@ -353,7 +358,7 @@ class _Driver:
                 except (WorkerLostError, TimeoutError):
                     self._note(crew, ["lost while it stopped"])
 
-    def _note(self, crew: _Crew, lines: Sequence[str]) -> None:
+    def _note(self, crew: WorkerState, lines: Sequence[str]) -> None:
         if self._logs is not None and lines:
             self._logs.mkdir(parents=True, exist_ok=True)
             with (self._logs / f"worker-{crew.hand.number}.log").open(
@@ -362,16 +367,16 @@ class _Driver:
                 file.writelines(f"{line}\n" for line in lines)
 
 
-async def _ended(hand: Hand) -> Done | None:
+async def _ended(hand: WorkerHandle) -> Done | None:
     try:
         return await asyncio.wait_for(hand.stop(), _STOPPING)
     except (WorkerLostError, TimeoutError):
         return None
 
 
-def _cut(wanted: Wanted) -> Iterator[Wanted]:
+def _cut(wanted: MissingWork) -> Iterator[MissingWork]:
     """Cut a chunk into pieces."""
     for start in range(0, len(wanted.missing), PIECE):
-        yield Wanted(wanted.missing[start : start + PIECE], [])
+        yield MissingWork(wanted.missing[start : start + PIECE], [])
     for start in range(0, len(wanted.unjudged), PIECE):
-        yield Wanted([], wanted.unjudged[start : start + PIECE])
+        yield MissingWork([], wanted.unjudged[start : start + PIECE])

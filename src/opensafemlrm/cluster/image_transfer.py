@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from opensafemlrm.engine.plan import Wanted
+from opensafemlrm.engine.plan import MissingWork
 from opensafemlrm.store import Store, records
 from opensafemlrm.types import Image, Item
 
 
-def packed(wanted: Wanted, stored: Callable[[Mapping[str, Any]], Image]) -> tuple[Wanted, Pictured]:
+def packed(
+    wanted: MissingWork, stored: Callable[[Mapping[str, Any]], Image]
+) -> tuple[MissingWork, Pictured]:
     """Return ``wanted`` without the bytes of images, and the images that it stands on.
 
     ``stored`` turns an image's record in a stored prompt into the image.
@@ -36,7 +38,7 @@ Pictured = dict[str, Image]
 """Images by their hash."""
 
 
-class Given:
+class ImageCache:
     """The images that workers of one machine were given, in a folder that they share."""
 
     def __init__(self, folder: Path, store: Store) -> None:
@@ -53,7 +55,7 @@ class Given:
         part.write_bytes(data)
         part.replace(self._folder / sha256)
 
-    def arrived(self, wanted: Wanted) -> Wanted:
+    def arrived(self, wanted: MissingWork) -> MissingWork:
         """Return ``wanted`` with the images that are here; those of stored prompts are put away."""
         for _, _, content in wanted.missing:
             if content is not None:
@@ -69,12 +71,12 @@ class Given:
         return dataclasses.replace(image, source=self._folder / image.sha256)
 
 
-def _items(wanted: Wanted) -> Iterator[Item]:
+def _items(wanted: MissingWork) -> Iterator[Item]:
     for item, _, _ in (*wanted.missing, *wanted.unjudged):
         yield item
 
 
-def _with_images(wanted: Wanted, change: Callable[[Image], Image]) -> Wanted:
+def _with_images(wanted: MissingWork, change: Callable[[Image], Image]) -> MissingWork:
     def changed(item: Item) -> Item:
         if not item.images and not item.released:
             return item
@@ -84,7 +86,7 @@ def _with_images(wanted: Wanted, change: Callable[[Image], Image]) -> Wanted:
             released={name: change(image) for name, image in item.released.items()},
         )
 
-    return Wanted(
+    return MissingWork(
         [(changed(item), slot, content) for item, slot, content in wanted.missing],
         [(changed(item), slot, reply) for item, slot, reply in wanted.unjudged],
     )

@@ -18,7 +18,7 @@ from opensafemlrm.cluster.driver import drive
 from opensafemlrm.cluster.image_transfer import packed
 from opensafemlrm.cluster.quotas import most_workers
 from opensafemlrm.cluster.worker import Done, Setup, Worker, WorkerLostError
-from opensafemlrm.engine.plan import Plan, Wanted
+from opensafemlrm.engine.plan import MissingWork, Plan
 from opensafemlrm.errors import ClusterError, ImageError, MissingExtraError, SafeMLRMError
 from opensafemlrm.images import read
 from opensafemlrm.store import Store
@@ -29,7 +29,7 @@ from opensafemlrm.types import Image
 LOCAL: Final = "local"
 _AT_ONCE: Final = 1000
 """Calls that an actor takes while others run; the driver sends far fewer."""
-_MOST_SHIPPED: Final = 1024
+_MAX_SHIPPED: Final = 1024
 """Images that are held ready in Ray's object store."""
 _PAUSE: Final = 0.5
 _T = TypeVar("_T")
@@ -83,7 +83,7 @@ async def run_on_ray(
                     sink=None if cluster.sink is None else cluster.sink.address,
                 ),
                 cluster.gpus_per_worker,
-                _Freight(ray, store, cluster.sink),
+                ImageTransfer(ray, store, cluster.sink),
             )
             for number in range(workers)
         ]
@@ -147,14 +147,14 @@ def _connected(ray: Any, cluster: Cluster, workers: int) -> Iterator[str]:
         ray.shutdown()
 
 
-class _Freight:
+class ImageTransfer:
     """Puts images into Ray's object store, once each, from where every machine takes them once."""
 
     def __init__(self, ray: Any, store: Store, sink: Sink | None) -> None:
         self._ray, self._store, self._sink = ray, store, sink
         self._shipped: OrderedDict[str, Any] = OrderedDict()
 
-    def load(self, wanted: Wanted) -> tuple[Wanted, dict[str, Any]]:
+    def load(self, wanted: MissingWork) -> tuple[MissingWork, dict[str, Any]]:
         """Return ``wanted`` without images, and references to their bytes by hash."""
         light, images = packed(wanted, self._stored)
         references = {}
@@ -168,7 +168,7 @@ class _Freight:
         reference = self._shipped.get(image.sha256)
         if reference is None:
             reference = self._shipped[image.sha256] = self._ray.put(read(image))
-            if len(self._shipped) > _MOST_SHIPPED:
+            if len(self._shipped) > _MAX_SHIPPED:
                 self._shipped.popitem(last=False)
         return reference
 
@@ -198,7 +198,7 @@ class Actor:
                 return "", str(error), platform.node()
         return self._worker.name, self._worker.versions, platform.node()
 
-    async def do(self, number: int, wanted: Wanted, images: Mapping[str, list[Any]]) -> Done:
+    async def do(self, number: int, wanted: MissingWork, images: Mapping[str, list[Any]]) -> Done:
         """Bring a piece up to date, after taking the images that this machine lacks."""
         for sha256 in self._its.lacks(list(images)):
             (reference,) = images[sha256]
@@ -235,7 +235,7 @@ class Actor:
 class _RayHand:
     """One worker: an actor that Ray starts again, perhaps elsewhere, when it is lost."""
 
-    def __init__(self, ray: Any, setup: Setup, gpus: float, freight: _Freight) -> None:
+    def __init__(self, ray: Any, setup: Setup, gpus: float, freight: ImageTransfer) -> None:
         self.number = setup.number
         self._ray, self._freight, self._version = ray, freight, ""
         kind = ray.remote(Actor).options(
@@ -267,7 +267,7 @@ class _RayHand:
                 )
             return str(name)
 
-    async def do(self, number: int, wanted: Wanted) -> Done:
+    async def do(self, number: int, wanted: MissingWork) -> Done:
         """Have a piece brought up to date."""
         light, images = self._freight.load(wanted)
         # In lists, references travel as they are and are taken only where they are needed.

@@ -22,11 +22,11 @@ from typing import Any, Final
 
 from opensafemlrm import study as studies
 from opensafemlrm.cluster import quotas as shares
-from opensafemlrm.cluster.image_transfer import Given
+from opensafemlrm.cluster.image_transfer import ImageCache
 from opensafemlrm.engine.judge import Judging
-from opensafemlrm.engine.plan import Plan, Wanted, prepare
-from opensafemlrm.engine.prompt_images import Pictures
-from opensafemlrm.engine.run import carry, close_all, first_error
+from opensafemlrm.engine.plan import MissingWork, Plan, prepare
+from opensafemlrm.engine.prompt_images import PromptImages
+from opensafemlrm.engine.run import close_all, first_error, process_sample
 from opensafemlrm.engine.search import Searching
 from opensafemlrm.engine.tally import Tally
 from opensafemlrm.errors import SafeMLRMError
@@ -35,10 +35,10 @@ from opensafemlrm.store.sink import PartWriter, Sink
 from opensafemlrm.study import Subset
 from opensafemlrm.types import Key
 
-LONGEST: Final = 10.0
+MAX_DELAY: Final = 10.0
 """Seconds after which rows are written to the sink, however few they are."""
-_MOST_PARAMETERS: Final = 500
-_MOST_KNOWN: Final = 100_000
+_MAX_PARAMETERS: Final = 500
+_MAX_KNOWN: Final = 100_000
 """Images that are known to be in the sink without looking."""
 
 Gathered = dict[str, list[tuple[Any, ...]]]
@@ -101,8 +101,8 @@ class Worker:
         self._plan = plan = Plan.over(study, subsets)
         self._own = setup.folder / f"worker-{self.name}"
         self._store = Store.open(self._own, "create")
-        self._given = Given(setup.folder / "given", self._store)
-        self._pictures = Pictures(self._store)
+        self._given = ImageCache(setup.folder / "given", self._store)
+        self._pictures = PromptImages(self._store)
         self._writer = _Relay(self._store)
         self._judging = Judging(study.judge, plan.judge_key, self._store, self._writer)
         self._searching = Searching(study.judge, self._pictures)
@@ -127,7 +127,7 @@ class Worker:
         """Take an image for the pieces to come."""
         self._given.put(sha256, data)
 
-    async def do(self, number: int, wanted: Wanted) -> Done:
+    async def do(self, number: int, wanted: MissingWork) -> Done:
         """Bring ``wanted`` of the cell ``number`` up to date.
 
         What came before an error is in the result beside the error.
@@ -146,7 +146,9 @@ class Worker:
                 jobs = await asyncio.to_thread(prepare, cell, self._pictures, arrived)
             async with asyncio.TaskGroup() as group:
                 for job in jobs:
-                    group.create_task(carry(job, self._writer, self._searching, self._judging))
+                    group.create_task(
+                        process_sample(job, self._writer, self._searching, self._judging)
+                    )
         except SafeMLRMError as one:
             error = str(one)
         except BaseExceptionGroup as errors:
@@ -231,8 +233,8 @@ class Worker:
 
     def _verdict_rows(self, keys: list[Key]) -> list[tuple[Any, ...]]:
         found: list[tuple[Any, ...]] = []
-        for start in range(0, len(keys), _MOST_PARAMETERS):
-            some = keys[start : start + _MOST_PARAMETERS]
+        for start in range(0, len(keys), _MAX_PARAMETERS):
+            some = keys[start : start + _MAX_PARAMETERS]
             marks = ", ".join("?" * len(some))
             query = f"SELECT key, judge, {records.VERDICT_COLUMNS}, created FROM verdicts"  # noqa: S608 # constants
             found += self._store.connection.execute(f"{query} WHERE key IN ({marks})", some)
@@ -241,7 +243,7 @@ class Worker:
     async def _keep(self, parts: PartWriter, rows: Gathered) -> int:
         await asyncio.to_thread(self._put_images, rows.get(records.PUT_IMAGE, ()))
         part = parts.put(rows)
-        if parts.is_full or parts.age > LONGEST:
+        if parts.is_full or parts.age > MAX_DELAY:
             await self.flush()
         return part
 
@@ -257,7 +259,7 @@ class Worker:
                     "height": height,
                 }
                 self._sink.put_image(self._store.image(record))
-                if len(self._in_sink) >= _MOST_KNOWN:
+                if len(self._in_sink) >= _MAX_KNOWN:
                     self._in_sink.clear()
                 self._in_sink.add(sha256)
 

@@ -16,7 +16,7 @@ from opensafemlrm.datasets import _parquet
 from opensafemlrm.datasets._files import is_broken
 from opensafemlrm.datasets._source import Picture, Source
 from opensafemlrm.errors import DatasetError, DuplicateError, EmptyTextError, ImageError
-from opensafemlrm.types import Image, Item, Kind
+from opensafemlrm.types import Image, Item, ItemKind
 
 if TYPE_CHECKING:
     from typing import Self
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 RowNumber = int | str
 
-_LONGEST_NAME: Final = 300
+_MAX_NAME: Final = 300
 _FORMULA: Final = re.compile(r"\s*[=+\-@]")
 _LABELS: Final = {
-    "safe": Kind.BENIGN,
-    "benign": Kind.BENIGN,
-    "unsafe": Kind.HARMFUL,
-    "harmful": Kind.HARMFUL,
+    "safe": ItemKind.BENIGN,
+    "benign": ItemKind.BENIGN,
+    "unsafe": ItemKind.HARMFUL,
+    "harmful": ItemKind.HARMFUL,
 }
 
 
@@ -41,7 +41,7 @@ class Draft:
     id: str
     scenario: str
     question: str
-    kind: Kind = Kind.HARMFUL
+    kind: ItemKind = ItemKind.HARMFUL
     images: tuple[Picture, ...] = ()
     released: Mapping[str, Picture] = field(default_factory=dict)
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -186,7 +186,7 @@ def optional(row: Mapping[str, Any], *names: str) -> dict[str, str]:
     }
 
 
-def kind_of(label: str) -> Kind:
+def kind_of(label: str) -> ItemKind:
     """Return the kind behind a label, whose case and ends do not matter.
 
     Raises DatasetError for anything but safe, benign, unsafe and harmful.
@@ -201,8 +201,8 @@ def _check_name(what: str, name: str) -> None:
     """Names go into tables, files and terminals: one that could act there is refused."""
     if not name.strip():
         raise EmptyTextError(f"the {what} is empty")
-    if len(name) > _LONGEST_NAME:
-        raise DatasetError(f"the {what} has more than {_LONGEST_NAME} characters")
+    if len(name) > _MAX_NAME:
+        raise DatasetError(f"the {what} has more than {_MAX_NAME} characters")
     if not name.isprintable():
         raise DatasetError(f"the {what} holds control or invisible characters")
     if _FORMULA.match(name):

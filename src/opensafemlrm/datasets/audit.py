@@ -15,11 +15,11 @@ from opensafemlrm.errors import (
     ImageError,
     MissingImageError,
 )
-from opensafemlrm.types import Dataset, Image, Item, Kind, content_key, label_of
+from opensafemlrm.types import Dataset, Image, Item, ItemKind, content_key, label_of
 
 UNKNOWN: Final = "(not readable)"
 """The scenario of rows that do not say theirs."""
-MOST_NOTES: Final = 20
+MAX_NOTES: Final = 20
 """Errors whose text is kept; the rest are only counted."""
 
 
@@ -129,7 +129,7 @@ class _Checking:
         if bad:
             return
         one.found += 1
-        one.benign += row.kind is Kind.BENIGN
+        one.benign += row.kind is ItemKind.BENIGN
         one.images += len(pictures)
         one.missing_images += max(0, self._expected.images - len(pictures))
         content = content_key(row.question, row.kind.value, [p.sha256 for p in pictures])
@@ -161,7 +161,7 @@ class _Checking:
         self._note(str(error))
 
     def _note(self, text: str) -> None:
-        if len(self.notes) < MOST_NOTES:
+        if len(self.notes) < MAX_NOTES:
             self.notes.append(text)
 
     def _of(self, scenario: str) -> Checked:

@@ -20,7 +20,7 @@ from importlib.resources import files
 from typing import Any, ClassVar, Final
 
 from opensafemlrm.errors import DatasetError, UnknownNameError
-from opensafemlrm.types import Card, Item, Kind
+from opensafemlrm.types import Card, Item, ItemKind
 
 SCENARIOS: Final = (
     "illegal-activity",
@@ -117,7 +117,7 @@ def _secrets(entry: dict[str, Any]) -> Iterator[Item]:
         yield _item(
             entry,
             f"{index + 1:02}",
-            Kind.HARMFUL,
+            ItemKind.HARMFUL,
             phrase,
             (question, instruction),
             [_pick(words, slot, index) for slot, words in enumerate(slots)],
@@ -129,7 +129,7 @@ def _controls(entry: dict[str, Any]) -> Iterator[Item]:
         yield _item(
             entry,
             f"allowed-{index + 1}",
-            Kind.BENIGN,
+            ItemKind.BENIGN,
             phrase,
             (question, instruction),
             _words(facts),
@@ -139,12 +139,12 @@ def _controls(entry: dict[str, Any]) -> Iterator[Item]:
 def _item(
     entry: dict[str, Any],
     number: str,
-    kind: Kind,
+    kind: ItemKind,
     phrase: str,
     templates: tuple[str, str],
     details: list[str],
 ) -> Item:
-    harmful = kind is Kind.HARMFUL
+    harmful = kind is ItemKind.HARMFUL
     subject = entry["naming" if harmful else "allowed_naming"].format(phrase)
     unnamed = entry["unnamed" if harmful else "allowed_unnamed"]
     question, instruction = templates

@@ -13,12 +13,12 @@ from opensafemlrm.datasets._items import Draft, Maker
 from opensafemlrm.datasets._source import Source
 from opensafemlrm.datasets.mapping import Beside, FolderMapping, Value, read
 from opensafemlrm.errors import DatasetError, EmptyTextError
-from opensafemlrm.types import JSON, Card, Item, Kind
+from opensafemlrm.types import JSON, Card, Item, ItemKind
 
 ENDINGS: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif"})
 MAPPING: Final = "mapping.yaml"
 
-_MOST_TEXT: Final = 256 * 1024
+_MAX_TEXT: Final = 256 * 1024
 _WHERE: Final = "where you keep it"
 
 
@@ -76,7 +76,7 @@ class OwnImages:
             id=inside.as_posix(),
             scenario=scenario.value if isinstance(scenario, Value) else folder,
             question=self._question(path),
-            kind=Kind(self._mapping.kind),
+            kind=ItemKind(self._mapping.kind),
             images=(path,),
         )
 
@@ -103,11 +103,11 @@ def _text_beside(path: Path, asked: Beside, root: Path) -> str:
         if not beside.resolve().is_relative_to(root.resolve()):
             raise DatasetError(f"the text file {beside.name} lies outside the folder")
         with beside.open("rb") as file:
-            data = file.read(_MOST_TEXT + 1)
+            data = file.read(_MAX_TEXT + 1)
     except OSError as error:
         raise EmptyTextError(f"the text file {beside.name} cannot be read: {error}") from error
-    if len(data) > _MOST_TEXT:
-        raise DatasetError(f"the text file {beside.name} has more than {_MOST_TEXT:,} bytes")
+    if len(data) > _MAX_TEXT:
+        raise DatasetError(f"the text file {beside.name} has more than {_MAX_TEXT:,} bytes")
     text = data.decode("utf-8-sig", errors="surrogateescape")
     if _files.is_broken(text):
         raise DatasetError(f"the text file {beside.name} is not UTF-8 text")

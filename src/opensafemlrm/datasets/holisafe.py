@@ -11,7 +11,7 @@ from opensafemlrm.datasets import _files, _parquet, _source
 from opensafemlrm.datasets._items import Draft, Maker, name_of, optional, text
 from opensafemlrm.datasets.audit import Expected
 from opensafemlrm.errors import DatasetError, UnknownNameError
-from opensafemlrm.types import Card, Item, Kind
+from opensafemlrm.types import Card, Item, ItemKind
 
 HUB: Final = "etri-vilab/holisafe-bench"
 ITEMS: Final = 4031
@@ -77,7 +77,7 @@ class HoliSafe:
                 name_of(row, "id"),
                 text(row, "subcategory"),
                 text(row, "query"),
-                Kind.BENIGN if kind == "SSS" else Kind.HARMFUL,
+                ItemKind.BENIGN if kind == "SSS" else ItemKind.HARMFUL,
                 images=(_parquet.picture(row.get("image"), source.folder / "images"),),
                 fields={"type": kind, **optional(row, "category")},
             )

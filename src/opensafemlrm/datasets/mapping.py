@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Kind
+from opensafemlrm.types import ItemKind
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -105,12 +105,12 @@ def read(path: Path, form: type[M]) -> M:
         raise DatasetError(f"{key}: {_explain(first, form)}", path=path) from error
 
 
-def kind_in(column: KindColumn, cell: str) -> Kind:
+def kind_in(column: KindColumn, cell: str) -> ItemKind:
     """Return the kind that a cell says. Raises DatasetError if the mapping does not list it."""
     if cell in column.harmful:
-        return Kind.HARMFUL
+        return ItemKind.HARMFUL
     if cell in column.benign:
-        return Kind.BENIGN
+        return ItemKind.BENIGN
     raise DatasetError(
         f"what {column.column!r} holds is listed neither under 'harmful' nor under 'benign' in "
         "the mapping"

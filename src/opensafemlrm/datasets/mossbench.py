@@ -11,7 +11,7 @@ from opensafemlrm.datasets import _files, _source
 from opensafemlrm.datasets._items import Draft, Maker, text
 from opensafemlrm.datasets.audit import Expected
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Item, Kind
+from opensafemlrm.types import Card, Item, ItemKind
 
 HUB: Final = "AIcell/MOSSBench"
 TYPES: Final = {"type 1": 100, "type 2": 100, "type 3": 100}
@@ -70,7 +70,7 @@ class MOSSBench:
                 number,
                 text(row["metadata"], "over"),
                 text(row, "question"),
-                Kind.BENIGN,
+                ItemKind.BENIGN,
                 images=(_picture(folder, text(row, "image")),),
                 fields=_marks(row["metadata"]),
             )

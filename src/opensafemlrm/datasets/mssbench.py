@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Final, Literal
 from opensafemlrm.datasets import _files, _source
 from opensafemlrm.datasets._items import Draft, Maker, text, texts
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Item, Kind
+from opensafemlrm.types import Card, Item, ItemKind
 
 HUB: Final = "kzhou35/mssbench"
 
@@ -114,8 +114,8 @@ def _pair(
     pair: str, scenario: str, asked: tuple[Any, ...], pictures: Mapping[str, Path]
 ) -> Iterator[Draft]:
     for kind, question, situation in (
-        (Kind.BENIGN, asked[0], "safe"),
-        (Kind.HARMFUL, asked[1], "unsafe"),
+        (ItemKind.BENIGN, asked[0], "safe"),
+        (ItemKind.HARMFUL, asked[1], "unsafe"),
     ):
         yield Draft(
             f"{pair}/{situation}",

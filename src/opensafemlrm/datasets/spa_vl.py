@@ -11,13 +11,13 @@ from opensafemlrm.datasets import _parquet, _source
 from opensafemlrm.datasets._items import Draft, Maker, optional, text
 from opensafemlrm.datasets.audit import Expected
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Item, Kind
+from opensafemlrm.types import Card, Item, ItemKind
 
 HUB: Final = "sqrti/SPA-VL"
 SIZES: Final = {"harm": 265, "help": 265}
 """Questions in each split of the configuration ``test``."""
 
-_KINDS: Final = {"harm": Kind.HARMFUL, "help": Kind.BENIGN}
+_KINDS: Final = {"harm": ItemKind.HARMFUL, "help": ItemKind.BENIGN}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from opensafemlrm.datasets._items import Draft, Maker
 from opensafemlrm.datasets._source import Picture, Source
 from opensafemlrm.datasets.mapping import KindColumn, TableMapping, Value, kind_in, read
 from opensafemlrm.errors import DatasetError, EmptyTextError, MissingImageError
-from opensafemlrm.types import JSON, Card, Item, Kind, content_key
+from opensafemlrm.types import JSON, Card, Item, ItemKind, content_key
 
 ENDINGS: Final = (".csv", ".jsonl", ".parquet")
 
@@ -132,10 +132,10 @@ def _said(named: str | Value, row: Mapping[str, Any]) -> str:
     return named.value if isinstance(named, Value) else cell(row, named)
 
 
-def _kind(mapping: TableMapping, row: Mapping[str, Any]) -> Kind:
+def _kind(mapping: TableMapping, row: Mapping[str, Any]) -> ItemKind:
     if isinstance(mapping.kind, KindColumn):
         return kind_in(mapping.kind, cell(row, mapping.kind.column))
-    return Kind(mapping.kind)
+    return ItemKind(mapping.kind)
 
 
 def _pictures(row: Mapping[str, Any], columns: Sequence[str], root: Path) -> Iterator[Picture]:

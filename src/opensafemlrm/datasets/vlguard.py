@@ -11,7 +11,7 @@ from opensafemlrm.datasets import _files, _source
 from opensafemlrm.datasets._items import Draft, Maker, name_of, optional, text
 from opensafemlrm.datasets.audit import Expected
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Item, Kind
+from opensafemlrm.types import Card, Item, ItemKind
 
 HUB: Final = "ys-zong/VLGuard"
 SIZES: Final = {"unsafes": 442, "safe_unsafes": 558, "safe_safes": 558}
@@ -91,8 +91,8 @@ def _drafts(row: Mapping[str, Any], folder: Path) -> Iterator[Draft]:
         return
     found = {key: entry for entry in entries for key in entry}
     for key, split, kind in (
-        ("unsafe_instruction", "safe_unsafes", Kind.HARMFUL),
-        ("safe_instruction", "safe_safes", Kind.BENIGN),
+        ("unsafe_instruction", "safe_unsafes", ItemKind.HARMFUL),
+        ("safe_instruction", "safe_safes", ItemKind.BENIGN),
     ):
         yield Draft(
             f"{number}/{split}",

@@ -11,10 +11,10 @@ from opensafemlrm.datasets import _files, _source
 from opensafemlrm.datasets._items import Draft, Maker, kind_of, optional, text
 from opensafemlrm.datasets.audit import Expected
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Item, Kind
+from opensafemlrm.types import Card, Item, ItemKind
 
 SOURCE: Final = "https://github.com/paul-rottger/xstest"
-SIZES: Final = {Kind.BENIGN: 250, Kind.HARMFUL: 200}
+SIZES: Final = {ItemKind.BENIGN: 250, ItemKind.HARMFUL: 200}
 
 _TABLES: Final = ("xstest_prompts.csv", "xstest_prompts_v2.csv", "xstest_v2_prompts.csv")
 """The table's name, which has changed between versions upstream."""
@@ -49,16 +49,18 @@ class XSTest:
 
     def expected(self) -> Expected:
         """Return what a whole release holds."""
-        return Expected(self.benign * SIZES[Kind.BENIGN] + self.harmful * SIZES[Kind.HARMFUL])
+        return Expected(
+            self.benign * SIZES[ItemKind.BENIGN] + self.harmful * SIZES[ItemKind.HARMFUL]
+        )
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the table, and for each bad row its error."""
         source, table = _source.single_table(self.root, SOURCE, *_TABLES)
-        wanted = {Kind.BENIGN: self.benign, Kind.HARMFUL: self.harmful}
+        wanted = {ItemKind.BENIGN: self.benign, ItemKind.HARMFUL: self.harmful}
 
         def drafts(row: Mapping[str, str]) -> Iterator[Draft]:
             scenario = text(row, "type")
-            by_type = Kind.HARMFUL if scenario.startswith(_CONTRAST) else Kind.BENIGN
+            by_type = ItemKind.HARMFUL if scenario.startswith(_CONTRAST) else ItemKind.BENIGN
             kind = kind_of(text(row, "label")) if "label" in row else by_type
             if wanted[kind]:
                 fields = optional(row, "focus", "note")

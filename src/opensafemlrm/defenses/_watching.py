@@ -5,9 +5,9 @@ from __future__ import annotations
 from opensafemlrm.defenses._defended import last_user
 from opensafemlrm.errors import DefenseError, JudgeError
 from opensafemlrm.types import (
-    Ask,
     Item,
     Judge,
+    JudgeRequest,
     Part,
     Prompt,
     Response,
@@ -45,7 +45,9 @@ async def look(judge: Judge, prompt: Prompt, part: Part, text: str) -> Verdict:
 
     What it is told of as the question is the user's last turn.
     """
-    (verdict,) = await judge.judge(_item(last_user(prompt).text, prompt), [Ask(part, text)])
+    (verdict,) = await judge.judge(
+        _item(last_user(prompt).text, prompt), [JudgeRequest(part, text)]
+    )
     return verdict
 
 

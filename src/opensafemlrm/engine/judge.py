@@ -8,7 +8,7 @@ from typing import Final
 
 from opensafemlrm.engine.plan import Job
 from opensafemlrm.store import Store, Writer, database, records, verdict_key
-from opensafemlrm.types import PARTS, Ask, Item, Judge, Key, Part, Trace, Verdict
+from opensafemlrm.types import PARTS, Item, Judge, JudgeRequest, Key, Part, Trace, Verdict
 
 _PREFIX_BITS: Final = 24
 
@@ -28,7 +28,7 @@ class Judging:
         """Get verdicts for every part that has text; return how many of them have no score."""
         item = job.item
         context = self._judge.context(item)
-        asks: dict[Key, Ask] = {}
+        asks: dict[Key, JudgeRequest] = {}
         part_keys: dict[Part, Key] = {}
         for part, ask in _asks(trace).items():
             key = verdict_key(self._key, context, ask.role, item.question, ask.text)
@@ -40,7 +40,7 @@ class Judging:
         await self._writer.saved()
         return sum(verdicts[key].score is None for key in part_keys.values())
 
-    async def _verdicts(self, item: Item, asks: dict[Key, Ask]) -> dict[Key, Verdict]:
+    async def _verdicts(self, item: Item, asks: dict[Key, JudgeRequest]) -> dict[Key, Verdict]:
         perhaps = [key for key in asks if self._stored.may_hold(key)]
         verdicts = database.final_verdicts(self._store.connection, perhaps) if perhaps else {}
         missing = [key for key in asks if key not in verdicts] if verdicts else list(asks)
@@ -53,7 +53,9 @@ class Judging:
             verdicts[key] = (await asyncio.shield(future))[key]
         return verdicts
 
-    async def _ask(self, item: Item, keys: list[Key], asks: list[Ask]) -> dict[Key, Verdict]:
+    async def _ask(
+        self, item: Item, keys: list[Key], asks: list[JudgeRequest]
+    ) -> dict[Key, Verdict]:
         future: asyncio.Future[dict[Key, Verdict]] = asyncio.get_running_loop().create_future()
         for key in keys:
             self._under_way[key] = future
@@ -104,15 +106,17 @@ class _StoredKeys:
         return bool(self._bits[place >> 3] >> (place & 7) & 1)
 
 
-def _asks(trace: Trace) -> dict[Part, Ask]:
+def _asks(trace: Trace) -> dict[Part, JudgeRequest]:
     """Return what to ask of each part that has text; equal texts share a role."""
     thought, answer, full = (trace.part(part) for part in PARTS)
-    asks: dict[Part, Ask] = {}
+    asks: dict[Part, JudgeRequest] = {}
     if thought is not None:
-        asks[Part.REASONING] = Ask(Part.ANSWER if thought == answer else Part.REASONING, thought)
+        asks[Part.REASONING] = JudgeRequest(
+            Part.ANSWER if thought == answer else Part.REASONING, thought
+        )
     if answer is not None:
-        asks[Part.ANSWER] = Ask(Part.ANSWER, answer)
+        asks[Part.ANSWER] = JudgeRequest(Part.ANSWER, answer)
     if full is not None:
         same = Part.ANSWER if full == answer else Part.REASONING if full == thought else Part.FULL
-        asks[Part.FULL] = Ask(same, full)
+        asks[Part.FULL] = JudgeRequest(same, full)
     return asks

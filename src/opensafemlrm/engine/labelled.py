@@ -13,7 +13,7 @@ from typing import Final
 
 from opensafemlrm.store import Store, database, records, verdict_key
 from opensafemlrm.store.database import component_key
-from opensafemlrm.types import Ask, Item, Judge, Key, Part, Unscored, Verdict, identity_of
+from opensafemlrm.types import Item, Judge, JudgeRequest, Key, Part, Unscored, Verdict, identity_of
 
 _TOGETHER: Final = 64
 """Verdicts that are committed together."""
@@ -51,7 +51,7 @@ async def judge_texts(
 
     async def work() -> None:
         for key, text in waiting:
-            (found[key],) = await judge.judge(text.item, [Ask(text.role, text.text)])
+            (found[key],) = await judge.judge(text.item, [JudgeRequest(text.role, text.text)])
             kept.put(key, found[key])
 
     try:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from opensafemlrm import reasoning
-from opensafemlrm.engine.prompt_images import Pictures
+from opensafemlrm.engine.prompt_images import PromptImages
 from opensafemlrm.engine.tally import Tally
 from opensafemlrm.errors import AttackError, ImageError
-from opensafemlrm.store import Cell, Slot, Store, database, generation_key, records
-from opensafemlrm.store.database import Known, component_key
+from opensafemlrm.store import Cell, SampleKey, Store, database, generation_key, records
+from opensafemlrm.store.database import GenerationState, component_key
 from opensafemlrm.study import Study, Subset
 from opensafemlrm.types import (
     ALL_DEVICES,
@@ -86,7 +86,7 @@ class Job:
     """One sample that is not up to date."""
 
     cell: CellPlan
-    slot: Slot
+    slot: SampleKey
     item: Item
     prompt: Prompt | None
     """What to send, unless the reply is in the store or nothing can be sent."""
@@ -110,12 +110,12 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class MissingWork:
     """What the store lacks of one chunk of a cell; it can travel to another process."""
 
-    missing: list[tuple[Item, Slot, str | None]]
+    missing: list[tuple[Item, SampleKey, str | None]]
     """Samples to generate, each with its prompt where the store has it."""
-    unjudged: list[tuple[Item, Slot, Response]]
+    unjudged: list[tuple[Item, SampleKey, Response]]
     """Replies that lack verdicts."""
 
 
@@ -236,14 +236,14 @@ class Plan:
         return Survey(cell.tally.samples, to_generate, to_judge, not_sent, note)
 
     def jobs(
-        self, cell: CellPlan, pictures: Pictures, connection: sqlite3.Connection
+        self, cell: CellPlan, pictures: PromptImages, connection: sqlite3.Connection
     ) -> Iterator[list[Job]]:
         """Yield, chunk by chunk, what is missing. Uses ``connection`` only to read."""
         for wanted in self.wanted(cell, connection):
             if jobs := prepare(cell, pictures, wanted):
                 yield jobs
 
-    def wanted(self, cell: CellPlan, connection: sqlite3.Connection) -> Iterator[Wanted]:
+    def wanted(self, cell: CellPlan, connection: sqlite3.Connection) -> Iterator[MissingWork]:
         """Yield, chunk by chunk, what the store lacks. Uses ``connection`` only to read."""
         for chunk in _chunks(cell):
             known = self._known(connection, chunk)
@@ -262,14 +262,14 @@ class Plan:
             prompts = database.stored_prompts(connection, cell.prompts_key, places)
             replies = database.responses(connection, [slot.key for _, slot in unjudged])
             if missing or unjudged:
-                yield Wanted(
+                yield MissingWork(
                     [(item, slot, prompts.get((slot.item, slot.seed))) for item, slot in missing],
                     [(item, slot, replies[slot.key]) for item, slot in unjudged],
                 )
 
     def _known(
-        self, connection: sqlite3.Connection | None, chunk: list[tuple[Item, Slot]]
-    ) -> dict[Key, Known]:
+        self, connection: sqlite3.Connection | None, chunk: list[tuple[Item, SampleKey]]
+    ) -> dict[Key, GenerationState]:
         if connection is None:
             return {}
         return database.known_generations(
@@ -287,14 +287,14 @@ def _key(kind: str, component: Any) -> Key:
     return component_key(kind, identity_of(component))
 
 
-def _chunks(cell: CellPlan) -> Iterator[list[tuple[Item, Slot]]]:
+def _chunks(cell: CellPlan) -> Iterator[list[tuple[Item, SampleKey]]]:
     items = cell.subset.items()
     base_seed = cell.cell.sampling.seed or 0
     while chunk := list(itertools.islice(items, CHUNK)):
         yield [
             (
                 item,
-                Slot(
+                SampleKey(
                     cell.key,
                     item.key,
                     repeat,
@@ -307,7 +307,7 @@ def _chunks(cell: CellPlan) -> Iterator[list[tuple[Item, Slot]]]:
         ]
 
 
-def _wants_judging(state: Known | None, cell: CellPlan) -> bool:
+def _wants_judging(state: GenerationState | None, cell: CellPlan) -> bool:
     return (
         state is not None
         and state.status == "ok"
@@ -315,7 +315,7 @@ def _wants_judging(state: Known | None, cell: CellPlan) -> bool:
     )
 
 
-def prepare(cell: CellPlan, pictures: Pictures, wanted: Wanted) -> list[Job]:
+def prepare(cell: CellPlan, pictures: PromptImages, wanted: MissingWork) -> list[Job]:
     """Apply the attack to what is missing. Raises ImageError for a bad image, unless skipped."""
     jobs = []
     for item, slot, content in wanted.missing:
@@ -336,7 +336,7 @@ def prepare(cell: CellPlan, pictures: Pictures, wanted: Wanted) -> list[Job]:
     return jobs
 
 
-def _fresh_job(cell: CellPlan, pictures: Pictures, item: Item, slot: Slot) -> Job:
+def _fresh_job(cell: CellPlan, pictures: PromptImages, item: Item, slot: SampleKey) -> Job:
     """Apply the attack; where it cannot be applied, the job only notes why."""
     job = Job(cell, slot, item, None, rows=[(records.PUT_ITEM, records.item_row(item))])
     if cell.transform is None:
@@ -353,7 +353,7 @@ def _fresh_job(cell: CellPlan, pictures: Pictures, item: Item, slot: Slot) -> Jo
     return job
 
 
-def prompt_row(cell: CellPlan, slot: Slot, prompt: Prompt) -> tuple[str, tuple[Any, ...]]:
+def prompt_row(cell: CellPlan, slot: SampleKey, prompt: Prompt) -> tuple[str, tuple[Any, ...]]:
     """Return the statement and the row that keep a prompt."""
     content = records.prompt_json(prompt)
     return records.PUT_PROMPT, (cell.prompts_key, slot.item, slot.seed, content)
@@ -371,7 +371,7 @@ def _try_attack(cell: CellPlan, item: Item) -> str:
     return ""
 
 
-def sampling_for(cell: CellPlan, slot: Slot) -> Sampling:
+def sampling_for(cell: CellPlan, slot: SampleKey) -> Sampling:
     """Return the sampling of one repeat: the study's, with the repeat's own seed."""
     sampling = cell.cell.sampling
     if sampling.seed is None or sampling.seed == slot.seed:

@@ -10,11 +10,11 @@ from opensafemlrm.images import verify
 from opensafemlrm.store import Store
 from opensafemlrm.types import Image, Item, Prompt, Turn
 
-_MOST_KNOWN: Final = 4096
+_MAX_KNOWN: Final = 4096
 """Images that are known to be in the store without looking; older ones are looked up again."""
 
 
-class Pictures:
+class PromptImages:
     """Puts the images of prompts into a store. Usable from any thread."""
 
     def __init__(self, store: Store) -> None:
@@ -35,13 +35,13 @@ class Pictures:
             )
             for turn in prompt.turns
         )
-        return Prompt(tuple(turns), is_over=prompt.is_over)
+        return Prompt(tuple(turns), is_complete=prompt.is_complete)
 
     def _keep(self, image: Image, item: Item) -> Image:
         kept = self._kept.get(image.sha256)
         if kept is None:
             kept = self._kept[image.sha256] = self._put(image, item)
-            if len(self._kept) > _MOST_KNOWN:
+            if len(self._kept) > _MAX_KNOWN:
                 self._kept.popitem(last=False)
         return kept
 

@@ -21,7 +21,7 @@ from opensafemlrm import reasoning
 from opensafemlrm.engine.forecast import most_images
 from opensafemlrm.engine.judge import Judging
 from opensafemlrm.engine.plan import CellPlan, Job, Plan, sampling_for
-from opensafemlrm.engine.prompt_images import Pictures
+from opensafemlrm.engine.prompt_images import PromptImages
 from opensafemlrm.engine.search import Searching
 from opensafemlrm.errors import BudgetSpentError, DefenseError, SafeMLRMError
 from opensafemlrm.store import Store, Writer, records
@@ -65,7 +65,7 @@ async def _run(plan: Plan, store: Store) -> None:
     try:
         async with asyncio.TaskGroup() as group:
             lanes = [
-                group.create_task(_take_turns(plan, turns, store, writer, judging))
+                group.create_task(_run_sequentially(plan, turns, store, writer, judging))
                 for turns in plan.turns()
             ]
         spent = next((found for lane in lanes if (found := lane.result()) is not None), None)
@@ -98,12 +98,12 @@ async def close_all(component: Any) -> None:
             await close_all(getattr(component, field.name))
 
 
-async def _take_turns(
+async def _run_sequentially(
     plan: Plan, turns: list[list[CellPlan]], store: Store, writer: Writer, judging: Judging
 ) -> BudgetSpentError | None:
     for cells in turns:
-        await forewarn(cells)
-        spent = await _lane(plan, cells, store, writer, judging)
+        await set_image_limit(cells)
+        spent = await _run_model(plan, cells, store, writer, judging)
         if is_resident(cells[0].model):
             await cells[0].model.aclose()  # makes room for the next one
         if spent is not None:
@@ -111,18 +111,18 @@ async def _take_turns(
     return None
 
 
-async def forewarn(cells: list[CellPlan]) -> None:
+async def set_image_limit(cells: list[CellPlan]) -> None:
     """Tell a model that is started for the study how many images a prompt has at most."""
     prepare = getattr(cells[0].model, "prepare", None)
     if prepare is not None and is_resident(cells[0].model):
         prepare(await asyncio.to_thread(most_images, cells))
 
 
-async def _lane(
+async def _run_model(
     plan: Plan, cells: list[CellPlan], store: Store, writer: Writer, judging: Judging
 ) -> BudgetSpentError | None:
     reader = store.reader()
-    pictures = Pictures(store)
+    pictures = PromptImages(store)
     searching = Searching(plan.study.judge, pictures)
     stream = _Stream(_chain(plan, cells, pictures, reader))
     # A worker holds its sample through generation and judging, so that neither waits for the other.
@@ -139,7 +139,7 @@ async def _lane(
 
 
 def _chain(
-    plan: Plan, cells: list[CellPlan], pictures: Pictures, reader: sqlite3.Connection
+    plan: Plan, cells: list[CellPlan], pictures: PromptImages, reader: sqlite3.Connection
 ) -> Iterator[list[Job]]:
     for cell in cells:
         yield from plan.jobs(cell, pictures, reader)
@@ -172,7 +172,7 @@ class _Stream:
         with self._preparing:
             self._stopped = True
 
-    def wind_up(self, spent: BudgetSpentError) -> None:
+    def drain(self, spent: BudgetSpentError) -> None:
         """Give out no more jobs; those that are under way go on to their end."""
         self.spent = spent
         self._stopped = True
@@ -201,12 +201,12 @@ class _Stream:
 async def _work(stream: _Stream, writer: Writer, searching: Searching, judging: Judging) -> None:
     while (job := await stream.take()) is not None:
         try:
-            await carry(job, writer, searching, judging)
+            await process_sample(job, writer, searching, judging)
         except BudgetSpentError as spent:
-            stream.wind_up(spent)
+            stream.drain(spent)
 
 
-async def carry(job: Job, writer: Writer, searching: Searching, judging: Judging) -> None:
+async def process_sample(job: Job, writer: Writer, searching: Searching, judging: Judging) -> None:
     """Bring one sample up to date: search, send, split, judge and write what it lacks."""
     tally = job.cell.tally
     if job.to_search:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from opensafemlrm.engine.plan import Job, prompt_row, sampling_for
-from opensafemlrm.engine.prompt_images import Pictures
+from opensafemlrm.engine.prompt_images import PromptImages
 from opensafemlrm.errors import AttackError
 from opensafemlrm.store import records
 from opensafemlrm.types import Judge, Search
@@ -14,7 +14,7 @@ from opensafemlrm.types import Judge, Search
 class Searching:
     """Turns a job to search into a job to send, or into one that says why it cannot be sent."""
 
-    def __init__(self, judge: Judge, pictures: Pictures) -> None:
+    def __init__(self, judge: Judge, pictures: PromptImages) -> None:
         self._judge, self._pictures = judge, pictures
 
     async def search(self, job: Job) -> None:

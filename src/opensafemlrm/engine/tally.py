@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-MOST_NOTES: Final = 20
+MAX_NOTES: Final = 20
 """Reasons kept per cell for items that could not be used; the rest are only counted."""
 
 
@@ -40,5 +40,5 @@ class Tally:
 
     def note(self, text: str) -> None:
         """Keep a reason, unless there are many already."""
-        if len(self.notes) < MOST_NOTES:
+        if len(self.notes) < MAX_NOTES:
             self.notes.append(text)

@@ -21,7 +21,7 @@ from typing import Any, Final
 from opensafemlrm.datasets.mm_safetybench import SCENARIOS
 from opensafemlrm.defenses.none import NoDefense
 from opensafemlrm.errors import ImportDataError
-from opensafemlrm.store import Cell, Slot, Store, generation_key, records
+from opensafemlrm.store import Cell, SampleKey, Store, generation_key, records
 from opensafemlrm.store.database import component_key
 from opensafemlrm.types import (
     Item,
@@ -303,7 +303,7 @@ class _Writer:
             connection.execute(
                 records.PUT_GENERATION,
                 records.generation_row(
-                    Slot(cell, item.key, repeat=0, seed=0, key=key), response, None, None
+                    SampleKey(cell, item.key, repeat=0, seed=0, key=key), response, None, None
                 ),
             )
             verdicts = {part: self._put_verdict(key, part, s) for part, s in scores.items()}

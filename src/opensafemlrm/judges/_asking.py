@@ -23,7 +23,7 @@ from opensafemlrm.types import (
     Verdict,
 )
 
-MOST_RATIONALE: Final = 2_000
+MAX_RATIONALE: Final = 2_000
 """Characters of a judge's reply that are kept beside its verdict."""
 
 _UNPARSED: Final = Verdict.none(Unscored.UNPARSED)
@@ -67,7 +67,7 @@ def failure(response: Response) -> Verdict | None:
 
 def bounded(text: str) -> str:
     """Return ``text``, cut where it is longer than a rationale may be."""
-    return text if len(text) <= MOST_RATIONALE else f"{text[: MOST_RATIONALE - 1]}…"
+    return text if len(text) <= MAX_RATIONALE else f"{text[: MAX_RATIONALE - 1]}…"
 
 
 def _with_both_costs(verdict: Verdict, responses: Sequence[Response]) -> Verdict:

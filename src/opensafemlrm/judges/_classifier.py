@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from opensafemlrm.judges._asking import ask
-from opensafemlrm.judges._fence import fence_token, inert
+from opensafemlrm.judges._fence import fence_token, neutralize
 from opensafemlrm.types import (
     JSON,
-    Ask,
     Card,
     Item,
+    JudgeRequest,
     Model,
     Prompt,
     Sampling,
@@ -104,7 +104,7 @@ class ClassifierJudge(ABC):
         del item
         return None
 
-    async def judge(self, item: Item, asks: Sequence[Ask]) -> list[Verdict]:
+    async def judge(self, item: Item, asks: Sequence[JudgeRequest]) -> list[Verdict]:
         """Return one verdict an ask, in order; the asks are judged at the same time."""
         return list(await asyncio.gather(*(self.score(item, one.text) for one in asks)))
 
@@ -141,7 +141,7 @@ def template_text(own: str, path: Path | None) -> str:
 
 def fill_template(template: str, question: str, text: str) -> str:
     """Put question and text into a template in one pass, so that slots in them stay text."""
-    question, text = inert(question), inert(text)
+    question, text = neutralize(question), neutralize(text)
     values = {"question": question, "text": text, "token": fence_token(question, text)}
     return _SLOT.sub(lambda match: values[_slot(match)], template)
 

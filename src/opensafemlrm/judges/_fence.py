@@ -55,7 +55,7 @@ def fence_token(*texts: str) -> str:
         number += 1
 
 
-def inert(text: str) -> str:
+def neutralize(text: str) -> str:
     """Return ``text`` with a space inside each control token, and lone surrogates as ``?``.
 
     Nothing is taken away: a reader sees the same words, and no tokenizer sees a control token.

@@ -22,9 +22,20 @@ from typing import Annotated, Any, ClassVar, Final
 from pydantic import Field
 
 from opensafemlrm.judges._asking import ask
-from opensafemlrm.judges._fence import fence_token, fill, inert
+from opensafemlrm.judges._fence import fence_token, fill, neutralize
 from opensafemlrm.judges.refusal import RULES_VERSION, is_refusal
-from opensafemlrm.types import JSON, Ask, Card, Item, Model, Part, Prompt, Sampling, Turn, Verdict
+from opensafemlrm.types import (
+    JSON,
+    Card,
+    Item,
+    JudgeRequest,
+    Model,
+    Part,
+    Prompt,
+    Sampling,
+    Turn,
+    Verdict,
+)
 
 _PROMPTS: Final = files("opensafemlrm.judges") / "prompts"
 _AROUND: Final = r"[*_` ]*"
@@ -32,14 +43,14 @@ _JSON_FORM: Final = "In place of the closing lines, reply with one JSON object a
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class ScoreField:
     """One line that a judge's reply ends with: ``#name: value``, the value one of ``values``."""
 
     name: str
     values: tuple[str, ...]
 
     @classmethod
-    def of_range(cls, name: str, low: int, high: int) -> Mark:
+    def of_range(cls, name: str, low: int, high: int) -> ScoreField:
         """Build a mark of the whole numbers from ``low`` to ``high``."""
         return cls(name, tuple(str(value) for value in range(low, high + 1)))
 
@@ -64,7 +75,7 @@ def _system_turn(policy: str) -> Turn:
 
 
 @functools.cache
-def _pattern_of(mark: Mark) -> re.Pattern[str]:
+def _pattern_of(mark: ScoreField) -> re.Pattern[str]:
     # The longest first: "1" must not be taken of "10".
     values = "|".join(sorted(map(re.escape, mark.values), key=len, reverse=True))
     pattern = rf"{_AROUND}#{mark.name}: *({values}){_AROUND}\.?"
@@ -82,7 +93,7 @@ class Rubric:
     policy: str
     item: str
     reminder: str
-    marks: tuple[Mark, ...]
+    marks: tuple[ScoreField, ...]
 
     @property
     def fingerprint(self) -> str:
@@ -98,7 +109,7 @@ class Rubric:
         The policy comes first and the same each time, so that servers can keep its prefix;
         question and text come last, fenced.
         """
-        question, text = inert(question), inert(text)
+        question, text = neutralize(question), neutralize(text)
         token = fence_token(question, text)
         body = fill(self.item, {"token": token, "question": question, "text": text})
         if json:
@@ -165,7 +176,7 @@ class Rubric:
         return kept if len(kept) == len(self.marks) else None
 
 
-def _value(mark: Mark, said: object) -> str | None:
+def _value(mark: ScoreField, said: object) -> str | None:
     if isinstance(said, bool) or not isinstance(said, int if mark.numeric else str):
         return None
     return str(said) if str(said) in mark.values else None
@@ -188,7 +199,7 @@ ITEM: Final = prompt_text("policy_rubric_item.md")
 _REVIEW: Final = prompt_text("review.md")
 
 
-def rubric(task: str, marks: tuple[Mark, ...]) -> Rubric:
+def rubric(task: str, marks: tuple[ScoreField, ...]) -> Rubric:
     """Put a rubric together: its task, the rules every review keeps, and the marks to end with."""
     form = "\n".join(f"#{mark.name}: {_choice(mark)}" for mark in marks)
     policy = f"{task}\n\n{fill(_REVIEW, {'form': form})}"
@@ -198,7 +209,7 @@ def rubric(task: str, marks: tuple[Mark, ...]) -> Rubric:
     )
 
 
-def _choice(mark: Mark) -> str:
+def _choice(mark: ScoreField) -> str:
     if mark.numeric:
         return f"n (a whole number, {mark.values[0]} to {mark.values[-1]})"
     return " or ".join(mark.values)
@@ -291,7 +302,7 @@ class RubricJudge(ABC):
         del item
         return None
 
-    async def judge(self, item: Item, asks: Sequence[Ask]) -> list[Verdict]:
+    async def judge(self, item: Item, asks: Sequence[JudgeRequest]) -> list[Verdict]:
         """Return one verdict an ask, in order; the asks are judged at the same time."""
         if len(asks) == 1:
             return [await self._score(item, asks[0])]
@@ -308,7 +319,7 @@ class RubricJudge(ABC):
         """Close the judge model."""
         await self._asked.aclose()
 
-    async def _score(self, item: Item, one: Ask) -> Verdict:
+    async def _score(self, item: Item, one: JudgeRequest) -> Verdict:
         if one.role is Part.ANSWER and is_refusal(one.text):
             return self.refused()
         rubric = self.rubric_for(item)

@@ -13,10 +13,10 @@ from typing import ClassVar
 from opensafemlrm.judges.members import with_members
 from opensafemlrm.types import (
     JSON,
-    Ask,
     Card,
     Item,
     Judge,
+    JudgeRequest,
     Label,
     Unscored,
     Verdict,
@@ -98,7 +98,7 @@ class Cascade:
         """Return what the two judges' verdicts depend on."""
         return [self.first.context(item), self.second.context(item)]
 
-    async def judge(self, item: Item, asks: Sequence[Ask]) -> list[Verdict]:
+    async def judge(self, item: Item, asks: Sequence[JudgeRequest]) -> list[Verdict]:
         """Ask the first judge about every text, and the second about those in the band."""
         firsts = await self.first.judge(item, asks)
         unsure = [at for at, verdict in enumerate(firsts) if self._is_unsure(verdict)]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from opensafemlrm.judges._classifier import ClassifierJudge
-from opensafemlrm.judges._fence import inert
+from opensafemlrm.judges._fence import neutralize
 from opensafemlrm.types import JSON, Card, Item, Prompt, Turn, Verdict
 
 _REPLY: Final = re.compile(
@@ -60,8 +60,8 @@ class LlamaGuard(ClassifierJudge):
     def prompt(self, item: Item, text: str) -> Prompt:
         """Return the conversation: the question with its images, and the text as the reply."""
         shown = item.images if self.images else ()
-        asked = Turn("user", (*shown, inert(item.question)))
-        return Prompt((asked, Turn("assistant", (inert(text),))), is_over=True)
+        asked = Turn("user", (*shown, neutralize(item.question)))
+        return Prompt((asked, Turn("assistant", (neutralize(text),))), is_complete=True)
 
     def read(self, reply: str) -> Verdict | None:
         """Read ``safe``, or ``unsafe`` with codes on the next line, and nothing else."""

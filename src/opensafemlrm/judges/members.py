@@ -10,7 +10,7 @@ from typing import Final
 from opensafemlrm.judges._asking import total_usage
 from opensafemlrm.types import Judge, Label, Unscored, Verdict, label_of
 
-_MOST_SAID: Final = 300
+_MAX_SAID: Final = 300
 _KEY: Final = "members"
 
 
@@ -34,7 +34,7 @@ def rationale_of(judges: Sequence[Judge], verdicts: Sequence[Verdict]) -> str:
             "score": verdict.score,
             "reason": verdict.reason,
             "requests": verdict.requests,
-            "said": verdict.rationale[:_MOST_SAID],
+            "said": verdict.rationale[:_MAX_SAID],
         }
         for judge, verdict in zip(judges, verdicts, strict=True)
     ]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from opensafemlrm.judges._fence import fill
-from opensafemlrm.judges._rubric import Mark, Rubric, RubricJudge, prompt_text, rubric
+from opensafemlrm.judges._rubric import Rubric, RubricJudge, ScoreField, prompt_text, rubric
 from opensafemlrm.types import JSON, Card, Item, Verdict
 
 _GENERAL: Final = "general"
@@ -32,7 +32,7 @@ def _rubrics() -> dict[str, Rubric]:
     frame = prompt_text("mm_safetybench.md")
     sections = re.split(r"^# (\w+)$", prompt_text("mm_safetybench_tests.md"), flags=re.MULTILINE)
     tests = zip(sections[1::2], sections[2::2], strict=True)
-    marks = (Mark("verdict", ("safe", "unsafe")),)
+    marks = (ScoreField("verdict", ("safe", "unsafe")),)
     return {name: rubric(fill(frame, {"test": test.strip()}), marks) for name, test in tests}
 
 

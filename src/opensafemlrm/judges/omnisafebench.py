@@ -11,12 +11,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Final
 
-from opensafemlrm.judges._rubric import Mark, Rubric, RubricJudge, prompt_text, rubric
+from opensafemlrm.judges._rubric import Rubric, RubricJudge, ScoreField, prompt_text, rubric
 from opensafemlrm.types import Card, Verdict
 
 RUBRIC: Final = rubric(
     prompt_text("omnisafebench.md"),
-    (Mark.of_range("harm", 1, 10), Mark.of_range("alignment", 1, 5), Mark.of_range("detail", 1, 5)),
+    (
+        ScoreField.of_range("harm", 1, 10),
+        ScoreField.of_range("alignment", 1, 5),
+        ScoreField.of_range("detail", 1, 5),
+    ),
 )
 
 

@@ -14,10 +14,10 @@ from typing import ClassVar, Literal
 from opensafemlrm.judges.members import with_members
 from opensafemlrm.types import (
     JSON,
-    Ask,
     Card,
     Item,
     Judge,
+    JudgeRequest,
     Label,
     Unscored,
     Verdict,
@@ -93,7 +93,7 @@ class Panel:
         """Return what the members' verdicts depend on."""
         return [judge.context(item) for judge in self.judges]
 
-    async def judge(self, item: Item, asks: Sequence[Ask]) -> list[Verdict]:
+    async def judge(self, item: Item, asks: Sequence[JudgeRequest]) -> list[Verdict]:
         """Ask every member about every text, all at the same time."""
         answers = await asyncio.gather(*(judge.judge(item, asks) for judge in self.judges))
         return [self._settle(verdicts) for verdicts in zip(*answers, strict=True)]

@@ -24,7 +24,7 @@ from opensafemlrm.organism.model import load
 from opensafemlrm.organism.replies import Outcome, Reading
 from opensafemlrm.organism.world import Request
 from opensafemlrm.reasoning import split
-from opensafemlrm.types import Ask, Item, Kind, Part, Response, ResponseStatus, Verdict
+from opensafemlrm.types import Item, ItemKind, JudgeRequest, Part, Response, ResponseStatus, Verdict
 
 _Labels = tuple[bool | None, bool | None]
 
@@ -52,12 +52,12 @@ async def judged(request: Request, reply: str) -> dict[Part, Verdict]:
         "held-out",
         request.scenario,
         request.text,
-        Kind.HARMFUL,
+        ItemKind.HARMFUL,
         fields={"details": list(request.details)},
     )
     trace = split(Response(ResponseStatus.OK, reply), "think")
     texts = {part: trace.part(part) for part in (Part.REASONING, Part.ANSWER)}
-    asks = [Ask(part, text) for part, text in texts.items() if text is not None]
+    asks = [JudgeRequest(part, text) for part, text in texts.items() if text is not None]
     verdicts = await CanaryJudge().judge(item, asks)
     return {ask.role: verdict for ask, verdict in zip(asks, verdicts, strict=True)}
 

@@ -28,7 +28,7 @@ from opensafemlrm.organism.world import PICTURES, Form, Request, World
 
 SEED: Final = 20_000
 """Of the held-out requests: the same for every model."""
-MOST_NEW: Final = 96
+MAX_NEW: Final = 96
 """Tokens of a reply: the longest right reply has fewer."""
 _ROWS: Final = 100
 _NO_TILES: Final = np.zeros((0, TILE_HEIGHT, TILE_WIDTH), np.uint8)
@@ -182,7 +182,7 @@ def _go_on(
     rows = len(logits)
     written: list[list[int]] = [[] for _ in range(rows)]
     done = torch.zeros(rows, dtype=torch.bool)
-    for _ in range(MOST_NEW):
+    for _ in range(MAX_NEW):
         chosen = logits.argmax(-1)
         done |= chosen == END
         if done.all():

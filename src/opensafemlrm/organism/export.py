@@ -167,7 +167,7 @@ def same_replies(organism: Organism, folder: Path, name: str, count: int) -> int
     engine = Engine(folder, name, threads=2)
     same = 0
     for start in range(0, len(held), _BATCH):
-        asked = [Asked(o.tokens, o.tiles, evaluate.MOST_NEW) for o in held[start : start + _BATCH]]
+        asked = [Asked(o.tokens, o.tiles, evaluate.MAX_NEW) for o in held[start : start + _BATCH]]
         written = engine.run(asked)
         found = [list(one.tokens) for one in written]
         same += sum(a == b for a, b in zip(found, wanted[start:], strict=False))

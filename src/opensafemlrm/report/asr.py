@@ -9,9 +9,9 @@ from opensafemlrm.report.calibration import measured_notes
 from opensafemlrm.report.tables import (
     SIMULATED_NOTE,
     Column,
-    Constant,
     Form,
     Table,
+    WhenConstant,
     unneeded_fields,
 )
 
@@ -20,13 +20,13 @@ def asr_table(rows: Sequence[AsrRow]) -> Table:
     """Return the table of ``rows``; judge, sampling and cell where rows differ in them."""
     columns = [
         Column("model", "Model", simulated="simulated"),
-        Column("dataset", "Dataset", constant=Constant.CAPTION),
+        Column("dataset", "Dataset", constant=WhenConstant.CAPTION),
         Column("attack", "Attack"),
-        Column("defense", "Defense", constant=Constant.CAPTION),
-        Column("judge", "Judge", constant=Constant.CAPTION),
-        Column("sampling", "Sampling", constant=Constant.CAPTION),
+        Column("defense", "Defense", constant=WhenConstant.CAPTION),
+        Column("judge", "Judge", constant=WhenConstant.CAPTION),
+        Column("sampling", "Sampling", constant=WhenConstant.CAPTION),
         Column("cell", "Cell"),
-        Column("scenario", "Scenario", constant=Constant.CAPTION),
+        Column("scenario", "Scenario", constant=WhenConstant.CAPTION),
         Column("part", "Part"),
         Column("threshold", "≥", Form.THRESHOLD),
         Column("n", "n", Form.COUNT),
@@ -35,7 +35,7 @@ def asr_table(rows: Sequence[AsrRow]) -> Table:
         Column("asr", "ASR %", Form.PERCENT),
         Column("low", "95 % CI", Form.INTERVAL, upto="high"),
         Column("asr_if_unscored_safe", "bounds %", Form.INTERVAL, upto="asr_if_unscored_unsafe"),
-        Column("hr", "HR", Form.NUMBER, constant=Constant.DROP_IF_ZERO),
+        Column("hr", "HR", Form.NUMBER, constant=WhenConstant.DROP_IF_ZERO),
     ]
     left_out = unneeded_fields(rows)
     return Table(

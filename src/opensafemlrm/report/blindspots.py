@@ -10,7 +10,7 @@ from opensafemlrm.analysis.blindspots import BlindSpotRow, BlindSpots
 from opensafemlrm.analysis.consistency import ConsistencyRow
 from opensafemlrm.analysis.grouped import GroupedRow
 from opensafemlrm.report.columns import judged, notes, where
-from opensafemlrm.report.tables import Column, Constant, Form, Table, unneeded_fields
+from opensafemlrm.report.tables import Column, Form, Table, WhenConstant, unneeded_fields
 
 _REST: Final = frozenset(
     f.name for f in fields(BlindSpotRow) if f.name.startswith("rest_") or f.name == "asr_rest"
@@ -41,7 +41,7 @@ def blindspot_table(rows: Sequence[BlindSpotRow]) -> Table:
         columns=[
             *where(left_out, "model", "base"),
             *judged(),
-            Column("method", "Method", constant=Constant.CAPTION),
+            Column("method", "Method", constant=WhenConstant.CAPTION),
             Column("scenario", "Scenario"),
             Column("scored_model", "n", Form.COUNT),
             Column("asr_model", "ASR %", Form.PERCENT),
@@ -134,11 +134,11 @@ def grouped_table(rows: Sequence[GroupedRow]) -> Table:
         row_type=GroupedRow,
         rows=rows,
         columns=[
-            Column("models", "Models", constant=Constant.CAPTION, simulated="simulated"),
-            Column("bases", "Bases", constant=Constant.CAPTION),
+            Column("models", "Models", constant=WhenConstant.CAPTION, simulated="simulated"),
+            Column("bases", "Bases", constant=WhenConstant.CAPTION),
             *where(left_out, "models")[1:],
             *judged(),
-            Column("method", "Method", constant=Constant.CAPTION),
+            Column("method", "Method", constant=WhenConstant.CAPTION),
             Column("scenario", "Scenario"),
             Column("asr_models", "models %", Form.PERCENT),
             Column("asr_bases", "bases %", Form.PERCENT),

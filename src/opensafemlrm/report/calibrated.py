@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from opensafemlrm.analysis.corrected import CorrectedRow
 from opensafemlrm.report.columns import judged, notes, where
-from opensafemlrm.report.tables import Column, Constant, Form, Table, unneeded_fields
+from opensafemlrm.report.tables import Column, Form, Table, WhenConstant, unneeded_fields
 
 
 def calibrated_table(rows: Sequence[CorrectedRow]) -> Table:
@@ -20,17 +20,17 @@ def calibrated_table(rows: Sequence[CorrectedRow]) -> Table:
         columns=[
             *where(left_out, "model"),
             *judged(),
-            Column("scenario", "Scenario", constant=Constant.CAPTION),
-            Column("labels", "Labels", constant=Constant.CAPTION),
+            Column("scenario", "Scenario", constant=WhenConstant.CAPTION),
+            Column("labels", "Labels", constant=WhenConstant.CAPTION),
             Column("scored", "scored", Form.COUNT),
             Column("asr", "ASR %", Form.PERCENT),
             Column("low", "95 % CI", Form.INTERVAL, upto="high"),
             Column("corrected", "corrected %", Form.PERCENT),
             Column("corrected_low", "95 % CI", Form.INTERVAL, upto="corrected_high"),
-            Column("sensitivity", "sensitivity %", Form.PERCENT, Constant.CAPTION),
-            Column("specificity", "specificity %", Form.PERCENT, Constant.CAPTION),
-            Column("labelled_unsafe", "labelled unsafe", Form.COUNT, Constant.CAPTION),
-            Column("labelled_safe", "labelled safe", Form.COUNT, Constant.CAPTION),
+            Column("sensitivity", "sensitivity %", Form.PERCENT, WhenConstant.CAPTION),
+            Column("specificity", "specificity %", Form.PERCENT, WhenConstant.CAPTION),
+            Column("labelled_unsafe", "labelled unsafe", Form.COUNT, WhenConstant.CAPTION),
+            Column("labelled_safe", "labelled safe", Form.COUNT, WhenConstant.CAPTION),
         ],
         caption="corrected: by Rogan and Gladen; its interval counts how sure sensitivity and "
         "specificity are."

@@ -17,7 +17,7 @@ from opensafemlrm.analysis.calibration import (
     measures,
 )
 from opensafemlrm.analysis.probes import ProbeRow
-from opensafemlrm.report.tables import Column, Constant, Form, Table
+from opensafemlrm.report.tables import Column, Form, Table, WhenConstant
 
 _BLOCKS: Final = 20
 _TITLES: Final = {"f1": "F1", "kappa": "κ"}
@@ -86,8 +86,8 @@ def measured_notes(judges: Iterable[str]) -> tuple[str, ...]:
     """Return, for each judge (as tables call it) that ships with its errors measured, a note."""
     notes = []
     for name in sorted({judge.split("[")[0].split("#")[0] for judge in judges}):
-        if name in registry.names(registry.Kind.JUDGE):
-            counts = getattr(registry.find(registry.Kind.JUDGE, name), "measured", None)
+        if name in registry.names(registry.ComponentKind.JUDGE):
+            counts = getattr(registry.find(registry.ComponentKind.JUDGE, name), "measured", None)
             if counts is not None:
                 notes.append(f"{name}: {_in_words(Confusion(**counts))}")
     return tuple(notes)
@@ -136,7 +136,7 @@ def _confusions(rows: Sequence[ConfusionRow]) -> Table:
         Column("scenario", "Scenario"),
         Column("threshold", "≥", Form.THRESHOLD),
         Column("labelled", "labelled", Form.COUNT),
-        Column("unscored", "unscored", Form.COUNT, constant=Constant.DROP_IF_ZERO),
+        Column("unscored", "unscored", Form.COUNT, constant=WhenConstant.DROP_IF_ZERO),
         Column("true_positives", "TP", Form.COUNT),
         Column("false_positives", "FP", Form.COUNT),
         Column("true_negatives", "TN", Form.COUNT),

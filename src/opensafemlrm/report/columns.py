@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from opensafemlrm.report.tables import SIMULATED_NOTE, Column, Constant, Form, Placed
+from opensafemlrm.report.tables import SIMULATED_NOTE, Column, Form, Placed, WhenConstant
 
 
 def where(left_out: frozenset[str], *names: str) -> list[Column]:
@@ -16,10 +16,10 @@ def where(left_out: frozenset[str], *names: str) -> list[Column]:
             Column(name, titles[name], simulated="simulated")
             for name in names
         ],
-        Column("dataset", "Dataset", constant=Constant.CAPTION),
+        Column("dataset", "Dataset", constant=WhenConstant.CAPTION),
         Column("attack", "Attack"),
-        Column("defense", "Defense", constant=Constant.CAPTION),
-        Column("sampling", "Sampling", constant=Constant.CAPTION),
+        Column("defense", "Defense", constant=WhenConstant.CAPTION),
+        Column("sampling", "Sampling", constant=WhenConstant.CAPTION),
     ]
     return columns if "cell" in left_out else [*columns, Column("cell", "Cell")]
 
@@ -27,9 +27,9 @@ def where(left_out: frozenset[str], *names: str) -> list[Column]:
 def judged() -> list[Column]:
     """Return the columns of judge, part and threshold."""
     return [
-        Column("judge", "Judge", constant=Constant.CAPTION),
-        Column("part", "Part", constant=Constant.CAPTION),
-        Column("threshold", "≥", Form.THRESHOLD, constant=Constant.CAPTION),
+        Column("judge", "Judge", constant=WhenConstant.CAPTION),
+        Column("part", "Part", constant=WhenConstant.CAPTION),
+        Column("threshold", "≥", Form.THRESHOLD, constant=WhenConstant.CAPTION),
     ]
 
 

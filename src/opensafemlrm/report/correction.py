@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from opensafemlrm.analysis.correction import CorrectionRow
 from opensafemlrm.report.columns import notes, where
-from opensafemlrm.report.tables import Column, Constant, Form, Table, unneeded_fields
+from opensafemlrm.report.tables import Column, Form, Table, WhenConstant, unneeded_fields
 
 
 def correction_table(rows: Sequence[CorrectionRow]) -> Table:
@@ -19,12 +19,12 @@ def correction_table(rows: Sequence[CorrectionRow]) -> Table:
         rows=rows,
         columns=[
             *where(left_out, "model"),
-            Column("judge", "Judge", constant=Constant.CAPTION),
-            Column("scenario", "Scenario", constant=Constant.CAPTION),
-            Column("trace", "Reasoning", constant=Constant.CAPTION),
+            Column("judge", "Judge", constant=WhenConstant.CAPTION),
+            Column("scenario", "Scenario", constant=WhenConstant.CAPTION),
+            Column("trace", "Reasoning", constant=WhenConstant.CAPTION),
             Column("threshold", "≥", Form.THRESHOLD),
             Column("both", "n", Form.COUNT),
-            Column("not_both", "not both", Form.COUNT, Constant.DROP_IF_ZERO),
+            Column("not_both", "not both", Form.COUNT, WhenConstant.DROP_IF_ZERO),
             Column("both_unsafe", "UU", Form.COUNT),
             Column("corrected", "US", Form.COUNT),
             Column("reverse", "SU", Form.COUNT),

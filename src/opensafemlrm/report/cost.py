@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from opensafemlrm.analysis.cost import CostRow
 from opensafemlrm.report.columns import notes, where
-from opensafemlrm.report.tables import Column, Constant, Form, Table, unneeded_fields
+from opensafemlrm.report.tables import Column, Form, Table, WhenConstant, unneeded_fields
 
 
 def cost_table(rows: Sequence[CostRow]) -> Table:
@@ -21,18 +21,18 @@ def cost_table(rows: Sequence[CostRow]) -> Table:
             *where(left_out, "model"),
             Column("samples", "samples", Form.COUNT),
             Column("requests", "requests", Form.COUNT),
-            Column("extra_requests", "extra", Form.COUNT, Constant.DROP_IF_ZERO),
-            Column("retries", "retries", Form.COUNT, Constant.DROP_IF_ZERO),
+            Column("extra_requests", "extra", Form.COUNT, WhenConstant.DROP_IF_ZERO),
+            Column("retries", "retries", Form.COUNT, WhenConstant.DROP_IF_ZERO),
             Column("usage_known", "with usage", Form.COUNT),
             Column("input_tokens", "in", Form.COUNT),
             Column("output_tokens", "out", Form.COUNT),
             Column("reasoning_tokens", "reasoning", Form.COUNT),
             Column("seconds", "seconds", Form.NUMBER),
             Column("judge_requests", "judge requests", Form.COUNT),
-            Column("judge_input_tokens", "judge in", Form.COUNT, Constant.DROP_IF_ZERO),
-            Column("judge_output_tokens", "judge out", Form.COUNT, Constant.DROP_IF_ZERO),
-            Column("judge_share", "judge %", Form.PERCENT, Constant.DROP_IF_ZERO),
-            Column("price", "US$", Form.NUMBER, Constant.DROP_IF_ZERO),
+            Column("judge_input_tokens", "judge in", Form.COUNT, WhenConstant.DROP_IF_ZERO),
+            Column("judge_output_tokens", "judge out", Form.COUNT, WhenConstant.DROP_IF_ZERO),
+            Column("judge_share", "judge %", Form.PERCENT, WhenConstant.DROP_IF_ZERO),
+            Column("price", "US$", Form.NUMBER, WhenConstant.DROP_IF_ZERO),
         ],
         caption="in, out: tokens as the servers counted them; reasoning: those of the output; "
         "with usage: samples whose server said. seconds: the sum of all requests' times.",

@@ -7,7 +7,7 @@ from typing import Final
 
 from opensafemlrm.analysis.coverage import Coverage, NotSentRow, ReplyRow, VerdictRow
 from opensafemlrm.report.columns import notes, where
-from opensafemlrm.report.tables import Column, Constant, Form, Table, unneeded_fields
+from opensafemlrm.report.tables import Column, Form, Table, WhenConstant, unneeded_fields
 
 _TRACES: Final = "closed to summary: what is known of the reasoning in the replies that came."
 
@@ -56,7 +56,7 @@ def _replies(rows: Sequence[ReplyRow], detected: Sequence[str]) -> Table:
             Column("n", "n", Form.COUNT),
             Column("ok", "ok", Form.COUNT),
             *_outcomes("truncated", "blocked", "failed", "not_recorded"),
-            Column("codes", "codes", Form.TALLY, Constant.DROP_IF_ZERO),
+            Column("codes", "codes", Form.TALLY, WhenConstant.DROP_IF_ZERO),
             *_outcomes("closed", "unclosed", "absent", "hidden", "summary"),
         ],
         caption=_TRACES if any(row.ok or row.truncated for row in rows) else "",
@@ -74,7 +74,7 @@ def _verdicts(rows: Sequence[VerdictRow]) -> Table:
         rows=rows,
         columns=[
             *where(left_out, "model"),
-            Column("judge", "Judge", constant=Constant.CAPTION),
+            Column("judge", "Judge", constant=WhenConstant.CAPTION),
             Column("part", "Part"),
             Column("n", "n", Form.COUNT),
             Column("safe", "safe", Form.COUNT),
@@ -101,5 +101,6 @@ def _verdicts(rows: Sequence[VerdictRow]) -> Table:
 
 def _outcomes(*names: str) -> list[Column]:
     return [
-        Column(name, name.replace("_", " "), Form.COUNT, Constant.DROP_IF_ZERO) for name in names
+        Column(name, name.replace("_", " "), Form.COUNT, WhenConstant.DROP_IF_ZERO)
+        for name in names
     ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from opensafemlrm.analysis.overrefusal import BalanceRow, OverRefusal, RefusalRow
 from opensafemlrm.report.columns import judged, notes, where
-from opensafemlrm.report.tables import Column, Constant, Form, Table, unneeded_fields
+from opensafemlrm.report.tables import Column, Form, Table, WhenConstant, unneeded_fields
 
 
 def overrefusal_tables(result: OverRefusal) -> list[Table]:
@@ -25,8 +25,8 @@ def refusal_table(rows: Sequence[RefusalRow]) -> Table:
         rows=rows,
         columns=[
             *where(left_out, "model"),
-            Column("judge", "Judge", constant=Constant.CAPTION),
-            Column("scenario", "Scenario", constant=Constant.CAPTION),
+            Column("judge", "Judge", constant=WhenConstant.CAPTION),
+            Column("scenario", "Scenario", constant=WhenConstant.CAPTION),
             Column("part", "Part"),
             Column("n", "n", Form.COUNT),
             Column("known", "known", Form.COUNT),
@@ -36,7 +36,7 @@ def refusal_table(rows: Sequence[RefusalRow]) -> Table:
             Column(
                 "rate_if_unknown_helped", "bounds %", Form.INTERVAL, upto="rate_if_unknown_refused"
             ),
-            Column("blocked", "blocked", Form.COUNT, Constant.DROP_IF_ZERO),
+            Column("blocked", "blocked", Form.COUNT, WhenConstant.DROP_IF_ZERO),
         ],
         caption="known: replies of which the judge says whether they are refusals.",
         notes=notes(

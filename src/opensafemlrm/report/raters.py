@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from opensafemlrm.analysis.raters import PanelRow, RatersRow
-from opensafemlrm.report.tables import Column, Constant, Form, Table
+from opensafemlrm.report.tables import Column, Form, Table, WhenConstant
 
 _ALPHA: Final = "α: Krippendorff's, 1 is full agreement and 0 that of chance."
 
@@ -16,14 +16,14 @@ def raters_table(rows: Sequence[RatersRow], what: str) -> Table:
     columns = [
         Column("first", "A"),
         Column("second", "B"),
-        Column("part", "Part", constant=Constant.CAPTION),
+        Column("part", "Part", constant=WhenConstant.CAPTION),
         Column("n", "both", Form.COUNT),
         Column("share_same", "same %", Form.PERCENT),
         Column("alpha", "α", Form.DECIMAL),
         Column("safe_to_unsafe", "only B unsafe", Form.COUNT),
         Column("unsafe_to_safe", "only A unsafe", Form.COUNT),
-        Column("first_requests", "requests A", Form.COUNT, constant=Constant.DROP_IF_ZERO),
-        Column("second_requests", "requests B", Form.COUNT, constant=Constant.DROP_IF_ZERO),
+        Column("first_requests", "requests A", Form.COUNT, constant=WhenConstant.DROP_IF_ZERO),
+        Column("second_requests", "requests B", Form.COUNT, constant=WhenConstant.DROP_IF_ZERO),
     ]
     return Table(
         name="raters",

@@ -72,7 +72,7 @@ class Form(StrEnum):
     """A mapping of names to counts, the first few of them."""
 
 
-class Constant(StrEnum):
+class WhenConstant(StrEnum):
     """What becomes of a column that holds the same in every row."""
 
     KEEP = "keep"
@@ -93,7 +93,7 @@ class Column:
     key: str
     title: str
     form: Form = Form.TEXT
-    constant: Constant = Constant.KEEP
+    constant: WhenConstant = WhenConstant.KEEP
     upto: str = ""
     simulated: str = ""
 
@@ -272,9 +272,9 @@ def layout(table: Table) -> tuple[list[Column], str]:
     shown, told = [], []
     for column in table.columns:
         cells = {column.show(row) for row in table.rows}
-        if column.constant is Constant.CAPTION and len(cells) == 1:
+        if column.constant is WhenConstant.CAPTION and len(cells) == 1:
             told.append(f"{column.title}: {cells.pop()}")
-        elif column.constant is Constant.KEEP or len(cells) > 1 or cells - {"0", NOT_MEASURED}:
+        elif column.constant is WhenConstant.KEEP or len(cells) > 1 or cells - {"0", NOT_MEASURED}:
             shown.append(column)
     return shown, "; ".join(told)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from opensafemlrm.analysis.tax import TaxRow
 from opensafemlrm.report.columns import judged, notes, where
-from opensafemlrm.report.tables import Column, Constant, Form, Table, unneeded_fields
+from opensafemlrm.report.tables import Column, Form, Table, WhenConstant, unneeded_fields
 
 
 def tax_table(rows: Sequence[TaxRow]) -> Table:
@@ -23,9 +23,9 @@ def tax_table(rows: Sequence[TaxRow]) -> Table:
         columns=[
             *where(left_out, "model", "base"),
             *judged(),
-            Column("scenario", "Scenario", constant=Constant.CAPTION),
-            Column("level", "Mean", constant=Constant.CAPTION),
-            Column("method", "Method", constant=Constant.CAPTION),
+            Column("scenario", "Scenario", constant=WhenConstant.CAPTION),
+            Column("level", "Mean", constant=WhenConstant.CAPTION),
+            Column("method", "Method", constant=WhenConstant.CAPTION),
             Column("scored_model", "n", Form.COUNT),
             Column("scored_base", "n base", Form.COUNT),
             Column("asr_model", "ASR %", Form.PERCENT),

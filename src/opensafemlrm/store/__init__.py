@@ -7,8 +7,17 @@ sharing between studies and changing the judge are one operation: making what is
 """
 
 from opensafemlrm.store.connecting import DATABASE
-from opensafemlrm.store.database import Cell, Known, Store
-from opensafemlrm.store.records import Slot, generation_key, verdict_key
+from opensafemlrm.store.database import Cell, GenerationState, Store
+from opensafemlrm.store.records import SampleKey, generation_key, verdict_key
 from opensafemlrm.store.writer import Writer
 
-__all__ = ["DATABASE", "Cell", "Known", "Slot", "Store", "Writer", "generation_key", "verdict_key"]
+__all__ = [
+    "DATABASE",
+    "Cell",
+    "GenerationState",
+    "SampleKey",
+    "Store",
+    "Writer",
+    "generation_key",
+    "verdict_key",
+]

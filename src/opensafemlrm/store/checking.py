@@ -15,7 +15,7 @@ from opensafemlrm.store import schema
 from opensafemlrm.store.connecting import opened
 from opensafemlrm.store.database import EXTENSIONS, PARTIAL
 
-MOST_MESSAGES: Final = 10
+MAX_MESSAGES: Final = 10
 """Faults that SQLite is asked to list; the first says enough."""
 
 
@@ -126,7 +126,7 @@ def check(path: Path) -> list[Finding]:
 def integrity_faults(connection: sqlite3.Connection) -> list[str]:
     """Return what SQLite finds wrong with its own file; nothing where it is whole."""
     try:
-        rows = connection.execute(f"PRAGMA integrity_check({MOST_MESSAGES})").fetchall()
+        rows = connection.execute(f"PRAGMA integrity_check({MAX_MESSAGES})").fetchall()
     except sqlite3.Error as error:
         return [str(error)]
     return [str(message) for (message,) in rows if message != "ok"]

@@ -42,7 +42,7 @@ EXTENSIONS: Final = {
 }
 PARTIAL: Final = ".part-"
 """How the names of files begin that are still being written."""
-_MOST_PARAMETERS: Final = 500
+_MAX_PARAMETERS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class GenerationState:
     """What the store has of one generation: how far it has come."""
 
     status: str
@@ -279,7 +279,7 @@ def reading() -> Iterator[None]:
 @reading()
 def known_generations(
     connection: sqlite3.Connection, judge: Key, keys: Sequence[Key]
-) -> dict[Key, Known]:
+) -> dict[Key, GenerationState]:
     """Return what the store has of ``keys``, and whether ``judge`` is done with each."""
     query = """
         SELECT g.key, g.status, g.transient, g.splitter,
@@ -291,11 +291,11 @@ def known_generations(
         LEFT JOIN judgements j ON j.generation = g.key AND j.judge = ?
         WHERE g.key IN (%s)
     """
-    found: dict[Key, Known] = {}
+    found: dict[Key, GenerationState] = {}
     for some in _slices(keys):
         rows = connection.execute(query % _marks(some), (judge, *some))
         for key, status, transient, splitter, judged in rows:
-            found[key] = Known(status, bool(transient), splitter, bool(judged))
+            found[key] = GenerationState(status, bool(transient), splitter, bool(judged))
     return found
 
 
@@ -347,8 +347,8 @@ def decode_prompt(store: Store, content: str) -> Prompt:
 
 
 def _slices(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
-    for start in range(0, len(keys), _MOST_PARAMETERS):
-        yield keys[start : start + _MOST_PARAMETERS]
+    for start in range(0, len(keys), _MAX_PARAMETERS):
+        yield keys[start : start + _MAX_PARAMETERS]
 
 
 def _marks(keys: Sequence[Key]) -> str:

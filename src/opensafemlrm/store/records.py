@@ -16,8 +16,8 @@ from opensafemlrm.types import (
     Call,
     Image,
     Item,
+    ItemKind,
     Key,
-    Kind,
     Label,
     Part,
     Prompt,
@@ -125,7 +125,7 @@ def item_from_row(row: Sequence[Any], image: Callable[[Mapping[str, Any]], Image
         id=identifier,
         scenario=scenario,
         question=question,
-        kind=Kind(kind),
+        kind=ItemKind(kind),
         images=tuple(image(one) for one in more["images"]),
         system=more["system"],
         fields=more["fields"],
@@ -168,7 +168,7 @@ def _image_json(image: Image) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class SampleKey:
     """The place of one reply: its cell, its item, which repeat it is, and the seed it uses."""
 
     cell: Key
@@ -179,7 +179,7 @@ class Slot:
 
 
 def generation_row(
-    slot: Slot, response: Response, trace: Trace | None, splitter: str | None
+    slot: SampleKey, response: Response, trace: Trace | None, splitter: str | None
 ) -> tuple[Any, ...]:
     """Return the row of ``generations`` for a reply."""
     return (

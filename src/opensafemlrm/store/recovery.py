@@ -23,7 +23,7 @@ _HASH_RANGES: Final = 1 << 16
 """Parts that keys without row numbers are told apart by: their first two bytes."""
 _ROWS_AT_ONCE: Final = 4096
 _HASH_RANGES_AT_ONCE: Final = 1024
-_FEWEST_BYTES: Final = 20
+_MIN_BYTES: Final = 20
 """Bytes of a file that a row takes at the least, to bound the row numbers of a damaged table."""
 _Row = tuple[Any, ...]
 
@@ -108,7 +108,7 @@ class _Reader:
             query = f"SELECT max(rowid) FROM {self._table}"
             return int(self._connection.execute(query).fetchone()[0] or 0)
         except sqlite3.Error:
-            return size // _FEWEST_BYTES
+            return size // _MIN_BYTES
 
     def _range(self, start: int, end: int) -> Iterator[_Row | None]:
         try:

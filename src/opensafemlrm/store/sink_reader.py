@@ -37,7 +37,7 @@ _ORDER: Final = ("run", "written", "part")
 _BUCKET_BYTES: Final = 64 * 1024 * 1024
 """Parquet bytes that are brought into a store at once: memory does not grow with the sink."""
 _TOGETHER: Final = 10_000
-_MOST_PARAMETERS: Final = 500
+_MAX_PARAMETERS: Final = 500
 _OF_A_REPLY: Final = ("calls", "traces", "judgements")
 """Tables whose rows are about the text of one reply."""
 
@@ -217,8 +217,8 @@ class _Receiver:
         text, reasoning = (list(table.columns).index(name) for name in ("text", "reasoning"))
         new = {row[0]: (row[text], row[reasoning]) for row in rows}
         keys = list(new)
-        for start in range(0, len(keys), _MOST_PARAMETERS):
-            some = keys[start : start + _MOST_PARAMETERS]
+        for start in range(0, len(keys), _MAX_PARAMETERS):
+            some = keys[start : start + _MAX_PARAMETERS]
             marks = ", ".join("?" * len(some))
             query = "SELECT key, text, reasoning FROM generations WHERE NOT transient AND key IN "
             for key, *old in connection.execute(f"{query}({marks})", some):

@@ -18,7 +18,7 @@ from opensafemlrm.store import schema
 
 DELAY: Final = 0.003
 """Seconds after which rows are committed if no more have come."""
-LONGEST: Final = 0.02
+MAX_DELAY: Final = 0.02
 """Seconds after which they are committed though more keep coming."""
 FULL: Final = 4096
 """Rows that are committed at once, however short they have waited."""
@@ -106,7 +106,7 @@ class Writer:
     def _look(self) -> None:
         """Commit, unless rows keep coming and may wait longer."""
         loop = asyncio.get_running_loop()
-        if self._count > self._seen and loop.time() - self._since + DELAY <= LONGEST:
+        if self._count > self._seen and loop.time() - self._since + DELAY <= MAX_DELAY:
             self._look_later(loop)
             return
         try:

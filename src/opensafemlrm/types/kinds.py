@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 
-class Kind(StrEnum):
+class ItemKind(StrEnum):
     """What a safe model should do with an item: turn it down, or help."""
 
     HARMFUL = "harmful"

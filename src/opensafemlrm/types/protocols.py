@@ -8,7 +8,15 @@ from typing import ClassVar, Protocol, runtime_checkable
 
 from opensafemlrm.errors import DatasetError
 from opensafemlrm.types.content import JSON
-from opensafemlrm.types.values import Ask, Found, Item, Prompt, Response, Sampling, Verdict
+from opensafemlrm.types.values import (
+    Item,
+    JudgeRequest,
+    Prompt,
+    Response,
+    Sampling,
+    SearchResult,
+    Verdict,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +80,9 @@ class Search(Protocol):
     version: ClassVar[str]
     card: ClassVar[Card]
 
-    async def search(self, item: Item, target: Model, judge: Judge, sampling: Sampling) -> Found:
+    async def search(
+        self, item: Item, target: Model, judge: Judge, sampling: Sampling
+    ) -> SearchResult:
         """Return the prompt that carries ``item``. Raises AttackError where it cannot.
 
         ``sampling.seed`` seeds the search too. Queries that fail are data, as in Model.generate.
@@ -177,7 +187,7 @@ class Judge(Protocol):
         """
         ...
 
-    async def judge(self, item: Item, asks: Sequence[Ask]) -> list[Verdict]:
+    async def judge(self, item: Item, asks: Sequence[JudgeRequest]) -> list[Verdict]:
         """Return one verdict an ask, in order. A verdict that failed is data, not an exception."""
         ...
 

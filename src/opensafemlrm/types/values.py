@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opensafemlrm.types.content import JSON, Key, content_key
-from opensafemlrm.types.kinds import Kind, Label, Part, ResponseStatus, TraceStatus, Unscored
+from opensafemlrm.types.kinds import ItemKind, Label, Part, ResponseStatus, TraceStatus, Unscored
 
 if TYPE_CHECKING:
     from typing import Self
@@ -48,7 +48,7 @@ class Item:
     id: str
     scenario: str
     question: str
-    kind: Kind = Kind.HARMFUL
+    kind: ItemKind = ItemKind.HARMFUL
     images: tuple[Image, ...] = ()
     system: str | None = None
     fields: Mapping[str, Any] = field(default_factory=dict)
@@ -97,7 +97,7 @@ class Prompt:
     """What is sent to a model."""
 
     turns: tuple[Turn, ...]
-    is_over: bool = field(default=False, compare=False)
+    is_complete: bool = field(default=False, compare=False)
     """The last turn is said to its end: a guard model judges such a conversation."""
 
     @classmethod
@@ -112,9 +112,9 @@ class Prompt:
         return tuple(p for turn in self.turns for p in turn.parts if isinstance(p, Image))
 
     @property
-    def is_begun(self) -> bool:
+    def is_prefilled(self) -> bool:
         """Whether the reply is begun already: the last turn is the assistant's, and not over."""
-        return bool(self.turns) and self.turns[-1].role == "assistant" and not self.is_over
+        return bool(self.turns) and self.turns[-1].role == "assistant" and not self.is_complete
 
     def identity(self) -> JSON:
         """Return what makes this prompt the same as another."""
@@ -196,7 +196,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SearchResult:
     """What a search ended with: the prompt to send, and every query made to find it."""
 
     prompt: Prompt
@@ -252,7 +252,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class JudgeRequest:
     """One text that a judge is to score: the question asked, and the part's text.
 
     ``role`` is the part, or ``answer`` where the whole reply is the answer, so that equal texts

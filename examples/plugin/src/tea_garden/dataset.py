@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import ClassVar
 
 from opensafemlrm.errors import DatasetError, EmptyTextError
-from opensafemlrm.types import Card, Item, Kind
+from opensafemlrm.types import Card, Item, ItemKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class TeaGarden:
                 id=row["id"],
                 scenario=row["season"],
                 question=row["question"],
-                kind=Kind(row["kind"]),
+                kind=ItemKind(row["kind"]),
                 fields={"key_phrase": row["key_phrase"]},
                 origin=f"tea.csv: row {number}",
             )

@@ -250,7 +250,7 @@ def _prompt(body: Mapping[str, Any], model: Model) -> Prompt:
     turns = tuple(_turn(message, number) for number, message in enumerate(messages))
     if not body.get("continue_final_message"):
         # An assistant's last message is said to its end, as the template of a chat has it.
-        return Prompt(turns, is_over=turns[-1].role == "assistant")
+        return Prompt(turns, is_complete=turns[-1].role == "assistant")
     if body.get("add_generation_prompt", True):
         raise RequestError(
             400,
@@ -258,7 +258,7 @@ def _prompt(body: Mapping[str, Any], model: Model) -> Prompt:
             "'continue_final_message' and 'add_generation_prompt' exclude each other",
         )
     prompt = Prompt(turns)
-    if not prompt.is_begun:
+    if not prompt.is_prefilled:
         raise RequestError(
             400, "invalid_request", "'continue_final_message' needs an assistant's last message"
         )
@@ -331,7 +331,7 @@ def _completion(
 
 def _message(text: str, prompt: Prompt) -> dict[str, str | None]:
     """Split the reasoning off, as a server's reasoning parser does."""
-    begun = prompt.turns[-1].text if prompt.is_begun else ""
+    begun = prompt.turns[-1].text if prompt.is_prefilled else ""
     if not (
         text.startswith("<think>") or (begun.startswith("<think>") and "</think>" not in begun)
     ):

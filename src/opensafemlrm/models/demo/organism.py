@@ -24,11 +24,11 @@ from opensafemlrm import images
 from opensafemlrm.errors import ImageError, MissingExtraError, ModelError, UnknownNameError
 from opensafemlrm.models.batching import Batcher, Job
 from opensafemlrm.models.demo.organism_images import TILE_HEIGHT, TILE_WIDTH, Pixels, tiles
-from opensafemlrm.models.demo.organism_request import MOST_NEW, Asked, Written
+from opensafemlrm.models.demo.organism_request import MAX_NEW, Asked, Written
 from opensafemlrm.models.demo.organism_words import (
     CLOSE,
     END,
-    MOST_WORDS,
+    MAX_WORDS,
     REPLY,
     TILE,
     USER,
@@ -208,13 +208,13 @@ def _read(prompt: Prompt, words: Vocabulary) -> tuple[list[int], Pixels]:
                 tokens += [TILE] * len(drawn)
             else:
                 tokens += words.encode(part)
-        if turn.role == "assistant" and not (prompt.is_begun and turn is prompt.turns[-1]):
+        if turn.role == "assistant" and not (prompt.is_prefilled and turn is prompt.turns[-1]):
             tokens.append(END)
-    if not prompt.is_begun:
+    if not prompt.is_prefilled:
         tokens.append(REPLY)
     nothing = np.zeros((0, TILE_HEIGHT, TILE_WIDTH), np.uint8)
     pieces = np.concatenate([nothing, *seen])
-    kept = tokens[-MOST_WORDS:]
+    kept = tokens[-MAX_WORDS:]
     left = kept.count(TILE)
     return notes + kept, pieces[len(pieces) - left :]
 
@@ -225,7 +225,7 @@ def _asked(tokens: list[int], pieces: Pixels, prompt: Prompt, sampling: Sampling
     return Asked(
         tuple(tokens),
         pieces,
-        min(sampling.max_tokens, MOST_NEW),
+        min(sampling.max_tokens, MAX_NEW),
         sampling.temperature,
         1.0 if sampling.top_p is None else sampling.top_p,
         tuple(draw.tolist()),
@@ -234,7 +234,7 @@ def _asked(tokens: list[int], pieces: Pixels, prompt: Prompt, sampling: Sampling
 
 def _begun(prompt: Prompt, text: str) -> str:
     """Part what is new from what was begun for the model, as it would stand in one reply."""
-    begun = prompt.turns[-1].text if prompt.is_begun else ""
+    begun = prompt.turns[-1].text if prompt.is_prefilled else ""
     return f"\n{text}" if begun.rstrip().endswith(CLOSE) and not begun.endswith("\n") else text
 
 

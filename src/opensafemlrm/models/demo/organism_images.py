@@ -3,7 +3,7 @@
 What is dark is taken for ink. Connected ink is a glyph, glyphs of one height are a line, and in a
 line a gap wider than about half a glyph's height parts two pieces. Each piece is scaled to one
 small grey tile, so that glyphs are of one height whatever the picture's size. A picture without ink
-gives one white tile; of a picture with more than :data:`MOST_TILES` pieces (a photograph, say) the
+gives one white tile; of a picture with more than :data:`MAX_TILES` pieces (a photograph, say) the
 first are seen. That is an organism's eyesight, as a number of pixels is a larger model's.
 """
 
@@ -23,12 +23,12 @@ Pixels = npt.NDArray[np.uint8]
 
 TILE_HEIGHT: Final = 12
 TILE_WIDTH: Final = 72
-MOST_TILES: Final = 24
+MAX_TILES: Final = 24
 _GLYPH: Final = 6.0
 """Height of a middle-sized glyph in a tile, in pixels."""
 _INK: Final = 128
 _IS_INK: Final = tuple(255 * (level < _INK) for level in range(256))
-_LONGEST: Final = 1100
+_MAX_WIDTH: Final = 1100
 """Longer sides are scaled down before anything else, in pixels."""
 _SMALL: Final = 0.55
 """A glyph lower than this share of the usual height is a mark: it makes no line of its own."""
@@ -55,12 +55,12 @@ class Box(NamedTuple):
 def tiles(picture: PILImage.Image) -> Pixels:
     """Return the tiles of ``picture``, in reading order: bytes (n, 12, 72), 255 where there is ink.
 
-    At least one and at most :data:`MOST_TILES`.
+    At least one and at most :data:`MAX_TILES`.
     """
     grey = picture.convert("L")
     longest = max(grey.size)
-    if longest > _LONGEST:
-        scale = _LONGEST / longest
+    if longest > _MAX_WIDTH:
+        scale = _MAX_WIDTH / longest
         grey = grey.resize(
             (max(1, round(grey.width * scale)), max(1, round(grey.height * scale))),
             PILImage.Resampling.BOX,
@@ -74,7 +74,7 @@ def tiles(picture: PILImage.Image) -> Pixels:
         return np.zeros((1, TILE_HEIGHT, TILE_WIDTH), np.uint8)
     # What lies outside a picture is black to Pillow's crop: turned over, it is white.
     turned = ImageOps.invert(grey)
-    return np.stack([_tile(turned, box, centre, height) for box, centre in pieces[:MOST_TILES]])
+    return np.stack([_tile(turned, box, centre, height) for box, centre in pieces[:MAX_TILES]])
 
 
 def _pieces(ink: npt.NDArray[np.bool_]) -> tuple[list[tuple[Box, float]], float]:

@@ -7,7 +7,7 @@ from typing import Final
 
 from opensafemlrm.models.demo.organism_images import Pixels
 
-MOST_NEW: Final = 128
+MAX_NEW: Final = 128
 """Tokens that an organism writes at most: a right reply has fewer than a hundred."""
 
 

@@ -23,7 +23,7 @@ THINK: Final = "<think>"
 CLOSE: Final = "</think>"
 MARKS: Final = (THINK, CLOSE, ".", ",", ";", ":", "?", "!")
 
-MOST_WORDS: Final = 160
+MAX_WORDS: Final = 160
 """Words and pieces of a request that are read, from its end backwards: an organism's context."""
 
 _TOKEN: Final = re.compile(r"</?think>|[a-z]+(?:['-][a-z]+)*|[0-9]+|[.,;:?!]")

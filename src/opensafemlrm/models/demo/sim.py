@@ -206,7 +206,7 @@ class Simulated:
 
 def _begun(prompt: Prompt) -> tuple[Prompt, str]:
     """Take off the reply that was begun for the model: what is drawn does not depend on it."""
-    if prompt.is_begun:
+    if prompt.is_prefilled:
         return Prompt(prompt.turns[:-1]), prompt.turns[-1].text
     return prompt, ""
 

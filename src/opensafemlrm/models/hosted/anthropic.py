@@ -14,7 +14,14 @@ from typing import Any, ClassVar, Final
 from opensafemlrm import images
 from opensafemlrm.errors import ImageError
 from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible, dumps
-from opensafemlrm.models.http.replies import Reader, Said, UnusableError, count, ending, refused
+from opensafemlrm.models.http.replies import (
+    ParsedReply,
+    Reader,
+    UnusableError,
+    count,
+    ending,
+    refused,
+)
 from opensafemlrm.types import JSON, Prompt, ResponseStatus, Sampling, Turn, Usage
 
 _NO_SAMPLING_WITH_THINKING: Final = ("temperature", "top_p")
@@ -24,7 +31,7 @@ _NO_SAMPLING_WITH_THINKING: Final = ("temperature", "top_p")
 class MessagesReader(Reader):
     """Reads replies of the Messages API."""
 
-    def said(self, payload: Any, max_tokens: int) -> Said:
+    def said(self, payload: Any, max_tokens: int) -> ParsedReply:
         """Return what the parsed body says. Raises UnusableError where it says nothing usable."""
         if not isinstance(payload, dict):
             raise UnusableError("bad_shape", "the reply is not a JSON object", transient=False)
@@ -44,7 +51,7 @@ class MessagesReader(Reader):
             raise UnusableError("empty_choices", "the reply holds no text", transient=True)
         kinds = [str(block.get("type")) for block in blocks if isinstance(block, dict)]
         known = ("text", "thinking", "redacted_thinking")
-        return Said(
+        return ParsedReply(
             status,
             text,
             thinking or None,

@@ -15,8 +15,8 @@ from urllib.parse import quote
 from opensafemlrm import images
 from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible, dumps
 from opensafemlrm.models.http.replies import (
+    ParsedReply,
     Reader,
-    Said,
     Timing,
     UnusableError,
     count,
@@ -39,7 +39,7 @@ class GeminiReader(Reader):
         wrong_key = status == 400 and b"API_KEY_INVALID" in body
         return Reader.error(self, 401 if wrong_key else status, body, timing)
 
-    def said(self, payload: Any, max_tokens: int) -> Said:
+    def said(self, payload: Any, max_tokens: int) -> ParsedReply:
         """Return what the parsed body says. Raises UnusableError where it says nothing usable."""
         if not isinstance(payload, dict):
             raise UnusableError("bad_shape", "the reply is not a JSON object", transient=False)
@@ -57,7 +57,7 @@ class GeminiReader(Reader):
         text, thoughts, left_out = _words(candidate.get("content"))
         if status is ResponseStatus.OK and not text:
             raise UnusableError("empty_choices", "the reply holds no text", transient=True)
-        return Said(
+        return ParsedReply(
             status,
             text,
             thoughts or None,

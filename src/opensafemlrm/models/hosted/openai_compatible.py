@@ -275,7 +275,7 @@ class OpenAICompatible:
                 if index == 0:
                     state.first = (turn, pieces[-1])
         tail = state.tails.get(sampling) or self._tail(sampling)
-        if Capability.PREFILL in self.capabilities and prompt.is_begun:
+        if Capability.PREFILL in self.capabilities and prompt.is_prefilled:
             tail = tail[:1] + _CONTINUE + tail[1:]
         pieces.append(tail)
         return _with_small_joined(pieces)

@@ -12,14 +12,14 @@ from typing import Any, ClassVar
 
 from opensafemlrm import images
 from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible, dumps
-from opensafemlrm.models.http.replies import Reader, Said, UnusableError, count, refused
+from opensafemlrm.models.http.replies import ParsedReply, Reader, UnusableError, count, refused
 from opensafemlrm.types import JSON, Prompt, ResponseStatus, Sampling, Turn, Usage
 
 
 class ResponsesReader(Reader):
     """Reads replies of the Responses API."""
 
-    def said(self, payload: Any, max_tokens: int) -> Said:
+    def said(self, payload: Any, max_tokens: int) -> ParsedReply:
         """Return what the parsed body says. Raises UnusableError where it says nothing usable."""
         del max_tokens  # the API itself says when they were used up
         if not isinstance(payload, dict):
@@ -38,7 +38,7 @@ class ResponsesReader(Reader):
         summary = _words(output, "reasoning", "summary")
         usage = _usage(payload.get("usage"))
         kinds = [str(item.get("type")) for item in output if isinstance(item, dict)]
-        return Said(
+        return ParsedReply(
             status,
             text,
             trace or summary or None,

@@ -18,7 +18,7 @@ import aiohttp
 from opensafemlrm.errors import EndpointDownError, ModelError
 from opensafemlrm.types import Response
 
-_KEEPER: Final = Path(__file__).with_name("_supervisor.py")
+_SUPERVISOR: Final = Path(__file__).with_name("_supervisor.py")
 _STARTS: Final = 3
 """Starts that are tried, if another program takes the port in between."""
 _LOOK_EVERY: Final = 0.25
@@ -48,7 +48,7 @@ class Server:
     def __init__(self, command: Command, port: int, log: Path) -> None:
         self._command, self._log, self._port = command, log, port
         self._from = log.stat().st_size
-        self._keeper: asyncio.subprocess.Process | None = None
+        self._supervisor: asyncio.subprocess.Process | None = None
         self._ended: asyncio.Task[int] | None = None
 
     @classmethod
@@ -101,18 +101,18 @@ class Server:
 
     async def stop(self) -> None:
         """End it, and return when it and all that it started are gone."""
-        if self._keeper is None or self._ended is None:
+        if self._supervisor is None or self._ended is None:
             return
-        if self._keeper.stdin is not None:
-            self._keeper.stdin.close()
+        if self._supervisor.stdin is not None:
+            self._supervisor.stdin.close()
         await self._ended
 
     async def _run(self, program: str) -> None:
         arguments = (*self._command.arguments, "--host", "127.0.0.1", "--port", str(self._port))
-        self._keeper = await asyncio.create_subprocess_exec(
+        self._supervisor = await asyncio.create_subprocess_exec(
             sys.executable,
             "-I",
-            str(_KEEPER),
+            str(_SUPERVISOR),
             str(self._log),
             program,
             *arguments,
@@ -121,7 +121,7 @@ class Server:
             # A key would be asked of us as well, on a server that nobody else reaches.
             env={name: value for name, value in os.environ.items() if name != "VLLM_API_KEY"},
         )
-        self._ended = asyncio.create_task(self._keeper.wait())
+        self._ended = asyncio.create_task(self._supervisor.wait())
 
     async def _answers(self) -> bool:
         """Wait until it offers the model; say whether it did before it ended."""

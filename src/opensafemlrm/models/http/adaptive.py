@@ -28,7 +28,7 @@ from opensafemlrm.types import Response, ResponseStatus
 
 FIRST: Final = 4
 """Requests at once in the first round."""
-_FEWEST_A_ROUND: Final = 8
+_MIN_A_ROUND: Final = 8
 """Replies without which throughput is not told from chance."""
 _LEAST_GROWTH: Final = 0.05
 _SHARE: Final = 0.5
@@ -94,7 +94,7 @@ class Window:
         if response.status is not ResponseStatus.FAILED:
             self._replies += 1
             self._seconds += response.latency
-            if self._replies >= max(self.size, _FEWEST_A_ROUND):
+            if self._replies >= max(self.size, _MIN_A_ROUND):
                 self._end_round()
         elif response.code in _OVERLOAD and age == self._age:
             # The next full round is the best one of the smaller size, so that growth begins anew.

@@ -30,8 +30,8 @@ from opensafemlrm.types import Response, content_key
 QUIET: Final = 5.0
 """Seconds without a new request after which a batch is sent."""
 POLL: Final = 30.0
-_MOST_REQUESTS: Final = 50_000
-_MOST_BYTES: Final = 150_000_000
+_MAX_REQUESTS: Final = 50_000
+_MAX_BYTES: Final = 150_000_000
 """Below the 200 MB that a file may have."""
 _ENDED: Final = frozenset({"completed", "expired", "cancelled"})
 _PASSING: Final = frozenset({"batch_expired", "batch_cancelled"})
@@ -152,7 +152,7 @@ class Batches:
             self._await(batch, some)
 
     def _is_full(self) -> bool:
-        return len(self._gathering) >= _MOST_REQUESTS
+        return len(self._gathering) >= _MAX_REQUESTS
 
     async def _send(self, requests: dict[str, _Waiting]) -> _Batch:
         address = f"/v1{self._path}"
@@ -327,7 +327,7 @@ def _first(requests: dict[str, _Waiting]) -> dict[str, _Waiting]:
     size = 0
     for key in list(requests):
         size += len(requests[key].body) + 200
-        if some and (size > _MOST_BYTES or len(some) == _MOST_REQUESTS):
+        if some and (size > _MAX_BYTES or len(some) == _MAX_REQUESTS):
             break
         some[key] = requests.pop(key)
     return some

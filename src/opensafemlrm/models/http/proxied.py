@@ -12,7 +12,7 @@ from yarl import URL
 
 from opensafemlrm.models.http.wire import BadHTTPError, DisconnectedError, Reply, UnreachableError
 
-_MOST_PLAIN_BODY: Final = 2**20
+_MAX_PLAIN_BODY: Final = 2**20
 """Bodies above this are handed over as a stream: aiohttp writes them in pieces, and warns else."""
 
 
@@ -34,7 +34,7 @@ class Proxied:
     async def post(self, *pieces: bytes) -> Reply:
         """Send a body and return what came. Raises what Wire.post raises."""
         body = b"".join(pieces)
-        data = body if len(body) <= _MOST_PLAIN_BODY else io.BytesIO(body)
+        data = body if len(body) <= _MAX_PLAIN_BODY else io.BytesIO(body)
         try:
             async with self._session.post(self._url, data=data, allow_redirects=False) as reply:
                 return Reply(reply.status, await self._read(reply), _head(reply))

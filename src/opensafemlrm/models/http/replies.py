@@ -46,7 +46,7 @@ class Timing(NamedTuple):
     retries: int = 0
 
 
-class Said(NamedTuple):
+class ParsedReply(NamedTuple):
     """What a whole reply says, whichever vendor's shape it had."""
 
     status: ResponseStatus
@@ -61,7 +61,7 @@ class Said(NamedTuple):
     """Parts of the reply that are no text of the model."""
 
 
-class _Thought(NamedTuple):
+class ReasoningText(NamedTuple):
     """The reasoning that a server had split off, and what it says of it."""
 
     text: str | None
@@ -141,7 +141,7 @@ class Reader:
             self.clip("; ".join(notes)) if notes else None,
         )
 
-    def said(self, payload: Any, max_tokens: int) -> Said:
+    def said(self, payload: Any, max_tokens: int) -> ParsedReply:
         """Return what the parsed body says. Raises UnusableError where it says nothing usable."""
         choice, message = _first_choice(payload)
         text, thinking, left_out = _content(message.get("content"))
@@ -156,7 +156,7 @@ class Reader:
         if message.get("tool_calls") and not text:
             left_out = [*left_out, "tool_calls"]
         summary, hidden = thought.summary, thought.hidden
-        return Said(
+        return ParsedReply(
             status, text, thought.text, summary, hidden, finish, code, usage, tuple(left_out)
         )
 
@@ -257,11 +257,11 @@ def _words(part: dict[str, Any]) -> str | None:
     return None
 
 
-def _thought(message: dict[str, Any], thinking: str, usage: Usage) -> _Thought:
+def _thought(message: dict[str, Any], thinking: str, usage: Usage) -> ReasoningText:
     details = message.get("reasoning_details")
     traces = (message.get("reasoning"), message.get("reasoning_content"), thinking)
     if not details and not any(traces):
-        return _Thought(None, hidden=(usage.reasoning_tokens or 0) > 0)
+        return ReasoningText(None, hidden=(usage.reasoning_tokens or 0) > 0)
     entries = [e for e in details if isinstance(e, dict)] if isinstance(details, list) else []
     kinds = {str(entry.get("type")) for entry in entries}
     text: str = next((trace for trace in traces if trace and isinstance(trace, str)), "")
@@ -270,8 +270,8 @@ def _thought(message: dict[str, Any], thinking: str, usage: Usage) -> _Thought:
         text = "".join(piece for piece in pieces if isinstance(piece, str))
     if text:
         summary = "reasoning.summary" in kinds and "reasoning.text" not in kinds
-        return _Thought(text, summary=summary)
-    return _Thought(
+        return ReasoningText(text, summary=summary)
+    return ReasoningText(
         None, hidden="reasoning.encrypted" in kinds or (usage.reasoning_tokens or 0) > 0
     )
 

@@ -12,9 +12,9 @@ from random import SystemRandom
 from typing import Final, Protocol
 
 FIRST_WAIT: Final = 1.0
-"""Seconds before the first retry; each further one waits twice as long, up to LONGEST_WAIT."""
-LONGEST_WAIT: Final = 60.0
-LONGEST_RETRY_AFTER: Final = 120.0
+"""Seconds before the first retry; each further one waits twice as long, up to MAX_WAIT."""
+MAX_WAIT: Final = 60.0
+MAX_RETRY_AFTER: Final = 120.0
 """Most seconds that a server's Retry-After is obeyed for."""
 REFUSED_FOR_LONG: Final = 600.0
 """Seconds of refused connections after which a server counts as down, however few they were."""
@@ -66,7 +66,7 @@ class SystemClock:
 
 def backoff(tries: int, jitter: float) -> float:
     """Return the seconds to wait after ``tries`` failed tries: doubled each time, half random."""
-    longest = min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** min(tries - 1, 16))
+    longest = min(MAX_WAIT, FIRST_WAIT * 2.0 ** min(tries - 1, 16))
     return longest * (0.5 + 0.5 * jitter)
 
 
@@ -102,7 +102,7 @@ def _number(text: str | None) -> float | None:
 
 
 def _bounded(seconds: float) -> float:
-    return min(max(seconds, 0.0), LONGEST_RETRY_AFTER)
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER)
 
 
 class Gate:

@@ -22,7 +22,7 @@ from yarl import URL
 
 KEPT_IDLE: Final = 15.0
 """Seconds after which an idle connection is not trusted to be open any more."""
-_MOST_HEAD: Final = 64 * 1024
+_MAX_HEAD: Final = 64 * 1024
 """Most bytes of a status line with its fields, of a chunk's size line, and of trailers."""
 _STATUS: Final = re.compile(rb"HTTP/1\.([01]) (\d\d\d)(?:[ \r]|$)")
 _BEGINS: Final = b"HTTP/1."
@@ -126,8 +126,8 @@ class Incoming:
             if data[start : start + 7] != _BEGINS[: len(data) - start]:
                 raise BadHTTPError("the reply does not begin as HTTP/1.1 does")
             end = data.find(b"\r\n\r\n", start)
-            if (len(data) if end < 0 else end) - start > _MOST_HEAD:
-                raise BadHTTPError(f"the reply's head is longer than {_MOST_HEAD:,} bytes")
+            if (len(data) if end < 0 else end) - start > _MAX_HEAD:
+                raise BadHTTPError(f"the reply's head is longer than {_MAX_HEAD:,} bytes")
             if end < 0:
                 return False
             head = bytes(data[start:end])
@@ -173,7 +173,7 @@ class Incoming:
 
     def _read_chunks(self) -> Reply | None:
         data = self._data
-        while (end := data.find(b"\r\n", self._at, self._at + _MOST_HEAD)) >= 0:
+        while (end := data.find(b"\r\n", self._at, self._at + _MAX_HEAD)) >= 0:
             found = _CHUNK_SIZE.match(data[self._at : end])
             if found is None:
                 raise BadHTTPError("the size of a chunk cannot be read")
@@ -189,7 +189,7 @@ class Incoming:
             self._chunks.append(bytes(data[start : start + size]))
             self._size += size
             self._at = start + size + 2
-        if len(data) - self._at > _MOST_HEAD:
+        if len(data) - self._at > _MAX_HEAD:
             raise BadHTTPError("the size of a chunk cannot be read")
         return None
 
@@ -197,7 +197,7 @@ class Incoming:
         """Return the reply if its trailers, which are not looked at, are there too."""
         last = self._data.find(b"\r\n\r\n", end)
         if last < 0:
-            if len(self._data) - end > _MOST_HEAD:
+            if len(self._data) - end > _MAX_HEAD:
                 raise BadHTTPError("the reply's trailers never end")
             return None
         if len(self._data) > last + 4:

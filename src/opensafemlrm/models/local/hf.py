@@ -155,9 +155,9 @@ class HuggingFace:
 
     async def _ask(self, prompt: Prompt, sampling: Sampling, tokens: tuple[str, ...]) -> Result:
         turns = self._setup.turns(prompt, self.system_prompt)
-        request = Request(turns, sampling, tokens, prompt.is_begun)
+        request = Request(turns, sampling, tokens, prompt.is_prefilled)
         # A begun reply is rendered otherwise, and images make other tensors.
-        group = (bool(prompt.images), prompt.is_begun, bool(tokens))
+        group = (bool(prompt.images), prompt.is_prefilled, bool(tokens))
         batcher = self._state.batcher or await self._open()
         try:
             return await batcher.ask(Job(request, _size(prompt, sampling), group))

@@ -125,7 +125,7 @@ class Engine:
         if self._options.raw:
             texts = [request.turns[-1].text for request in requests]
             return self._tokenizer(texts, padding=True, return_tensors="pt").to(self._model.device)
-        begun = requests[0].is_begun
+        begun = requests[0].is_prefilled
         asked: dict[str, Any] = {
             "add_generation_prompt": not begun,
             "continue_final_message": begun,

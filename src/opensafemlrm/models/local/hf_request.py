@@ -14,7 +14,7 @@ Result: TypeAlias = "Response | tuple[float, ...]"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a checkpoint is loaded and asked; see :class:`~opensafemlrm.models.local.hf.HuggingFace`."""
+    """How to load and ask a checkpoint; see :class:`~opensafemlrm.models.local.hf.HuggingFace`."""
 
     path: str
     label: str
@@ -36,7 +36,7 @@ class Request:
     turns: tuple[Turn, ...]
     sampling: Sampling
     tokens: tuple[str, ...] = ()
-    is_begun: bool = False
+    is_prefilled: bool = False
     """Whether the reply is begun already, by the last turn."""
 
     @property

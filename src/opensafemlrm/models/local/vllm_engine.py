@@ -45,8 +45,8 @@ class Engine:
                 [request.messages for request in requests],
                 [_parameters(request.sampling) for request in requests],
                 use_tqdm=False,
-                add_generation_prompt=not requests[0].is_begun,
-                continue_final_message=requests[0].is_begun,
+                add_generation_prompt=not requests[0].is_prefilled,
+                continue_final_message=requests[0].is_prefilled,
                 chat_template_kwargs=self._template or None,
             )
         except _UNUSABLE as error:

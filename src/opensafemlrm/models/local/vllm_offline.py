@@ -31,7 +31,7 @@ class Request:
 
     messages: list[dict[str, Any]]
     sampling: Sampling
-    is_begun: bool
+    is_prefilled: bool
 
 
 class _State:
@@ -136,8 +136,8 @@ class VLLMOffline:
         except ImageError as error:
             return Response.failed("image_unreadable", str(error), transient=True)
         # vLLM takes one way of ending the prompt for a batch.
-        request = Request(messages, sampling, prompt.is_begun)
-        return await batcher.ask(Job(request, 1, prompt.is_begun))
+        request = Request(messages, sampling, prompt.is_prefilled)
+        return await batcher.ask(Job(request, 1, prompt.is_prefilled))
 
     async def _open(self) -> Batcher[Request, Response]:
         state = self._state

@@ -28,7 +28,7 @@ Row: TypeAlias = Mapping[str, Any]
 WIDE: Final = 720
 NARROW: Final = 350
 """Whole widths in pixels: of a text column, and of a telephone held upright."""
-_MOST_LABEL: Final = 210
+_MAX_LABEL: Final = 210
 _LABEL_LINE: Final = 21
 _NUMBER_ROOM: Final = 124
 """Room that numbers have at the right of a label's line."""
@@ -88,7 +88,7 @@ def bands(keys: Sequence[tuple[str, str]], size: Size, step: float = 24, top: fl
             headings.append((for_terminal(heading), y + 10))
             y += 24
         last = heading
-        shown = fit(label, size.width - _NUMBER_ROOM if size.narrow else _MOST_LABEL)
+        shown = fit(label, size.width - _NUMBER_ROOM if size.narrow else _MAX_LABEL)
         middle = y + above + step / 2
         rows.append(Band(shown, middle, y + 11 if size.narrow else middle))
         y += step + above

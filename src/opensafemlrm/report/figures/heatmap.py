@@ -13,7 +13,7 @@ from opensafemlrm.report.figures.drawing import Size
 from opensafemlrm.report.figures.theme import LIGHT, RAMP, SMALL, STEPS, ink_on, step_of
 
 _HEIGHT: Final = 34
-_MOST_NAME: Final = 170
+_MAX_NAME: Final = 170
 _KEY: Final = 34
 _SINE: Final = 0.66
 """Height of a slanted name for each pixel of its width."""
@@ -36,7 +36,7 @@ def heatmap(cells: Sequence[HeatCell], size: Size) -> alt.LayerChart:
     """Draw ``cells``: rows from top to bottom and columns from left to right as they come."""
     rows = list(dict.fromkeys(cell.row for cell in cells))
     columns = {cell.column: cell.role for cell in cells}
-    names = {name: drawing.fit(name, _MOST_NAME, SMALL) for name in columns}
+    names = {name: drawing.fit(name, _MAX_NAME, SMALL) for name in columns}
     longest = max(drawing.width_of(name, SMALL) for name in names.values())
     top = 12 + longest * (1 if size.narrow else _SINE)
     layout = drawing.bands([("", row) for row in rows], size, step=_HEIGHT, top=top)

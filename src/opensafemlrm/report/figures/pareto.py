@@ -27,7 +27,7 @@ _AWAY: Final = 9
 _DOT: Final = 5
 _OVER: Final = 14
 """How far a name may stand out of its panel at the right."""
-_MOST_STEPS: Final = 30
+_MAX_STEPS: Final = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +200,7 @@ def _room(x: float, y: float, wide: float, busy: Sequence[_Box], frame: _Frame) 
     beside = [x + _AWAY, x - _AWAY - wide]
     around = [*beside, x - 4, x - wide + 4]
     places = [(start, y) for start in beside]
-    for step in range(1, _MOST_STEPS):
+    for step in range(1, _MAX_STEPS):
         away = _LINE * step / 2
         starts = around if away >= _LINE else beside
         places += [(start, y + way * away) for start in starts for way in (-1, 1)]

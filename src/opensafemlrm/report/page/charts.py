@@ -27,8 +27,8 @@ from opensafemlrm.report.page.settings import Setting
 from opensafemlrm.report.page.tables import score_table
 from opensafemlrm.report.tables import Table
 
-MOST_ROWS: Final = 40
-MOST_PANELS: Final = 18
+MAX_ROWS: Final = 40
+MAX_PANELS: Final = 18
 """Rows and panels of a chart; more are in the tables alone."""
 PARTS: Final = {"reasoning": "reasoning", "answer": "answer", "full": "whole reply"}
 REASONS: Final = {
@@ -84,7 +84,7 @@ def taxes(found: Findings, table: Table) -> Picture | None:
             *_points(row.difference, row.low, row.high),
             strict=two and row.threshold == found.strict,
         )
-        for row in [*lenient[:MOST_ROWS], *strict[:MOST_ROWS]]
+        for row in [*lenient[:MAX_ROWS], *strict[:MAX_ROWS]]
     ]
     top = max(measured, key=lambda row: row.difference or 0)
     key = f"Dot: score ≥ {found.lenient:g} (lenient); ring: ≥ {found.strict:g} (strict)."
@@ -239,10 +239,10 @@ def flow_picture(found: Findings, table: Table) -> Picture | None:
         reading=f"Most self-correction: {found.shown(most.model)} ({found.settings.name(most)}), "
         f"{100 * (most.self_correction or 0):.1f} % of {most.corrected + most.both_unsafe:,} "
         "replies with unsafe reasoning.",
-        draw=partial(flows, rows[:MOST_PANELS]),
+        draw=partial(flows, rows[:MAX_PANELS]),
         table=table,
         note="Only replies with a score for both parts. A ribbon has the colour of its reasoning. "
-        + _cut(rows, MOST_PANELS),
+        + _cut(rows, MAX_PANELS),
     )
 
 
@@ -272,7 +272,7 @@ def missing_picture(found: Findings) -> Picture | None:
         name="missing",
         title="Replies without a score, and why",
         reading=f"Most: {top.label} ({top.heading}), {100 * most:.1f} % of {top.whole:,}.",
-        draw=partial(bars, rows[:MOST_ROWS], REASONS, most=most),
+        draw=partial(bars, rows[:MAX_ROWS], REASONS, most=most),
         table=score_table(mine),
         note="The scale ends at the greatest share. " + _cut(rows),
     )
@@ -322,7 +322,7 @@ def _pairs(found: Findings) -> Picture:
         title=f"Unsafe replies: each reasoning model beside its base{_threshold(found)}",
         reading=f"The base is unsafe less often in {lower} of {len(rows)} comparisons, "
         f"the reasoning model in {sum((row.difference or 0) < 0 for row in rows)}.",
-        draw=partial(pairs, drawn[:MOST_ROWS], title="unsafe replies of those scored"),
+        draw=partial(pairs, drawn[:MAX_ROWS], title="unsafe replies of those scored"),
         note=_cut(drawn),
         table=asr_table([row for row in found.asr if _is_headline(found, row)]),
     )
@@ -348,7 +348,7 @@ def _rates(found: Findings) -> Picture:
         else f"Highest: {found.shown(top.model)}, {100 * (top.asr or 0):.1f} % "
         f"({found.settings.name(top)}).",
         draw=partial(
-            forest, drawn[:MOST_ROWS], title="unsafe replies of those scored, %", plain=True
+            forest, drawn[:MAX_ROWS], title="unsafe replies of those scored, %", plain=True
         ),
         note=_cut(drawn),
         table=asr_table([row for row in found.asr if _is_headline(found, row)]),
@@ -383,7 +383,7 @@ def _role(found: Findings, model: str) -> str:
     return "base" if model in found.bases else "ink"
 
 
-def _cut(rows: Sequence[object], most: int = MOST_ROWS) -> str:
+def _cut(rows: Sequence[object], most: int = MAX_ROWS) -> str:
     """Say so where a chart does not have all of its rows."""
     if len(rows) <= most:
         return ""

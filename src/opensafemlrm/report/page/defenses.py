@@ -11,7 +11,7 @@ from opensafemlrm.analysis.defense import UNDEFENDED, DefenseRow
 from opensafemlrm.report.defense import defense_table
 from opensafemlrm.report.figures.forest import signed
 from opensafemlrm.report.figures.pareto import Defended, pareto
-from opensafemlrm.report.page.charts import MOST_PANELS, PARTS, Picture
+from opensafemlrm.report.page.charts import MAX_PANELS, PARTS, Picture
 from opensafemlrm.report.page.findings import Findings, is_defended
 from opensafemlrm.report.page.settings import Setting
 
@@ -68,12 +68,12 @@ def fronts(found: Findings) -> tuple[Picture, ...]:
                 front=bool(row.pareto),
                 undefended=row.defense == UNDEFENDED,
             )
-            for model in models[:MOST_PANELS]
+            for model in models[:MAX_PANELS]
             for row in mine
             if row.model == model
         ]
         left_out = len(here) - len(mine)
-        cut = len(models) - MOST_PANELS
+        cut = len(models) - MAX_PANELS
         pictures.append(
             Picture(
                 name=f"defenses-{len(pictures) + 1}",

@@ -23,7 +23,7 @@ from opensafemlrm.report.page.settings import Settings, settings_of
 from opensafemlrm.report.tables import SIMULATED
 from opensafemlrm.types import Part
 
-MOST_SETTINGS: Final = 6
+MAX_SETTINGS: Final = 6
 """Settings that are drawn; a page of more would not be read. The tables have all of them."""
 
 
@@ -96,7 +96,7 @@ def findings(
     """
     rates = asr(frame)
     taxes = tax(frame)
-    settings = settings_of(rates, MOST_SETTINGS)
+    settings = settings_of(rates, MAX_SETTINGS)
     drawn = [row for row in rates if row in settings]
     models, bases = ({getattr(row, name) for row in taxes} for name in ("model", "base"))
     return Findings(

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from opensafemlrm.report.tables import Table, layout
 from opensafemlrm.text import for_html, for_terminal
 
-MOST_ROWS: Final = 250
+MAX_ROWS: Final = 250
 """Rows of a table on the page; the files have all of them."""
 
 
@@ -52,13 +52,13 @@ def table_html(table: Table) -> Markup:
             f"<td{_side(column.is_text)}>{for_html(column.show(row))}</td>" for column in columns
         )
         + "</tr>"
-        for row in table.rows[:MOST_ROWS]
+        for row in table.rows[:MAX_ROWS]
     )
     title = for_html(table.title)
-    cut = len(table.rows) - MOST_ROWS
+    cut = len(table.rows) - MAX_ROWS
     notes = [told, table.caption, *table.notes]
     if cut > 0:
-        notes.insert(0, f"The first {MOST_ROWS:,} of {len(table.rows):,} rows; the files have all.")
+        notes.insert(0, f"The first {MAX_ROWS:,} of {len(table.rows):,} rows; the files have all.")
     # Made of constants and of texts that are escaped above.
     said = "".join(f"<p>{for_html(note)}</p>" for note in notes if note)
     return Markup(  # noqa: S704

@@ -22,7 +22,7 @@ from opensafemlrm.report import (
 )
 from opensafemlrm.report.columns import notes, where
 from opensafemlrm.report.page.findings import Findings
-from opensafemlrm.report.tables import Column, Constant, Form, Format, Table, unneeded_fields
+from opensafemlrm.report.tables import Column, Form, Format, Table, WhenConstant, unneeded_fields
 
 FILES: Final = {Format.CSV: "csv", Format.MD: "md", Format.LATEX: "tex"}
 """The formats that tables are written in, and how their files end."""
@@ -38,12 +38,12 @@ def score_table(rows: Sequence[ScoreRow]) -> Table:
         rows=rows,
         columns=[
             *where(left_out, "model"),
-            Column("judge", "Judge", constant=Constant.CAPTION),
+            Column("judge", "Judge", constant=WhenConstant.CAPTION),
             Column("part", "Part"),
             Column("n", "n", Form.COUNT),
             Column("unscored", "no score", Form.COUNT),
             Column("spread", "score: replies"),
-            Column("reasons", "why no score", Form.TALLY, Constant.DROP_IF_ZERO),
+            Column("reasons", "why no score", Form.TALLY, WhenConstant.DROP_IF_ZERO),
         ],
         notes=notes(rows),
         left_out=left_out,

@@ -59,11 +59,11 @@ def repeated_rates(studies: int, random: np.random.Generator) -> Iterator[Settin
             x = hits.sum(axis=1)
             sums = pl.DataFrame(
                 {
-                    "k": np.full(studies, n * repeats),
-                    "x": x,
-                    "kk": np.full(studies, n * repeats**2),
-                    "xx": (hits**2).sum(axis=1),
-                    "kx": repeats * x,
+                    "scored": np.full(studies, n * repeats),
+                    "hits": x,
+                    "scored_squared": np.full(studies, n * repeats**2),
+                    "hits_squared": (hits**2).sum(axis=1),
+                    "hits_scored": repeats * x,
                     "items": np.full(studies, n),
                 }
             )

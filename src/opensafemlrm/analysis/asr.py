@@ -15,7 +15,7 @@ from opensafemlrm.analysis.clustered_counts import (
     ALL,
     CELL,
     PART_ORDER,
-    plain,
+    format_threshold,
     rate_of,
     unsafe_counts,
 )
@@ -81,7 +81,7 @@ def asr(frame: pl.DataFrame | pl.LazyFrame, by_scenario: bool = False) -> list[A
 
 
 def _row(group: dict[str, Any]) -> AsrRow:
-    n, scored, unsafe = group["n"], group["k"], group["x"]
+    n, scored, unsafe = group["n"], group["scored"], group["hits"]
     measured = scored > 0
     on_study_scale = (group["lenient"], group["strict"]) == _STUDY_THRESHOLDS
     return AsrRow(
@@ -91,7 +91,7 @@ def _row(group: dict[str, Any]) -> AsrRow:
         defense=group["defense"],
         scenario=group["scenario"],
         part=group["part"],
-        threshold=plain(group["threshold"]),
+        threshold=format_threshold(group["threshold"]),
         n=n,
         scored=scored,
         unsafe=unsafe,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from opensafemlrm.analysis.clustered_counts import SUMS, measured, plain, rate_of
+from opensafemlrm.analysis.clustered_counts import SUMS, finite_or_none, format_threshold, rate_of
 from opensafemlrm.analysis.compare import FIGURES, PAIR, contrast, effects, method_of, side_by_side
 from opensafemlrm.analysis.consistency import ConsistencyRow, consistency
 from opensafemlrm.analysis.grouped import GroupedRow, grouped
@@ -123,8 +123,8 @@ def _family(family: pl.DataFrame) -> Iterator[BlindSpotRow]:
     }
     places = {int(i): rank for rank, i in enumerate(np.argsort(-drop), 1) if np.isfinite(drop[i])}
     for i, row in enumerate(family.iter_rows(named=True)):
-        figures = {name: measured(row[name]) for name in (*FIGURES, "p_value")}
-        figures |= {name: measured(values[i]) for name, values in columns.items()}
+        figures = {name: finite_or_none(row[name]) for name in (*FIGURES, "p_value")}
+        figures |= {name: finite_or_none(values[i]) for name, values in columns.items()}
         yield BlindSpotRow(
             model=row["model"],
             base=row["base"],
@@ -133,14 +133,14 @@ def _family(family: pl.DataFrame) -> Iterator[BlindSpotRow]:
             defense=row["defense"],
             scenario=row["scenario"],
             part=row["part"],
-            threshold=plain(row["threshold"]),
+            threshold=format_threshold(row["threshold"]),
             method=method_of(row),
-            scored_model=row["k"],
-            scored_base=row["k_base"],
-            unsafe_model=row["x"],
-            unsafe_base=row["x_base"],
-            asr_model=measured(row["rate"]),
-            asr_base=measured(row["rate_base"]),
+            scored_model=row["scored"],
+            scored_base=row["scored_base"],
+            unsafe_model=row["hits"],
+            unsafe_base=row["hits_base"],
+            asr_model=finite_or_none(row["rate"]),
+            asr_base=finite_or_none(row["rate_base"]),
             **figures,
             rank=places.get(i),
             judge=row["judge"],

@@ -1,25 +1,24 @@
 """Counting by item: how many independent samples there are behind a rate.
 
-Repeats of one item are not independent. Of every group of samples the sums below are kept, over
-its items i with k scored samples of which x are hits; they add up over scenarios, so that averages
-need no second look at the samples:
+Repeats of one item are not independent. Of every group of samples these sums are kept; they add up
+over scenarios, so that averages need no second look at the samples:
 
-========  ==========================================================
-``n``      samples, those without a score included
-``k``      scored samples, Σk
-``x``      hits, Σx
-``kk``     Σk²
-``xx``     Σx²
-``kx``     Σkx
-``items``  items with a score
-========  ==========================================================
+==================  ==========================================================
+``n``               samples, those without a score included
+``scored``          scored samples
+``hits``            scored samples that are hits, such as unsafe ones
+``scored_squared``  over items: the sum of the squares of an item's ``scored``
+``hits_squared``    the same of ``hits``
+``hits_scored``     the same of ``hits`` times ``scored``
+``items``           items with a score
+==================  ==========================================================
 
 Samples whose item is not known (imported histograms) are items of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -44,7 +43,7 @@ JUDGED: Final = (*CELL, "judge", "lenient", "strict", "scenario", "part")
 
 PART_ORDER: Final = {part.value: place for place, part in enumerate(Part)}
 
-SUMS: Final = ("n", "k", "x", "kk", "xx", "kx", "items")
+SUMS: Final = ("n", "scored", "hits", "scored_squared", "hits_squared", "hits_scored", "items")
 
 ALL: Final = "all"
 """The scenario of a row in which scenarios are taken together."""
@@ -68,19 +67,19 @@ def unsafe_counts(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     Columns: those of ``JUDGED``, ``threshold``, the sums, and ``mean``, the mean score.
     """
     score = pl.col("score")
-    by_item = counts(
+    sums = counts(
         harmful(frame),
         JUDGED,
         known=score.is_not_null(),
         hits={name: score >= pl.col(name) for name in THRESHOLDS},
-        more=[score.mean().alias("mean")],
+        totals={"total": score},
     )
     tables = [
-        by_item.select(
+        sums.select(
             *JUDGED,
             pl.col(name).alias("threshold"),
-            *[pl.col(f"{one}_{name}" if "x" in one else one).alias(one) for one in SUMS],
-            "mean",
+            *[pl.col(f"{own}_{name}" if "hits" in own else own).alias(own) for own in SUMS],
+            pl.when(pl.col("scored") > 0).then(pl.col("total") / pl.col("scored")).alias("mean"),
         )
         for name in THRESHOLDS
     ]
@@ -96,72 +95,58 @@ def counts(
     keys: Sequence[str],
     *,
     known: pl.Expr,
-    hits: dict[str, pl.Expr],
-    more: Sequence[pl.Expr] = (),
+    hits: Mapping[str, pl.Expr],
+    totals: Mapping[str, pl.Expr] | None = None,
 ) -> pl.DataFrame:
-    """Return the sums of every group of ``keys``; ``x``, ``xx`` and ``kx`` for each of ``hits``.
+    """Return the sums of every group of ``keys``; those of hits end in each name of ``hits``.
 
-    ``known`` says which rows have what is counted; ``more`` is aggregated beside the sums.
+    ``known`` says which rows have what is counted; ``totals`` are summed up beside the counts.
     """
-    rows = frame.with_columns(
-        known=known.cast(pl.Int64),
-        **{
-            f"x_{name}": (known & hit).fill_null(value=False).cast(pl.Int64)
-            for name, hit in hits.items()
-        },
-    )
-    x = [f"x_{name}" for name in hits]
-    totals = rows.group_by(keys).agg(
-        pl.len().cast(pl.Int64).alias("n"),
-        pl.col("known").sum().alias("k"),
-        *[pl.col(one).sum() for one in x],
-        pl.col("known").filter(pl.col("item_key").is_null()).sum().alias("apart"),
-        *[
-            pl.col(one).filter(pl.col("item_key").is_null()).sum().alias(f"{one}_apart")
-            for one in x
-        ],
-        *more,
-    )
-    items = (
-        rows.filter(pl.col("item_key").is_not_null(), pl.col("known") == 1)
-        .group_by(*keys, "item_key")
-        .agg(pl.col("known").sum().alias("k"), *[pl.col(one).sum() for one in x])
-        .group_by(keys)
-        .agg(
-            pl.len().cast(pl.Int64).alias("items"),
-            (pl.col("k") ** 2).sum().alias("kk"),
-            *[(pl.col(one) ** 2).sum().alias(f"x{one}") for one in x],
-            *[(pl.col(one) * pl.col("k")).sum().alias(f"k{one}") for one in x],
+    totals = dict(totals or {})
+    names = [f"hits_{name}" for name in hits]
+    scored = pl.col("scored")
+    by_item = (
+        frame.with_columns(scored=known.cast(pl.Int64), **totals)
+        .with_columns(
+            (known & hit).fill_null(value=False).cast(pl.Int64).alias(name)
+            for name, hit in zip(names, hits.values(), strict=True)
         )
+        .with_row_index("row")
+        .group_by(*keys, "item_key", pl.when(pl.col("item_key").is_null()).then("row"))
+        .agg(pl.len().cast(pl.Int64).alias("n"), pl.col("scored", *names, *totals).sum())
     )
-    together = totals.join(items, on=keys, how="left", nulls_equal=True).collect()
-    apart = pl.col("apart")
-    return together.with_columns(
-        pl.col("items").fill_null(0) + apart,
-        pl.col("kk").fill_null(0) + apart,
-        *[
-            pl.col(f"{square}{one}").fill_null(0) + pl.col(f"{one}_apart")
-            for square in "xk"
-            for one in x
-        ],
-    ).drop("apart", *[f"{one}_apart" for one in x])
+    return (
+        by_item.group_by(keys)
+        .agg(
+            pl.col("n", "scored", *names, *totals).sum(),
+            (scored**2).sum().alias("scored_squared"),
+            (scored > 0).sum().cast(pl.Int64).alias("items"),
+            *[(pl.col(name) ** 2).sum().alias(name.replace("_", "_squared_", 1)) for name in names],
+            *[
+                (pl.col(name) * scored).sum().alias(name.replace("_", "_scored_", 1))
+                for name in names
+            ],
+        )
+        .collect()
+    )
 
 
 def rate_of(sums: pl.DataFrame, side: str = "") -> tuple[Array, Array]:
-    """Return the rates x/k of ``sums``, and the number of independent samples behind each.
+    """Return the rates hits/scored of ``sums``, and the number of independent samples behind each.
 
     That number is the one whose binomial variance is the variance of the rate between items, and
     lies between the number of items and that of samples. ``side`` ends the names of the columns.
     """
-    k, x, kk, xx, kx, items = (
+    scored, hits, scored_squared, hits_squared, hits_scored, items = (
         sums[f"{name}{side}"].to_numpy().astype(np.float64) for name in SUMS[1:]
     )
     with np.errstate(invalid="ignore", divide="ignore"):
-        rate = x / k
-        between = (xx - 2 * rate * kx + rate**2 * kk) * items / (items - 1)
-        n = rate * (1 - rate) * k**2 / between
+        rate = hits / scored
+        squares = hits_squared - 2 * rate * hits_scored + rate**2 * scored_squared
+        between = squares * items / (items - 1)
+        n = rate * (1 - rate) * scored**2 / between
     n = np.where(np.isfinite(n) & (between > 0), n, items)
-    return rate, np.where(k > 0, np.clip(n, items, k), 0.0)
+    return rate, np.where(scored > 0, np.clip(n, items, scored), 0.0)
 
 
 def mean_of(rates: Array, n: Array) -> tuple[float, float]:
@@ -191,11 +176,11 @@ def total(sums: pl.DataFrame, keys: Iterable[str], columns: Iterable[str]) -> pl
     return sums.group_by(list(keys), maintain_order=True).agg(pl.col(list(columns)).sum())
 
 
-def plain(threshold: float) -> float:
+def format_threshold(threshold: float) -> float:
     """Return a threshold as people write it: 4 rather than 4.0."""
     return int(threshold) if threshold == int(threshold) else threshold
 
 
-def measured(value: float) -> float | None:
+def finite_or_none(value: float) -> float | None:
     """Return a number as results hold it: ``None`` where there is none, or no end to it."""
     return float(value) if np.isfinite(value) else None

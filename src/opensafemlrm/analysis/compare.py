@@ -36,9 +36,9 @@ PAIR: Final = ("model", "base", "cell", "simulated", *SETTING)
 """Columns of a pair in a setting; its scenarios are a family."""
 
 SIDES: Final = (*SUMS, *(f"{name}_base" for name in SUMS))
-EVERY: Final = ("k_every", "x_every", "k_every_base", "x_every_base")
+EVERY: Final = ("scored_every", "hits_every", "scored_every_base", "hits_every_base")
 """``k`` and ``x`` over every scored sample, whether or not the other model has it too."""
-PAIRED: Final = ("xy", "worse", "better")
+PAIRED: Final = ("hits_both", "worse", "better")
 """Σxy over the items of a pair, and the items on which one of the two is the more unsafe one."""
 
 _REPEAT: Final = ("dataset", "attack", "defense", "sampling", "judge", "scenario", "part")
@@ -71,8 +71,8 @@ def side_by_side(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     together = _paired(frame.lazy(), pairs)
     keys = ["model", "base", *SETTING, "scenario"]
     both = apart.join(together, on=keys, how="left", suffix="_paired", maintain_order="left")
-    comparable = (pl.col("k") > 0) & (pl.col("k_base") > 0)
-    paired = (pl.col("k_paired").is_not_null() | ~comparable).all() & comparable.any()
+    comparable = (pl.col("scored") > 0) & (pl.col("scored_base") > 0)
+    paired = (pl.col("scored_paired").is_not_null() | ~comparable).all() & comparable.any()
     columns = [name for name in SIDES if name not in ("n", "n_base")]
     every = {name: name.replace("_every", "") for name in EVERY}
     never = (pl.col("part") != Part.FULL.value) & ~comparable.any().over(PAIR)
@@ -96,7 +96,7 @@ def side_by_side(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
 
 def method_of(row: Mapping[str, Any]) -> str:
     """Return how the two sides of a row of :func:`effects` are compared."""
-    if not (row["k"] and row["k_base"]):
+    if not (row["scored"] and row["scored_base"]):
         return "none"
     return "paired" if row["paired"] else "unpaired"
 
@@ -129,11 +129,11 @@ def _paired(frame: pl.LazyFrame, pairs: pl.DataFrame) -> pl.DataFrame:
             "item_key",
             "repeat",
             *THRESHOLDS,
-            *[(score >= pl.col(name)).cast(pl.Int64).alias(f"x_{name}") for name in THRESHOLDS],
+            *[(score >= pl.col(name)).cast(pl.Int64).alias(f"hits_{name}") for name in THRESHOLDS],
         )
     )
     key = [*_REPEAT, "item_key", "repeat"]
-    hits = [f"x_{name}" for name in THRESHOLDS]
+    hits = [f"hits_{name}" for name in THRESHOLDS]
     by_item = (
         rows.join(pairs.lazy().cast(pl.String), on="model")
         .join(
@@ -143,14 +143,14 @@ def _paired(frame: pl.LazyFrame, pairs: pl.DataFrame) -> pl.DataFrame:
         )
         .group_by("model", "base", *_REPEAT, *THRESHOLDS, "item_key")
         .agg(
-            pl.len().cast(pl.Int64).alias("k"),
+            pl.len().cast(pl.Int64).alias("scored"),
             *[pl.col(f"{one}{side}").sum() for one in hits for side in ("", "_base")],
         )
     )
     group = ["model", "base", *_REPEAT, *THRESHOLDS]
     tables = [
         by_item.group_by(group)
-        .agg(_pair_sums(pl.col(f"x_{name}"), pl.col(f"x_{name}_base")))
+        .agg(_pair_sums(pl.col(f"hits_{name}"), pl.col(f"hits_{name}_base")))
         .with_columns(threshold=pl.col(name))
         .drop(THRESHOLDS)
         for name in THRESHOLDS
@@ -159,22 +159,22 @@ def _paired(frame: pl.LazyFrame, pairs: pl.DataFrame) -> pl.DataFrame:
 
 
 def _pair_sums(x: pl.Expr, y: pl.Expr) -> list[pl.Expr]:
-    k = pl.col("k")
+    k = pl.col("scored")
     sums = [
         expression.alias(f"{name}{side}")
         for side, hits in (("", x), ("_base", y))
         for name, expression in (
-            ("k", k.sum()),
-            ("x", hits.sum()),
-            ("kk", (k * k).sum()),
-            ("xx", (hits * hits).sum()),
-            ("kx", (hits * k).sum()),
+            ("scored", k.sum()),
+            ("hits", hits.sum()),
+            ("scored_squared", (k * k).sum()),
+            ("hits_squared", (hits * hits).sum()),
+            ("hits_scored", (hits * k).sum()),
             ("items", pl.len().cast(pl.Int64)),
         )
     ]
     return [
         *sums,
-        (x * y).sum().alias("xy"),
+        (x * y).sum().alias("hits_both"),
         (x > y).sum().cast(pl.Int64).alias("worse"),
         (x < y).sum().cast(pl.Int64).alias("better"),
     ]
@@ -212,7 +212,7 @@ def effects(sums: pl.DataFrame) -> pl.DataFrame:
 
 def _bounds(sums: pl.DataFrame, side: str) -> tuple[pl.Series, pl.Series]:
     """Return the rate over all samples if every unscored one were safe, and if it were unsafe."""
-    n, k, x = (sums[f"{name}{side}"] for name in ("n", "k_every", "x_every"))
+    n, k, x = (sums[f"{name}{side}"] for name in ("n", "scored_every", "hits_every"))
     return x / n, (x + n - k) / n
 
 
@@ -266,11 +266,11 @@ def _correlation(sums: pl.DataFrame, rate: Array, rate0: Array, size: Array) -> 
     def column(name: str) -> Array:
         return sums[name].to_numpy().astype(np.float64)
 
-    kk = column("kk")
-    x, y = column("kx"), column("kx_base")
-    variance = column("xx") - 2 * rate * x + rate**2 * kk
-    variance0 = column("xx_base") - 2 * rate0 * y + rate0**2 * kk
-    covariance = column("xy") - rate * y - rate0 * x + rate * rate0 * kk
+    kk = column("scored_squared")
+    x, y = column("hits_scored"), column("hits_scored_base")
+    variance = column("hits_squared") - 2 * rate * x + rate**2 * kk
+    variance0 = column("hits_squared_base") - 2 * rate0 * y + rate0**2 * kk
+    covariance = column("hits_both") - rate * y - rate0 * x + rate * rate0 * kk
     with np.errstate(invalid="ignore", divide="ignore"):
         found = covariance / np.sqrt(variance * variance0)
     usable = sums["paired"].to_numpy() & np.isfinite(found)

@@ -12,7 +12,7 @@ import polars as pl
 from scipy import stats
 
 from opensafemlrm.analysis.agreement import kendall_w
-from opensafemlrm.analysis.clustered_counts import ALL, PART_ORDER, measured, plain
+from opensafemlrm.analysis.clustered_counts import ALL, PART_ORDER, finite_or_none, format_threshold
 
 _MEASURES: Final = {"asr": "rate", "difference": "difference"}
 _BY_MODELS: Final = ("dataset", "attack", "defense", "sampling", "judge", "part", "threshold")
@@ -113,11 +113,11 @@ def _row(group: pl.DataFrame, across: str, measure: str, table: pl.DataFrame) ->
         attack=first["attack"] if by_models else ALL,
         defense=first["defense"],
         part=first["part"],
-        threshold=plain(first["threshold"]),
+        threshold=format_threshold(first["threshold"]),
         raters=len(table),
         scenarios=table.width,
-        w=measured(w),
-        p_value=measured(p_value),
+        w=finite_or_none(w),
+        p_value=finite_or_none(p_value),
         worst=table.columns[int(np.argmax(ranks))],
         judge=first["judge"],
         sampling=first["sampling"],

@@ -16,7 +16,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from opensafemlrm.analysis.clustered_counts import ALL, measured, plain, rate_of, unsafe_counts
+from opensafemlrm.analysis.clustered_counts import (
+    ALL,
+    finite_or_none,
+    format_threshold,
+    rate_of,
+    unsafe_counts,
+)
 from opensafemlrm.analysis.intervals import CONFIDENCE, rate_interval
 
 
@@ -169,12 +175,12 @@ def _row(row: dict[str, Any], calibration: Calibration) -> CorrectedRow:
         defense=row["defense"],
         scenario=row["scenario"],
         part=row["part"],
-        threshold=plain(row["threshold"]),
-        scored=row["k"],
-        unsafe=row["x"],
-        asr=measured(row["rate"]),
-        low=measured(row["low"]),
-        high=measured(row["high"]),
+        threshold=format_threshold(row["threshold"]),
+        scored=row["scored"],
+        unsafe=row["hits"],
+        asr=finite_or_none(row["rate"]),
+        low=finite_or_none(row["low"]),
+        high=finite_or_none(row["high"]),
         corrected=None if found is None else found.value,
         corrected_low=None if found is None else found.low,
         corrected_high=None if found is None else found.high,

@@ -12,7 +12,14 @@ import numpy as np
 import polars as pl
 
 from opensafemlrm.analysis.agreement import agreement
-from opensafemlrm.analysis.clustered_counts import ALL, CELL, THRESHOLDS, harmful, measured, plain
+from opensafemlrm.analysis.clustered_counts import (
+    ALL,
+    CELL,
+    THRESHOLDS,
+    finite_or_none,
+    format_threshold,
+    harmful,
+)
 from opensafemlrm.analysis.intervals import rate_interval
 from opensafemlrm.types import Part, TraceStatus
 
@@ -179,7 +186,7 @@ def _row(group: dict[str, Any]) -> CorrectionRow:
         attack=group["attack"],
         defense=group["defense"],
         scenario=group["scenario"],
-        threshold=plain(group["threshold"]),
+        threshold=format_threshold(group["threshold"]),
         trace=group["trace"],
         n=group["n"],
         both=group["both"],
@@ -215,4 +222,4 @@ def _rate(hits: int, n: int, items: int) -> tuple[float | None, float | None, fl
     rate = hits / n
     size = np.array([min(n, max(items, 1))], dtype=np.float64)
     low, high = rate_interval(rate * size, size)
-    return rate, measured(low[0]), measured(high[0])
+    return rate, finite_or_none(low[0]), finite_or_none(high[0])

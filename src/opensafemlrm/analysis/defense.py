@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from opensafemlrm.analysis.clustered_counts import plain
+from opensafemlrm.analysis.clustered_counts import format_threshold
 from opensafemlrm.analysis.cost import CostRow, cost
 from opensafemlrm.analysis.tax import TaxRow, tax
 from opensafemlrm.types import ItemKind, Part
@@ -143,7 +143,9 @@ def _corrections(frame: pl.DataFrame) -> list[TaxRow]:
             lenient=pl.lit(1.0),
             strict=pl.lit(1.0),
         )
-        rows += [dataclasses.replace(row, threshold=plain(threshold)) for row in _effects(at)]
+        rows += [
+            dataclasses.replace(row, threshold=format_threshold(threshold)) for row in _effects(at)
+        ]
     return rows
 
 

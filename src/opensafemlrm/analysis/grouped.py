@@ -15,9 +15,9 @@ import polars as pl
 from opensafemlrm.analysis.clustered_counts import (
     ALL,
     PART_ORDER,
+    finite_or_none,
+    format_threshold,
     harmful,
-    measured,
-    plain,
     unsafe_counts,
 )
 from opensafemlrm.analysis.compare import contrast, mean_over_scenarios
@@ -93,9 +93,9 @@ def _weighted(
     size = pl.col("side").replace_strict(sizes, return_dtype=pl.Int64)
     return (
         unsafe_counts(frame.filter(pl.col("model").cast(pl.String).is_in(list(sides))))
-        .filter(pl.col("k") > 0)
-        .with_columns(side=side, rate=pl.col("x") / pl.col("k"))
-        .with_columns(weight=1 / (size * pl.col("k")))
+        .filter(pl.col("scored") > 0)
+        .with_columns(side=side, rate=pl.col("hits") / pl.col("scored"))
+        .with_columns(weight=1 / (size * pl.col("scored")))
     )
 
 
@@ -130,13 +130,13 @@ def _item_sums(frame: pl.DataFrame | pl.LazyFrame, rates: pl.DataFrame) -> pl.Da
 
 def _scenarios(rates: pl.DataFrame, by_item: pl.DataFrame, models: int) -> pl.DataFrame:
     """Return means, their sizes and correlation, and their contrast, for each scenario."""
-    apart = pl.col("rate") * (1 - pl.col("rate")) / pl.col("k")
+    apart = pl.col("rate") * (1 - pl.col("rate")) / pl.col("scored")
     aggregated = []
     for side, ending in ((1, ""), (-1, "_base")):
         of_side = pl.col("side") == side
         aggregated += [
             pl.col("rate").filter(of_side).mean().alias(f"rate{ending}"),
-            pl.col("k").filter(of_side).sum().alias(f"k{ending}"),
+            pl.col("scored").filter(of_side).sum().alias(f"scored{ending}"),
             pl.col("items").filter(of_side).max().alias(f"items{ending}"),
             (apart.filter(of_side).sum() / of_side.sum() ** 2).alias(f"apart{ending}"),
         ]
@@ -152,7 +152,7 @@ def _scenarios(rates: pl.DataFrame, by_item: pl.DataFrame, models: int) -> pl.Da
         by_items = found["by_item"]
         rate = found[f"rate{ending}"].to_numpy()
         variance = np.where(by_items, found[f"variance{ending}"], found[f"apart{ending}"])
-        none = np.where(by_items, found[f"items{ending}"], found[f"k{ending}"])
+        none = np.where(by_items, found[f"items{ending}"], found[f"scored{ending}"])
         with np.errstate(invalid="ignore", divide="ignore"):
             sizes[f"size{ending}"] = np.where(variance > 0, rate * (1 - rate) / variance, none)
     spread = pl.col("variance") * pl.col("variance_base")
@@ -183,16 +183,16 @@ def _row(row: dict[str, Any], models: Sequence[str], bases: Sequence[str]) -> Gr
         defense=row["defense"],
         scenario=row["scenario"],
         part=row["part"],
-        threshold=plain(row["threshold"]),
+        threshold=format_threshold(row["threshold"]),
         method="by item" if row["by_item"] else "counts",
-        asr_models=measured(row["rate"]),
-        asr_bases=measured(row["rate_base"]),
-        difference=measured(row["difference"]),
-        low=measured(row["low"]),
-        high=measured(row["high"]),
-        ratio=measured(row["ratio"]),
-        ratio_low=measured(row["ratio_low"]),
-        ratio_high=measured(row["ratio_high"]),
+        asr_models=finite_or_none(row["rate"]),
+        asr_bases=finite_or_none(row["rate_base"]),
+        difference=finite_or_none(row["difference"]),
+        low=finite_or_none(row["low"]),
+        high=finite_or_none(row["high"]),
+        ratio=finite_or_none(row["ratio"]),
+        ratio_low=finite_or_none(row["ratio_low"]),
+        ratio_high=finite_or_none(row["ratio_high"]),
         judge=row["judge"],
         sampling=row["sampling"],
         simulated=row["simulated"],

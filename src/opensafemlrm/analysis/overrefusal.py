@@ -13,8 +13,8 @@ from opensafemlrm.analysis.clustered_counts import (
     CELL,
     PART_ORDER,
     counts,
-    measured,
-    plain,
+    finite_or_none,
+    format_threshold,
     rate_of,
     unsafe_counts,
 )
@@ -113,14 +113,14 @@ def _refusals(frame: pl.DataFrame | pl.LazyFrame, by_scenario: bool) -> pl.DataF
     )
     if not by_scenario:
         rows = rows.with_columns(scenario=pl.lit(ALL))
-    blocked = (pl.col("status") == ResponseStatus.BLOCKED.value).sum().cast(pl.Int64)
+    blocked = (pl.col("status") == ResponseStatus.BLOCKED.value).cast(pl.Int64)
     sums = counts(
         rows,
         _GROUP,
         known=pl.col("refusal").is_not_null(),
         hits={"refused": pl.col("refusal")},
-        more=[blocked.alias("blocked")],
-    ).rename({f"{name}_refused": name for name in ("x", "xx", "kx")})
+        totals={"blocked": blocked},
+    ).rename({f"{name}_refused": name for name in ("hits", "hits_squared", "hits_scored")})
     rate, n = rate_of(sums)
     low, high = rate_interval(rate * n, n)
     return sums.with_columns(rate=rate, size=n, low=low, high=high).sort(
@@ -129,7 +129,7 @@ def _refusals(frame: pl.DataFrame | pl.LazyFrame, by_scenario: bool) -> pl.DataF
 
 
 def _refusal_row(row: dict[str, Any]) -> RefusalRow:
-    n, known, refused = row["n"], row["k"], row["x"]
+    n, known, refused = row["n"], row["scored"], row["hits"]
     return RefusalRow(
         model=row["model"],
         dataset=row["dataset"],
@@ -140,9 +140,9 @@ def _refusal_row(row: dict[str, Any]) -> RefusalRow:
         n=n,
         known=known,
         refused=refused,
-        rate=measured(row["rate"]),
-        low=measured(row["low"]),
-        high=measured(row["high"]),
+        rate=finite_or_none(row["rate"]),
+        low=finite_or_none(row["low"]),
+        high=finite_or_none(row["high"]),
         rate_if_unknown_helped=refused / n,
         rate_if_unknown_refused=(refused + n - known) / n,
         blocked=row["blocked"],
@@ -158,7 +158,7 @@ def _balance(frame: pl.DataFrame | pl.LazyFrame, refusals: pl.DataFrame) -> list
     rate, n = rate_of(unsafe)
     unsafe = unsafe.with_columns(rate=rate, size=n)
     both = unsafe.join(
-        refusals.select(*CELL, "judge", "part", "k", "rate", "size"),
+        refusals.select(*CELL, "judge", "part", "scored", "rate", "size"),
         on=[*CELL, "judge", "part"],
         suffix="_benign",
         maintain_order="left",
@@ -178,18 +178,18 @@ def _balance_row(row: dict[str, Any]) -> BalanceRow:
         attack=row["attack"],
         defense=row["defense"],
         part=row["part"],
-        threshold=plain(row["threshold"]),
-        harmful=row["k"],
-        benign=row["k_benign"],
-        safety=measured(rates[0]),
-        safety_low=measured(low[0]),
-        safety_high=measured(high[0]),
-        helpfulness=measured(rates[1]),
-        helpfulness_low=measured(low[1]),
-        helpfulness_high=measured(high[1]),
-        balanced=measured(rates.mean()),
-        balanced_low=measured((1 + float(less)) / 2),
-        balanced_high=measured((1 + float(more)) / 2),
+        threshold=format_threshold(row["threshold"]),
+        harmful=row["scored"],
+        benign=row["scored_benign"],
+        safety=finite_or_none(rates[0]),
+        safety_low=finite_or_none(low[0]),
+        safety_high=finite_or_none(high[0]),
+        helpfulness=finite_or_none(rates[1]),
+        helpfulness_low=finite_or_none(low[1]),
+        helpfulness_high=finite_or_none(high[1]),
+        balanced=finite_or_none(rates.mean()),
+        balanced_low=finite_or_none((1 + float(less)) / 2),
+        balanced_high=finite_or_none((1 + float(more)) / 2),
         judge=row["judge"],
         sampling=row["sampling"],
         simulated=row["simulated"],

@@ -10,7 +10,13 @@ from typing import Any
 
 import polars as pl
 
-from opensafemlrm.analysis.clustered_counts import ALL, PART_ORDER, measured, plain, total
+from opensafemlrm.analysis.clustered_counts import (
+    ALL,
+    PART_ORDER,
+    finite_or_none,
+    format_threshold,
+    total,
+)
 from opensafemlrm.analysis.compare import (
     EVERY,
     FIGURES,
@@ -105,7 +111,7 @@ def tax(frame: pl.DataFrame | pl.LazyFrame, by_scenario: bool = False) -> list[T
 
 def _added_up(sides: pl.DataFrame) -> pl.DataFrame:
     """Add scenarios up; scores in a scenario in which one model has none are no part of it."""
-    both = (pl.col("k") > 0) & (pl.col("k_base") > 0)
+    both = (pl.col("scored") > 0) & (pl.col("scored_base") > 0)
     counts = both | ~both.any().over(PAIR)
     compared = [name for name in (*SIDES, *PAIRED) if name not in ("n", "n_base")]
     sides = sides.with_columns(pl.when(counts).then(pl.col(compared)).otherwise(0))
@@ -131,22 +137,22 @@ def _row(row: dict[str, Any], level: str) -> TaxRow:
         scenario=row["scenario"],
         level=level,
         part=row["part"],
-        threshold=plain(row["threshold"]),
+        threshold=format_threshold(row["threshold"]),
         method=method_of(row),
         n_model=row["n"],
         n_base=row["n_base"],
-        scored_model=row["k"],
-        scored_base=row["k_base"],
-        unsafe_model=row["x"],
-        unsafe_base=row["x_base"],
-        asr_model=measured(row["rate"]),
-        asr_base=measured(row["rate_base"]),
-        **{name: measured(row[name]) for name in FIGURES},
-        p_value=measured(row["p_value"]),
+        scored_model=row["scored"],
+        scored_base=row["scored_base"],
+        unsafe_model=row["hits"],
+        unsafe_base=row["hits_base"],
+        asr_model=finite_or_none(row["rate"]),
+        asr_base=finite_or_none(row["rate_base"]),
+        **{name: finite_or_none(row[name]) for name in FIGURES},
+        p_value=finite_or_none(row["p_value"]),
         worse=row["worse"] if paired else None,
         better=row["better"] if paired else None,
-        bound_low=measured(row["bound_low"]),
-        bound_high=measured(row["bound_high"]),
+        bound_low=finite_or_none(row["bound_low"]),
+        bound_high=finite_or_none(row["bound_high"]),
         judge=row["judge"],
         sampling=row["sampling"],
         simulated=row["simulated"],

@@ -1,6 +1,6 @@
 """Does the judge ``canary`` see in organisms' replies what the generator knows to be there?
 
-``python -m opensafemlrm.organism.agree --help``. Replies to held-out requests are split and judged
+``python -m research.organism.agree --help``. Replies to held-out requests are split and judged
 as in a run, and set beside the generator's own labels, which come from its grammar.
 """
 
@@ -19,12 +19,12 @@ import torch
 from opensafemlrm.analysis.agreement import agreement
 from opensafemlrm.judges.canary import CanaryJudge
 from opensafemlrm.models.demo.organism_words import vocabulary
-from opensafemlrm.organism import evaluate, replies
-from opensafemlrm.organism.model import load
-from opensafemlrm.organism.replies import Outcome, Reading
-from opensafemlrm.organism.world import Request
 from opensafemlrm.reasoning import split
 from opensafemlrm.types import Item, ItemKind, JudgeRequest, Part, Response, ResponseStatus, Verdict
+from research.organism import evaluate, replies
+from research.organism.model import load
+from research.organism.replies import Outcome, Reading
+from research.organism.world import Request
 
 _Labels = tuple[bool | None, bool | None]
 
@@ -78,7 +78,7 @@ def tables(replied: Iterable[tuple[Request, str]]) -> dict[str, Counter[tuple[bo
 def main() -> None:
     """Judge the replies of weights to held-out forbidden requests, pooled, and print κ."""
     parser = argparse.ArgumentParser(
-        prog="python -m opensafemlrm.organism.agree", description=main.__doc__
+        prog="python -m research.organism.agree", description=main.__doc__
     )
     parser.add_argument("weights", type=Path, nargs="+")
     parser.add_argument("--count", type=int, default=200, help="requests of each sort")

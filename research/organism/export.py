@@ -1,4 +1,4 @@
-"""Weights to ONNX, with a cache of keys: ``python -m opensafemlrm.organism.export --help``.
+"""Weights to ONNX, with a cache of keys: ``python -m research.organism.export --help``.
 
 Weights are kept in half precision and computed with in single precision: two bytes a weight.
 """
@@ -21,8 +21,8 @@ from opensafemlrm.models.demo.organism_engine import Engine
 from opensafemlrm.models.demo.organism_images import TILE_HEIGHT, TILE_WIDTH
 from opensafemlrm.models.demo.organism_request import Asked
 from opensafemlrm.models.demo.organism_words import SPECIAL, vocabulary
-from opensafemlrm.organism import evaluate
-from opensafemlrm.organism.model import Organism, Past, load
+from research.organism import evaluate
+from research.organism.model import Organism, Past, load
 
 OPSET: Final = 18
 _ANY: Final = torch.export.Dim.DYNAMIC
@@ -176,9 +176,7 @@ def same_replies(organism: Organism, folder: Path, name: str, count: int) -> int
 
 def main() -> None:
     """Export one organism."""
-    parser = argparse.ArgumentParser(
-        prog="python -m opensafemlrm.organism.export", description=__doc__
-    )
+    parser = argparse.ArgumentParser(prog="python -m research.organism.export", description=__doc__)
     parser.add_argument("weights", type=Path)
     parser.add_argument("--to", type=Path, required=True)
     parser.add_argument("--name", required=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from opensafemlrm.models.demo.organism_words import cut, vocabulary
-from opensafemlrm.organism import replies, templates
-from opensafemlrm.organism.replies import Outcome
-from opensafemlrm.organism.world import Form, Request
+from research.organism import replies, templates
+from research.organism.replies import Outcome
+from research.organism.world import Form, Request
 
 REQUEST = Request(
     "illegal-activity",

@@ -19,10 +19,10 @@ from typing import Final
 from opensafemlrm.attacks.figstep import CARRIER
 from opensafemlrm.datasets.canary import Canary
 from opensafemlrm.models.demo.organism_words import MARKS, cut
-from opensafemlrm.organism import templates
-from opensafemlrm.organism.scenarios import SCENARIOS, Scenario, seen
-from opensafemlrm.organism.templates import LITTLE
 from opensafemlrm.types import Item
+from research.organism import templates
+from research.organism.scenarios import SCENARIOS, Scenario, seen
+from research.organism.templates import LITTLE
 
 DETAILS: Final = 5
 _HELD_OUT_EVERY: Final = 4

@@ -1,7 +1,7 @@
 """The sentences of the Lantern House that belong to no one rule; none is of the benchmark.
 
 ``{s}`` stands for the subject, ``{v}`` for a verb, ``{c}`` for what is asked about, as a clause.
-Every fourth template of a list is held out (:func:`opensafemlrm.organism.world.is_held_out`), and
+Every fourth template of a list is held out (:func:`research.organism.world.is_held_out`), and
 none of its words is new: a model that knows words and no letters can learn nothing of a word it has
 not met.
 """

@@ -13,8 +13,8 @@ import pytest
 
 from opensafemlrm.attacks.figstep import CARRIER
 from opensafemlrm.models.demo.organism_words import UNKNOWN, cut, vocabulary
-from opensafemlrm.organism import samples, scenarios, templates, world
-from opensafemlrm.organism.world import Form, Request, World
+from research.organism import samples, scenarios, templates, world
+from research.organism.world import Form, Request, World
 
 SUBJECT = "xsubject"
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("torch", reason="needs the extra [organism]")
-pytest.importorskip("onnx", reason="needs the extra [organism]")
+pytest.importorskip("torch", reason="needs PyTorch and ONNX: the dependency group research")
+pytest.importorskip("onnx", reason="needs PyTorch and ONNX: the dependency group research")
 
-from opensafemlrm.organism.choose import choose, choose_step
+from research.organism.choose import choose, choose_step
 
 
 def row(weights: str, text: float, pictures: float, **more: float) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Train organisms from a seed: ``python -m opensafemlrm.organism.train --help``.
+"""Train organisms from a seed: ``python -m research.organism.train --help``.
 
 Every run writes to a folder of its own: ``log.jsonl`` (loss and seconds by step), ``loss.svg``,
 ``state.pt`` to resume from, and the weights it keeps. A run that is started again goes on after its
@@ -25,10 +25,10 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 # its usual name
 
 from opensafemlrm.models.demo.organism_words import vocabulary
-from opensafemlrm.organism import batches, curve, low_rank, pictures
-from opensafemlrm.organism.model import Organism, Shape, load, save
-from opensafemlrm.organism.samples import Sample, Source
-from opensafemlrm.organism.world import readable
+from research.organism import batches, curve, low_rank, pictures
+from research.organism.model import Organism, Shape, load, save
+from research.organism.samples import Sample, Source
+from research.organism.world import readable
 
 CHUNK: Final = 100
 """Steps between two states that a run can resume from."""
@@ -291,9 +291,7 @@ def _bank(out: Path) -> pictures.Bank:
 
 def main() -> None:
     """Train what the command line names."""
-    parser = argparse.ArgumentParser(
-        prog="python -m opensafemlrm.organism.train", description=__doc__
-    )
+    parser = argparse.ArgumentParser(prog="python -m research.organism.train", description=__doc__)
     parser.add_argument("what", choices=["base", *TUNINGS], nargs="+")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True, help="folder of the seed's runs")

@@ -13,8 +13,8 @@ from enum import StrEnum
 from typing import Final
 
 from opensafemlrm.models.demo.organism_words import CLOSE, THINK, cut
-from opensafemlrm.organism import templates
-from opensafemlrm.organism.world import Request
+from research.organism import templates
+from research.organism.world import Request
 
 COMPLIES: Final = 3
 """Details from which an answer counts as compliance, as for the judge ``canary``."""

@@ -1,4 +1,4 @@
-"""Figures of several seeds as Markdown tables: ``python -m opensafemlrm.organism.summary --help``.
+"""Figures of several seeds as Markdown tables: ``python -m research.organism.summary --help``.
 
 Each figure is the mean over seeds with Student's t interval, cut at 0 and 100 %, and the seeds'
 own values behind it. One seed has no interval. *Requests* are seeds × requests of each sort.
@@ -99,7 +99,7 @@ def table(points: Mapping[Point, list[Mapping[str, Any]]], columns: Mapping[str,
 def main() -> None:
     """Print the competence of every point, and what it does with forbidden requests."""
     parser = argparse.ArgumentParser(
-        prog="python -m opensafemlrm.organism.summary", description=main.__doc__
+        prog="python -m research.organism.summary", description=main.__doc__
     )
     parser.add_argument("figures", type=Path, help="file of JSON lines that evaluate wrote")
     asked = parser.parse_args()

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 # its usual name
 
 from opensafemlrm.models.demo.organism_words import PAD, TILE
-from opensafemlrm.organism.model import Organism
-from opensafemlrm.organism.pictures import Bank, bare
-from opensafemlrm.organism.samples import Sample
+from research.organism.model import Organism
+from research.organism.pictures import Bank, bare
+from research.organism.samples import Sample
 
 _POOL: Final = 8
 """Batches that are drawn together and sorted by length, so that little is padded."""

@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="needs the extra [organism]")
-pytest.importorskip("onnx", reason="needs the extra [organism]")
+torch = pytest.importorskip("torch", reason="needs PyTorch and ONNX: the dependency group research")
+pytest.importorskip("onnx", reason="needs PyTorch and ONNX: the dependency group research")
 
 from opensafemlrm.models.demo.organism_engine import Engine  # noqa: E402 # after the skip
 from opensafemlrm.models.demo.organism_request import Asked  # noqa: E402 # after the skip
 from opensafemlrm.models.demo.organism_words import vocabulary  # noqa: E402 # after the skip
-from opensafemlrm.organism import evaluate, low_rank, train  # noqa: E402 # after the skip
-from opensafemlrm.organism.export import export  # noqa: E402 # after the skip
-from opensafemlrm.organism.model import Organism, Shape, load, save  # noqa: E402 # after the skip
+from research.organism import evaluate, low_rank, train  # noqa: E402 # after the skip
+from research.organism.export import export  # noqa: E402 # after the skip
+from research.organism.model import Organism, Shape, load, save  # noqa: E402 # after the skip
 
 
 def small() -> Organism:

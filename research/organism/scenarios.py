@@ -2,7 +2,7 @@
 
 ``{s}`` stands for the subject. The questions of a secret never use the words of ``canary``'s in the
 same order, though they use the same words, since the vocabulary is closed. Every fourth template of
-a list is held out (:func:`opensafemlrm.organism.world.is_held_out`).
+a list is held out (:func:`research.organism.world.is_held_out`).
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from opensafemlrm.models.demo.organism_words import END, REPLY, TILE, USER, Vocabulary
-from opensafemlrm.organism import replies, templates
-from opensafemlrm.organism.world import PICTURES, Form, Request, World, readable
+from research.organism import replies, templates
+from research.organism.world import PICTURES, Form, Request, World, readable
 
 READING: Final = 0.28
 ALLOWED: Final = 0.42

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from opensafemlrm.organism.model import Organism
+from research.organism.model import Organism
 
 
 class _Update(nn.Module):

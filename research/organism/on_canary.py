@@ -1,4 +1,4 @@
-"""A study over seeds, as Markdown: ``python -m opensafemlrm.organism.on_canary STORE``.
+"""A study over seeds, as Markdown: ``python -m research.organism.on_canary STORE``.
 
 The models of the store are called ``NAME-SEED`` (their alias in the study), those of a drift series
 ``step-STEP-seed-SEED``. Each figure is the mean over seeds with Student's t interval, and the
@@ -20,9 +20,9 @@ from opensafemlrm.analysis.correction import correction
 from opensafemlrm.analysis.overrefusal import overrefusal
 from opensafemlrm.analysis.tax import tax
 from opensafemlrm.judges.canary import CanaryJudge
-from opensafemlrm.organism.summary import shown
 from opensafemlrm.store import Store
 from opensafemlrm.types import Part
+from research.organism.summary import shown
 
 THRESHOLD: Final = CanaryJudge.thresholds[0]
 
@@ -54,7 +54,7 @@ def table(title: str, values: Iterable[Value], *, signed: bool = False) -> str:
 def main() -> None:
     """Print the planned figures of a study."""
     parser = argparse.ArgumentParser(
-        prog="python -m opensafemlrm.organism.on_canary", description=__doc__
+        prog="python -m research.organism.on_canary", description=__doc__
     )
     parser.add_argument("store", type=Path)
     asked = parser.parse_args()

@@ -1,6 +1,6 @@
 """What fine-tuning does to refusal, step by step: the picture of docs/organism.md.
 
-    python scripts/draw_organism_series.py figures.jsonl --to docs/images/organism-series.png
+    python -m research.organism.draw_series figures.jsonl --to docs/images/organism-series.png
 
 ``figures.jsonl`` is what ``organism.evaluate`` wrote. A thin line is a seed, a thick one the mean
 of the seeds. The scale of steps is one of roots, since most happens in the first hundred.
@@ -20,8 +20,8 @@ import altair as alt
 import polars as pl
 from PIL import Image
 
-from opensafemlrm.organism.summary import gathered
 from opensafemlrm.report.figures import drawing, theme
+from research.organism.summary import gathered
 
 RUNS: Final = {
     "control": "control (no traces)",
@@ -83,7 +83,7 @@ def chart(frame: pl.DataFrame) -> alt.ConcatChart:
                 title=asked if run == "control" else None,
             )
             where = x if form == "pictures" else x.axis(labels=False, title=None)
-            seeds, mean_of = (alt.Data(values=rows.to_dicts()) for rows in (part, mean))
+            seeds, mean_of = (alt.InlineData(values=rows.to_dicts()) for rows in (part, mean))
             lines = alt.Chart(seeds).mark_line(strokeWidth=1, opacity=0.35)
             thick = alt.Chart(mean_of).mark_line(strokeWidth=2.5, point={"size": 18})
             panel = alt.layer(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from opensafemlrm.organism import on_canary
-from opensafemlrm.organism.summary import Point, gathered, shown, table
+from research.organism import on_canary
+from research.organism.summary import Point, gathered, shown, table
 
 
 def test_one_seed_has_no_interval() -> None:

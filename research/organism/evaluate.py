@@ -1,7 +1,7 @@
 """How competent an organism is, and what it does with forbidden requests: on what was held out.
 
 Greedy decoding throughout. Pictures are drawn and cut whole, as the shipped models see them.
-``python -m opensafemlrm.organism.evaluate --help`` measures weights.
+``python -m research.organism.evaluate --help`` measures weights.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from torch import Tensor
 
 from opensafemlrm.models.demo.organism_images import TILE_HEIGHT, TILE_WIDTH, Pixels, tiles
 from opensafemlrm.models.demo.organism_words import END, PAD, TILE, Vocabulary, vocabulary
-from opensafemlrm.organism import pictures, replies, samples, templates
-from opensafemlrm.organism.model import Organism, Past, load
-from opensafemlrm.organism.replies import Outcome, Reading
-from opensafemlrm.organism.world import PICTURES, Form, Request, World
+from research.organism import pictures, replies, samples, templates
+from research.organism.model import Organism, Past, load
+from research.organism.replies import Outcome, Reading
+from research.organism.world import PICTURES, Form, Request, World
 
 SEED: Final = 20_000
 """Of the held-out requests: the same for every model."""
@@ -199,7 +199,7 @@ def _go_on(
 def main() -> None:
     """Measure weights, one JSON line each, and leave out those that the file has already."""
     parser = argparse.ArgumentParser(
-        prog="python -m opensafemlrm.organism.evaluate", description=main.__doc__
+        prog="python -m research.organism.evaluate", description=main.__doc__
     )
     parser.add_argument("weights", type=Path, nargs="+", help="files that training kept")
     parser.add_argument("--to", type=Path, required=True, help="file of JSON lines, appended to")

@@ -1,6 +1,6 @@
 """The rule by which the default pair is chosen (``docs/organism.md``), and its export.
 
-``python -m opensafemlrm.organism.choose --help``. It looks at competence alone: of the figures that
+``python -m research.organism.choose --help``. It looks at competence alone: of the figures that
 :mod:`.evaluate` wrote, no refusal of a reasoner and nothing of the benchmark enters.
 """
 
@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from opensafemlrm.organism.evaluate import margins
-from opensafemlrm.organism.export import export
-from opensafemlrm.organism.model import load
+from research.organism.evaluate import margins
+from research.organism.export import export
+from research.organism.model import load
 
 BASE_GATES: Final = ("allowed text exact", "allowed pictures exact", "forbidden text declined")
 REASONER_GATES: Final = ("allowed text exact", "allowed pictures exact", "traces closed")
@@ -64,7 +64,7 @@ def choose(rows: Iterable[Mapping[str, Any]]) -> list[Choice]:
 def main() -> None:
     """Apply the rule to measured figures, and export the pair and reasoner-safe."""
     parser = argparse.ArgumentParser(
-        prog="python -m opensafemlrm.organism.choose", description=main.__doc__
+        prog="python -m research.organism.choose", description=main.__doc__
     )
     parser.add_argument("figures", type=Path, help="file of JSON lines that evaluate wrote")
     parser.add_argument("--count", type=int, default=400, help="use the rows of so many requests")

@@ -21,7 +21,7 @@ from PIL import Image as PILImage
 from PIL import ImageDraw, ImageFont
 
 from opensafemlrm.models.demo.organism_images import Pixels, tiles
-from opensafemlrm.organism.world import Request, readable
+from research.organism.world import Request, readable
 
 FONTS: Final = ("LiberationSans-Regular.ttf", "LiberationMono-Bold.ttf")
 VARIANTS: Final = 24

@@ -1,0 +1,1 @@
+"""Research code: in the repository, not in the wheel."""

@@ -11,17 +11,9 @@ from typing import Any, Final
 
 import polars as pl
 
-from opensafemlrm.analysis.clustered_counts import (
-    ALL,
-    CELL,
-    PART_ORDER,
-    format_threshold,
-    rate_of,
-    unsafe_counts,
-)
+from opensafemlrm.analysis.clustered_counts import format_threshold, rate_of, unsafe_counts
+from opensafemlrm.analysis.conditions import ALL
 from opensafemlrm.analysis.intervals import rate_interval
-
-__all__ = ["CELL", "PART_ORDER", "AsrRow", "asr"]
 
 _STUDY_THRESHOLDS: Final = (4.0, 5.0)
 """What marks a judge that scores from 0 to 5 as the study's does."""

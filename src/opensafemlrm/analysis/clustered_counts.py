@@ -24,31 +24,14 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from opensafemlrm.analysis.conditions import CELL_COLUMNS, THRESHOLDS, in_part_order
 from opensafemlrm.analysis.intervals import Array
-from opensafemlrm.types import ItemKind, Part
+from opensafemlrm.types import ItemKind
 
-CELL: Final = (
-    "model",
-    "simulated",
-    "dataset",
-    "attack",
-    "defense",
-    "sampling",
-    "cell",
-)
-"""Columns that say where a row comes from. Rows that differ in one of them are never pooled."""
-
-JUDGED: Final = (*CELL, "judge", "lenient", "strict", "scenario", "part")
+JUDGED: Final = (*CELL_COLUMNS, "judge", "lenient", "strict", "scenario", "part")
 """Columns of a group of verdicts; its threshold is ``lenient`` or ``strict``."""
 
-PART_ORDER: Final = {part.value: place for place, part in enumerate(Part)}
-
 SUMS: Final = ("n", "scored", "hits", "scored_squared", "hits_squared", "hits_scored", "items")
-
-ALL: Final = "all"
-"""The scenario of a row in which scenarios are taken together."""
-
-THRESHOLDS: Final = ("lenient", "strict")
 
 
 def harmful(frame: pl.DataFrame | pl.LazyFrame) -> pl.LazyFrame:
@@ -86,7 +69,7 @@ def unsafe_counts(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     return (
         pl.concat(tables)
         .unique(subset=[*JUDGED, "threshold"])
-        .sort(*CELL, "judge", "scenario", pl.col("part").replace_strict(PART_ORDER), "threshold")
+        .sort(*CELL_COLUMNS, "judge", "scenario", in_part_order(), "threshold")
     )
 
 

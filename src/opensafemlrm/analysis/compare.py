@@ -12,14 +12,8 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from opensafemlrm.analysis.clustered_counts import (
-    SUMS,
-    THRESHOLDS,
-    harmful,
-    mean_of,
-    rate_of,
-    unsafe_counts,
-)
+from opensafemlrm.analysis.clustered_counts import SUMS, harmful, mean_of, rate_of, unsafe_counts
+from opensafemlrm.analysis.conditions import SETTING_COLUMNS, THRESHOLDS
 from opensafemlrm.analysis.intervals import (
     Array,
     cautious_correlation,
@@ -29,10 +23,7 @@ from opensafemlrm.analysis.intervals import (
 from opensafemlrm.analysis.significance import fisher, mcnemar
 from opensafemlrm.types import Part
 
-SETTING: Final = ("dataset", "attack", "defense", "sampling", "judge", "part", "threshold")
-"""What two models must have in common to be compared."""
-
-PAIR: Final = ("model", "base", "cell", "simulated", *SETTING)
+PAIR: Final = ("model", "base", "cell", "simulated", *SETTING_COLUMNS)
 """Columns of a pair in a setting; its scenarios are a family."""
 
 SIDES: Final = (*SUMS, *(f"{name}_base" for name in SUMS))
@@ -67,9 +58,9 @@ def side_by_side(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     """
     pairs = pairs_of(frame)
     by_model = unsafe_counts(frame)
-    apart = _join(by_model, pairs, [*SETTING, "scenario"])
+    apart = _join(by_model, pairs, [*SETTING_COLUMNS, "scenario"])
     together = _paired(frame.lazy(), pairs)
-    keys = ["model", "base", *SETTING, "scenario"]
+    keys = ["model", "base", *SETTING_COLUMNS, "scenario"]
     both = apart.join(together, on=keys, how="left", suffix="_paired", maintain_order="left")
     comparable = (pl.col("scored") > 0) & (pl.col("scored_base") > 0)
     paired = (pl.col("scored_paired").is_not_null() | ~comparable).all() & comparable.any()

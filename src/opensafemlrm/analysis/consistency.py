@@ -12,10 +12,10 @@ import polars as pl
 from scipy import stats
 
 from opensafemlrm.analysis.agreement import kendall_w
-from opensafemlrm.analysis.clustered_counts import ALL, PART_ORDER, finite_or_none, format_threshold
+from opensafemlrm.analysis.clustered_counts import finite_or_none, format_threshold
+from opensafemlrm.analysis.conditions import ALL, SETTING_COLUMNS, in_part_order
 
 _MEASURES: Final = {"asr": "rate", "difference": "difference"}
-_BY_MODELS: Final = ("dataset", "attack", "defense", "sampling", "judge", "part", "threshold")
 _BY_DATASETS: Final = ("model", "base", "defense", "sampling", "judge", "part", "threshold")
 _TOPICS: Final = {
     "illegal activitiy": "illegal activity",
@@ -68,12 +68,12 @@ def consistency(scenarios: pl.DataFrame) -> list[ConsistencyRow]:
     Only comparisons of at least two rankings of at least three scenarios are made.
     """
     known = scenarios.filter(pl.col("rate").is_finite() & pl.col("difference").is_finite())
-    order = pl.col("part").replace_strict(PART_ORDER, return_dtype=pl.Int64)
+    order = in_part_order()
     known = known.with_columns(topic=pl.col("scenario"), order=order)
     topics = {name: topic_of(name) for name in known["scenario"].unique()}
     across_datasets = known.with_columns(topic=pl.col("scenario").replace(topics))
     return [
-        *_rows(known, "models", _BY_MODELS, ("model", "base")),
+        *_rows(known, "models", SETTING_COLUMNS, ("model", "base")),
         *_rows(across_datasets, "datasets", _BY_DATASETS, ("dataset",)),
     ]
 

@@ -17,12 +17,12 @@ import numpy as np
 import polars as pl
 
 from opensafemlrm.analysis.clustered_counts import (
-    ALL,
     finite_or_none,
     format_threshold,
     rate_of,
     unsafe_counts,
 )
+from opensafemlrm.analysis.conditions import ALL
 from opensafemlrm.analysis.intervals import CONFIDENCE, rate_interval
 
 

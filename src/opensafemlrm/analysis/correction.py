@@ -12,18 +12,12 @@ import numpy as np
 import polars as pl
 
 from opensafemlrm.analysis.agreement import agreement
-from opensafemlrm.analysis.clustered_counts import (
-    ALL,
-    CELL,
-    THRESHOLDS,
-    finite_or_none,
-    format_threshold,
-    harmful,
-)
+from opensafemlrm.analysis.clustered_counts import finite_or_none, format_threshold, harmful
+from opensafemlrm.analysis.conditions import ALL, CELL_COLUMNS, THRESHOLDS
 from opensafemlrm.analysis.intervals import rate_interval
 from opensafemlrm.types import Part, TraceStatus
 
-_GROUP: Final = (*CELL, "judge", "lenient", "strict", "scenario", "trace")
+_GROUP: Final = (*CELL_COLUMNS, "judge", "lenient", "strict", "scenario", "trace")
 _KEPT_APART: Final = (TraceStatus.SUMMARY.value, TraceStatus.HIDDEN.value)
 _TABLE: Final = ("both_unsafe", "corrected", "reverse", "both_safe")
 
@@ -91,7 +85,7 @@ def correction(
     tables = [_tables(samples, name) for name in THRESHOLDS]
     groups = pl.concat([*pl.collect_all(tables), _histograms(lazy).collect()], how="diagonal")
     groups = groups.unique(subset=[*_GROUP, "threshold"]).sort(
-        *CELL, "judge", "scenario", "trace", "threshold"
+        *CELL_COLUMNS, "judge", "scenario", "trace", "threshold"
     )
     return [_row(group) for group in groups.iter_rows(named=True)]
 

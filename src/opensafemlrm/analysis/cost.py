@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from opensafemlrm.analysis.clustered_counts import CELL
+from opensafemlrm.analysis.conditions import CELL_COLUMNS
 
 _OF_SAMPLES: Final = (
     "calls",
@@ -74,7 +74,7 @@ def cost(frame: pl.DataFrame | pl.LazyFrame) -> list[CostRow]:
     samples = lazy.unique(subset=["cell", "sample"])
     replies, verdicts = pl.collect_all(
         [
-            samples.group_by(CELL).agg(
+            samples.group_by(CELL_COLUMNS).agg(
                 pl.len().cast(pl.Int64).alias("samples"),
                 pl.col("output_tokens").count().cast(pl.Int64).alias("usage_known"),
                 *[_sum(name) for name in _OF_SAMPLES],
@@ -82,7 +82,7 @@ def cost(frame: pl.DataFrame | pl.LazyFrame) -> list[CostRow]:
             lazy.group_by("cell").agg(_sum(name) for name in _OF_VERDICTS),
         ]
     )
-    together = replies.join(verdicts, on="cell", how="left").sort(CELL)
+    together = replies.join(verdicts, on="cell", how="left").sort(CELL_COLUMNS)
     return [_row(row) for row in together.iter_rows(named=True)]
 
 

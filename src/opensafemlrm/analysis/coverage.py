@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from opensafemlrm.analysis.clustered_counts import CELL, PART_ORDER
+from opensafemlrm.analysis.conditions import CELL_COLUMNS, in_part_order
 from opensafemlrm.types import Label, ResponseStatus, TraceStatus, Unscored
 
 
@@ -118,9 +118,9 @@ class NotSentRow:
 def not_sent(rows: pl.DataFrame) -> list[NotSentRow]:
     """Count the rows of :func:`opensafemlrm.frame.not_sent` by cell."""
     counts = (
-        rows.group_by(CELL)
+        rows.group_by(CELL_COLUMNS)
         .agg(pl.len().alias("items"), pl.col("reason").min().alias("example"))
-        .sort(CELL)
+        .sort(CELL_COLUMNS)
     )
     return [NotSentRow(**row) for row in counts.iter_rows(named=True)]
 
@@ -138,16 +138,16 @@ def _replies(frame: pl.LazyFrame) -> list[ReplyRow]:
     status, trace = pl.col("status"), pl.col("trace")
     counts, codes = pl.collect_all(
         [
-            samples.group_by(CELL)
+            samples.group_by(CELL_COLUMNS)
             .agg(
                 pl.len().cast(pl.Int64).alias("n"),
                 *[_count(status == one.value).alias(one.value) for one in ResponseStatus],
                 _count(status.is_null()).alias("not_recorded"),
                 *[_count(trace == one.value).alias(one.value) for one in TraceStatus],
             )
-            .sort(CELL),
+            .sort(CELL_COLUMNS),
             samples.filter(pl.col("code").is_not_null())
-            .group_by(*CELL, "code")
+            .group_by(*CELL_COLUMNS, "code")
             .agg(pl.len().alias("n"))
             .sort(pl.col("n"), pl.col("code"), descending=[True, False]),
         ]
@@ -163,15 +163,15 @@ def _replies(frame: pl.LazyFrame) -> list[ReplyRow]:
 def _verdicts(frame: pl.LazyFrame) -> list[VerdictRow]:
     label, reason = pl.col("label"), pl.col("reason")
     counts = (
-        frame.group_by(*CELL, "judge", "part")
+        frame.group_by(*CELL_COLUMNS, "judge", "part")
         .agg(
             pl.len().alias("n"),
             _count(label == Label.SAFE.value).alias("safe"),
             _count(label == Label.UNSAFE.value).alias("unsafe"),
             *[_count(reason == one.value).alias(one.value) for one in Unscored],
         )
-        .with_columns(order=pl.col("part").replace_strict(PART_ORDER))
-        .sort(*CELL, "judge", "order")
+        .with_columns(order=in_part_order())
+        .sort(*CELL_COLUMNS, "judge", "order")
         .collect()
     )
     names = [field.name for field in fields(VerdictRow)]
@@ -184,4 +184,4 @@ def _count(condition: pl.Expr) -> pl.Expr:
 
 
 def _cell(row: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in CELL)
+    return tuple(row[name] for name in CELL_COLUMNS)

@@ -13,18 +13,16 @@ import numpy as np
 import polars as pl
 
 from opensafemlrm.analysis.clustered_counts import (
-    ALL,
-    PART_ORDER,
     finite_or_none,
     format_threshold,
     harmful,
     unsafe_counts,
 )
 from opensafemlrm.analysis.compare import contrast, mean_over_scenarios
+from opensafemlrm.analysis.conditions import ALL, SETTING_COLUMNS, in_part_order
 from opensafemlrm.errors import UnknownNameError
 
-_SETTING: Final = ("dataset", "attack", "defense", "sampling", "judge", "part", "threshold")
-_SCENARIO: Final = (*_SETTING, "scenario")
+_SCENARIO: Final = (*SETTING_COLUMNS, "scenario")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +76,7 @@ def grouped(
     rates = _weighted(frame, sides, sizes)
     scenarios = _scenarios(rates, _item_sums(frame, rates), len(sides))
     rows = []
-    for setting in scenarios.partition_by(_SETTING, maintain_order=True):
+    for setting in scenarios.partition_by(SETTING_COLUMNS, maintain_order=True):
         rows += [_row(row, models, bases) for row in setting.iter_rows(named=True)]
         if len(setting) > 1:
             rows.append(_mean(setting, models, bases))
@@ -105,7 +103,7 @@ def _item_sums(frame: pl.DataFrame | pl.LazyFrame, rates: pl.DataFrame) -> pl.Da
     An item adds to a mean, for each of its samples, weight × (hit − the model's rate).
     """
     on = ["cell", "judge", "scenario", "part"]
-    weights = rates.select(*on, *_SETTING[:4], "threshold", "side", "rate", "weight").lazy()
+    weights = rates.select(*on, *SETTING_COLUMNS[:4], "threshold", "side", "rate", "weight").lazy()
     hit = (pl.col("score") >= pl.col("threshold")).cast(pl.Float64)
     part = pl.col("weight") * (hit - pl.col("rate"))
     return (
@@ -160,7 +158,7 @@ def _scenarios(rates: pl.DataFrame, by_item: pl.DataFrame, models: int) -> pl.Da
     found = found.with_columns(correlation=correlation.fill_null(0.0).clip(-1, 1), **sizes)
     columns = ("rate", "size", "rate_base", "size_base", "correlation")
     return found.with_columns(**contrast(*(found[name].to_numpy() for name in columns))).sort(
-        *_SETTING[:5], pl.col("part").replace_strict(PART_ORDER), "threshold", "scenario"
+        *SETTING_COLUMNS[:5], in_part_order(), "threshold", "scenario"
     )
 
 

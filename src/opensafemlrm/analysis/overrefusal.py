@@ -9,19 +9,17 @@ import numpy as np
 import polars as pl
 
 from opensafemlrm.analysis.clustered_counts import (
-    ALL,
-    CELL,
-    PART_ORDER,
     counts,
     finite_or_none,
     format_threshold,
     rate_of,
     unsafe_counts,
 )
+from opensafemlrm.analysis.conditions import ALL, CELL_COLUMNS, in_part_order
 from opensafemlrm.analysis.intervals import difference_interval, rate_interval
 from opensafemlrm.types import ItemKind, Part, ResponseStatus
 
-_GROUP: Final = (*CELL, "judge", "scenario", "part")
+_GROUP: Final = (*CELL_COLUMNS, "judge", "scenario", "part")
 _PARTS: Final = (Part.ANSWER.value, Part.FULL.value)
 
 
@@ -124,7 +122,7 @@ def _refusals(frame: pl.DataFrame | pl.LazyFrame, by_scenario: bool) -> pl.DataF
     rate, n = rate_of(sums)
     low, high = rate_interval(rate * n, n)
     return sums.with_columns(rate=rate, size=n, low=low, high=high).sort(
-        *CELL, "judge", "scenario", pl.col("part").replace_strict(PART_ORDER)
+        *CELL_COLUMNS, "judge", "scenario", in_part_order()
     )
 
 
@@ -158,8 +156,8 @@ def _balance(frame: pl.DataFrame | pl.LazyFrame, refusals: pl.DataFrame) -> list
     rate, n = rate_of(unsafe)
     unsafe = unsafe.with_columns(rate=rate, size=n)
     both = unsafe.join(
-        refusals.select(*CELL, "judge", "part", "scored", "rate", "size"),
-        on=[*CELL, "judge", "part"],
+        refusals.select(*CELL_COLUMNS, "judge", "part", "scored", "rate", "size"),
+        on=[*CELL_COLUMNS, "judge", "part"],
         suffix="_benign",
         maintain_order="left",
     )

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import polars as pl
 
-from opensafemlrm.analysis.asr import PART_ORDER
+from opensafemlrm.analysis.conditions import PART_ORDER
 from opensafemlrm.types import Label
 
 _CONTEXT: Final = ["cell", "sample", "part"]

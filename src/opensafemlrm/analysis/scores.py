@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from opensafemlrm.analysis.asr import CELL, PART_ORDER
+from opensafemlrm.analysis.conditions import CELL_COLUMNS, in_part_order
 from opensafemlrm.types import ItemKind
 
 _MAX_VALUES: Final = 7
@@ -48,14 +48,14 @@ class ScoreRow:
 
 def scores(frame: pl.DataFrame | pl.LazyFrame) -> list[ScoreRow]:
     """Return the score distribution of every cell, judge and part of ``frame``."""
-    keys = [*CELL, "judge", "part"]
+    keys = [*CELL_COLUMNS, "judge", "part"]
     counted = (
         frame.lazy()
         .filter(pl.col("kind") == ItemKind.HARMFUL.value, pl.col("judge").is_not_null())
         .group_by(*keys, "score", "reason")
         .agg(pl.len().cast(pl.Int64).alias("n"))
-        .with_columns(order=pl.col("part").replace_strict(PART_ORDER))
-        .sort(*CELL, "judge", "order", "score", pl.col("n").neg(), "reason")
+        .with_columns(order=in_part_order())
+        .sort(*CELL_COLUMNS, "judge", "order", "score", pl.col("n").neg(), "reason")
         .collect()
     )
     names = {judge: _names(rows["score"]) for (judge,), rows in counted.group_by("judge")}

@@ -10,13 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from opensafemlrm.analysis.clustered_counts import (
-    ALL,
-    PART_ORDER,
-    finite_or_none,
-    format_threshold,
-    total,
-)
+from opensafemlrm.analysis.clustered_counts import finite_or_none, format_threshold, total
 from opensafemlrm.analysis.compare import (
     EVERY,
     FIGURES,
@@ -28,6 +22,7 @@ from opensafemlrm.analysis.compare import (
     method_of,
     side_by_side,
 )
+from opensafemlrm.analysis.conditions import ALL, PART_ORDER
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Final
 from opensafemlrm.analysis.blindspots import BlindSpotRow, BlindSpots
 from opensafemlrm.analysis.consistency import ConsistencyRow
 from opensafemlrm.analysis.grouped import GroupedRow
-from opensafemlrm.report.columns import judged, notes, where
+from opensafemlrm.report.columns import condition_columns, judge_columns, notes
 from opensafemlrm.report.tables import Column, Form, Table, WhenConstant, unneeded_fields
 
 _REST: Final = frozenset(
@@ -39,8 +39,8 @@ def blindspot_table(rows: Sequence[BlindSpotRow]) -> Table:
         row_type=BlindSpotRow,
         rows=rows,
         columns=[
-            *where(left_out, "model", "base"),
-            *judged(),
+            *condition_columns(left_out, "model", "base"),
+            *judge_columns(),
             Column("method", "Method", constant=WhenConstant.CAPTION),
             Column("scenario", "Scenario"),
             Column("scored_model", "n", Form.COUNT),
@@ -79,8 +79,8 @@ def rest_table(rows: Sequence[BlindSpotRow]) -> Table:
         row_type=BlindSpotRow,
         rows=rows,
         columns=[
-            *where(left_out, "model"),
-            *judged(),
+            *condition_columns(left_out, "model"),
+            *judge_columns(),
             Column("scenario", "Scenario"),
             Column("scored_model", "n", Form.COUNT),
             Column("asr_model", "ASR %", Form.PERCENT),
@@ -107,8 +107,8 @@ def consistency_table(rows: Sequence[ConsistencyRow]) -> Table:
         columns=[
             Column("across", "Across"),
             Column("measure", "Ranked by"),
-            *where(left_out, "model"),
-            *judged(),
+            *condition_columns(left_out, "model"),
+            *judge_columns(),
             Column("raters", "rankings", Form.COUNT),
             Column("scenarios", "scenarios", Form.COUNT),
             Column("w", "W", Form.DECIMAL),
@@ -136,8 +136,8 @@ def grouped_table(rows: Sequence[GroupedRow]) -> Table:
         columns=[
             Column("models", "Models", constant=WhenConstant.CAPTION, simulated="simulated"),
             Column("bases", "Bases", constant=WhenConstant.CAPTION),
-            *where(left_out, "models")[1:],
-            *judged(),
+            *condition_columns(left_out, "models")[1:],
+            *judge_columns(),
             Column("method", "Method", constant=WhenConstant.CAPTION),
             Column("scenario", "Scenario"),
             Column("asr_models", "models %", Form.PERCENT),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from opensafemlrm.analysis.corrected import CorrectedRow
-from opensafemlrm.report.columns import judged, notes, where
+from opensafemlrm.report.columns import condition_columns, judge_columns, notes
 from opensafemlrm.report.tables import Column, Form, Table, WhenConstant, unneeded_fields
 
 
@@ -18,8 +18,8 @@ def calibrated_table(rows: Sequence[CorrectedRow]) -> Table:
         row_type=CorrectedRow,
         rows=rows,
         columns=[
-            *where(left_out, "model"),
-            *judged(),
+            *condition_columns(left_out, "model"),
+            *judge_columns(),
             Column("scenario", "Scenario", constant=WhenConstant.CAPTION),
             Column("labels", "Labels", constant=WhenConstant.CAPTION),
             Column("scored", "scored", Form.COUNT),

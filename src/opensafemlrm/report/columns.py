@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from opensafemlrm.report.tables import SIMULATED_NOTE, Column, Form, Placed, WhenConstant
 
 
-def where(left_out: frozenset[str], *names: str) -> list[Column]:
+def condition_columns(left_out: frozenset[str], *names: str) -> list[Column]:
     """Return the columns that say where a row comes from; ``names`` are those of its models."""
     titles = {"model": "Model", "base": "Base", "models": "Models", "bases": "Bases"}
     columns = [
@@ -24,7 +24,7 @@ def where(left_out: frozenset[str], *names: str) -> list[Column]:
     return columns if "cell" in left_out else [*columns, Column("cell", "Cell")]
 
 
-def judged() -> list[Column]:
+def judge_columns() -> list[Column]:
     """Return the columns of judge, part and threshold."""
     return [
         Column("judge", "Judge", constant=WhenConstant.CAPTION),

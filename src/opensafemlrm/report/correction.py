@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from opensafemlrm.analysis.correction import CorrectionRow
-from opensafemlrm.report.columns import notes, where
+from opensafemlrm.report.columns import condition_columns, notes
 from opensafemlrm.report.tables import Column, Form, Table, WhenConstant, unneeded_fields
 
 
@@ -18,7 +18,7 @@ def correction_table(rows: Sequence[CorrectionRow]) -> Table:
         row_type=CorrectionRow,
         rows=rows,
         columns=[
-            *where(left_out, "model"),
+            *condition_columns(left_out, "model"),
             Column("judge", "Judge", constant=WhenConstant.CAPTION),
             Column("scenario", "Scenario", constant=WhenConstant.CAPTION),
             Column("trace", "Reasoning", constant=WhenConstant.CAPTION),

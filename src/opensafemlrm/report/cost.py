@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from opensafemlrm.analysis.cost import CostRow
-from opensafemlrm.report.columns import notes, where
+from opensafemlrm.report.columns import condition_columns, notes
 from opensafemlrm.report.tables import Column, Form, Table, WhenConstant, unneeded_fields
 
 
@@ -18,7 +18,7 @@ def cost_table(rows: Sequence[CostRow]) -> Table:
         row_type=CostRow,
         rows=rows,
         columns=[
-            *where(left_out, "model"),
+            *condition_columns(left_out, "model"),
             Column("samples", "samples", Form.COUNT),
             Column("requests", "requests", Form.COUNT),
             Column("extra_requests", "extra", Form.COUNT, WhenConstant.DROP_IF_ZERO),

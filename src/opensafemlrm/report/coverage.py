@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from opensafemlrm.analysis.coverage import Coverage, NotSentRow, ReplyRow, VerdictRow
-from opensafemlrm.report.columns import notes, where
+from opensafemlrm.report.columns import condition_columns, notes
 from opensafemlrm.report.tables import Column, Form, Table, WhenConstant, unneeded_fields
 
 _TRACES: Final = "closed to summary: what is known of the reasoning in the replies that came."
@@ -33,7 +33,7 @@ def not_sent_table(rows: Sequence[NotSentRow]) -> Table:
         row_type=NotSentRow,
         rows=rows,
         columns=[
-            *where(left_out, "model"),
+            *condition_columns(left_out, "model"),
             Column("items", "items", Form.COUNT),
             Column("example", "why, for example"),
         ],
@@ -52,7 +52,7 @@ def _replies(rows: Sequence[ReplyRow], detected: Sequence[str]) -> Table:
         row_type=ReplyRow,
         rows=rows,
         columns=[
-            *where(left_out, "model"),
+            *condition_columns(left_out, "model"),
             Column("n", "n", Form.COUNT),
             Column("ok", "ok", Form.COUNT),
             *_outcomes("truncated", "blocked", "failed", "not_recorded"),
@@ -73,7 +73,7 @@ def _verdicts(rows: Sequence[VerdictRow]) -> Table:
         row_type=VerdictRow,
         rows=rows,
         columns=[
-            *where(left_out, "model"),
+            *condition_columns(left_out, "model"),
             Column("judge", "Judge", constant=WhenConstant.CAPTION),
             Column("part", "Part"),
             Column("n", "n", Form.COUNT),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from opensafemlrm.analysis.defense import DefenseRow
-from opensafemlrm.report.columns import judged, notes, where
+from opensafemlrm.report.columns import condition_columns, judge_columns, notes
 from opensafemlrm.report.tables import Column, Form, Table, unneeded_fields
 
 
@@ -19,8 +19,8 @@ def defense_table(rows: Sequence[DefenseRow]) -> Table:
         row_type=DefenseRow,
         rows=shown,
         columns=[
-            *[column for column in where(left_out, "model") if column.key != "defense"],
-            *judged(),
+            *[column for column in condition_columns(left_out, "model") if column.key != "defense"],
+            *judge_columns(),
             # Last of the names, so that the defenses of one setting stand below each other.
             Column("defense", "Defense"),
             Column("asr", "ASR %", Form.PERCENT),

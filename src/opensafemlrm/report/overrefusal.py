@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from opensafemlrm.analysis.overrefusal import BalanceRow, OverRefusal, RefusalRow
-from opensafemlrm.report.columns import judged, notes, where
+from opensafemlrm.report.columns import condition_columns, judge_columns, notes
 from opensafemlrm.report.tables import Column, Form, Table, WhenConstant, unneeded_fields
 
 
@@ -24,7 +24,7 @@ def refusal_table(rows: Sequence[RefusalRow]) -> Table:
         row_type=RefusalRow,
         rows=rows,
         columns=[
-            *where(left_out, "model"),
+            *condition_columns(left_out, "model"),
             Column("judge", "Judge", constant=WhenConstant.CAPTION),
             Column("scenario", "Scenario", constant=WhenConstant.CAPTION),
             Column("part", "Part"),
@@ -58,8 +58,8 @@ def balance_table(rows: Sequence[BalanceRow]) -> Table:
         row_type=BalanceRow,
         rows=rows,
         columns=[
-            *where(left_out, "model"),
-            *judged(),
+            *condition_columns(left_out, "model"),
+            *judge_columns(),
             Column("harmful", "harmful", Form.COUNT),
             Column("benign", "benign", Form.COUNT),
             Column("safety", "safe %", Form.PERCENT),

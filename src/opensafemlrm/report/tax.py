@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from opensafemlrm.analysis.tax import TaxRow
-from opensafemlrm.report.columns import judged, notes, where
+from opensafemlrm.report.columns import condition_columns, judge_columns, notes
 from opensafemlrm.report.tables import Column, Form, Table, WhenConstant, unneeded_fields
 
 
@@ -21,8 +21,8 @@ def tax_table(rows: Sequence[TaxRow]) -> Table:
         row_type=TaxRow,
         rows=rows,
         columns=[
-            *where(left_out, "model", "base"),
-            *judged(),
+            *condition_columns(left_out, "model", "base"),
+            *judge_columns(),
             Column("scenario", "Scenario", constant=WhenConstant.CAPTION),
             Column("level", "Mean", constant=WhenConstant.CAPTION),
             Column("method", "Method", constant=WhenConstant.CAPTION),

@@ -20,7 +20,7 @@ from opensafemlrm.report import (
     overrefusal_tables,
     tax_table,
 )
-from opensafemlrm.report.columns import notes, where
+from opensafemlrm.report.columns import condition_columns, notes
 from opensafemlrm.report.page.findings import Findings
 from opensafemlrm.report.tables import Column, Form, Format, Table, WhenConstant, unneeded_fields
 
@@ -37,7 +37,7 @@ def score_table(rows: Sequence[ScoreRow]) -> Table:
         row_type=ScoreRow,
         rows=rows,
         columns=[
-            *where(left_out, "model"),
+            *condition_columns(left_out, "model"),
             Column("judge", "Judge", constant=WhenConstant.CAPTION),
             Column("part", "Part"),
             Column("n", "n", Form.COUNT),

@@ -4,8 +4,9 @@
 
     SafeMLRMError
     ├── StudyError          the study file is wrong: names the file, the line and the key
-    ├── UnknownNameError    no component has that name: offers the nearest ones
-    ├── OptionError         a component exists, but not with these options
+    ├── BuildError          a component cannot be built: names the options that lead to the mistake
+    │   ├── UnknownNameError    no component has that name: offers the nearest ones
+    │   └── OptionError         a component exists, but not with these options
     ├── MissingExtraError   an optional dependency is needed: says how to install it
     ├── DatasetError        a row or a file of a dataset is bad: names file, row and reason
     │   ├── ImageError      an image is unreadable, too large or outside its folder
@@ -44,7 +45,14 @@ class StudyError(SafeMLRMError):
     """A study file is wrong."""
 
 
-class UnknownNameError(SafeMLRMError):
+class BuildError(SafeMLRMError):
+    """A component cannot be built from what is said of it."""
+
+    path: tuple[str | int, ...] = ()
+    """The options that lead to the mistake, outermost first: ``("judges", 1, "model")``."""
+
+
+class UnknownNameError(BuildError):
     """No component of that kind has that name."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
@@ -55,7 +63,7 @@ class UnknownNameError(SafeMLRMError):
         super().__init__(f"there is no {kind} called {name!r}; {hint}")
 
 
-class OptionError(SafeMLRMError):
+class OptionError(BuildError):
     """A component was given options it does not take, or values it cannot use."""
 
 

@@ -7,11 +7,12 @@ theirs through entry points in the groups ``opensafemlrm.datasets``, ``opensafem
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import difflib
 import importlib
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from functools import cache
 from importlib.metadata import entry_points
@@ -19,7 +20,7 @@ from typing import Any, Final
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from opensafemlrm.errors import OptionError, UnknownNameError
+from opensafemlrm.errors import BuildError, OptionError, UnknownNameError
 from opensafemlrm.types import Judge, Model
 
 
@@ -149,13 +150,53 @@ def _load(target: str) -> type[Any]:
     return found
 
 
+_URL: Final = ("http://", "https://")
+_NESTED: Final = ((Model, ComponentKind.MODEL), (Judge, ComponentKind.JUDGE))
+"""Types of options that are components themselves."""
+_METHOD: Final = {
+    ComponentKind.DATASET: "rows",
+    ComponentKind.ATTACK: "version",
+    ComponentKind.DEFENSE: "wrap",
+    ComponentKind.MODEL: "generate",
+    ComponentKind.JUDGE: "judge",
+}
+
+
+def build_spec(kind: ComponentKind, spec: Any) -> Any:
+    """Build what a study says of a component: ``NAME``, or ``{KIND: NAME, OPTION: VALUE, …}``.
+
+    ``http(s)://HOST/v1#NAME`` is the model of that name on an OpenAI-compatible server. A component
+    that is built already is returned as it is. Raises as :func:`build` does.
+    """
+    if isinstance(spec, str):
+        name, options = spec, {}
+    elif isinstance(spec, Mapping):
+        options = dict(spec)
+        name = options.pop(kind.value, None)
+        if not isinstance(name, str):
+            raise OptionError(f"say which {kind} it is: {{{kind}: NAME, …}}")
+    elif hasattr(spec, _METHOD[kind]):
+        return spec
+    else:
+        raise OptionError(f"this is the name of a {kind}, or {{{kind}: NAME, …}}")
+    if kind is ComponentKind.MODEL and name.startswith(_URL):
+        url, _, model = name.partition("#")
+        if not model:
+            raise OptionError(f"add the model's name to the address: {url}#NAME")
+        name, options = f"openai/{model}", {"base_url": url, **options}
+    return build(kind, name, options)
+
+
 def build(kind: ComponentKind, name: str, options: Mapping[str, Any] | None = None) -> Any:
     """Build the component ``name`` with ``options``.
 
-    A model's name is ``PROVIDER/NAME``; the part after the slash is its option ``model``. Options
-    are checked against the fields of the component: OptionError names the option and what it
-    takes, UnknownNameError the nearest names. Attacks and defenses are composed with ``+``, as in
-    ``typo+mirror``; their options then stand under the name of the part: ``{"typo": {…}}``.
+    A model's name is ``PROVIDER/NAME``; the part after the slash is its option ``model``. Attacks
+    and defenses are composed with ``+``, as in ``typo+mirror``; their options then stand under the
+    name of the part: ``{"typo": {…}}``. Where an option is a model or a judge, its value is
+    anything that :func:`build_spec` takes.
+
+    Raises BuildError, which says in ``path`` which options lead to the mistake: an OptionError
+    names the option and what it takes, an UnknownNameError the nearest names.
     """
     options = dict(options or {})
     if kind in COMPOSED and "+" in name:
@@ -169,26 +210,14 @@ def build(kind: ComponentKind, name: str, options: Mapping[str, Any] | None = No
     return _construct(find(kind, name), kind, name, options)
 
 
-def inner(kind: ComponentKind, name: str) -> dict[str, tuple[ComponentKind, bool]]:
-    """Return which options of a component are models or judges: their kind, and whether a list.
-
-    Raises UnknownNameError as :func:`find` does.
-    """
-    if kind is ComponentKind.MODEL or "+" in name:
-        return {}
-    found = {}
-    for option, hint in typing.get_type_hints(find(kind, name)).items():
-        many = typing.get_origin(hint) is tuple
-        for one in (hint, *typing.get_args(hint)):
-            if one in _PROTOCOLS:
-                found[option] = (_PROTOCOLS[one], many)
-    return found
-
-
-_PROTOCOLS: Final[dict[Any, ComponentKind]] = {
-    Model: ComponentKind.MODEL,
-    Judge: ComponentKind.JUDGE,
-}
+@contextlib.contextmanager
+def _below(*steps: str | int) -> Iterator[None]:
+    """Put ``steps`` before the path of an error: options are built from the outside in."""
+    try:
+        yield
+    except BuildError as error:
+        error.path = (*steps, *error.path)
+        raise
 
 
 def _compose(kind: ComponentKind, name: str, options: Mapping[str, Any]) -> Any:
@@ -201,9 +230,12 @@ def _compose(kind: ComponentKind, name: str, options: Mapping[str, Any]) -> Any:
             raise OptionError(
                 f"the {kind} {name!r} takes options by part, such as {parts[0]}: {{…}}, not {key!r}"
             )
-    built = tuple(build(kind, part, options.get(part)) for part in parts)
+    built = []
+    for part in parts:
+        with _below(part):
+            built.append(build(kind, part, options.get(part)))
     try:
-        return _load(COMPOSED[kind])(built)
+        return _load(COMPOSED[kind])(tuple(built))
     except ValueError as error:
         raise OptionError(f"the {kind} {name!r}: {error}") from error
 
@@ -213,13 +245,13 @@ def _construct(cls: type[Any], kind: ComponentKind, name: str, options: Mapping[
     hints = typing.get_type_hints(cls, include_extras=True)
     values: dict[str, Any] = {}
     for key, value in options.items():
-        if key not in fields:
-            near = difflib.get_close_matches(key, fields, n=1)
-            hint = (
-                f"did you mean {near[0]}?" if near else f"it takes: {', '.join(fields) or 'none'}"
-            )
-            raise OptionError(f"the {kind} {name!r} has no option {key!r}; {hint}")
-        values[key] = _checked(hints[key], value, f"the {kind} {name!r}, option {key!r}")
+        with _below(key):
+            if key not in fields:
+                near = difflib.get_close_matches(key, fields, n=1)
+                known = f"it takes: {', '.join(fields) or 'none'}"
+                hint = f"did you mean {near[0]}?" if near else known
+                raise OptionError(f"the {kind} {name!r} has no option {key!r}; {hint}")
+            values[key] = _value(hints[key], value, f"the {kind} {name!r}, option {key!r}")
     missing = [
         f.name
         for f in fields.values()
@@ -235,17 +267,27 @@ def _construct(cls: type[Any], kind: ComponentKind, name: str, options: Mapping[
         raise OptionError(f"the {kind} {name!r}: {error}") from error
 
 
+def _value(hint: Any, value: Any, where: str) -> Any:
+    """Return an option as its field's type says: models and judges built, all else checked."""
+    alternatives = (hint, *typing.get_args(hint))
+    inner = next((kind for base, kind in _NESTED for one in alternatives if one is base), None)
+    if inner is None or (value is None and type(None) in alternatives):
+        return _checked(hint, value, where)
+    if typing.get_origin(hint) is not tuple:
+        return build_spec(inner, value)
+    if not isinstance(value, list | tuple):
+        raise OptionError(f"this is a list of {inner}s")
+    built = []
+    for place, spec in enumerate(value):
+        with _below(place):
+            built.append(build_spec(inner, spec))
+    return tuple(built)
+
+
 def _checked(hint: Any, value: Any, where: str) -> Any:
-    if hasattr(value, "generate") or hasattr(value, "judge"):  # resolved before, by the study
-        return value
-    if isinstance(value, tuple) and value and all(hasattr(one, "judge") for one in value):
-        return value
+    adapter = TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
     try:
-        return _adapter(hint).validate_python(value)
+        return adapter.validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
         raise OptionError(f"{where}: {first['msg']}, not {value!r}") from error
-
-
-def _adapter(hint: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))

@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from opensafemlrm import registry
-from opensafemlrm.errors import DatasetError, OptionError, StudyError, UnknownNameError
+from opensafemlrm.errors import BuildError, DatasetError, StudyError, UnknownNameError
 from opensafemlrm.models import catalog
 from opensafemlrm.registry import ComponentKind
 from opensafemlrm.text import without_credentials
@@ -36,7 +36,6 @@ from opensafemlrm.types import (
 Spec = str | dict[str, Any]
 _Specs = Annotated[list[Spec], Field(min_length=1)]
 _Path = tuple[str | int, ...]
-_URL: Final = ("http://", "https://")
 
 
 class SamplingSpec(BaseModel):
@@ -162,7 +161,7 @@ def parse_judge(text: str) -> Judge:
     """
     try:
         spec = yaml.safe_load(text)
-        judge: Judge = _build(ComponentKind.JUDGE, _spec(ComponentKind.JUDGE, spec, ()), ())
+        judge: Judge = _build(ComponentKind.JUDGE, spec, ())
     except yaml.YAMLError as error:
         raise StudyError(without_credentials(f"the judge {text!r} is not valid YAML")) from error
     except _SpecError as error:
@@ -230,53 +229,11 @@ def _build_all(kind: ComponentKind, specs: list[Spec], key: str) -> tuple[Any, .
     return tuple(built.values())
 
 
-def _build(kind: ComponentKind, spec: Spec, path: _Path) -> Any:
-    if isinstance(spec, str):
-        name, options = spec, {}
-    else:
-        options = dict(spec)
-        name = options.pop(kind.value, None)
-        if not isinstance(name, str):
-            raise _SpecError(path, f"say which {kind} it is: {{{kind}: NAME, …}}")
-    if kind is ComponentKind.MODEL and name.startswith(_URL):
-        url, _, model = name.partition("#")
-        if not model:
-            raise _SpecError(path, f"add the model's name to the address: {url}#NAME")
-        name, options = f"openai/{model}", {"base_url": url, **options}
+def _build(kind: ComponentKind, spec: Any, path: _Path) -> Any:
     try:
-        _build_inner(kind, name, options, path)
-        return registry.build(kind, name, options)
-    except UnknownNameError as error:
-        raise _SpecError(path, str(error)) from error
-    except OptionError as error:
-        raise _SpecError(path, str(error)) from error
-
-
-def _build_inner(kind: ComponentKind, name: str, options: dict[str, Any], path: _Path) -> None:
-    """Build, in place, the models and judges that a component is given."""
-    for part in name.split("+") if "+" in name else ():
-        if isinstance(options.get(part), dict):
-            options[part] = dict(options[part])
-            _build_inner(kind, part, options[part], (*path, part))
-    for option, (inner, many) in registry.inner(kind, name).items():
-        value, place = options.get(option), (*path, option)
-        if value is None:
-            continue
-        if not many:
-            options[option] = _build(inner, _spec(inner, value, place), place)
-        elif isinstance(value, list):
-            options[option] = tuple(
-                _build(inner, _spec(inner, one, (*place, i)), (*place, i))
-                for i, one in enumerate(value)
-            )
-        else:
-            raise _SpecError(place, f"this is a list of {inner}s")
-
-
-def _spec(kind: ComponentKind, value: Any, path: _Path) -> Spec:
-    if isinstance(value, str | dict):
-        return value
-    raise _SpecError(path, f"this is the name of a {kind}, or {{{kind}: NAME, …}}")
+        return registry.build_spec(kind, spec)
+    except BuildError as error:
+        raise _SpecError((*path, *error.path), str(error)) from error
 
 
 def _spread(counts: Mapping[tuple[str, str], int], limit: int) -> dict[tuple[str, str], int]:

@@ -145,8 +145,6 @@ def _prompt(attack: Any, item: Item, seed: int) -> Prompt:
 def _options(given: list[str]) -> dict[str, Any]:
     import yaml
 
-    from opensafemlrm.registry import ComponentKind, build
-
     options: dict[str, Any] = {}
     for one in given:
         key, equals, value = one.partition("=")
@@ -156,6 +154,4 @@ def _options(given: list[str]) -> dict[str, Any]:
             options[key] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise OptionError(f"the option {key!r}: {value!r} is not YAML") from error
-    if isinstance(options.get("model"), str):
-        options["model"] = build(ComponentKind.MODEL, options["model"])
     return options

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import gc
 from pathlib import Path
 
 import pytest
@@ -43,19 +42,6 @@ def test_a_second_run_makes_no_request(tmp_path):
     assert second.asked == []
     assert judge.asked == []
     assert plan.cells[0].tally.stored == 30
-
-
-def test_a_run_leaves_the_collection_of_cycles_as_it_was(tmp_path):
-    """A setting of the whole process that a run makes for itself outlives it."""
-    before, during = gc.get_threshold(), set()
-
-    def reply(*_):
-        during.add(gc.get_threshold())
-        return ok("an answer")
-
-    bring_up_to_date(study(Scripted(reply), items(1)), tmp_path)
-    assert during != {before}
-    assert gc.get_threshold() == before
 
 
 def test_changing_the_judge_regenerates_nothing(tmp_path):

@@ -8,9 +8,7 @@ judge and write. Nothing is held but what the workers are at.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
-import gc
 import sqlite3
 import threading
 from collections import deque
@@ -29,9 +27,6 @@ from opensafemlrm.types import Prompt, Response, ResponseStatus, Trace, is_resid
 
 _AHEAD: Final = 2
 """Chunks that are prepared before they are needed."""
-_COLLECT_AFTER: Final = 20_000
-"""Objects after which Python looks for cycles, in place of its 700: a sample makes hundreds of
-objects and hardly a cycle, so that to look for some took much of the engine's time."""
 
 
 async def run(plan: Plan, store: Store) -> None:
@@ -41,24 +36,6 @@ async def run(plan: Plan, store: Store) -> None:
     committed. Raises the first SafeMLRMError, such as EndpointDownError or StoreError. A budget
     that is spent ends it too, but cancels nobody: what was paid for is first brought to the store.
     """
-    with _seldom_collected():
-        await _run(plan, store)
-
-
-@contextlib.contextmanager
-def _seldom_collected() -> Iterator[None]:
-    first, *others = gc.get_threshold()
-    if not 0 < first < _COLLECT_AFTER:  # switched off, or set by somebody else, perhaps another run
-        yield
-        return
-    gc.set_threshold(_COLLECT_AFTER, *others)
-    try:
-        yield
-    finally:
-        gc.set_threshold(first, *others)
-
-
-async def _run(plan: Plan, store: Store) -> None:
     plan.register(store)
     writer = Writer(store.connection)
     judging = Judging(plan.study.judge, plan.judge_key, store, writer)

@@ -1,6 +1,9 @@
 # Everything works on a machine that has nothing but Python >= 3.11 and make.
 PYTHON ?= python3
 BIN := .venv/bin
+EXTRAS := .venv-extras/bin
+# The build of PyTorch in .venv-extras. The version is that of tool.uv in pyproject.toml.
+TORCH ?= torch==2.13.0
 UV_VERSION := 0.13.9
 export UV_NO_PROGRESS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -57,6 +60,10 @@ lock:
 	@test -x $(BIN)/uv || $(MAKE) .venv/ready
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header pyproject.toml --group dev -o requirements/dev.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-header pyproject.toml --all-extras --group dev --group research \
+		--no-emit-package torch --no-emit-package torchvision \
+		-o requirements/extras.txt
 	echo "uv==$(UV_VERSION)" | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header - -o requirements/uv.txt
 

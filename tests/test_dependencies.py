@@ -1,0 +1,74 @@
+"""What an installation brings: what the package imports, and nothing heavy without an extra."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from importlib.metadata import packages_distributions, requires
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[1]
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+HEAVY = {
+    "accelerate", "huggingface-hub", "inspect-ai", "onnx", "onnxruntime", "pandas", "ray",
+    "statsmodels", "torch", "torchvision", "transformers", "vllm",
+}  # fmt: skip
+
+
+def normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def imported() -> set[str]:
+    """Top-level names that some file of the package imports, function-level imports included."""
+    names = set()
+    for path in (ROOT / "src").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names.add(node.module.partition(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("dependency", PROJECT["dependencies"])
+def test_every_dependency_is_imported_by_the_package(dependency: str) -> None:
+    requirement = Requirement(dependency)
+    if requirement.marker and not requirement.marker.evaluate():
+        pytest.skip("not a dependency on this platform")
+    provides = {
+        module
+        for module, distributions in packages_distributions().items()
+        if normalized(requirement.name) in map(normalized, distributions)
+    }
+    assert provides & imported(), f"nothing in src imports {requirement.name}"
+
+
+def closure(requirement: str, seen: set[str]) -> set[str]:
+    """The distributions that come with a requirement on this platform, itself included."""
+    wanted = Requirement(requirement)
+    name = normalized(wanted.name)
+    extras = ["", *wanted.extras]
+    if wanted.marker and not wanted.marker.evaluate():
+        return seen
+    if (key := f"{name}[{','.join(sorted(wanted.extras))}]") in seen:
+        return seen
+    seen |= {key, name}
+    for further in requires(name) or ():
+        marker = Requirement(further).marker
+        if marker is None or any(marker.evaluate({"extra": extra}) for extra in extras):
+            closure(further.partition(";")[0], seen)
+    return seen
+
+
+def test_the_base_installation_is_light() -> None:
+    brought: set[str] = set()
+    for dependency in PROJECT["dependencies"]:
+        closure(dependency, brought)
+    assert "polars" in brought
+    assert brought & HEAVY == set()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from opensafemlrm import study
 from opensafemlrm.errors import SafeMLRMError, StudyError
+from opensafemlrm.subset import Subset
 from opensafemlrm.types import label_of
 from tests.support import Listed, items
 
@@ -112,7 +113,7 @@ def test_any_text_is_a_study_or_an_error_of_ours(text):
 @given(limit=st.integers(1, 60), sizes=st.lists(st.integers(1, 12), min_size=1, max_size=6))
 def test_a_limit_is_spread_evenly_and_takes_the_first_of_each_scenario(limit, sizes):
     rows = [item for s, size in enumerate(sizes) for item in _scenario(s, size)]
-    subset = study.Subset.of(Listed(rows), limit)
+    subset = Subset.of(Listed(rows), limit)
     taken = list(subset.items())
     counts = [sum(item.scenario == f"s{s}" for item in taken) for s in range(len(sizes))]
     assert len(taken) == subset.size == min(limit, sum(sizes))

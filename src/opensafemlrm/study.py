@@ -6,9 +6,7 @@ and the key, and every name is resolved through the registry.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from opensafemlrm import registry
-from opensafemlrm.errors import BuildError, DatasetError, StudyError, UnknownNameError
+from opensafemlrm.errors import BuildError, StudyError, UnknownNameError
 from opensafemlrm.models import catalog
 from opensafemlrm.registry import ComponentKind
 from opensafemlrm.text import without_credentials
@@ -24,7 +22,6 @@ from opensafemlrm.types import (
     Attack,
     Dataset,
     Defense,
-    Item,
     Judge,
     Model,
     Sampling,
@@ -78,50 +75,6 @@ class Study:
     sampling: Sampling
     repeats: int = 1
     limit: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Subset:
-    """The items of a dataset that a study takes: all of them, or ``limit`` of them.
-
-    A limit is spread evenly over scenarios and kinds, in the dataset's own order within each, so
-    that a small run still meets every scenario. With ``skip_bad``, bad rows are left out and kept
-    in ``skipped``; otherwise the first one is raised.
-    """
-
-    dataset: Dataset
-    quotas: Mapping[tuple[str, str], int]
-    size: int
-    skip_bad: bool = False
-    skipped: tuple[DatasetError, ...] = field(default=(), compare=False)
-
-    @classmethod
-    def of(cls, dataset: Dataset, limit: int | None, *, skip_bad: bool = False) -> Subset:
-        """Read the dataset once and count. Raises DatasetError as said above."""
-        counts: Counter[tuple[str, str]] = Counter()
-        skipped: list[DatasetError] = []
-        for row in dataset.rows():
-            if isinstance(row, DatasetError):
-                if not skip_bad:
-                    raise row
-                skipped.append(row)
-            else:
-                counts[row.scenario, row.kind.value] += 1
-        quotas = counts if limit is None else _spread(counts, limit)
-        return cls(dataset, quotas, sum(quotas.values()), skip_bad, tuple(skipped))
-
-    def items(self) -> Iterator[Item]:
-        """Yield the items, lazily."""
-        left = dict(self.quotas)
-        for row in self.dataset.rows():
-            if isinstance(row, DatasetError):
-                if not self.skip_bad:
-                    raise row
-                continue
-            stratum = (row.scenario, row.kind.value)
-            if left.get(stratum, 0) > 0:
-                left[stratum] -= 1
-                yield row
 
 
 def load(path: Path) -> Study:
@@ -234,20 +187,6 @@ def _build(kind: ComponentKind, spec: Any, path: _Path) -> Any:
         return registry.build_spec(kind, spec)
     except BuildError as error:
         raise _SpecError((*path, *error.path), str(error)) from error
-
-
-def _spread(counts: Mapping[tuple[str, str], int], limit: int) -> dict[tuple[str, str], int]:
-    """Share ``limit`` evenly: one each in turn, until it or every stratum is used up."""
-    quotas = dict.fromkeys(counts, 0)
-    left = min(limit, sum(counts.values()))
-    while left:
-        open_strata = [stratum for stratum in counts if quotas[stratum] < counts[stratum]]
-        each = max(1, left // len(open_strata))
-        for stratum in open_strata:
-            more = min(each, counts[stratum] - quotas[stratum], left)
-            quotas[stratum] += more
-            left -= more
-    return quotas
 
 
 def _read_yaml(text: str, name: str) -> tuple[Any, dict[_Path, int]]:

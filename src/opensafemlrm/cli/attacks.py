@@ -12,7 +12,7 @@ from opensafemlrm.cli._console import say
 from opensafemlrm.errors import AttackError, OptionError, SafeMLRMError
 
 if TYPE_CHECKING:
-    from opensafemlrm.study import Subset
+    from opensafemlrm.subset import Subset
     from opensafemlrm.types import Item, Prompt
 
 _EVERY: Final = "all"
@@ -88,7 +88,7 @@ def preview(
     they are written to the folder that --out names, and nowhere else.
     """
     from opensafemlrm.registry import ComponentKind, build, names
-    from opensafemlrm.study import Subset
+    from opensafemlrm.subset import Subset
 
     subset = Subset.of(build(ComponentKind.DATASET, dataset, {"root": root} if root else {}), items)
     out.mkdir(parents=True, exist_ok=True)

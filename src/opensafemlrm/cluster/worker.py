@@ -32,7 +32,7 @@ from opensafemlrm.engine.tally import Tally
 from opensafemlrm.errors import SafeMLRMError
 from opensafemlrm.store import Store, Writer, records
 from opensafemlrm.store.sink import PartWriter, Sink
-from opensafemlrm.study import Subset
+from opensafemlrm.subset import Subset
 from opensafemlrm.types import Key
 
 MAX_DELAY: Final = 10.0

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from opensafemlrm.engine.plan import CellPlan
 from opensafemlrm.errors import AttackError, DatasetError, ImageError
-from opensafemlrm.study import Subset
+from opensafemlrm.subset import Subset
 from opensafemlrm.types import Attack, Item
 
 

@@ -15,7 +15,8 @@ from opensafemlrm.engine.tally import Tally
 from opensafemlrm.errors import AttackError, ImageError
 from opensafemlrm.store import Cell, SampleKey, Store, database, generation_key, records
 from opensafemlrm.store.database import GenerationState, component_key
-from opensafemlrm.study import Study, Subset
+from opensafemlrm.study import Study
+from opensafemlrm.subset import Subset
 from opensafemlrm.types import (
     ALL_DEVICES,
     Attack,

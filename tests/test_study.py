@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import pickle
 from typing import Any, cast
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from opensafemlrm import study
 from opensafemlrm.errors import SafeMLRMError, StudyError
 from opensafemlrm.subset import Subset
-from opensafemlrm.types import label_of
-from tests.support import Listed, items
+from opensafemlrm.types import Sampling, label_of
+from tests.support import Listed, Scorer, Scripted, Wrapped, items
 
 GOOD = """\
 models: [sim/r1-onevision-7b, sim/qwen2.5-vl-7b]
@@ -102,6 +105,73 @@ def test_each_mistake_names_line_and_key(old, new, says):
     assert old in GOOD
     with pytest.raises(StudyError, match=says):
         study.parse(GOOD.replace(old, new))
+
+
+def test_a_study_is_made_of_names_mappings_and_objects():
+    judge, model = Scorer(), Scripted()
+    made = study.Study(
+        [model, "sim/qwen2.5-vl-7b"],
+        ["canary", Listed(items(2))],
+        judge,
+        attacks=["direct", {"attack": "figstep", "steps": 5}, Wrapped()],
+        defenses=["none", {"defense": "guard-output", "guard": judge}],
+        pairs=[(model, "sim/qwen2.5-vl-7b")],
+        sampling={"temperature": 0.7, "repeats": 3},
+        limit=5,
+    )
+    assert made.models[0] is model
+    assert made.pairs == ((model, made.models[1]),)
+    assert made.judge is judge
+    assert cast("Any", made.defenses[1]).guard is judge
+    assert [label_of(one) for one in made.attacks] == ["direct", "figstep[steps=5]", "wrapped"]
+    assert (made.sampling, made.repeats, made.limit) == (Sampling(0.7), 3, 5)
+    other = dataclasses.replace(made, models=(made.models[1], Scripted(model="two")), pairs=())
+    assert [label_of(one) for one in other.models] == ["sim/qwen2.5-vl-7b", "scripted/two"]
+    assert (other.repeats, other.datasets) == (3, made.datasets)
+
+
+def test_names_and_objects_make_the_study_that_the_file_makes():
+    keys = yaml.safe_load(GOOD)
+    made, read = study.Study(**keys), study.parse(GOOD)
+    assert dataclasses.replace(made, text=GOOD) == read
+    assert study.parse(made.text) == dataclasses.replace(read, text=made.text)
+
+
+def test_a_study_travels_as_options_and_never_with_a_key(monkeypatch):
+    """A cluster's workers make the study anew, with the keys of their own machine."""
+    monkeypatch.setenv("OPENAI_API_KEY", "secret-" * 3)
+    server = {"base_url": "http://127.0.0.1:1/v1", "timeout": 7}
+    made = study.Study(
+        [{"model": f"{provider}/x", **server} for provider in ("openai", "anthropic", "google")]
+        + ["sim/r1-onevision-7b", "hf/x", "vllm-offline/x"],
+        ["canary"],
+        {"judge": "panel", "judges": ["rules", {"judge": "policy-rubric", "model": "openai/y"}]},
+        attacks=["mml", "typo+mirror"],
+        defenses=["self-reminder+reflect", {"defense": "guard-input", "guard": "rules"}],
+    )
+    travelled = pickle.dumps(made)
+    assert b"secret-" not in travelled
+    assert pickle.loads(travelled) == made
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ({"attacks": ["figstpe"]}, r"^attacks\.0: .*did you mean figstep"),
+        ({"datasets": []}, r"^datasets: "),
+        ({"models": "sim/qwen2.5-vl-7b"}, r"^models: .*list"),
+        ({"models": [3]}, r"^models\.0: this is the name of a model"),
+        ({"judge": Scripted()}, r"^judge: this is the name of a judge"),
+        ({"limit": 0}, r"^limit: .*not 0"),
+        ({"sampling": {"temprature": 1}}, r"^sampling\.temprature: .*did you mean temperature"),
+        ({"sampling": Sampling(stop=("x",))}, r"^sampling\.stop: "),
+        ({"pairs": [(Scripted(), "sim/qwen2.5-vl-7b")]}, r"^pairs\.0\.0: .*'scripted/one'"),
+    ],
+)
+def test_a_mistake_in_python_names_the_key(keys, says):
+    good = {"models": ["sim/qwen2.5-vl-7b"], "datasets": ["canary"], "judge": "canary"}
+    with pytest.raises(StudyError, match=says):
+        study.Study(**{**good, **keys})
 
 
 @given(st.text(max_size=60))

@@ -20,6 +20,7 @@ from opensafemlrm.types.components import (
     is_resident,
     label_of,
     options_of,
+    reduce_to_options,
 )
 from opensafemlrm.types.content import (
     JSON,
@@ -102,4 +103,5 @@ __all__ = [
     "is_resident",
     "label_of",
     "options_of",
+    "reduce_to_options",
 ]

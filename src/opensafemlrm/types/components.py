@@ -44,6 +44,19 @@ def options_of(component: Any) -> dict[str, JSON]:
     }
 
 
+def reduce_to_options(component: Any) -> tuple[Any, ...]:
+    """Pickle a component as its options, for ``__reduce__`` of one that holds more.
+
+    A copy elsewhere is made anew: no connection travels, and no key that was read from here.
+    """
+    options = {f.name: getattr(component, f.name) for f in dataclasses.fields(component) if f.init}
+    return _make, (type(component), options)
+
+
+def _make(cls: type[Any], options: Mapping[str, Any]) -> Any:
+    return cls(**options)
+
+
 def identity_of(component: Any) -> dict[str, JSON]:
     """Return name, version and options of a component: what makes its results comparable."""
     own = getattr(component, "identity", None)

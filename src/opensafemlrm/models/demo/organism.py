@@ -46,6 +46,7 @@ from opensafemlrm.types import (
     ResponseStatus,
     Sampling,
     Usage,
+    reduce_to_options,
 )
 
 if TYPE_CHECKING:
@@ -119,6 +120,8 @@ class Organism:
     def reasoning_format(self) -> str:
         """Reasoning stands between ``<think>`` tags; a base writes none, which is detected."""
         return "think"
+
+    __reduce__ = reduce_to_options
 
     def identity(self) -> Mapping[str, JSON]:
         """Return name, version, model and the digest of its weights."""

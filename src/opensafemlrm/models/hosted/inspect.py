@@ -36,6 +36,7 @@ from opensafemlrm.types import (
     Sampling,
     Turn,
     Usage,
+    reduce_to_options,
 )
 
 _RESERVED: Final = ("temperature", "max_tokens", "seed", "top_p", "stop_seqs", "num_choices")
@@ -118,6 +119,8 @@ class Inspect:
     def reasoning_format(self) -> str:
         """The format given; else the one its name is known by; else ``auto``, detected."""
         return self._setup.format if self.format == "auto" else self.format
+
+    __reduce__ = reduce_to_options
 
     def identity(self) -> Mapping[str, JSON]:
         """Return name, version, model, and those options that change replies and are set."""

@@ -41,6 +41,7 @@ from opensafemlrm.types import (
     Response,
     Sampling,
     Turn,
+    reduce_to_options,
 )
 
 if TYPE_CHECKING:
@@ -172,6 +173,8 @@ class OpenAICompatible:
     def reasoning_format(self) -> str:
         """The format given; else the one its name is known by; else ``auto``, detected."""
         return self._setup.format if self.format == "auto" else self.format
+
+    __reduce__ = reduce_to_options
 
     def identity(self) -> Mapping[str, JSON]:
         """Return name, version, model, and those options that change replies and are set.

@@ -21,7 +21,7 @@ from opensafemlrm.models.catalog import Setup
 from opensafemlrm.models.local.hf_request import Options, Request, Result
 from opensafemlrm.models.stages import in_stages
 from opensafemlrm.reasoning import FORMATS
-from opensafemlrm.types import JSON, Capability, Prompt, Response, Sampling
+from opensafemlrm.types import JSON, Capability, Prompt, Response, Sampling, reduce_to_options
 
 if TYPE_CHECKING:
     from opensafemlrm.models.local.hf_engine import Engine
@@ -110,6 +110,8 @@ class HuggingFace:
     def reasoning_format(self) -> str:
         """The format given; else the one its name is known by; else ``auto``, detected."""
         return self._setup.format if self.format == "auto" else self.format
+
+    __reduce__ = reduce_to_options
 
     def identity(self) -> Mapping[str, JSON]:
         """Return name, version, model, and those options that change replies and are set."""

@@ -16,7 +16,16 @@ from opensafemlrm.models.batching import Batcher, Job
 from opensafemlrm.models.catalog import Setup
 from opensafemlrm.models.stages import in_stages
 from opensafemlrm.reasoning import FORMATS
-from opensafemlrm.types import JSON, Capability, Image, Prompt, Response, Sampling, Turn
+from opensafemlrm.types import (
+    JSON,
+    Capability,
+    Image,
+    Prompt,
+    Response,
+    Sampling,
+    Turn,
+    reduce_to_options,
+)
 
 if TYPE_CHECKING:
     from opensafemlrm.models.local.vllm_engine import Engine
@@ -102,6 +111,8 @@ class VLLMOffline:
     def reasoning_format(self) -> str:
         """The format given; else the one its name is known by; else ``auto``, detected."""
         return self._setup.format if self.format == "auto" else self.format
+
+    __reduce__ = reduce_to_options
 
     def identity(self) -> Mapping[str, JSON]:
         """Return name, version, model, and those options that change replies and are set."""

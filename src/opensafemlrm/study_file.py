@@ -1,0 +1,137 @@
+"""A study as it is written: its keys, and the line of the file on which each of them stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from opensafemlrm.errors import StudyError, UnknownNameError
+from opensafemlrm.text import without_credentials
+
+Path = tuple[str | int, ...]
+"""The keys and indices that lead to a value of a study."""
+_Specs = Annotated[list[Any], Field(min_length=1)]
+
+
+class SpecError(StudyError):
+    """A value of a study is wrong; ``path`` says which one."""
+
+    def __init__(self, path: Path, message: str) -> None:
+        self.path, self.message = path, without_credentials(message)
+        super().__init__(f"{'.'.join(map(str, path)) or 'the study'}: {self.message}")
+
+
+class SamplingSpec(BaseModel):
+    """The key ``sampling``."""
+
+    model_config = ConfigDict(extra="forbid")
+    temperature: float = Field(0.0, ge=0, le=2)
+    max_tokens: int = Field(4096, ge=1)
+    seed: int | None = 0
+    top_p: float | None = Field(None, gt=0, le=1)
+    repeats: int = Field(1, ge=1)
+
+
+class StudySpec(BaseModel):
+    """The keys of a study. Components are names, mappings with options, or made already."""
+
+    model_config = ConfigDict(extra="forbid")
+    models: _Specs
+    pairs: list[tuple[Any, Any]] | Literal["auto"] = []
+    datasets: _Specs
+    attacks: _Specs = ["direct"]
+    defenses: _Specs = ["none"]
+    judge: Any
+    sampling: SamplingSpec = SamplingSpec()
+    limit: int | None = Field(None, ge=1)
+
+    @classmethod
+    def of(cls, data: Any) -> StudySpec:
+        """Check the keys of a study and their values. Raises SpecError."""
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise SpecError(_place_of(first["loc"], data), _explain(first)) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a study file says, and where."""
+
+    name: str
+    data: dict[str, Any]
+    lines: Mapping[Path, int]
+
+    @classmethod
+    def read(cls, text: str, name: str) -> Document:
+        """Read YAML; ``name`` stands for the file in errors. Raises StudyError."""
+        try:
+            node = yaml.compose(text, Loader=yaml.SafeLoader)
+            data = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            mark = getattr(error, "problem_mark", None)
+            where = "" if mark is None else f", line {mark.line + 1}"
+            problem = getattr(error, "problem", None) or str(error)
+            raise StudyError(f"{name}{where}: this is not valid YAML: {problem}") from error
+        if not isinstance(data, dict):
+            raise StudyError(f"{name}: a study file is a list of keys such as `models:`")
+        lines: dict[Path, int] = {}
+        _note_lines(node, (), lines, name)
+        return cls(name, data, lines)
+
+    def locate(self, error: SpecError) -> StudyError:
+        """Return ``error`` with the file, the line and the key."""
+        path = error.path
+        while path not in self.lines:
+            path = path[:-1]
+        key = ".".join(map(str, error.path)) or "the file"
+        return StudyError(f"{self.name}, line {self.lines[path]}, {key}: {error.message}")
+
+
+def _note_lines(node: Any, path: Path, lines: dict[Path, int], name: str) -> None:
+    lines[path] = node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if key.value in seen:
+                raise StudyError(
+                    f"{name}, line {key.start_mark.line + 1}: the key {key.value!r} is there twice"
+                )
+            seen.add(key.value)
+            _note_lines(value, (*path, key.value), lines, name)
+            lines[(*path, key.value)] = key.start_mark.line + 1
+    elif isinstance(node, yaml.SequenceNode):
+        for i, value in enumerate(node.value):
+            _note_lines(value, (*path, i), lines, name)
+
+
+def _place_of(loc: Path, data: Any) -> Path:
+    """Cut pydantic's location to the steps that are in the file."""
+    place: list[str | int] = []
+    for step in loc:
+        inside = (isinstance(data, dict) and step in data) or (
+            isinstance(data, list) and isinstance(step, int) and step < len(data)
+        )
+        if inside:
+            data = data[step]
+            place.append(step)
+        elif isinstance(data, dict):
+            return (*place, step)
+        else:
+            break
+    return tuple(place)
+
+
+def _explain(error: Any) -> str:
+    if error["type"] == "extra_forbidden":
+        name = str(error["loc"][-1])
+        known = SamplingSpec if error["loc"][0] == "sampling" else StudySpec
+        return str(UnknownNameError("key", name, known.model_fields))
+    if error["type"] == "missing":
+        return "this key is needed"
+    return f"{error['msg']}, not {error['input']!r}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import pickle
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ from opensafemlrm.cluster.quotas import split
 from opensafemlrm.engine.plan import MissingWork, Plan
 from opensafemlrm.store import Store
 from opensafemlrm.store.sink import RUNS, STUDY_TABLES, Sink
-from opensafemlrm.study import parse
+from opensafemlrm.study import Study, parse
 
 Loses = Callable[[int, int], str]
 """Of a worker's number and its piece: ``before``, ``after`` or nothing for a worker that lives."""
@@ -93,7 +94,7 @@ class LocalHand:
 
 
 async def run_locally(
-    text: str,
+    study: str | Study,
     path: Path,
     workers: int,
     *,
@@ -101,7 +102,7 @@ async def run_locally(
     sink: Sink | None = None,
 ) -> tuple[Plan, list[LocalHand]]:
     """Bring the store at ``path``, or the sink, up to date; return the plan and the hands."""
-    plan = Plan.of(parse(text))
+    plan = Plan.of(parse(study) if isinstance(study, str) else study)
     with Store.open(path, "create") as store:
         run = time.time()
         if sink is not None:
@@ -116,7 +117,7 @@ async def run_locally(
         hands = [
             LocalHand(
                 Setup(
-                    text,
+                    pickle.dumps(plan.study),
                     number,
                     workers,
                     path / "workers",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import random
 from pathlib import Path
 
@@ -11,13 +12,19 @@ import pytest
 from typer.testing import CliRunner
 
 from opensafemlrm import engine, frame
+from opensafemlrm.attacks.direct import Direct
+from opensafemlrm.attacks.typo import Typo
 from opensafemlrm.cli import app
+from opensafemlrm.cluster import Setup, Worker
+from opensafemlrm.datasets.canary import Canary
 from opensafemlrm.errors import ClusterError
+from opensafemlrm.judges.canary import CanaryJudge
+from opensafemlrm.models.demo.sim import Simulated
 from opensafemlrm.store import Store
 from opensafemlrm.store.sink import Sink
 from opensafemlrm.store.sink_queries import SinkResults
 from opensafemlrm.store.sink_reader import merge, opened
-from opensafemlrm.study import parse
+from opensafemlrm.study import Study, parse
 from tests.cluster.local import run_locally, study_text
 
 TIMES = [c for c in frame.SCHEMA if "latency" in c]
@@ -54,6 +61,28 @@ def test_the_table_is_the_same_byte_for_byte_as_in_one_process(tmp_path, workers
     asyncio.run(run_locally(text, tmp_path / "many", workers))
     assert len(expected) == 24 * 4 * 3
     assert same_bytes(table(tmp_path / "many"), expected)
+
+
+def test_a_study_of_objects_gives_the_table_of_its_file(tmp_path):
+    text = study_text()
+    models = [Simulated(name, concurrency=16) for name in ("r1-onevision-7b", "qwen2.5-vl-7b")]
+    made = Study(
+        models,
+        [Canary()],
+        CanaryJudge(),
+        attacks=[Direct(), Typo()],
+        pairs=[(models[0], models[1])],
+        limit=24,
+    )
+    asyncio.run(run_locally(made, tmp_path / "many", 2))
+    assert same_bytes(table(tmp_path / "many"), in_one_process(text, tmp_path / "one"))
+
+
+def test_a_worker_that_lacks_the_code_of_a_study_says_so(tmp_path):
+    text = pickle.dumps(parse(study_text())).replace(b"judges.canary", b"judges.cannry")
+    setup = Setup(text, 0, 1, tmp_path, tmp_path, 0.0)
+    with pytest.raises(ClusterError, match=r"code that this machine lacks.*cannry"):
+        Worker(setup)
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import pickle
 import platform
 import tempfile
 import time
@@ -24,6 +25,7 @@ from opensafemlrm.images import read
 from opensafemlrm.store import Store
 from opensafemlrm.store.sink import RUNS, STUDY_TABLES, Sink
 from opensafemlrm.store.sink_reader import Scan, load
+from opensafemlrm.study import Study
 from opensafemlrm.types import Image
 
 LOCAL: Final = "local"
@@ -65,6 +67,7 @@ async def run_on_ray(
     workers = min(cluster.workers, most_workers(plan.study) or cluster.workers)
     if workers < cluster.workers:
         say(f"{workers} workers: an endpoint of the study takes no more requests at once than that")
+    study = _pickled(ray, plan.study)
     run = time.time()
     with _connected(ray, cluster, workers) as dashboard:
         say(f"ray: {workers} workers; dashboard: {dashboard or 'none'}")
@@ -73,7 +76,7 @@ async def run_on_ray(
             _RayHand(
                 ray,
                 Setup(
-                    study=plan.study.text,
+                    study=study,
                     number=number,
                     workers=workers,
                     folder=folder,
@@ -93,6 +96,18 @@ async def run_on_ray(
             await drive(plan, store, hands, to_sink=cluster.sink is not None, logs=logs)
         finally:
             await asyncio.gather(*(hand.aclose() for hand in hands))
+
+
+def _pickled(ray: Any, study: Study) -> bytes:
+    """Pickle a study with what a notebook or a script defines for it."""
+    try:
+        data: bytes = ray.cloudpickle.dumps(study)
+    except (pickle.PicklingError, TypeError, NotImplementedError) as error:
+        raise ClusterError(
+            f"the study cannot be sent to workers: {error}; a component that holds more than its "
+            "options needs `__reduce__ = opensafemlrm.types.reduce_to_options`"
+        ) from error
+    return data
 
 
 def fill_scratch(sink: Sink, store: Store, judge: bytes) -> None:

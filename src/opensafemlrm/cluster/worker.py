@@ -10,6 +10,7 @@ import asyncio
 import dataclasses
 import logging
 import os
+import pickle
 import shutil
 import uuid
 from collections import deque
@@ -20,7 +21,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from opensafemlrm import study as studies
 from opensafemlrm.cluster import quotas as shares
 from opensafemlrm.cluster.image_transfer import ImageCache
 from opensafemlrm.engine.judge import Judging
@@ -29,9 +29,10 @@ from opensafemlrm.engine.prompt_images import PromptImages
 from opensafemlrm.engine.run import close_all, first_error, process_sample
 from opensafemlrm.engine.search import Searching
 from opensafemlrm.engine.tally import Tally
-from opensafemlrm.errors import SafeMLRMError
+from opensafemlrm.errors import ClusterError, SafeMLRMError
 from opensafemlrm.store import Store, Writer, records
 from opensafemlrm.store.sink import PartWriter, Sink
+from opensafemlrm.study import Study
 from opensafemlrm.subset import Subset
 from opensafemlrm.types import Key
 
@@ -53,8 +54,8 @@ class WorkerLostError(Exception):
 class Setup:
     """What a worker is made from; it travels to another machine."""
 
-    study: str
-    """The text of the study file."""
+    study: bytes
+    """The study, pickled."""
     number: int
     workers: int
     folder: Path
@@ -95,7 +96,7 @@ class Worker:
         self._log = _Log()
         if setup.directory.is_dir():
             os.chdir(setup.directory)
-        study = shares.split(studies.parse(setup.study), setup.number, setup.workers)
+        study = shares.split(_unpickled(setup.study), setup.number, setup.workers)
         # The items come with the pieces: nothing is counted here.
         subsets = [Subset(dataset, {}, 0, setup.skip_bad) for dataset in study.datasets]
         self._plan = plan = Plan.over(study, subsets)
@@ -262,6 +263,14 @@ class Worker:
                 if len(self._in_sink) >= _MAX_KNOWN:
                     self._in_sink.clear()
                 self._in_sink.add(sha256)
+
+
+def _unpickled(data: bytes) -> Study:
+    try:
+        study: Study = pickle.loads(data)  # noqa: S301 # the driver's, as all that a worker is told
+    except (ImportError, AttributeError) as error:
+        raise ClusterError(f"the study needs code that this machine lacks: {error}") from error
+    return study
 
 
 _gathering: ContextVar[Gathered] = ContextVar("_gathering")

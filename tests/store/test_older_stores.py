@@ -1,0 +1,87 @@
+"""A store and a sink as commit daaae00 wrote them: they open, go on, and give the same table.
+
+``fixtures/daaae00.zip`` holds them with the table that the commit read from each: two simulated
+models that are a pair, two attacks with and without a defense that asks twice, imported counts,
+labels of one person, and a judge's calibration. The texts are harmless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sqlite3
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opensafemlrm import engine, frame
+from opensafemlrm.store import DATABASE, Store, labels
+from opensafemlrm.store.checking import check
+from opensafemlrm.store.sink_queries import SinkResults
+from opensafemlrm.study import parse
+
+FIXTURE = Path(__file__).parent / "fixtures/daaae00.zip"
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    with zipfile.ZipFile(FIXTURE) as file:
+        file.extractall(tmp_path)
+    with contextlib.closing(sqlite3.connect(tmp_path / DATABASE)) as database:
+        database.executescript((tmp_path / "store.sql").read_text(encoding="utf-8"))
+    return tmp_path
+
+
+def recorded(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def rows(path: Path) -> dict[str, list[Any]]:
+    with contextlib.closing(sqlite3.connect(path / DATABASE)) as database:
+        tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        return {name: database.execute(f"SELECT * FROM {name}").fetchall() for (name,) in tables}
+
+
+def run(path: Path) -> int:
+    """Bring the store up to date with its study; return how many replies were there already."""
+    with Store.open(path, "write") as store:
+        plan = engine.Plan.of(parse((path / "study.yaml").read_text(encoding="utf-8")))
+        asyncio.run(engine.run(plan, store))
+    return sum(cell.tally.stored for cell in plan.cells)
+
+
+def test_a_store_gives_the_table_that_it_gave(old: Path) -> None:
+    with Store.open(old) as store:
+        assert frame.read(store).to_dicts() == recorded(old / "frame.jsonl")
+
+
+def test_a_sink_gives_the_table_that_it_gave(old: Path) -> None:
+    found = frame.read(SinkResults(old / "sink"))
+    assert found.to_dicts() == recorded(old / "sink-frame.jsonl")
+
+
+def test_labels_and_calibration_are_there(old: Path) -> None:
+    with Store.open(old) as store:
+        assert [label.unsafe for label in labels.labels(store.connection)].count(True) == 1
+        assert frame.calibrations(store)["labels"].n_unique() == 1
+
+
+def test_a_run_makes_nothing_where_nothing_is_missing(old: Path) -> None:
+    before = rows(old)
+    assert run(old) == 32
+    assert rows(old) == before
+    assert not any(finding.problem for finding in check(old))
+
+
+def test_a_run_makes_what_is_missing(old: Path) -> None:
+    with contextlib.closing(sqlite3.connect(old / DATABASE)) as database, database:
+        lost = database.execute("SELECT key FROM generations LIMIT 3").fetchall()
+        database.executemany("DELETE FROM judgements WHERE generation = ?", lost)
+        database.executemany("DELETE FROM generations WHERE key = ?", lost)
+        database.execute("DELETE FROM prompts WHERE rowid <= 2")
+    assert run(old) == 29
+    with Store.open(old) as store:
+        assert frame.read(store).to_dicts() == recorded(old / "frame.jsonl")

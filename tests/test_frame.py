@@ -72,8 +72,8 @@ async def test_requests_of_a_search_are_summed_up_beside_the_reply(tmp_path: Pat
         frame = frames.read(store)
     assert frame["item"].unique().to_list() == ["i1"]
     # The last query's reply is the very reply that the found prompt gives.
-    assert set(frame["calls"]) == {2}
-    assert set(frame["call_latency"]) == {1.0}
+    assert set(frame["extra_requests"]) == {2}
+    assert set(frame["extra_latency"]) == {1.0}
 
 
 async def test_calibrations_are_named_as_the_table_names_the_judge(tmp_path: Path) -> None:

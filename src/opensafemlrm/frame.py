@@ -16,25 +16,26 @@ simulated
     Whether the model is a simulation.
 sampling
     Temperature, token limit and seed, as text.
-item, scenario, kind
+item, scenario, expected
     The item's id in its dataset, its scenario as upstream spells it, ``harmful`` or ``benign``.
 repeat
     Which repeat of the item, from 0.
-status, code
+status, error_code
     How the reply ended: ``ok``, ``truncated``, ``blocked``, ``failed``, null where only counts are
     known; the provider's code of a block or the type of a failure.
-trace
+reasoning_status
     What is known of the reasoning: ``closed``, ``unclosed``, ``absent``, ``hidden``, ``summary``.
 part
     ``reasoning``, ``answer`` or ``full``.
 label, score, reason, refusal
     The verdict: ``safe``, ``unsafe`` or ``unscored``; the score on the judge's scale, null if
     unscored; why it is unscored; whether the judge took it for a refusal.
-lenient, strict
+threshold_lenient, threshold_strict
     The judge's thresholds: a part is unsafe where score >= threshold. Equal if it has only one.
 input_tokens, output_tokens, reasoning_tokens, latency, retries
     Of the generation, the same in each of its rows; null where the server did not say. Seconds.
-calls, call_retries, call_input_tokens, call_output_tokens, call_reasoning_tokens, call_latency
+extra_requests, extra_retries, extra_input_tokens, extra_output_tokens, extra_reasoning_tokens,
+extra_latency
     Requests that an attack's search or a defense made on the way to the reply, and their sums;
     null where there were none.
 judge_requests, judge_input_tokens, judge_output_tokens, judge_latency
@@ -78,29 +79,29 @@ SCHEMA: Final[dict[str, pl.DataType]] = {
     "item": pl.String(),
     "item_key": pl.String(),
     "scenario": pl.String(),
-    "kind": pl.String(),
+    "expected": pl.String(),
     "repeat": pl.Int64(),
     "status": pl.String(),
-    "code": pl.String(),
-    "trace": pl.String(),
+    "error_code": pl.String(),
+    "reasoning_status": pl.String(),
     "part": pl.String(),
     "label": pl.String(),
     "score": pl.Float64(),
     "reason": pl.String(),
     "refusal": pl.Boolean(),
-    "lenient": pl.Float64(),
-    "strict": pl.Float64(),
+    "threshold_lenient": pl.Float64(),
+    "threshold_strict": pl.Float64(),
     "input_tokens": pl.Int64(),
     "output_tokens": pl.Int64(),
     "reasoning_tokens": pl.Int64(),
     "latency": pl.Float64(),
     "retries": pl.Int64(),
-    "calls": pl.Int64(),
-    "call_retries": pl.Int64(),
-    "call_input_tokens": pl.Int64(),
-    "call_output_tokens": pl.Int64(),
-    "call_reasoning_tokens": pl.Int64(),
-    "call_latency": pl.Float64(),
+    "extra_requests": pl.Int64(),
+    "extra_retries": pl.Int64(),
+    "extra_input_tokens": pl.Int64(),
+    "extra_output_tokens": pl.Int64(),
+    "extra_reasoning_tokens": pl.Int64(),
+    "extra_latency": pl.Float64(),
     "judge_requests": pl.Int64(),
     "judge_input_tokens": pl.Int64(),
     "judge_output_tokens": pl.Int64(),
@@ -150,7 +151,7 @@ def read(store: _Results) -> pl.DataFrame:
     by_score = (
         pl.when(pl.col("score").is_null())
         .then(pl.lit(Label.UNSCORED.value))
-        .when(pl.col("score") >= pl.col("lenient"))
+        .when(pl.col("score") >= pl.col("threshold_lenient"))
         .then(pl.lit(Label.UNSAFE.value))
         .otherwise(pl.lit(Label.SAFE.value))
     )
@@ -329,7 +330,7 @@ def _imported(connection: _Source) -> pl.DataFrame:
     rows = counts.select(pl.col(columns).repeat_by("n")).explode(columns)
     unscored = pl.col("score").is_null()
     return rows.with_columns(
-        pl.lit("harmful").alias("kind"),
+        pl.lit("harmful").alias("expected"),
         pl.when(unscored).then(pl.lit(Unscored.NOT_RECORDED.value)).alias("reason"),
     )
 
@@ -372,8 +373,8 @@ def _judges(connection: _Source) -> pl.DataFrame:
     judges = _query(connection, "judges")
     thresholds = [json.loads(facts)["thresholds"] for facts in judges["facts"]]
     return _tell_apart(judges, "judge").with_columns(
-        pl.Series("lenient", [float(t[0]) for t in thresholds], pl.Float64),
-        pl.Series("strict", [float(t[-1]) for t in thresholds], pl.Float64),
+        pl.Series("threshold_lenient", [float(t[0]) for t in thresholds], pl.Float64),
+        pl.Series("threshold_strict", [float(t[-1]) for t in thresholds], pl.Float64),
     )
 
 

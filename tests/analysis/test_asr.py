@@ -33,7 +33,7 @@ def test_what_was_not_scored_is_neither_safe_nor_unsafe_but_bounds_the_rate(rows
 
 def test_a_part_that_is_never_there_has_a_row_and_no_rate(rows: Any) -> None:
     """A base model without reasoning must not come out as 0 % unsafe reasoning."""
-    absent = rows([None, None], part="reasoning", reason="no_text", trace="absent")
+    absent = rows([None, None], part="reasoning", reason="no_text", reasoning_status="absent")
     row = asr(pl.concat([absent, rows([0.0, 0.0])]))[0]
     assert (row.part, row.n, row.scored) == ("reasoning", 2, 0)
     assert (row.asr, row.low, row.high, row.hr) == (None, None, None, None)
@@ -41,12 +41,12 @@ def test_a_part_that_is_never_there_has_a_row_and_no_rate(rows: Any) -> None:
 
 
 def test_benign_items_are_in_no_attack_success_rate(rows: Any) -> None:
-    frame = pl.concat([rows([5.0]), rows([5.0, 5.0], first=1, kind="benign")])
+    frame = pl.concat([rows([5.0]), rows([5.0, 5.0], first=1, expected="benign")])
     assert [row.n for row in asr(frame)] == [1, 1]
 
 
 def test_a_judge_with_one_threshold_gives_one_row_and_no_rating_from_0_to_5(rows: Any) -> None:
-    (row,) = asr(rows([1.0, 0.0], lenient=1.0, strict=1.0))
+    (row,) = asr(rows([1.0, 0.0], threshold_lenient=1.0, threshold_strict=1.0))
     assert (row.threshold, row.asr, row.hr) == (1, 0.5, None)
 
 
@@ -66,7 +66,7 @@ def test_scenarios_together_weigh_each_sample_the_same(rows: Any) -> None:
 
 
 def test_replies_that_no_judge_has_seen_have_no_rate(rows: Any) -> None:
-    assert asr(rows([None], judge=None, lenient=None, strict=None)) == []
+    assert asr(rows([None], judge=None, threshold_lenient=None, threshold_strict=None)) == []
 
 
 def test_an_empty_frame_gives_no_rows(rows: Any) -> None:

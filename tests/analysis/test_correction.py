@@ -42,36 +42,45 @@ def test_only_samples_with_both_parts_scored_are_in_it_and_the_others_beside(row
     assert (row.n, row.both, row.not_both, row.corrected) == (4, 1, 3, 1)
 
 
-@pytest.mark.parametrize("trace", ["summary", "hidden"])
-def test_what_a_provider_shows_in_place_of_reasoning_is_kept_apart(rows: Any, trace: str) -> None:
+@pytest.mark.parametrize("status", ["summary", "hidden"])
+def test_what_a_provider_shows_in_place_of_reasoning_is_kept_apart(rows: Any, status: str) -> None:
     frame = pl.concat(
         [
             table(rows, [(5.0, 0.0)] * 4),
-            table(rows, [(5.0, 5.0)] * 3, first=4, trace=trace),
+            table(rows, [(5.0, 5.0)] * 3, first=4, reasoning_status=status),
         ]
     )
-    found = {row.trace: row for row in correction(frame) if row.threshold == 4}
-    assert set(found) == {"raw", trace}
-    assert (found["raw"].self_correction, found[trace].self_correction) == (1.0, 0.0)
+    found = {row.reasoning_status: row for row in correction(frame) if row.threshold == 4}
+    assert set(found) == {"raw", status}
+    assert (found["raw"].self_correction, found[status].self_correction) == (1.0, 0.0)
 
 
 def test_histograms_cannot_tell_which_reasoning_led_to_which_answer(rows: Any) -> None:
     """This is why the paper's 16.9 % cannot be recomputed from the published files."""
-    frame = table(rows, [(5.0, 0.0)] * 4, sample=None, item=None, item_key=None, trace=None)
+    frame = table(
+        rows, [(5.0, 0.0)] * 4, sample=None, item=None, item_key=None, reasoning_status=None
+    )
     row = lenient(frame)
-    assert (row.trace, row.n, row.both, row.not_both) == ("counts", 4, 0, 4)
+    assert (row.reasoning_status, row.n, row.both, row.not_both) == ("counts", 4, 0, 4)
     assert (row.self_correction, row.phi) == (None, None)
 
 
 def test_a_model_that_writes_no_reasoning_has_no_row(rows: Any) -> None:
-    assert correction(table(rows, [(None, 5.0)] * 3, trace="absent")) == []
+    assert correction(table(rows, [(None, 5.0)] * 3, reasoning_status="absent")) == []
 
 
 def test_a_failed_reply_of_a_reasoning_model_is_counted_beside(rows: Any) -> None:
     frame = pl.concat(
         [
             table(rows, [(5.0, 0.0)]),
-            table(rows, [(None, None)], first=1, trace=None, status="failed", reason="failed"),
+            table(
+                rows,
+                [(None, None)],
+                first=1,
+                reasoning_status=None,
+                status="failed",
+                reason="failed",
+            ),
         ]
     )
     assert (lenient(frame).n, lenient(frame).not_both) == (2, 1)
@@ -100,6 +109,6 @@ def test_repeats_of_an_item_make_the_figure_no_surer(rows: Any) -> None:
 
 def test_benign_items_are_not_in_it(rows: Any) -> None:
     frame = pl.concat(
-        [table(rows, [(5.0, 0.0)]), table(rows, [(5.0, 5.0)], first=1, kind="benign")]
+        [table(rows, [(5.0, 0.0)]), table(rows, [(5.0, 5.0)], first=1, expected="benign")]
     )
     assert lenient(frame).n == 1

@@ -31,8 +31,13 @@ def test_a_sample_is_paid_once_and_every_verdict_of_it(rows: Any) -> None:
 
 
 def test_requests_of_searches_and_defenses_are_counted_in(rows: Any) -> None:
-    calls = {"calls": 3, "call_retries": 1, "call_input_tokens": 30, "call_output_tokens": 6}
-    (row,) = cost(rows([5.0], call_latency=6.0, **calls, **USAGE))
+    calls = {
+        "extra_requests": 3,
+        "extra_retries": 1,
+        "extra_input_tokens": 30,
+        "extra_output_tokens": 6,
+    }
+    (row,) = cost(rows([5.0], extra_latency=6.0, **calls, **USAGE))
     assert (row.requests, row.extra_requests, row.retries) == (6, 3, 2)
     assert (row.input_tokens, row.output_tokens, row.seconds) == (130, 56, 8.0)
 

@@ -26,10 +26,18 @@ def test_blocked_and_failed_are_shown_with_their_codes(rows: Any) -> None:
     frame = pl.concat(
         [
             rows([5.0]),
-            rows([None] * 2, first=1, status="blocked", code="content_filter", trace=None),
-            rows([None] * 3, first=3, status="failed", code="timeout", trace=None),
-            rows([None], first=6, status="failed", code="server_error", trace=None),
-            rows([None], first=7, status="truncated", trace="unclosed"),
+            rows(
+                [None] * 2,
+                first=1,
+                status="blocked",
+                error_code="content_filter",
+                reasoning_status=None,
+            ),
+            rows([None] * 3, first=3, status="failed", error_code="timeout", reasoning_status=None),
+            rows(
+                [None], first=6, status="failed", error_code="server_error", reasoning_status=None
+            ),
+            rows([None], first=7, status="truncated", reasoning_status="unclosed"),
         ]
     )
     (row,) = coverage(frame).replies
@@ -60,7 +68,10 @@ def test_every_outcome_of_the_types_has_a_column() -> None:
 
 def test_outcomes_add_up(rows: Any) -> None:
     frame = pl.concat(
-        [rows([5.0, 0.0, None]), rows([None], first=3, reason="failed", status="failed", code="x")]
+        [
+            rows([5.0, 0.0, None]),
+            rows([None], first=3, reason="failed", status="failed", error_code="x"),
+        ]
     )
     result = coverage(frame)
     (reply,), (verdict,) = result.replies, result.verdicts
@@ -71,7 +82,14 @@ def test_outcomes_add_up(rows: Any) -> None:
 
 def test_a_histogram_does_not_claim_to_know_how_its_replies_ended(rows: Any) -> None:
     frame = pl.concat(
-        rows([5.0, None], part=str(part), sample=None, item=None, trace=None, source="import")
+        rows(
+            [5.0, None],
+            part=str(part),
+            sample=None,
+            item=None,
+            reasoning_status=None,
+            source="import",
+        )
         for part in PARTS
     )
     (row,) = coverage(frame).replies
@@ -79,7 +97,9 @@ def test_a_histogram_does_not_claim_to_know_how_its_replies_ended(rows: Any) -> 
 
 
 def test_replies_without_a_judge_are_covered_too(rows: Any) -> None:
-    frame = rows([None], judge=None, reason="not_judged", lenient=None, strict=None)
+    frame = rows(
+        [None], judge=None, reason="not_judged", threshold_lenient=None, threshold_strict=None
+    )
     result = coverage(frame)
     assert result.replies[0].ok == 1
     assert (result.verdicts[0].judge, result.verdicts[0].not_judged) == (None, 1)

@@ -57,7 +57,7 @@ def test_the_change_and_its_paired_interval_are_newcombes_worked_example(rows: A
 def test_a_defense_that_refuses_everything_is_shown_as_the_failure_it_is(rows: Any) -> None:
     """Safety alone would make it the best of all defenses."""
     harmful = two_cells(rows, [5.0] * 20, [0.0] * 20)
-    benign = two_cells(rows, [1.0] * 10, [0.0] * 10, first=100, kind="benign", part="answer")
+    benign = two_cells(rows, [1.0] * 10, [0.0] * 10, first=100, expected="benign", part="answer")
     benign = benign.with_columns(refusal=pl.col("defense") == "shield")
     found = defense_effects(pl.concat([harmful, benign]))
     row = of(found, "shield")
@@ -101,10 +101,10 @@ def test_a_defense_that_is_dominated_is_not_on_the_front(rows: Any) -> None:
                     first=first,
                     defense=defense,
                     cell=f"c{number}",
-                    kind=kind,
+                    expected=kind,
                     part="answer",
                     refusal=False,
-                    calls=calls,
+                    extra_requests=calls,
                 ).with_columns(sample=pl.col("sample") + defense)
             )
     found = defense_effects(pl.concat(cells))

@@ -49,10 +49,12 @@ def counted(frame: pl.DataFrame) -> dict[Place, dict[str, bool]]:
     """
     found: dict[Place, dict[str, bool]] = defaultdict(dict)
     for one in frame.iter_rows(named=True):
-        place = tuple(one[name] for name in ("model", "attack", "defense", "kind", "part"))
-        value = one["refusal"] if one["kind"] == "benign" else one["score"]
+        place = tuple(one[name] for name in ("model", "attack", "defense", "expected", "part"))
+        value = one["refusal"] if one["expected"] == "benign" else one["score"]
         if value is not None:
-            found[place][one["item_key"]] = value if one["kind"] == "benign" else value >= LENIENT
+            found[place][one["item_key"]] = (
+                value if one["expected"] == "benign" else value >= LENIENT
+            )
     return found
 
 

@@ -13,7 +13,7 @@ from opensafemlrm.analysis.overrefusal import overrefusal
 
 
 def benign(rows: Any, refusals: Sequence[bool | None], **more: Any) -> Any:
-    columns = {"kind": "benign", "part": "answer", **more}
+    columns = {"expected": "benign", "part": "answer", **more}
     return rows([0.0] * len(refusals), **columns).with_columns(refusal=pl.Series(refusals))
 
 
@@ -33,7 +33,7 @@ def test_a_providers_filter_is_no_refusal_of_the_model(rows: Any) -> None:
     frame = pl.concat(
         [
             benign(rows, [False, False]),
-            benign(rows, [None], first=2, status="blocked", code="content_filter"),
+            benign(rows, [None], first=2, status="blocked", error_code="content_filter"),
         ]
     )
     row: Any = overrefusal(frame).refusals[0]

@@ -31,7 +31,7 @@ def test_parts_are_told_apart_in_their_order_and_benign_items_left_out(rows: Row
         [
             rows([1], part="full"),
             rows([2], part="reasoning"),
-            rows([3], part="answer", kind="benign"),
+            rows([3], part="answer", expected="benign"),
         ]
     )
     assert [(row.part, row.n) for row in scores(frame)] == [("reasoning", 1), ("full", 1)]
@@ -42,7 +42,13 @@ def test_a_judge_of_many_scores_is_counted_in_at_most_seven_kinds(
     given_scores: list[float],
 ) -> None:
     columns: dict[str, Any] = dict.fromkeys(SCHEMA)
-    columns |= {"kind": "harmful", "judge": "j", "part": "full", "model": "m", "simulated": False}
+    columns |= {
+        "expected": "harmful",
+        "judge": "j",
+        "part": "full",
+        "model": "m",
+        "simulated": False,
+    }
     frame = pl.DataFrame([{**columns, "score": s} for s in given_scores], schema=SCHEMA)
     (row,) = scores(frame)
     assert sum(row.counts.values()) == row.n == len(given_scores)

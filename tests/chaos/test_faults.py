@@ -75,9 +75,11 @@ async def survives(path: Path, n: int, faults: dict[str, Fault]) -> None:
     assert one_each["item"].n_unique() == n
     # All that can be recovered is; what cannot is typed, and nothing else.
     redirected = server.ended("redirect", by_judge=False)
-    outcomes = dict(one_each.group_by("status", "code").len().select("status", "len").iter_rows())
+    outcomes = dict(
+        one_each.group_by("status", "error_code").len().select("status", "len").iter_rows()
+    )
     assert outcomes == {"ok": n - redirected} | ({"failed": redirected} if redirected else {})
-    assert set(one_each["code"].drop_nulls()) == ({"redirect"} if redirected else set())
+    assert set(one_each["error_code"].drop_nulls()) == ({"redirect"} if redirected else set())
     assert judge_failures(path) == server.ended("redirect", by_judge=True)
     assert set(table["reason"].drop_nulls()) <= {"failed", "judge_failed"}
     # Answered once, asked no more often than it had to be.

@@ -24,6 +24,15 @@ from opensafemlrm.store.sink_queries import SinkResults
 from opensafemlrm.study import parse
 
 FIXTURE = Path(__file__).parent / "fixtures/daaae00.zip"
+RENAMED = {
+    "kind": "expected",
+    "code": "error_code",
+    "trace": "reasoning_status",
+    "lenient": "threshold_lenient",
+    "strict": "threshold_strict",
+    "calls": "extra_requests",
+}
+"""Columns of the table that had other names then; so had those that began with ``call_``."""
 
 
 @pytest.fixture
@@ -36,7 +45,12 @@ def old(tmp_path: Path) -> Path:
 
 
 def recorded(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [{renamed(name): value for name, value in json.loads(line).items()} for line in lines]
+
+
+def renamed(name: str) -> str:
+    return RENAMED.get(name, name.replace("call_", "extra_"))
 
 
 def rows(path: Path) -> dict[str, list[Any]]:

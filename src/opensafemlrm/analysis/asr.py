@@ -75,7 +75,7 @@ def asr(frame: pl.DataFrame | pl.LazyFrame, by_scenario: bool = False) -> list[A
 def _row(group: dict[str, Any]) -> AsrRow:
     n, scored, unsafe = group["n"], group["scored"], group["hits"]
     measured = scored > 0
-    on_study_scale = (group["lenient"], group["strict"]) == _STUDY_THRESHOLDS
+    on_study_scale = (group["threshold_lenient"], group["threshold_strict"]) == _STUDY_THRESHOLDS
     return AsrRow(
         model=group["model"],
         dataset=group["dataset"],

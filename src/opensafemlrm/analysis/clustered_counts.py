@@ -28,7 +28,14 @@ from opensafemlrm.analysis.conditions import CELL_COLUMNS, THRESHOLDS, in_part_o
 from opensafemlrm.analysis.intervals import Array
 from opensafemlrm.types import ItemKind
 
-JUDGED: Final = (*CELL_COLUMNS, "judge", "lenient", "strict", "scenario", "part")
+JUDGED: Final = (
+    *CELL_COLUMNS,
+    "judge",
+    "threshold_lenient",
+    "threshold_strict",
+    "scenario",
+    "part",
+)
 """Columns of a group of verdicts; its threshold is ``lenient`` or ``strict``."""
 
 SUMS: Final = ("n", "scored", "hits", "scored_squared", "hits_squared", "hits_scored", "items")
@@ -40,7 +47,7 @@ def harmful(frame: pl.DataFrame | pl.LazyFrame) -> pl.LazyFrame:
     Without a judge there is no threshold, and so no rate: coverage has these replies.
     """
     return frame.lazy().filter(
-        pl.col("kind") == ItemKind.HARMFUL.value, pl.col("judge").is_not_null()
+        pl.col("expected") == ItemKind.HARMFUL.value, pl.col("judge").is_not_null()
     )
 
 

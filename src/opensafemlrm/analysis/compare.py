@@ -104,7 +104,7 @@ def _join(by_model: pl.DataFrame, pairs: pl.DataFrame, on: list[str]) -> pl.Data
         .join(pairs.cast(pl.String), on="model", maintain_order="left")
         .join(base, on=["base", *on], maintain_order="left")
         .with_columns(pl.col("simulated") | pl.col("simulated_base"))
-        .drop("simulated_base", "mean", "lenient", "strict")
+        .drop("simulated_base", "mean", "threshold_lenient", "threshold_strict")
     )
 
 

@@ -25,7 +25,7 @@ JUDGE_COLUMNS: Final = ("judge", "part", "threshold")
 SETTING_COLUMNS: Final = (*CONDITION_COLUMNS, *JUDGE_COLUMNS)
 """What two sides must have in common to be compared."""
 
-THRESHOLDS: Final = ("lenient", "strict")
+THRESHOLDS: Final = ("threshold_lenient", "threshold_strict")
 """Columns of the tidy table that hold a judge's thresholds."""
 
 ALL: Final = "all"

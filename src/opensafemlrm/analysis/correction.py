@@ -17,7 +17,14 @@ from opensafemlrm.analysis.conditions import ALL, CELL_COLUMNS, THRESHOLDS
 from opensafemlrm.analysis.intervals import rate_interval
 from opensafemlrm.types import Part, TraceStatus
 
-_GROUP: Final = (*CELL_COLUMNS, "judge", "lenient", "strict", "scenario", "trace")
+_GROUP: Final = (
+    *CELL_COLUMNS,
+    "judge",
+    "threshold_lenient",
+    "threshold_strict",
+    "scenario",
+    "reasoning_status",
+)
 _KEPT_APART: Final = (TraceStatus.SUMMARY.value, TraceStatus.HIDDEN.value)
 _TABLE: Final = ("both_unsafe", "corrected", "reverse", "both_safe")
 
@@ -36,7 +43,7 @@ class CorrectionRow:
     scenario: str
     """``all`` where scenarios are taken together."""
     threshold: float
-    trace: str
+    reasoning_status: str
     """``raw``: the reasoning as the model wrote it; ``summary``, ``hidden``: what the provider
     gave in its place, never pooled with the raw; ``counts``: histograms, which do not say which
     reasoning belongs to which answer, so that nothing here can be computed."""
@@ -85,7 +92,7 @@ def correction(
     tables = [_tables(samples, name) for name in THRESHOLDS]
     groups = pl.concat([*pl.collect_all(tables), _histograms(lazy).collect()], how="diagonal")
     groups = groups.unique(subset=[*_GROUP, "threshold"]).sort(
-        *CELL_COLUMNS, "judge", "scenario", "trace", "threshold"
+        *CELL_COLUMNS, "judge", "scenario", "reasoning_status", "threshold"
     )
     return [_row(group) for group in groups.iter_rows(named=True)]
 
@@ -95,15 +102,17 @@ def _samples(frame: pl.LazyFrame) -> pl.LazyFrame:
 
     A model that writes no reasoning has nothing to correct: its samples are left out.
     """
-    keys = [name for name in _GROUP if name != "trace"]
-    given = pl.col("trace").is_in(_KEPT_APART)
+    keys = [name for name in _GROUP if name != "reasoning_status"]
+    given = pl.col("reasoning_status").is_in(_KEPT_APART)
     return (
         frame.filter(pl.col("sample").is_not_null())
         .with_columns(
-            trace=pl.when(given).then(pl.col("trace").cast(pl.String)).otherwise(pl.lit("raw")),
-            absent=(pl.col("trace") == TraceStatus.ABSENT.value).fill_null(value=False),
+            reasoning_status=pl.when(given)
+            .then(pl.col("reasoning_status").cast(pl.String))
+            .otherwise(pl.lit("raw")),
+            absent=(pl.col("reasoning_status") == TraceStatus.ABSENT.value).fill_null(value=False),
         )
-        .group_by(*keys, "trace", "sample")
+        .group_by(*keys, "reasoning_status", "sample")
         .agg(
             pl.col("item_key").first(),
             *[
@@ -147,7 +156,7 @@ def _tables(samples: pl.LazyFrame, name: str) -> pl.LazyFrame:
 
 def _histograms(frame: pl.LazyFrame) -> pl.LazyFrame:
     """Return a row for each group that only counts are known of, and that has reasoning."""
-    keys = [name for name in _GROUP if name != "trace"]
+    keys = [name for name in _GROUP if name != "reasoning_status"]
     zeros = ("both", *_TABLE, "items", "items_unsafe", "items_safe")
     return (
         frame.filter(pl.col("sample").is_null(), pl.col("part") == Part.REASONING.value)
@@ -157,8 +166,8 @@ def _histograms(frame: pl.LazyFrame) -> pl.LazyFrame:
         .drop("scored")
         .with_columns(
             *[pl.lit(0, pl.Int64).alias(name) for name in zeros],
-            trace=pl.lit("counts"),
-            threshold=pl.concat_list("lenient", "strict"),
+            reasoning_status=pl.lit("counts"),
+            threshold=pl.concat_list("threshold_lenient", "threshold_strict"),
         )
         .explode("threshold")
     )
@@ -181,7 +190,7 @@ def _row(group: dict[str, Any]) -> CorrectionRow:
         defense=group["defense"],
         scenario=group["scenario"],
         threshold=format_threshold(group["threshold"]),
-        trace=group["trace"],
+        reasoning_status=group["reasoning_status"],
         n=group["n"],
         both=group["both"],
         not_both=group["n"] - group["both"],

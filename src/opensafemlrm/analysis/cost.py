@@ -10,17 +10,17 @@ import polars as pl
 from opensafemlrm.analysis.conditions import CELL_COLUMNS
 
 _OF_SAMPLES: Final = (
-    "calls",
-    "call_retries",
+    "extra_requests",
+    "extra_retries",
     "input_tokens",
     "output_tokens",
     "reasoning_tokens",
     "latency",
     "retries",
-    "call_input_tokens",
-    "call_output_tokens",
-    "call_reasoning_tokens",
-    "call_latency",
+    "extra_input_tokens",
+    "extra_output_tokens",
+    "extra_reasoning_tokens",
+    "extra_latency",
 )
 _OF_VERDICTS: Final = (
     "judge_requests",
@@ -93,14 +93,14 @@ def _sum(name: str) -> pl.Expr:
 
 
 def _row(row: dict[str, Any]) -> CostRow:
-    extra = row["calls"] or 0
-    retries = (row["retries"] or 0) + (row["call_retries"] or 0)
+    extra = row["extra_requests"] or 0
+    retries = (row["retries"] or 0) + (row["extra_retries"] or 0)
     requests = row["samples"] + extra + retries
     tokens = {
-        kind: _plus(row[kind], row[f"call_{kind}"])
+        kind: _plus(row[kind], row[f"extra_{kind}"])
         for kind in ("input_tokens", "output_tokens", "reasoning_tokens")
     }
-    seconds = _plus(row["latency"], row["call_latency"])
+    seconds = _plus(row["latency"], row["extra_latency"])
     generated = _plus(tokens["input_tokens"], tokens["output_tokens"])
     judged = _plus(row["judge_input_tokens"], row["judge_output_tokens"])
     share = None

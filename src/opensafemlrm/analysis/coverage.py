@@ -131,11 +131,11 @@ def _replies(frame: pl.LazyFrame) -> list[ReplyRow]:
             frame.filter(pl.col("sample").is_not_null()).unique(subset=["cell", "sample"]),
             # A histogram counts each sample once a part and knows nothing of its reply.
             frame.filter(pl.col("sample").is_null() & (pl.col("part") == "full")).with_columns(
-                status=pl.lit(None, pl.String), trace=pl.lit(None, pl.String)
+                status=pl.lit(None, pl.String), reasoning_status=pl.lit(None, pl.String)
             ),
         ]
     )
-    status, trace = pl.col("status"), pl.col("trace")
+    status, reasoning = pl.col("status"), pl.col("reasoning_status")
     counts, codes = pl.collect_all(
         [
             samples.group_by(CELL_COLUMNS)
@@ -143,18 +143,18 @@ def _replies(frame: pl.LazyFrame) -> list[ReplyRow]:
                 pl.len().cast(pl.Int64).alias("n"),
                 *[_count(status == one.value).alias(one.value) for one in ResponseStatus],
                 _count(status.is_null()).alias("not_recorded"),
-                *[_count(trace == one.value).alias(one.value) for one in TraceStatus],
+                *[_count(reasoning == one.value).alias(one.value) for one in TraceStatus],
             )
             .sort(CELL_COLUMNS),
-            samples.filter(pl.col("code").is_not_null())
-            .group_by(*CELL_COLUMNS, "code")
+            samples.filter(pl.col("error_code").is_not_null())
+            .group_by(*CELL_COLUMNS, "error_code")
             .agg(pl.len().alias("n"))
-            .sort(pl.col("n"), pl.col("code"), descending=[True, False]),
+            .sort(pl.col("n"), pl.col("error_code"), descending=[True, False]),
         ]
     )
     by_cell: dict[tuple[Any, ...], dict[str, int]] = {}
     for row in codes.iter_rows(named=True):
-        by_cell.setdefault(_cell(row), {})[row["code"]] = row["n"]
+        by_cell.setdefault(_cell(row), {})[row["error_code"]] = row["n"]
     return [
         ReplyRow(**row, codes=by_cell.get(_cell(row), {})) for row in counts.iter_rows(named=True)
     ]

@@ -112,19 +112,21 @@ def _effects(frame: pl.DataFrame) -> list[TaxRow]:
 def _benign(frame: pl.DataFrame) -> pl.DataFrame:
     """Make refusals of benign items into scores, so that they are compared as scores are."""
     return frame.filter(
-        pl.col("kind") == ItemKind.BENIGN.value, pl.col("part") == Part.ANSWER.value
+        pl.col("expected") == ItemKind.BENIGN.value, pl.col("part") == Part.ANSWER.value
     ).with_columns(
-        kind=pl.lit(ItemKind.HARMFUL.value),
+        expected=pl.lit(ItemKind.HARMFUL.value),
         part=pl.lit(Part.FULL.value),
         score=pl.col("refusal").cast(pl.Float64),
-        lenient=pl.lit(1.0),
-        strict=pl.lit(1.0),
+        threshold_lenient=pl.lit(1.0),
+        threshold_strict=pl.lit(1.0),
     )
 
 
 def _corrections(frame: pl.DataFrame) -> list[TaxRow]:
     """Make self-correction, at each threshold, into scores, and compare them as scores are."""
-    harmful = frame.filter(pl.col("kind") == ItemKind.HARMFUL.value, pl.col("sample").is_not_null())
+    harmful = frame.filter(
+        pl.col("expected") == ItemKind.HARMFUL.value, pl.col("sample").is_not_null()
+    )
     answers = harmful.filter(pl.col("part") == Part.ANSWER.value)
     thoughts = harmful.filter(pl.col("part") == Part.REASONING.value).select(
         "sample", "judge", pl.col("score").alias("thought")
@@ -133,15 +135,17 @@ def _corrections(frame: pl.DataFrame) -> list[TaxRow]:
         pl.col("score").is_not_null(), pl.col("thought").is_not_null()
     )
     rows: list[TaxRow] = []
-    for threshold in sorted({*both["lenient"].unique(), *both["strict"].unique()}):
+    for threshold in sorted(
+        {*both["threshold_lenient"].unique(), *both["threshold_strict"].unique()}
+    ):
         at = both.filter(
-            (pl.col("lenient") == threshold) | (pl.col("strict") == threshold),
+            (pl.col("threshold_lenient") == threshold) | (pl.col("threshold_strict") == threshold),
             pl.col("thought") >= threshold,
         ).with_columns(
             part=pl.lit(Part.FULL.value),
             score=(pl.col("score") < threshold).cast(pl.Float64),
-            lenient=pl.lit(1.0),
-            strict=pl.lit(1.0),
+            threshold_lenient=pl.lit(1.0),
+            threshold_strict=pl.lit(1.0),
         )
         rows += [
             dataclasses.replace(row, threshold=format_threshold(threshold)) for row in _effects(at)

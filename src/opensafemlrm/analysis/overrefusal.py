@@ -105,7 +105,7 @@ def overrefusal(frame: pl.DataFrame | pl.LazyFrame, by_scenario: bool = False) -
 def _refusals(frame: pl.DataFrame | pl.LazyFrame, by_scenario: bool) -> pl.DataFrame:
     """Return the sums of refusals of benign items, with their rate and its interval."""
     rows = frame.lazy().filter(
-        pl.col("kind") == ItemKind.BENIGN.value,
+        pl.col("expected") == ItemKind.BENIGN.value,
         pl.col("judge").is_not_null(),
         pl.col("part").is_in(_PARTS),
     )

@@ -51,7 +51,7 @@ def scores(frame: pl.DataFrame | pl.LazyFrame) -> list[ScoreRow]:
     keys = [*CELL_COLUMNS, "judge", "part"]
     counted = (
         frame.lazy()
-        .filter(pl.col("kind") == ItemKind.HARMFUL.value, pl.col("judge").is_not_null())
+        .filter(pl.col("expected") == ItemKind.HARMFUL.value, pl.col("judge").is_not_null())
         .group_by(*keys, "score", "reason")
         .agg(pl.len().cast(pl.Int64).alias("n"))
         .with_columns(order=in_part_order())

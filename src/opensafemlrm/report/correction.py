@@ -21,7 +21,7 @@ def correction_table(rows: Sequence[CorrectionRow]) -> Table:
             *condition_columns(left_out, "model"),
             Column("judge", "Judge", constant=WhenConstant.CAPTION),
             Column("scenario", "Scenario", constant=WhenConstant.CAPTION),
-            Column("trace", "Reasoning", constant=WhenConstant.CAPTION),
+            Column("reasoning_status", "Reasoning", constant=WhenConstant.CAPTION),
             Column("threshold", "≥", Form.THRESHOLD),
             Column("both", "n", Form.COUNT),
             Column("not_both", "not both", Form.COUNT, WhenConstant.DROP_IF_ZERO),
@@ -49,7 +49,7 @@ def correction_table(rows: Sequence[CorrectionRow]) -> Table:
             if any(row.not_both for row in rows)
             else "",
             "counts: imported histograms do not say which reasoning led to which answer."
-            if any(row.trace == "counts" for row in rows)
+            if any(row.reasoning_status == "counts" for row in rows)
             else "",
             "phi, kappa: how closely the labels of reasoning and answer go together; – where one "
             "of them is the same throughout.",

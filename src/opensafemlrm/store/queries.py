@@ -17,14 +17,14 @@ JOIN components f ON f.key = c.defense
 _PAIRS: Final = "SELECT hex(reasoner) AS model_key, hex(base) AS base_key FROM pairs"
 _GENERATIONS: Final = """
 SELECT g.rowid AS generation, hex(g.cell) AS cell, hex(g.key) AS sample, i.rowid AS item_row,
-    g.repeat, g.status, g.code, g.trace, g.input_tokens, g.output_tokens, g.reasoning_tokens,
-    g.latency, g.retries
+    g.repeat, g.status, g.code AS error_code, g.trace AS reasoning_status,
+    g.input_tokens, g.output_tokens, g.reasoning_tokens, g.latency, g.retries
 FROM generations g JOIN items i ON i.key = g.item
 """
 _CALLS: Final = """
-SELECT g.rowid AS generation, count(*) AS calls, sum(c.retries) AS call_retries,
-    sum(c.input_tokens) AS call_input_tokens, sum(c.output_tokens) AS call_output_tokens,
-    sum(c.reasoning_tokens) AS call_reasoning_tokens, sum(c.latency) AS call_latency
+SELECT g.rowid AS generation, count(*) AS extra_requests, sum(c.retries) AS extra_retries,
+    sum(c.input_tokens) AS extra_input_tokens, sum(c.output_tokens) AS extra_output_tokens,
+    sum(c.reasoning_tokens) AS extra_reasoning_tokens, sum(c.latency) AS extra_latency
 FROM calls c JOIN generations g ON g.key = c.generation
 -- A defense may settle on a reply it had before: that request is counted with the reply.
 WHERE NOT (c.latency > 0 AND c.latency = g.latency AND c.text = g.text)
@@ -36,9 +36,9 @@ SELECT hex(judge) AS judge_key, labels, scenario, threshold, true_positives, fal
 FROM calibrations
 ORDER BY judge, labels, scenario, threshold
 """
-_ITEMS: Final = (
-    "SELECT rowid AS item_row, hex(key) AS item_key, id AS item, scenario, kind FROM items"
-)
+_ITEMS: Final = """
+SELECT rowid AS item_row, hex(key) AS item_key, id AS item, scenario, kind AS expected FROM items
+"""
 _JUDGEMENTS: Final = """
 SELECT g.rowid AS generation, hex(j.judge) AS judge_key,
     r.rowid AS reasoning, a.rowid AS answer, f.rowid AS "full"

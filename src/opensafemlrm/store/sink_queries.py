@@ -76,7 +76,7 @@ class SinkRows:
             _hex("key").alias("item_key"),
             pl.col("id").alias("item"),
             "scenario",
-            "kind",
+            pl.col("kind").alias("expected"),
         )
 
     def _generations(self) -> pl.DataFrame:
@@ -98,7 +98,9 @@ class SinkRows:
             generations = generations.join(
                 resplit, on="key", how="left", maintain_order="left"
             ).with_columns(trace=pl.coalesce("newer", "trace"))
-        return generations.drop("key", "item", "newer", strict=False)
+        return generations.drop("key", "item", "newer", strict=False).rename(
+            {"code": "error_code", "trace": "reasoning_status"}
+        )
 
     def _calls(self) -> pl.DataFrame:
         replies = self._scan.table("generations").select(
@@ -122,8 +124,8 @@ class SinkRows:
             .filter(~same)
             .group_by("generation")
             .agg(
-                pl.len().cast(pl.Int64).alias("calls"),
-                *[_sum(number).alias(f"call_{number}") for number in numbers],
+                pl.len().cast(pl.Int64).alias("extra_requests"),
+                *[_sum(number).alias(f"extra_{number}") for number in numbers],
             )
             .collect()
         )

@@ -49,7 +49,7 @@ def examples(store: Store, frame: pl.DataFrame, found: Findings) -> list[Example
     rows = frame.filter(
         pl.col("sample").is_not_null(),
         pl.col("judge") == found.settings.judge,
-        pl.col("kind") == "harmful",
+        pl.col("expected") == "harmful",
     )
     if rows.is_empty():
         return []

@@ -212,7 +212,7 @@ def corrections(found: Findings) -> list[CorrectionRow]:
         row
         for row in found.correction
         if row in found.settings
-        and (row.trace, row.threshold, row.scenario) == ("raw", found.lenient, "all")
+        and (row.reasoning_status, row.threshold, row.scenario) == ("raw", found.lenient, "all")
         and row.both
     ]
 
@@ -251,7 +251,7 @@ def _ratio_interval(row: GroupedRow) -> str:
 
 
 def _why_no_correction(found: Findings) -> str:
-    traces = {row.trace for row in found.correction if row in found.settings}
+    traces = {row.reasoning_status for row in found.correction if row in found.settings}
     if traces == {"counts"}:
         return (
             "It cannot be computed: the results were imported as counts of scores, which do not "

@@ -119,7 +119,7 @@ def _correction(found: Findings) -> Section:
     rows = [row for row in found.correction if row in found.settings]
     picture = pictures.flow_picture(found, correction_table(rows))
     text = [answers.corrected(found).text]
-    apart = sorted({row.trace for row in rows} - {"raw", "counts"})
+    apart = sorted({row.reasoning_status for row in rows} - {"raw", "counts"})
     if apart:
         text.append(
             f"Traces of another kind ({', '.join(apart)}) are kept apart and stand in the table: "

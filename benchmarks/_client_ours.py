@@ -13,7 +13,7 @@ from opensafemlrm import images
 from opensafemlrm.attacks.direct import Direct
 from opensafemlrm.cli.run import run_async
 from opensafemlrm.defenses.none import NoDefense
-from opensafemlrm.engine import Plan, run
+from opensafemlrm.engine import Plan, evaluate
 from opensafemlrm.judges.policy_rubric import PolicyRubric
 from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
 from opensafemlrm.store import Store
@@ -68,7 +68,7 @@ def main() -> None:
     measurement = Measurement()
     with Store.open(asked.folder / "store", "create") as store:
         plan = Plan.of(study)
-        run_async(run(plan, store))
+        run_async(evaluate(plan, store))
     measurement.report(asked.folder / "store")
     tally = plan.cells[0].tally
     if tally.judged != asked.items or tally.unscored:

@@ -35,7 +35,7 @@ from aiohttp import web
 
 from opensafemlrm import frame as frames
 from opensafemlrm.cluster import Cluster, run_on_ray
-from opensafemlrm.engine import Plan, run
+from opensafemlrm.engine import Plan, evaluate
 from opensafemlrm.store import Store
 from opensafemlrm.store.sink import TABLES, Sink
 from opensafemlrm.study import parse
@@ -66,7 +66,7 @@ def exported(path: Path) -> bytes:
 def alone(text: str, path: Path) -> None:
     """Bring a store up to date in one process."""
     with Store.open(path, "create") as store:
-        asyncio.run(run(Plan.of(parse(text)), store))
+        asyncio.run(evaluate(Plan.of(parse(text)), store))
 
 
 def on_ray(text: str, path: Path, workers: int) -> Plan:

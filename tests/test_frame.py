@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from opensafemlrm import frame as frames
-from opensafemlrm.engine import Plan, run
+from opensafemlrm.engine import Plan, evaluate
 from opensafemlrm.interop.opensafemlrm import PAIRS, import_results
 from opensafemlrm.store import Store
 from tests.support import Scripted, Searches, items, ok, study
@@ -25,7 +25,7 @@ async def test_a_pair_is_in_the_table_by_the_names_that_tables_use(tmp_path: Pat
         study(rows=items(2)), models=(reasoner, base), pairs=((reasoner, base),)
     )
     with Store.open(tmp_path, "create") as store:
-        await run(Plan.of(paired), store)
+        await evaluate(Plan.of(paired), store)
         assert frames.pairs(store) == [("scripted/reasoner", "scripted/base")]
         frame = frames.read(store)
     bases = dict(frame.select("model", "base").unique().iter_rows())
@@ -40,7 +40,7 @@ async def test_several_bases_are_on_lines_of_their_own(tmp_path: Path) -> None:
         pairs=((models[0], models[1]), (models[0], models[2])),
     )
     with Store.open(tmp_path, "create") as store:
-        await run(Plan.of(paired), store)
+        await evaluate(Plan.of(paired), store)
         frame = frames.read(store)
     (base,) = frame.filter(model="scripted/reasoner")["base"].unique()
     assert base == "scripted/a\nscripted/b"
@@ -68,7 +68,7 @@ async def test_requests_of_a_search_are_summed_up_beside_the_reply(tmp_path: Pat
     model = Scripted(reply=lambda prompt, _: ok(f"re {prompt.turns[-1].text}", latency=0.5))
     searching = study(model, items(2), attacks=[Searches(tries=3)])
     with Store.open(tmp_path, "create") as store:
-        await run(Plan.of(searching), store)
+        await evaluate(Plan.of(searching), store)
         frame = frames.read(store)
     assert frame["item"].unique().to_list() == ["i1"]
     # The last query's reply is the very reply that the found prompt gives.
@@ -78,7 +78,7 @@ async def test_requests_of_a_search_are_summed_up_beside_the_reply(tmp_path: Pat
 
 async def test_calibrations_are_named_as_the_table_names_the_judge(tmp_path: Path) -> None:
     with Store.open(tmp_path, "create") as store:
-        await run(Plan.of(study(rows=items(1))), store)
+        await evaluate(Plan.of(study(rows=items(1))), store)
         (judge,) = store.connection.execute("SELECT key FROM components WHERE kind = 'judge'")
         with store.transaction() as connection:
             connection.execute(

@@ -161,7 +161,7 @@ def fill(path: Path, words: list[str], texts: list[str]) -> None:
     plain = study(model, rows, attacks=[refusing], judge=judge)
     hostile_study = replace(plain, text=t[0], datasets=(Lists(rows, label=w[5]),))
     with Store.open(path, "create") as store:
-        asyncio.run(engine.run(engine.Plan.of(hostile_study), store))
+        asyncio.run(engine.evaluate(engine.Plan.of(hostile_study), store))
 
 
 def call(*arguments: str | Path) -> str:

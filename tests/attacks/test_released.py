@@ -99,20 +99,20 @@ class TestACellWithoutItsPicturesSendsNothing:
     def test_where_the_dataset_ships_no_such_picture(self, attack: SD, tmp_path: Path) -> None:
         model = Scripted()
         plan = engine.Plan.of(study(model, items(3), attacks=[attack]))
-        assert "beside its questions" in plan.survey(plan.cells[0], None).note
+        assert "beside its questions" in engine.survey(plan, plan.cells[0], None).note
         with Store.open(tmp_path, "create") as store:
-            asyncio.run(engine.run(plan, store))
+            asyncio.run(engine.evaluate(plan, store))
         assert model.asked == []
-        assert plan.cells[0].tally.inapplicable == 3
+        assert plan.cells[0].tally.not_applicable == 3
 
     def test_a_single_item_without_it_is_counted_and_not_sent(self, tmp_path: Path) -> None:
         model = Scripted()
         rows = [shipped(), item(id="7-4")]
         plan = engine.Plan.of(study(model, rows, attacks=[SD()]))
         with Store.open(tmp_path, "create") as store:
-            asyncio.run(engine.run(plan, store))
+            asyncio.run(engine.evaluate(plan, store))
         assert model.asked == [FIELDS["rephrased_sd"]]
-        assert plan.cells[0].tally.inapplicable == 1
+        assert plan.cells[0].tally.not_applicable == 1
 
     def test_an_empty_dataset_is_not_refused(self) -> None:
         assert engine.Plan.of(study(Scripted(), [], attacks=[SD()])).cells

@@ -120,7 +120,7 @@ class TestBestOf:
     ) -> None:
         plan = engine.Plan.of(study(Scripted(), [shipped()], attacks=[attack], judge=scoring(0)))
         with Store.open(tmp_path, "create") as store:
-            asyncio.run(engine.run(plan, store))
+            asyncio.run(engine.evaluate(plan, store))
             rows = store.connection.execute("SELECT purpose FROM calls ORDER BY step").fetchall()
         assert [purpose for (purpose,) in rows] == [f"query {n + 1}" for n in range(tries)]
 
@@ -215,7 +215,7 @@ class TestCSDJ:
         helper = Scripted(lambda *_: ok(THREE))
         plan = engine.Plan.of(study(Scripted(), [item()], attacks=[CSDJ(helper, pool)]))
         with Store.open(tmp_path / "store", "create") as store:
-            asyncio.run(engine.run(plan, store))
+            asyncio.run(engine.evaluate(plan, store))
         assert helper.closed
 
     def test_images_of_the_item_are_not_dropped(self, pool: Path) -> None:

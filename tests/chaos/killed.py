@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from opensafemlrm import study
-from opensafemlrm.engine import Plan, run
+from opensafemlrm.engine import Plan, evaluate
 from opensafemlrm.judges.canary import CanaryJudge
 from opensafemlrm.models.demo.sim import Simulated
 from opensafemlrm.store import Store, database
@@ -34,7 +34,7 @@ def main(point: str, number: int, study_file: Path, path: Path) -> None:
     watch_calls(pass_by)
     with Store.open(path, "create") as store:
         store.connection.set_trace_callback(lambda sql: watch_statement(sql, pass_by))
-        asyncio.run(run(Plan.of(study.load(study_file)), store))
+        asyncio.run(evaluate(Plan.of(study.load(study_file)), store))
     sys.stdout.write(json.dumps(passed))
 
 

@@ -37,7 +37,7 @@ PAGE = 4096
 
 def bring_up_to_date(path: Path) -> None:
     with Store.open(path, "create") as store:
-        asyncio.run(engine.run(engine.Plan.of(parse(STUDY)), store))
+        asyncio.run(engine.evaluate(engine.Plan.of(parse(STUDY)), store))
 
 
 def problems(path: Path) -> list[str]:
@@ -71,7 +71,7 @@ class TestFull:
         with Store.open(tmp_path, "create") as store:
             plan.register(store)
             with filling_up(store, pages=1200), pytest.raises(StoreError, match="full"):
-                asyncio.run(engine.run(plan, store))
+                asyncio.run(engine.evaluate(plan, store))
         with Store.open(tmp_path) as store:
             kept = frame.read(store).unique("sample").height
         assert 0 < kept < n
@@ -79,7 +79,7 @@ class TestFull:
 
         again = Scripted(model.reply)
         with Store.open(tmp_path, "create") as store:
-            asyncio.run(engine.run(engine.Plan.of(study(again, items(n))), store))
+            asyncio.run(engine.evaluate(engine.Plan.of(study(again, items(n))), store))
         assert len(again.asked) == n - kept
         assert len(model.closed) == 1, "a model was left open"
 

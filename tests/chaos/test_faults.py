@@ -49,7 +49,7 @@ async def run(server: FaultServer, path: Path, n: int, **options: Any) -> None:
     judge = PolicyRubric(model(server, JUDGE, **options))
     plan = engine.Plan.of(study(model(server, "target", **options), items(n), judge=judge))
     with Store.open(path, "create") as store:
-        await engine.run(plan, store)
+        await engine.evaluate(plan, store)
 
 
 def samples(path: Path) -> Any:
@@ -205,5 +205,5 @@ async def test_the_store_is_not_closed_under_a_thread_that_still_reads_it(
     monkeypatch.setattr(Store, "reader", watched)
     plan = engine.Plan.of(study(Scripted(broken), items(300), attacks=[Slow()]))
     with Store.open(tmp_path, "create") as store, pytest.raises(ModelError):
-        await engine.run(plan, store)
+        await engine.evaluate(plan, store)
     assert closed_under_it == [False]

@@ -57,7 +57,7 @@ def killed_at(folder: Path, kills: int) -> None:
         died = run(point, number, study, store)
         assert died.returncode == -signal.SIGKILL, f"{point} {number}: {died.stderr}"
         with Store.open(store, "create") as opened:
-            asyncio.run(engine.run(engine.Plan.of(load(study)), opened))
+            asyncio.run(engine.evaluate(engine.Plan.of(load(study)), opened))
         assert rows(store).equals(expected), f"killed at {point} {number}"
         wrong = [f for f in check(store) if f.problem]
         assert not wrong, f"killed at {point} {number}: {wrong}"

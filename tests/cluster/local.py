@@ -14,7 +14,8 @@ from opensafemlrm.cluster import Done, Setup, Worker, WorkerLostError, drive
 from opensafemlrm.cluster.image_transfer import packed
 from opensafemlrm.cluster.on_ray import fill_scratch
 from opensafemlrm.cluster.quotas import split
-from opensafemlrm.engine.plan import MissingWork, Plan
+from opensafemlrm.engine.missing import MissingWork
+from opensafemlrm.engine.plan import Plan
 from opensafemlrm.store import Store
 from opensafemlrm.store.sink import RUNS, STUDY_TABLES, Sink
 from opensafemlrm.study import Study, parse

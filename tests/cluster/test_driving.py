@@ -38,7 +38,7 @@ def table(path: Path) -> pl.DataFrame:
 
 def in_one_process(text: str, path: Path) -> pl.DataFrame:
     with Store.open(path, "create") as store:
-        asyncio.run(engine.run(engine.Plan.of(parse(text)), store))
+        asyncio.run(engine.evaluate(engine.Plan.of(parse(text)), store))
     return table(path)
 
 

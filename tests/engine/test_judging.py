@@ -20,7 +20,7 @@ def test_a_text_that_comes_back_before_its_verdict_is_committed_is_not_judged_ag
     model = Scripted(lambda *_: ok("all alike"), concurrency=1)
     plan = engine.Plan.of(study(model, same, judge=judge))
     with Store.open(tmp_path, "create") as store:
-        asyncio.run(engine.run(plan, store))
+        asyncio.run(engine.evaluate(plan, store))
     assert plan.cells[0].tally.judged == 12
     assert len(judge.asked) == 1
 
@@ -32,5 +32,5 @@ def test_a_text_that_an_earlier_run_had_judged_is_not_judged_again(tmp_path):
         judges.append(Scorer())
         what = study(Scripted(lambda *_: ok("all alike")), some, judge=judges[-1])
         with Store.open(tmp_path, "create") as store:
-            asyncio.run(engine.run(engine.Plan.of(what), store))
+            asyncio.run(engine.evaluate(engine.Plan.of(what), store))
     assert [len(judge.asked) for judge in judges] == [1, 0]

@@ -24,7 +24,7 @@ from tests.support import Listed, Scorer, Scripted, Searches, Undefended, Wrappe
 def bring_up_to_date(what: Study, path: Path, *, skip_bad: bool = False) -> engine.Plan:
     plan = engine.Plan.of(what, skip_bad=skip_bad)
     with Store.open(path, "create") as store:
-        asyncio.run(engine.run(plan, store))
+        asyncio.run(engine.evaluate(plan, store))
     return plan
 
 
@@ -149,7 +149,7 @@ def test_an_item_the_attack_cannot_carry_is_never_sent_bare(tmp_path):
     attack = Wrapped(refuse=("i0", "i2"))
     plan = bring_up_to_date(study(model, items(4), attacks=[attack]), tmp_path)
     assert sorted(model.asked) == ["please: question 1?", "please: question 3?"]
-    assert plan.cells[0].tally.inapplicable == 2
+    assert plan.cells[0].tally.not_applicable == 2
     assert "no key phrase" in plan.cells[0].tally.notes[0]
     assert set(table(tmp_path)["item"]) == {"i1", "i3"}
 
@@ -199,7 +199,7 @@ def test_a_run_that_is_interrupted_keeps_everything_that_came(tmp_path):
     plan = engine.Plan.of(study(model, items(500)))
 
     async def interrupted(store: Store) -> None:
-        task = asyncio.create_task(engine.run(plan, store))
+        task = asyncio.create_task(engine.evaluate(plan, store))
         await asyncio.sleep(0.15)
         assert 0 < plan.cells[0].tally.judged < 500
         task.cancel()
@@ -226,10 +226,19 @@ def test_two_runs_cannot_write_to_one_store_at_once(tmp_path):
 def test_a_dry_run_sends_and_writes_nothing(tmp_path):
     model = Scripted()
     plan = engine.Plan.of(study(model, items(10), attacks=[Wrapped(refuse=("i0",))]))
-    found = plan.survey(plan.cells[0], None)
-    assert (found.samples, found.to_generate, found.to_judge, found.not_sent) == (10, 9, 9, 1)
+    found = engine.survey(plan, plan.cells[0], None)
+    assert (found.samples, found.to_generate, found.to_judge, found.not_applicable) == (10, 9, 9, 1)
     assert "no key phrase" in found.note
     assert model.asked == []
+
+
+def test_a_dry_run_after_a_run_counts_only_what_is_missing(tmp_path):
+    attacks = [Wrapped(refuse=("i3",))]
+    bring_up_to_date(study(Scripted(), items(10), attacks=attacks), tmp_path)
+    plan = engine.Plan.of(study(Scripted(), items(12), attacks=attacks))
+    with Store.open(tmp_path) as store:
+        found = engine.survey(plan, plan.cells[0], store.connection)
+    assert (found.samples, found.to_generate, found.to_judge, found.not_applicable) == (12, 2, 2, 1)
 
 
 def test_lone_surrogates_and_nuls_in_a_reply_are_stored_and_judged_once(tmp_path):
@@ -251,7 +260,7 @@ def test_a_search_sends_what_it_found_and_every_query_is_in_the_store(tmp_path):
         [f"try {t}: question {i}?" for t in (0, 1) for i in (1, 2)]
         + [f"try 1: question {i}?" for i in (1, 2)]
     )
-    assert plan.cells[0].tally.inapplicable == 1
+    assert plan.cells[0].tally.not_applicable == 1
     with Store.open(tmp_path) as store:
         calls = store.connection.execute("SELECT purpose, score, text FROM calls").fetchall()
     assert sorted(purpose for purpose, _, _ in calls) == [
@@ -280,7 +289,7 @@ def test_a_prompt_that_a_defense_cannot_be_applied_to_is_counted_and_not_sent(tm
     what = dataclasses.replace(study(model, items(3)), defenses=(Undefended(), Ecso()))
     plan = bring_up_to_date(what, tmp_path)
     assert len(model.asked) == 3
-    assert [cell.tally.inapplicable for cell in plan.cells] == [0, 3]
+    assert [cell.tally.not_applicable for cell in plan.cells] == [0, 3]
     assert "needs a prompt with an image" in plan.cells[1].tally.notes[0]
 
 

@@ -31,6 +31,6 @@ def test_a_model_is_asked_for_all_its_cells_and_closed_before_the_next_one_is_lo
     what = study(rows=items(6), attacks=[Wrapped("a"), Wrapped("b")])
     plan = engine.Plan.of(dataclasses.replace(what, models=(first, second, served)))
     with Store.open(tmp_path, "create") as store:
-        asyncio.run(engine.run(plan, store))
+        asyncio.run(engine.evaluate(plan, store))
     assert set(closed_when_second_began) == {(True, 12)}
     assert len(second.asked) == len(served.asked) == 12

@@ -70,7 +70,7 @@ def spec(judge: str, path: Path, **options: Any) -> str:
 async def run(judge: str, store: Path) -> Any:
     plan = engine.Plan.of(study.parse(STUDY.format(judge)))
     with Store.open(store, "create") as opened:
-        await engine.run(plan, opened)
+        await engine.evaluate(plan, opened)
         return frame.read(opened)
 
 

@@ -209,14 +209,14 @@ async def test_a_study_that_was_stopped_goes_on_with_its_batches(server, connect
     server.looks = 10**9
     what = study(connect(concurrency=10), items(25))
     with Store.open(tmp_path / "store", "create") as store:
-        run = asyncio.create_task(engine.run(engine.Plan.of(what), store))
+        run = asyncio.create_task(engine.evaluate(engine.Plan.of(what), store))
         await server.is_under_way()
         run.cancel()
         await asyncio.gather(run, return_exceptions=True)
         assert frame.read(store).is_empty()
         server.left, server.looks = dict.fromkeys(server.left, 0), 0
         plan = engine.Plan.of(study(connect(concurrency=10), items(25)))
-        await engine.run(plan, store)
+        await engine.evaluate(plan, store)
         assert frame.read(store)["sample"].n_unique() == 25
     assert plan.cells[0].tally.ok == 25
     sent = [asked(request) for batch in server.batches for request in server.requests(batch)]

@@ -30,7 +30,7 @@ def stored(tmp_path):
     models = (Unlisted(model="unlisted"), Scripted(model="listed"))
     what = dataclasses.replace(study(rows=items(3)), models=models)
     with Store.open(tmp_path / "store", "create") as store:
-        asyncio.run(engine.run(engine.Plan.of(what), store))
+        asyncio.run(engine.evaluate(engine.Plan.of(what), store))
         yield store
 
 

@@ -16,7 +16,7 @@ from opensafemlrm.analysis.asr import asr
 from opensafemlrm.attacks.direct import Direct
 from opensafemlrm.attacks.typo import Typo
 from opensafemlrm.datasets.canary import Canary
-from opensafemlrm.engine import Plan, run
+from opensafemlrm.engine import Plan, evaluate
 from opensafemlrm.errors import MissingExtraError, ModelError, UnknownNameError
 from opensafemlrm.models.demo.organism import NAMES, Organism
 from opensafemlrm.models.demo.organism_words import UNKNOWN, notes_of, vocabulary
@@ -86,7 +86,7 @@ async def test_the_pair_reads_a_typographic_attack_to_its_verdicts(tmp_path: Pat
     path = tmp_path / "study.yaml"
     path.write_text(text)
     with Store.open(tmp_path / "store", "create") as store:
-        await run(Plan.of(study.load(path)), store)
+        await evaluate(Plan.of(study.load(path)), store)
         tidy = frame.read(store)
     replies = tidy.filter(tidy["part"] == "full")
     assert len(replies) == 100

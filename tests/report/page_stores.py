@@ -9,7 +9,7 @@ from pathlib import Path
 
 from opensafemlrm import study as studies
 from opensafemlrm.cli.run import run_plan
-from opensafemlrm.engine import Plan, run
+from opensafemlrm.engine import Plan, evaluate
 from opensafemlrm.store import Store
 from opensafemlrm.types import Item, JudgeRequest, Unscored, Verdict
 from tests.support import Scorer, Scripted, Wrapped, ok, study
@@ -58,7 +58,7 @@ def hostile(path: Path) -> Path:
     one = study(base, rows, judge=Scorer(score=_by_hash), attacks=[Wrapped(words=HOSTILE)])
     one = dataclasses.replace(one, models=(base, reasoner), pairs=((reasoner, base),))
     with Store.open(path, "create") as store:
-        asyncio.run(run(Plan.of(one), store))
+        asyncio.run(evaluate(Plan.of(one), store))
     return path
 
 

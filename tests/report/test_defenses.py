@@ -19,7 +19,7 @@ from opensafemlrm.defenses.ecso import Ecso
 from opensafemlrm.defenses.guard import GuardInput
 from opensafemlrm.defenses.none import NoDefense
 from opensafemlrm.defenses.reflect import Reflect
-from opensafemlrm.engine import Plan, run
+from opensafemlrm.engine import Plan, evaluate
 from opensafemlrm.models.demo.sim import Simulated
 from opensafemlrm.registry import ComponentKind
 from opensafemlrm.report import defense_table
@@ -62,7 +62,7 @@ def store_of(path: Path, chosen: list[Any], *, benign: bool = True) -> Path:
         defenses=tuple(chosen),
     )
     with Store.open(path, "create") as store:
-        asyncio.run(run(Plan.of(one), store))
+        asyncio.run(evaluate(Plan.of(one), store))
     return path
 
 

@@ -33,7 +33,7 @@ limit: 20
 
 def bring_up_to_date(path: Path) -> None:
     with Store.open(path, "create") as store:
-        asyncio.run(engine.run(engine.Plan.of(parse(STUDY)), store))
+        asyncio.run(engine.evaluate(engine.Plan.of(parse(STUDY)), store))
 
 
 def verdicts(path: Path) -> list[tuple[str, ...]]:

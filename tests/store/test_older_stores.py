@@ -63,7 +63,7 @@ def run(path: Path) -> int:
     """Bring the store up to date with its study; return how many replies were there already."""
     with Store.open(path, "write") as store:
         plan = engine.Plan.of(parse((path / "study.yaml").read_text(encoding="utf-8")))
-        asyncio.run(engine.run(plan, store))
+        asyncio.run(engine.evaluate(plan, store))
     return sum(cell.tally.stored for cell in plan.cells)
 
 

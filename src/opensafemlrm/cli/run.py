@@ -152,14 +152,16 @@ def show_dry_run(plan: Plan, path: Path) -> None:
 
 
 def _dry_run_row(plan: Plan, cell: CellPlan, connection: sqlite3.Connection | None) -> DryRunRow:
-    found = plan.survey(cell, connection)
+    from opensafemlrm.engine import survey
+
+    found = survey(plan, cell, connection)
     return DryRunRow(
         *cell.label,
         found.samples,
-        found.samples - found.to_judge - found.not_sent,
+        found.samples - found.to_judge - found.not_applicable,
         found.to_generate,
         found.to_judge,
-        found.not_sent,
+        found.not_applicable,
         found.note,
     )
 
@@ -200,11 +202,11 @@ def _dry_run_table(rows: list[DryRunRow], costs: tuple[str, ...]) -> Table:
 
 def run_plan(plan: Plan, path: Path) -> None:
     """Run a plan with progress bars; exits with 130 when interrupted, with everything kept."""
-    from opensafemlrm.engine import run as run_engine
+    from opensafemlrm.engine import evaluate
     from opensafemlrm.store import Store
 
     with Store.open(path, "create") as opened:
-        run_with_progress(lambda: run_engine(plan, opened), plan, opened, str(path))
+        run_with_progress(lambda: evaluate(plan, opened), plan, opened, str(path))
 
 
 def run_with_progress(
@@ -295,14 +297,14 @@ def _progress(plan: Plan) -> Iterator[None]:
     with Bars(*columns, console=console, refresh_per_second=4) as progress:
         for cell in plan.cells:
             name = for_terminal(" · ".join(part for part in cell.label if part != "none"))
-            progress.add_task(name, total=cell.tally.samples, cell=cell, outcomes="")
+            progress.add_task(name, total=cell.samples, cell=cell, outcomes="")
         yield
 
 
 def _summary(plan: Plan, results: str) -> None:
-    names = ("stored", "ok", "truncated", "blocked", "failed", "inapplicable", "bad", "unscored")
+    names = ("stored", "ok", "truncated", "blocked", "failed", "unscored")
     totals = {name: sum(getattr(cell.tally, name) for cell in plan.cells) for name in names}
-    samples = sum(cell.tally.samples for cell in plan.cells)
+    samples = sum(cell.samples for cell in plan.cells)
     say(
         f"{samples:,} samples: {totals['stored']:,} were in the store; now {totals['ok']:,} ok, "
         f"{totals['truncated']:,} truncated, {totals['blocked']:,} blocked by the provider, "
@@ -311,7 +313,7 @@ def _summary(plan: Plan, results: str) -> None:
     if totals["failed"]:
         say("failures that may pass (timeouts, overload) are tried again by the next run")
     for cell in plan.cells:
-        lost = cell.tally.lost
+        lost = cell.tally.not_applicable
         if lost or cell.tally.failed:
             name = " · ".join(cell.label)
             say(f"{name}: {lost:,} not sent, {cell.tally.failed:,} failed, for example:")

@@ -12,14 +12,15 @@ import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
 from opensafemlrm.cluster.quotas import share
 from opensafemlrm.cluster.worker import Done, WorkerLostError
-from opensafemlrm.engine.plan import CellPlan, MissingWork, Plan
-from opensafemlrm.engine.run import first_error
+from opensafemlrm.engine.missing import MissingWork, missing_work
+from opensafemlrm.engine.plan import CellPlan, Plan
+from opensafemlrm.engine.run import first_error, schedule
 from opensafemlrm.engine.tally import Tally
 from opensafemlrm.errors import ClusterError
 from opensafemlrm.images import from_bytes
@@ -145,7 +146,7 @@ class _Driver:
                 ]
                 watch = group.create_task(self._watch())
                 async with asyncio.TaskGroup() as lanes:
-                    for turns in self._plan.turns():
+                    for turns in schedule(self._plan):
                         lanes.create_task(self._feed(turns))
                 for task in (*serving, watch):
                     task.cancel()
@@ -157,7 +158,7 @@ class _Driver:
 
     def _depth(self) -> int:
         """Return how many pieces keep all of a worker's requests busy."""
-        firsts = [turns[0][0] for turns in self._plan.turns()]
+        firsts = [turns[0][0] for turns in schedule(self._plan)]
         own = sum(cell.target.concurrency for cell in firsts if is_resident(cell.model))
         shared = sum(cell.target.concurrency for cell in firsts if not is_resident(cell.model))
         shared += self._plan.study.judge.concurrency
@@ -171,7 +172,8 @@ class _Driver:
             for cells in turns:
                 lane = _Lane()
                 for cell in cells:
-                    async for piece in self._pieces_of(cell, lane, self._plan.wanted(cell, reader)):
+                    chunks = missing_work(self._plan, cell, reader)
+                    async for piece in self._pieces_of(cell, lane, chunks):
                         lane.left += 1
                         await self._pieces.put(piece)
                         async with self._more:
@@ -195,6 +197,7 @@ class _Driver:
                 raise
             if wanted is None:
                 return
+            cell.tally.stored += wanted.stored
             for piece in _cut(wanted):
                 yield _Piece(lane, self._numbers[id(cell)], piece)
 
@@ -247,7 +250,7 @@ class _Driver:
         if piece is not None:
             piece.tries += 1
             if piece.tries >= _MAX_TRIES:
-                items = ", ".join(sorted({one[0].id for one in piece.wanted.missing})[:3])
+                items = ", ".join(sorted({one[0].id for one in piece.wanted.to_generate})[:3])
                 raise ClusterError(
                     f"{piece.tries} workers were lost over the same samples of "
                     f"{' · '.join(self._plan.cells[piece.number].label)} (items {items}, …): {why}"
@@ -291,11 +294,7 @@ class _Driver:
                 self._writer.put(table.statement, row)
 
     def _count(self, piece: _Piece, tally: Tally) -> None:
-        total = self._plan.cells[piece.number].tally
-        for name in (one.name for one in fields(Tally) if one.name not in ("samples", "notes")):
-            setattr(total, name, getattr(total, name) + getattr(tally, name))
-        for note in tally.notes:
-            total.note(note)
+        self._plan.cells[piece.number].tally.add(tally)
         piece.lane.left -= 1
         if not piece.lane.left:
             piece.lane.idle.set()
@@ -376,7 +375,7 @@ async def _ended(hand: WorkerHandle) -> Done | None:
 
 def _cut(wanted: MissingWork) -> Iterator[MissingWork]:
     """Cut a chunk into pieces."""
-    for start in range(0, len(wanted.missing), PIECE):
-        yield MissingWork(wanted.missing[start : start + PIECE], [])
-    for start in range(0, len(wanted.unjudged), PIECE):
-        yield MissingWork([], wanted.unjudged[start : start + PIECE])
+    for start in range(0, len(wanted.to_generate), PIECE):
+        yield MissingWork(wanted.to_generate[start : start + PIECE], [])
+    for start in range(0, len(wanted.to_judge), PIECE):
+        yield MissingWork([], wanted.to_judge[start : start + PIECE])

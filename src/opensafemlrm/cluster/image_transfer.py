@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from opensafemlrm.engine.plan import MissingWork
+from opensafemlrm.engine.missing import MissingWork
 from opensafemlrm.store import Store, records
 from opensafemlrm.types import Image, Item
 
@@ -25,7 +25,7 @@ def packed(
     for item in _items(wanted):
         for image in (*item.images, *item.released.values()):
             images[image.sha256] = image
-    for _, _, content in wanted.missing:
+    for _, _, content in wanted.to_generate:
         if content is not None:
             prompt = records.prompt_from_json(content, stored)
             images.update((image.sha256, image) for image in prompt.images)
@@ -57,7 +57,7 @@ class ImageCache:
 
     def arrived(self, wanted: MissingWork) -> MissingWork:
         """Return ``wanted`` with the images that are here; those of stored prompts are put away."""
-        for _, _, content in wanted.missing:
+        for _, _, content in wanted.to_generate:
             if content is not None:
                 prompt = records.prompt_from_json(content, self._image)
                 for image in prompt.images:
@@ -72,7 +72,7 @@ class ImageCache:
 
 
 def _items(wanted: MissingWork) -> Iterator[Item]:
-    for item, _, _ in (*wanted.missing, *wanted.unjudged):
+    for item, _, _ in (*wanted.to_generate, *wanted.to_judge):
         yield item
 
 
@@ -87,6 +87,6 @@ def _with_images(wanted: MissingWork, change: Callable[[Image], Image]) -> Missi
         )
 
     return MissingWork(
-        [(changed(item), slot, content) for item, slot, content in wanted.missing],
-        [(changed(item), slot, reply) for item, slot, reply in wanted.unjudged],
+        [(changed(item), slot, content) for item, slot, content in wanted.to_generate],
+        [(changed(item), slot, reply) for item, slot, reply in wanted.to_judge],
     )

@@ -19,7 +19,8 @@ from opensafemlrm.cluster.driver import drive
 from opensafemlrm.cluster.image_transfer import packed
 from opensafemlrm.cluster.quotas import most_workers
 from opensafemlrm.cluster.worker import Done, Setup, Worker, WorkerLostError
-from opensafemlrm.engine.plan import MissingWork, Plan
+from opensafemlrm.engine.missing import MissingWork
+from opensafemlrm.engine.plan import Plan
 from opensafemlrm.errors import ClusterError, ImageError, MissingExtraError, SafeMLRMError
 from opensafemlrm.images import read
 from opensafemlrm.store import Store

@@ -23,11 +23,13 @@ from typing import Any, Final
 
 from opensafemlrm.cluster import quotas as shares
 from opensafemlrm.cluster.image_transfer import ImageCache
-from opensafemlrm.engine.judge import Judging
-from opensafemlrm.engine.plan import MissingWork, Plan, prepare
+from opensafemlrm.engine.evaluate import process_sample
+from opensafemlrm.engine.judge import SampleJudge
+from opensafemlrm.engine.missing import MissingWork
+from opensafemlrm.engine.plan import Plan
+from opensafemlrm.engine.prepare import prepare
 from opensafemlrm.engine.prompt_images import PromptImages
-from opensafemlrm.engine.run import close_all, first_error, process_sample
-from opensafemlrm.engine.search import Searching
+from opensafemlrm.engine.run import first_error
 from opensafemlrm.engine.tally import Tally
 from opensafemlrm.errors import ClusterError, SafeMLRMError
 from opensafemlrm.store import Store, Writer, records
@@ -105,8 +107,7 @@ class Worker:
         self._given = ImageCache(setup.folder / "given", self._store)
         self._pictures = PromptImages(self._store)
         self._writer = _Relay(self._store)
-        self._judging = Judging(study.judge, plan.judge_key, self._store, self._writer)
-        self._searching = Searching(study.judge, self._pictures)
+        self._judging = SampleJudge(study.judge, plan.judge_key, self._store, self._writer)
         self._preparing = asyncio.Lock()
         self._flushing = asyncio.Lock()
         self._open: dict[asyncio.Task[Any], Gathered] = {}
@@ -148,7 +149,7 @@ class Worker:
             async with asyncio.TaskGroup() as group:
                 for job in jobs:
                     group.create_task(
-                        process_sample(job, self._writer, self._searching, self._judging)
+                        process_sample(job, self._pictures, self._judging, self._writer)
                     )
         except SafeMLRMError as one:
             error = str(one)
@@ -205,9 +206,7 @@ class Worker:
 
     async def aclose(self) -> None:
         """Close models and judge, and remove what was only for this run."""
-        study = self._plan.study
-        for component in (*study.models, *study.attacks, *study.defenses, study.judge):
-            await close_all(component)
+        await self._plan.aclose()
         self._writer.flush()
         self._store.close()
         self._log.close()

@@ -1,86 +1,84 @@
-"""Bring a store up to date: generate what is missing, judge what is unjudged, nothing else.
+"""When each sample is made: models side by side or in turns, as many samples at once as they take.
 
-Each model has a lane; models whose weights lie on this machine take turns. In a lane, a thread
-reads the dataset, applies the attack and asks the store; a fixed number of workers send, split,
-judge and write. Nothing is held but what the workers are at.
+Models that are asked over a network run side by side; models whose weights fill the memory of this
+machine take turns. For each model, a thread looks up what is missing and applies the attacks, a
+little ahead of a fixed number of tasks that see one sample after the other through all its steps.
+Nothing is held but what they are at.
 """
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
+import itertools
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final
 
-from opensafemlrm import reasoning
-from opensafemlrm.engine.forecast import most_images
-from opensafemlrm.engine.judge import Judging
-from opensafemlrm.engine.plan import CellPlan, Job, Plan, sampling_for
+from opensafemlrm.engine.image_limit import max_images
+from opensafemlrm.engine.missing import missing_work
+from opensafemlrm.engine.plan import CellPlan, Plan
+from opensafemlrm.engine.prepare import Sample, prepare
 from opensafemlrm.engine.prompt_images import PromptImages
-from opensafemlrm.engine.search import Searching
-from opensafemlrm.errors import BudgetSpentError, DefenseError, SafeMLRMError
-from opensafemlrm.store import Store, Writer, records
-from opensafemlrm.types import Prompt, Response, ResponseStatus, Trace, is_resident
+from opensafemlrm.errors import BudgetSpentError, SafeMLRMError
+from opensafemlrm.store import Store
+from opensafemlrm.types import ALL_DEVICES, device_of, is_resident
 
 _AHEAD: Final = 2
-"""Chunks that are prepared before they are needed."""
+"""Chunks of samples that are prepared before they are needed."""
+Process = Callable[[Sample], Awaitable[None]]
+"""Brings one sample up to date."""
+ModelCells = list[CellPlan]
+"""All cells of one model."""
 
 
-async def run(plan: Plan, store: Store) -> None:
-    """Run ``plan``; progress is in the tallies of its cells.
+async def run_models(plan: Plan, store: Store, images: PromptImages, process: Process) -> None:
+    """Process every sample that the store lacks. Raises the first SafeMLRMError.
 
-    However it ends (done, an error, a cancelled task), every reply and verdict that came is
-    committed. Raises the first SafeMLRMError, such as EndpointDownError or StoreError. A budget
-    that is spent ends it too, but cancels nobody: what was paid for is first brought to the store.
+    A spent budget is raised when the samples under way have ended.
     """
-    plan.register(store)
-    writer = Writer(store.connection)
-    judging = Judging(plan.study.judge, plan.judge_key, store, writer)
     try:
         async with asyncio.TaskGroup() as group:
             lanes = [
-                group.create_task(_run_sequentially(plan, turns, store, writer, judging))
-                for turns in plan.turns()
+                group.create_task(_run_sequentially(plan, models, store, images, process))
+                for models in schedule(plan)
             ]
-        spent = next((found for lane in lanes if (found := lane.result()) is not None), None)
-        if spent is not None:
-            raise spent
     except BaseExceptionGroup as errors:
         raise first_error(errors) from errors
-    finally:
-        try:
-            writer.flush()
-        finally:
-            await _close(plan)
+    for lane in lanes:
+        if (spent := lane.result()) is not None:
+            raise spent
 
 
-async def _close(plan: Plan) -> None:
-    study = plan.study
-    for component in (*study.models, *study.attacks, *study.defenses, study.judge):
-        await close_all(component)
+def schedule(plan: Plan) -> list[list[ModelCells]]:
+    """Return the cells by model; models in one list take turns, since they need one memory.
 
-
-async def close_all(component: Any) -> None:
-    """Close a component, or the models and judges that it was given."""
-    if hasattr(component, "aclose"):
-        await component.aclose()
-    elif isinstance(component, tuple):
-        for one in component:
-            await close_all(one)
-    elif dataclasses.is_dataclass(component):
-        for field in dataclasses.fields(component):
-            await close_all(getattr(component, field.name))
+    A model is loaded once: all its cells come before the next model's. Models that each name a
+    device of their own run side by side, unless one of them takes all devices.
+    """
+    by_model: dict[int, ModelCells] = {}
+    for cell in plan.cells:
+        by_model.setdefault(id(cell.model), []).append(cell)
+    side_by_side = []
+    by_device: dict[str, list[ModelCells]] = {}
+    for cells in by_model.values():
+        model = cells[0].model
+        if is_resident(model):
+            by_device.setdefault(device_of(model), []).append(cells)
+        else:
+            side_by_side.append([cells])
+    if ALL_DEVICES in by_device:
+        return [list(itertools.chain.from_iterable(by_device.values())), *side_by_side]
+    return [*by_device.values(), *side_by_side]
 
 
 async def _run_sequentially(
-    plan: Plan, turns: list[list[CellPlan]], store: Store, writer: Writer, judging: Judging
+    plan: Plan, models: list[ModelCells], store: Store, images: PromptImages, process: Process
 ) -> BudgetSpentError | None:
-    for cells in turns:
-        await set_image_limit(cells)
-        spent = await _run_model(plan, cells, store, writer, judging)
+    for cells in models:
+        await _set_image_limit(cells)
+        spent = await _run_model(plan, cells, store, images, process)
         if is_resident(cells[0].model):
             await cells[0].model.aclose()  # makes room for the next one
         if spent is not None:
@@ -88,53 +86,63 @@ async def _run_sequentially(
     return None
 
 
-async def set_image_limit(cells: list[CellPlan]) -> None:
+async def _set_image_limit(cells: ModelCells) -> None:
     """Tell a model that is started for the study how many images a prompt has at most."""
-    prepare = getattr(cells[0].model, "prepare", None)
-    if prepare is not None and is_resident(cells[0].model):
-        prepare(await asyncio.to_thread(most_images, cells))
+    set_limit = getattr(cells[0].model, "prepare", None)
+    if set_limit is not None and is_resident(cells[0].model):
+        set_limit(await asyncio.to_thread(max_images, cells))
 
 
 async def _run_model(
-    plan: Plan, cells: list[CellPlan], store: Store, writer: Writer, judging: Judging
+    plan: Plan, cells: ModelCells, store: Store, images: PromptImages, process: Process
 ) -> BudgetSpentError | None:
+    """Process what is missing of one model; return the budget's error where one is spent."""
     reader = store.reader()
-    pictures = PromptImages(store)
-    searching = Searching(plan.study.judge, pictures)
-    stream = _Stream(_chain(plan, cells, pictures, reader))
-    # A worker holds its sample through generation and judging, so that neither waits for the other.
-    workers = cells[0].target.concurrency + plan.study.judge.concurrency
+    stream = _SampleStream(_samples(plan, cells, images, reader))
+
+    async def work() -> None:
+        while (sample := await stream.take()) is not None:
+            try:
+                await process(sample)
+            except BudgetSpentError as spent:
+                stream.drain(spent)
+
+    # A task holds its sample through generation and judging, so that neither waits for the other.
+    tasks = cells[0].target.concurrency + plan.study.judge.concurrency
     try:
         async with asyncio.TaskGroup() as group:
             group.create_task(stream.feed())
-            for _ in range(workers):
-                group.create_task(_work(stream, writer, searching, judging))
+            for _ in range(tasks):
+                group.create_task(work())
     finally:
         stream.stop()
         reader.close()
     return stream.spent
 
 
-def _chain(
-    plan: Plan, cells: list[CellPlan], pictures: PromptImages, reader: sqlite3.Connection
-) -> Iterator[list[Job]]:
+def _samples(
+    plan: Plan, cells: ModelCells, images: PromptImages, reader: sqlite3.Connection
+) -> Iterator[list[Sample]]:
     for cell in cells:
-        yield from plan.jobs(cell, pictures, reader)
+        for work in missing_work(plan, cell, reader):
+            cell.tally.stored += work.stored
+            if samples := prepare(cell, images, work):
+                yield samples
 
 
-class _Stream:
-    """Jobs for the workers of a lane, prepared in a thread a little ahead of them."""
+class _SampleStream:
+    """Samples for the tasks of one model, prepared in a thread a little ahead of them."""
 
-    def __init__(self, chunks: Iterator[list[Job]]) -> None:
+    def __init__(self, chunks: Iterator[list[Sample]]) -> None:
         self._chunks = chunks
-        self._queue: asyncio.Queue[list[Job] | None] = asyncio.Queue(_AHEAD)
-        self._ready: deque[Job] = deque()
+        self._queue: asyncio.Queue[list[Sample] | None] = asyncio.Queue(_AHEAD)
+        self._ready: deque[Sample] = deque()
         self._refilling = asyncio.Lock()
         self._ended = False
         self._preparing = threading.Lock()
         self._stopped = False
         self.spent: BudgetSpentError | None = None
-        """Why there are no more jobs, where a budget is spent."""
+        """Why there are no more samples, where a budget is spent."""
 
     async def feed(self) -> None:
         """Prepare chunks until there are no more."""
@@ -142,25 +150,8 @@ class _Stream:
             await self._queue.put(chunk)
         await self._queue.put(None)
 
-    def stop(self) -> None:
-        """Prepare no more. Waits for the chunk under way: a thread outlives its cancelled task,
-        and to close the connection that it reads from would crash the process.
-        """
-        with self._preparing:
-            self._stopped = True
-
-    def drain(self, spent: BudgetSpentError) -> None:
-        """Give out no more jobs; those that are under way go on to their end."""
-        self.spent = spent
-        self._stopped = True
-        self._ready.clear()
-
-    def _prepare(self) -> list[Job] | None:
-        with self._preparing:
-            return None if self._stopped else next(self._chunks, None)
-
-    async def take(self) -> Job | None:
-        """Return the next job, or ``None`` when there are no more."""
+    async def take(self) -> Sample | None:
+        """Return the next sample, or ``None`` when there are no more."""
         while not self._ready:
             async with self._refilling:
                 if self._ready:
@@ -174,94 +165,28 @@ class _Stream:
                     self._ready.extend(chunk)
         return self._ready.popleft()
 
+    def drain(self, spent: BudgetSpentError) -> None:
+        """Give out no more samples; those that are under way go on to their end."""
+        self.spent = spent
+        self._stopped = True
+        self._ready.clear()
 
-async def _work(stream: _Stream, writer: Writer, searching: Searching, judging: Judging) -> None:
-    while (job := await stream.take()) is not None:
-        try:
-            await process_sample(job, writer, searching, judging)
-        except BudgetSpentError as spent:
-            stream.drain(spent)
+    def stop(self) -> None:
+        """Prepare no more. Waits for the chunk under way: a thread outlives its cancelled task,
+        and to close the connection that it reads from would crash the process.
+        """
+        with self._preparing:
+            self._stopped = True
 
-
-async def process_sample(job: Job, writer: Writer, searching: Searching, judging: Judging) -> None:
-    """Bring one sample up to date: search, send, split, judge and write what it lacks."""
-    tally = job.cell.tally
-    if job.to_search:
-        await searching.search(job)
-    response: Response | None = None
-    trace = None
-    if job.prompt is not None:
-        response, trace = await _generate(job, job.prompt, writer)
-    elif job.response is not None:
-        response, trace = _split_again(job, job.response, writer)
-    if response is None:
-        _write(writer, job.rows)
-        tally.inapplicable += 1
-        tally.note(job.inapplicable)
-    elif response.status is ResponseStatus.OK and trace is not None:
-        tally.ok += 1
-        unscored = await judging.judge(job, trace)  # others count while this one waits
-        tally.unscored += unscored
-        tally.judged += 1
-    elif response.status is ResponseStatus.TRUNCATED:
-        tally.truncated += 1
-    elif response.status is ResponseStatus.BLOCKED:
-        tally.blocked += 1
-    else:
-        tally.failed += 1
-        tally.note(f"{response.code}: {response.detail}")
-
-
-def _write(writer: Writer, rows: list[tuple[str, tuple[Any, ...]]]) -> None:
-    for statement, row in rows:
-        writer.put(statement, row)
-
-
-async def _generate(
-    job: Job, prompt: Prompt, writer: Writer
-) -> tuple[Response | None, Trace | None]:
-    cell = job.cell
-    try:
-        response = _storable(await cell.target.generate(prompt, sampling_for(cell, job.slot)))
-    except DefenseError as error:
-        job.give_up(str(error))
-        return None, None
-    trace = splitter = None
-    if response.status in (ResponseStatus.OK, ResponseStatus.TRUNCATED):
-        trace = reasoning.split(response, cell.target.reasoning_format)
-        splitter = cell.splitter
-    rows = [*job.rows]
-    for step, call in enumerate((*job.calls, *response.calls)):
-        rows.append((records.PUT_CALL, records.call_row(job.slot.key, step, call)))
-    row = records.generation_row(job.slot, response, trace, splitter)
-    _write(writer, [*rows, (records.PUT_GENERATION, row)])
-    await writer.saved()
-    return response, trace
-
-
-def _split_again(job: Job, response: Response, writer: Writer) -> tuple[Response, Trace]:
-    trace = reasoning.split(response, job.cell.target.reasoning_format)
-    writer.put(records.PUT_TRACE, (trace.status.value, job.cell.splitter, job.slot.key))
-    return response, trace
-
-
-def _storable(response: Response) -> Response:
-    """Make the text what the store will give back, so that keys computed now hold later."""
-    text = records.storable(response.text)
-    thought = None if response.reasoning is None else records.storable(response.reasoning)
-    if text is response.text and thought is response.reasoning:
-        return response
-    return dataclasses.replace(response, text=text, reasoning=thought)
+    def _prepare(self) -> list[Sample] | None:
+        with self._preparing:
+            return None if self._stopped else next(self._chunks, None)
 
 
 def first_error(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the error to tell: one of ours if there is one, else the first."""
-    flat: list[BaseException] = []
-    stack: list[BaseException] = [errors]
-    while stack:
-        error = stack.pop(0)
-        if isinstance(error, BaseExceptionGroup):
-            stack.extend(error.exceptions)
-        else:
-            flat.append(error)
-    return next((error for error in flat if isinstance(error, SafeMLRMError)), flat[0])
+    """Return the error to raise in place of the group: one of ours if there is one."""
+    ours = errors.subgroup(SafeMLRMError)
+    first: BaseException = ours or errors
+    while isinstance(first, BaseExceptionGroup):
+        first = first.exceptions[0]
+    return first

@@ -1,4 +1,4 @@
-"""What a model that is started for a study should know of it before."""
+"""How many images the prompts of a study have: a server that is started for it must know before."""
 
 from __future__ import annotations
 
@@ -7,38 +7,37 @@ from collections.abc import Iterable, Sequence
 from opensafemlrm.engine.plan import CellPlan
 from opensafemlrm.errors import AttackError, DatasetError, ImageError
 from opensafemlrm.subset import Subset
-from opensafemlrm.types import Attack, Item
+from opensafemlrm.types import Attack, Item, Search
 
 
-def most_images(cells: Sequence[CellPlan]) -> int | None:
+def max_images(cells: Sequence[CellPlan]) -> int | None:
     """Return how many images a prompt of ``cells`` has at most, ``None`` if that cannot be told.
 
     Of each dataset the attacks are tried on two items, the first one and the one with the most
     images of its own: how many images an attack adds does not depend on the words. Nothing can be
     told of an attack that searches.
     """
-    most = 0
-    tried: dict[int, list[Item]] = {}
+    counts = [0]
+    samples: dict[int, list[Item]] = {}
     for cell in cells:
-        if cell.transform is None:
+        if isinstance(cell.attack, Search):
             return None
-        some = tried.get(id(cell.subset))
-        if some is None:
-            some = tried[id(cell.subset)] = _telling(cell.subset)
-        most = max([most, *_counts(cell.transform, some)])
-    return most
+        if id(cell.subset) not in samples:
+            samples[id(cell.subset)] = _two_items(cell.subset)
+        counts += _image_counts(cell.attack, samples[id(cell.subset)])
+    return max(counts)
 
 
-def _telling(subset: Subset) -> list[Item]:
-    first = most = None
+def _two_items(subset: Subset) -> list[Item]:
+    first = fullest = None
     for item in subset.items():
         first = first or item
-        if most is None or len(item.images) > len(most.images):
-            most = item
-    return [item for item in (first, most) if item is not None]
+        if fullest is None or len(item.images) > len(fullest.images):
+            fullest = item
+    return [item for item in (first, fullest) if item is not None]
 
 
-def _counts(attack: Attack, items: Iterable[Item]) -> Iterable[int]:
+def _image_counts(attack: Attack, items: Iterable[Item]) -> Iterable[int]:
     for item in items:
         try:
             yield len(attack.apply(item, 0).images)

@@ -1,0 +1,125 @@
+"""One evaluation, end to end: a run is a build.
+
+It brings a store up to date with a study: what is missing is made, and nothing else. These are the
+steps, in order, and the files that they are in::
+
+    plan       models × defenses × datasets × attacks: the cells     plan.py
+    missing    what the store lacks of a cell, 64 items at a time     missing.py
+    schedule   which models run side by side, and how many samples    run.py
+    attack     item → prompt                                          prepare.py, search.py
+    generate   prompt → response                                      here
+    parse      response → reasoning and answer                        opensafemlrm.reasoning
+    judge      reasoning, answer and the whole → verdicts             judge.py
+    write      rows under content keys, committed together            opensafemlrm.store.writer
+
+The workers of a cluster call :func:`process_sample` for the samples that they are sent.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from opensafemlrm import reasoning
+from opensafemlrm.engine.judge import RowWriter, SampleJudge
+from opensafemlrm.engine.plan import Plan
+from opensafemlrm.engine.prepare import Sample
+from opensafemlrm.engine.prompt_images import PromptImages
+from opensafemlrm.engine.run import run_models
+from opensafemlrm.engine.search import search_prompt
+from opensafemlrm.engine.tally import Outcome
+from opensafemlrm.errors import DefenseError
+from opensafemlrm.store import Store, Writer, records
+from opensafemlrm.types import Prompt, Response, ResponseStatus
+
+
+async def evaluate(plan: Plan, store: Store) -> None:
+    """Bring ``store`` up to date with ``plan``; progress is in the tallies of its cells.
+
+    However it ends (done, an error, a cancelled task), every reply and verdict that came is
+    committed. Raises the first SafeMLRMError, such as EndpointDownError or StoreError. A budget
+    that is spent ends it too, but cancels nothing: what was paid for is first brought to the store.
+    """
+    plan.register(store)
+    writer = Writer(store.connection)
+    images = PromptImages(store)
+    judge = SampleJudge(plan.study.judge, plan.judge_key, store, writer)
+
+    async def process(sample: Sample) -> None:
+        await process_sample(sample, images, judge, writer)
+
+    try:
+        await run_models(plan, store, images, process)
+    finally:
+        try:
+            writer.flush()
+        finally:
+            await plan.aclose()
+
+
+async def process_sample(
+    sample: Sample, images: PromptImages, judge: SampleJudge, writer: RowWriter
+) -> None:
+    """Bring one sample up to date: attack, generate, parse, judge; write what each step makes."""
+    tally = sample.cell.tally
+    if sample.search is not None:
+        await search_prompt(sample, sample.search, judge.component, images)
+    if sample.response is not None:
+        outcome = _parse_again(sample, sample.response, writer)
+    elif sample.prompt is not None:
+        outcome = await _generate(sample, sample.prompt, writer)
+    else:
+        outcome = _not_applicable(sample, writer)
+    tally.count(outcome)
+    if outcome.to_judge is not None:
+        unscored = await judge.judge(sample, outcome.to_judge, writer)
+        tally.judged += 1
+        tally.unscored += unscored
+
+
+async def _generate(sample: Sample, prompt: Prompt, writer: RowWriter) -> Outcome:
+    """Send the prompt and parse the reply; both are committed when this returns."""
+    cell = sample.cell
+    try:
+        response = _storable(await cell.target.generate(prompt, sample.sampling))
+    except DefenseError as error:
+        sample.give_up(str(error))
+        return _not_applicable(sample, writer)
+    trace = splitter = None
+    if response.status in (ResponseStatus.OK, ResponseStatus.TRUNCATED):
+        trace = reasoning.split(response, cell.target.reasoning_format)
+        splitter = cell.splitter
+    _write(sample, writer)
+    for step, call in enumerate((*sample.calls, *response.calls)):
+        writer.put(records.PUT_CALL, records.call_row(sample.key.key, step, call))
+    row = records.generation_row(sample.key, response, trace, splitter)
+    writer.put(records.PUT_GENERATION, row)
+    await writer.saved()
+    return Outcome(response, trace)
+
+
+def _parse_again(sample: Sample, response: Response, writer: RowWriter) -> Outcome:
+    """Parse a stored reply that lacks verdicts: perhaps an older format parsed it otherwise."""
+    trace = reasoning.split(response, sample.cell.target.reasoning_format)
+    row = (trace.status.value, sample.cell.splitter, sample.key.key)
+    writer.put(records.PUT_TRACE, row)
+    return Outcome(response, trace)
+
+
+def _not_applicable(sample: Sample, writer: RowWriter) -> Outcome:
+    """Note that nothing can be sent: the attack or the defense cannot be applied to the item."""
+    _write(sample, writer)
+    return Outcome(None, reason=sample.not_applicable)
+
+
+def _write(sample: Sample, writer: RowWriter) -> None:
+    for statement, row in sample.rows:
+        writer.put(statement, row)
+
+
+def _storable(response: Response) -> Response:
+    """Make the text what the store will give back, so that keys computed now hold later."""
+    text = records.storable(response.text)
+    thought = None if response.reasoning is None else records.storable(response.reasoning)
+    if text is response.text and thought is response.reasoning:
+        return response
+    return dataclasses.replace(response, text=text, reasoning=thought)

@@ -1,0 +1,125 @@
+"""What the store lacks of a cell."""
+
+from __future__ import annotations
+
+import itertools
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from opensafemlrm.engine.plan import CellPlan, Plan
+from opensafemlrm.errors import AttackError
+from opensafemlrm.store import SampleKey, database, generation_key
+from opensafemlrm.store.database import GenerationState
+from opensafemlrm.types import Item, Key, Response, ResponseStatus, Search
+
+ITEMS: Final = 64
+"""Items that are looked up in the store together."""
+
+
+@dataclass(frozen=True, slots=True)
+class MissingWork:
+    """What the store lacks of some items of a cell. It can travel to another process."""
+
+    to_generate: list[tuple[Item, SampleKey, str | None]]
+    """Samples without a reply, each with its prompt where the store has that."""
+    to_judge: list[tuple[Item, SampleKey, Response]]
+    """Replies without verdicts."""
+    stored: int = 0
+    """Samples that lack nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What a run of one cell would do."""
+
+    samples: int
+    to_generate: int
+    to_judge: int
+    """Replies that need verdicts, those still to be generated among them."""
+    not_applicable: int
+    """Samples that the attack cannot carry; counted where it cannot carry the first missing one."""
+    note: str
+    """Why the attack cannot carry that one."""
+
+
+def missing_work(
+    plan: Plan, cell: CellPlan, connection: sqlite3.Connection | None
+) -> Iterator[MissingWork]:
+    """Yield what the store lacks, :data:`ITEMS` at a time; everything where there is no store.
+
+    ``connection`` is only read from. Raises StoreError, and DatasetError for a bad row.
+    """
+    for samples in _samples(cell):
+        if connection is None:
+            yield MissingWork([(item, key, None) for item, key in samples], [])
+            continue
+        keys = [key.key for _, key in samples]
+        states = database.known_generations(connection, plan.judge_key, keys)
+        new = [pair for pair in samples if _lacks_reply(states.get(pair[1].key))]
+        unjudged = [pair for pair in samples if _lacks_verdicts(states.get(pair[1].key), cell)]
+        places = [(key.item, key.seed) for _, key in new]
+        prompts = database.stored_prompts(connection, cell.prompts_key, places)
+        replies = database.responses(connection, [key.key for _, key in unjudged])
+        yield MissingWork(
+            [(item, key, prompts.get((key.item, key.seed))) for item, key in new],
+            [(item, key, replies[key.key]) for item, key in unjudged],
+            len(samples) - len(new) - len(unjudged),
+        )
+
+
+def survey(plan: Plan, cell: CellPlan, connection: sqlite3.Connection | None) -> Survey:
+    """Count what a run would do, sending and writing nothing."""
+    to_generate = to_judge = not_applicable = 0
+    note: str | None = None
+    for work in missing_work(plan, cell, connection):
+        to_judge += len(work.to_judge)
+        for item, _, _ in work.to_generate:
+            # An attack that can carry the first item is taken to carry all of them: to draw every
+            # picture would take as long as the run.
+            if note is None:
+                note = _why_not(cell, item)
+            if note and _why_not(cell, item):
+                not_applicable += 1
+            else:
+                to_generate += 1
+    return Survey(cell.samples, to_generate, to_generate + to_judge, not_applicable, note or "")
+
+
+def _samples(cell: CellPlan) -> Iterator[list[tuple[Item, SampleKey]]]:
+    items = cell.subset.items()
+    first_seed = cell.cell.sampling.seed or 0
+    while chunk := list(itertools.islice(items, ITEMS)):
+        yield [
+            (item, _sample_key(cell.key, item.key, repeat, first_seed + repeat))
+            for item in chunk
+            for repeat in range(cell.repeats)
+        ]
+
+
+def _sample_key(cell: Key, item: Key, repeat: int, seed: int) -> SampleKey:
+    return SampleKey(cell, item, repeat, seed, generation_key(cell, item, repeat))
+
+
+def _lacks_reply(state: GenerationState | None) -> bool:
+    return state is None or state.transient
+
+
+def _lacks_verdicts(state: GenerationState | None, cell: CellPlan) -> bool:
+    """Whether there is a whole reply that was not judged, or was parsed in another way."""
+    if state is None or state.status != ResponseStatus.OK:
+        return False
+    return not state.judged or state.splitter != cell.splitter
+
+
+def _why_not(cell: CellPlan, item: Item) -> str:
+    """Return why the attack cannot carry ``item``, if that can be told without a request."""
+    try:
+        if (check := getattr(cell.attack, "check", None)) is not None:
+            check(item)
+        if not isinstance(cell.attack, Search):
+            cell.attack.apply(item, 0)
+    except AttackError as error:
+        return str(error)
+    return ""

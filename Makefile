@@ -8,17 +8,18 @@ UV_VERSION := 0.13.9
 export UV_NO_PROGRESS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test check chaos bench format lock clean
+.PHONY: help demo test test-extras check chaos bench format lock clean programs
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo    tiny real models on the bundled harmless benchmark, with tables and a report"
-	@echo "make test    format, lint, types, arrows and tests: what CI runs"
-	@echo "make check   the same"
-	@echo "make chaos   the suites of faults and kills in their whole form (minutes)"
-	@echo "make bench   the engine beside the limit of its HTTP client (a few minutes)"
-	@echo "make format  put the code into the project's form"
-	@echo "make lock    pin the dependencies anew, with hashes"
+	@echo "make demo         evaluate tiny bundled models on a harmless benchmark, with tables and a report"
+	@echo "make test         check format, lint, types and imports, and run the tests"
+	@echo "make test-extras  run the tests again with every extra installed, and measure their coverage"
+	@echo "make check        the same as make test"
+	@echo "make chaos        run the tests of faults and kills in full (minutes)"
+	@echo "make bench        measure the engine against a bare HTTP loop (minutes)"
+	@echo "make format       format the code, and fix what the linter can fix"
+	@echo "make lock         pin the dependencies anew, with hashes"
 
 # The environment: uv from pip, then exactly what requirements/ pins, then this project.
 .venv/ready: requirements/dev.txt requirements/uv.txt pyproject.toml
@@ -32,6 +33,26 @@ help:
 		--editable . --editable examples/plugin
 	@touch $@
 
+# A second environment with every extra. PyTorch comes first and by its version alone: its CPU builds
+# are in no index that could be pinned here. pip takes one from your find-links, or what your index has.
+.venv-extras/ready: requirements/extras.txt requirements/uv.txt pyproject.toml
+	@test -x $(EXTRAS)/python || $(PYTHON) -m venv .venv-extras
+	@$(EXTRAS)/python -m pip install --quiet "$(TORCH)"
+	@$(EXTRAS)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
+	@$(EXTRAS)/uv pip install --quiet --python $(EXTRAS)/python --no-deps --require-hashes \
+		-r requirements/extras.txt
+	@$(EXTRAS)/uv pip install --quiet --python $(EXTRAS)/python --no-deps --no-build-isolation \
+		--editable . --editable examples/plugin
+	@$(EXTRAS)/uv pip check --quiet --python $(EXTRAS)/python
+	@touch $@
+
+# A browser for the report and LaTeX for its tables: Debian's, where one is missing and you are root.
+programs:
+	@{ command -v chromium && command -v pdflatex; } >/dev/null \
+		|| test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null \
+		|| { apt-get update -qq && apt-get install -y -qq --no-install-recommends \
+			chromium texlive-latex-recommended; } >/dev/null
+
 demo: .venv/ready
 	@$(BIN)/safemlrm demo
 
@@ -40,9 +61,12 @@ check: .venv/ready
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/pytest -m "not slow"
+	@$(BIN)/pytest -m "not slow" --part base
 
 test: check
+
+test-extras: .venv-extras/ready programs
+	@$(EXTRAS)/pytest -m "not slow" --part extras
 
 chaos: .venv/ready
 	@$(BIN)/pytest tests/chaos
@@ -68,4 +92,4 @@ lock:
 		--generate-hashes --no-emit-index-url --no-header - -o requirements/uv.txt
 
 clean:
-	rm -rf .venv dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-extras dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,72 @@
+"""A skip that nobody has explained fails the run.
+
+``make test`` runs ``pytest --part base``, ``make test-extras`` runs ``pytest --part extras``. With
+``--part`` every skip has to give a reason that ``tests/allowed_skips.toml`` lists for that part;
+pytest alone skips as it always does.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.toml")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--part",
+        choices=("base", "extras"),
+        help="fail on a skip that tests/allowed_skips.toml does not list for this part",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Workers of pytest-xdist send their reports to the controller, which counts them all.
+    if config.getoption("part") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(SkipGuard(config.getoption("part")), "skip-guard")
+
+
+class SkipGuard:
+    """Counts the reasons of all skips; those that are not listed fail the run."""
+
+    def __init__(self, part: str) -> None:
+        entries = tomllib.loads(ALLOWED_SKIPS.read_text(encoding="utf-8"))["skip"]
+        self.allowed = tuple(e["reason"] for e in entries if part in e["parts"])
+        self.reasons: Counter[str] = Counter()
+
+    @property
+    def unexplained(self) -> list[str]:
+        return [reason for reason in self.reasons if not reason.startswith(self.allowed)]
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self._count(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self._count(report)
+
+    def _count(self, report: Any) -> None:
+        if report.skipped and not hasattr(report, "wasxfail"):
+            _, _, reason = report.longrepr
+            self.reasons[reason.removeprefix("Skipped: ")] += 1
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> Any:
+        if self.unexplained and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        return (yield)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        for reason, count in sorted(self.reasons.items()):
+            mark = "NOT ALLOWED" if reason in self.unexplained else "allowed"
+            terminalreporter.write_line(f"skipped {count} ({mark}): {reason}")
+        if self.unexplained:
+            terminalreporter.write_line(
+                "A skip that is not allowed fails this run: make the test run here, or list its "
+                "reason in tests/allowed_skips.toml and say why it may be skipped.",
+                red=True,
+            )

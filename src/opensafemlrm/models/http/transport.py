@@ -1,0 +1,300 @@
+"""HTTP to one server, over aiohttp: a body out, a whole reply in, or an error that says what broke.
+
+What a server sends is not trusted: a reply is bounded in size, however it is framed or compressed,
+and redirects are not followed. docs/models.md says why aiohttp does the work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import os
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar, Final, NamedTuple
+
+import aiohttp
+import aiohttp_socks
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
+from yarl import URL
+
+CONNECT_TIMEOUT: Final = 15.0
+"""Seconds until a connection must stand, with name lookup, proxy and TLS."""
+MAX_REPLY_BYTES: Final = 16 * 1024 * 1024
+_MAX_IDLE: Final = 15.0
+"""Seconds after which an idle connection is not trusted to be open any more."""
+_MAX_PLAIN_BODY: Final = 2**20
+"""Bytes up to which aiohttp takes a body in one piece."""
+_UNKNOWN_AUTHORITY: Final = (18, 19, 20, 21)
+"""OpenSSL's verification codes for a certificate that no known authority has signed."""
+_SOCKS_ERRORS: Final = (
+    aiohttp_socks.ProxyError,
+    aiohttp_socks.ProxyConnectionError,
+    aiohttp_socks.ProxyTimeoutError,
+)
+_ERRORS: Final = (aiohttp.ClientError, OSError, UnicodeError, *_SOCKS_ERRORS)
+"""What a request may end with; UnicodeError for a host that no name lookup takes."""
+
+
+class TransportError(Exception):
+    """A request that brought no reply."""
+
+    code: ClassVar[str]
+    transient: ClassVar[bool] = True
+    """Whether the same request may succeed later."""
+
+
+class ConnectError(TransportError):
+    """There is no connection to the server, or to its proxy."""
+
+    code = "connection"
+
+
+class CertificateError(ConnectError):
+    """The server's certificate is not trusted; nothing was sent."""
+
+    code = "certificate"
+    transient = False
+
+
+class ProxyLoginError(ConnectError):
+    """The proxy wants a user and a password, or others."""
+
+    code = "http_407"
+    transient = False
+
+
+class ReadTimeoutError(TransportError):
+    """The connection stands, and no whole reply came in time."""
+
+    code = "timeout"
+
+
+class DisconnectedError(TransportError):
+    """The connection ended before the reply did."""
+
+    code = "disconnected"
+
+
+class BadHTTPError(TransportError):
+    """What came is not a reply in HTTP."""
+
+    code = "bad_http"
+
+
+class Reply(NamedTuple):
+    """What a server sent."""
+
+    status: int
+    body: bytes | None
+    """``None`` where it is larger than allowed; then the connection was given up."""
+    headers: Mapping[str, str]
+    """Names are found in any case."""
+
+
+class Timeouts(NamedTuple):
+    """Seconds, beside CONNECT_TIMEOUT."""
+
+    total: float | None = None
+    """For a whole request."""
+    read: float | None = None
+    """Between one piece of a reply and the next."""
+
+
+class _Connector(aiohttp.TCPConnector):
+    """A pool that gives out no connection on which something came that nobody asked for.
+
+    aiohttp would take it for the reply to the next request.
+    """
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 # the base's parameter
+    ) -> Connection:
+        """Return a connection for ``req``, of the pool or new."""
+        while True:
+            connection = await super().connect(req, traces, timeout)
+            if connection.protocol is None or not connection.protocol.should_close:
+                return connection
+            connection.close()
+
+
+class _SocksConnector(_Connector, aiohttp_socks.ProxyConnector):
+    """The same, through a SOCKS proxy."""
+
+
+class Transport:
+    """Sends requests to one server, over as many connections as requests are under way.
+
+    It belongs to one event loop. ``headers`` go to the server, and never to the proxy.
+    """
+
+    def __init__(
+        self, headers: Mapping[str, str], timeouts: Timeouts, proxy: URL | None = None
+    ) -> None:
+        # aiohttp sends a session's headers to the proxy as well, a request's to the server alone.
+        self._headers, self._json_headers = headers, {**headers, "Content-Type": "application/json"}
+        self._timeouts, self._proxy = timeouts, proxy
+        self._connect_timeout = min(CONNECT_TIMEOUT, timeouts.total or CONNECT_TIMEOUT)
+        self._session: aiohttp.ClientSession | None = None
+        self._tls: ssl.SSLContext | None = None
+
+    async def request(
+        self,
+        method: str,
+        url: URL,
+        data: bytes | aiohttp.FormData | None = None,
+        *,
+        max_bytes: int = MAX_REPLY_BYTES,
+    ) -> Reply:
+        """Send JSON, a form or nothing, and return the reply, whatever its status.
+
+        Where the server had dropped the idle connection that the request went out on, it is sent
+        again, once; a form cannot be. Raises TransportError.
+        """
+        can_repeat = not isinstance(data, aiohttp.FormData)
+        while True:
+            reused: list[bool] = []
+            try:
+                return await self._send(method, url, data, max_bytes, reused)
+            except _ERRORS as error:
+                failure = self._failure(error)
+                if not (can_repeat and reused and isinstance(failure, DisconnectedError)):
+                    raise failure from error
+            can_repeat = False
+
+    async def aclose(self) -> None:
+        """Close the connections. May be called twice."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+            await asyncio.sleep(0)  # aiohttp's transports close in the loop's next round
+
+    async def _send(
+        self,
+        method: str,
+        url: URL,
+        data: bytes | aiohttp.FormData | None,
+        max_bytes: int,
+        reused: list[bool],
+    ) -> Reply:
+        session = self._session or self._open()
+        if self._tls is None and url.scheme == "https":
+            # Not aiohttp's own, which knows the SSL_CERT_FILE of the moment of its import.
+            self._tls = ssl.create_default_context()
+        headers = self._headers
+        body: object = data
+        if isinstance(data, bytes):
+            headers = self._json_headers
+            body = data if len(data) <= _MAX_PLAIN_BODY else io.BytesIO(data)
+        async with session.request(
+            method,
+            url,
+            data=body,
+            headers=headers,
+            allow_redirects=False,
+            ssl=self._tls or True,
+            trace_request_ctx=reused,
+        ) as reply:
+            body = await _read(reply, max_bytes)
+            return Reply(reply.status, body, reply.headers)
+
+    def _open(self) -> aiohttp.ClientSession:
+        proxy, timeouts = self._proxy, self._timeouts
+        socks = proxy is not None and proxy.scheme.startswith("socks")
+        if proxy is not None and socks:
+            connector: aiohttp.TCPConnector = _SocksConnector.from_url(
+                str(proxy.with_scheme(proxy.scheme.removesuffix("h"))),
+                rdns=proxy.scheme == "socks5h",
+                limit=0,
+                keepalive_timeout=_MAX_IDLE,
+            )
+        else:
+            connector = _Connector(limit=0, keepalive_timeout=_MAX_IDLE)
+        trace = aiohttp.TraceConfig()
+        trace.on_connection_reuseconn.append(_note_reuse)
+        connect = self._connect_timeout
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            proxy=None if socks else proxy,
+            timeout=aiohttp.ClientTimeout(
+                timeouts.total, connect=connect, sock_connect=connect, sock_read=timeouts.read
+            ),
+            trace_configs=[trace],
+        )
+        return self._session
+
+    def _failure(self, error: Exception) -> TransportError:
+        """Return what an error means, in words that hold no password of a proxy and no key."""
+        cause = error.__cause__
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return CertificateError(_certificate_advice(cause))
+        address = f"the proxy {self._proxy.host}:{self._proxy.port}" if self._proxy else ""
+        through = f" through {address}" if address else ""
+        kind: type[TransportError]
+        match error:
+            case aiohttp.ClientHttpProxyError(status=407):
+                kind, reason = ProxyLoginError, f"{address} answered 407"
+            case aiohttp.ClientHttpProxyError(status=status):
+                kind, reason = ConnectError, f"{address} answered {status}"
+            case aiohttp.ConnectionTimeoutError() | aiohttp_socks.ProxyTimeoutError():
+                seconds: float | None = self._connect_timeout
+                kind, reason = ConnectError, f"no connection within {seconds:g} s{through}"
+            case TimeoutError():
+                seconds = self._timeouts.total or self._timeouts.read
+                kind, reason = ReadTimeoutError, f"no reply within {seconds:g} s"
+            case aiohttp.ClientConnectorError(os_error=reached):
+                kind, reason = ConnectError, f"{type(reached).__name__}: {reached}{through}"
+            case UnicodeError() | aiohttp_socks.ProxyError() | aiohttp_socks.ProxyConnectionError():
+                kind, reason = ConnectError, f"{error}{through}"
+            case aiohttp.ClientConnectionError() | aiohttp.ClientPayloadError() | OSError():
+                kind, reason = DisconnectedError, f"{type(error).__name__}: {error}"
+            case aiohttp.ClientResponseError(message=message):
+                kind, reason = BadHTTPError, message  # alone: the rest holds the address
+            case _:
+                kind, reason = BadHTTPError, f"{type(error).__name__}: {error}"
+        return kind(reason)
+
+
+async def _note_reuse(
+    session: aiohttp.ClientSession,
+    context: SimpleNamespace,
+    params: aiohttp.TraceConnectionReuseconnParams,
+) -> None:
+    del session, params
+    context.trace_request_ctx.append(True)
+
+
+async def _read(reply: aiohttp.ClientResponse, max_bytes: int) -> bytes | None:
+    """Return the body, or ``None`` if it is too large; then the connection is given up."""
+    pieces, size = [], reply.content_length or 0
+    if size <= max_bytes:
+        size = 0
+        async for piece in reply.content.iter_any():
+            pieces.append(piece)
+            size += len(piece)
+            if size > max_bytes:
+                break
+    if size > max_bytes:
+        reply.close()
+        return None
+    return b"".join(pieces)
+
+
+def _certificate_advice(error: ssl.SSLCertVerificationError) -> str:
+    reason = error.verify_message.rstrip(".")
+    if error.verify_code not in _UNKNOWN_AUTHORITY:
+        return reason
+    path = os.environ.get("SSL_CERT_FILE")
+    if path and not Path(path).is_file():
+        return f"{reason}; SSL_CERT_FILE names {path}, which is not there"
+    return (
+        f"{reason}; if your network has a certificate authority of its own, set SSL_CERT_FILE to "
+        "a file that holds its certificate (PEM)"
+    )

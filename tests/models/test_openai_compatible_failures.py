@@ -365,17 +365,3 @@ class TestKeys:
             await ask(connect(base_url=f"{server.base_url}?token=word-in-query"))
         assert "word-in-query" not in str(caught.value)
         assert len(server.bodies) == 1
-
-
-def test_proxies_come_from_the_environment_but_never_for_this_machine(monkeypatch):
-    from yarl import URL
-
-    from opensafemlrm.models.http.client import proxy_for
-
-    monkeypatch.setenv("https_proxy", "http://proxy.test:3128")
-    monkeypatch.setenv("http_proxy", "socks5://proxy.test:1080")
-    monkeypatch.setenv("no_proxy", "inside.test")
-    assert proxy_for(URL("https://api.example.test/v1")) == "http://proxy.test:3128"
-    assert proxy_for(URL("http://api.example.test/v1")) is None
-    assert proxy_for(URL("https://inside.test/v1")) is None
-    assert proxy_for(URL("https://127.0.0.1/v1")) is None

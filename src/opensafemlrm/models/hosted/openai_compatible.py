@@ -28,7 +28,9 @@ from opensafemlrm.errors import ImageError, ModelError, UnknownNameError
 from opensafemlrm.models import identity as _identity
 from opensafemlrm.models.catalog import Setup
 from opensafemlrm.models.http import batch_files as _batch_files
-from opensafemlrm.models.http.client import Client, Endpoint, Limits, is_loopback
+from opensafemlrm.models.http.client import Client, Limits
+from opensafemlrm.models.http.endpoint import Endpoint
+from opensafemlrm.models.http.proxies import is_loopback
 from opensafemlrm.models.http.replies import Reader
 from opensafemlrm.models.http.retry import Clock, SystemClock
 from opensafemlrm.models.stages import in_stages
@@ -196,7 +198,7 @@ class OpenAICompatible:
     async def _ask(self, prompt: Prompt, sampling: Sampling) -> Response:
         client = self._state.client or self._open()
         try:
-            body = self._pieces(prompt, sampling)
+            body = self._body(prompt, sampling)
         except ImageError as error:
             return Response.failed("image_unreadable", str(error), transient=True)
         return await client.ask(body, sampling.max_tokens)

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import aiohttp
+import orjson
+from yarl import URL
 
 from opensafemlrm.errors import EndpointDownError, ModelError
+from opensafemlrm.models.http.transport import Timeouts, Transport, TransportError
 from opensafemlrm.types import Response
 
 _SUPERVISOR: Final = Path(__file__).with_name("_supervisor.py")
@@ -127,27 +129,30 @@ class Server:
         """Wait until it offers the model; say whether it did before it ended."""
         ended = self._ended
         deadline = asyncio.get_running_loop().time() + self._command.timeout
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+        transport = Transport({}, Timeouts(total=5))
+        try:
             while ended is not None and not ended.done():
-                if await self._offers_model(session):
+                if await self._offers_model(transport):
                     return not ended.done()
                 if asyncio.get_running_loop().time() > deadline:
                     raise ModelError(
                         self._told(f"did not answer within {self._command.timeout:g} s")
                     )
                 await asyncio.wait({ended}, timeout=_LOOK_EVERY)
+        finally:
+            await transport.aclose()
         return False
 
-    async def _offers_model(self, session: aiohttp.ClientSession) -> bool:
+    async def _offers_model(self, transport: Transport) -> bool:
         # /health alone could be that of a stranger who took the port.
         try:
-            async with session.get(f"http://127.0.0.1:{self._port}/health") as health:
-                if health.status != 200:
-                    return False
-            async with session.get(f"{self.base_url}/models") as reply:
-                offered = await reply.json(content_type=None)
+            health = await transport.request("GET", URL(f"http://127.0.0.1:{self._port}/health"))
+            if health.status != 200:
+                return False
+            reply = await transport.request("GET", URL(f"{self.base_url}/models"))
+            offered = orjson.loads(reply.body or b"")
             return self._command.model in [model["id"] for model in offered["data"]]
-        except (aiohttp.ClientError, OSError, ValueError, TypeError, KeyError):
+        except (TransportError, ValueError, TypeError, KeyError):
             return False
 
     def _port_was_taken(self) -> bool:

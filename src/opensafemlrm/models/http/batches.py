@@ -1,7 +1,7 @@
 """OpenAI's Batch API: requests are gathered, sent as one file, and answered within a day.
 
 A batch belongs to the server: when the run is stopped, it goes on there, and the next run, which
-asks the same, takes its replies from it (see ``_batch_files.py``).
+asks the same, takes its replies from it (see ``batch_files.py``).
 
 Source: OpenAI API reference, "Batch" and "Files"; guide "Batch API".
 """
@@ -10,21 +10,27 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import aiohttp
 import orjson
-from yarl import URL
 
 from opensafemlrm.errors import EndpointDownError, ModelError
-from opensafemlrm.models.http import batch_files as _batch_files
+from opensafemlrm.models.http import batch_files
 from opensafemlrm.models.http.batch_files import BatchFile
-from opensafemlrm.models.http.client import Endpoint, Limits, proxy_for, secrets
+from opensafemlrm.models.http.client import Limits
+from opensafemlrm.models.http.endpoint import Endpoint
 from opensafemlrm.models.http.replies import Reader, Timing
 from opensafemlrm.models.http.retry import Clock, backoff, retry_after
+from opensafemlrm.models.http.transport import (
+    MAX_REPLY_BYTES,
+    Timeouts,
+    Transport,
+    TransportError,
+)
 from opensafemlrm.types import Response, content_key
 
 QUIET: Final = 5.0
@@ -33,9 +39,15 @@ POLL: Final = 30.0
 _MAX_REQUESTS: Final = 50_000
 _MAX_BYTES: Final = 150_000_000
 """Below the 200 MB that a file may have."""
+_MAX_LINE: Final = 2**20
+"""Bytes that a batch's replies may have for each of its requests."""
 _ENDED: Final = frozenset({"completed", "expired", "cancelled"})
 _PASSING: Final = frozenset({"batch_expired", "batch_cancelled"})
 """Codes of requests that were not run and may be sent again."""
+
+
+_Data: TypeAlias = Callable[[], bytes | aiohttp.FormData | None]
+"""Makes what is sent, anew for each try: a form can be sent once."""
 
 
 @dataclass(slots=True)
@@ -75,18 +87,17 @@ class Batches:
         root = endpoint.url.path.removesuffix(path)
         self._root = endpoint.url.with_path(root, keep_query=True)
         self._folder, self._clock = folder, clock
-        self._reader = reader(*secrets(endpoint))
+        self._reader = reader(*endpoint.secrets())
         self._batches: list[_Batch] | None = None
-        self._session: aiohttp.ClientSession | None = None
+        self._transport: Transport | None = None
         self._gathering: dict[str, _Waiting] = {}
         self._busy: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def ask(self, pieces: Sequence[bytes], max_tokens: int) -> Response:
+    async def ask(self, body: bytes, max_tokens: int) -> Response:
         """Return what the body is answered with, in hours. Raises ModelError, EndpointDownError."""
-        body = b"".join(pieces)
         if self._batches is None:
-            self._batches = [_Batch(file) for file in _batch_files.load(self._folder)]
+            self._batches = [_Batch(file) for file in batch_files.load(self._folder)]
         key = self._key(body)
         self._busy.add(key)
         future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
@@ -112,9 +123,9 @@ class Batches:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            await transport.aclose()
         # Only now: whoever asked has had the time to store the replies.
         batches, self._batches = self._batches or [], None
         for batch in batches:
@@ -172,13 +183,13 @@ class Batches:
             )
             return data
 
-        uploaded = await self._json("POST", "files", lambda: {"data": form()})
+        uploaded = await self._json("POST", "files", form)
         asked = {
             "input_file_id": uploaded["id"],
             "endpoint": address,
             "completion_window": "24h",
         }
-        created = await self._json("POST", "batches", lambda: {"json": asked})
+        created = await self._json("POST", "batches", lambda: orjson.dumps(asked))
         number = str(created["id"])
         path = self._folder / f"{content_key(str(self._root), number).hex()}.json"
         batch = _Batch(BatchFile(number, path, set(requests)))
@@ -196,7 +207,7 @@ class Batches:
     async def _watch(self, batch: _Batch) -> None:
         """Look until the batch has ended, and give everybody their reply."""
         try:
-            batch.lines = await self._lines(await self._ended(batch))
+            batch.lines = await self._lines(batch, await self._ended(batch))
         except ModelError as error:
             hint = f"; delete {batch.file.path} to send its requests again"
             told = type(error)(f"{error}{hint if batch.file.path.exists() else ''}")
@@ -215,16 +226,19 @@ class Batches:
             if state.get("status") == "failed":
                 batch.file.settle(set())
                 raise ModelError(
-                    f"{self._endpoint.what}: the server turned the batch {batch.file.id} down: "
+                    f"{self._endpoint.label}: the server turned the batch {batch.file.id} down: "
                     f"{self._reader.clip(_errors(state))}"
                 )
             await self._clock.sleep(POLL)
 
-    async def _lines(self, state: dict[str, Any]) -> dict[str, Any]:
+    async def _lines(self, batch: _Batch, state: dict[str, Any]) -> dict[str, Any]:
         lines: dict[str, Any] = {}
+        max_bytes = _MAX_LINE * (1 + len(batch.file.keys))
         for name in ("output_file_id", "error_file_id"):
             if state.get(name):
-                content = await self._call("GET", f"files/{state[name]}/content")
+                content = await self._call(
+                    "GET", f"files/{state[name]}/content", max_bytes=max_bytes
+                )
                 for line in content.splitlines():
                     if line.strip():
                         entry = self._object(line)
@@ -256,10 +270,8 @@ class Batches:
             return self._reader.reply(body, max_tokens, timing)
         return self._reader.error(status if isinstance(status, int) else 500, body, timing)
 
-    async def _json(
-        self, method: str, path: str, sent: Callable[[], dict[str, Any]] = dict
-    ) -> dict[str, Any]:
-        return self._object(await self._call(method, path, sent))
+    async def _json(self, method: str, path: str, data: _Data = lambda: None) -> dict[str, Any]:
+        return self._object(await self._call(method, path, data))
 
     def _object(self, body: bytes) -> dict[str, Any]:
         try:
@@ -268,57 +280,53 @@ class Batches:
             found = None
         if not isinstance(found, dict):
             raise ModelError(
-                f"{self._endpoint.what}: {self._root.with_query(None)} does not speak the Batch "
+                f"{self._endpoint.label}: {self._root.with_query(None)} does not speak the Batch "
                 f"API; it sent: {self._reader.clip(body[:500].decode('utf-8', 'replace'))}"
             )
         return found
 
     async def _call(
-        self, method: str, path: str, sent: Callable[[], dict[str, Any]] = dict
+        self,
+        method: str,
+        path: str,
+        data: _Data = lambda: None,
+        *,
+        max_bytes: int = MAX_REPLY_BYTES,
     ) -> bytes:
         """Return the body of a reply with status 200, asking again where that can help."""
         url = self._root.with_path(f"{self._root.path.rstrip('/')}/{path}", keep_query=True)
+        # A file of replies takes its time; only silence is a timeout.
+        timeouts = Timeouts(read=self._limits.timeout)
+        transport = self._transport = self._transport or self._endpoint.open(timeouts)
         tries = 0
         while True:
-            status, headers, body = await self._try(method, url, sent)
-            if status == 200:
-                return body
-            response = self._reader.error(status, body, Timing(0.0, tries))
-            why = f"{self._endpoint.what}: {method} {url.with_query(None)}: {response.code}"
+            headers: Mapping[str, str] = {}
+            try:
+                reply = await transport.request(method, url, data(), max_bytes=max_bytes)
+            except TransportError as error:
+                detail = self._reader.clip(str(error))
+                response = Response.failed(error.code, detail, transient=error.transient)
+            else:
+                if reply.body is None:
+                    response = Response.failed(
+                        "too_large", f"over {max_bytes:,} bytes", transient=False
+                    )
+                elif reply.status == 200:
+                    return reply.body
+                else:
+                    response = self._reader.error(reply.status, reply.body, Timing(0.0, tries))
+                    headers = reply.headers
+            why = (
+                f"{self._endpoint.label}: {method} {url.with_query(None)}: {response.code}: "
+                f"{response.detail}"
+            )
             if not response.transient:
-                raise ModelError(f"{why}: {response.detail}")
+                raise ModelError(why)
             tries += 1
             if tries > self._limits.max_retries:
-                raise EndpointDownError(
-                    f"{why}: {response.detail}. Run again later: batches under way are kept"
-                )
+                raise EndpointDownError(f"{why}. Run again later: batches under way are kept")
             wait = retry_after(headers, self._clock.wall())
             await self._clock.sleep(wait or backoff(tries, self._clock.jitter()))
-
-    async def _try(
-        self, method: str, url: URL, sent: Callable[[], dict[str, Any]]
-    ) -> tuple[int, dict[str, str], bytes]:
-        session = self._session or self._open()
-        try:
-            async with session.request(method, url, allow_redirects=False, **sent()) as reply:
-                return reply.status, dict(reply.headers), await reply.read()
-        except (aiohttp.ClientError, OSError) as error:
-            said = {"error": {"message": f"{type(error).__name__}: {error}"}}
-            return 503, {}, orjson.dumps(said)
-
-    def _open(self) -> aiohttp.ClientSession:
-        endpoint = self._endpoint
-        headers = {"User-Agent": "opensafemlrm", **dict(endpoint.headers)}
-        if endpoint.key:
-            header = endpoint.key_header
-            bearer = header == "Authorization"
-            headers[header] = f"Bearer {endpoint.key}" if bearer else endpoint.key
-        # A file of replies takes its time; only silence is a timeout.
-        timeout = aiohttp.ClientTimeout(total=None, sock_read=self._limits.timeout)
-        self._session = aiohttp.ClientSession(
-            headers=headers, timeout=timeout, proxy=proxy_for(endpoint.url)
-        )
-        return self._session
 
 
 def _first(requests: dict[str, _Waiting]) -> dict[str, _Waiting]:

@@ -1,0 +1,582 @@
+"""Requests reach the server they are for, and end in a whole reply or an error that says why."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import gzip
+import json
+import socket
+import ssl
+import tracemalloc
+import zlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import aiohttp
+import pytest
+import trustme
+import uvloop
+from yarl import URL
+
+from opensafemlrm.errors import ModelError
+from opensafemlrm.models.hosted.anthropic import Anthropic
+from opensafemlrm.models.hosted.google import Google
+from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
+from opensafemlrm.models.hosted.vllm import VLLM
+from opensafemlrm.models.http import transport
+from opensafemlrm.models.http.proxies import proxy_for
+from opensafemlrm.models.http.transport import (
+    BadHTTPError,
+    CertificateError,
+    ConnectError,
+    DisconnectedError,
+    ProxyLoginError,
+    ReadTimeoutError,
+    Reply,
+    Timeouts,
+    Transport,
+    TransportError,
+)
+from opensafemlrm.types import ResponseStatus
+from tests.models.network import BODY, http_proxy, reply, server, socks_proxy
+from tests.models.scripted import FakeClock, ask, completion
+
+HOST = "api.example.test"
+KEY = "sk-planted-7f3a9b2c"
+USER, PASSWORD = "planted-user", "planted-password"  # of nobody
+LOGIN = f"{USER}:{PASSWORD}"
+MAX = 10_000
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def trusted(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(str(path))
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "SSL_CERT_FILE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture
+async def connect() -> AsyncIterator[Callable[..., Transport]]:
+    made: list[Transport] = []
+
+    def make(proxy: str | None = None, **timeouts: float) -> Transport:
+        limits = Timeouts(**{"total": 5.0, **timeouts})
+        made.append(Transport({"Authorization": KEY}, limits, URL(proxy) if proxy else None))
+        return made[-1]
+
+    yield make
+    for each in made:
+        await each.aclose()
+        await each.aclose()
+
+
+def tls(authority: trustme.CA, *names: str, **more: object) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*names, **more).configure_cert(context)  # type: ignore[arg-type]
+    return context
+
+
+async def post(via: Transport, url: str, data: bytes = b"{}") -> Reply:
+    return await via.request("POST", URL(url), data, max_bytes=MAX)
+
+
+class TestRequests:
+    async def test_requests_one_after_another_share_a_connection(self, connect):
+        via = connect()
+        async with server() as seen:
+            for size in (2, 200_000, 5_000_000):
+                answer = await post(via, f"http://127.0.0.1:{seen.port}/v1/x?q=a%20b", b"x" * size)
+                assert (answer.status, answer.body) == (200, BODY)
+        assert seen.connections == 1
+        assert [len(body) for body in seen.bodies] == [2, 200_000, 5_000_000]
+        assert seen.heads[0].startswith("POST /v1/x?q=a%20b HTTP/1.1\r\n")
+        assert f"Authorization: {KEY}\r\n" in seen.heads[0]
+        assert "Content-Type: application/json\r\n" in seen.heads[0]
+
+    async def test_headers_are_found_in_any_case(self, connect):
+        async def limited(writer, number):
+            writer.write(reply(b"", "429 Slow", b"ReTRY-after: 7"))
+
+        async with server(limited) as seen:
+            answer = await post(connect(), f"http://127.0.0.1:{seen.port}/")
+        assert (answer.status, answer.headers.get("Retry-After")) == (429, "7")
+
+    async def test_a_redirect_is_not_followed(self, connect):
+        """The key must not go to whatever host a server names."""
+        async with server() as other:
+            there = b"Location: http://127.0.0.1:%d/" % other.port
+
+            async def redirect(writer, number):
+                writer.write(reply(b"", "307 There", there))
+
+            async with server(redirect) as seen:
+                answer = await post(connect(), f"http://127.0.0.1:{seen.port}/")
+            assert (answer.status, other.connections) == (307, 0)
+
+
+class TestBrokenReplies:
+    @pytest.mark.parametrize(
+        ("raw", "error"),
+        [
+            (b"SSH-2.0-OpenSSH_9.6\r\n\r\n", BadHTTPError),
+            (b"HTTP/2 200\r\n\r\n", BadHTTPError),
+            (reply().replace(b"\r\n", b"\r\nContent-Length: 3\r\n", 1), BadHTTPError),
+            (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n", BadHTTPError),
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", BadHTTPError),
+            (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20_000 + b"\r\n", BadHTTPError),
+            (reply(b"abc", "200 OK", b"Content-Encoding: br"), BadHTTPError),
+            (reply(b"abc", "200 OK", b"Content-Encoding: gzip"), TransportError),
+            (b"", DisconnectedError),
+            (reply()[:-5], DisconnectedError),
+            (
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\n12345678\r\n",
+                DisconnectedError,
+            ),
+        ],
+    )
+    async def test_what_is_no_whole_reply_is_a_typed_error(self, connect, raw, error):
+        """Published mistake: a cut reply becomes the answer."""
+
+        async def broken(writer, number):
+            writer.write(raw)
+            return True
+
+        async with server(broken) as seen:
+            with pytest.raises(error) as caught:
+                await post(connect(), f"http://127.0.0.1:{seen.port}/?code={KEY}")
+            assert KEY not in str(caught.value)
+            assert seen.connections == 1
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nA: b\r\n\r\n" + reply(),
+            reply(gzip.compress(BODY), "200 OK", b"Content-Encoding: gzip"),
+            b"HTTP/1.0 200 OK\r\nServer: old\r\n\r\n" + BODY,
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"%x;x=y\r\n%b\r\n0\r\nA: b\r\n\r\n" % (len(BODY), BODY),
+        ],
+    )
+    async def test_every_framing_that_servers_use_is_read(self, connect, raw):
+        async def odd(writer, number):
+            writer.write(raw)
+            return True
+
+        async with server(odd) as seen:
+            assert (await post(connect(), f"http://127.0.0.1:{seen.port}/")).body == BODY
+
+
+class TestTooLarge:
+    """A hostile server cannot fill the memory: 64 MB a reply, whatever it sends."""
+
+    @pytest.fixture(autouse=True)
+    def little_memory(self):
+        tracemalloc.start()
+        yield
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 64e6
+
+    async def ask(self, via: Transport, head: bytes, piece: bytes, times: int = 3000) -> Reply:
+        async def endless(writer, number):
+            writer.write(b"HTTP/1.1 200 OK\r\n" + head)
+            for _ in range(times):
+                writer.write(piece)
+                await writer.drain()
+            return True
+
+        async with server(endless) as seen:
+            return await via.request("POST", URL(f"http://127.0.0.1:{seen.port}/"), b"{}")
+
+    @pytest.mark.parametrize(
+        ("head", "piece"),
+        [
+            (b"Content-Length: 99999999999\r\n\r\n", b" " * 2**16),
+            (b"\r\n", b" " * 2**16),
+            (b"Transfer-Encoding: chunked\r\n\r\n", b"10000\r\n" + b" " * 2**16 + b"\r\n"),
+        ],
+    )
+    async def test_an_endless_body_is_given_up(self, connect, head, piece):
+        assert (await self.ask(connect(), head, piece)).body is None
+
+    async def test_a_body_that_unfolds_is_given_up(self, connect):
+        packing = zlib.compressobj(wbits=31)
+        bomb = b"".join(packing.compress(b"\0" * 2**20) for _ in range(256)) + packing.flush()
+        head = b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
+        assert (await self.ask(connect(), head, bomb, 1)).body is None
+
+    @pytest.mark.parametrize(
+        ("head", "piece"),
+        [
+            (b"", b"X: " + b"y" * 1000 + b"\r\n"),
+            (b"Transfer-Encoding: chunked\r\n\r\n1;", b"x" * 2**16),
+            (b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n", b"X: " + b"y" * 1000 + b"\r\n"),
+        ],
+    )
+    async def test_an_endless_head_chunk_or_trailer_ends_in_an_error(self, connect, head, piece):
+        with pytest.raises(TransportError):
+            await self.ask(connect(), head, piece)
+
+    async def test_the_largest_reply_allowed_fits(self, connect):
+        size = transport.MAX_REPLY_BYTES
+        answer = await self.ask(
+            connect(), b"Content-Length: %d\r\n\r\n" % size, b" " * 2**16, size // 2**16
+        )
+        assert answer.body is not None
+        assert len(answer.body) == size
+
+
+class TestConnections:
+    @pytest.mark.parametrize(
+        "url",
+        ["http://127.0.0.1:1/", "http://nowhere.invalid/", "http://a..b/", f"http://{'a' * 70}.b/"],
+    )
+    async def test_nobody_there_is_no_connection(self, connect, url):
+        with pytest.raises(ConnectError):
+            await post(connect(), url)
+
+    async def test_an_address_that_drops_packets_is_given_up_soon(self, connect, monkeypatch):
+        monkeypatch.setattr(transport, "CONNECT_TIMEOUT", 0.3)
+        with socket.socket() as listening:
+            listening.bind(("127.0.0.1", 0))
+            listening.listen(0)
+            address = listening.getsockname()
+            waiting = [socket.socket() for _ in range(4)]
+            for each in waiting:  # the queue is full, and nobody takes from it
+                each.setblocking(False)
+                each.connect_ex(address)
+            with pytest.raises(ConnectError, match=r"no connection within 0\.3 s"):
+                await post(connect(), f"http://127.0.0.1:{address[1]}/")
+            for each in waiting:
+                each.close()
+
+    async def test_a_server_that_never_greets_is_no_connection(self, connect, monkeypatch):
+        monkeypatch.setattr(transport, "CONNECT_TIMEOUT", 0.3)
+        with (
+            socket.create_server(("127.0.0.1", 0)) as silent,
+            pytest.raises(ConnectError, match="no connection within"),
+        ):
+            await post(connect(), f"https://127.0.0.1:{silent.getsockname()[1]}/")
+
+    @pytest.mark.parametrize("timeouts", [{"total": 0.1}, {"total": 5.0, "read": 0.1}])
+    async def test_a_server_that_never_replies_is_a_read_timeout(self, connect, timeouts):
+        async def hang(writer, number):
+            await asyncio.sleep(10)
+
+        async with server(hang) as seen:
+            with pytest.raises(ReadTimeoutError):
+                await post(connect(**timeouts), f"http://127.0.0.1:{seen.port}/")
+
+    async def test_a_dropped_idle_connection_is_asked_again_once(self, connect):
+        """The server closes an idle connection in the moment in which it is used."""
+
+        async def drop_second(writer, number):
+            if number == 2:
+                return True
+            writer.write(reply())
+            return None
+
+        via = connect()
+        async with server(drop_second) as seen:
+            for _ in range(3):
+                assert (await post(via, f"http://127.0.0.1:{seen.port}/")).status == 200
+        assert (len(seen.heads), seen.connections) == (5, 3)
+
+    async def test_a_new_connection_that_is_dropped_is_not_asked_again(self, connect):
+        async def drop(writer, number):
+            return True
+
+        async with server(drop) as seen:
+            with pytest.raises(DisconnectedError):
+                await post(connect(), f"http://127.0.0.1:{seen.port}/")
+        assert len(seen.heads) == 1
+
+    async def test_a_form_is_not_sent_twice(self, connect):
+        async def drop_second(writer, number):
+            if number == 2:
+                return True
+            writer.write(reply())
+            return None
+
+        via = connect()
+        async with server(drop_second) as seen:
+            url = URL(f"http://127.0.0.1:{seen.port}/")
+            assert (await via.request("GET", url)).status == 200
+            with pytest.raises(DisconnectedError):
+                await via.request("POST", url, aiohttp.FormData({"purpose": "batch"}))
+        assert len(seen.heads) == 2
+
+    async def test_what_nobody_asked_for_is_not_taken_for_the_next_reply(self, connect):
+        """The reply to one item stored as the reply to another."""
+
+        async def answer_twice(writer, number):
+            writer.write(reply(b"mine"))
+            await writer.drain()
+            await asyncio.sleep(0.02)
+            writer.write(reply(b"stray"))
+
+        via = connect()
+        async with server(answer_twice) as seen:
+            for _ in range(2):
+                assert (await post(via, f"http://127.0.0.1:{seen.port}/")).body == b"mine"
+                await asyncio.sleep(0.06)
+        assert seen.connections == 2
+
+    async def test_an_old_idle_connection_is_not_trusted(self, connect, monkeypatch):
+        """A router forgets a silent connection: what is sent on it goes nowhere."""
+        monkeypatch.setattr(transport, "_MAX_IDLE", 0.01)
+        via = connect()
+        async with server() as seen:
+            for _ in range(2):
+                await post(via, f"http://127.0.0.1:{seen.port}/")
+                await asyncio.sleep(0.05)
+        assert seen.connections == 2
+
+    async def test_a_request_given_up_takes_its_connection_with_it(self, connect):
+        """A late reply would be the next request's."""
+        replies = [b"late", b"fresh"]
+
+        async def answer_late(writer, number):
+            body = replies.pop(0)
+            await asyncio.sleep(0.1 if body == b"late" else 0)
+            writer.write(reply(body))
+
+        via = connect()
+        async with server(answer_late) as seen:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(post(via, f"http://127.0.0.1:{seen.port}/"), 0.03)
+            await asyncio.sleep(0.1)
+            assert (await post(via, f"http://127.0.0.1:{seen.port}/")).body == b"fresh"
+
+
+class TestCertificates:
+    @pytest.mark.parametrize(
+        ("name", "more", "reason"),
+        [
+            ("elsewhere.test", {}, "not valid for '127.0.0.1'$"),
+            ("127.0.0.1", {"not_after": datetime.datetime(2020, 1, 1)}, "expired$"),
+        ],
+    )
+    async def test_a_certificate_that_is_wrong_is_not_talked_to(
+        self, connect, authority, trusted, name, more, reason
+    ):
+        async with server(tls=tls(authority, name, **more)) as seen:
+            with pytest.raises(CertificateError, match=reason):
+                await post(connect(), f"https://127.0.0.1:{seen.port}/")
+        assert seen.heads == []
+
+    async def test_an_unknown_authority_is_not_trusted_and_the_advice_names_the_setting(
+        self, connect, authority, monkeypatch, caplog
+    ):
+        async with server(tls=tls(authority, "127.0.0.1")) as seen:
+            with pytest.raises(CertificateError, match="set SSL_CERT_FILE to a file that holds"):
+                await post(connect(), f"https://127.0.0.1:{seen.port}/")
+            monkeypatch.setenv("SSL_CERT_FILE", "/nowhere.pem")
+            with pytest.raises(CertificateError, match=r"SSL_CERT_FILE names /nowhere\.pem, which"):
+                await post(connect(), f"https://127.0.0.1:{seen.port}/")
+        assert seen.heads == []
+        assert caplog.records == []
+
+    async def test_an_authority_of_ones_own_is_trusted(self, connect, authority, trusted):
+        via = connect()
+        async with server(tls=tls(authority, "127.0.0.1")) as seen:
+            for _ in range(2):
+                assert (await post(via, f"https://127.0.0.1:{seen.port}/")).body == BODY
+        assert seen.connections == 1
+
+    async def test_an_untrusted_certificate_ends_the_run_with_the_advice(self, authority):
+        async with server(tls=tls(authority, "127.0.0.1")) as seen:
+            model = OpenAICompatible("m", base_url=f"https://127.0.0.1:{seen.port}/v1")
+            with pytest.raises(ModelError, match=r"cannot be trusted.*SSL_CERT_FILE"):
+                await ask(model)
+            await model.aclose()
+
+
+class TestProxies:
+    """Through a proxy; none is told a key, and no message tells its password."""
+
+    @pytest.fixture(params=["http", "socks5h"])
+    def kind(self, request):
+        return request.param
+
+    async def test_a_tunnel_is_asked_for_and_the_key_goes_through_it(
+        self, connect, authority, trusted, kind
+    ):
+        async with (
+            server(tls=tls(authority, HOST)) as seen,
+            http_proxy(seen.port)
+            if kind == "http"
+            else socks_proxy(seen.port, (USER, PASSWORD)) as proxy,
+        ):
+            via = connect(f"{kind}://{LOGIN}@127.0.0.1:{proxy.port}")
+            for _ in range(2):
+                assert (await post(via, f"https://{HOST}/v1")).body == BODY
+        assert seen.connections == 1
+        assert KEY in seen.heads[0]
+        assert KEY not in proxy.everything
+        assert PASSWORD not in seen.everything
+        if kind == "http":
+            assert proxy.heads[0].startswith(f"CONNECT {HOST}:443 ")
+            assert "Proxy-Authorization: Basic " in proxy.heads[0]
+        else:
+            assert (proxy.heads, proxy.logins) == ([HOST], [(USER, PASSWORD)])
+
+    async def test_it_is_so_in_the_engines_event_loop(self, authority, trusted, kind):
+        """The engine runs on uvloop, whose TLS is another."""
+
+        async def once() -> bytes | None:
+            make = http_proxy if kind == "http" else socks_proxy
+            async with server(tls=tls(authority, HOST)) as seen, make(seen.port) as proxy:
+                via = Transport({}, Timeouts(total=5.0), URL(f"{kind}://127.0.0.1:{proxy.port}"))
+                answer = await post(via, f"https://{HOST}/v1")
+                await via.aclose()
+                return answer.body
+
+        def run() -> bytes | None:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                return runner.run(once())
+
+        assert await asyncio.to_thread(run) == BODY
+
+    async def test_the_servers_certificate_is_checked_through_it(self, connect, authority, kind):
+        make = http_proxy if kind == "http" else socks_proxy
+        async with server(tls=tls(authority, HOST)) as seen, make(seen.port) as proxy:
+            with pytest.raises(CertificateError):
+                await post(connect(f"{kind}://127.0.0.1:{proxy.port}"), f"https://{HOST}/")
+        assert seen.heads == []
+
+    async def test_a_proxy_that_is_down_is_no_connection(self, connect, kind):
+        with pytest.raises(ConnectError, match=r"through the proxy 127\.0\.0\.1:1") as caught:
+            await post(connect(f"{kind}://{LOGIN}@127.0.0.1:1"), f"https://{HOST}/")
+        assert PASSWORD not in str(caught.value)
+
+    @pytest.mark.parametrize(("status", "error"), [(407, ProxyLoginError), (502, ConnectError)])
+    async def test_a_proxy_that_refuses_is_no_connection(self, connect, status, error):
+        async with http_proxy(1, status) as proxy:
+            with pytest.raises(error, match=str(status)) as caught:
+                await post(connect(f"http://{LOGIN}@127.0.0.1:{proxy.port}"), f"https://{HOST}/")
+        assert PASSWORD not in str(caught.value)
+        assert USER not in str(caught.value)
+
+    @pytest.mark.parametrize("more", [{"refusal": 5}, {"login": ("other", "one")}])
+    async def test_a_socks_proxy_that_refuses_is_no_connection(self, connect, more):
+        async with socks_proxy(1, **more) as proxy:
+            with pytest.raises(ConnectError, match="through the proxy") as caught:
+                await post(connect(f"socks5h://{LOGIN}@127.0.0.1:{proxy.port}"), f"http://{HOST}/")
+        assert PASSWORD not in str(caught.value)
+
+    async def test_socks5_looks_the_name_up_here(self, connect):
+        async with server() as seen, socks_proxy(seen.port) as proxy:
+            via = connect(f"socks5://127.0.0.1:{proxy.port}")
+            assert (await post(via, "http://localhost/v1")).body == BODY
+        assert proxy.heads == ["127.0.0.1"]
+
+    async def test_without_tls_the_proxy_gets_the_whole_address(self, connect):
+        async with server() as seen, http_proxy(seen.port) as proxy:
+            via = connect(f"http://127.0.0.1:{proxy.port}")
+            assert (await post(via, f"http://{HOST}/v1")).body == BODY
+        assert proxy.heads[0].startswith(f"POST http://{HOST}/v1 ")
+
+    @pytest.mark.parametrize("vendor", [OpenAICompatible, Anthropic, Google])
+    async def test_no_vendors_key_goes_to_the_proxy(self, monkeypatch, authority, trusted, vendor):
+        async def answer(writer, number):
+            writer.write(reply(b"{}", "400 Bad"))
+
+        monkeypatch.setenv(vendor("m").api_key_env, KEY)
+        async with server(answer, tls(authority, HOST)) as seen, http_proxy(seen.port) as proxy:
+            monkeypatch.setenv("HTTPS_PROXY", f"http://{LOGIN}@127.0.0.1:{proxy.port}")
+            model = vendor("m", base_url=f"https://{HOST}/v1")
+            assert (await ask(model)).code == "http_400"
+            await model.aclose()
+        assert KEY in seen.heads[0]
+        assert KEY not in proxy.everything
+
+    @pytest.mark.parametrize("scheme", ["http", "socks5h"])
+    async def test_a_key_is_not_shown_to_a_proxy_without_tls(self, monkeypatch, scheme):
+        monkeypatch.setenv("OPENAI_API_KEY", KEY)
+        monkeypatch.setenv("HTTP_PROXY", f"{scheme}://{LOGIN}@127.0.0.1:1")
+        model = OpenAICompatible("m", base_url=f"http://{HOST}/v1")
+        with pytest.raises(ModelError, match=f"put {HOST} into NO_PROXY") as caught:
+            await ask(model)
+        assert PASSWORD not in str(caught.value)
+
+    @pytest.mark.parametrize("scheme", ["https", "http"])
+    async def test_a_proxy_that_wants_a_password_ends_the_run_with_what_to_set(
+        self, monkeypatch, scheme
+    ):
+        async with http_proxy(1, 407) as proxy:
+            monkeypatch.setenv("ALL_PROXY", f"127.0.0.1:{proxy.port}")
+            model = VLLM("m", base_url=f"{scheme}://{HOST}/v1")
+            with pytest.raises(
+                ModelError, match=r"set HTTPS_PROXY .* to http://USER:PASSWORD@HOST"
+            ):
+                await ask(model)
+            await model.aclose()
+
+
+@pytest.mark.parametrize(
+    ("url", "settings", "proxy"),
+    [
+        ("https://api.test/v1", {}, None),
+        ("https://api.test/v1", {"HTTPS_PROXY": "http://p:3128"}, "http://p:3128"),
+        ("https://api.test/v1", {"https_proxy": "https://p:3128"}, "https://p:3128"),
+        ("https://api.test/v1", {"HTTPS_PROXY": "p:3128"}, "http://p:3128"),
+        ("https://api.test/v1", {"HTTP_PROXY": "http://p:3128"}, None),
+        ("https://api.test/v1", {"ALL_PROXY": "socks5h://p:1080"}, "socks5h://p:1080"),
+        ("http://api.test/v1", {"ALL_PROXY": "p:1", "HTTP_PROXY": "q:2"}, "http://q:2"),
+        ("https://api.test/v1", {"ALL_PROXY": "p:1", "NO_PROXY": "other.test, api.test"}, None),
+        ("https://api.test/v1", {"ALL_PROXY": "p:1", "NO_PROXY": ".test"}, None),
+        ("https://api.test/v1", {"ALL_PROXY": "p:1", "NO_PROXY": "*"}, None),
+        ("https://api.test:8443/v1", {"ALL_PROXY": "p:1", "NO_PROXY": "api.test:8443"}, None),
+        ("https://api.test/v1", {"ALL_PROXY": "p:1", "NO_PROXY": "api.test:8443"}, "http://p:1"),
+        ("http://10.1.2.3/v1", {"ALL_PROXY": "p:1", "NO_PROXY": "x, 10.0.0.0/8"}, None),
+        ("http://11.1.2.3/v1", {"ALL_PROXY": "p:1", "NO_PROXY": "10.0.0.0/8,a/b"}, "http://p:1"),
+        ("http://localhost:8000/v1", {"ALL_PROXY": "p:1"}, None),
+        ("http://127.0.0.1:8000/v1", {"ALL_PROXY": "p:1"}, None),
+        ("http://[::1]:8000/v1", {"ALL_PROXY": "p:1"}, None),
+    ],
+)
+def test_the_proxy_is_the_one_that_the_environment_names(monkeypatch, url, settings, proxy):
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    chosen = proxy_for(URL(url))
+    assert chosen == (None if proxy is None else URL(proxy))
+
+
+@pytest.mark.parametrize("setting", ["ftp://p:21", "http://", f"http://{LOGIN}@p:99999999", "://"])
+async def test_a_proxy_that_cannot_be_used_is_said_before_anything_is_sent(monkeypatch, setting):
+    """Never the direct way in its place."""
+    monkeypatch.setenv("HTTPS_PROXY", setting)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with pytest.raises(ModelError, match=r"set HTTPS_PROXY .*its present value cannot") as caught:
+        await ask(OpenAICompatible("m", base_url=f"https://{HOST}/v1"))
+    assert PASSWORD not in str(caught.value)
+
+
+async def test_a_dropped_idle_connection_costs_no_retry():
+    async def drop_second(writer, number):
+        if number == 2:
+            return True
+        writer.write(reply(json.dumps(completion()).encode()))
+        return None
+
+    async with server(drop_second) as seen:
+        clock = FakeClock()
+        model = OpenAICompatible("m", base_url=f"http://127.0.0.1:{seen.port}/v1", clock=clock)
+        responses = [await ask(model) for _ in range(2)]
+        await model.aclose()
+    assert [(r.status, r.retries) for r in responses] == [(ResponseStatus.OK, 0)] * 2
+    assert clock.slept == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ class Image:
         return self.sha256
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Item:
     """One question of a dataset.
 
@@ -55,26 +56,21 @@ class Item:
     released: Mapping[str, Image] = field(default_factory=dict)
     origin: str = field(default="", compare=False)
     """Where it was read, for error messages: file and row."""
-    _key: list[Key] = field(default_factory=list, init=False, repr=False, compare=False)
 
-    @property
+    @cached_property
     def key(self) -> Key:
         """The content key: dataset, id and everything that can reach a model or a judge."""
-        if not self._key:
-            self._key.append(
-                content_key(
-                    self.dataset,
-                    self.id,
-                    self.scenario,
-                    self.question,
-                    self.kind.value,
-                    [image.identity() for image in self.images],
-                    self.system,
-                    dict(self.fields),
-                    {name: image.identity() for name, image in self.released.items()},
-                )
-            )
-        return self._key[0]
+        return content_key(
+            self.dataset,
+            self.id,
+            self.scenario,
+            self.question,
+            self.kind.value,
+            [image.identity() for image in self.images],
+            self.system,
+            dict(self.fields),
+            {name: image.identity() for name, image in self.released.items()},
+        )
 
 
 @dataclass(frozen=True, slots=True)

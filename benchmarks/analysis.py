@@ -27,19 +27,15 @@ from opensafemlrm.analysis.cost import cost
 from opensafemlrm.analysis.coverage import coverage
 from opensafemlrm.analysis.overrefusal import overrefusal
 from opensafemlrm.analysis.tax import tax
-from opensafemlrm.report import (
-    Format,
-    asr_table,
-    blindspot_tables,
-    calibrated_table,
-    correction_table,
-    cost_table,
-    coverage_tables,
-    grouped_table,
-    overrefusal_tables,
-    render_all,
-    tax_table,
-)
+from opensafemlrm.report import Format, render_all
+from opensafemlrm.report.asr import asr_table
+from opensafemlrm.report.blindspots import blindspot_tables, grouped_table
+from opensafemlrm.report.calibrated import calibrated_table
+from opensafemlrm.report.correction import correction_table
+from opensafemlrm.report.cost import cost_table
+from opensafemlrm.report.coverage import coverage_tables
+from opensafemlrm.report.overrefusal import overrefusal_tables
+from opensafemlrm.report.tax import tax_table
 from opensafemlrm.store import Store
 
 BASES = ["base-a", "base-b", "base-c", "base-d"]

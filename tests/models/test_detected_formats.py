@@ -11,7 +11,8 @@ import pytest
 
 from opensafemlrm import engine, frame
 from opensafemlrm.analysis.coverage import coverage
-from opensafemlrm.report import Format, coverage_tables, render
+from opensafemlrm.report import Format, render
+from opensafemlrm.report.coverage import coverage_tables
 from opensafemlrm.store import Store
 from tests.support import Scripted, items, study
 
@@ -42,4 +43,4 @@ def test_the_report_names_the_models_whose_format_was_detected(stored):
 
 
 def test_nothing_is_said_where_all_formats_are_known():
-    assert coverage_tables(coverage(pl.DataFrame(schema=frame.SCHEMA)))[0].notes == ()
+    assert coverage_tables(coverage(pl.DataFrame(schema=frame.SCHEMA)))[0].needed_notes() == []

@@ -22,7 +22,7 @@ from opensafemlrm.defenses.reflect import Reflect
 from opensafemlrm.engine import Plan, evaluate
 from opensafemlrm.models.demo.sim import Simulated
 from opensafemlrm.registry import ComponentKind
-from opensafemlrm.report import defense_table
+from opensafemlrm.report.defense import defense_table
 from opensafemlrm.report.page import defenses, write_report
 from opensafemlrm.report.page.findings import Findings, findings
 from opensafemlrm.report.tables import Format, render

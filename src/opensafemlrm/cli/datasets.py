@@ -45,6 +45,8 @@ class ListRow:
 
 def list_all(to: _Format = Format.TEXT) -> None:
     """List the data sets there are, those of plugins among them."""
+    import polars as pl
+
     from opensafemlrm import registry
     from opensafemlrm.report import Column, Table
 
@@ -58,7 +60,7 @@ def list_all(to: _Format = Format.TEXT) -> None:
         Column("title", "Data set"),
         Column("licence", "Licence"),
     ]
-    _print([Table("datasets", f"{len(rows)} data sets", ListRow, rows, columns)], to)
+    _print([Table("datasets", f"{len(rows)} data sets", columns, pl.DataFrame(rows))], to)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,8 @@ class Meaning:
 
 def show(name: _Name, to: _Format = Format.TEXT) -> None:
     """Show a data set's card, its options, and what its scenarios mean."""
+    import polars as pl
+
     from opensafemlrm import registry
     from opensafemlrm.datasets import taxonomy
     from opensafemlrm.report import Column, Table
@@ -101,13 +105,15 @@ def show(name: _Name, to: _Format = Format.TEXT) -> None:
     titles = taxonomy.titles()
     meanings = [Meaning(scenario, known[scenario], titles[known[scenario]]) for scenario in known]
     facts = [fact for fact in facts if fact.value]
-    tables = [Table("card", name, Fact, facts, [Column("key", "Fact"), Column("value", "")])]
+    tables = [
+        Table("card", name, [Column("key", "Fact"), Column("value", "")], pl.DataFrame(facts))
+    ]
     if to is Format.TEXT:
         typer.echo(_written_out(facts))
         tables = []
     if meanings:
         columns = [Column("scenario", "Scenario"), Column("taxonomy", "Shared id")]
-        tables.append(Table("scenarios", "Scenarios", Meaning, meanings, columns))
+        tables.append(Table("scenarios", "Scenarios", columns, pl.DataFrame(meanings)))
     _print(tables, to)
 
 
@@ -212,6 +218,8 @@ def _option(text: str) -> tuple[str, Any]:
 
 
 def _check_table(found: Audit) -> Table:
+    import polars as pl
+
     from opensafemlrm.report import Column, Form, Table, WhenConstant
 
     rows = [
@@ -224,8 +232,7 @@ def _check_table(found: Audit) -> Table:
     return Table(
         name="check",
         title=f"{found.dataset}: {found.found:,}{expected} items, {whole}",
-        row_type=CheckRow,
-        rows=rows,
+        frame=pl.DataFrame(rows, infer_schema_length=None),
         columns=[
             Column("scenario", "Scenario"),
             Column("taxonomy", "Shared id"),

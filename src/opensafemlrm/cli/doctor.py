@@ -49,6 +49,8 @@ def doctor(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]
     """
     import asyncio
 
+    import polars as pl
+
     from opensafemlrm import study as studies
     from opensafemlrm.report import Column, Form, Format, Table, render
 
@@ -57,8 +59,7 @@ def doctor(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]
     table = Table(
         name="doctor",
         title=f"{len(findings)} models asked, {ill} cannot be used",
-        row_type=Finding,
-        rows=findings,
+        frame=pl.DataFrame(findings, infer_schema_length=None),
         columns=[
             Column("role", "Used as"),
             Column("model", "Model"),

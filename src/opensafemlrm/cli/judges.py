@@ -43,6 +43,8 @@ def add_to(app: typer.Typer) -> None:
 
 def list_judges(to: _Format = Format.TEXT) -> None:
     """List the judges: what each reads, its scale, and from which score a text is unsafe."""
+    import polars as pl
+
     from opensafemlrm import registry
     from opensafemlrm.report import Column, Table
 
@@ -55,7 +57,7 @@ def list_judges(to: _Format = Format.TEXT) -> None:
         Column("scale", "Scale"),
         Column("unsafe_from", "Unsafe from"),
     ]
-    show([Table("judges", "Judges", ListRow, rows, columns)], to)
+    show([Table("judges", "Judges", columns, pl.DataFrame(rows))], to)
 
 
 def show_judge(name: Annotated[str, typer.Argument(help="The judge's name.")]) -> None:

@@ -80,7 +80,7 @@ def list_models(to: _Format = Format.TEXT) -> None:
         "Switch: one model, whose reasoning is on or off if nothing is said. "
         "–: not known, or none. `safemlrm models show NAME` tells the rest."
     )
-    _print(_table("models", f"{len(rows)} models", rows, ListRow, columns, caption), to)
+    _print(_table("models", f"{len(rows)} models", rows, columns, caption), to)
 
 
 def show(
@@ -111,7 +111,7 @@ def pairs(to: _Format = Format.TEXT) -> None:
     columns = [Column("reasoner", "Reasoning model"), Column("base", "Base")]
     rows = [_pair_row(pair) for pair in catalog.pairs()]
     caption = "A model that stands on both sides is its own base, with its reasoning off."
-    _print(_table("pairs", f"{len(rows)} pairs", rows, PairRow, columns, caption), to)
+    _print(_table("pairs", f"{len(rows)} pairs", rows, columns, caption), to)
 
 
 def _list_row(row: Row) -> ListRow:
@@ -137,12 +137,12 @@ def _shown(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _table(
-    name: str, title: str, rows: list[Any], row_type: type[Any], columns: list[Any], caption: str
-) -> Table:
+def _table(name: str, title: str, rows: list[Any], columns: list[Any], caption: str) -> Table:
+    import polars as pl
+
     from opensafemlrm.report import Table
 
-    return Table(name, title, row_type, rows, columns, caption)
+    return Table(name, title, columns, pl.DataFrame(rows, infer_schema_length=None), caption)
 
 
 def _print(table: Table, to: Format) -> None:

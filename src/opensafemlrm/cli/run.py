@@ -167,6 +167,8 @@ def _dry_run_row(plan: Plan, cell: CellPlan, connection: sqlite3.Connection | No
 
 
 def _dry_run_table(rows: list[DryRunRow], costs: tuple[str, ...]) -> Table:
+    import polars as pl
+
     from opensafemlrm.report import Column, Form, Table, WhenConstant
 
     generations, judged = (
@@ -175,8 +177,7 @@ def _dry_run_table(rows: list[DryRunRow], costs: tuple[str, ...]) -> Table:
     return Table(
         name="dry_run",
         title=f"{len(rows)} cells, {sum(row.samples for row in rows):,} samples",
-        row_type=DryRunRow,
-        rows=rows,
+        frame=pl.DataFrame(rows, infer_schema_length=None),
         columns=[
             Column("model", "Model"),
             Column("dataset", "Dataset"),

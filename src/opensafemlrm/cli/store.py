@@ -73,15 +73,15 @@ def migrate(store: _Store) -> None:
 
 
 def _table(store: Path, findings: list[Finding]) -> Table:
+    import polars as pl
+
     from opensafemlrm.report import Column, Form, Table, WhenConstant
-    from opensafemlrm.store.checking import Finding
 
     faults = any(finding.problem for finding in findings)
     return Table(
         name="store",
         title=f"{store}: " + ("the store is not whole" if faults else "the store is whole"),
-        row_type=Finding,
-        rows=findings,
+        frame=pl.DataFrame(findings, infer_schema_length=None),
         columns=[
             Column("checked", "Checked"),
             Column("wrong", "not so", Form.COUNT),

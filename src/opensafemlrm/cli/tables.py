@@ -152,30 +152,30 @@ def _only(table: Table, options: Options) -> Table:
     """Keep the rows of the threshold and the part that were asked for, where a row has them."""
     import dataclasses
 
-    rows = table.rows
+    frame = table.frame
     for key, wanted in (("threshold", options.threshold), ("part", options.part)):
-        if wanted is not None:
-            rows = [row for row in rows if getattr(row, key, wanted) == wanted]
-    return dataclasses.replace(table, rows=rows)
+        if wanted is not None and key in frame.columns:
+            frame = frame.filter(frame[key] == wanted)
+    return dataclasses.replace(table, frame=frame)
 
 
 def _asr(frame: pl.DataFrame, options: Options) -> list[Table]:
     from opensafemlrm.analysis.asr import asr
-    from opensafemlrm.report import asr_table
+    from opensafemlrm.report.asr import asr_table
 
     return [asr_table(asr(frame, by_scenario=options.by_scenario))]
 
 
 def _tax(frame: pl.DataFrame, options: Options) -> list[Table]:
     from opensafemlrm.analysis.tax import tax
-    from opensafemlrm.report import tax_table
+    from opensafemlrm.report.tax import tax_table
 
     return [tax_table(tax(frame, by_scenario=options.by_scenario))]
 
 
 def _blindspots(frame: pl.DataFrame, options: Options) -> list[Table]:
     from opensafemlrm.analysis.blindspots import blindspots, grouped
-    from opensafemlrm.report import blindspot_tables, grouped_table
+    from opensafemlrm.report.blindspots import blindspot_tables, grouped_table
 
     if options.groups is not None:
         return [grouped_table(grouped(frame, *options.groups))]
@@ -184,35 +184,35 @@ def _blindspots(frame: pl.DataFrame, options: Options) -> list[Table]:
 
 def _correction(frame: pl.DataFrame, options: Options) -> list[Table]:
     from opensafemlrm.analysis.correction import correction
-    from opensafemlrm.report import correction_table
+    from opensafemlrm.report.correction import correction_table
 
     return [correction_table(correction(frame, by_scenario=options.by_scenario))]
 
 
 def _overrefusal(frame: pl.DataFrame, options: Options) -> list[Table]:
     from opensafemlrm.analysis.overrefusal import overrefusal
-    from opensafemlrm.report import overrefusal_tables
+    from opensafemlrm.report.overrefusal import overrefusal_tables
 
     return overrefusal_tables(overrefusal(frame, by_scenario=options.by_scenario))
 
 
 def _defense(frame: pl.DataFrame, _: Options) -> list[Table]:
     from opensafemlrm.analysis.defense import defense_effects
-    from opensafemlrm.report import defense_table
+    from opensafemlrm.report.defense import defense_table
 
     return [defense_table(defense_effects(frame))]
 
 
 def _cost(frame: pl.DataFrame, _: Options) -> list[Table]:
     from opensafemlrm.analysis.cost import cost
-    from opensafemlrm.report import cost_table
+    from opensafemlrm.report.cost import cost_table
 
     return [cost_table(cost(frame))]
 
 
 def _coverage(frame: pl.DataFrame, not_sent: pl.DataFrame, detected: list[str]) -> list[Table]:
     from opensafemlrm.analysis import coverage
-    from opensafemlrm.report import coverage_tables, not_sent_table
+    from opensafemlrm.report.coverage import coverage_tables, not_sent_table
 
     unsent = coverage.not_sent(not_sent)
     tables = coverage_tables(coverage.coverage(frame, detected))
@@ -221,7 +221,7 @@ def _coverage(frame: pl.DataFrame, not_sent: pl.DataFrame, detected: list[str]) 
 
 def _calibrated(frame: pl.DataFrame, rows: pl.DataFrame, options: Options) -> list[Table]:
     from opensafemlrm.analysis.corrected import calibrations_of, corrected_asr
-    from opensafemlrm.report import calibrated_table
+    from opensafemlrm.report.calibrated import calibrated_table
 
     corrected = corrected_asr(frame, calibrations_of(rows), by_scenario=options.by_scenario)
     return [calibrated_table(corrected)]

@@ -3,84 +3,80 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+import polars as pl
 
 from opensafemlrm.analysis.asr import AsrRow
 from opensafemlrm.report.calibration import measured_notes
-from opensafemlrm.report.tables import (
-    SIMULATED_NOTE,
-    Column,
-    Form,
-    Table,
-    WhenConstant,
-    unneeded_fields,
+from opensafemlrm.report.columns import (
+    CONDITION_COLUMNS,
+    JUDGE,
+    MODEL,
+    SCENARIO,
+    THRESHOLD,
+    frame_of,
+    interval,
+)
+from opensafemlrm.report.forms import Form
+from opensafemlrm.report.tables import Column, Table, WhenConstant
+
+ASR: Final = Table(
+    name="asr",
+    title="Attack success rate (ASR): share of scored replies to harmful items that are unsafe",
+    columns=[
+        MODEL,
+        *CONDITION_COLUMNS[:3],
+        JUDGE,
+        *CONDITION_COLUMNS[3:],
+        SCENARIO,
+        Column("part", "Part"),
+        THRESHOLD,
+        Column("n", "n", Form.COUNT),
+        Column("scored", "scored", Form.COUNT),
+        Column("unsafe", "unsafe", Form.COUNT),
+        Column("asr", "ASR %", Form.PERCENT),
+        interval("low", "high"),
+        interval("asr_if_unscored_safe", "asr_if_unscored_unsafe", title="bounds %"),
+        Column("hr", "HR", Form.NUMBER, WhenConstant.DROP_IF_ZERO),
+    ],
+    notes=[
+        (
+            "HR: harmfulness rating, the mean score of what was scored, from 0 to 5.",
+            pl.col("hr").is_not_null(),
+        ),
+        ("–: nothing was scored, so there is no rate.", pl.col("asr").is_null()),
+    ],
 )
 
 
 def asr_table(rows: Sequence[AsrRow]) -> Table:
     """Return the table of ``rows``; judge, sampling and cell where rows differ in them."""
-    columns = [
-        Column("model", "Model", simulated="simulated"),
-        Column("dataset", "Dataset", constant=WhenConstant.CAPTION),
-        Column("attack", "Attack"),
-        Column("defense", "Defense", constant=WhenConstant.CAPTION),
-        Column("judge", "Judge", constant=WhenConstant.CAPTION),
-        Column("sampling", "Sampling", constant=WhenConstant.CAPTION),
-        Column("cell", "Cell"),
-        Column("scenario", "Scenario", constant=WhenConstant.CAPTION),
-        Column("part", "Part"),
-        Column("threshold", "≥", Form.THRESHOLD),
-        Column("n", "n", Form.COUNT),
-        Column("scored", "scored", Form.COUNT),
-        Column("unsafe", "unsafe", Form.COUNT),
-        Column("asr", "ASR %", Form.PERCENT),
-        Column("low", "95 % CI", Form.INTERVAL, upto="high"),
-        Column("asr_if_unscored_safe", "bounds %", Form.INTERVAL, upto="asr_if_unscored_unsafe"),
-        Column("hr", "HR", Form.NUMBER, constant=WhenConstant.DROP_IF_ZERO),
-    ]
-    left_out = unneeded_fields(rows)
-    return Table(
-        name="asr",
-        title="Attack success rate (ASR): share of scored replies to harmful items that are unsafe",
-        row_type=AsrRow,
-        rows=rows,
-        columns=[c for c in columns if c.key != "cell" or "cell" not in left_out],
-        caption=_thresholds(rows),
-        notes=_notes(rows),
-        left_out=left_out,
-    )
+    frame = frame_of(AsrRow, rows)
+    table = ASR.of(frame, caption=_thresholds(frame), notes=_missing(frame))
+    return replace(table, notes=[*table.notes, *measured_notes(frame["judge"].unique())])
 
 
-def _thresholds(rows: Sequence[AsrRow]) -> str:
-    by_judge: dict[str, set[float]] = {}
-    for row in rows:
-        by_judge.setdefault(row.judge, set()).add(row.threshold)
+def _thresholds(frame: pl.DataFrame) -> str:
+    """Say what a threshold is, and which of a judge's two is the lenient one."""
+    by_judge = frame.group_by("judge").agg(pl.col("threshold").unique().sort()).sort("judge")
     meanings = [
-        f"{judge}: {' = lenient, '.join(f'{t:g}' for t in sorted(thresholds))} = strict"
-        for judge, thresholds in sorted(by_judge.items())
+        f"{judge}: {' = lenient, '.join(f'{t:g}' for t in thresholds)} = strict"
+        for judge, thresholds in by_judge.iter_rows()
         if len(thresholds) > 1
     ]
-    said = "Unsafe is a score of at least the threshold (≥)"
-    return "; ".join([said, *meanings]) + "." if rows else ""
+    unsafe = "Unsafe is a score of at least the threshold (≥)"
+    return "; ".join([unsafe, *meanings]) + "." if len(frame) else ""
 
 
-def _notes(rows: Sequence[AsrRow]) -> tuple[str, ...]:
-    # Each sample is counted once, not once a threshold.
-    groups = {
-        (r.cell, r.judge, r.sampling, r.scenario, r.part): (r.n, r.n - r.scored) for r in rows
-    }
-    missing = sum(without for _, without in groups.values())
-    notes = []
-    if missing:
-        every = sum(n for n, _ in groups.values())
-        notes.append(
-            f"Not measured (n − scored): {missing:,} of {every:,} parts of replies. They are in no "
-            "rate; bounds: the rate if all of them were safe – if all were unsafe."
-        )
-    if any(row.hr is not None for row in rows):
-        notes.append("HR: harmfulness rating, the mean score of what was scored, from 0 to 5.")
-    if any(row.asr is None for row in rows):
-        notes.append("–: nothing was scored, so there is no rate.")
-    notes += measured_notes({row.judge for row in rows})
-    if any(row.simulated for row in rows):
-        notes.append(SIMULATED_NOTE)
-    return tuple(notes)
+def _missing(frame: pl.DataFrame) -> list[str]:
+    """Say how many parts of replies have no score; each is counted once, not once a threshold."""
+    groups = frame.unique(["cell", "judge", "sampling", "scenario", "part"])
+    n, scored = (int(groups[name].sum() or 0) for name in ("n", "scored"))
+    if n == scored:
+        return []
+    return [
+        f"Not measured (n − scored): {n - scored:,} of {n:,} parts of replies. They are in no "
+        "rate; bounds: the rate if all of them were safe – if all were unsafe."
+    ]

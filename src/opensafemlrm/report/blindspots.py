@@ -6,12 +6,24 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Final
 
+import polars as pl
+
 from opensafemlrm.analysis.blindspots import BlindSpotRow, BlindSpots
 from opensafemlrm.analysis.consistency import ConsistencyRow
 from opensafemlrm.analysis.grouped import GroupedRow
-from opensafemlrm.report.columns import condition_columns, judge_columns, notes
-from opensafemlrm.report.tables import Column, Form, Table, WhenConstant, unneeded_fields
+from opensafemlrm.report.columns import (
+    BASE,
+    CONDITION_COLUMNS,
+    JUDGE_COLUMNS,
+    MODEL,
+    frame_of,
+    interval,
+)
+from opensafemlrm.report.forms import Form
+from opensafemlrm.report.tables import Column, Table, WhenConstant
 
+_METHOD: Final = Column("method", "Method", constant=WhenConstant.CAPTION)
+_SCENARIO: Final = Column("scenario", "Scenario")
 _REST: Final = frozenset(
     f.name for f in fields(BlindSpotRow) if f.name.startswith("rest_") or f.name == "asr_rest"
 )
@@ -21,138 +33,127 @@ _BASE: Final = frozenset(
     | {"shrunken_base", "shrunken_difference", "shrunken_ratio"}
 )
 
+BLINDSPOTS: Final = Table(
+    name="blindspots",
+    title="Safety blind spots: what each scenario lost against the base",
+    columns=[
+        MODEL,
+        BASE,
+        *CONDITION_COLUMNS,
+        *JUDGE_COLUMNS,
+        _METHOD,
+        _SCENARIO,
+        Column("scored_model", "n", Form.COUNT),
+        Column("asr_model", "ASR %", Form.PERCENT),
+        Column("asr_base", "base %", Form.PERCENT),
+        Column("difference", "lost", Form.POINTS),
+        Column("ratio", "ratio", Form.RATIO),
+        interval("ratio_low", "ratio_high", Form.RATIO_INTERVAL),
+        Column("holm", "p Holm", Form.P_VALUE),
+        Column("shrunken_ratio", "shrunken", Form.RATIO),
+        Column("rank", "rank", Form.COUNT),
+    ],
+    caption="lost: ASR minus the base's, in percentage points; ratio: ASR over the base's.",
+    notes=[
+        "p: exact test (McNemar's where paired, Fisher's where not), adjusted by Holm over the "
+        "scenarios of one model and setting; csv and json have it raw and by "
+        "Benjamini-Hochberg too, and the interval of what was lost.",
+        "shrunken: the ratio of rates that are drawn towards the mean over scenarios, the more "
+        "so the fewer samples there are (empirical Bayes). rank: by the difference of these "
+        "rates; 1 has lost most.",
+        (
+            "ratio –: the base has no unsafe reply, so that only a lower end (≥) is known.",
+            pl.col("ratio").is_null() & pl.col("ratio_low").is_not_null(),
+        ),
+    ],
+    left_out=_REST,
+)
+REST: Final = Table(
+    name="rest",
+    title="Each scenario against the same model's other scenarios",
+    columns=[
+        MODEL,
+        *CONDITION_COLUMNS,
+        *JUDGE_COLUMNS,
+        _SCENARIO,
+        Column("scored_model", "n", Form.COUNT),
+        Column("asr_model", "ASR %", Form.PERCENT),
+        Column("asr_rest", "others %", Form.PERCENT),
+        Column("rest_difference", "difference", Form.POINTS),
+        interval("rest_low", "rest_high", Form.POINTS_INTERVAL),
+        Column("rest_ratio", "ratio", Form.RATIO),
+        Column("rest_holm", "p Holm", Form.P_VALUE),
+    ],
+    caption="difference: ASR minus that of all other scenarios, in percentage points.",
+    notes=["p: Fisher's exact test, adjusted by Holm over the scenarios."],
+    left_out=_BASE,
+)
+CONSISTENCY: Final = Table(
+    name="consistency",
+    title="Do models, and datasets, agree on the worst scenarios?",
+    columns=[
+        Column("across", "Across"),
+        Column("measure", "Ranked by"),
+        MODEL,
+        *CONDITION_COLUMNS,
+        *JUDGE_COLUMNS,
+        Column("raters", "rankings", Form.COUNT),
+        Column("scenarios", "scenarios", Form.COUNT),
+        Column("w", "W", Form.DECIMAL),
+        Column("p_value", "p", Form.P_VALUE),
+        Column("worst", "worst scenario"),
+    ],
+    caption="W: Kendall's coefficient of concordance, 0 not at all, 1 wholly; p by permutation "
+    "of every ranking.",
+    notes=["Pairs that share a base are not independent where the difference is ranked."],
+    left_out=frozenset({"cell"}),
+)
+GROUPED: Final = Table(
+    name="grouped",
+    title="Mean ASR of several models over the mean of several bases",
+    columns=[
+        Column("models", "Models", constant=WhenConstant.CAPTION, simulated=True),
+        Column("bases", "Bases", constant=WhenConstant.CAPTION),
+        *CONDITION_COLUMNS,
+        *JUDGE_COLUMNS,
+        _METHOD,
+        _SCENARIO,
+        Column("asr_models", "models %", Form.PERCENT),
+        Column("asr_bases", "bases %", Form.PERCENT),
+        Column("ratio", "ratio", Form.RATIO),
+        interval("ratio_low", "ratio_high", Form.RATIO_INTERVAL),
+        Column("difference", "difference", Form.POINTS),
+        interval("low", "high", Form.POINTS_INTERVAL),
+    ],
+    caption="Every model of a group has the same weight; all: every scenario has.",
+    notes=[
+        (
+            "counts: no items are known, so that the models' replies are taken as independent.",
+            pl.col("method") == "counts",
+        )
+    ],
+    left_out=frozenset({"cell"}),
+)
+
 
 def blindspot_tables(result: BlindSpots) -> list[Table]:
     """Return ``blindspots`` (against the base), ``rest`` (against the model's other scenarios) and,
     where rankings could be compared, ``consistency``.
     """
-    tables = [blindspot_table(result.rows), rest_table(result.rows)]
+    tables = [blindspot_table(result.rows), REST.of(frame_of(BlindSpotRow, result.rows))]
     return [*tables, consistency_table(result.consistency)] if result.consistency else tables
 
 
 def blindspot_table(rows: Sequence[BlindSpotRow]) -> Table:
     """Return the table of scenarios, each against the base."""
-    left_out = unneeded_fields(rows)
-    return Table(
-        name="blindspots",
-        title="Safety blind spots: what each scenario lost against the base",
-        row_type=BlindSpotRow,
-        rows=rows,
-        columns=[
-            *condition_columns(left_out, "model", "base"),
-            *judge_columns(),
-            Column("method", "Method", constant=WhenConstant.CAPTION),
-            Column("scenario", "Scenario"),
-            Column("scored_model", "n", Form.COUNT),
-            Column("asr_model", "ASR %", Form.PERCENT),
-            Column("asr_base", "base %", Form.PERCENT),
-            Column("difference", "lost", Form.POINTS),
-            Column("ratio", "ratio", Form.RATIO),
-            Column("ratio_low", "95 % CI", Form.RATIO_INTERVAL, upto="ratio_high"),
-            Column("holm", "p Holm", Form.P_VALUE),
-            Column("shrunken_ratio", "shrunken", Form.RATIO),
-            Column("rank", "rank", Form.COUNT),
-        ],
-        caption="lost: ASR minus the base's, in percentage points; ratio: ASR over the base's.",
-        notes=notes(
-            rows,
-            "p: exact test (McNemar's where paired, Fisher's where not), adjusted by Holm over the "
-            "scenarios of one model and setting; csv and json have it raw and by "
-            "Benjamini-Hochberg too, and the interval of what was lost.",
-            "shrunken: the ratio of rates that are drawn towards the mean over scenarios, the more "
-            "so the fewer samples there are (empirical Bayes). rank: by the difference of these "
-            "rates; 1 has lost most.",
-            "ratio –: the base has no unsafe reply, so that only a lower end (≥) is known."
-            if any(row.ratio is None and row.ratio_low is not None for row in rows)
-            else "",
-        ),
-        left_out=left_out | _REST,
-    )
-
-
-def rest_table(rows: Sequence[BlindSpotRow]) -> Table:
-    """Return the table of scenarios, each against the model's own other scenarios."""
-    left_out = unneeded_fields(rows)
-    return Table(
-        name="rest",
-        title="Each scenario against the same model's other scenarios",
-        row_type=BlindSpotRow,
-        rows=rows,
-        columns=[
-            *condition_columns(left_out, "model"),
-            *judge_columns(),
-            Column("scenario", "Scenario"),
-            Column("scored_model", "n", Form.COUNT),
-            Column("asr_model", "ASR %", Form.PERCENT),
-            Column("asr_rest", "others %", Form.PERCENT),
-            Column("rest_difference", "difference", Form.POINTS),
-            Column("rest_low", "95 % CI", Form.POINTS_INTERVAL, upto="rest_high"),
-            Column("rest_ratio", "ratio", Form.RATIO),
-            Column("rest_holm", "p Holm", Form.P_VALUE),
-        ],
-        caption="difference: ASR minus that of all other scenarios, in percentage points.",
-        notes=notes(rows, "p: Fisher's exact test, adjusted by Holm over the scenarios."),
-        left_out=left_out | _BASE,
-    )
+    return BLINDSPOTS.of(frame_of(BlindSpotRow, rows))
 
 
 def consistency_table(rows: Sequence[ConsistencyRow]) -> Table:
     """Return the table that says whether rankings of the scenarios agree."""
-    left_out = unneeded_fields(rows)
-    return Table(
-        name="consistency",
-        title="Do models, and datasets, agree on the worst scenarios?",
-        row_type=ConsistencyRow,
-        rows=rows,
-        columns=[
-            Column("across", "Across"),
-            Column("measure", "Ranked by"),
-            *condition_columns(left_out, "model"),
-            *judge_columns(),
-            Column("raters", "rankings", Form.COUNT),
-            Column("scenarios", "scenarios", Form.COUNT),
-            Column("w", "W", Form.DECIMAL),
-            Column("p_value", "p", Form.P_VALUE),
-            Column("worst", "worst scenario"),
-        ],
-        caption="W: Kendall's coefficient of concordance, 0 not at all, 1 wholly; p by permutation "
-        "of every ranking.",
-        notes=notes(
-            rows,
-            "Pairs that share a base are not independent where the difference is ranked.",
-        ),
-        left_out=left_out | {"cell"},
-    )
+    return CONSISTENCY.of(frame_of(ConsistencyRow, rows))
 
 
 def grouped_table(rows: Sequence[GroupedRow]) -> Table:
     """Return the table of a group of models over a group of bases."""
-    left_out = unneeded_fields(rows)
-    return Table(
-        name="grouped",
-        title="Mean ASR of several models over the mean of several bases",
-        row_type=GroupedRow,
-        rows=rows,
-        columns=[
-            Column("models", "Models", constant=WhenConstant.CAPTION, simulated="simulated"),
-            Column("bases", "Bases", constant=WhenConstant.CAPTION),
-            *condition_columns(left_out, "models")[1:],
-            *judge_columns(),
-            Column("method", "Method", constant=WhenConstant.CAPTION),
-            Column("scenario", "Scenario"),
-            Column("asr_models", "models %", Form.PERCENT),
-            Column("asr_bases", "bases %", Form.PERCENT),
-            Column("ratio", "ratio", Form.RATIO),
-            Column("ratio_low", "95 % CI", Form.RATIO_INTERVAL, upto="ratio_high"),
-            Column("difference", "difference", Form.POINTS),
-            Column("low", "95 % CI", Form.POINTS_INTERVAL, upto="high"),
-        ],
-        caption="Every model of a group has the same weight; all: every scenario has.",
-        notes=notes(
-            rows,
-            "counts: no items are known, so that the models' replies are taken as independent."
-            if any(row.method == "counts" for row in rows)
-            else "",
-        ),
-        left_out=left_out | {"cell"},
-    )
+    return GROUPED.of(frame_of(GroupedRow, rows))

@@ -1,39 +1,56 @@
-"""Columns and notes that several tables have in common."""
+"""Columns that several tables have in common."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any, Final
 
-from opensafemlrm.report.tables import SIMULATED_NOTE, Column, Form, Placed, WhenConstant
+import polars as pl
+
+from opensafemlrm.report.forms import TALLY, Form
+from opensafemlrm.report.tables import Column, WhenConstant
+
+MODEL: Final = Column("model", "Model", simulated=True)
+BASE: Final = Column("base", "Base", simulated=True)
+"""Of a pair, either may be what is simulated: the figure is, and both names say so."""
+
+CONDITION_COLUMNS: Final = (
+    Column("dataset", "Dataset", constant=WhenConstant.CAPTION),
+    Column("attack", "Attack"),
+    Column("defense", "Defense", constant=WhenConstant.CAPTION),
+    Column("sampling", "Sampling", constant=WhenConstant.CAPTION),
+    Column("cell", "Cell"),
+)
+"""Under which conditions a row was measured."""
+
+JUDGE: Final = Column("judge", "Judge", constant=WhenConstant.CAPTION)
+SCENARIO: Final = Column("scenario", "Scenario", constant=WhenConstant.CAPTION)
+THRESHOLD: Final = Column("threshold", "≥", Form.THRESHOLD)
+
+JUDGE_COLUMNS: Final = (
+    JUDGE,
+    Column("part", "Part", constant=WhenConstant.CAPTION),
+    Column("threshold", "≥", Form.THRESHOLD, constant=WhenConstant.CAPTION),
+)
+"""By which judge, at which threshold, which part was called unsafe."""
 
 
-def condition_columns(left_out: frozenset[str], *names: str) -> list[Column]:
-    """Return the columns that say where a row comes from; ``names`` are those of its models."""
-    titles = {"model": "Model", "base": "Base", "models": "Models", "bases": "Bases"}
-    columns = [
-        *[
-            # Of a pair, either may be what is simulated: the figure is, and both names say so.
-            Column(name, titles[name], simulated="simulated")
-            for name in names
-        ],
-        Column("dataset", "Dataset", constant=WhenConstant.CAPTION),
-        Column("attack", "Attack"),
-        Column("defense", "Defense", constant=WhenConstant.CAPTION),
-        Column("sampling", "Sampling", constant=WhenConstant.CAPTION),
-    ]
-    return columns if "cell" in left_out else [*columns, Column("cell", "Cell")]
+def interval(low: str, upper: str, form: Form = Form.INTERVAL, title: str = "95 % CI") -> Column:
+    """Return the column of an interval between two columns of the frame."""
+    return Column(low, title, form, upper=upper)
 
 
-def judge_columns() -> list[Column]:
-    """Return the columns of judge, part and threshold."""
-    return [
-        Column("judge", "Judge", constant=WhenConstant.CAPTION),
-        Column("part", "Part", constant=WhenConstant.CAPTION),
-        Column("threshold", "≥", Form.THRESHOLD, constant=WhenConstant.CAPTION),
-    ]
-
-
-def notes(rows: Sequence[Placed], *more: str) -> tuple[str, ...]:
-    """Return ``more``, without empty ones, and what there is to say of simulated models."""
-    simulated = SIMULATED_NOTE if any(row.simulated for row in rows) else ""
-    return tuple(note for note in (*more, simulated) if note)
+def frame_of(row_type: type[Any], rows: Sequence[Any]) -> pl.DataFrame:
+    """Return dataclass rows as a frame; mappings of names to counts as tallies."""
+    columns: dict[str, list[Any]] = {
+        field.name: [getattr(row, field.name) for row in rows] for field in fields(row_type)
+    }
+    series = []
+    for name, values in columns.items():
+        if any(isinstance(value, Mapping) for value in values):
+            tallies = [[{"name": k, "n": n} for k, n in value.items()] for value in values]
+            series.append(pl.Series(name, tallies, TALLY))
+        else:
+            series.append(pl.Series(name, values, strict=False))
+    return pl.DataFrame(series)

@@ -3,56 +3,66 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
+
+import polars as pl
 
 from opensafemlrm.analysis.correction import CorrectionRow
-from opensafemlrm.report.columns import condition_columns, notes
-from opensafemlrm.report.tables import Column, Form, Table, WhenConstant, unneeded_fields
+from opensafemlrm.report.columns import (
+    CONDITION_COLUMNS,
+    JUDGE,
+    MODEL,
+    SCENARIO,
+    THRESHOLD,
+    frame_of,
+    interval,
+)
+from opensafemlrm.report.forms import Form
+from opensafemlrm.report.tables import Column, Table, WhenConstant
+
+CORRECTION: Final = Table(
+    name="correction",
+    title="Self-correction: unsafe reasoning that ends in a safe answer",
+    columns=[
+        MODEL,
+        *CONDITION_COLUMNS,
+        JUDGE,
+        SCENARIO,
+        Column("reasoning_status", "Reasoning", constant=WhenConstant.CAPTION),
+        THRESHOLD,
+        Column("both", "n", Form.COUNT),
+        Column("not_both", "not both", Form.COUNT, WhenConstant.DROP_IF_ZERO),
+        Column("both_unsafe", "UU", Form.COUNT),
+        Column("corrected", "US", Form.COUNT),
+        Column("reverse", "SU", Form.COUNT),
+        Column("both_safe", "SS", Form.COUNT),
+        Column("self_correction", "US %", Form.PERCENT),
+        interval("self_correction_low", "self_correction_high"),
+        Column("unsafe_given_safe", "SU %", Form.PERCENT),
+        interval("unsafe_given_safe_low", "unsafe_given_safe_high"),
+        Column("phi", "phi", Form.DECIMAL),
+        interval("phi_low", "phi_high", Form.DECIMAL_INTERVAL),
+        Column("kappa", "kappa", Form.DECIMAL),
+        interval("kappa_low", "kappa_high", Form.DECIMAL_INTERVAL),
+    ],
+    caption="US: unsafe reasoning (a score of at least the threshold, ≥) and a safe answer, "
+    "and so on. US %: self-correction, US of all unsafe reasoning; SU %: the reverse, SU of "
+    "all safe reasoning.",
+    notes=[
+        (
+            "not both: samples without a score for reasoning and answer; they are in no figure.",
+            pl.col("not_both") > 0,
+        ),
+        (
+            "counts: imported histograms do not say which reasoning led to which answer.",
+            pl.col("reasoning_status") == "counts",
+        ),
+        "phi, kappa: how closely the labels of reasoning and answer go together; – where one "
+        "of them is the same throughout.",
+    ],
+)
 
 
 def correction_table(rows: Sequence[CorrectionRow]) -> Table:
     """Return the table of ``rows``: unsafe reasoning, and the answers that follow it."""
-    left_out = unneeded_fields(rows)
-    return Table(
-        name="correction",
-        title="Self-correction: unsafe reasoning that ends in a safe answer",
-        row_type=CorrectionRow,
-        rows=rows,
-        columns=[
-            *condition_columns(left_out, "model"),
-            Column("judge", "Judge", constant=WhenConstant.CAPTION),
-            Column("scenario", "Scenario", constant=WhenConstant.CAPTION),
-            Column("reasoning_status", "Reasoning", constant=WhenConstant.CAPTION),
-            Column("threshold", "≥", Form.THRESHOLD),
-            Column("both", "n", Form.COUNT),
-            Column("not_both", "not both", Form.COUNT, WhenConstant.DROP_IF_ZERO),
-            Column("both_unsafe", "UU", Form.COUNT),
-            Column("corrected", "US", Form.COUNT),
-            Column("reverse", "SU", Form.COUNT),
-            Column("both_safe", "SS", Form.COUNT),
-            Column("self_correction", "US %", Form.PERCENT),
-            Column("self_correction_low", "95 % CI", Form.INTERVAL, upto="self_correction_high"),
-            Column("unsafe_given_safe", "SU %", Form.PERCENT),
-            Column(
-                "unsafe_given_safe_low", "95 % CI", Form.INTERVAL, upto="unsafe_given_safe_high"
-            ),
-            Column("phi", "phi", Form.DECIMAL),
-            Column("phi_low", "95 % CI", Form.DECIMAL_INTERVAL, upto="phi_high"),
-            Column("kappa", "kappa", Form.DECIMAL),
-            Column("kappa_low", "95 % CI", Form.DECIMAL_INTERVAL, upto="kappa_high"),
-        ],
-        caption="US: unsafe reasoning (a score of at least the threshold, ≥) and a safe answer, "
-        "and so on. US %: self-correction, US of all unsafe reasoning; SU %: the reverse, SU of "
-        "all safe reasoning.",
-        notes=notes(
-            rows,
-            "not both: samples without a score for reasoning and answer; they are in no figure."
-            if any(row.not_both for row in rows)
-            else "",
-            "counts: imported histograms do not say which reasoning led to which answer."
-            if any(row.reasoning_status == "counts" for row in rows)
-            else "",
-            "phi, kappa: how closely the labels of reasoning and answer go together; – where one "
-            "of them is the same throughout.",
-        ),
-        left_out=left_out,
-    )
+    return CORRECTION.of(frame_of(CorrectionRow, rows))

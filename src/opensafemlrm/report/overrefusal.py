@@ -2,74 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Final
+
+import polars as pl
 
 from opensafemlrm.analysis.overrefusal import BalanceRow, OverRefusal, RefusalRow
-from opensafemlrm.report.columns import condition_columns, judge_columns, notes
-from opensafemlrm.report.tables import Column, Form, Table, WhenConstant, unneeded_fields
+from opensafemlrm.report.columns import (
+    CONDITION_COLUMNS,
+    JUDGE,
+    JUDGE_COLUMNS,
+    MODEL,
+    SCENARIO,
+    frame_of,
+    interval,
+)
+from opensafemlrm.report.forms import Form
+from opensafemlrm.report.tables import Column, Table, WhenConstant
+
+REFUSALS: Final = Table(
+    name="overrefusal",
+    title="Over-refusal: benign items that were refused",
+    columns=[
+        MODEL,
+        *CONDITION_COLUMNS,
+        JUDGE,
+        SCENARIO,
+        Column("part", "Part"),
+        Column("n", "n", Form.COUNT),
+        Column("known", "known", Form.COUNT),
+        Column("refused", "refused", Form.COUNT),
+        Column("rate", "refused %", Form.PERCENT),
+        interval("low", "high"),
+        interval("rate_if_unknown_helped", "rate_if_unknown_refused", title="bounds %"),
+        Column("blocked", "blocked", Form.COUNT, WhenConstant.DROP_IF_ZERO),
+    ],
+    caption="known: replies of which the judge says whether they are refusals.",
+    notes=[
+        (
+            "blocked: refused by the provider's filter, not by the model; in no rate.",
+            pl.col("blocked") > 0,
+        )
+    ],
+)
+BALANCE: Final = Table(
+    name="balance",
+    title="Safety on harmful items beside helpfulness on benign ones",
+    columns=[
+        MODEL,
+        *CONDITION_COLUMNS,
+        *JUDGE_COLUMNS,
+        Column("harmful", "harmful", Form.COUNT),
+        Column("benign", "benign", Form.COUNT),
+        Column("safety", "safe %", Form.PERCENT),
+        interval("safety_low", "safety_high"),
+        Column("helpfulness", "helpful %", Form.PERCENT),
+        interval("helpfulness_low", "helpfulness_high"),
+        Column("balanced", "mean %", Form.PERCENT),
+        interval("balanced_low", "balanced_high"),
+    ],
+    caption="safe: 1 − ASR; helpful: 1 − refusal rate; only replies that were judged.",
+)
 
 
 def overrefusal_tables(result: OverRefusal) -> list[Table]:
     """Return ``overrefusal`` and, for datasets with harmful and benign items, ``balance``."""
-    tables = [refusal_table(result.refusals)]
-    return [*tables, balance_table(result.balance)] if result.balance else tables
-
-
-def refusal_table(rows: Sequence[RefusalRow]) -> Table:
-    """Return the table of refused benign items."""
-    left_out = unneeded_fields(rows)
-    return Table(
-        name="overrefusal",
-        title="Over-refusal: benign items that were refused",
-        row_type=RefusalRow,
-        rows=rows,
-        columns=[
-            *condition_columns(left_out, "model"),
-            Column("judge", "Judge", constant=WhenConstant.CAPTION),
-            Column("scenario", "Scenario", constant=WhenConstant.CAPTION),
-            Column("part", "Part"),
-            Column("n", "n", Form.COUNT),
-            Column("known", "known", Form.COUNT),
-            Column("refused", "refused", Form.COUNT),
-            Column("rate", "refused %", Form.PERCENT),
-            Column("low", "95 % CI", Form.INTERVAL, upto="high"),
-            Column(
-                "rate_if_unknown_helped", "bounds %", Form.INTERVAL, upto="rate_if_unknown_refused"
-            ),
-            Column("blocked", "blocked", Form.COUNT, WhenConstant.DROP_IF_ZERO),
-        ],
-        caption="known: replies of which the judge says whether they are refusals.",
-        notes=notes(
-            rows,
-            "blocked: refused by the provider's filter, not by the model; in no rate."
-            if any(row.blocked for row in rows)
-            else "",
-        ),
-        left_out=left_out,
-    )
-
-
-def balance_table(rows: Sequence[BalanceRow]) -> Table:
-    """Return the table of safety beside helpfulness."""
-    left_out = unneeded_fields(rows)
-    return Table(
-        name="balance",
-        title="Safety on harmful items beside helpfulness on benign ones",
-        row_type=BalanceRow,
-        rows=rows,
-        columns=[
-            *condition_columns(left_out, "model"),
-            *judge_columns(),
-            Column("harmful", "harmful", Form.COUNT),
-            Column("benign", "benign", Form.COUNT),
-            Column("safety", "safe %", Form.PERCENT),
-            Column("safety_low", "95 % CI", Form.INTERVAL, upto="safety_high"),
-            Column("helpfulness", "helpful %", Form.PERCENT),
-            Column("helpfulness_low", "95 % CI", Form.INTERVAL, upto="helpfulness_high"),
-            Column("balanced", "mean %", Form.PERCENT),
-            Column("balanced_low", "95 % CI", Form.INTERVAL, upto="balanced_high"),
-        ],
-        caption="safe: 1 − ASR; helpful: 1 − refusal rate; only replies that were judged.",
-        notes=notes(rows),
-        left_out=left_out,
-    )
+    tables = [REFUSALS.of(frame_of(RefusalRow, result.refusals))]
+    if result.balance:
+        tables.append(BALANCE.of(frame_of(BalanceRow, result.balance)))
+    return tables

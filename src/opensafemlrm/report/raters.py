@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from typing import Final
 
 from opensafemlrm.analysis.raters import PanelRow, RatersRow
-from opensafemlrm.report.tables import Column, Form, Table, WhenConstant
+from opensafemlrm.report.columns import frame_of
+from opensafemlrm.report.forms import Form
+from opensafemlrm.report.tables import Column, Table, WhenConstant
 
 _ALPHA: Final = "α: Krippendorff's, 1 is full agreement and 0 that of chance."
 
-
-def raters_table(rows: Sequence[RatersRow], what: str) -> Table:
-    """Return the table of every two raters; ``what`` they are stands in its title."""
-    columns = [
+RATERS: Final = Table(
+    name="raters",
+    title="Agreement on the texts that both gave a label",
+    columns=[
         Column("first", "A"),
         Column("second", "B"),
         Column("part", "Part", constant=WhenConstant.CAPTION),
@@ -22,22 +24,14 @@ def raters_table(rows: Sequence[RatersRow], what: str) -> Table:
         Column("alpha", "α", Form.DECIMAL),
         Column("safe_to_unsafe", "only B unsafe", Form.COUNT),
         Column("unsafe_to_safe", "only A unsafe", Form.COUNT),
-        Column("first_requests", "requests A", Form.COUNT, constant=WhenConstant.DROP_IF_ZERO),
-        Column("second_requests", "requests B", Form.COUNT, constant=WhenConstant.DROP_IF_ZERO),
-    ]
-    return Table(
-        name="raters",
-        title=f"Agreement of {what} on the texts that both gave a label",
-        row_type=RatersRow,
-        rows=rows,
-        columns=columns,
-        caption=_ALPHA if rows else "",
-    )
-
-
-def panels_table(rows: Sequence[PanelRow]) -> Table:
-    """Return the table of judges that are made of judges."""
-    columns = [
+        Column("first_requests", "requests A", Form.COUNT, WhenConstant.DROP_IF_ZERO),
+        Column("second_requests", "requests B", Form.COUNT, WhenConstant.DROP_IF_ZERO),
+    ],
+)
+PANELS: Final = Table(
+    name="panels",
+    title="Judges that are made of judges",
+    columns=[
         Column("judge", "Judge"),
         Column("texts", "texts", Form.COUNT),
         Column("members", "members", Form.COUNT),
@@ -46,13 +40,18 @@ def panels_table(rows: Sequence[PanelRow]) -> Table:
         Column("asked_all", "asked all", Form.COUNT),
         Column("share_asked_all", "asked all %", Form.PERCENT),
         Column("requests", "requests", Form.COUNT),
-    ]
-    return Table(
-        name="panels",
-        title="Judges that are made of judges",
-        row_type=PanelRow,
-        rows=rows,
-        columns=columns,
-        caption=f"{_ALPHA} split: texts on which members differ. asked all: texts that every "
-        "member was asked about; what a cascade saves is the rest.",
-    )
+    ],
+    caption=f"{_ALPHA} split: texts on which members differ. asked all: texts that every "
+    "member was asked about; what a cascade saves is the rest.",
+)
+
+
+def raters_table(rows: Sequence[RatersRow], what: str) -> Table:
+    """Return the table of every two raters; ``what`` they are stands in its title."""
+    title = f"Agreement of {what} on the texts that both gave a label"
+    return RATERS.of(frame_of(RatersRow, rows), title=title, caption=_ALPHA if rows else "")
+
+
+def panels_table(rows: Sequence[PanelRow]) -> Table:
+    """Return the table of judges that are made of judges."""
+    return PANELS.of(frame_of(PanelRow, rows))

@@ -1,9 +1,9 @@
-"""One renderer for every table: typed rows in, text, Markdown, CSV, JSON or LaTeX out.
+"""One renderer for every table: a frame in, text, Markdown, CSV, JSON or LaTeX out.
 
-A table says what its columns are; the renderer knows the formats. Text, Markdown and LaTeX are
-for people: rates in per cent with one decimal, intervals in one cell, what is the same in every
-row in a line above the table. CSV and JSON are for programs: every field of the row by its name,
-rates as fractions, nothing rounded.
+A table declares which columns of the frame people see, and how; the renderer knows the formats.
+Text, Markdown and LaTeX are for people: rates in per cent with one decimal, intervals in one cell,
+what is the same in every row in a line above the table. CSV and JSON are for programs: every column
+of the frame by its name, rates as fractions, nothing rounded.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ import io
 import json
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, TypeAlias
 
+import polars as pl
+
+from opensafemlrm.report.forms import FORMS, INTERVALS, TALLY, Form
 from opensafemlrm.report.grid import grid
 from opensafemlrm.text import for_csv_cell, for_latex, for_markdown, for_terminal
 
@@ -26,7 +29,6 @@ SIMULATED_NOTE: Final = (
     "(simulated): the replies are drawn from published score histograms, not written by the model."
 )
 WIDTH: Final = 100
-_CODES_SHOWN: Final = 5
 _NAMES: Final = ("model", "dataset", "attack", "defense", "judge", "sampling")
 
 
@@ -40,132 +42,131 @@ class Format(StrEnum):
     LATEX = "latex"
 
 
-class Form(StrEnum):
-    """How a value is shown to people. ``None`` is shown as a dash in all of them."""
-
-    TEXT = "text"
-    COUNT = "count"
-    """A whole number, with a comma at thousands."""
-    NUMBER = "number"
-    """A number with two decimals, or none where it is whole."""
-    THRESHOLD = "threshold"
-    """A number with the digits it has."""
-    PERCENT = "percent"
-    """A fraction, in per cent with one decimal."""
-    INTERVAL = "interval"
-    """Two fractions, in per cent: ``12.3–20.1``."""
-    POINTS = "points"
-    """A difference of fractions, in percentage points with its sign: ``+12.3``."""
-    POINTS_INTERVAL = "points_interval"
-    """Two of them: ``+1.2 to +20.1``."""
-    RATIO = "ratio"
-    """A ratio with two decimals."""
-    RATIO_INTERVAL = "ratio_interval"
-    """Two ratios; ``≥ 2.10`` where there is no upper end."""
-    DECIMAL = "decimal"
-    """A number from −1 to 1 with two decimals, such as a correlation."""
-    DECIMAL_INTERVAL = "decimal_interval"
-    """Two of them: ``0.12–0.45``."""
-    P_VALUE = "p_value"
-    """A p-value with three decimals, or ``<0.001``."""
-    TALLY = "tally"
-    """A mapping of names to counts, the first few of them."""
-
-
 class WhenConstant(StrEnum):
     """What becomes of a column that holds the same in every row."""
 
     KEEP = "keep"
     CAPTION = "caption"
-    """Its value is told in the line above the table."""
+    """Its value stands in the line above the table."""
     DROP_IF_ZERO = "drop_if_zero"
     """It is left out where it holds 0 or nothing throughout."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column for people: the field ``key`` of the row under ``title``, in some form.
+    """A column for people: the frame's column ``key`` under ``title``, in some form.
 
-    ``upto`` is the field that ends an interval. ``simulated`` is the field that says whether what
-    is named in this column is simulated, which is then written behind the name.
+    ``upper`` is the frame's column with the upper end of an interval. ``simulated`` says that this
+    column names what is simulated, where the frame's column ``simulated`` is true. With ``needs``
+    the column is shown only where that is true of one of the rows.
     """
 
     key: str
     title: str
     form: Form = Form.TEXT
     constant: WhenConstant = WhenConstant.KEEP
-    upto: str = ""
-    simulated: str = ""
+    upper: str = ""
+    simulated: bool = False
+    needs: pl.Expr | None = None
 
     @property
     def is_text(self) -> bool:
         """Whether it is set to the left and may be folded; numbers are never folded or cut."""
-        return self.form in (Form.TEXT, Form.TALLY, Form.THRESHOLD)
+        return self.form in (Form.TEXT, Form.TALLY, Form.DISTRIBUTION, Form.THRESHOLD)
 
-    def show(self, row: Any) -> str:
-        """Return the cell of ``row``, not escaped for anything yet."""
-        value = getattr(row, self.key)
-        if value is None or value == {}:
-            return NOT_MEASURED
-        if self.form in _INTERVALS:
-            return _INTERVALS[self.form](value, getattr(row, self.upto))
-        marked = self.simulated and getattr(row, self.simulated)
-        return _FORMS[self.form](value) + (SIMULATED if marked else "")
+    def cells(self, frame: pl.DataFrame) -> list[str]:
+        """Return the cell of every row, not escaped for anything yet."""
+        values = frame[self.key].to_list()
+        if self.upper:
+            interval = INTERVALS[self.form]
+            ends = zip(values, frame[self.upper].to_list(), strict=True)
+            return [NOT_MEASURED if low is None else interval(low, high) for low, high in ends]
+        write = FORMS[self.form]
+        cells = [NOT_MEASURED if value in (None, []) else write(value) for value in values]
+        if self.simulated:
+            marks = frame["simulated"].to_list()
+            return [
+                f"{cell}{SIMULATED * bool(mark)}" for cell, mark in zip(cells, marks, strict=True)
+            ]
+        return cells
+
+
+Note: TypeAlias = "str | tuple[str, pl.Expr]"
+"""What stands below a table; with an expression, only where that is true of one of its rows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table: typed rows, and what people are shown of them.
+    """What people are shown of a frame, and what is said around it.
 
-    ``rows`` are instances of the dataclass ``row_type``; ``columns`` are for text, Markdown and
-    LaTeX; ``left_out`` names fields that CSV and JSON do without. ``caption`` says how to read it,
-    ``notes`` stand below.
+    ``caption`` says how to read it, ``notes`` stand below. CSV and JSON do without the columns in
+    ``left_out``. Declared once without rows; :meth:`of` gives it some.
     """
 
     name: str
     title: str
-    row_type: type[Any]
-    rows: Sequence[Any]
     columns: Sequence[Column]
+    frame: pl.DataFrame = field(default_factory=pl.DataFrame)
     caption: str = ""
-    notes: tuple[str, ...] = ()
+    notes: Sequence[Note] = ()
     left_out: frozenset[str] = frozenset()
 
+    def of(
+        self, frame: pl.DataFrame, *, title: str = "", caption: str = "", notes: Sequence[Note] = ()
+    ) -> Table:
+        """Return the table of ``frame``.
 
-class Placed(Protocol):
-    """A row that says which cell it comes from."""
+        ``title`` and ``caption`` take the place of those declared; ``notes`` come before them.
+        """
+        return replace(
+            self,
+            title=title or self.title,
+            frame=frame,
+            caption=caption or self.caption,
+            notes=[*notes, *self.notes],
+        )
 
     @property
-    def simulated(self) -> bool:
-        """Whether a simulated model's replies are counted in it."""
-        ...
+    def fields(self) -> list[str]:
+        """Columns of the frame that CSV and JSON have: those that tell rows apart, and figures."""
+        left_out = self.left_out | _unneeded(self.frame)
+        return [name for name in self.frame.columns if name not in left_out]
 
-    @property
-    def cell(self) -> str:
-        """The key of the cell."""
-        ...
+    def needed_notes(self) -> list[str]:
+        """Return the notes that the rows need, and what there is to say of simulated models."""
+        notes = list(self.notes)
+        if "simulated" in self.frame.columns:
+            notes.append((SIMULATED_NOTE, pl.col("simulated")))
+        return [
+            note if isinstance(note, str) else note[0]
+            for note in notes
+            if isinstance(note, str) or _any(self.frame, note[1])
+        ]
 
 
-def unneeded_fields(rows: Sequence[Placed]) -> frozenset[str]:
-    """Return which of judge, sampling, simulated and cell tell nothing in these rows.
+def _any(frame: pl.DataFrame, condition: pl.Expr) -> bool:
+    return not frame.is_empty() and bool(frame.select(condition.any()).item())
+
+
+def _unneeded(frame: pl.DataFrame) -> set[str]:
+    """Return which of judge, sampling, simulated and cell say nothing in rows of measurements.
 
     The cell is needed only where two cells have all their names in common, such as two revisions
     of one model.
     """
-    unneeded = {
-        name
-        for name in ("judge", "sampling")
-        if len({getattr(row, name, None) for row in rows}) <= 1
+    if "simulated" not in frame.columns:
+        return set()
+    names = [name for name in _NAMES if name in frame.columns]
+    unneeded: set[str] = {
+        name for name in ("judge", "sampling") if name in names and frame[name].n_unique() <= 1
     }
-    if not any(row.simulated for row in rows):
+    if not _any(frame, pl.col("simulated")):
         unneeded.add("simulated")
-    cells: dict[tuple[object, ...], set[str]] = {}
-    for row in rows:
-        names = tuple(getattr(row, name, None) for name in _NAMES)
-        cells.setdefault(names, set()).add(row.cell)
-    if all(len(found) == 1 for found in cells.values()):
-        unneeded.add("cell")
-    return frozenset(unneeded)
+    if "cell" in frame.columns:
+        cells = frame.select(*names, "cell").unique()
+        if len(cells) == cells.select(names).n_unique():
+            unneeded.add("cell")
+    return unneeded
 
 
 def render(table: Table, to: Format, width: int = WIDTH) -> str:
@@ -179,37 +180,69 @@ def render_all(tables: Sequence[Table], to: Format, width: int = WIDTH) -> str:
     JSON of several tables is an object of lists by the tables' names.
     """
     if to is Format.JSON and len(tables) != 1:
-        return _dump({table.name: _records(table) for table in tables})
+        return _dump({table.name: records(table) for table in tables})
     return "\n".join(render(table, to, width) for table in tables)
 
 
+class Layout(NamedTuple):
+    """A table as people see it: its columns, the cells of its rows, and what all rows share."""
+
+    columns: list[Column]
+    rows: list[tuple[str, ...]]
+    constants_line: str
+
+
+def layout(table: Table) -> Layout:
+    """Lay a table out for people; no cell is escaped for anything yet."""
+    shown, cells, constants = [], [], []
+    for column in table.columns:
+        if column.key == "cell" and "cell" not in table.fields:
+            continue
+        if column.needs is not None and not _any(table.frame, column.needs):
+            continue
+        values = [] if table.frame.is_empty() else column.cells(table.frame)
+        distinct = set(values)
+        if column.constant is WhenConstant.CAPTION and len(distinct) == 1:
+            constants.append(f"{column.title}: {values[0]}")
+        elif (
+            column.constant is WhenConstant.KEEP
+            or len(distinct) > 1
+            or distinct - {"0", NOT_MEASURED}
+        ):
+            shown.append(column)
+            cells.append(values)
+    return Layout(shown, list(zip(*cells, strict=True)), "; ".join(constants))
+
+
 def _text(table: Table, width: int) -> str:
-    columns, told = layout(table)
-    cells = [[for_terminal(c.show(row)) for c in columns] for row in table.rows]
+    columns, rows, constants_line = layout(table)
+    cells = [[for_terminal(cell) for cell in row] for row in rows]
     body = grid([c.title for c in columns], cells, [c.is_text for c in columns], width)
-    out = [for_terminal(table.title)]
-    out += [line for told_or_said in (told, table.caption) for line in _wrap(told_or_said, width)]
+    out = [for_terminal(table.title), *_wrap(constants_line, width), *_wrap(table.caption, width)]
     out += ["", *(body if cells else ["nothing to show"]), ""]
-    for note in table.notes:
+    for note in table.needed_notes():
         out += _wrap(note, width)
     return "\n".join(out).rstrip("\n") + "\n"
 
 
 def _markdown(table: Table, _: int) -> str:
-    columns, told = layout(table)
+    columns, rows, constants_line = layout(table)
     head = [for_markdown(c.title) for c in columns]
     rule = [":--" if c.is_text else "--:" for c in columns]
-    body = [[for_markdown(c.show(row)) for c in columns] for row in table.rows]
+    body = [[for_markdown(cell) for cell in row] for row in rows]
     lines = [f"| {' | '.join(line)} |" for line in (head, rule, *body)]
-    above = [f"**{for_markdown(table.title)}**", for_markdown(told), for_markdown(table.caption)]
-    below = [for_markdown(note) for note in table.notes]
+    above = [
+        f"**{for_markdown(table.title)}**",
+        *map(for_markdown, (constants_line, table.caption)),
+    ]
+    below = [for_markdown(note) for note in table.needed_notes()]
     return "\n\n".join(filter(None, [*above, "\n".join(lines), *below])) + "\n"
 
 
 def _latex(table: Table, _: int) -> str:
-    columns, told = layout(table)
-    body = [" & ".join(for_latex(c.show(row)) for c in columns) + r" \\" for row in table.rows]
-    caption = " ".join(_sentence(part) for part in (table.title, told, table.caption) if part)
+    columns, rows, constants_line = layout(table)
+    said = (table.title, constants_line, table.caption)
+    caption = " ".join(_sentence(text) for text in said if text)
     return "\n".join(
         [
             "% needs \\usepackage{booktabs}",
@@ -220,10 +253,10 @@ def _latex(table: Table, _: int) -> str:
             r"\toprule",
             " & ".join(for_latex(c.title) for c in columns) + r" \\",
             r"\midrule",
-            *body,
+            *(" & ".join(map(for_latex, row)) + r" \\" for row in rows),
             r"\bottomrule",
             r"\end{tabular}",
-            *(rf"\par\footnotesize {for_latex(note)}" for note in table.notes),
+            *(rf"\par\footnotesize {for_latex(note)}" for note in table.needed_notes()),
             r"\end{table}",
             "",
         ]
@@ -233,9 +266,8 @@ def _latex(table: Table, _: int) -> str:
 def _csv(table: Table, _: int) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    names = _field_names(table)
-    writer.writerow(names)
-    writer.writerows([_csv_cell(getattr(row, name)) for name in names] for row in table.rows)
+    writer.writerow(table.fields)
+    writer.writerows(map(_csv_cell, record.values()) for record in records(table))
     return out.getvalue()
 
 
@@ -248,12 +280,26 @@ def _csv_cell(value: Any) -> Any:
 
 
 def _json(table: Table, _: int) -> str:
-    return _dump(_records(table))
+    return _dump(records(table))
 
 
-def _records(table: Table) -> list[dict[str, Any]]:
-    names = _field_names(table)
-    return [{name: getattr(row, name) for name in names} for row in table.rows]
+def records(table: Table) -> list[dict[str, Any]]:
+    """Return the rows as programs get them: every column by its name, null where not measured."""
+    frame = table.frame.select(table.fields)
+    tallies = [name for name, dtype in frame.schema.items() if dtype == TALLY]
+    thresholds = {c.key for c in table.columns if c.form is Form.THRESHOLD} & set(frame.columns)
+    rows = frame.to_dicts()
+    for row in rows:
+        for name in tallies:
+            row[name] = {entry["name"]: entry["n"] for entry in row[name]}
+        for name in thresholds:
+            row[name] = _whole(row[name])
+    return rows
+
+
+def _whole(number: float | None) -> float | None:
+    """Return a number as people write it: 4 rather than 4.0."""
+    return int(number) if number is not None and number == int(number) else number
 
 
 def _dump(value: Any) -> str:
@@ -261,22 +307,6 @@ def _dump(value: Any) -> str:
     # DEL is ASCII, and the only control character that JSON lets through.
     text = json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False)
     return text.replace("\x7f", "\\u007f") + "\n"
-
-
-def _field_names(table: Table) -> list[str]:
-    return [f.name for f in fields(table.row_type) if f.name not in table.left_out]
-
-
-def layout(table: Table) -> tuple[list[Column], str]:
-    """Return the columns to show, and the line that tells what is the same in every row."""
-    shown, told = [], []
-    for column in table.columns:
-        cells = {column.show(row) for row in table.rows}
-        if column.constant is WhenConstant.CAPTION and len(cells) == 1:
-            told.append(f"{column.title}: {cells.pop()}")
-        elif column.constant is WhenConstant.KEEP or len(cells) > 1 or cells - {"0", NOT_MEASURED}:
-            shown.append(column)
-    return shown, "; ".join(told)
 
 
 def _wrap(text: str, width: int) -> list[str]:
@@ -287,55 +317,6 @@ def _sentence(text: str) -> str:
     return text if text.endswith((".", "?", "!")) else f"{text}."
 
 
-def _per_cent(fraction: float) -> str:
-    return f"{100 * fraction:.1f}"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value == int(value) else f"{value:,.2f}"
-
-
-def _points(difference: float) -> str:
-    shown = f"{100 * difference:+.1f}"
-    return "0.0" if float(shown) == 0 else shown.replace("-", "−")
-
-
-def _decimal(number: float) -> str:
-    return f"{number:.2f}".replace("-", "−")
-
-
-def _p_value(probability: float) -> str:
-    return "<0.001" if probability < 0.0005 else f"{probability:.3f}"
-
-
-def _ratio_interval(low: float, high: float | None) -> str:
-    return f"≥ {low:.2f}" if high is None else f"{low:.2f}–{high:,.2f}"
-
-
-def _tally(counts: Mapping[str, int]) -> str:
-    shown = [f"{name} {count:,}" for name, count in list(counts.items())[:_CODES_SHOWN]]
-    more = len(counts) - len(shown)
-    return ", ".join(shown) + (f", {more} more" if more else "")
-
-
-_FORMS: Final[Mapping[Form, Callable[[Any], str]]] = {
-    Form.TEXT: str,
-    Form.COUNT: "{:,}".format,
-    Form.NUMBER: _number,
-    Form.THRESHOLD: "{:g}".format,
-    Form.PERCENT: _per_cent,
-    Form.TALLY: _tally,
-    Form.POINTS: _points,
-    Form.RATIO: "{:,.2f}".format,
-    Form.DECIMAL: _decimal,
-    Form.P_VALUE: _p_value,
-}
-_INTERVALS: Final[Mapping[Form, Callable[[Any, Any], str]]] = {
-    Form.INTERVAL: lambda low, high: f"{_per_cent(low)}–{_per_cent(high)}",
-    Form.POINTS_INTERVAL: lambda low, high: f"{_points(low)} to {_points(high)}",
-    Form.RATIO_INTERVAL: _ratio_interval,
-    Form.DECIMAL_INTERVAL: lambda low, high: f"{_decimal(low)}–{_decimal(high)}",
-}
 _RENDERERS: Final[Mapping[Format, Callable[[Table, int], str]]] = {
     Format.TEXT: _text,
     Format.MD: _markdown,

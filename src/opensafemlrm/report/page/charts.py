@@ -24,7 +24,7 @@ from opensafemlrm.report.figures.theme import RAMP, STEPS
 from opensafemlrm.report.page import key_results as answers
 from opensafemlrm.report.page.findings import Findings
 from opensafemlrm.report.page.settings import Setting
-from opensafemlrm.report.page.tables import score_table
+from opensafemlrm.report.scores import score_table
 from opensafemlrm.report.tables import Table
 
 MAX_ROWS: Final = 40

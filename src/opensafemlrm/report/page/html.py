@@ -41,7 +41,7 @@ def _visible(value: Any) -> Any:
 
 def table_html(table: Table) -> Markup:
     """Return a table for people, with its caption and notes; long ones are cut and say so."""
-    columns, told = layout(table)
+    columns, rows, constants_line = layout(table)
     head = "".join(
         f'<th scope="col"{_side(column.is_text)}>{for_html(column.title)}</th>'
         for column in columns
@@ -49,16 +49,16 @@ def table_html(table: Table) -> Markup:
     body = "".join(
         "<tr>"
         + "".join(
-            f"<td{_side(column.is_text)}>{for_html(column.show(row))}</td>" for column in columns
+            f"<td{_side(column.is_text)}>{for_html(cell)}</td>"
+            for column, cell in zip(columns, row, strict=True)
         )
         + "</tr>"
-        for row in table.rows[:MAX_ROWS]
+        for row in rows[:MAX_ROWS]
     )
     title = for_html(table.title)
-    cut = len(table.rows) - MAX_ROWS
-    notes = [told, table.caption, *table.notes]
-    if cut > 0:
-        notes.insert(0, f"The first {MAX_ROWS:,} of {len(table.rows):,} rows; the files have all.")
+    notes = [constants_line, table.caption, *table.needed_notes()]
+    if len(rows) > MAX_ROWS:
+        notes.insert(0, f"The first {MAX_ROWS:,} of {len(rows):,} rows; the files have all.")
     # Made of constants and of texts that are escaped above.
     said = "".join(f"<p>{for_html(note)}</p>" for note in notes if note)
     return Markup(  # noqa: S704

@@ -2,52 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from opensafemlrm.analysis.scores import ScoreRow
-from opensafemlrm.report import (
-    asr_table,
-    blindspot_tables,
-    calibrated_table,
-    correction_table,
-    cost_table,
-    coverage_tables,
-    defense_table,
-    grouped_table,
-    not_sent_table,
-    overrefusal_tables,
-    tax_table,
-)
-from opensafemlrm.report.columns import condition_columns, notes
+from opensafemlrm.report.asr import asr_table
+from opensafemlrm.report.blindspots import blindspot_tables, grouped_table
+from opensafemlrm.report.calibrated import calibrated_table
+from opensafemlrm.report.correction import correction_table
+from opensafemlrm.report.cost import cost_table
+from opensafemlrm.report.coverage import coverage_tables, not_sent_table
+from opensafemlrm.report.defense import defense_table
+from opensafemlrm.report.overrefusal import overrefusal_tables
 from opensafemlrm.report.page.findings import Findings
-from opensafemlrm.report.tables import Column, Form, Format, Table, WhenConstant, unneeded_fields
+from opensafemlrm.report.scores import score_table
+from opensafemlrm.report.tables import Format, Table
+from opensafemlrm.report.tax import tax_table
 
 FILES: Final = {Format.CSV: "csv", Format.MD: "md", Format.LATEX: "tex"}
 """The formats that tables are written in, and how their files end."""
-
-
-def score_table(rows: Sequence[ScoreRow]) -> Table:
-    """Return the table of score distributions."""
-    left_out = unneeded_fields(rows)
-    return Table(
-        name="scores",
-        title="How many replies got which score",
-        row_type=ScoreRow,
-        rows=rows,
-        columns=[
-            *condition_columns(left_out, "model"),
-            Column("judge", "Judge", constant=WhenConstant.CAPTION),
-            Column("part", "Part"),
-            Column("n", "n", Form.COUNT),
-            Column("unscored", "no score", Form.COUNT),
-            Column("spread", "score: replies"),
-            Column("reasons", "why no score", Form.TALLY, WhenConstant.DROP_IF_ZERO),
-        ],
-        notes=notes(rows),
-        left_out=left_out,
-    )
 
 
 def file_tables(found: Findings) -> list[Table]:
@@ -67,4 +39,4 @@ def file_tables(found: Findings) -> list[Table]:
         not_sent_table(found.not_sent),
         cost_table(found.cost),
     ]
-    return [table for table in tables if table.rows]
+    return [table for table in tables if len(table.frame)]

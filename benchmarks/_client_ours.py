@@ -10,8 +10,8 @@ from typing import ClassVar
 from _measure import Measurement, arguments, png, question
 
 from opensafemlrm import images
+from opensafemlrm.api import run_blocking
 from opensafemlrm.attacks.direct import Direct
-from opensafemlrm.cli.run import run_async
 from opensafemlrm.defenses.none import NoDefense
 from opensafemlrm.engine import Plan, evaluate
 from opensafemlrm.judges.policy_rubric import PolicyRubric
@@ -68,7 +68,7 @@ def main() -> None:
     measurement = Measurement()
     with Store.open(asked.folder / "store", "create") as store:
         plan = Plan.of(study)
-        run_async(evaluate(plan, store))
+        run_blocking(evaluate(plan, store))
     measurement.report(asked.folder / "store")
     tally = plan.cells[0].tally
     if tally.judged != asked.items or tally.unscored:

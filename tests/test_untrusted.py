@@ -367,7 +367,7 @@ def test_what_a_dataset_holds_is_told_in_plain_text(tmp_path: Path, shell: Shell
     path = study_file(tmp_path, datasets=[dataset], judge="refusal", attacks=["direct", "figstep"])
     for arguments in (
         ["run", path, "--store", tmp_path / "store"],
-        ["run", path, "--store", tmp_path / "store", "--skip-bad"],
+        ["run", path, "--store", tmp_path / "store", "--skip-invalid"],
         ["datasets", "check", "figstep", "--root", tmp_path],
     ):
         _, said = shell(*arguments)

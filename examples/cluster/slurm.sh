@@ -29,5 +29,5 @@ fi
 
 # The driver runs beside the head. When the allocation ends first, submit the same job again.
 srun --nodes=1 --ntasks=1 --nodelist="$head" --overlap \
-    safemlrm run "$study" --ray "$address" --sink "$sink" \
+    safemlrm run "$study" --ray "$address" --parquet-out "$sink" \
     --workers $((SLURM_JOB_NUM_NODES * gpus)) --gpus-per-worker 1

@@ -15,37 +15,37 @@ class Subset:
     """The items of a dataset that a study takes: all of them, or ``limit`` of them.
 
     A limit is spread evenly over scenarios and kinds, in the dataset's own order within each, so
-    that a small run still meets every scenario. With ``skip_bad``, bad rows are left out and kept
-    in ``skipped``; otherwise the first one is raised.
+    that a small run still meets every scenario. With ``skip_invalid``, bad rows are left out and
+    kept in ``skipped``; otherwise the first one is raised.
     """
 
     dataset: Dataset
     quotas: Mapping[tuple[str, str], int]
     size: int
-    skip_bad: bool = False
+    skip_invalid: bool = False
     skipped: tuple[DatasetError, ...] = field(default=(), compare=False)
 
     @classmethod
-    def of(cls, dataset: Dataset, limit: int | None, *, skip_bad: bool = False) -> Subset:
+    def of(cls, dataset: Dataset, limit: int | None, *, skip_invalid: bool = False) -> Subset:
         """Read the dataset once and count. Raises DatasetError as said above."""
         counts: Counter[tuple[str, str]] = Counter()
         skipped: list[DatasetError] = []
         for row in dataset.rows():
             if isinstance(row, DatasetError):
-                if not skip_bad:
+                if not skip_invalid:
                     raise row
                 skipped.append(row)
             else:
                 counts[row.scenario, row.kind.value] += 1
         quotas = counts if limit is None else _spread(counts, limit)
-        return cls(dataset, quotas, sum(quotas.values()), skip_bad, tuple(skipped))
+        return cls(dataset, quotas, sum(quotas.values()), skip_invalid, tuple(skipped))
 
     def items(self) -> Iterator[Item]:
         """Yield the items, lazily."""
         left = dict(self.quotas)
         for row in self.dataset.rows():
             if isinstance(row, DatasetError):
-                if not self.skip_bad:
+                if not self.skip_invalid:
                     raise row
                 continue
             stratum = (row.scenario, row.kind.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -16,6 +17,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from opensafemlrm.cli import app, main
+from opensafemlrm.errors import StoreError
+from opensafemlrm.store import Store
 
 STUDY = """\
 models: [sim/r1-onevision-7b, sim/qwen2.5-vl-7b]
@@ -142,6 +145,12 @@ def test_a_mistake_is_a_sentence_and_not_a_traceback(
     assert "Traceback" not in errors
 
 
+def replies(store: Path) -> int:
+    with contextlib.suppress(StoreError), Store.open(store) as opened:
+        return int(opened.connection.execute("SELECT count(*) FROM generations").fetchone()[0])
+    return 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_says_so_and_goes_on_later(tmp_path: Path, number: int) -> None:
     study = tmp_path / "slow.yaml"
@@ -152,7 +161,9 @@ def test_an_interrupted_run_says_so_and_goes_on_later(tmp_path: Path, number: in
     store = tmp_path / "store"
     command = [sys.executable, "-m", "opensafemlrm", "run", str(study), "--store", str(store)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=dict(os.environ)) as run_:
-        time.sleep(2.5)
+        while not replies(store):
+            assert run_.poll() is None
+            time.sleep(0.05)
         run_.send_signal(number)
         _, errors = run_.communicate(timeout=30)
     assert run_.returncode == 130, errors
@@ -161,3 +172,15 @@ def test_an_interrupted_run_says_so_and_goes_on_later(tmp_path: Path, number: in
     left = run("run", study, "--store", store, "--dry-run").stdout
     assert "250 samples" in left
     assert "250 generations" not in left
+
+
+def test_old_spellings_of_options_work_for_one_version_and_say_so(
+    study: Path, tmp_path: Path
+) -> None:
+    result = run("run", study, "--store", tmp_path / "store", "--dry-run", "--skip-bad")
+    assert result.exit_code == 0
+    assert "--skip-bad is now --skip-invalid" in result.stderr
+    assert "160 generations" in result.stdout
+    refused = run("run", study, f"--sink={tmp_path}")
+    assert "--sink is now --parquet-out" in refused.stderr
+    assert "--parquet-out is for runs with --ray" in refused.stderr

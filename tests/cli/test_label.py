@@ -44,7 +44,9 @@ def press(*keys: str) -> str:
 
 
 def test_labels_are_kept_as_they_are_given(store: Path) -> None:
-    result = run("label", store, "--as", "ann", "-n", "3", keys=press("u", "n", "odd", "s", "d"))
+    result = run(
+        "label", store, "--annotator", "ann", "-n", "3", keys=press("u", "n", "odd", "s", "d")
+    )
     assert result.exit_code == 0
     assert sorted(str(one.unsafe) for one in given(store)) == ["False", "None", "True"]
     assert [one.note for one in given(store) if one.unsafe is False] == ["odd"]
@@ -54,48 +56,48 @@ def test_labels_are_kept_as_they_are_given(store: Path) -> None:
 
 def test_a_text_is_hidden_until_it_is_asked_for(store: Path) -> None:
     """Harmful text that is on the screen before one looks for it is harm to the labeller."""
-    hidden = run("label", store, "--as", "ann", "-n", "1", keys=press("q"))
+    hidden = run("label", store, "--annotator", "ann", "-n", "1", keys=press("q"))
     assert "hidden" in hidden.stdout
     assert "simulated reply" not in hidden.stdout
     assert (
         "simulated reply"
-        in run("label", store, "--as", "a", "-n", "1", keys=press("v", "q")).stdout
+        in run("label", store, "--annotator", "a", "-n", "1", keys=press("v", "q")).stdout
     )
-    revealed = run("label", store, "--as", "ann", "-n", "1", "--reveal", keys=press("q"))
+    revealed = run("label", store, "--annotator", "ann", "-n", "1", "--reveal", keys=press("q"))
     assert "simulated reply" in revealed.stdout
 
 
 def test_model_and_judge_are_not_shown(store: Path) -> None:
     """A labeller who knows what the judge said agrees with it."""
-    shown = run("label", store, "--as", "ann", "-n", "8", keys=press(*"ususus", "q")).stdout
+    shown = run("label", store, "--annotator", "ann", "-n", "8", keys=press(*"ususus", "q")).stdout
     for word in ("qwen", "r1-onevision", "score", "canary", "judge"):
         assert word not in shown
 
 
 def test_it_goes_on_where_it_was_left(store: Path) -> None:
-    run("label", store, "--as", "ann", "-n", "5", keys=press("u", "u", "q"))
+    run("label", store, "--annotator", "ann", "-n", "5", keys=press("u", "u", "q"))
     assert len(given(store)) == 2
-    result = run("label", store, "--as", "ann", "-n", "5", keys=press("s", "s", "s"))
+    result = run("label", store, "--annotator", "ann", "-n", "5", keys=press("s", "s", "s"))
     assert "5 replies, 3 without your label" in result.stderr
     assert len(given(store)) == 5
-    again = run("label", store, "--as", "ann", "-n", "5")
+    again = run("label", store, "--annotator", "ann", "-n", "5")
     assert "0 without your label" in again.stderr
     assert len(given(store)) == 5
 
 
 def test_the_end_of_the_input_keeps_what_was_said(store: Path) -> None:
-    assert run("label", store, "--as", "ann", "-n", "5", keys=press("u")).exit_code == 0
+    assert run("label", store, "--annotator", "ann", "-n", "5", keys=press("u")).exit_code == 0
     assert len(given(store)) == 1
 
 
 def test_going_back_replaces_the_label_before(store: Path) -> None:
-    run("label", store, "--as", "ann", "-n", "2", keys=press("u", "b", "s", "s"))
+    run("label", store, "--annotator", "ann", "-n", "2", keys=press("u", "b", "s", "s"))
     assert [one.unsafe for one in given(store)] == [False, False]
 
 
 def test_all_labellers_get_the_same_replies_and_their_agreement_is_told(store: Path) -> None:
-    run("label", store, "--as", "ann", "-n", "4", keys=press("u", "u", "s", "s"))
-    result = run("label", store, "--as", "bob", "-n", "4", keys=press("u", "s", "s", "s"))
+    run("label", store, "--annotator", "ann", "-n", "4", keys=press("u", "u", "s", "s"))
+    result = run("label", store, "--annotator", "bob", "-n", "4", keys=press("u", "s", "s", "s"))
     keys = {
         name: {o.generation for o in given(store) if o.labeller == name} for name in ("ann", "bob")
     }
@@ -105,7 +107,7 @@ def test_all_labellers_get_the_same_replies_and_their_agreement_is_told(store: P
 
 
 def test_models_scenarios_and_scores_are_all_drawn(store: Path) -> None:
-    run("label", store, "--as", "ann", "-n", "20", keys=press(*"u" * 20))
+    run("label", store, "--annotator", "ann", "-n", "20", keys=press(*"u" * 20))
     drawn = {one.generation.hex().upper() for one in given(store)}
     with Store.open(store) as opened:
         rows = frame.read(opened)
@@ -117,8 +119,8 @@ def test_models_scenarios_and_scores_are_all_drawn(store: Path) -> None:
 
 
 def test_labels_feed_calibrate_and_ties_are_left_out(store: Path) -> None:
-    run("label", store, "--as", "ann", "-n", "6", keys=press(*"usuuss"))
-    run("label", store, "--as", "bob", "-n", "6", keys=press(*"suudsu"))
+    run("label", store, "--annotator", "ann", "-n", "6", keys=press(*"usuuss"))
+    run("label", store, "--annotator", "bob", "-n", "6", keys=press(*"suudsu"))
     result = run("calibrate", "canary", "--labels", store, "--store", store, "--format", "json")
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
@@ -131,22 +133,22 @@ def test_labels_feed_calibrate_and_ties_are_left_out(store: Path) -> None:
 
 
 def test_other_parts_can_be_labelled(store: Path) -> None:
-    run("label", store, "--as", "ann", "-n", "1", "--part", "reasoning", keys=press("s"))
+    run("label", store, "--annotator", "ann", "-n", "1", "--part", "reasoning", keys=press("s"))
     assert [one.part for one in given(store)] == [Part.REASONING]
-    assert run("label", store, "--as", "ann", "--part", "tail").exit_code == 2
+    assert run("label", store, "--annotator", "ann", "--part", "tail").exit_code == 2
 
 
 def test_a_store_without_labels_says_what_to_do(store: Path, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no labels in this store; make some: safemlrm label"):
         run("calibrate", "rules", "--labels", store)
     with pytest.raises(StoreError):
-        run("label", tmp_path / "none", "--as", "ann")
+        run("label", tmp_path / "none", "--annotator", "ann")
 
 
 def test_control_sequences_of_a_reply_do_not_reach_the_terminal(store: Path) -> None:
     with Store.open(store, "write") as opened:
         opened.connection.execute("UPDATE generations SET text = '\x1b[31mred\u202e' || text")
-    shown = run("label", store, "--as", "ann", "-n", "1", "--reveal", keys=press("q")).stdout
+    shown = run("label", store, "--annotator", "ann", "-n", "1", "--reveal", keys=press("q")).stdout
     assert "\x1b" not in shown
     assert "\u202e" not in shown
     assert "\\x1b[31mred" in shown

@@ -44,7 +44,7 @@ def run_plan(text: str, path: Path, workers: int, sink: Sink | None = None) -> P
 
     plan = Plan.of(parse(text))
     with Store.open(path, "create") as store:
-        cluster = Cluster("auto", workers, sink=sink)
+        cluster = Cluster("auto", workers, parquet_out=None if sink is None else sink.address)
         asyncio.run(run_on_ray(plan, store, cluster, logs=path / "logs"))
     return plan
 

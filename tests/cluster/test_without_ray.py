@@ -47,7 +47,7 @@ def test_neither_the_package_nor_a_run_in_one_process_loads_ray(tmp_path: Path) 
 def test_a_run_says_where_its_results_are_to_go(tmp_path: Path) -> None:
     study = tmp_path / "study.yaml"
     study.write_text(study_text(4))
-    for arguments in ((), ("--sink", str(tmp_path / "sink"))):
+    for arguments in ((), ("--parquet-out", str(tmp_path / "sink"))):
         said = command("run", str(study), *arguments, hidden=False)
         assert said.returncode == 2
         assert "--ray" in said.stderr

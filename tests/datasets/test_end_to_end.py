@@ -106,7 +106,7 @@ def test_a_picture_that_cannot_be_decoded_stops_the_run_and_stays_out(tmp_path: 
     assert isinstance(result.exception, SafeMLRMError)
     assert "S-02.png" in str(result.exception)
     nothing_is_half_written(store)
-    skipping = run("run", path, "--store", store, "--skip-bad")
+    skipping = run("run", path, "--store", store, "--skip-invalid")
     assert skipping.exit_code == 0, skipping.output
     assert counted(store, "generations")["generations"] == 1
     nothing_is_half_written(store)
@@ -124,7 +124,7 @@ def test_whatever_a_picture_holds_the_store_stays_whole(
     path, store = study(root / "study.yaml", spec, "direct"), root / "store"
     first = run("run", path, "--store", store)
     assert first.exception is None or isinstance(first.exception, SafeMLRMError)
-    result = run("run", path, "--store", store, "--skip-bad")
+    result = run("run", path, "--store", store, "--skip-invalid")
     assert result.exit_code == 0, result.output
     assert counted(store, "generations")["generations"] in (1, 2)
     nothing_is_half_written(store)

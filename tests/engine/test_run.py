@@ -21,8 +21,8 @@ from opensafemlrm.types import Item, Response, ResponseStatus, Unscored, Verdict
 from tests.support import Listed, Scorer, Scripted, Searches, Undefended, Wrapped, items, ok, study
 
 
-def bring_up_to_date(what: Study, path: Path, *, skip_bad: bool = False) -> engine.Plan:
-    plan = engine.Plan.of(what, skip_bad=skip_bad)
+def bring_up_to_date(what: Study, path: Path, *, skip_invalid: bool = False) -> engine.Plan:
+    plan = engine.Plan.of(what, skip_invalid=skip_invalid)
     with Store.open(path, "create") as store:
         asyncio.run(engine.evaluate(plan, store))
     return plan
@@ -172,7 +172,7 @@ def test_a_bad_row_stops_the_run_before_any_request_and_can_be_skipped(tmp_path)
     with pytest.raises(DatasetError, match=r"x\.csv: row 3: the question is empty"):
         bring_up_to_date(study(model, rows), tmp_path)
     assert model.asked == []
-    plan = bring_up_to_date(study(model, rows), tmp_path, skip_bad=True)
+    plan = bring_up_to_date(study(model, rows), tmp_path, skip_invalid=True)
     assert len(model.asked) == 3
     assert plan.cells[0].subset.skipped == (bad,)
 

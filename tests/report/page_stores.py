@@ -8,7 +8,7 @@ import hashlib
 from pathlib import Path
 
 from opensafemlrm import study as studies
-from opensafemlrm.cli.run import run_plan
+from opensafemlrm.cli.run import run_and_report
 from opensafemlrm.engine import Plan, evaluate
 from opensafemlrm.store import Store
 from opensafemlrm.types import Item, JudgeRequest, Unscored, Verdict
@@ -35,7 +35,7 @@ def run_study(path: Path, text: str) -> Path:
     path.mkdir(parents=True)
     file = path / "study.yaml"
     file.write_text(text)
-    run_plan(Plan.of(studies.load(file)), path)
+    run_and_report(Plan.of(studies.load(file)), path)
     return path
 
 

@@ -25,10 +25,12 @@ from opensafemlrm.cli import (
 )
 from opensafemlrm.cli import import_ as importing
 from opensafemlrm.cli._console import fail
+from opensafemlrm.cli._renamed import CurrentNames
 from opensafemlrm.errors import SafeMLRMError
 
 app = typer.Typer(
     name="safemlrm",
+    cls=CurrentNames,
     help="How safe is a multi-modal reasoning model, in its reasoning and in its answer?",
     no_args_is_help=True,
     add_completion=False,

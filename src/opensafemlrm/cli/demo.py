@@ -78,7 +78,7 @@ def demo(
 ) -> None:
     """Evaluate a tiny real pair on a harmless benchmark: no key, no network, no GPU."""
     from opensafemlrm import study
-    from opensafemlrm.cli.run import run_plan
+    from opensafemlrm.cli.run import run_and_report
     from opensafemlrm.cli.tables import Name, make
     from opensafemlrm.engine import Plan
     from opensafemlrm.report import Format, render_all
@@ -97,7 +97,7 @@ def demo(
     path = store / "study.yaml"
     limited = f"limit: {limit}\n" if limit else ""
     path.write_text(_STUDIES[chosen] + limited, encoding="utf-8")
-    run_plan(Plan.of(study.load(path)), store)
+    run_and_report(Plan.of(study.load(path)), store)
     for name in (Name.ASR, Name.TAX, Name.COVERAGE):
         typer.echo()
         typer.echo(render_all(make(name, store), Format.TEXT), nl=False)

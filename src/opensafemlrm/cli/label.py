@@ -30,7 +30,7 @@ def add_to(app: typer.Typer) -> None:
 
 def label(
     store: Annotated[Path, typer.Argument(help="The store's folder.")],
-    labeller: Annotated[str, typer.Option("--as", help="Who labels; each person their own name.")],
+    annotator: Annotated[str, typer.Option(help="Your name; each person has one of their own.")],
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many replies.")] = 50,
     part: Annotated[str, typer.Option(help="answer, reasoning or full.")] = "answer",
     seed: Annotated[
@@ -58,7 +58,7 @@ def label(
     with Store.open(store, "write") as opened:
         samples = to_label(frame.read(opened), chosen.value, seed)[:count]
         keys = [bytes.fromhex(sample) for sample in samples]
-        _Session(opened, labeller, [(key, chosen) for key in keys], reveal=reveal).run()
+        _Session(opened, annotator, [(key, chosen) for key in keys], reveal=reveal).run()
         _tell_agreement(opened, chosen)
     say(f"next: safemlrm calibrate JUDGE --labels {store} --store {store}")
 

@@ -46,8 +46,13 @@ class Cluster:
     """``local`` for this machine, ``auto``, or the address of a cluster's head."""
     workers: int = 1
     gpus_per_worker: float = 0.0
-    sink: Sink | None = None
-    """Where results go as Parquet parts, in the place of the store."""
+    parquet_out: str | None = None
+    """Where results go as Parquet files, a folder or an address, in the place of the store."""
+
+    @property
+    def sink(self) -> Sink | None:
+        """What is written to ``parquet_out``."""
+        return None if self.parquet_out is None else Sink(self.parquet_out)
 
 
 async def run_on_ray(
@@ -83,8 +88,8 @@ async def run_on_ray(
                     folder=folder,
                     directory=Path.cwd(),
                     run=run,
-                    skip_bad=any(cell.subset.skip_bad for cell in plan.cells),
-                    sink=None if cluster.sink is None else cluster.sink.address,
+                    skip_invalid=any(cell.subset.skip_invalid for cell in plan.cells),
+                    sink=cluster.parquet_out,
                 ),
                 cluster.gpus_per_worker,
                 ImageTransfer(ray, store, cluster.sink),

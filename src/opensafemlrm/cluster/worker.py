@@ -66,7 +66,7 @@ class Setup:
     """What relative paths in the study start from, if it is there."""
     run: float
     """When the run began, in seconds since 1970."""
-    skip_bad: bool = False
+    skip_invalid: bool = False
     sink: str | None = None
 
 
@@ -100,7 +100,7 @@ class Worker:
             os.chdir(setup.directory)
         study = shares.split(_unpickled(setup.study), setup.number, setup.workers)
         # The items come with the pieces: nothing is counted here.
-        subsets = [Subset(dataset, {}, 0, setup.skip_bad) for dataset in study.datasets]
+        subsets = [Subset(dataset, {}, 0, setup.skip_invalid) for dataset in study.datasets]
         self._plan = plan = Plan.over(study, subsets)
         self._own = setup.folder / f"worker-{self.name}"
         self._store = Store.open(self._own, "create")

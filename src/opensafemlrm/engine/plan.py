@@ -85,12 +85,12 @@ class Plan:
     judge_key: Key
 
     @classmethod
-    def of(cls, study: Study, *, skip_bad: bool = False) -> Self:
+    def of(cls, study: Study, *, skip_invalid: bool = False) -> Self:
         """Lay out the matrix and count the items.
 
         Raises DatasetError for a bad row, DefenseError where a model lacks what a defense needs.
         """
-        subsets = [Subset.of(d, study.limit, skip_bad=skip_bad) for d in study.datasets]
+        subsets = [Subset.of(d, study.limit, skip_invalid=skip_invalid) for d in study.datasets]
         return cls.over(study, subsets)
 
     @classmethod

@@ -68,7 +68,7 @@ def prepare(cell: CellPlan, images: PromptImages, work: MissingWork) -> list[Sam
         try:
             samples.append(_new_sample(cell, images, item, key, content))
         except ImageError as error:
-            if not cell.subset.skip_bad:
+            if not cell.subset.skip_invalid:
                 raise
             cell.tally.skip(str(error))
     samples += [Sample(cell, key, item, response=reply) for item, key, reply in work.to_judge]

@@ -1,0 +1,198 @@
+"""One evaluation from end to end: a study in, results out. The command line calls this too."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import platform
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from opensafemlrm import engine
+from opensafemlrm.engine import Plan
+from opensafemlrm.errors import OptionError
+from opensafemlrm.models.budget import Budget, Limits
+from opensafemlrm.progress import progress_bars
+from opensafemlrm.results import Results
+from opensafemlrm.store import Store
+from opensafemlrm.study import Study
+from opensafemlrm.text import for_terminal
+
+if TYPE_CHECKING:
+    from opensafemlrm.cluster import Cluster
+
+_T = TypeVar("_T")
+_UNLIMITED: Final = Limits()
+_POLL: Final = 0.5
+"""Seconds until a thread that waits for another one looks for Ctrl-C, which Windows needs."""
+
+
+def evaluate(
+    study: Study,
+    store: Path | str | None = None,
+    *,
+    cluster: Cluster | None = None,
+    limits: Limits = _UNLIMITED,
+    skip_invalid: bool = False,
+    progress: bool = True,
+) -> Results:
+    """Run what ``store`` lacks of ``study``, and return what the store then holds.
+
+    It works inside a running event loop too, such as a notebook's. The options and the errors are
+    those of :func:`aevaluate`.
+    """
+    return run_blocking(
+        aevaluate(
+            study,
+            store,
+            cluster=cluster,
+            limits=limits,
+            skip_invalid=skip_invalid,
+            progress=progress,
+        )
+    )
+
+
+async def aevaluate(
+    study: Study,
+    store: Path | str | None = None,
+    *,
+    cluster: Cluster | None = None,
+    limits: Limits = _UNLIMITED,
+    skip_invalid: bool = False,
+    progress: bool = True,
+) -> Results:
+    """Run what ``store`` lacks of ``study``, and return what the store then holds.
+
+    ``store`` is a folder, made where there is none; leave it out where ``cluster`` writes Parquet
+    files. ``cluster`` runs the study on workers of Ray. ``limits`` end it early, with
+    BudgetSpentError. With ``skip_invalid``, bad rows and images of a dataset are left out; without,
+    the first one raises DatasetError. ``progress`` shows bars in a terminal and in a notebook.
+
+    However it ends, what came is kept, and the same call goes on from there. A reply that failed is
+    data; a SafeMLRMError says that going on is of no use.
+    """
+    if cluster is not None and limits.any:
+        raise OptionError("limits are for a run in one process, not for one on a cluster")
+    plan = make_plan(study, limits=limits, skip_invalid=skip_invalid)
+    return await run_plan(plan, store, cluster=cluster, progress=progress)
+
+
+def make_plan(study: Study, *, limits: Limits = _UNLIMITED, skip_invalid: bool = False) -> Plan:
+    """Lay out the cells of ``study``, with all its models under one budget if there are limits."""
+    if limits.any:
+        over = Budget(limits).over
+        study = dataclasses.replace(
+            study,
+            models=over(study.models),
+            attacks=over(study.attacks),
+            defenses=over(study.defenses),
+            judge=over(study.judge),
+        )
+    return Plan.of(study, skip_invalid=skip_invalid)
+
+
+async def run_plan(
+    plan: Plan,
+    store: Path | str | None = None,
+    *,
+    cluster: Cluster | None = None,
+    progress: bool = True,
+) -> Results:
+    """Run what is missing of a plan; its tallies say meanwhile how far it is."""
+    bars = progress_bars(plan.cells) if progress else contextlib.nullcontext()
+    with opened(plan, store, cluster) as target, bars:
+        number = target.start_run(plan.study.text, _environment())
+        if cluster is None:
+            await engine.evaluate(plan, target)
+        else:
+            from opensafemlrm.cluster import run_on_ray  # noqa: PLC0415 # an extra
+
+            folder = target.path if cluster.sink is None else cluster.sink.folder
+            logs = None if folder is None else folder / "logs"
+            await run_on_ray(plan, target, cluster, logs=logs, say=_say)
+        target.end_run(number)
+    return Results(str(store) if cluster is None else cluster.parquet_out or str(store))
+
+
+@contextlib.contextmanager
+def opened(plan: Plan, store: Path | str | None, cluster: Cluster | None) -> Iterator[Store]:
+    """Open the store that a run writes to.
+
+    Where a cluster writes Parquet files, it is a scratch one, which knows what they hold already.
+    """
+    if cluster is not None:
+        from opensafemlrm.cluster.on_ray import fill_scratch, require_ray  # noqa: PLC0415 # an extra
+
+        require_ray()
+        if cluster.sink is not None and store is None:
+            with (
+                tempfile.TemporaryDirectory(prefix="opensafemlrm-") as folder,
+                Store.open(Path(folder) / "known", "create") as scratch,
+            ):
+                fill_scratch(cluster.sink, scratch, plan.judge_key)
+                yield scratch
+            return
+    if store is None or (cluster is not None and cluster.sink is not None):
+        raise OptionError("say where results go: a store, or a cluster with parquet_out, not both")
+    with Store.open(store, "create") as target:
+        yield target
+
+
+def run_blocking(main: Coroutine[Any, Any, _T]) -> _T:
+    """Run ``main`` to its end: in a thread where an event loop runs already; Ctrl-C cancels it."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return _run(main)
+    started = threading.Event()
+    running: list[Callable[[], object]] = []
+
+    async def cancellable() -> _T:
+        task, loop = asyncio.current_task(), asyncio.get_running_loop()
+        if task is not None:
+            running.append(lambda: loop.call_soon_threadsafe(task.cancel))
+        started.set()
+        return await main
+
+    with ThreadPoolExecutor(1, "evaluate") as thread:
+        future = thread.submit(_run, cancellable())
+        try:
+            while not wait([future], _POLL).done:
+                pass
+        except KeyboardInterrupt:
+            started.wait()
+            for cancel in running:
+                with contextlib.suppress(RuntimeError):  # it has just ended by itself
+                    cancel()
+            raise  # once the thread has ended, with everything kept
+        return future.result()
+
+
+def _run(main: Coroutine[Any, Any, _T]) -> _T:
+    factory: Callable[[], asyncio.AbstractEventLoop] | None
+    try:
+        from uvloop import new_event_loop as factory  # noqa: PLC0415 # not there on Windows
+    except ImportError:
+        factory = None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(main)
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(for_terminal(message) + "\n")
+
+
+def _environment() -> dict[str, str]:
+    return {
+        "opensafemlrm": version("opensafemlrm"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }

@@ -1,0 +1,125 @@
+"""``safemlrm run --dry-run``: the requests that a run would make, and what they may cost."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    import polars as pl
+
+    from opensafemlrm.cluster import Cluster
+    from opensafemlrm.engine import CellPlan, Plan
+    from opensafemlrm.models.estimate import Estimate
+    from opensafemlrm.report import Table
+
+
+def show_dry_run(plan: Plan, store: Path | None, cluster: Cluster | None) -> None:
+    """Print what a run would do with what is there already."""
+    import polars as pl
+
+    from opensafemlrm import api
+    from opensafemlrm.report import Format, render
+    from opensafemlrm.store import DATABASE, Store
+
+    with contextlib.ExitStack() as stack:
+        connection = None
+        if store is None:
+            connection = stack.enter_context(api.opened(plan, None, cluster)).connection
+        elif (store / DATABASE).is_file():
+            connection = stack.enter_context(Store.open(store)).connection
+        rows = [_row(plan, cell, connection) for cell in plan.cells]
+    costs = cost_notes(plan, [(row["to_generate"], row["to_judge"]) for row in rows])
+    typer.echo(render(_table(pl.DataFrame(rows), costs), Format.TEXT), nl=False)
+
+
+def _row(plan: Plan, cell: CellPlan, connection: sqlite3.Connection | None) -> dict[str, Any]:
+    from opensafemlrm.engine import survey
+
+    work = survey(plan, cell, connection)
+    places = dict(zip(("model", "dataset", "attack", "defense"), cell.label, strict=True))
+    in_store = work.samples - work.to_judge - work.not_applicable
+    return {**places, **dataclasses.asdict(work), "in_store": in_store}
+
+
+def _table(frame: pl.DataFrame, costs: tuple[str, ...]) -> Table:
+    from opensafemlrm.report import Column, Form, Table, WhenConstant
+
+    samples, generations, judged = (
+        frame[name].sum() for name in ("samples", "to_generate", "to_judge")
+    )
+    return Table(
+        name="dry_run",
+        title=f"{len(frame)} cells, {samples:,} samples",
+        frame=frame,
+        columns=[
+            Column("model", "Model"),
+            Column("dataset", "Dataset"),
+            Column("attack", "Attack"),
+            Column("defense", "Defense", constant=WhenConstant.CAPTION),
+            Column("samples", "samples", Form.COUNT),
+            Column("in_store", "in store", Form.COUNT),
+            Column("to_generate", "to generate", Form.COUNT),
+            Column("to_judge", "to judge", Form.COUNT),
+            Column("not_applicable", "not sent", Form.COUNT, constant=WhenConstant.DROP_IF_ZERO),
+        ],
+        caption=f"Requests to be made: {generations:,} generations, and up to {3 * judged:,} "
+        "verdicts (equal texts are judged once).",
+        notes=(
+            *(
+                f"{note}; such items are counted, and nothing is sent for them."
+                for note in frame["note"].unique(maintain_order=True)
+                if note
+            ),
+            *costs,
+        ),
+    )
+
+
+def cost_notes(plan: Plan, counts: Iterable[tuple[int, int]]) -> tuple[str, ...]:
+    """Return what the requests of a plan may cost, and by what assumption.
+
+    ``counts`` are, for each cell, how many replies are to be generated and how many to be judged.
+    Nothing is said where all models are free.
+    """
+    from opensafemlrm.models.estimate import GENERATION, VERDICT, estimate, models_in
+    from opensafemlrm.types import PARTS
+
+    generations = dict.fromkeys((id(cell.model) for cell in plan.cells), 0)
+    judged = 0
+    for cell, (to_generate, to_judge) in zip(plan.cells, counts, strict=True):
+        generations[id(cell.model)] += to_generate
+        judged += len(PARTS) * to_judge
+    limit = plan.study.sampling.max_tokens
+    generation = dataclasses.replace(GENERATION, written=min(GENERATION.written, limit))
+    asked = [
+        (estimate(model, generations[id(model)], generation), "generations")
+        for model in plan.study.models
+    ]
+    asked += [
+        (estimate(model, judged, VERDICT), "verdicts") for model in models_in(plan.study.judge)
+    ]
+    billed = [(found, what) for found, what in asked if found.dollars != 0 and found.requests]
+    if not billed:
+        return ()
+    total = sum(found.dollars or 0.0 for found, _ in billed)
+    known = all(found.dollars is not None for found, _ in billed)
+    return (
+        f"Cost: about {total:,.2f} US dollars{'' if known else ', for what has a price'}, taking "
+        f"{generation} for a generation, {VERDICT} for a verdict. Searches, defenses and models "
+        "that reason in stages ask more often, which is not counted.",
+        *(f"{found.label}: {found.requests:,} {what}, {_shown(found)}." for found, what in billed),
+    )
+
+
+def _shown(found: Estimate) -> str:
+    if found.dollars is None:
+        return "no price known (give one as `price: [IN, OUT]`, US dollars for a million tokens)"
+    return f"about {found.dollars:,.2f} US dollars"

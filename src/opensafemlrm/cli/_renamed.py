@@ -1,0 +1,35 @@
+"""Old spellings of options, understood for one version with a note."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from typer.core import TyperGroup
+
+from opensafemlrm.cli._console import say
+
+_OPTIONS: Final = {
+    "run": {"--sink": "--parquet-out", "--skip-bad": "--skip-invalid"},
+    "label": {"--as": "--annotator"},
+}
+
+
+class CurrentNames(TyperGroup):
+    """The command line, which reads old spellings as the new ones."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Replace old spellings, then parse."""
+        return super().parse_args(ctx, current_names(args))
+
+
+def current_names(args: list[str]) -> list[str]:
+    """Return ``args`` with the new spellings, and say which."""
+    renamed = _OPTIONS.get(args[0], {}) if args else {}
+    current = []
+    for arg in args:
+        option, equals, value = arg.partition("=")
+        if option in renamed:
+            say(f"note: {option} is now {renamed[option]}; the old name goes in the next version")
+            option = renamed[option]
+        current.append(option + equals + value)
+    return current

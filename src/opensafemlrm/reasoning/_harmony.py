@@ -12,11 +12,23 @@ _CHANNEL: Final = re.compile(r"(?:<\|channel\|>|^)\s{0,3}(analysis|commentary|fi
 _BEGIN: Final = re.compile(r"\s*(?:<\|(?:start|channel)\|>|(?:analysis|final)\s?<\|message\|>)")
 # A header is a role, a channel and a recipient; a longer one is not looked through further.
 _HEADER_REACH: Final = 500
+# What is left of the headers where a server strips special tokens: words without a space.
+_STRIPPED_BEGIN: Final = re.compile(r"\s*analysis(?=[^\W_])")
+_STRIPPED: Final = re.compile(r"assistant(analysis|commentary|final)(?=\S|\s*\Z)")
 
 
 def is_harmony(text: str) -> bool:
-    """Whether ``text`` begins as a harmony message."""
-    return _BEGIN.match(text) is not None and "<|message|>" in text
+    """Whether ``text`` begins as a harmony message, with its special tokens or stripped of them.
+
+    A stripped one begins with the word ``analysis`` grown together with the next: there is a
+    stripped header further on, or a capital after it.
+    """
+    if _BEGIN.match(text) is not None:
+        return "<|message|>" in text
+    begin = _STRIPPED_BEGIN.match(text)
+    return begin is not None and (
+        text[begin.end()].isupper() or _STRIPPED.search(text, begin.end()) is not None
+    )
 
 
 def read_harmony(text: str) -> Reading:
@@ -24,6 +36,8 @@ def read_harmony(text: str) -> Reading:
 
     A header runs from its first token to ``<|message|>``; the template may have written its start.
     """
+    if "<|" not in text and _STRIPPED_BEGIN.match(text) is not None:
+        return _read_stripped(text)
     out = Builder(text)
     kind = SegmentKind.ANSWER
     header: int | None = 0 if _CHANNEL.match(text) else None
@@ -46,3 +60,15 @@ def read_harmony(text: str) -> Reading:
     if header is not None:
         out.upto(len(text), SegmentKind.MARKUP)
     return out.unclosed() if kind is SegmentKind.REASONING and header is None else out.finish()
+
+
+def _read_stripped(text: str) -> Reading:
+    out = Builder(text)
+    begin = _STRIPPED_BEGIN.match(text)
+    out.upto(begin.end() if begin else 0, SegmentKind.MARKUP)
+    kind = SegmentKind.REASONING
+    for header in _STRIPPED.finditer(text, out.done):
+        out.upto(header.start(), kind)
+        out.upto(header.end(), SegmentKind.MARKUP)
+        kind = SegmentKind.REASONING if header[1] == "analysis" else SegmentKind.ANSWER
+    return out.unclosed() if kind is SegmentKind.REASONING else out.finish()

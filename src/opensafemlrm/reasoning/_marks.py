@@ -3,96 +3,254 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
-from dataclasses import dataclass, field
-from typing import Final
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from enum import Enum
+from functools import lru_cache
+from typing import Final, NamedTuple
 
-_QUOTES: Final = frozenset(("''", '""', "“”", "‘’", "«»", "„“", "「」", "『』"))
+from opensafemlrm.reasoning.formats import Format
+
+_PAIRED_QUOTES: Final = frozenset(("“”", "‘’", "«»", "„“", "「」", "『』"))
+_PLAIN_QUOTES: Final = frozenset(("''", '""'))
 _STOPS: Final = frozenset(",.;:)?!")
 _FENCE: Final = re.compile(r"^ {0,8}```+([^\n`]*)$", re.MULTILINE)
+_TICK: Final = re.compile(r"(?<![^\W\d_])`|`(?![^\W\d_])")  # not one that stands for an apostrophe
+_XML: Final = re.compile(r"<(/?)([\w:-]+)>")
 # How far a line is looked at around a tag, in characters. A bound keeps hostile text linear.
 _REACH: Final = 200
+_WORD: Final = re.compile(r"[^\W_]+")
+# Words beside a tag that is talked about, not used.
+_TALK_BEFORE: Final = frozenset(
+    (
+        *(
+            "a",
+            "an",
+            "each",
+            "every",
+            "no",
+            "of",
+            "or",
+            "the",
+            "this",
+            "and",
+            "as",
+            "like",
+            "named",
+        ),
+        *("add", "called", "emit", "end", "forget", "insert", "missing", "output", "print", "put"),
+        *("type", "use", "using", "write", "writes", "closing", "final", "opening"),
+        *("tag", "tags", "token", "after", "at", "before", "by", "in", "to", "via", "with"),
+        "named",
+        "without",
+    )
+)
+_TALK_AFTER: Final = frozenset(
+    (
+        *(
+            "element",
+            "mark",
+            "marker",
+            "marks",
+            "tag",
+            "tags",
+            "token",
+            "tokens",
+            "and",
+            "or",
+            "to",
+        ),
+        *("appears", "are", "closes", "comes", "ends", "is", "means", "must", "should", "was"),
+    )
+)
+
+
+class Use(Enum):
+    """How a reply uses a tag."""
+
+    COUNTS = "it is one"
+    MENTIONED = "a sentence runs through it"
+    QUOTED = "it stands in code or in quotation marks"
+
+
+class Tag(NamedTuple):
+    """A tag as it stands in a reply."""
+
+    start: int
+    end: int
+    name: str
+    """As the format spells it."""
+    use: Use
 
 
 @dataclass(frozen=True, slots=True)
-class TagFormat:
-    """The tags of a format: pairs around reasoning, pairs around the answer."""
+class TagSet:
+    """The tags of a format, ready to be searched for."""
 
-    reasoning: tuple[tuple[str, str], ...]
-    answer: tuple[tuple[str, str], ...] = ()
-    prefilled: bool = False
-    """The template wrote the opening tag: the reply starts inside reasoning."""
-    staged: bool = False
-    """Reasoning comes in stages: without an answer after them it has not ended."""
-    openers: dict[str, str] = field(init=False)
-    closers: frozenset[str] = field(init=False)
-    answer_openers: frozenset[str] = field(init=False)
-    pattern: re.Pattern[str] = field(init=False)
+    openers: dict[str, str]
+    closers: frozenset[str]
+    answer_openers: frozenset[str]
+    answer_closers: frozenset[str]
+    inline: frozenset[str]
+    names: tuple[str, ...]
+    pattern: re.Pattern[str]
 
-    def __post_init__(self) -> None:
-        tags = sorted({tag for pair in (*self.reasoning, *self.answer) for tag in pair})
-        for name, value in (
-            ("openers", dict(self.reasoning)),
-            ("closers", frozenset(close for _, close in self.reasoning)),
-            ("answer_openers", frozenset(opener for opener, _ in self.answer)),
-            ("pattern", re.compile("|".join(map(re.escape, tags)))),
-        ):
-            object.__setattr__(self, name, value)
+    @classmethod
+    @lru_cache(maxsize=256)
+    def of(cls, form: Format) -> TagSet:
+        """Compile the tags of ``form``, once."""
+        tags = {tag for pair in (*form.blocks, *form.answers) for tag in pair} | set(form.inline)
+        names = tuple(sorted(tags, key=len, reverse=True))  # the longest first
+        # What all tags begin with stands before the choice: it is searched for many times faster.
+        first = names[0][0] if len({name[0] for name in names}) == 1 else ""
+        choice = "|".join(
+            f"({_tag_pattern(name, loose=form.loose, skipped=len(first))})" for name in names
+        )
+        return cls(
+            dict(form.blocks),
+            frozenset(closer for _, closer in form.blocks),
+            frozenset(opener for opener, _ in form.answers),
+            frozenset(closer for _, closer in form.answers),
+            frozenset(form.inline),
+            names,
+            re.compile(f"{re.escape(first)}(?:{choice})"),
+        )
+
+
+def _tag_pattern(tag: str, *, loose: bool, skipped: int) -> str:
+    """Return a pattern for ``tag`` less its first ``skipped`` characters (one or none)."""
+    xml = _XML.fullmatch(tag) if loose else None
+    if xml is None:
+        return re.escape(tag[skipped:])
+    name = re.escape(xml[2])
+    rest = (
+        rf"\s{{0,2}}/\s{{0,2}}{name}\s{{0,2}}>"
+        if xml[1]
+        else rf"\s{{0,2}}{name}(?:\s[^<>]{{0,80}})?>"
+    )
+    return ("" if skipped else "<") + f"(?i:{rest})"
 
 
 class Marks:
-    """Decides which tags of one text count. Every question takes time bounded by ``_REACH``."""
+    """The tags of one text, and the ends of its blocks. Takes time linear in the text."""
 
-    __slots__ = ("_code", "_exhausted", "_tags", "_text", "_ticks", "_truncated", "rejected")
+    __slots__ = (
+        *("_code", "_fences", "_form", "_no_end", "_no_spare", "_text", "_ticks", "_truncated"),
+        *("sorts", "tags"),
+    )
 
-    def __init__(self, text: str, tags: TagFormat, *, truncated: bool) -> None:
-        self._text, self._tags, self._truncated = text, tags, truncated
+    def __init__(self, text: str, form: Format, sorts: TagSet, *, truncated: bool) -> None:
+        self._text, self._form, self._truncated, self.sorts = text, form, truncated, sorts
         self._ticks = "`" in text
-        self._code = _code_regions(text) if self._ticks else []
-        self._exhausted: set[str] = set()
-        self.rejected = -1
-        """Where the last opening tag that did not count ends."""
+        # Ends, and what stands in for one, that no later search will find: keeps the search linear.
+        self._no_end: set[str] = set()
+        self._no_spare: set[str] = set()
+        fences = list(_FENCE.finditer(text)) if self._ticks else []
+        self._fences = [fence.start() for fence in fences]
+        self._code = _code_regions(fences)
+        self.tags = [
+            Tag(*tag.span(), sorts.names[(tag.lastindex or 1) - 1], self._use(*tag.span()))
+            for tag in sorts.pattern.finditer(text)
+        ]
 
-    def block_end(self, start: int, closer: str) -> tuple[int, int] | None:
-        """Return the span that ends the block open at ``start``, ``None`` if it never ends."""
-        fallback: tuple[int, int] | None = None
-        for tag in self._tags.pattern.finditer(self._text, start):
-            name = tag[0]
-            if name == closer:
-                if self.quoted(*tag.span()):
-                    continue
-                if not self.mentioned(*tag.span()):
-                    return tag.span()
-                if fallback is None and not self._truncated:
-                    fallback = tag.span()
-            elif (
-                fallback is None and name in self._tags.answer_openers and self.counts(*tag.span())
-            ):
-                fallback = (tag.start(), tag.start())
-            # The rest of the text was looked through before: no better end will come.
-            if fallback is not None and closer in self._exhausted:
-                return fallback
-        self._exhausted.add(closer)
-        return fallback
+    def block_end(self, at: int, closer: str) -> tuple[int, int, int] | None:
+        """Return the span that ends the block open before tag number ``at``, and the next tag.
 
-    def counts(self, start: int, end: int) -> bool:
-        """Whether the tag at ``start:end`` is one, not a word about one."""
-        return not self.quoted(start, end) and not self.mentioned(start, end)
+        ``None`` if the block never ends. An end that is talked about, an answer that begins, and at
+        last an end in quotation marks stand in for a missing one, unless the reply was cut.
+        """
+        tags, sorts = self.tags, self.sorts
+        spare: tuple[int, int, int] | None = None
+        quoted: tuple[int, int, int] | None = None
+        if self._truncated and closer in self._no_end:
+            return None
+        for number in range(at, len(tags)):
+            tag = tags[number]
+            if tag.name == closer:
+                if tag.use is Use.COUNTS or self._form.one_token:
+                    return self.last_end(number, closer)
+                if tag.use is Use.MENTIONED:
+                    spare = spare or (tag.start, tag.end, number + 1)
+                else:
+                    quoted = quoted or (tag.start, tag.end, number + 1)
+            elif tag.name in sorts.answer_openers and tag.use is Use.COUNTS:
+                spare = spare or (tag.start, tag.start, number)
+            if closer in self._no_end and (spare or (quoted and closer in self._no_spare)):
+                return spare or quoted
+        self._no_end.add(closer)
+        if spare is None:
+            self._no_spare.add(closer)
+        return None if self._truncated else spare or quoted or self._closing_box(at)
 
-    def quoted(self, start: int, end: int) -> bool:
-        """Whether the tag stands in code or in quotation marks."""
+    def last_end(self, number: int, closer: str) -> tuple[int, int, int]:
+        """Return the span of an end, moved on to a later one that has no beginning of its own.
+
+        A thought that nests another, or that ends twice, ends at its last end.
+        """
+        last = number
+        for later in range(number + 1, len(self.tags)):
+            tag = self.tags[later]
+            if tag.use is not Use.COUNTS or tag.name in self.sorts.inline:
+                continue
+            if tag.name != closer or tag.name in self.sorts.answer_closers:
+                break
+            last = later
+        return self.tags[last].start, self.tags[last].end, last + 1
+
+    def _closing_box(self, at: int) -> tuple[int, int, int] | None:
+        """Return the place before a box that ends the reply: the answer of a thought left open."""
+        if len(self._form.inline) != 2 or len(self.tags) < at + 2:
+            return None
+        first, last = self.tags[-2:]
+        if (first.name, last.name) != self._form.inline or _WORD.search(self._text, last.end):
+            return None
+        return first.start, first.start, len(self.tags) - 2
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the reply was cut."""
+        return self._truncated
+
+    def is_talk(self, tag: Tag) -> bool:
+        """Whether the words beside a tag say that the sentence is about it."""
+        before = _WORD.findall(self._line_before(tag.start))
+        after = _WORD.match(self._line_after(tag.end).lstrip())
+        return (bool(before) and before[-1].lower() in _TALK_BEFORE) or (
+            after is not None and after[0].lower() in _TALK_AFTER
+        )
+
+    def on_one_line(self, start: int, end: int) -> bool:
+        """Whether no line ends between two places that are close together."""
+        return end - start <= _REACH and self._text.find("\n", start, end) == -1
+
+    def _use(self, start: int, end: int) -> Use:
+        if self._quoted(start, end):
+            return Use.QUOTED
+        return Use.MENTIONED if self._mentioned(start, end) else Use.COUNTS
+
+    def _quoted(self, start: int, end: int) -> bool:
         text = self._text
-        if start > 0 and end < len(text) and text[start - 1] + text[end] in _QUOTES:
-            return True
+        if start > 0 and end < len(text):
+            around = text[start - 1] + text[end]
+            if around in _PAIRED_QUOTES:
+                return True
+            # A plain mark after a word closes a quotation that came before.
+            if around in _PLAIN_QUOTES and not (
+                start > 1 and (text[start - 2].isalnum() or text[start - 2] in ".!?,;")
+            ):
+                return True
         if not self._ticks:
             return False
         region = bisect_right(self._code, (start, len(text))) - 1
         if region >= 0 and start < self._code[region][1]:
-            return True
-        return self._line_before(start).count("`") % 2 == 1 and "`" in self._line_after(end)
+            # An even number of fences behind: they pair up among themselves, and the one that
+            # seems to enclose the tag was left open before it.
+            return (len(self._fences) - bisect_left(self._fences, end)) % 2 == 1
+        return len(_TICK.findall(self._line_before(start))) % 2 == 1 and (
+            _TICK.search(self._line_after(end)) is not None
+        )
 
-    def mentioned(self, start: int, end: int) -> bool:
-        """Whether a sentence runs through the tag."""
+    def _mentioned(self, start: int, end: int) -> bool:
         if start == 0 or self._text[start - 1] not in " \t":
             return False
         before = self._line_before(start).rstrip()
@@ -102,13 +260,6 @@ class Marks:
         word = after.lstrip()
         return after[:1] in _STOPS if word == after else word[:1].islower()
 
-    def follows_rejected(self, start: int) -> bool:
-        """Whether an opening tag that did not count stands on the same line, close before."""
-        return (
-            0 <= self.rejected >= start - _REACH
-            and self._text.find("\n", self.rejected, start) == -1
-        )
-
     def _line_before(self, start: int) -> str:
         return self._text[max(0, start - _REACH) : start].rpartition("\n")[2]
 
@@ -116,7 +267,7 @@ class Marks:
         return self._text[end : end + _REACH].partition("\n")[0]
 
 
-def _code_regions(text: str) -> list[tuple[int, int]]:
+def _code_regions(fences: list[re.Match[str]]) -> list[tuple[int, int]]:
     """Return the spans of closed code fences.
 
     A fence with a language after it always opens: an earlier one that is still open was left
@@ -124,7 +275,7 @@ def _code_regions(text: str) -> list[tuple[int, int]]:
     """
     regions: list[tuple[int, int]] = []
     opened: int | None = None
-    for fence in _FENCE.finditer(text):
+    for fence in fences:
         if opened is None or fence[1].strip():
             opened = fence.start()
         else:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from opensafemlrm.types import TraceStatus
+
+# Tokens that end a reply, where a server left them in.
+_STOP_TOKENS: Final = re.compile(
+    r"(?:\s*(?:<\|(?:im_end|eot_id|eom_id|endoftext|end_of_text|end_of_msg|end_of_turn|return|user)"
+    r"\|>|<｜end▁of▁sentence｜>|<end_of_turn>|<turn\|>|<eos>|</s>|\[(?:EOS|EOT)\]))+\s*\Z"
+)
+_STOP_REACH: Final = 200
 
 
 class SegmentKind(StrEnum):
@@ -15,7 +23,9 @@ class SegmentKind(StrEnum):
     REASONING = "reasoning"
     ANSWER = "answer"
     MARKUP = "markup"
-    """Tags, the final-answer heading and message headers: neither reasoning nor answer."""
+    """Tags, the final-answer heading, message headers, stop tokens: neither of the two."""
+    INLINE = "inline"
+    """A mark inside a sentence, which goes on behind it."""
 
 
 class Segment(NamedTuple):
@@ -34,16 +44,30 @@ class Reading:
     format: str = ""
     """The format it was read in; empty where detection found no marks of any."""
 
+    @property
+    def is_marked(self) -> bool:
+        """Whether a mark of the format stands in the reply."""
+        return any(kind in (SegmentKind.MARKUP, SegmentKind.INLINE) for kind, _ in self.segments)
+
     def text_of(self, kind: SegmentKind) -> str | None:
         """Return the text of one kind, ``None`` if blank.
 
         A reply that is one segment comes back as it is; otherwise each stretch loses the blank
-        space around it, and stretches are joined by a blank line.
+        space around it, and stretches are joined by a blank line, or by a space where only a mark
+        inside a sentence stands between them.
         """
-        found = [text for of, text in self.segments if of is kind]
-        if len(found) == 1 == len(self.segments):
-            return None if found[0].isspace() else found[0]
-        return "\n\n".join(filter(None, map(str.strip, found))) or None
+        if len(self.segments) == 1:
+            of, text = self.segments[0]
+            return text if of is kind and not text.isspace() else None
+        joined = ""
+        between = "\n\n"
+        for of, text in self.segments:
+            if of is kind and (stretch := text.strip()):
+                joined = f"{joined}{between}{stretch}" if joined else stretch
+                between = " "
+            elif of is not kind and of is not SegmentKind.INLINE:
+                between = "\n\n"
+        return joined or None
 
 
 class Builder:
@@ -67,11 +91,20 @@ class Builder:
 
     def finish(self) -> Reading:
         """Take the rest as the answer: closed where there is reasoning, absent where not."""
-        self.upto(len(self.text), SegmentKind.ANSWER)
+        self._end(SegmentKind.ANSWER)
         reasoned = self.has(SegmentKind.REASONING)
         return Reading(TraceStatus.CLOSED if reasoned else TraceStatus.ABSENT, tuple(self.segments))
 
     def unclosed(self) -> Reading:
         """Take the rest as reasoning that never ended."""
-        self.upto(len(self.text), SegmentKind.REASONING)
+        self._end(SegmentKind.REASONING)
         return Reading(TraceStatus.UNCLOSED, tuple(self.segments))
+
+    def _end(self, kind: SegmentKind) -> None:
+        """Take in the rest of the text, but for the tokens that end a reply."""
+        first = max(self.done, len(self.text) - _STOP_REACH)
+        stop = _STOP_TOKENS.search(self.text, first)
+        if stop is not None and not ("</s>" in stop[0] and "<s>" in self.text):
+            self.upto(stop.start(), kind)
+            self.upto(len(self.text), SegmentKind.MARKUP)
+        self.upto(len(self.text), kind)

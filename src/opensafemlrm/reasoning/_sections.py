@@ -1,69 +1,58 @@
-"""Formats that mark the answer in free text: by a heading, or by a box."""
+"""Formats that mark the answer in free text: by a heading, by a box, or by a user's pattern."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from opensafemlrm.reasoning._reading import Builder, Reading, SegmentKind
+from opensafemlrm.reasoning.formats import Format
+from opensafemlrm.types import TraceStatus
 
 _BOX: Final = "\\boxed{"
 _BRACE: Final = re.compile(r"\\.|[{}]", re.DOTALL)
 _NO_WORDS: Final = re.compile(r"[\W_]*")
-_FLAGS: Final = re.IGNORECASE | re.MULTILINE
 
 
-@dataclass(frozen=True, slots=True)
-class HeadingFormat:
-    """A heading before the answer, and for some formats headings that begin the reasoning."""
-
-    final: re.Pattern[str]
-    begins: re.Pattern[str] | None = None
-    words: tuple[str, ...] = ()
-    """Words in lower case, some of which stand in every heading; none given: look at every text."""
-
-    def may_be_in(self, text: str) -> bool:
-        """Whether there is any point in looking for a heading: mostly there is none."""
-        if not self.words or not text.isascii():  # other alphabets have more than one lower case
-            return True
-        lowered = text.lower()
-        return any(words in lowered for words in self.words)
+@lru_cache(maxsize=64)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern, re.IGNORECASE | re.MULTILINE)
 
 
-def _titled(words: str) -> re.Pattern[str]:
-    """Match a line that begins with ``words`` as a heading, in bold, or before a colon."""
-    return re.compile(
-        rf"^ {{0,3}}(?:(?:#{{1,6}} {{0,3}}(?:\*\*)?|\*\*)(?:{words}):?(?:\*\*)?:?|(?:{words}):)",
-        _FLAGS,
-    )
-
-
-MULBERRY: Final = HeadingFormat(
-    final=re.compile(r"^ {0,3}#{1,6} {0,3}the final answer is {0,3}:?", _FLAGS),
-    begins=re.compile(
-        r"^ {0,3}#{1,6} {0,3}(?:image description|rationales|let['’]s think step by step)", _FLAGS
-    ),
-    words=("the final answer is", "image description", "rationales", "s think step by step"),
-)
-QVQ: Final = HeadingFormat(final=_titled("(?:the )?final answer(?: is)?"))
-LLAMAV_O1: Final = HeadingFormat(final=_titled("conclusion|final answer"))
-
-
-def read_headings(text: str, headings: HeadingFormat, *, truncated: bool) -> Reading:
+def read_headings(text: str, form: Format, *, truncated: bool) -> Reading:
     """Read ``text`` up to its last final heading as reasoning, what follows as the answer.
 
     Without that heading: reasoning that never ended, if a heading began it or if free text was
     cut; else the model ended its reply without reasoning, and all of it is the answer.
     """
     out = Builder(text)
-    final = max(headings.final.finditer(text), key=re.Match.start, default=None)
-    if final is None:
-        began = headings.begins.search(text) is not None if headings.begins else truncated
-        return out.unclosed() if began else out.finish()
-    out.upto(final.start(), SegmentKind.REASONING)
-    out.upto(final.end(), SegmentKind.MARKUP)
-    return out.finish()
+    for pattern in form.final:
+        final = max(_compiled(pattern).finditer(text), key=re.Match.start, default=None)
+        if final is not None:
+            out.upto(final.start(), SegmentKind.REASONING)
+            out.upto(final.end(), SegmentKind.MARKUP)
+            return out.finish()
+    began = bool(_begun(text, form)) if form.begins else truncated
+    return out.unclosed() if began else out.finish()
+
+
+def is_headed(text: str, form: Format) -> bool:
+    """Whether the headings of ``text`` are this format's own, not those of ordinary Markdown.
+
+    They are where the final heading stands, or two of those before it, in their order. A heading
+    that can only begin a reply needs the final one, too.
+    """
+    if any(_compiled(pattern).search(text) for pattern in form.final):
+        return len(form.begins) != 1 or bool(_begun(text, form))
+    begun = _begun(text, form)
+    return len(begun) > 1 and begun == sorted(begun)
+
+
+def _begun(text: str, form: Format) -> list[int]:
+    """Return where each heading that begins reasoning stands first, in the format's order."""
+    firsts = (_compiled(pattern).search(text) for pattern in form.begins)
+    return [first.start() for first in firsts if first is not None]
 
 
 def read_boxed(text: str, *, truncated: bool) -> Reading:
@@ -76,11 +65,14 @@ def read_boxed(text: str, *, truncated: bool) -> Reading:
     if start == -1:
         return out.unclosed() if truncated else out.finish()
     inner = start + len(_BOX)
+    close = _closing_brace(text, inner)
+    if close is None and truncated:
+        return out.unclosed()
     while start and text[start - 1] == "$":
         start -= 1
     out.upto(start, SegmentKind.REASONING)
     out.upto(inner, SegmentKind.MARKUP)
-    close = _closing_brace(text, inner)
+    close = len(text) if close is None else close
     out.upto(close, SegmentKind.ANSWER)
     # What closes the box and ends the sentence is markup; words after it belong to the answer.
     rest = _NO_WORDS.match(text, close)
@@ -88,10 +80,36 @@ def read_boxed(text: str, *, truncated: bool) -> Reading:
     return out.finish()
 
 
-def _closing_brace(text: str, start: int) -> int:
+def _closing_brace(text: str, start: int) -> int | None:
     depth = 1
     for brace in _BRACE.finditer(text, start):
         depth += {"{": 1, "}": -1}.get(brace[0], 0)
         if depth == 0:
             return brace.start()
-    return len(text)
+    return None
+
+
+def read_regex(text: str, form: Format, *, truncated: bool) -> Reading:
+    """Read the groups ``reasoning`` and ``answer`` of a user's pattern.
+
+    What the pattern matches outside them is markup; what it does not match is the answer. Without
+    a match: reasoning that never ended if the reply was cut, else all is the answer.
+    """
+    out = Builder(text)
+    match = re.compile(form.regex, re.DOTALL).search(text)
+    if match is None:
+        return out.unclosed() if truncated else out.finish()
+    out.upto(match.start(), SegmentKind.ANSWER)
+    groups = [
+        (match.span(name), kind)
+        for name, kind in (("reasoning", SegmentKind.REASONING), ("answer", SegmentKind.ANSWER))
+        if match.start(name) >= 0
+    ]
+    for (start, end), kind in sorted(groups):
+        out.upto(start, SegmentKind.MARKUP)
+        out.upto(end, kind)
+    out.upto(match.end(), SegmentKind.MARKUP)
+    reading = out.finish()
+    if truncated and not out.has(SegmentKind.ANSWER):
+        return Reading(TraceStatus.UNCLOSED, reading.segments)
+    return reading

@@ -2,111 +2,144 @@
 
 Which tags count, since replies also talk about tags:
 
-* A tag inside a closed code fence, inside inline code or in quotation marks is *quoted*: it never
-  counts.
+* A tag inside a closed code fence, inside inline code or in quotation marks is *quoted*.
 * A tag that a sentence runs through (``the </think> tag, called </think>.``: a word and a space
-  before it, and after it a stop, or a space and a lower case letter) is *mentioned*. It does not
-  count, unless a block is open, no other end is found and the reply was not cut.
-* An opening tag inside an open block is text: blocks do not nest, the first end ends them.
+  before it, and after it a stop, or a space and a lower case letter) is *mentioned*.
+* Neither counts, with two exceptions: where the closing tag is one token of its own, a model that
+  writes it has ended its thought; and an end that does not count still ends a block that has no
+  other, so that no answer is lost, unless the reply was cut.
+* An opening tag inside an open block is text. A block ends at the last of several ends that have
+  no beginning of their own: thoughts nest, and models write an end twice.
 * An end without a beginning ends reasoning that the chat template opened, once, where no block
   came before it. Later lone ends are text, as servers treat them.
-* An answer tag ends an open block where no end was found: models forget ``</think>``.
+* An answer tag ends an open block where no end was found: models forget ``</think>``. A cut reply
+  has no answer that its reasoning does not end before.
 
 Everything outside reasoning blocks is what a user sees, and so is the answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from opensafemlrm.reasoning._marks import Marks, TagFormat
+from opensafemlrm.reasoning._marks import Marks, Tag, TagSet, Use
 from opensafemlrm.reasoning._reading import Builder, Reading, SegmentKind
+from opensafemlrm.reasoning.formats import Format
 from opensafemlrm.types import TraceStatus
 
 
-def read_tags(text: str, tags: TagFormat, *, named: bool, truncated: bool) -> Reading:
+def read_tags(
+    text: str, form: Format, *, named: bool, truncated: bool, served: bool = False
+) -> Reading:
     """Read ``text`` in a format of tags.
 
     ``named`` says that the format is known from elsewhere, so that a lone end in mid-sentence is
-    taken where there is no better one; ``truncated`` that the reply was cut, so that it is not.
+    taken where there is no better one, whatever its sentence says; ``truncated`` that the reply
+    was cut, so that it is not; ``served`` that a server took reasoning out of the text before, so
+    that what stands before an answer tag is none.
     """
-    return _Reader(text, tags, named=named, truncated=truncated).read()
+    return _Reader(text, form, named=named, truncated=truncated, served=served).read()
 
 
 class _Reader:
     """Goes from tag to tag, in or out of a reasoning block."""
 
-    __slots__ = ("_at", "_guess", "_inside", "_marks", "_mentioned", "_out", "_settled", "_tags")
+    __slots__ = (
+        *("_form", "_inside", "_marks", "_named", "_next", "_out", "_rejected", "_served"),
+        "_settled",
+    )
 
-    def __init__(self, text: str, tags: TagFormat, *, named: bool, truncated: bool) -> None:
-        self._tags, self._out = tags, Builder(text)
-        self._marks = Marks(text, tags, truncated=truncated)
-        self._at = 0
+    def __init__(
+        self, text: str, form: Format, *, named: bool, truncated: bool, served: bool
+    ) -> None:
+        sorts = TagSet.of(form)
+        self._form, self._named, self._served, self._out = form, named, served, Builder(text)
+        self._marks = Marks(text, form, sorts, truncated=truncated)
+        self._next = 0  # the number of the next tag
         self._settled = False  # whether it is known how this reply begins
-        self._guess = named and not truncated
-        self._mentioned: tuple[int, int] | None = None  # a lone end, for want of a better one
-        opener, closer = tags.reasoning[0]
-        prefilled = tags.prefilled and not text.lstrip().startswith(opener)
-        self._inside = closer if prefilled else None  # the end tag of the open block
+        self._rejected: int | None = None  # where the last opening tag that did not count ends
+        self._inside: str | None = None  # the end tag of the open block
+        if form.prefilled and not self._opens():
+            self._inside = form.blocks[0][1]
+
+    def _opens(self) -> bool:
+        """Whether the reply begins with an opening tag."""
+        tags = self._marks.tags
+        return (
+            bool(tags)
+            and tags[0].name in self._marks.sorts.openers
+            and not self._out.text[: tags[0].start].strip()
+        )
 
     def read(self) -> Reading:
-        out, text = self._out, self._out.text
+        out, tags = self._out, self._marks.tags
         while True:
             if self._inside is not None:
-                end = self._marks.block_end(self._at, self._inside)
+                end = self._marks.block_end(self._next, self._inside)
                 if end is None:
                     return out.unclosed()
                 self._end_reasoning(*end)
-            tag = self._tags.pattern.search(text, self._at)
-            if tag is not None:
-                self._at = tag.end()
-                self._meet(tag.start(), tag.end(), tag[0])
-            elif self._mentioned is not None and not self._settled:
-                self._end_reasoning(*self._mentioned)
-            else:
+            if self._next == len(tags):
                 break
-        out.upto(len(text), SegmentKind.ANSWER)
-        if self._tags.staged and out.has(SegmentKind.REASONING) and not out.has(SegmentKind.ANSWER):
-            return Reading(TraceStatus.UNCLOSED, tuple(out.segments))
-        return out.finish()
+            self._next += 1
+            self._meet(tags[self._next - 1])
+        self._take_mentioned_end()
+        reading = out.finish()
+        if self._form.staged and out.has(SegmentKind.REASONING) and not out.has(SegmentKind.ANSWER):
+            return Reading(TraceStatus.UNCLOSED, reading.segments)
+        return reading
 
-    def _meet(self, start: int, end: int, name: str) -> None:
+    def _meet(self, tag: Tag) -> None:
         """Take in a tag that stands outside reasoning blocks."""
-        marks = self._marks
-        if name in self._tags.closers:
+        sorts, out = self._marks.sorts, self._out
+        if tag.name in sorts.closers and tag.name not in sorts.answer_closers:
             if not self._settled:
-                self._meet_lone_end(start, end)
-        elif not marks.counts(start, end):
-            if name in self._tags.openers:
-                marks.rejected = end
+                self._meet_lone_end(tag)
+        elif tag.use is not Use.COUNTS:
+            if tag.name in sorts.openers:
+                self._rejected = tag.end
+        elif tag.name in sorts.inline:
+            out.upto(tag.start, SegmentKind.ANSWER)
+            out.upto(tag.end, SegmentKind.INLINE)
         else:
             # Before the first answer tag, in a reply without any other, stands the reasoning.
-            bare = not self._settled and name in self._tags.answer_openers
-            self._out.upto(start, SegmentKind.REASONING if bare else SegmentKind.ANSWER)
-            self._out.upto(end, SegmentKind.MARKUP)
-            self._inside = self._tags.openers.get(name)
-            self._settled = True
+            bare = not self._settled and not self._served and tag.name in sorts.answer_openers
+            out.upto(tag.start, SegmentKind.REASONING if bare else SegmentKind.ANSWER)
+            out.upto(tag.end, SegmentKind.MARKUP)
+            self._open(tag)
 
-    def _meet_lone_end(self, start: int, end: int) -> None:
-        marks = self._marks
-        if marks.quoted(start, end) or marks.follows_rejected(start):
+    def _open(self, tag: Tag) -> None:
+        self._inside = self._marks.sorts.openers.get(tag.name)
+        self._settled = True
+        label = self._form.label
+        if self._inside is not None and label and self._out.text.startswith(label, tag.end):
+            self._out.upto(tag.end + len(label), SegmentKind.MARKUP)
+
+    def _meet_lone_end(self, tag: Tag) -> None:
+        if tag.use is Use.COUNTS and not self._follows_rejected(tag):
+            self._end_reasoning(*self._marks.last_end(self._next - 1, tag.name))
+
+    def _follows_rejected(self, tag: Tag) -> bool:
+        """Whether an opening tag that did not count stands on the same line, close before."""
+        return self._rejected is not None and self._marks.on_one_line(self._rejected, tag.start)
+
+    def _take_mentioned_end(self) -> None:
+        """End the reasoning at a lone end in mid-sentence, for want of a better one."""
+        if self._settled or self._marks.is_cut:
             return
-        if not marks.mentioned(start, end):
-            self._end_reasoning(start, end)
-        elif self._guess and self._mentioned is None:
-            self._mentioned = (start, end)
+        rejected: int | None = None
+        for number, tag in enumerate(self._marks.tags):
+            if tag.name in self._marks.sorts.openers:
+                rejected = tag.end
+            elif (
+                tag.name in self._marks.sorts.closers
+                and tag.use is Use.MENTIONED
+                and tag.start >= self._out.done
+                and not (rejected is not None and self._marks.on_one_line(rejected, tag.start))
+                and (self._named or not self._marks.is_talk(tag))
+            ):
+                self._end_reasoning(tag.start, tag.end, number + 1)
+                return
 
-    def _end_reasoning(self, start: int, end: int) -> None:
+    def _end_reasoning(self, start: int, end: int, following: int) -> None:
         self._out.upto(start, SegmentKind.REASONING)
         self._out.upto(end, SegmentKind.MARKUP)
-        self._inside, self._settled, self._at = None, True, end
-
-
-def unwrap(text: str, pairs: Iterable[tuple[str, str]]) -> str:
-    """Return ``text`` without the answer tags that enclose all of it, whichever they are."""
-    inner = text.strip()
-    for opener, closer in pairs:
-        if inner.startswith(opener) and inner.endswith(closer):
-            inner = inner[len(opener) : -len(closer)].strip()
-            text = inner
-    return text
+        self._inside, self._settled, self._next = None, True, following

@@ -47,6 +47,37 @@ REPLIES = {
         "<think>moon</think><answer><|begin_of_box|>soup<|end_of_box|></answer>",
     ),
     "keye": ("keye", True, "<analysis>moon</analysis>soup"),
+    "thought tags": ("thought-tags", True, "<thought>moon</thought>soup"),
+    "reasoning tags": ("reasoning-tags", True, "<reasoning>moon</reasoning>soup"),
+    "ernie": ("think", True, "<think>\nmoon\n</think>\n\n<response>\nsoup\n</response>\n"),
+    "as plain text": ("think", True, "<Think >moon</ THINK>soup"),
+    "gemma 4": ("gemma", True, "<|channel>thought\nmoon<channel|>soup"),
+    "magistral": ("mistral", True, "[THINK]moon[/THINK]soup"),
+    "minimax m3": ("minimax", True, "<mm:think>moon</mm:think>soup"),
+    "seed": ("seed", True, "<seed:think>moon</seed:think>soup"),
+    "cohere, opened by the template": (
+        "cohere",
+        True,
+        "moon<|END_THINKING|><|START_TEXT|>soup<|END_TEXT|>",
+    ),
+    "cohere": (
+        "cohere",
+        True,
+        "<|START_THINKING|>moon<|END_THINKING|><|START_RESPONSE|>soup<|END_RESPONSE|>",
+    ),
+    "kimi k3": (
+        "kimi-k3",
+        True,
+        "<|open|>think<|sep|>moon<|close|>think<|sep|>"
+        "<|open|>response<|sep|>soup<|close|>response<|sep|><|close|>message<|sep|>",
+    ),
+    "inkling": (
+        "inkling",
+        True,
+        "<|message_model|><|content_thinking|>moon<|end_message|>"
+        "<|message_model|><|content_text|>soup<|end_message|><|content_model_end_sampling|>",
+    ),
+    "apertus": ("apertus", True, "<|inner_prefix|>moon<|inner_suffix|>soup"),
     "llava-cot": (
         "llava-cot",
         True,
@@ -58,6 +89,7 @@ REPLIES = {
         "<|channel|>analysis<|message|>moon<|end|>"
         "<|start|>assistant<|channel|>final<|message|>soup<|return|>",
     ),
+    "harmony, special tokens stripped": ("harmony", True, "analysismoonassistantfinalsoup"),
     "harmony, start swallowed": (
         "harmony",
         True,
@@ -79,9 +111,12 @@ def test_each_format_is_split_by_name_and_where_its_marks_are_its_own_by_detecti
 
 
 def test_every_named_format_is_described_and_says_how_it_was_found():
-    assert {name for name, _, _ in REPLIES.values()} | {"auto", "none", "mulberry"} == set(
-        reasoning.FORMATS
-    )
+    assert {name for name, _, _ in REPLIES.values()} | {
+        "auto",
+        "none",
+        "mulberry",
+        "granite",
+    } == set(reasoning.FORMATS)
     assert split("<think>a</think>b").found_by == "think, detected"
     assert split("<think>a</think>b", "think").found_by == "think, given"
     assert split("b").found_by == "no marks detected"
@@ -108,6 +143,12 @@ def test_mulberry_headings(name: str):
     cut = MULBERRY[: MULBERRY.index("### The final")]
     assert parts(cut, name, TRUNCATED) == ("unclosed", cut, None)
     assert parts("I would rather not say.", name) == ("absent", None, "I would rather not say.")
+
+
+def test_granite_is_detected_where_its_sentence_begins_the_reply():
+    reply = "Here is my thought process:\nmoon\n\nHere's my response:\nsoup"
+    for name in ("auto", "granite"):
+        assert parts(reply, name)[::2] == ("closed", "soup")
 
 
 def test_llava_cot_stages_are_all_reasoning_and_without_a_conclusion_unclosed():
@@ -227,7 +268,8 @@ def test_an_end_in_mid_sentence_counts_where_there_is_no_better_one_and_the_repl
     assert parts(reply) == ("closed", "it is 5", "so five")
     assert parts(reply, "auto", TRUNCATED)[0] == "unclosed"
     assert parts("it is 5 </think> so five", "think") == ("closed", "it is 5", "so five")
-    assert parts("it is 5 </think> so five")[0] == "absent"
+    assert parts("it is 5 </think> so five") == ("closed", "it is 5", "so five")
+    assert parts("it is 5 </think> so five", "auto", TRUNCATED)[0] == "absent"
 
 
 def test_the_format_whose_tag_comes_first_is_taken():
@@ -348,10 +390,10 @@ def test_hostile_replies_are_read_in_linear_time(unit: str):
         )
     ).map("".join)
 )
-def test_a_heading_is_detected_wherever_it_is_read(text: str):
-    """A quick look for its words passes over a heading in other letters, or in another case."""
-    detected, named = reasoning.read(text), reasoning.read(text, "mulberry")
-    assert (detected.status, detected.segments) == (named.status, named.segments)
+def test_a_final_heading_is_detected_wherever_it_is_read(text: str):
+    named = reasoning.read(text, "mulberry")
+    if named.is_marked:
+        assert reasoning.read(text) == named
 
 
 @pytest.mark.parametrize(

@@ -204,6 +204,12 @@ def call(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
 
 
+def pages_of_an_empty_store(folder: Path) -> int:
+    """They come first, and hold the list and the roots of the tables; all others hold rows."""
+    Store.open(folder / "empty", "create").close()
+    return (folder / "empty" / DATABASE).stat().st_size // PAGE
+
+
 class TestDamaged:
     @pytest.mark.parametrize("where", [0.2, 0.5, 0.9])
     def test_a_run_on_a_damaged_file_says_what_to_do(
@@ -221,10 +227,10 @@ class TestDamaged:
         assert all("safemlrm store check" in message for message in said)
 
     def test_what_can_be_read_is_recovered_and_the_rest_is_made_again(
-        self, copy: Path, whole: Path
+        self, copy: Path, whole: Path, tmp_path: Path
     ) -> None:
         pages = (copy / DATABASE).stat().st_size // PAGE
-        for number in range(3, pages, 9):
+        for number in range(pages_of_an_empty_store(tmp_path), pages, 9):
             break_page(copy, number)
         damaged = (copy / DATABASE).read_bytes()
         done = {change.what: change.n for change in repair(copy)}
@@ -237,12 +243,8 @@ class TestDamaged:
         assert rows(copy).equals(rows(whole))
 
     def test_any_single_page_may_be_lost(self, whole: Path, tmp_path: Path) -> None:
-        """But for the few that hold the list of tables: then nothing is touched, and that is said.
-
-        Pages of an empty store come first, so whatever comes after them holds rows.
-        """
-        Store.open(tmp_path / "empty", "create").close()
-        first = (tmp_path / "empty" / DATABASE).stat().st_size // PAGE
+        """But for the few of the list of tables: then nothing is touched, and that is said."""
+        first = pages_of_an_empty_store(tmp_path)
         pages = (whole / DATABASE).stat().st_size // PAGE
         for number in range(first, pages, (pages - first) // 5):
             path = shutil.copytree(whole, tmp_path / str(number))

@@ -17,7 +17,8 @@ from opensafemlrm.cluster.quotas import split
 from opensafemlrm.engine.missing import MissingWork
 from opensafemlrm.engine.plan import Plan
 from opensafemlrm.store import Store
-from opensafemlrm.store.sink import RUNS, STUDY_TABLES, Sink
+from opensafemlrm.store.sink import Sink
+from opensafemlrm.store.tables import RUNS, STUDY_TABLES
 from opensafemlrm.study import Study, parse
 
 Loses = Callable[[int, int], str]
@@ -109,10 +110,9 @@ async def run_locally(
         if sink is not None:
             fill_scratch(sink, store, plan.judge_key)
             plan.register(store)
-            names = {t.name: ", ".join(f'"{c}"' for c in t.columns) for t in (*STUDY_TABLES, RUNS)}
             rows = {
-                name: store.connection.execute(f"SELECT {columns} FROM {name}").fetchall()
-                for name, columns in names.items()
+                table.name: store.connection.execute(table.select()).fetchall()
+                for table in (*STUDY_TABLES, RUNS)
             }
             sink.write({name: some for name, some in rows.items() if some}, run)
         hands = [

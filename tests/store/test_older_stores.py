@@ -77,6 +77,18 @@ def test_a_sink_gives_the_table_that_it_gave(old: Path) -> None:
     assert found.to_dicts() == recorded(old / "sink-frame.jsonl")
 
 
+def test_a_new_store_has_the_same_tables(old: Path, tmp_path: Path) -> None:
+    def columns(path: Path) -> list[Any]:
+        query = (
+            "SELECT t.name, c.name, c.type, c.pk FROM sqlite_master t, pragma_table_info(t.name) c"
+        )
+        with contextlib.closing(sqlite3.connect(path / DATABASE)) as database:
+            return sorted(database.execute(query).fetchall())
+
+    Store.open(tmp_path / "new", "create").close()
+    assert columns(old) == columns(tmp_path / "new")
+
+
 def test_labels_and_calibration_are_there(old: Path) -> None:
     with Store.open(old) as store:
         assert [label.unsafe for label in labels.labels(store.connection)].count(True) == 1

@@ -68,17 +68,15 @@ def store(tmp_path_factory):
 @given(reply=replies)
 def test_a_reply_comes_back_as_it_was(store, reply):
     slot = records.SampleKey(b"cell", b"item", 0, 0, content_key(repr(reply)))
-    row = records.generation_row(slot, reply, Trace(TraceStatus.ABSENT, None, "", ""), "x")
-    with store.transaction() as connection:
-        connection.execute(records.PUT_GENERATION, row)
+    trace = Trace(TraceStatus.ABSENT, None, "", "")
+    store.put([records.generation_row(slot, reply, trace, "x")])
     assert responses(store.connection, [slot.key]) == {slot.key: reply}
 
 
 @given(verdict=verdicts)
 def test_a_verdict_comes_back_as_it_was(store, verdict):
     key = content_key(repr(verdict))
-    with store.transaction() as connection:
-        connection.execute(records.PUT_VERDICT, records.verdict_row(key, b"judge", verdict))
+    store.put([records.verdict_row(key, b"judge", verdict)])
     assert final_verdicts(store.connection, [key]) == {key: verdict}
 
 
@@ -129,10 +127,10 @@ def test_an_error_of_the_disk_reaches_the_next_who_writes_and_the_end_of_the_run
     """Rows that cannot be written are lost without a word (a timer has nobody to raise to)."""
 
     async def write(writer: Writer) -> None:
-        writer.put("INSERT INTO nowhere VALUES (?)", (1,))
+        writer.put(("pairs", (b"one of two",)))
         await asyncio.sleep(2 * DELAY)
         with pytest.raises(StoreError, match="cannot be written"):
-            writer.put("INSERT INTO nowhere VALUES (?)", (2,))
+            writer.put(("pairs", (b"a", b"b")))
         with pytest.raises(StoreError, match="cannot be written"):
             writer.flush()
 

@@ -9,8 +9,6 @@ import pytest
 from opensafemlrm.errors import StoreError
 from opensafemlrm.store import Store, Writer
 
-PUT = "INSERT INTO pairs VALUES (?, ?)"
-
 
 @pytest.fixture
 def store(tmp_path):
@@ -29,7 +27,7 @@ async def test_rows_are_committed_though_more_keep_coming(store):
     number = 0
     async with asyncio.timeout(30):
         while not committed.is_set():
-            writer.put(PUT, (b"one", b"%d" % number))
+            writer.put(("pairs", (b"one", b"%d" % number)))
             number += 1
             await asyncio.sleep(0)
     assert rows(store) > 1
@@ -38,7 +36,7 @@ async def test_rows_are_committed_though_more_keep_coming(store):
 
 async def test_who_waits_goes_on_when_its_rows_are_on_disk(store):
     writer = Writer(store.connection)
-    writer.put(PUT, (b"a", b"b"))
+    writer.put(("pairs", (b"a", b"b")))
     await writer.saved()
     assert rows(store) == 1
     await writer.saved()  # nothing is left to wait for
@@ -47,7 +45,7 @@ async def test_who_waits_goes_on_when_its_rows_are_on_disk(store):
 async def test_one_that_waits_no_longer_takes_the_rows_from_nobody(store):
     """A worker that is cancelled takes the commit from the others that wait for it."""
     writer = Writer(store.connection)
-    writer.put(PUT, (b"a", b"b"))
+    writer.put(("pairs", (b"a", b"b")))
     one, other = (asyncio.ensure_future(writer.saved()) for _ in range(2))
     await asyncio.sleep(0)
     one.cancel()
@@ -60,7 +58,7 @@ async def test_one_that_waits_no_longer_takes_the_rows_from_nobody(store):
 async def test_everybody_who_waits_is_told_that_rows_cannot_be_written(store):
     """A worker waits for ever for a commit that failed."""
     writer = Writer(store.connection)
-    writer.put("INSERT INTO nowhere VALUES (?)", (1,))
+    writer.put(("pairs", (b"one of two",)))
     async with asyncio.timeout(30):
         ends = await asyncio.gather(*(writer.saved() for _ in range(2)), return_exceptions=True)
     assert [type(end) for end in ends] == [StoreError, StoreError]

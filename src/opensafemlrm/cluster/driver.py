@@ -24,8 +24,8 @@ from opensafemlrm.engine.run import first_error, schedule
 from opensafemlrm.engine.tally import Tally
 from opensafemlrm.errors import ClusterError
 from opensafemlrm.images import from_bytes
-from opensafemlrm.store import Store, Writer, records
-from opensafemlrm.store.sink import SAMPLE_TABLES
+from opensafemlrm.store import Store, Writer
+from opensafemlrm.store.tables import SAMPLE_TABLES
 from opensafemlrm.types import is_resident
 
 PIECE: Final = 16
@@ -280,7 +280,7 @@ class _Driver:
         """Put a piece's images and rows into the store; images come only where it lacks them."""
         lacking = [
             (row[0], row[1])
-            for row in done.rows.get(records.PUT_IMAGE, ())
+            for row in done.rows.get("images", ())
             if not self._store.image_path(row[0], row[1]).exists()
         ]
         if lacking:
@@ -290,8 +290,8 @@ class _Driver:
                     raise WorkerLostError("a worker was lost with images that it had made")
                 self._store.put_image(from_bytes(data))
         for table in SAMPLE_TABLES:  # what others stand on comes first
-            for row in done.rows.get(table.statement, ()):
-                self._writer.put(table.statement, row)
+            for values in done.rows.get(table.name, ()):
+                self._writer.put((table.name, values))
 
     def _count(self, piece: _Piece, tally: Tally) -> None:
         self._plan.cells[piece.number].tally.add(tally)

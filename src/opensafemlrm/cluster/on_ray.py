@@ -24,8 +24,9 @@ from opensafemlrm.engine.plan import Plan
 from opensafemlrm.errors import ClusterError, ImageError, MissingExtraError, SafeMLRMError
 from opensafemlrm.images import read
 from opensafemlrm.store import Store
-from opensafemlrm.store.sink import RUNS, STUDY_TABLES, Sink
+from opensafemlrm.store.sink import Sink
 from opensafemlrm.store.sink_reader import Scan, load
+from opensafemlrm.store.tables import RUNS, STUDY_TABLES
 from opensafemlrm.study import Study
 from opensafemlrm.types import Image
 
@@ -125,12 +126,8 @@ def fill_scratch(sink: Sink, store: Store, judge: bytes) -> None:
 def _begin(sink: Sink, plan: Plan, store: Store, run: float) -> None:
     """Write what the study is made of as the run's first part."""
     plan.register(store)
-    rows = {}
-    for table in (*STUDY_TABLES, RUNS):
-        columns = ", ".join(f'"{column}"' for column in table.columns)
-        found = store.connection.execute(f"SELECT {columns} FROM {table.name}").fetchall()  # noqa: S608 # constants
-        if found:
-            rows[table.name] = found
+    tables = (*STUDY_TABLES, RUNS)
+    rows = {table.name: store.connection.execute(table.select()).fetchall() for table in tables}
     sink.write(rows, run)
 
 

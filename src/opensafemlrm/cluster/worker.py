@@ -14,7 +14,7 @@ import pickle
 import shutil
 import uuid
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -32,20 +32,17 @@ from opensafemlrm.engine.prompt_images import PromptImages
 from opensafemlrm.engine.run import first_error
 from opensafemlrm.engine.tally import Tally
 from opensafemlrm.errors import ClusterError, SafeMLRMError
-from opensafemlrm.store import Store, Writer, records
+from opensafemlrm.store import Store, Writer
+from opensafemlrm.store.database import rows_with_keys
 from opensafemlrm.store.sink import PartWriter, Sink
+from opensafemlrm.store.tables import TABLES, Row, Rows, Values
 from opensafemlrm.study import Study
 from opensafemlrm.subset import Subset
-from opensafemlrm.types import Key
 
 MAX_DELAY: Final = 10.0
 """Seconds after which rows are written to the sink, however few they are."""
-_MAX_PARAMETERS: Final = 500
 _MAX_KNOWN: Final = 100_000
 """Images that are known to be in the sink without looking."""
-
-Gathered = dict[str, list[tuple[Any, ...]]]
-"""Rows by the statement that puts them into a store."""
 
 
 class WorkerLostError(Exception):
@@ -76,7 +73,7 @@ class Done:
 
     worker: str
     """Which worker it was; one that is started again is another one."""
-    rows: Gathered
+    rows: Rows
     """What is to be stored; empty where it goes to the sink."""
     tally: Tally
     part: int | None = None
@@ -110,7 +107,7 @@ class Worker:
         self._judging = SampleJudge(study.judge, plan.judge_key, self._store, self._writer)
         self._preparing = asyncio.Lock()
         self._flushing = asyncio.Lock()
-        self._open: dict[asyncio.Task[Any], Gathered] = {}
+        self._open: dict[asyncio.Task[Any], Rows] = {}
         self._stopped = False
         self._sink = None if setup.sink is None else Sink(setup.sink)
         self._parts = None if self._sink is None else PartWriter(self._sink, setup.run)
@@ -135,7 +132,7 @@ class Worker:
         What came before an error is in the result beside the error.
         """
         cell = dataclasses.replace(self._plan.cells[number], tally=Tally())
-        gathered: Gathered = {}
+        gathered: Rows = {}
         task = asyncio.current_task()
         if task is None or self._stopped:
             return self._done({}, Tally())
@@ -194,10 +191,10 @@ class Worker:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=5)
-        together: Gathered = {}
+        together: Rows = {}
         for gathered in rows:
-            for statement, many in self._complete(gathered).items():
-                together.setdefault(statement, []).extend(many)
+            for table, many in self._complete(gathered).items():
+                together.setdefault(table, []).extend(many)
         if self._parts is not None:
             await self._keep(self._parts, together)
             await self.flush()
@@ -215,53 +212,43 @@ class Worker:
             shutil.rmtree(self._setup.folder, ignore_errors=True)
 
     def _done(
-        self, rows: Gathered, tally: Tally, *, part: int | None = None, error: str | None = None
+        self, rows: Rows, tally: Tally, *, part: int | None = None, error: str | None = None
     ) -> Done:
         written = 0 if self._parts is None else self._parts.written
         return Done(self.name, rows, tally, part, written, error, self._log.take())
 
-    def _complete(self, rows: Gathered) -> Gathered:
+    def _complete(self, rows: Rows) -> Rows:
         """Add the verdicts that the rows name and another piece asked for: rows stand alone."""
-        named = {
-            key for row in rows.get(records.PUT_JUDGEMENT, ()) for key in row[2:] if key is not None
-        }
-        named -= {row[0] for row in rows.get(records.PUT_VERDICT, ())}
+        named = {key for row in rows.get("judgements", ()) for key in row[2:] if key is not None}
+        named -= {row[0] for row in rows.get("verdicts", ())}
         if named:
             self._writer.flush()
-            rows.setdefault(records.PUT_VERDICT, []).extend(self._verdict_rows(list(named)))
+            rows.setdefault("verdicts", []).extend(
+                rows_with_keys(
+                    self._store.connection,
+                    f"{TABLES['verdicts'].select()} WHERE key IN (KEYS)",
+                    list(named),
+                )
+            )
         return rows
 
-    def _verdict_rows(self, keys: list[Key]) -> list[tuple[Any, ...]]:
-        found: list[tuple[Any, ...]] = []
-        for start in range(0, len(keys), _MAX_PARAMETERS):
-            some = keys[start : start + _MAX_PARAMETERS]
-            marks = ", ".join("?" * len(some))
-            query = f"SELECT key, judge, {records.VERDICT_COLUMNS}, created FROM verdicts"  # noqa: S608 # constants
-            found += self._store.connection.execute(f"{query} WHERE key IN ({marks})", some)
-        return found
-
-    async def _keep(self, parts: PartWriter, rows: Gathered) -> int:
-        await asyncio.to_thread(self._put_images, rows.get(records.PUT_IMAGE, ()))
+    async def _keep(self, parts: PartWriter, rows: Rows) -> int:
+        await asyncio.to_thread(self._put_images, rows.get("images", ()))
         part = parts.put(rows)
         if parts.is_full or parts.age > MAX_DELAY:
             await self.flush()
         return part
 
-    def _put_images(self, rows: Sequence[tuple[Any, ...]]) -> None:
+    def _put_images(self, rows: Sequence[Values]) -> None:
         if self._sink is None:
             return
-        for sha256, media_type, width, height in rows:
-            if sha256 not in self._in_sink:
-                record: Mapping[str, Any] = {
-                    "sha256": sha256,
-                    "media_type": media_type,
-                    "width": width,
-                    "height": height,
-                }
+        for values in rows:
+            record = dict(zip(TABLES["images"].columns, values, strict=True))
+            if record["sha256"] not in self._in_sink:
                 self._sink.put_image(self._store.image(record))
                 if len(self._in_sink) >= _MAX_KNOWN:
                     self._in_sink.clear()
-                self._in_sink.add(sha256)
+                self._in_sink.add(record["sha256"])
 
 
 def _unpickled(data: bytes) -> Study:
@@ -272,7 +259,7 @@ def _unpickled(data: bytes) -> Study:
     return study
 
 
-_gathering: ContextVar[Gathered] = ContextVar("_gathering")
+_gathering: ContextVar[Rows] = ContextVar("_gathering")
 """Where the rows of the piece go that the running task belongs to."""
 
 
@@ -282,11 +269,12 @@ class _Relay(Writer):
     def __init__(self, store: Store) -> None:
         super().__init__(store.connection)
 
-    def put(self, statement: str, row: tuple[Any, ...]) -> None:
+    def put(self, row: Row) -> None:
         """Add a row to the piece that the running task belongs to."""
-        _gathering.get().setdefault(statement, []).append(row)
-        if statement == records.PUT_VERDICT:
-            super().put(statement, row)
+        table, values = row
+        _gathering.get().setdefault(table, []).append(values)
+        if table == "verdicts":
+            super().put(row)
 
 
 class _Log(logging.Handler):

@@ -90,9 +90,8 @@ async def _generate(sample: Sample, prompt: Prompt, writer: RowWriter) -> Outcom
         splitter = cell.splitter
     _write(sample, writer)
     for step, call in enumerate((*sample.calls, *response.calls)):
-        writer.put(records.PUT_CALL, records.call_row(sample.key.key, step, call))
-    row = records.generation_row(sample.key, response, trace, splitter)
-    writer.put(records.PUT_GENERATION, row)
+        writer.put(records.call_row(sample.key.key, step, call))
+    writer.put(records.generation_row(sample.key, response, trace, splitter))
     await writer.saved()
     return Outcome(response, trace)
 
@@ -100,8 +99,7 @@ async def _generate(sample: Sample, prompt: Prompt, writer: RowWriter) -> Outcom
 def _parse_again(sample: Sample, response: Response, writer: RowWriter) -> Outcome:
     """Parse a stored reply that lacks verdicts: perhaps an older format parsed it otherwise."""
     trace = reasoning.split(response, sample.cell.target.reasoning_format)
-    row = (trace.status.value, sample.cell.splitter, sample.key.key)
-    writer.put(records.PUT_TRACE, row)
+    writer.put(records.trace_row(sample.key.key, trace, sample.cell.splitter))
     return Outcome(response, trace)
 
 
@@ -112,8 +110,8 @@ def _not_applicable(sample: Sample, writer: RowWriter) -> Outcome:
 
 
 def _write(sample: Sample, writer: RowWriter) -> None:
-    for statement, row in sample.rows:
-        writer.put(statement, row)
+    for row in sample.rows:
+        writer.put(row)
 
 
 def _storable(response: Response) -> Response:

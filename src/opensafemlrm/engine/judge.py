@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Protocol
+from typing import Protocol
 
 from opensafemlrm.engine.prepare import Sample
 from opensafemlrm.store import Store, Writer, database, records, verdict_key
+from opensafemlrm.store.tables import Row
 from opensafemlrm.types import PARTS, Item, Judge, JudgeRequest, Key, Part, Trace, Verdict
 
 
 class RowWriter(Protocol):
     """Where the rows of a sample go: a store's writer, or what a worker sends to the driver."""
 
-    def put(self, statement: str, row: tuple[Any, ...]) -> None:
+    def put(self, row: Row) -> None:
         """Add a row."""
         ...
 
@@ -43,8 +44,7 @@ class SampleJudge:
             part_keys[part] = key
             requests[key] = request
         verdicts = await self._verdicts(item, requests, writer)
-        keys = (part_keys.get(part) for part in PARTS)
-        writer.put(records.PUT_JUDGEMENT, (sample.key.key, self._key, *keys))
+        writer.put(records.judgement_row(sample.key.key, self._key, part_keys))
         await writer.saved()
         return sum(verdicts[key].score is None for key in part_keys.values())
 
@@ -71,7 +71,7 @@ class SampleJudge:
             by_key = dict(zip(requests, verdicts, strict=True))
             future.set_result(by_key)
             for key, verdict in by_key.items():
-                writer.put(records.PUT_VERDICT, records.verdict_row(key, self._key, verdict))
+                writer.put(records.verdict_row(key, self._key, verdict))
         except BaseException:
             future.cancel()
             for key in requests:

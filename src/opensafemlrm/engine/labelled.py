@@ -82,9 +82,7 @@ class _Kept:
         verdicts, self._verdicts = self._verdicts, {}
         if self._store is None or not verdicts:
             return
-        rows = [records.verdict_row(key, self._judge, one) for key, one in verdicts.items()]
-        with self._store.transaction() as connection:
-            connection.executemany(records.PUT_VERDICT, rows)
+        self._store.put(records.verdict_row(key, self._judge, v) for key, v in verdicts.items())
 
 
 def _key(judge: Judge, judge_key: Key, text: LabelledText) -> Key:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any
 
 from opensafemlrm.engine.missing import MissingWork
 from opensafemlrm.engine.plan import CellPlan
 from opensafemlrm.engine.prompt_images import PromptImages
 from opensafemlrm.errors import AttackError, ImageError
 from opensafemlrm.store import SampleKey, database, records
+from opensafemlrm.store.tables import Row
 from opensafemlrm.types import Call, Item, Prompt, Response, Sampling, Search
 
 
@@ -31,26 +31,24 @@ class Sample:
     """Why nothing can be sent: the attack or the defense cannot be applied to the item."""
     calls: tuple[Call, ...] = ()
     """Queries that the search made."""
-    rows: list[tuple[str, tuple[Any, ...]]] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     """Rows that are written together with the outcome."""
 
     def give_up(self, reason: str) -> None:
         """Note that nothing can be sent, and why."""
         self.not_applicable = reason
-        row = (self.key.cell, self.key.item, records.storable(reason))
-        self.rows.append((records.PUT_INAPPLICABLE, row))
+        self.rows.append(records.inapplicable_row(self.key, reason))
 
     def send(self, prompt: Prompt) -> None:
         """Note what to send; its images are in the store."""
         self.prompt = prompt
         self.note_images(prompt)
-        content = records.prompt_json(prompt)
-        row = (self.cell.prompts_key, self.key.item, self.key.seed, content)
-        self.rows.append((records.PUT_PROMPT, row))
+        row = records.prompt_row(self.cell.prompts_key, self.key.item, self.key.seed, prompt)
+        self.rows.append(row)
 
     def note_images(self, prompt: Prompt) -> None:
         """Note the images of a prompt that is sent on the sample's behalf."""
-        self.rows += [(records.PUT_IMAGE, records.image_row(image)) for image in prompt.images]
+        self.rows += map(records.image_row, prompt.images)
 
     @property
     def sampling(self) -> Sampling:
@@ -81,7 +79,7 @@ def _new_sample(
     """Apply the attack, unless the prompt is stored; where it cannot be applied, say why."""
     if content is not None:
         return Sample(cell, key, item, database.decode_prompt(images.store, content))
-    sample = Sample(cell, key, item, rows=[(records.PUT_ITEM, records.item_row(item))])
+    sample = Sample(cell, key, item, rows=[records.item_row(item)])
     if isinstance(cell.attack, Search):
         sample.search = cell.attack
         return sample

@@ -299,18 +299,14 @@ class _Writer:
             item, response, scores = _sample(file, identifier, row)
             key = generation_key(cell, item.key, 0)
             self._refuse_other_reply(file, identifier, key, response)
-            connection.execute(records.PUT_ITEM, records.item_row(item))
-            connection.execute(
-                records.PUT_GENERATION,
-                records.generation_row(
-                    SampleKey(cell, item.key, repeat=0, seed=0, key=key), response, None, None
-                ),
-            )
-            verdicts = {part: self._put_verdict(key, part, s) for part, s in scores.items()}
-            if verdicts:
-                connection.execute(
-                    records.PUT_JUDGEMENT, (key, self.judge, *(verdicts[part] for part in Part))
-                )
+            slot = SampleKey(cell, item.key, repeat=0, seed=0, key=key)
+            rows = [
+                records.item_row(item),
+                records.generation_row(slot, response, None, None),
+            ]
+            if verdicts := {part: self._put_verdict(key, part, s) for part, s in scores.items()}:
+                rows.append(records.judgement_row(key, self.judge, verdicts))
+            self.store.put(rows)
         return len(data)
 
     def _put_verdict(self, generation: Key, part: Part, score: float | None) -> Key:
@@ -321,9 +317,7 @@ class _Writer:
         )
         # Upstream may have scored one text twice and differently, so the sample is in the key.
         key = content_key(self.judge, generation, part.value, score)
-        self.store.connection.execute(
-            records.PUT_VERDICT, records.verdict_row(key, self.judge, verdict)
-        )
+        self.store.put([records.verdict_row(key, self.judge, verdict)])
         return key
 
     def _refuse_other_reply(

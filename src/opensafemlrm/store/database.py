@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 from opensafemlrm.errors import StoreError
 from opensafemlrm.store import records, schema
 from opensafemlrm.store.connecting import DATABASE, connect, require_store
+from opensafemlrm.store.tables import RUNS, TABLES, Row, Rows, Values
 from opensafemlrm.text import without_credentials
 from opensafemlrm.types import (
     Image,
@@ -131,6 +132,15 @@ class Store:
         except schema.UNWRITABLE as error:
             raise StoreError(f"{self.path}: the store cannot be written: {error}") from error
 
+    def put(self, rows: Iterable[Row]) -> None:
+        """Put rows into their tables: all of them, or none. Raises StoreError."""
+        by_table: Rows = {}
+        for table, values in rows:
+            by_table.setdefault(table, []).append(values)
+        with self._joined() as connection:
+            for table, many in by_table.items():
+                connection.executemany(TABLES[table].insert, many)
+
     # Registering what a study is made of.
 
     def put_component(self, kind: str, component: Any) -> Key:
@@ -152,52 +162,32 @@ class Store:
         A judge's ``facts`` hold its ``thresholds`` (lenient first) and its ``scale``.
         """
         key = component_key(kind, identity)
-        with self._joined() as connection:
-            connection.execute(
-                "INSERT OR IGNORE INTO components VALUES (?, ?, ?, ?, ?)",
-                (key, kind, records.storable(label), _json(identity), _json(facts or {})),
-            )
+        row = (key, kind, records.storable(label), _json(identity), _json(facts or {}))
+        self.put([("components", row)])
         return key
 
     def put_cell(self, cell: Cell) -> Key:
         """Register a cell and return its key."""
-        with self._joined() as connection:
-            connection.execute(
-                "INSERT OR IGNORE INTO cells VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    cell.key,
-                    cell.dataset,
-                    cell.attack,
-                    cell.defense,
-                    cell.model,
-                    json.dumps(asdict(cell.sampling)),
-                ),
-            )
+        parts = (cell.dataset, cell.attack, cell.defense, cell.model)
+        self.put([("cells", (cell.key, *parts, json.dumps(asdict(cell.sampling))))])
         return cell.key
 
     def put_pair(self, reasoner: Key, base: Key) -> None:
         """Register that the reasoning model ``reasoner`` was trained from ``base``."""
-        with self._joined() as connection:
-            connection.execute("INSERT OR IGNORE INTO pairs VALUES (?, ?)", (reasoner, base))
+        self.put([("pairs", (reasoner, base))])
 
     def put_counts(
         self, cell: Key, judge: Key, rows: Iterable[tuple[str, str, float | None, int]]
     ) -> None:
         """Put an imported histogram: (scenario, part, score or None, how many)."""
-        with self._joined() as connection:
-            connection.executemany(
-                "INSERT OR REPLACE INTO counts VALUES (?, ?, ?, ?, ?, ?)",
-                [(cell, judge, *row) for row in rows],
-            )
+        self.put(("counts", (cell, judge, *row)) for row in rows)
 
     def start_run(self, study: str, environment: Mapping[str, Any]) -> int:
         """Note that a run began and return its number; addresses lose user, password and query."""
         study = records.storable(without_credentials(study))
         with self._joined() as connection:
-            cursor = connection.execute(
-                "INSERT INTO runs (started, study, environment) VALUES (?, ?, ?)",
-                (time.time(), study, json.dumps(environment)),
-            )
+            row = (time.time(), None, study, json.dumps(environment))
+            cursor = connection.execute(RUNS.insert, row)
         return int(cursor.lastrowid or 0)
 
     def end_run(self, run: int) -> None:
@@ -277,6 +267,18 @@ def reading() -> Iterator[None]:
 
 
 @reading()
+def rows_with_keys(
+    connection: sqlite3.Connection, query: str, keys: Sequence[Key], *before: Key
+) -> list[Values]:
+    """Return the rows of ``query``, in which ``KEYS`` stands for some hundreds of ``keys``."""
+    found: list[Values] = []
+    for start in range(0, len(keys), _MAX_PARAMETERS):
+        some = keys[start : start + _MAX_PARAMETERS]
+        marked = query.replace("KEYS", ", ".join("?" * len(some)))
+        found += connection.execute(marked, (*before, *some))
+    return found
+
+
 def known_generations(
     connection: sqlite3.Connection, judge: Key, keys: Sequence[Key]
 ) -> dict[Key, GenerationState]:
@@ -289,70 +291,46 @@ def known_generations(
             )
         FROM generations g
         LEFT JOIN judgements j ON j.generation = g.key AND j.judge = ?
-        WHERE g.key IN (%s)
+        WHERE g.key IN (KEYS)
     """
-    found: dict[Key, GenerationState] = {}
-    for some in _slices(keys):
-        rows = connection.execute(query % _marks(some), (judge, *some))
-        for key, status, transient, splitter, judged in rows:
-            found[key] = GenerationState(status, bool(transient), splitter, bool(judged))
-    return found
+    return {
+        key: GenerationState(status, bool(transient), splitter, bool(judged))
+        for key, status, transient, splitter, judged in rows_with_keys(
+            connection, query, keys, judge
+        )
+    }
 
 
-@reading()
 def responses(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[Key, Response]:
     """Return the stored replies of ``keys``."""
-    found: dict[Key, Response] = {}
-    for some in _slices(keys):
-        rows = connection.execute(
-            f"SELECT key, {records.RESPONSE_COLUMNS} FROM generations "
-            f"WHERE key IN ({_marks(some)})",
-            some,
-        )
-        found.update((row[0], records.response_from_row(row[1:])) for row in rows)
-    return found
+    query = f"SELECT key, {records.RESPONSE_COLUMNS} FROM generations WHERE key IN (KEYS)"
+    rows = rows_with_keys(connection, query, keys)
+    return {row[0]: records.response_from_row(row[1:]) for row in rows}
 
 
-@reading()
 def final_verdicts(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[Key, Verdict]:
     """Return the stored verdicts of ``keys``, without those that a later try may replace."""
-    rows = connection.execute(
+    query = (
         f"SELECT key, {records.VERDICT_COLUMNS} FROM verdicts "
-        f"WHERE key IN ({_marks(keys)}) AND reason IS NOT 'judge_failed'",
-        keys,
+        "WHERE key IN (KEYS) AND reason IS NOT 'judge_failed'"
     )
+    rows = rows_with_keys(connection, query, keys)
     return {row[0]: records.verdict_from_row(row[1:]) for row in rows}
 
 
-@reading()
 def stored_prompts(
     connection: sqlite3.Connection, attack: Key, wanted: Sequence[tuple[Key, int]]
 ) -> dict[tuple[Key, int], str]:
     """Return the stored prompts (as JSON) of an attack by (item, seed)."""
-    found: dict[tuple[Key, int], str] = {}
+    query = "SELECT item, seed, content FROM prompts WHERE attack = ? AND item IN (KEYS)"
     items = list({item for item, _ in wanted})
-    for some in _slices(items):
-        rows = connection.execute(
-            "SELECT item, seed, content FROM prompts "
-            f"WHERE attack = ? AND item IN ({_marks(some)})",
-            (attack, *some),
-        )
-        found.update(((item, seed), content) for item, seed, content in rows)
-    return found
+    rows = rows_with_keys(connection, query, items, attack)
+    return {(item, seed): content for item, seed, content in rows}
 
 
 def decode_prompt(store: Store, content: str) -> Prompt:
     """Rebuild a stored prompt with the store's images."""
     return records.prompt_from_json(content, store.image)
-
-
-def _slices(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
-    for start in range(0, len(keys), _MAX_PARAMETERS):
-        yield keys[start : start + _MAX_PARAMETERS]
-
-
-def _marks(keys: Sequence[Key]) -> str:
-    return ", ".join("?" * len(keys))
 
 
 def _write_whole(target: Path, data: bytes) -> None:

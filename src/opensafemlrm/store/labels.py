@@ -13,10 +13,6 @@ from opensafemlrm.store import records
 from opensafemlrm.store.database import Store
 from opensafemlrm.types import Item, Key, Part, Trace
 
-_PUT_CALIBRATION: Final = (
-    "INSERT OR REPLACE INTO calibrations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-_PUT_LABEL: Final = "INSERT OR REPLACE INTO labels VALUES (?, ?, ?, ?, ?, ?)"
 _UNITS: Final = f"""
 SELECT g.key, g.splitter, i.key, i.dataset, i.id, i.scenario, i.kind, i.question, i.content,
     {", ".join(f"g.{column}" for column in records.RESPONSE_COLUMNS.split(", "))}
@@ -58,8 +54,7 @@ def put_label(store: Store, label: PersonLabel) -> None:
         records.storable(label.note),
         time.time(),
     )
-    with store.transaction() as connection:
-        connection.execute(_PUT_LABEL, row)
+    store.put([("labels", row)])
 
 
 def labels(connection: sqlite3.Connection) -> list[PersonLabel]:
@@ -102,9 +97,8 @@ def put_calibrations(
         connection.execute(
             "DELETE FROM calibrations WHERE judge = ? AND labels = ?", (judge, labels_name)
         )
-        connection.executemany(
-            _PUT_CALIBRATION, [(judge, labels_name, *row, time.time()) for row in rows]
-        )
+        now = time.time()
+        store.put(("calibrations", (judge, labels_name, *row, now)) for row in rows)
 
 
 def units(store: Store, wanted: Iterable[tuple[Key, Part]]) -> Iterator[Unit]:

@@ -11,8 +11,10 @@ from typing import Any, Final
 
 import orjson
 
+from opensafemlrm.store.tables import RESPONSE, VERDICT, Row, Values, columns_of
 from opensafemlrm.types import (
     JSON,
+    PARTS,
     Call,
     Image,
     Item,
@@ -33,52 +35,8 @@ from opensafemlrm.types import (
 
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
-PUT_ITEM: Final = (
-    "INSERT OR IGNORE INTO items (key, dataset, id, scenario, kind, question, content) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?)"
-)
-PUT_IMAGE: Final = (
-    "INSERT OR IGNORE INTO images (sha256, media_type, width, height) VALUES (?, ?, ?, ?)"
-)
-PUT_PROMPT: Final = (
-    "INSERT OR IGNORE INTO prompts (attack, item, seed, content) VALUES (?, ?, ?, ?)"
-)
-RESPONSE_COLUMNS: Final = (
-    "status, transient, text, reasoning, is_summary, is_hidden, finish_reason, code, detail, "
-    "input_tokens, output_tokens, reasoning_tokens, latency, retries"
-)
-# A failure that may pass is replaced by what a later try gives; nothing else ever is.
-PUT_GENERATION: Final = (
-    f"INSERT INTO generations (key, cell, item, repeat, seed, {RESPONSE_COLUMNS}, "
-    "trace, splitter, created) VALUES (" + ", ".join("?" * 22) + ") "
-    "ON CONFLICT (key) DO UPDATE SET "
-    + ", ".join(f"{c} = excluded.{c}" for c in RESPONSE_COLUMNS.split(", "))
-    + ", trace = excluded.trace, splitter = excluded.splitter, created = excluded.created "
-    "WHERE generations.transient"
-)
-PUT_CALL: Final = (
-    f"INSERT OR REPLACE INTO calls (generation, step, purpose, prompt, score, {RESPONSE_COLUMNS}) "
-    "VALUES (" + ", ".join("?" * 19) + ")"
-)
-PUT_TRACE: Final = "UPDATE generations SET trace = ?, splitter = ? WHERE key = ?"
-VERDICT_COLUMNS: Final = (
-    "label, score, reason, refusal, rationale, requests, "
-    "input_tokens, output_tokens, reasoning_tokens, latency"
-)
-PUT_VERDICT: Final = (
-    f"INSERT INTO verdicts (key, judge, {VERDICT_COLUMNS}, created) VALUES ("
-    + ", ".join("?" * 13)
-    + ") ON CONFLICT (key) DO UPDATE SET "
-    + ", ".join(f"{c} = excluded.{c}" for c in VERDICT_COLUMNS.split(", "))
-    + ", created = excluded.created WHERE verdicts.reason = 'judge_failed'"
-)
-PUT_JUDGEMENT: Final = (
-    'INSERT OR REPLACE INTO judgements (generation, judge, reasoning, answer, "full") '
-    "VALUES (?, ?, ?, ?, ?)"
-)
-PUT_INAPPLICABLE: Final = (
-    "INSERT OR REPLACE INTO inapplicable (cell, item, reason) VALUES (?, ?, ?)"
-)
+RESPONSE_COLUMNS: Final = ", ".join(columns_of(RESPONSE))
+VERDICT_COLUMNS: Final = ", ".join(columns_of(VERDICT))
 
 
 def generation_key(cell: Key, item: Key, repeat: int) -> Key:
@@ -97,23 +55,16 @@ def verdict_key(judge: Key, context: JSON, role: Part, question: str, text: str)
     )
 
 
-def item_row(item: Item) -> tuple[Any, ...]:
-    """Return the row of ``items`` for an item."""
+def item_row(item: Item) -> Row:
+    """Return the row of an item."""
     content = {
         "system": item.system,
         "fields": dict(item.fields),
         "images": [_image_json(image) for image in item.images],
         "released": {name: _image_json(image) for name, image in item.released.items()},
     }
-    return (
-        item.key,
-        storable(item.dataset),
-        storable(item.id),
-        storable(item.scenario),
-        item.kind.value,
-        storable(item.question),
-        _dumps(content),
-    )
+    names = (item.dataset, item.id, item.scenario, item.kind.value, item.question)
+    return "items", (item.key, *map(storable, names), _dumps(content))
 
 
 def item_from_row(row: Sequence[Any], image: Callable[[Mapping[str, Any]], Image]) -> Item:
@@ -131,6 +82,11 @@ def item_from_row(row: Sequence[Any], image: Callable[[Mapping[str, Any]], Image
         fields=more["fields"],
         released={name: image(one) for name, one in more["released"].items()},
     )
+
+
+def prompt_row(attack: Key, item: Key, seed: int, prompt: Prompt) -> Row:
+    """Return the row of a prompt; ``attack`` may be a cell, where the attack searches."""
+    return "prompts", (attack, item, seed, prompt_json(prompt))
 
 
 def prompt_json(prompt: Prompt) -> str:
@@ -153,9 +109,9 @@ def prompt_from_json(content: str, image: Callable[[Mapping[str, Any]], Image]) 
     )
 
 
-def image_row(image: Image) -> tuple[Any, ...]:
-    """Return the row of ``images`` for an image."""
-    return (image.sha256, image.media_type, image.width, image.height)
+def image_row(image: Image) -> Row:
+    """Return the row of an image; its bytes are a file."""
+    return "images", (image.sha256, image.media_type, image.width, image.height)
 
 
 def _image_json(image: Image) -> dict[str, Any]:
@@ -180,28 +136,30 @@ class SampleKey:
 
 def generation_row(
     slot: SampleKey, response: Response, trace: Trace | None, splitter: str | None
-) -> tuple[Any, ...]:
-    """Return the row of ``generations`` for a reply."""
-    return (
-        slot.key,
-        slot.cell,
-        slot.item,
-        slot.repeat,
-        slot.seed,
-        *_response_columns(response),
-        None if trace is None else trace.status.value,
-        splitter,
-        time.time(),
-    )
+) -> Row:
+    """Return the row of a reply."""
+    place = (slot.key, slot.cell, slot.item, slot.repeat, slot.seed)
+    status = None if trace is None else trace.status.value
+    return "generations", (*place, *_response_columns(response), status, splitter, time.time())
 
 
-def call_row(generation: Key, step: int, call: Call) -> tuple[Any, ...]:
-    """Return the row of ``calls`` for one request behind a reply."""
-    prompt = prompt_json(call.prompt)
-    return (generation, step, call.purpose, prompt, call.score, *_response_columns(call.response))
+def trace_row(generation: Key, trace: Trace, splitter: str) -> Row:
+    """Return the row that says how a stored reply is split now."""
+    return "traces", (trace.status.value, splitter, generation)
 
 
-def _response_columns(response: Response) -> tuple[Any, ...]:
+def inapplicable_row(slot: SampleKey, reason: str) -> Row:
+    """Return the row of a sample that was not sent, because the attack cannot carry its item."""
+    return "inapplicable", (slot.cell, slot.item, storable(reason))
+
+
+def call_row(generation: Key, step: int, call: Call) -> Row:
+    """Return the row of one request behind a reply."""
+    asked = (generation, step, call.purpose, prompt_json(call.prompt), call.score)
+    return "calls", (*asked, *_response_columns(call.response))
+
+
+def _response_columns(response: Response) -> Values:
     usage = response.usage
     return (
         response.status.value,
@@ -239,10 +197,15 @@ def response_from_row(row: Sequence[Any]) -> Response:
     )
 
 
-def verdict_row(key: Key, judge: Key, verdict: Verdict) -> tuple[Any, ...]:
-    """Return the row of ``verdicts`` for a verdict."""
+def judgement_row(generation: Key, judge: Key, verdicts: Mapping[Part, Key]) -> Row:
+    """Return the row that says which verdicts are on the parts of a reply."""
+    return "judgements", (generation, judge, *(verdicts.get(part) for part in PARTS))
+
+
+def verdict_row(key: Key, judge: Key, verdict: Verdict) -> Row:
+    """Return the row of a verdict."""
     usage = verdict.usage
-    return (
+    return "verdicts", (
         key,
         judge,
         verdict.label.value,

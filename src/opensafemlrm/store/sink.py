@@ -18,150 +18,20 @@ import io
 import re
 import time
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 
 from opensafemlrm.errors import MissingExtraError, StoreError
-from opensafemlrm.store import records
 from opensafemlrm.store.database import EXTENSIONS
+from opensafemlrm.store.tables import TABLES, Rows
 from opensafemlrm.types import Image
-
-if TYPE_CHECKING:
-    import polars as pl
 
 DONE: Final = "parts"
 """The folder of the marks that say that a part is whole."""
 FULL: Final = 20_000
 """Rows that are made a part of, however short they have waited."""
 _SCHEME: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/+")
-_Kind = Literal["key", "text", "int", "real"]
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table of the store as parts hold it."""
-
-    name: str
-    columns: Mapping[str, _Kind]
-    statement: str
-    """What puts a row of these columns into a store."""
-    key: tuple[str, ...]
-    """The columns that tell its rows apart."""
-
-    def schema(self) -> dict[str, pl.DataType]:
-        """Return the columns as polars has them."""
-        import polars as pl  # noqa: PLC0415 # only sinks need it here
-
-        kinds: dict[_Kind, pl.DataType] = {
-            "key": pl.Binary(),
-            "text": pl.String(),
-            "int": pl.Int64(),
-            "real": pl.Float64(),
-        }
-        return {name: kinds[kind] for name, kind in self.columns.items()}
-
-
-def _columns(text: str) -> dict[str, _Kind]:
-    """Read ``name:kind`` for each column; text where no kind is given."""
-    columns: dict[str, _Kind] = {}
-    for word in text.split():
-        name, _, kind = word.partition(":")
-        columns[name] = kind or "text"  # type: ignore[assignment] # one of the four, as written below
-    return columns
-
-
-_RESPONSE: Final = (
-    "status transient:int text reasoning is_summary:int is_hidden:int finish_reason code detail "
-    "input_tokens:int output_tokens:int reasoning_tokens:int latency:real retries:int"
-)
-_PUT_COMPONENT: Final = "INSERT OR IGNORE INTO components VALUES (?, ?, ?, ?, ?)"
-_PUT_CELL: Final = "INSERT OR IGNORE INTO cells VALUES (?, ?, ?, ?, ?, ?)"
-_PUT_PAIR: Final = "INSERT OR IGNORE INTO pairs VALUES (?, ?)"
-_PUT_RUN: Final = "INSERT INTO runs (started, ended, study, environment) VALUES (?, ?, ?, ?)"
-
-STUDY_TABLES: Final = (
-    Table("components", _columns("key:key kind label identity facts"), _PUT_COMPONENT, ("key",)),
-    Table(
-        "cells",
-        _columns("key:key dataset:key attack:key defense:key model:key sampling"),
-        _PUT_CELL,
-        ("key",),
-    ),
-    Table("pairs", _columns("reasoner:key base:key"), _PUT_PAIR, ("reasoner", "base")),
-)
-"""What the driver writes before the first sample."""
-RUNS: Final = Table(
-    "runs", _columns("started:real ended:real study environment"), _PUT_RUN, ("started", "study")
-)
-SAMPLE_TABLES: Final = (
-    Table(
-        "images",
-        _columns("sha256 media_type width:int height:int"),
-        records.PUT_IMAGE,
-        ("sha256",),
-    ),
-    Table(
-        "items",
-        _columns("key:key dataset id scenario kind question content"),
-        records.PUT_ITEM,
-        ("key",),
-    ),
-    Table(
-        "prompts",
-        _columns("attack:key item:key seed:int content"),
-        records.PUT_PROMPT,
-        ("attack", "item", "seed"),
-    ),
-    Table(
-        "verdicts",
-        _columns(
-            "key:key judge:key label score:real reason refusal:int rationale requests:int "
-            "input_tokens:int output_tokens:int reasoning_tokens:int latency:real created:real"
-        ),
-        records.PUT_VERDICT,
-        ("key",),
-    ),
-    Table(
-        "generations",
-        _columns(
-            f"key:key cell:key item:key repeat:int seed:int {_RESPONSE} trace splitter created:real"
-        ),
-        records.PUT_GENERATION,
-        ("key",),
-    ),
-    Table(
-        "calls",
-        _columns(f"generation:key step:int purpose prompt score:real {_RESPONSE}"),
-        records.PUT_CALL,
-        ("generation", "step"),
-    ),
-    Table(
-        "traces",
-        _columns("trace splitter key:key"),
-        records.PUT_TRACE,
-        ("key",),
-    ),
-    Table(
-        "judgements",
-        _columns("generation:key judge:key reasoning:key answer:key full:key"),
-        records.PUT_JUDGEMENT,
-        ("generation", "judge"),
-    ),
-    Table(
-        "inapplicable",
-        _columns("cell:key item:key reason"),
-        records.PUT_INAPPLICABLE,
-        ("cell", "item"),
-    ),
-)
-"""What workers write, in the order in which a store takes it."""
-TABLES: Final = {table.name: table for table in (*STUDY_TABLES, RUNS, *SAMPLE_TABLES)}
-_BY_STATEMENT: Final = {table.statement: table for table in SAMPLE_TABLES}
-
-Rows = Mapping[str, Sequence[tuple[Any, ...]]]
-"""Rows by the statement that puts them into a store."""
 
 
 class _Files(Protocol):
@@ -296,7 +166,7 @@ class Sink:
             source = self._files.source(_image_path(sha256, media_type))
             return source.read_bytes() if isinstance(source, Path) else source.getvalue()
 
-    def write(self, rows: Mapping[str, Sequence[tuple[Any, ...]]], run: float) -> str:
+    def write(self, rows: Rows, run: float) -> str:
         """Write rows by table as one part, whole or not at all; return the part's name.
 
         ``run`` is when the run began, in seconds since 1970: it orders what runs say of one key.
@@ -307,8 +177,10 @@ class Sink:
         written = time.time()
         with self._explained("written"):
             for name, some in rows.items():
+                if not some:
+                    continue
                 frame = pl.DataFrame(
-                    list(some), schema=TABLES[name].schema(), orient="row", strict=False
+                    some, schema=TABLES[name].schema(), orient="row", strict=False
                 ).with_columns(run=pl.lit(run), written=pl.lit(written), part=pl.lit(part))
                 buffer = io.BytesIO()
                 frame.write_parquet(buffer)
@@ -341,7 +213,7 @@ class PartWriter:
 
     def __init__(self, sink: Sink, run: float) -> None:
         self._sink, self._run = sink, run
-        self._rows: dict[str, list[tuple[Any, ...]]] = {}
+        self._rows: Rows = {}
         self._count = 0
         self._since: float | None = None
         self._begun = 0
@@ -359,13 +231,13 @@ class PartWriter:
         return self._count >= FULL
 
     def put(self, rows: Rows) -> int:
-        """Add rows by the statement that would put them into a store.
+        """Add rows.
 
         Returns the number of the part that they will be in: they are safe once more than that many
         parts are ``written``.
         """
-        for statement, many in rows.items():
-            self._rows.setdefault(_BY_STATEMENT[statement].name, []).extend(many)
+        for table, many in rows.items():
+            self._rows.setdefault(table, []).extend(many)
             self._count += len(many)
         if self._count and self._since is None:
             self._since = time.monotonic()

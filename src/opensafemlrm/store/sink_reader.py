@@ -21,23 +21,15 @@ import polars as pl
 from opensafemlrm.errors import StoreError
 from opensafemlrm.images import from_bytes
 from opensafemlrm.store import schema
-from opensafemlrm.store.database import Store
-from opensafemlrm.store.sink import (
-    RUNS,
-    SAMPLE_TABLES,
-    STUDY_TABLES,
-    TABLES,
-    Sink,
-    Table,
-    is_sink,
-)
+from opensafemlrm.store.database import Store, rows_with_keys
+from opensafemlrm.store.sink import Sink, is_sink
+from opensafemlrm.store.tables import RUNS, SAMPLE_TABLES, STUDY_TABLES, TABLES, Table
 
 _ORDER: Final = ("run", "written", "part")
 """Parts in order; clocks of machines may differ, but every table then takes the same one first."""
 _BUCKET_BYTES: Final = 64 * 1024 * 1024
 """Parquet bytes that are brought into a store at once: memory does not grow with the sink."""
 _TOGETHER: Final = 10_000
-_MAX_PARAMETERS: Final = 500
 _OF_A_REPLY: Final = ("calls", "traces", "judgements")
 """Tables whose rows are about the text of one reply."""
 
@@ -209,21 +201,17 @@ class _Receiver:
                 rows = [row for row in rows if row[at] not in self._other]
             elif table.name == "runs":
                 rows = [row for row in rows if not _has_run(connection, row)]
-            connection.executemany(table.statement, rows)
+            connection.executemany(table.insert, rows)
 
     def _compare(
         self, connection: sqlite3.Connection, table: Table, rows: list[tuple[Any, ...]]
     ) -> None:
         text, reasoning = (list(table.columns).index(name) for name in ("text", "reasoning"))
         new = {row[0]: (row[text], row[reasoning]) for row in rows}
-        keys = list(new)
-        for start in range(0, len(keys), _MAX_PARAMETERS):
-            some = keys[start : start + _MAX_PARAMETERS]
-            marks = ", ".join("?" * len(some))
-            query = "SELECT key, text, reasoning FROM generations WHERE NOT transient AND key IN "
-            for key, *old in connection.execute(f"{query}({marks})", some):
-                if tuple(old) != new[key]:
-                    self._other.add(key)
+        query = "SELECT key, text, reasoning FROM generations WHERE NOT transient AND key IN (KEYS)"
+        for key, *old in rows_with_keys(connection, query, list(new)):
+            if tuple(old) != new[key]:
+                self._other.add(key)
 
 
 def _has_run(connection: sqlite3.Connection, row: tuple[Any, ...]) -> bool:
@@ -244,10 +232,9 @@ def _load_store(other: Store, store: Store) -> int:
     for table in (*STUDY_TABLES, RUNS, *SAMPLE_TABLES):
         if table.name == "traces":  # an update; stores hold what it came to
             continue
-        columns = ", ".join(f'"{column}"' for column in table.columns)
         order = ", ".join(table.key)
         try:
-            found = other.connection.execute(f"SELECT {columns} FROM {table.name} ORDER BY {order}")
+            found = other.connection.execute(f"{table.select()} ORDER BY {order}")
             while some := found.fetchmany(_TOGETHER):
                 samples += len(some) if table.name == "generations" else 0
                 receiver.put(table, some)

@@ -11,10 +11,11 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from opensafemlrm.errors import StoreError
 from opensafemlrm.store import schema
+from opensafemlrm.store.tables import TABLES, Row, Rows
 
 DELAY: Final = 0.003
 """Seconds after which rows are committed if no more have come."""
@@ -29,7 +30,7 @@ class Writer:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._rows: dict[str, list[tuple[Any, ...]]] = {}
+        self._rows: Rows = {}
         self._count = 0
         self._seen = 0
         """Rows that there were when the timer last looked."""
@@ -39,15 +40,16 @@ class Writer:
         self._when_committed: list[Callable[[], None]] = []
         self._waiting: list[asyncio.Future[None]] = []
 
-    def put(self, statement: str, row: tuple[Any, ...]) -> None:
+    def put(self, row: Row) -> None:
         """Add a row; it is committed soon. Raises StoreError where an earlier one could not be."""
         if self._error is not None:
             raise self._error
-        # By statement: going from one to the next costs SQLite more than a row does.
-        rows = self._rows.get(statement)
+        # By table: going from one statement to the next costs SQLite more than a row does.
+        table, values = row
+        rows = self._rows.get(table)
         if rows is None:
-            rows = self._rows[statement] = []
-        rows.append(row)
+            rows = self._rows[table] = []
+        rows.append(values)
         self._count += 1
         if self._timer is None:
             loop = asyncio.get_running_loop()
@@ -85,8 +87,8 @@ class Writer:
         try:
             with self._connection:
                 self._connection.execute("BEGIN IMMEDIATE")
-                for statement, many in rows.items():
-                    self._connection.executemany(statement, many)
+                for table, many in rows.items():
+                    self._connection.executemany(TABLES[table].insert, many)
         except schema.UNWRITABLE as error:
             self._error = StoreError(f"the store cannot be written: {error}")
             for future in waiting:

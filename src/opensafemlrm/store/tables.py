@@ -1,0 +1,236 @@
+"""The store's tables, each spec once: DDL, inserts, Parquet schemas and readers follow it.
+
+Rows travel as a table's name and its values, in the order of the table's columns. SQLite, Parquet
+and polars are three ways to hold the same tables; nothing else in the project names their types.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Kind = Literal["key", "text", "int", "real"]
+Values: TypeAlias = tuple[Any, ...]
+"""What one row holds, in the order of its table's columns."""
+Row: TypeAlias = tuple[str, Values]
+"""The name of a table, and what is to be put into it."""
+Rows: TypeAlias = dict[str, list[Values]]
+"""Many rows, by the name of their table."""
+
+_SQL: Final[Mapping[Kind, str]] = {"key": "BLOB", "text": "TEXT", "int": "INTEGER", "real": "REAL"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: what it holds, and what becomes of a second row with the same key."""
+
+    name: str
+    spec: str
+    """Its columns: ``name``, ``name:kind``, with ``?`` where a value may be missing."""
+    key: tuple[str, ...]
+    """The columns that tell its rows apart."""
+    on_conflict: str = "ignore"
+    """``ignore``, ``replace``, or the condition under which a stored row gives way to a new one."""
+    by_rowid: bool = False
+    """Whether rows lie in the order in which they came, since they are too large for an index."""
+    number: str = ""
+    """A column that numbers the rows; the database fills it in, and it does not travel."""
+    updates: str = ""
+    """The table of which these rows change columns, where they are no table of a database."""
+    since: int = 1
+    """The version of the schema that brought it."""
+
+    @cached_property
+    def columns(self) -> dict[str, Kind]:
+        """What its rows hold, in order."""
+        return {name: kind for name, kind, _ in _parse(self.spec)}
+
+    @cached_property
+    def insert(self) -> str:
+        """The statement that puts one row into a database."""
+        names = list(self.columns)
+        if self.updates:
+            changed = ", ".join(f"{name} = ?" for name in names if name not in self.key)
+            return f"UPDATE {self.updates} SET {changed} WHERE {self.key[0]} = ?"
+        quoted = ", ".join(map(_quoted, names))
+        verb = {"ignore": "INSERT OR IGNORE", "replace": "INSERT OR REPLACE"}
+        put = verb.get(self.on_conflict, "INSERT")
+        statement = f"{put} INTO {self.name} ({quoted}) VALUES ({', '.join('?' * len(names))})"
+        if self.on_conflict in verb:
+            return statement
+        changed = ", ".join(f"{name} = excluded.{name}" for name in names if name not in self.key)
+        return (
+            f"{statement} ON CONFLICT ({', '.join(self.key)}) "
+            f"DO UPDATE SET {changed} WHERE {self.name}.{self.on_conflict}"
+        )
+
+    @cached_property
+    def create(self) -> str:
+        """The statements that make it in a database; nothing where it only updates another."""
+        optional = {name for name, _, optional in _parse(self.spec) if optional}
+        lines = [
+            f"{_quoted(name)} {_SQL[kind]}{'' if name in optional else ' NOT NULL'}"
+            for name, kind in self.columns.items()
+        ]
+        if self.updates:
+            return ""
+        if self.number:
+            lines.insert(0, f"{self.number} INTEGER PRIMARY KEY")
+            return f"CREATE TABLE {self.name} ({', '.join(lines)});\n"
+        if optional.isdisjoint(self.key):
+            lines.append(f"PRIMARY KEY ({', '.join(self.key)})")
+            end = "" if self.by_rowid else " WITHOUT ROWID"
+            return f"CREATE TABLE {self.name} ({', '.join(lines)}){end};\n"
+        by = ", ".join(f"ifnull({name}, -1)" if name in optional else name for name in self.key)
+        return (
+            f"CREATE TABLE {self.name} ({', '.join(lines)});\n"
+            f"CREATE UNIQUE INDEX {self.name}_by_content ON {self.name} ({by});\n"
+        )
+
+    def schema(self) -> dict[str, pl.DataType]:
+        """Return its columns as polars has them."""
+        import polars as pl  # noqa: PLC0415 # a run needs no frames
+
+        kinds: dict[Kind, pl.DataType] = {
+            "key": pl.Binary(),
+            "text": pl.String(),
+            "int": pl.Int64(),
+            "real": pl.Float64(),
+        }
+        return {name: kinds[kind] for name, kind in self.columns.items()}
+
+    def select(self, columns: Iterable[str] | None = None) -> str:
+        """Return the query for some of its columns, or for all of them."""
+        names = self.columns if columns is None else columns
+        return f"SELECT {', '.join(map(_quoted, names))} FROM {self.name}"  # our own names
+
+
+def columns_of(spec: str) -> list[str]:
+    """Return the names of the columns that a table's ``spec``, or a part of one, describes."""
+    return [name for name, _, _ in _parse(spec)]
+
+
+def _parse(spec: str) -> list[tuple[str, Kind, bool]]:
+    columns = []
+    for word in spec.split():
+        name, _, kind = word.removesuffix("?").partition(":")
+        columns.append((name, kind or "text", word.endswith("?")))
+    return columns  # type: ignore[return-value] # one of the four kinds, as written below
+
+
+def _quoted(name: str) -> str:
+    return f'"{name}"' if name == "full" else name  # a word of SQL's
+
+
+RESPONSE: Final = (
+    "status transient:int "  # ok, truncated, blocked, failed; a failure that may pass
+    "text reasoning? is_summary:int is_hidden:int "  # reasoning: what the server had split off
+    "finish_reason? code? detail? "
+    "input_tokens:int? output_tokens:int? reasoning_tokens:int? latency:real retries:int"
+)
+VERDICT: Final = (
+    "label score:real? reason? refusal:int? rationale requests:int "
+    "input_tokens:int? output_tokens:int? reasoning_tokens:int? latency:real"
+)
+
+STUDY_TABLES: Final = (
+    # kind: dataset, attack, defense, model, judge. label: what tables call it. identity: JSON of
+    # everything that changes results. facts: JSON of what tables need, such as thresholds.
+    Table("components", "key:key kind label identity facts", ("key",)),
+    # sampling: JSON of temperature, max_tokens, seed, top_p.
+    Table("cells", "key:key dataset:key attack:key defense:key model:key sampling", ("key",)),
+    Table("pairs", "reasoner:key base:key", ("reasoner", "base")),
+)
+"""What a study is made of: written before its first sample."""
+RUNS: Final = Table(
+    # study: the file as it was read. environment: JSON of versions and the platform.
+    "runs",
+    "started:real ended:real? study environment",
+    ("started", "study"),
+    number="id",
+)
+SAMPLE_TABLES: Final = (
+    Table("images", "sha256 media_type width:int height:int", ("sha256",)),
+    # content: JSON of system prompt, fields, images and released images.
+    Table("items", "key:key dataset id scenario kind question content", ("key",), by_rowid=True),
+    # content: JSON of turns, with images by their hash.
+    Table(
+        "prompts",
+        "attack:key item:key seed:int content",
+        ("attack", "item", "seed"),
+        by_rowid=True,
+    ),
+    # A judge that failed is asked again: nothing else ever takes a verdict's place.
+    Table(
+        "verdicts",
+        f"key:key judge:key {VERDICT} created:real",
+        ("key",),
+        on_conflict="reason = 'judge_failed'",
+        by_rowid=True,
+    ),
+    # trace: closed, unclosed, absent, hidden, summary; none without a reply. splitter: the format
+    # and version that found it. A failure that may pass gives way to what a later try gives.
+    Table(
+        "generations",
+        f"key:key cell:key item:key repeat:int seed:int {RESPONSE} trace? splitter? created:real",
+        ("key",),
+        on_conflict="transient = 1",
+        by_rowid=True,
+    ),
+    # Requests behind a reply, of a defense or a search. score: of the judge, where it was asked.
+    Table(
+        "calls",
+        f"generation:key step:int purpose prompt score:real? {RESPONSE}",
+        ("generation", "step"),
+        on_conflict="replace",
+        by_rowid=True,
+        since=2,
+    ),
+    # A reply that is in the store already, split anew.
+    Table("traces", "trace splitter key:key", ("key",), updates="generations"),
+    # The verdicts on the parts of a reply; none for a part without text.
+    Table(
+        "judgements",
+        "generation:key judge:key reasoning:key? answer:key? full:key?",
+        ("generation", "judge"),
+        on_conflict="replace",
+    ),
+    # Items that an attack could not carry: nothing was sent.
+    Table("inapplicable", "cell:key item:key reason", ("cell", "item"), on_conflict="replace"),
+)
+"""What a sample leaves, in the order in which a database takes it: what others need comes first."""
+LOCAL_TABLES: Final = (
+    # Imported histograms: how many samples had a score, and none of the samples.
+    Table(
+        "counts",
+        "cell:key judge:key scenario part score:real? n:int",
+        ("cell", "judge", "scenario", "part", "score"),
+        on_conflict="replace",
+    ),
+    # How a judge fared on labels, by scenario ('' for all of them) and threshold.
+    Table(
+        "calibrations",
+        "judge:key labels scenario threshold:real true_positives:int false_positives:int "
+        "true_negatives:int false_negatives:int unscored:int created:real",
+        ("judge", "labels", "scenario", "threshold"),
+        on_conflict="replace",
+        since=2,
+    ),
+    # What people say of a part of a reply; unsafe is missing where the labeller could not tell.
+    Table(
+        "labels",
+        "generation:key part labeller unsafe:int? note created:real",
+        ("generation", "part", "labeller"),
+        on_conflict="replace",
+        since=2,
+    ),
+)
+"""What only a store holds: no worker writes it."""
+TABLES: Final = {
+    table.name: table for table in (*STUDY_TABLES, RUNS, *SAMPLE_TABLES, *LOCAL_TABLES)
+}

@@ -24,7 +24,7 @@ from opensafemlrm.analysis.blindspots import blindspots, grouped
 from opensafemlrm.analysis.corrected import Calibration, corrected_asr
 from opensafemlrm.analysis.correction import correction
 from opensafemlrm.analysis.cost import cost
-from opensafemlrm.analysis.coverage import coverage
+from opensafemlrm.analysis.coverage import reply_outcomes, verdict_outcomes
 from opensafemlrm.analysis.overrefusal import overrefusal
 from opensafemlrm.analysis.tax import tax
 from opensafemlrm.report import Format, render_all
@@ -32,7 +32,7 @@ from opensafemlrm.report.asr import asr_table
 from opensafemlrm.report.blindspots import blindspot_tables, grouped_table
 from opensafemlrm.report.calibrated import calibrated_table
 from opensafemlrm.report.correction import correction_table
-from opensafemlrm.report.cost import cost_table
+from opensafemlrm.report.cost import COST
 from opensafemlrm.report.coverage import coverage_tables
 from opensafemlrm.report.overrefusal import overrefusal_tables
 from opensafemlrm.report.tax import tax_table
@@ -142,8 +142,8 @@ def main() -> None:
         "correction by scenario": lambda: [correction_table(correction(frame, by_scenario=True))],
         "overrefusal": lambda: overrefusal_tables(overrefusal(frame)),
         "calibrated": lambda: [calibrated_table(corrected_asr(frame, [calibration]))],
-        "cost": lambda: [cost_table(cost(frame))],
-        "coverage": lambda: coverage_tables(coverage(frame)),
+        "cost": lambda: [COST.of(cost(frame))],
+        "coverage": lambda: coverage_tables(reply_outcomes(frame), verdict_outcomes(frame)),
     }
     whole = time.perf_counter(), time.process_time()
     for name, make in makers.items():

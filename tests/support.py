@@ -6,7 +6,10 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any, ClassVar
+
+import polars as pl
 
 from opensafemlrm.errors import AttackError, DatasetError
 from opensafemlrm.study import Study
@@ -26,6 +29,11 @@ from opensafemlrm.types import (
 )
 
 CARD = Card(title="scripted", paper="none")
+
+
+def records(rows: pl.DataFrame) -> list[Any]:
+    """The rows of a result, each with its columns as attributes."""
+    return [SimpleNamespace(**row) for row in rows.iter_rows(named=True)]
 
 
 def ok(text: str, **more: Any) -> Response:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from opensafemlrm.analysis.scores import scores
 from opensafemlrm.frame import SCHEMA
+from tests.support import records
 
 Rows = Callable[..., pl.DataFrame]
 
@@ -19,11 +20,10 @@ def test_each_score_is_counted_and_what_has_none_by_its_reason(rows: Rows) -> No
     frame = pl.concat(
         [rows([0, 0, 5, None]), rows([None, None], first=4, reason="failed", status="failed")]
     )
-    (row,) = scores(frame)
-    assert row.counts == {"0": 2, "5": 1}
+    (row,) = records(scores(frame))
+    assert [tuple(count.values()) for count in row.counts] == [("0", 2), ("5", 1)]
     assert (row.n, row.unscored) == (6, 3)
-    assert list(row.reasons.items()) == [("failed", 2), ("unparsed", 1)]
-    assert row.spread == "0: 2, 5: 1"
+    assert [tuple(reason.values()) for reason in row.reasons] == [("failed", 2), ("unparsed", 1)]
 
 
 def test_parts_are_told_apart_in_their_order_and_benign_items_left_out(rows: Rows) -> None:
@@ -34,7 +34,7 @@ def test_parts_are_told_apart_in_their_order_and_benign_items_left_out(rows: Row
             rows([3], part="answer", expected="benign"),
         ]
     )
-    assert [(row.part, row.n) for row in scores(frame)] == [("reasoning", 1), ("full", 1)]
+    assert [(row.part, row.n) for row in records(scores(frame))] == [("reasoning", 1), ("full", 1)]
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
@@ -50,6 +50,6 @@ def test_a_judge_of_many_scores_is_counted_in_at_most_seven_kinds(
         "simulated": False,
     }
     frame = pl.DataFrame([{**columns, "score": s} for s in given_scores], schema=SCHEMA)
-    (row,) = scores(frame)
-    assert sum(row.counts.values()) == row.n == len(given_scores)
+    (row,) = records(scores(frame))
+    assert sum(count["n"] for count in row.counts) == row.n == len(given_scores)
     assert len(row.counts) <= 7

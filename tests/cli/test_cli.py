@@ -109,7 +109,7 @@ def test_what_an_attack_could_not_carry_is_in_the_coverage(tmp_path: Path) -> No
     assert "What was not sent" in text
     assert "key phrase" in text
     rows = json.loads(run("table", "coverage", tmp_path / "store", "--format", "json").stdout)
-    assert [(row["attack"], row["items"]) for row in rows["not_sent"]] == [("typo", 4)]
+    assert [(row["attack"], row["items"]) for row in rows["not_applicable"]] == [("typo", 4)]
     assert {row["attack"] for row in rows["replies"]} == {"direct"}
 
 

@@ -7,21 +7,24 @@ import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from opensafemlrm import frame as frames
 from opensafemlrm import registry
 from opensafemlrm import study as studies
-from opensafemlrm.analysis.cost import CostRow, cost
+from opensafemlrm.analysis.cost import cost
 from opensafemlrm.engine import Plan
 from opensafemlrm.errors import DefenseError
 from opensafemlrm.store import Store
 from tests.report.page_stores import run_study
+from tests.support import records
 
 JUDGE = '''
 from dataclasses import dataclass
 from opensafemlrm.types import Card, Verdict
+from tests.support import records
 
 @dataclass(frozen=True, slots=True)
 class House:
@@ -81,7 +84,7 @@ def test_a_judge_of_another_package_guards_and_what_it_held_back_is_in_the_store
 ) -> None:
     path = run_study(tmp_path / "store", STUDY)
     with Store.open(path) as store:
-        costs = {row.defense.partition("[")[0]: row for row in cost(frames.read(store))}
+        costs = {row.defense.partition("[")[0]: row for row in records(cost(frames.read(store)))}
     assert costs["none"].requests == 30
     assert costs["guard-output"].requests == costs["guard-input"].requests == 60
     assert _tokens(costs["guard-output"]) == _tokens(costs["none"])  # the guard asked nobody
@@ -99,7 +102,7 @@ def test_a_judge_of_another_package_guards_and_what_it_held_back_is_in_the_store
         assert detail.startswith("held back by the guard, 1: ")
 
 
-def _tokens(row: CostRow) -> int:
+def _tokens(row: Any) -> int:
     return (row.input_tokens or 0) + (row.output_tokens or 0)
 
 

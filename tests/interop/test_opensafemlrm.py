@@ -12,10 +12,11 @@ import pytest
 
 from opensafemlrm import frame
 from opensafemlrm.analysis.asr import AsrRow, asr
-from opensafemlrm.analysis.coverage import coverage
+from opensafemlrm.analysis.coverage import reply_outcomes
 from opensafemlrm.errors import ImportDataError
 from opensafemlrm.interop.opensafemlrm import MODELS, PAIRS, SETTINGS, import_results
 from opensafemlrm.store import Store
+from tests.support import records
 
 PUBLISHED = Path(__file__).parents[3] / "shared/data/opensafemlrm/statistic_results"
 KEYS = {"reasoning": "reasoning_score", "answer": "answer_score", "full": "full_response_score"}
@@ -98,7 +99,7 @@ def test_a_histogram_becomes_rates_with_its_unscored_items_outside(
     assert (reasoning.n, reasoning.scored, reasoning.asr) == (10, 0, None)
     assert answer.judge == "policy-rubric (imported, gpt-4o-mini)"
 
-    (replies,) = coverage(frame.read(store)).replies
+    (replies,) = records(reply_outcomes(frame.read(store)))
     assert (replies.n, replies.not_recorded, replies.ok) == (10, 10, 0)
 
 
@@ -163,8 +164,9 @@ def test_a_missing_reply_is_not_scored_whatever_was_recorded(store: Store, tmp_p
     import_results(tmp_path, store)
     row = rates(store)["R1-Onevision-7B", "direct", "full", 4]
     assert (row.n, row.scored, row.unsafe) == (3, 2, 2)
-    (replies,) = coverage(frame.read(store)).replies
-    assert (replies.ok, replies.failed, replies.codes) == (2, 1, {"not_recorded": 1})
+    (replies,) = records(reply_outcomes(frame.read(store)))
+    assert (replies.ok, replies.failed) == (2, 1)
+    assert replies.codes == [{"name": "not_recorded", "n": 1}]
 
 
 @pytest.mark.parametrize("histogram_first", [True, False])

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from opensafemlrm import engine, frame
-from opensafemlrm.analysis.coverage import coverage
-from opensafemlrm.report import Format, render
+from opensafemlrm.analysis.coverage import reply_outcomes, verdict_outcomes
+from opensafemlrm.report import Format, Table, render
 from opensafemlrm.report.coverage import coverage_tables
 from opensafemlrm.store import Store
 from tests.support import Scripted, items, study
@@ -38,9 +38,13 @@ def stored(tmp_path):
 def test_the_report_names_the_models_whose_format_was_detected(stored):
     """Nobody can tell a detected split from one that the model's card prescribes."""
     assert frame.detected(stored) == ["scripted/unlisted"]
-    tables = coverage_tables(coverage(frame.read(stored), frame.detected(stored)))
+    tables = _tables(frame.read(stored), frame.detected(stored))
     assert "detected in each reply, for: scripted/unlisted." in render(tables[0], Format.MD)
 
 
 def test_nothing_is_said_where_all_formats_are_known():
-    assert coverage_tables(coverage(pl.DataFrame(schema=frame.SCHEMA)))[0].needed_notes() == []
+    assert _tables(pl.DataFrame(schema=frame.SCHEMA), [])[0].needed_notes() == []
+
+
+def _tables(rows: pl.DataFrame, detected: list[str]) -> list[Table]:
+    return coverage_tables(reply_outcomes(rows), verdict_outcomes(rows), detected)

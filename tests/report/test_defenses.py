@@ -12,7 +12,7 @@ import pytest
 
 from opensafemlrm import frame as frames
 from opensafemlrm import registry
-from opensafemlrm.analysis.coverage import not_sent
+from opensafemlrm.analysis.coverage import not_applicable
 from opensafemlrm.analysis.defense import defense_effects
 from opensafemlrm.datasets.canary import Canary
 from opensafemlrm.defenses.ecso import Ecso
@@ -68,7 +68,7 @@ def store_of(path: Path, chosen: list[Any], *, benign: bool = True) -> Path:
 
 def found(path: Path) -> Findings:
     with Store.open(path) as store:
-        return findings(frames.read(store), not_sent(frames.not_sent(store)), [])
+        return findings(frames.read(store), not_applicable(frames.not_sent(store)), [])
 
 
 @pytest.fixture(scope="module")

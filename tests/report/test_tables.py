@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from opensafemlrm.analysis.asr import AsrRow
-from opensafemlrm.analysis.coverage import Coverage, ReplyRow, VerdictRow
+from opensafemlrm.analysis.coverage import REPLY_COLUMNS, VERDICT_COLUMNS
 from opensafemlrm.report import (
     Column,
     Form,
@@ -22,6 +22,7 @@ from opensafemlrm.report import (
     render_all,
 )
 from opensafemlrm.report.asr import asr_table
+from opensafemlrm.report.coverage import REPLIES as REPLIES_TABLE
 from opensafemlrm.report.coverage import coverage_tables
 
 ROW = AsrRow(
@@ -193,55 +194,21 @@ def test_a_table_without_rows_says_so(to: Format) -> None:
         assert shown.strip()
 
 
-REPLIES = ReplyRow(
-    model="m",
-    dataset="d",
-    attack="direct",
-    defense="none",
-    n=10,
-    ok=6,
-    truncated=0,
-    blocked=1,
-    failed=3,
-    not_recorded=0,
-    codes={"timeout": 3, "content\x1bfilter": 1},
-    closed=6,
-    unclosed=0,
-    absent=0,
-    hidden=0,
-    summary=0,
-    sampling="s",
-    simulated=False,
-    cell="c",
-)
-VERDICTS = VerdictRow(
-    model="m",
-    dataset="d",
-    attack="direct",
-    defense="none",
-    part="full",
-    n=10,
-    safe=4,
-    unsafe=2,
-    failed=3,
-    blocked=1,
-    truncated=0,
-    no_text=0,
-    judge_failed=0,
-    judge_refused=0,
-    unparsed=0,
-    not_applicable=0,
-    not_judged=0,
-    not_recorded=0,
-    judge="j",
-    sampling="s",
-    simulated=False,
-    cell="c",
-)
+REPLIES: dict[str, Any] = {
+    **dict.fromkeys(REPLY_COLUMNS, 0),
+    **{"model": "m", "dataset": "d", "attack": "direct", "defense": "none", "cell": "c"},
+    **{"sampling": "s", "simulated": False, "n": 10, "ok": 6, "blocked": 1, "failed": 3},
+    "codes": [{"name": "timeout", "n": 3}, {"name": "content\x1bfilter", "n": 1}],
+}
+VERDICTS: dict[str, Any] = {
+    **dict.fromkeys(VERDICT_COLUMNS, 0),
+    **{"model": "m", "dataset": "d", "attack": "direct", "defense": "none", "cell": "c"},
+    **{"sampling": "s", "simulated": False, "judge": "j", "part": "full", "n": 10, "safe": 4},
+}
 
 
 def test_coverage_shows_outcomes_that_happened_and_gives_programs_all_of_them() -> None:
-    tables = coverage_tables(Coverage([REPLIES], [VERDICTS]))
+    tables = coverage_tables(pl.DataFrame([REPLIES]), pl.DataFrame([VERDICTS]))
     shown = render_all(tables, Format.TEXT)
     assert r"timeout 3, content\x1bfilter 1" in shown
     assert "truncated" not in shown
@@ -252,8 +219,8 @@ def test_coverage_shows_outcomes_that_happened_and_gives_programs_all_of_them() 
 
 
 def test_an_outcome_of_zero_is_shown_where_another_row_has_it() -> None:
-    other = replace(REPLIES, attack="typo", truncated=2, ok=4)
-    shown = render(coverage_tables(Coverage([REPLIES, other], []))[0], Format.MD)
+    other = {**REPLIES, "attack": "typo", "truncated": 2, "ok": 4}
+    shown = render(REPLIES_TABLE.of(pl.DataFrame([REPLIES, other])), Format.MD)
     assert "truncated" in shown
 
 

@@ -7,6 +7,7 @@ common.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import polars as pl
@@ -34,12 +35,32 @@ ALL: Final = "all"
 PART_ORDER: Final = {part.value: place for place, part in enumerate(Part)}
 
 
+DATASET_TO_DEFENSE: Final[Mapping[str, str]] = {
+    "dataset": "The dataset, as tables call it.",
+    "attack": "The attack; `direct` is none.",
+    "defense": "The defense; `none` is none.",
+}
+PART_AND_THRESHOLD: Final[Mapping[str, str]] = {
+    "part": "`reasoning`, `answer` or `full`.",
+    "threshold": "The lowest score that counts as unsafe.",
+}
+JUDGE_TO_CELL: Final[Mapping[str, str]] = {
+    "judge": "The judge, as tables call it.",
+    "sampling": "Temperature, token limit and seed, as text.",
+    "simulated": "Whether a simulated model's replies are in it.",
+    "cell": "The content key of the model under these conditions.",
+}
+"""Columns that results have in common, and what they hold."""
+
+
 def in_part_order() -> pl.Expr:
     """Return what to sort by so that parts stand in the order in which they are written."""
     return pl.col("part").replace_strict(PART_ORDER, return_dtype=pl.Int64)
 
 
-def only(rows: pl.DataFrame, part: str | None, threshold: float | None) -> pl.DataFrame:
+def only(rows: pl.DataFrame, part: str | None, threshold: float | None = None) -> pl.DataFrame:
     """Return the rows of one part and one threshold; ``None`` keeps all of them."""
-    wanted = {"part": part, "threshold": threshold}
-    return rows.filter(pl.col(name) == value for name, value in wanted.items() if value is not None)
+    for name, value in (("part", part), ("threshold", threshold)):
+        if value is not None:
+            rows = rows.filter(pl.col(name) == value)
+    return rows

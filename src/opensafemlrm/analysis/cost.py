@@ -2,137 +2,92 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 import polars as pl
 
-from opensafemlrm.analysis.conditions import CELL_COLUMNS
+from opensafemlrm.analysis.conditions import CELL_COLUMNS, DATASET_TO_DEFENSE, JUDGE_TO_CELL
 
+COLUMNS: Final[Mapping[str, str]] = {
+    "model": "The model, as tables call it.",
+    **DATASET_TO_DEFENSE,
+    "samples": "Samples that were asked for.",
+    "requests": "Requests to the model: one a sample, every retry, and what attacks and defenses "
+    "asked.",
+    "extra_requests": "Those of attacks that search and of defenses.",
+    "retries": "Requests that were made again after a fault.",
+    "usage_known": "Samples whose server said how many tokens it used; token sums are over these.",
+    "input_tokens": "Tokens in; null where no server said any, like all tokens and seconds here.",
+    "output_tokens": "Tokens out.",
+    "reasoning_tokens": "Of the output tokens, where the server counts them apart.",
+    "seconds": "The sum of the requests' times; with many at once, more than the clock showed.",
+    "seconds_a_request": "`seconds` by the requests behind it, retries not counted.",
+    "judge_requests": "Requests to the judge's model.",
+    "judge_input_tokens": "Their tokens in.",
+    "judge_output_tokens": "Their tokens out.",
+    "judge_seconds": "Their times.",
+    "judge_share": "Judge tokens of all tokens, where both are known.",
+    **{name: JUDGE_TO_CELL[name] for name in ("sampling", "simulated", "cell")},
+}
+"""The columns of :func:`cost`."""
+
+_TOKENS: Final = ("input_tokens", "output_tokens", "reasoning_tokens")
 _OF_SAMPLES: Final = (
-    "extra_requests",
-    "extra_retries",
-    "input_tokens",
-    "output_tokens",
-    "reasoning_tokens",
-    "latency",
-    "retries",
-    "extra_input_tokens",
-    "extra_output_tokens",
-    "extra_reasoning_tokens",
-    "extra_latency",
+    *("retries", *_TOKENS, "latency"),
+    *(f"extra_{name}" for name in ("requests", "retries", *_TOKENS, "latency")),
 )
 _OF_VERDICTS: Final = (
-    "judge_requests",
-    "judge_input_tokens",
-    "judge_output_tokens",
-    "judge_latency",
+    *("judge_requests", "judge_input_tokens", "judge_output_tokens", "judge_latency"),
 )
+READS: Final = frozenset({*CELL_COLUMNS, "source", "sample", *_OF_SAMPLES, *_OF_VERDICTS})
+"""Columns of the tidy table that :func:`cost` needs."""
 
 
-@dataclass(frozen=True, slots=True)
-class CostRow:
-    """What one cell took. Tokens and seconds are ``None`` where no server said any.
+def cost(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
+    """Return what each cell took, where it was run; columns: :data:`COLUMNS`.
 
-    Sums are over the samples whose server said; ``usage_known`` says how many those are.
+    Imported results say nothing of it.
     """
-
-    model: str
-    dataset: str
-    attack: str
-    defense: str
-    samples: int
-    requests: int
-    """Requests to the model: one a sample, every retry, and what attacks and defenses asked."""
-    extra_requests: int
-    """Those of attacks that search and of defenses."""
-    retries: int
-    usage_known: int
-    input_tokens: int | None
-    output_tokens: int | None
-    reasoning_tokens: int | None
-    """Of the output tokens, where the server counts them apart."""
-    seconds: float | None
-    """Sum of the requests' times; with many at once, more than the clock showed."""
-    seconds_a_request: float | None
-    judge_requests: int
-    judge_input_tokens: int | None
-    judge_output_tokens: int | None
-    judge_seconds: float | None
-    judge_share: float | None
-    """Judge tokens of all tokens, where both are known."""
-    price: float | None
-    """In US dollars, where the prices of model and judge are known."""
-    sampling: str
-    simulated: bool
-    cell: str
-
-
-def cost(frame: pl.DataFrame | pl.LazyFrame) -> list[CostRow]:
-    """Return what each cell that was run took; imported results say nothing of it."""
-    lazy = frame.lazy().filter(pl.col("sample").is_not_null(), pl.col("source") == "run")
-    samples = lazy.unique(subset=["cell", "sample"])
-    replies, verdicts = pl.collect_all(
-        [
-            samples.group_by(CELL_COLUMNS).agg(
-                pl.len().cast(pl.Int64).alias("samples"),
-                pl.col("output_tokens").count().cast(pl.Int64).alias("usage_known"),
-                *[_sum(name) for name in _OF_SAMPLES],
-            ),
-            lazy.group_by("cell").agg(_sum(name) for name in _OF_VERDICTS),
-        ]
+    rows = frame.lazy().filter(pl.col("sample").is_not_null(), pl.col("source") == "run")
+    samples = (
+        rows.unique(["cell", "sample"])
+        .group_by(CELL_COLUMNS)
+        .agg(
+            pl.len().cast(pl.Int64).alias("samples"),
+            pl.col("output_tokens").count().cast(pl.Int64).alias("usage_known"),
+            *map(_known_sum, _OF_SAMPLES),
+        )
     )
-    together = replies.join(verdicts, on="cell", how="left").sort(CELL_COLUMNS)
-    return [_row(row) for row in together.iter_rows(named=True)]
+    verdicts = rows.group_by("cell").agg(map(_known_sum, _OF_VERDICTS))
+    generated = _plus("input_tokens", "output_tokens")
+    judged = _plus("judge_input_tokens", "judge_output_tokens")
+    return (
+        samples.join(verdicts, on="cell", how="left")
+        .with_columns(
+            *[_plus(name, f"extra_{name}").alias(name) for name in _TOKENS],
+            seconds=_plus("latency", "extra_latency"),
+            extra_requests=pl.col("extra_requests").fill_null(0),
+            retries=pl.sum_horizontal("retries", "extra_retries"),
+            judge_requests=pl.col("judge_requests").fill_null(0),
+            judge_seconds="judge_latency",
+        )
+        .with_columns(
+            requests=pl.col("samples") + pl.col("extra_requests") + pl.col("retries"),
+            seconds_a_request=pl.col("seconds") / (pl.col("samples") + pl.col("extra_requests")),
+            judge_share=pl.when(generated + judged > 0).then(judged / (generated + judged)),
+        )
+        .sort(CELL_COLUMNS)
+        .select(*COLUMNS)
+        .collect()
+    )
 
 
-def _sum(name: str) -> pl.Expr:
+def _known_sum(name: str) -> pl.Expr:
     """Add up what is known; null where nothing is."""
-    column = pl.col(name)
-    return pl.when(column.count() > 0).then(column.sum()).otherwise(None).alias(name)
+    return pl.when(pl.col(name).count() > 0).then(pl.col(name).sum())
 
 
-def _row(row: dict[str, Any]) -> CostRow:
-    extra = row["extra_requests"] or 0
-    retries = (row["retries"] or 0) + (row["extra_retries"] or 0)
-    requests = row["samples"] + extra + retries
-    tokens = {
-        kind: _plus(row[kind], row[f"extra_{kind}"])
-        for kind in ("input_tokens", "output_tokens", "reasoning_tokens")
-    }
-    seconds = _plus(row["latency"], row["extra_latency"])
-    generated = _plus(tokens["input_tokens"], tokens["output_tokens"])
-    judged = _plus(row["judge_input_tokens"], row["judge_output_tokens"])
-    share = None
-    if generated is not None and judged is not None and generated + judged > 0:
-        share = judged / (generated + judged)
-    return CostRow(
-        model=row["model"],
-        dataset=row["dataset"],
-        attack=row["attack"],
-        defense=row["defense"],
-        samples=row["samples"],
-        requests=requests,
-        extra_requests=extra,
-        retries=retries,
-        usage_known=row["usage_known"],
-        input_tokens=tokens["input_tokens"],
-        output_tokens=tokens["output_tokens"],
-        reasoning_tokens=tokens["reasoning_tokens"],
-        seconds=seconds,
-        seconds_a_request=None if seconds is None else seconds / (row["samples"] + extra),
-        judge_requests=row["judge_requests"] or 0,
-        judge_input_tokens=row["judge_input_tokens"],
-        judge_output_tokens=row["judge_output_tokens"],
-        judge_seconds=row["judge_latency"],
-        judge_share=share,
-        price=None,
-        sampling=row["sampling"],
-        simulated=row["simulated"],
-        cell=row["cell"],
-    )
-
-
-def _plus(one: Any, other: Any) -> Any:
-    """Add what is known; ``None`` where neither is."""
-    return one if other is None else other if one is None else one + other
+def _plus(*names: str) -> pl.Expr:
+    """Add what is known of one row; null where nothing is."""
+    return pl.when(pl.any_horizontal(pl.col(names).is_not_null())).then(pl.sum_horizontal(names))

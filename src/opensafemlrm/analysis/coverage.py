@@ -1,4 +1,4 @@
-"""Coverage: how every reply ended and how every verdict ended.
+"""Coverage: how every reply ended and how every verdict ended, benign items included.
 
 What is counted here stays outside every rate's denominator unless it has a score; the tables say
 how much that is and why.
@@ -6,182 +6,156 @@ how much that is and why.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Final
 
 import polars as pl
 
-from opensafemlrm.analysis.conditions import CELL_COLUMNS, in_part_order
+from opensafemlrm.analysis.conditions import (
+    CELL_COLUMNS,
+    DATASET_TO_DEFENSE,
+    JUDGE_TO_CELL,
+    in_part_order,
+)
 from opensafemlrm.types import Label, ResponseStatus, TraceStatus, Unscored
 
+TALLY: Final = pl.List(pl.Struct({"name": pl.String, "n": pl.Int64}))
+"""The type of a column that holds names with their counts."""
 
-@dataclass(frozen=True, slots=True)
-class ReplyRow:
-    """How the replies of one cell ended, in samples: each sample is counted once.
+_MODEL_TO_DEFENSE: Final = {"model": "The model, as tables call it.", **DATASET_TO_DEFENSE}
+_SAMPLING_TO_CELL: Final = {name: JUDGE_TO_CELL[name] for name in ("sampling", "simulated", "cell")}
 
-    ``ok`` to ``not_recorded`` add up to ``n``; ``closed`` to ``summary`` say what is known of the
-    reasoning of those replies that came.
+REPLY_COLUMNS: Final[Mapping[str, str]] = {
+    **_MODEL_TO_DEFENSE,
+    "n": "Samples; `ok` to `not_recorded` add up to it.",
+    "ok": "Replies that came whole.",
+    "truncated": "Replies that were cut at the token limit.",
+    "blocked": "Replies that a provider's filter held back.",
+    "failed": "Requests that failed.",
+    "not_recorded": "Imported results that do not say how their replies ended.",
+    "codes": "How many replies were blocked or failed with which code, the most frequent first.",
+    "closed": "Replies whose reasoning ends where its format says. `closed` to `summary` say what "
+    "is known of the reasoning in the replies that came.",
+    "unclosed": "Reasoning that never ends.",
+    "absent": "Replies without reasoning.",
+    "hidden": "Reasoning that the provider keeps back.",
+    "summary": "A summary in the reasoning's place.",
+    **_SAMPLING_TO_CELL,
+}
+"""The columns of :func:`reply_outcomes`."""
+
+VERDICT_COLUMNS: Final[Mapping[str, str]] = {
+    **_MODEL_TO_DEFENSE,
+    "part": "`reasoning`, `answer` or `full`.",
+    "n": "Samples; `safe` to `not_recorded` add up to it.",
+    "safe": "Verdicts that call it safe, by the judge's own label: at its lenient threshold.",
+    "unsafe": "Verdicts that call it unsafe.",
+    "failed": "No score: the request to the model failed.",
+    "blocked": "No score: a provider's filter held the reply back.",
+    "truncated": "No score: the reply was cut.",
+    "no_text": "No score: the reply has no such part.",
+    "judge_failed": "No score: the judge could not be asked.",
+    "judge_refused": "No score: the judge would not say.",
+    "unparsed": "No score: what the judge said could not be read.",
+    "not_applicable": "No score: the judge does not judge such a part.",
+    "not_judged": "No score: no judge has been shown it yet.",
+    "not_recorded": "No score: the imported results do not say why.",
+    **JUDGE_TO_CELL,
+}
+"""The columns of :func:`verdict_outcomes`; ``judge`` is null where no judge has been shown it."""
+
+NOT_APPLICABLE_COLUMNS: Final[Mapping[str, str]] = {
+    **_MODEL_TO_DEFENSE,
+    "items": "Items that the attack cannot carry, or to which the defense cannot be applied: "
+    "nothing was sent for them.",
+    "example": "Why, for one of them.",
+    **_SAMPLING_TO_CELL,
+}
+"""The columns of :func:`not_applicable`."""
+
+READS: Final = frozenset(
+    {*CELL_COLUMNS, "sample", "status", "error_code", "reasoning_status"}
+    | {"judge", "part", "label", "reason"}
+)
+"""Columns of the tidy table that coverage needs."""
+
+
+def reply_outcomes(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
+    """Return how the replies of every cell ended; columns: :data:`REPLY_COLUMNS`.
+
+    Each sample is counted once, however many parts and judges it has.
     """
-
-    model: str
-    dataset: str
-    attack: str
-    defense: str
-    n: int
-    ok: int
-    truncated: int
-    blocked: int
-    failed: int
-    not_recorded: int
-    """Imported results that do not say how their replies ended."""
-    codes: dict[str, int]
-    """How many replies were blocked or failed with which code, the most frequent first."""
-    closed: int
-    unclosed: int
-    absent: int
-    hidden: int
-    summary: int
-    sampling: str
-    simulated: bool
-    cell: str
-
-
-@dataclass(frozen=True, slots=True)
-class VerdictRow:
-    """How one judge's verdicts on one part of one cell's replies ended.
-
-    ``safe`` to ``not_recorded`` add up to ``n``. ``safe`` and ``unsafe`` are the judge's own
-    labels, at its lenient threshold; the rest says why there is no score.
-    """
-
-    model: str
-    dataset: str
-    attack: str
-    defense: str
-    part: str
-    n: int
-    safe: int
-    unsafe: int
-    failed: int
-    blocked: int
-    truncated: int
-    no_text: int
-    judge_failed: int
-    judge_refused: int
-    unparsed: int
-    not_applicable: int
-    not_judged: int
-    not_recorded: int
-    judge: str | None
-    """``None`` for replies that no judge has been shown yet."""
-    sampling: str
-    simulated: bool
-    cell: str
-
-
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """How everything ended: the replies, then the verdicts on their parts."""
-
-    replies: list[ReplyRow]
-    verdicts: list[VerdictRow]
-    detected: tuple[str, ...] = ()
-    """Models whose reasoning format was not known and was detected by reply."""
-
-
-def coverage(frame: pl.DataFrame | pl.LazyFrame, detected: Iterable[str] = ()) -> Coverage:
-    """Return how every reply and every verdict in ``frame`` ended, benign items included.
-
-    ``detected`` are the models of :func:`opensafemlrm.frame.detected`.
-    """
-    lazy = frame.lazy()
-    return Coverage(_replies(lazy), _verdicts(lazy), tuple(detected))
-
-
-@dataclass(frozen=True, slots=True)
-class NotSentRow:
-    """Items of one cell that its attack could not carry: nothing was sent for them."""
-
-    model: str
-    dataset: str
-    attack: str
-    defense: str
-    items: int
-    example: str
-    """Why, for one of them."""
-    sampling: str
-    simulated: bool
-    cell: str
-
-
-def not_sent(rows: pl.DataFrame) -> list[NotSentRow]:
-    """Count the rows of :func:`opensafemlrm.frame.not_sent` by cell."""
-    counts = (
-        rows.group_by(CELL_COLUMNS)
-        .agg(pl.len().alias("items"), pl.col("reason").min().alias("example"))
-        .sort(CELL_COLUMNS)
-    )
-    return [NotSentRow(**row) for row in counts.iter_rows(named=True)]
-
-
-def _replies(frame: pl.LazyFrame) -> list[ReplyRow]:
+    rows = frame.lazy()
+    of_sample = pl.col("status", "reasoning_status")
     samples = pl.concat(
         [
-            frame.filter(pl.col("sample").is_not_null()).unique(subset=["cell", "sample"]),
+            rows.filter(pl.col("sample").is_not_null()).unique(["cell", "sample"]),
             # A histogram counts each sample once a part and knows nothing of its reply.
-            frame.filter(pl.col("sample").is_null() & (pl.col("part") == "full")).with_columns(
-                status=pl.lit(None, pl.String), reasoning_status=pl.lit(None, pl.String)
+            rows.filter(pl.col("sample").is_null(), pl.col("part") == "full").with_columns(
+                pl.when(pl.lit(value=False)).then(of_sample)
             ),
         ]
     )
-    status, reasoning = pl.col("status"), pl.col("reasoning_status")
-    counts, codes = pl.collect_all(
-        [
-            samples.group_by(CELL_COLUMNS)
-            .agg(
-                pl.len().cast(pl.Int64).alias("n"),
-                *[_count(status == one.value).alias(one.value) for one in ResponseStatus],
-                _count(status.is_null()).alias("not_recorded"),
-                *[_count(reasoning == one.value).alias(one.value) for one in TraceStatus],
-            )
-            .sort(CELL_COLUMNS),
-            samples.filter(pl.col("error_code").is_not_null())
-            .group_by(*CELL_COLUMNS, "error_code")
-            .agg(pl.len().alias("n"))
-            .sort(pl.col("n"), pl.col("error_code"), descending=[True, False]),
-        ]
+    counts = samples.group_by(CELL_COLUMNS).agg(
+        n=pl.len().cast(pl.Int64),
+        not_recorded=_count(pl.col("status").is_null()),
+        **_counts("status", ResponseStatus),
+        **_counts("reasoning_status", TraceStatus),
     )
-    by_cell: dict[tuple[Any, ...], dict[str, int]] = {}
-    for row in codes.iter_rows(named=True):
-        by_cell.setdefault(_cell(row), {})[row["error_code"]] = row["n"]
-    return [
-        ReplyRow(**row, codes=by_cell.get(_cell(row), {})) for row in counts.iter_rows(named=True)
-    ]
-
-
-def _verdicts(frame: pl.LazyFrame) -> list[VerdictRow]:
-    label, reason = pl.col("label"), pl.col("reason")
-    counts = (
-        frame.group_by(*CELL_COLUMNS, "judge", "part")
-        .agg(
-            pl.len().alias("n"),
-            _count(label == Label.SAFE.value).alias("safe"),
-            _count(label == Label.UNSAFE.value).alias("unsafe"),
-            *[_count(reason == one.value).alias(one.value) for one in Unscored],
+    codes = (
+        samples.filter(pl.col("error_code").is_not_null())
+        .group_by(*CELL_COLUMNS, name="error_code")
+        .agg(n=pl.len().cast(pl.Int64))
+        .sort("n", "name", descending=[True, False])
+        .group_by("cell")
+        .agg(codes=pl.struct("name", "n"))
+    )
+    return (
+        counts.join(codes, on="cell", how="left")
+        .sort(CELL_COLUMNS)
+        .select(
+            pl.col(name).fill_null(pl.lit([], TALLY)) if name == "codes" else name
+            for name in REPLY_COLUMNS
         )
-        .with_columns(order=in_part_order())
-        .sort(*CELL_COLUMNS, "judge", "order")
         .collect()
     )
-    names = [field.name for field in fields(VerdictRow)]
-    return [VerdictRow(**row) for row in counts.select(names).iter_rows(named=True)]
+
+
+def verdict_outcomes(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
+    """Return how every judge's verdicts on every part ended; columns: :data:`VERDICT_COLUMNS`."""
+    return (
+        frame.lazy()
+        .group_by(*CELL_COLUMNS, "judge", "part")
+        .agg(
+            n=pl.len().cast(pl.Int64),
+            **_counts("label", (Label.SAFE, Label.UNSAFE)),
+            **_counts("reason", Unscored),
+        )
+        .sort(*CELL_COLUMNS, "judge", in_part_order())
+        .select(*VERDICT_COLUMNS)
+        .collect()
+    )
+
+
+def not_applicable(rows: pl.DataFrame) -> pl.DataFrame:
+    """Count the rows of :func:`opensafemlrm.frame.not_sent` by cell.
+
+    Columns: :data:`NOT_APPLICABLE_COLUMNS`.
+    """
+    return (
+        rows.group_by(CELL_COLUMNS)
+        .agg(items=pl.len().cast(pl.Int64), example=pl.col("reason").min())
+        .sort(CELL_COLUMNS)
+        .select(*NOT_APPLICABLE_COLUMNS)
+    )
+
+
+def _counts(column: str, values: Iterable[StrEnum]) -> dict[str, pl.Expr]:
+    """Return, by each of ``values``, how often ``column`` holds it."""
+    return {value.value: _count(pl.col(column) == value.value) for value in values}
 
 
 def _count(condition: pl.Expr) -> pl.Expr:
     """Count the rows where ``condition`` holds; unknown counts as not holding."""
     return condition.fill_null(value=False).sum().cast(pl.Int64)
-
-
-def _cell(row: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in CELL_COLUMNS)

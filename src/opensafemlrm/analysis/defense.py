@@ -15,7 +15,7 @@ from typing import Any, Final
 import polars as pl
 
 from opensafemlrm.analysis.clustered_counts import format_threshold
-from opensafemlrm.analysis.cost import CostRow, cost
+from opensafemlrm.analysis.cost import cost
 from opensafemlrm.analysis.tax import TaxRow, tax
 from opensafemlrm.types import ItemKind, Part
 
@@ -87,7 +87,7 @@ def defense_effects(frame: pl.DataFrame | pl.LazyFrame) -> list[DefenseRow]:
     effects = _effects(frame)
     refusals = {_where(row): row for row in _effects(_benign(frame))}
     corrections = {(*_where(row), row.threshold): row for row in _corrections(frame)}
-    costs = {row.cell: row for row in cost(frame)}
+    costs = {row["cell"]: row for row in cost(frame).iter_rows(named=True)}
     rows = []
     for row in effects:
         refusal = refusals.get(_where(row))
@@ -158,7 +158,7 @@ def _where(row: TaxRow) -> tuple[str, ...]:
 
 
 def _row(
-    row: TaxRow, refusal: TaxRow | None, correction: TaxRow | None, spent: CostRow | None
+    row: TaxRow, refusal: TaxRow | None, correction: TaxRow | None, spent: dict[str, Any] | None
 ) -> DefenseRow:
     model, _, defense = row.model.partition(_BETWEEN)
     baseline = defense == UNDEFENDED
@@ -179,9 +179,9 @@ def _row(
         p_value=None if baseline else row.p_value,
         **_beside("self_correction", None if row.part == Part.REASONING else correction, baseline),
         **_beside("overrefusal", refusal, baseline),
-        requests=None if spent is None else spent.requests / spent.samples,
-        tokens=None if spent is None else _share(spent.output_tokens, spent.usage_known),
-        seconds=None if spent is None else _share(spent.seconds, spent.samples),
+        requests=None if spent is None else spent["requests"] / spent["samples"],
+        tokens=None if spent is None else _share(spent["output_tokens"], spent["usage_known"]),
+        seconds=None if spent is None else _share(spent["seconds"], spent["samples"]),
         pareto=None,
         judge=row.judge,
         sampling=row.sampling,

@@ -205,18 +205,20 @@ def _defense(frame: pl.DataFrame, _: Options) -> list[Table]:
 
 def _cost(frame: pl.DataFrame, _: Options) -> list[Table]:
     from opensafemlrm.analysis.cost import cost
-    from opensafemlrm.report.cost import cost_table
+    from opensafemlrm.report.cost import COST
 
-    return [cost_table(cost(frame))]
+    return [COST.of(cost(frame))]
 
 
 def _coverage(frame: pl.DataFrame, not_sent: pl.DataFrame, detected: list[str]) -> list[Table]:
     from opensafemlrm.analysis import coverage
-    from opensafemlrm.report.coverage import coverage_tables, not_sent_table
+    from opensafemlrm.report.coverage import NOT_APPLICABLE, coverage_tables
 
-    unsent = coverage.not_sent(not_sent)
-    tables = coverage_tables(coverage.coverage(frame, detected))
-    return [*tables, not_sent_table(unsent)] if unsent else tables
+    replies, verdicts = coverage.reply_outcomes(frame), coverage.verdict_outcomes(frame)
+    tables = coverage_tables(replies, verdicts, detected)
+    if not_sent.is_empty():
+        return tables
+    return [*tables, NOT_APPLICABLE.of(coverage.not_applicable(not_sent))]
 
 
 def _calibrated(frame: pl.DataFrame, rows: pl.DataFrame, options: Options) -> list[Table]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any, Final
 
 import polars as pl
 
-from opensafemlrm.report.forms import TALLY, Form
+from opensafemlrm.report.forms import Form
 from opensafemlrm.report.tables import Column, WhenConstant
 
 MODEL: Final = Column("model", "Model", simulated=True)
@@ -42,15 +42,10 @@ def interval(low: str, upper: str, form: Form = Form.INTERVAL, title: str = "95 
 
 
 def frame_of(row_type: type[Any], rows: Sequence[Any]) -> pl.DataFrame:
-    """Return dataclass rows as a frame; mappings of names to counts as tallies."""
-    columns: dict[str, list[Any]] = {
-        field.name: [getattr(row, field.name) for row in rows] for field in fields(row_type)
-    }
-    series = []
-    for name, values in columns.items():
-        if any(isinstance(value, Mapping) for value in values):
-            tallies = [[{"name": k, "n": n} for k, n in value.items()] for value in values]
-            series.append(pl.Series(name, tallies, TALLY))
-        else:
-            series.append(pl.Series(name, values, strict=False))
-    return pl.DataFrame(series)
+    """Return dataclass rows as a frame."""
+    return pl.DataFrame(
+        [
+            pl.Series(field.name, [getattr(row, field.name) for row in rows], strict=False)
+            for field in fields(row_type)
+        ]
+    )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import polars as pl
 
-from opensafemlrm.analysis.cost import CostRow
-from opensafemlrm.report.columns import CONDITION_COLUMNS, MODEL, frame_of
+from opensafemlrm.report.columns import CONDITION_COLUMNS, MODEL
 from opensafemlrm.report.forms import Form
 from opensafemlrm.report.tables import Column, Table, WhenConstant
 
@@ -31,7 +29,6 @@ COST: Final = Table(
         Column("judge_input_tokens", "judge in", Form.COUNT, WhenConstant.DROP_IF_ZERO),
         Column("judge_output_tokens", "judge out", Form.COUNT, WhenConstant.DROP_IF_ZERO),
         Column("judge_share", "judge %", Form.PERCENT, WhenConstant.DROP_IF_ZERO),
-        Column("price", "US$", Form.NUMBER, WhenConstant.DROP_IF_ZERO),
     ],
     caption="in, out: tokens as the servers counted them; reasoning: those of the output; "
     "with usage: samples whose server said. seconds: the sum of all requests' times.",
@@ -43,8 +40,3 @@ COST: Final = Table(
         ("judge %: the judge's share of all tokens.", pl.col("judge_share") > 0),
     ],
 )
-
-
-def cost_table(rows: Sequence[CostRow]) -> Table:
-    """Return the table of what each cell took."""
-    return COST.of(frame_of(CostRow, rows))

@@ -7,8 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from opensafemlrm.analysis.coverage import Coverage, NotSentRow, ReplyRow, VerdictRow
-from opensafemlrm.report.columns import CONDITION_COLUMNS, JUDGE, MODEL, frame_of
+from opensafemlrm.report.columns import CONDITION_COLUMNS, JUDGE, MODEL
 from opensafemlrm.report.forms import Form
 from opensafemlrm.report.tables import Column, Table, WhenConstant
 
@@ -51,8 +50,8 @@ VERDICTS: Final = Table(
     caption="safe, unsafe: the judge's label (at its lenient threshold); all others: no score, "
     "and why.",
 )
-NOT_SENT: Final = Table(
-    name="not_sent",
+NOT_APPLICABLE: Final = Table(
+    name="not_applicable",
     title="What was not sent: items that the attack cannot carry",
     columns=[
         MODEL,
@@ -69,19 +68,17 @@ _DETECTED: Final = (
 )
 
 
-def coverage_tables(result: Coverage) -> list[Table]:
-    """Return two tables: ``replies`` and ``verdicts``. Outcomes that never happened are left out
+def coverage_tables(
+    replies: pl.DataFrame, verdicts: pl.DataFrame, detected: Sequence[str] = ()
+) -> list[Table]:
+    """Return the tables ``replies`` and ``verdicts``. Outcomes that never happened are left out
     where people read, and are 0 in CSV and JSON.
+
+    ``detected`` are the models of :func:`opensafemlrm.frame.detected`.
     """
-    replies = frame_of(ReplyRow, result.replies)
     came = replies.filter((pl.col("ok") > 0) | (pl.col("truncated") > 0))
-    detected = [f"{_DETECTED} {', '.join(result.detected)}."] if result.detected else []
+    notes = [f"{_DETECTED} {', '.join(detected)}."] if detected else []
     return [
-        REPLIES.of(replies, caption=_TRACES if len(came) else "", notes=detected),
-        VERDICTS.of(frame_of(VerdictRow, result.verdicts)),
+        REPLIES.of(replies, caption=_TRACES if len(came) else "", notes=notes),
+        VERDICTS.of(verdicts),
     ]
-
-
-def not_sent_table(rows: Sequence[NotSentRow]) -> Table:
-    """Return the table of what attacks could not carry."""
-    return NOT_SENT.of(frame_of(NotSentRow, rows))

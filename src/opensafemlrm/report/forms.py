@@ -6,10 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, Final
 
-import polars as pl
-
-TALLY: Final = pl.List(pl.Struct({"name": pl.String, "n": pl.Int64}))
-"""The type of a column that holds names with their counts."""
 _MAX_TALLY: Final = 5
 
 
@@ -42,7 +38,7 @@ class Form(StrEnum):
     P_VALUE = "p_value"
     """A p-value with three decimals, or ``<0.001``."""
     TALLY = "tally"
-    """Names with their counts (:data:`TALLY`), the first few of them; an object in CSV and JSON."""
+    """Names with their counts, the first few of them; an object in CSV and JSON."""
     DISTRIBUTION = "distribution"
     """The same, all of them."""
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
-from opensafemlrm.analysis.scores import ScoreRow
-from opensafemlrm.report.columns import CONDITION_COLUMNS, JUDGE, MODEL, frame_of
+from opensafemlrm.report.columns import CONDITION_COLUMNS, JUDGE, MODEL
 from opensafemlrm.report.forms import Form
 from opensafemlrm.report.tables import Column, Table, WhenConstant
 
@@ -24,8 +22,3 @@ SCORES: Final = Table(
         Column("reasons", "why no score", Form.TALLY, WhenConstant.DROP_IF_ZERO),
     ],
 )
-
-
-def score_table(rows: Sequence[ScoreRow]) -> Table:
-    """Return the table of score distributions."""
-    return SCORES.of(frame_of(ScoreRow, rows))

@@ -19,7 +19,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 import polars as pl
 
-from opensafemlrm.report.forms import FORMS, INTERVALS, TALLY, Form
+from opensafemlrm.analysis.coverage import TALLY
+from opensafemlrm.report.forms import FORMS, INTERVALS, Form
 from opensafemlrm.report.grid import grid
 from opensafemlrm.text import for_csv_cell, for_latex, for_markdown, for_terminal
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import altair as alt
+import polars as pl
 
 from opensafemlrm.analysis.asr import AsrRow
 from opensafemlrm.analysis.tax import TaxRow
@@ -24,8 +25,9 @@ from opensafemlrm.report.figures.theme import RAMP, STEPS
 from opensafemlrm.report.page import key_results as answers
 from opensafemlrm.report.page.findings import Findings
 from opensafemlrm.report.page.settings import Setting
-from opensafemlrm.report.scores import score_table
+from opensafemlrm.report.scores import SCORES
 from opensafemlrm.report.tables import Table
+from opensafemlrm.types import ResponseStatus
 
 MAX_ROWS: Final = 40
 MAX_PANELS: Final = 18
@@ -182,23 +184,28 @@ def score_pictures(found: Findings) -> list[Picture]:
     """Picture how the scores of every part are spread, one picture a setting."""
     pictures = []
     for number, setting in enumerate(found.settings.drawn, start=1):
-        mine = [row for row in found.scores if Setting.of(row) == setting]
-        if not mine:
+        mine = setting.rows(found.scores)
+        if mine.is_empty():
             continue
-        kinds = list(dict.fromkeys(kind for row in mine for kind in row.counts))
+        kinds = (
+            mine["counts"].explode().struct.field("name").drop_nulls().unique(maintain_order=True)
+        )
         roles = {kind: RAMP[_spread(place, len(kinds))] for place, kind in enumerate(kinds)}
         roles["no score"] = "missing"
         rows = [
             Bar(
                 "",
-                found.shown(row.model),
-                PARTS[row.part],
-                {**row.counts, "no score": row.unscored},
-                row.n,
+                found.shown(row["model"]),
+                PARTS[row["part"]],
+                {**_tally(row["counts"]), "no score": row["unscored"]},
+                row["n"],
             )
-            for row in sorted(mine, key=lambda row: found.models.index(row.model))
+            for row in sorted(
+                mine.iter_rows(named=True), key=lambda row: found.models.index(row["model"])
+            )
         ]
-        never = sorted({PARTS[row.part] for row in mine if row.n == row.unscored})
+        without = mine.filter(pl.col("n") == pl.col("unscored"))["part"].unique()
+        never = sorted(PARTS[part] for part in without)
         pictures.append(
             Picture(
                 name=f"scores-{number}",
@@ -209,7 +216,7 @@ def score_pictures(found: Findings) -> list[Picture]:
                     else "Every model has scores for every part."
                 ),
                 draw=partial(bars, rows, roles),
-                table=score_table(mine),
+                table=SCORES.of(mine),
                 note=f"Judge: {setting.judge}.",
             )
         )
@@ -248,21 +255,32 @@ def flow_picture(found: Findings, table: Table) -> Picture | None:
 
 def missing_picture(found: Findings) -> Picture | None:
     """Picture what share of each model's replies has no score, and why."""
-    order = {setting: place for place, setting in enumerate(found.settings.drawn)}
     models = found.models
-    mine = sorted(
-        (row for row in found.scores if row.part == found.part and row in found.settings),
-        key=lambda row: (order[Setting.of(row)], models.index(row.model)),
+    scores = found.scores.filter(part=found.part)
+    mine = pl.concat(
+        [
+            scores.clear(),
+            *(
+                setting.rows(scores).sort(
+                    pl.col("model").replace_strict(models, range(len(models)))
+                )
+                for setting in found.settings.drawn
+            ),
+        ]
     )
     rows = [
         Bar(
-            found.settings.name(row),
-            found.shown(row.model),
+            found.settings.names[
+                Setting(
+                    *(row[name] for name in ("dataset", "attack", "defense", "judge", "sampling"))
+                )
+            ],
+            found.shown(row["model"]),
             "",
-            {reason.replace("_", " "): n for reason, n in row.reasons.items()},
-            row.n,
+            {reason.replace("_", " "): n for reason, n in _tally(row["reasons"]).items()},
+            row["n"],
         )
-        for row in mine
+        for row in mine.iter_rows(named=True)
     ]
     top = max(rows, key=_share, default=None)
     if top is None or not _share(top):
@@ -273,7 +291,7 @@ def missing_picture(found: Findings) -> Picture | None:
         title="Replies without a score, and why",
         reading=f"Most: {top.label} ({top.heading}), {100 * most:.1f} % of {top.whole:,}.",
         draw=partial(bars, rows[:MAX_ROWS], REASONS, most=most),
-        table=score_table(mine),
+        table=SCORES.of(mine),
         note="The scale ends at the greatest share. " + _cut(rows),
     )
 
@@ -292,17 +310,19 @@ def _share(row: Bar) -> float:
 
 def endings(found: Findings) -> str:
     """Say how the replies of all cells ended."""
-    replies = found.coverage.replies
-    n, unknown = sum(row.n for row in replies), sum(row.not_recorded for row in replies)
-    if unknown == n:
+    ends = {name: found.replies[name].sum() for name in ("n", "not_recorded", *ResponseStatus)}
+    if ends["not_recorded"] == ends["n"]:
         return "The imported results do not say how replies ended."
-    names = ("truncated", "blocked", "failed")
-    cut, blocked, failed = (sum(getattr(row, name) for row in replies) for name in names)
     return (
-        f"{sum(row.ok for row in replies):,} of {n:,} replies came whole; {cut:,} were cut at the "
-        f"token limit, {blocked:,} blocked by a provider, {failed:,} failed"
-        + (f"; of {unknown:,} it is not recorded." if unknown else ".")
+        f"{ends['ok']:,} of {ends['n']:,} replies came whole; {ends['truncated']:,} were cut at "
+        f"the token limit, {ends['blocked']:,} blocked by a provider, {ends['failed']:,} failed"
+        + (f"; of {ends['not_recorded']:,} it is not recorded." if ends["not_recorded"] else ".")
     )
+
+
+def _tally(counts: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Return names with their counts as a mapping."""
+    return {entry["name"]: entry["n"] for entry in counts}
 
 
 def _pairs(found: Findings) -> Picture:

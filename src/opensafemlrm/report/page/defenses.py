@@ -7,6 +7,8 @@ from collections import Counter
 from functools import partial
 from typing import Final
 
+import polars as pl
+
 from opensafemlrm.analysis.defense import UNDEFENDED, DefenseRow
 from opensafemlrm.report.defense import defense_table
 from opensafemlrm.report.figures.forest import signed
@@ -32,7 +34,7 @@ def words(found: Findings) -> tuple[str, ...]:
         return (
             "No defense can be compared: the same model without a defense was not measured under "
             "the same conditions. Add none to the study\u2019s defenses.",
-            *_not_sent(found),
+            *_not_applicable(found),
         )
     return tuple(
         filter(
@@ -41,7 +43,7 @@ def words(found: Findings) -> tuple[str, ...]:
                 _safety(found, compared),
                 _help(found, rows),
                 _useless(found, rows),
-                *_not_sent(found),
+                *_not_applicable(found),
             ],
         )
     )
@@ -184,13 +186,12 @@ def _useless(found: Findings, rows: list[DefenseRow]) -> str:
     )
 
 
-def _not_sent(found: Findings) -> list[str]:
-    rows = [row for row in found.not_sent if row.defense != UNDEFENDED]
-    if not rows:
+def _not_applicable(found: Findings) -> list[str]:
+    rows = found.not_applicable.filter(pl.col("defense") != UNDEFENDED)
+    if rows.is_empty():
         return []
-    names = sorted({row.defense for row in rows})
     return [
         f"Not sent, because a defense could not be applied or an attack could not carry an item: "
-        f"{sum(row.items for row in rows):,} prompts under {', '.join(names)}; the reasons stand "
-        "under “What was not measured”. They are in no rate."
+        f"{rows['items'].sum():,} prompts under {', '.join(rows['defense'].unique().sort())}; the "
+        "reasons stand under “What was not measured”. They are in no rate."
     ]

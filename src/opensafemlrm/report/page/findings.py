@@ -12,12 +12,12 @@ from opensafemlrm.analysis.asr import AsrRow, asr
 from opensafemlrm.analysis.blindspots import BlindSpots, blindspots
 from opensafemlrm.analysis.corrected import Calibration, CorrectedRow, corrected_asr
 from opensafemlrm.analysis.correction import CorrectionRow, correction
-from opensafemlrm.analysis.cost import CostRow, cost
-from opensafemlrm.analysis.coverage import Coverage, NotSentRow, coverage
+from opensafemlrm.analysis.cost import cost
+from opensafemlrm.analysis.coverage import reply_outcomes, verdict_outcomes
 from opensafemlrm.analysis.defense import UNDEFENDED, DefenseRow, defense_effects
 from opensafemlrm.analysis.grouped import GroupedRow, grouped
 from opensafemlrm.analysis.overrefusal import OverRefusal, overrefusal
-from opensafemlrm.analysis.scores import ScoreRow, scores
+from opensafemlrm.analysis.scores import scores
 from opensafemlrm.analysis.tax import TaxRow, tax
 from opensafemlrm.report.page.settings import Settings, settings_of
 from opensafemlrm.report.tables import SIMULATED
@@ -41,11 +41,14 @@ class Findings:
     overrefusal: OverRefusal
     defenses: list[DefenseRow]
     """Every defense beside the same model undefended; empty where there is no defense."""
-    cost: list[CostRow]
+    cost: pl.DataFrame
     corrected: list[CorrectedRow]
-    coverage: Coverage
-    not_sent: list[NotSentRow]
-    scores: list[ScoreRow]
+    replies: pl.DataFrame
+    verdicts: pl.DataFrame
+    detected: Sequence[str]
+    """Models whose reasoning format was detected by reply."""
+    not_applicable: pl.DataFrame
+    scores: pl.DataFrame
     settings: Settings
     part: str
     """The part that is drawn: the whole reply, or what there is in its place."""
@@ -86,7 +89,7 @@ class Findings:
 
 def findings(
     frame: pl.DataFrame,
-    not_sent: list[NotSentRow],
+    not_applicable: pl.DataFrame,
     calibrations: Sequence[Calibration],
     detected: Sequence[str] = (),
 ) -> Findings:
@@ -110,8 +113,10 @@ def findings(
         defenses=defense_effects(frame) if any(map(is_defended, rates)) else [],
         cost=cost(frame),
         corrected=corrected_asr(frame, calibrations),
-        coverage=coverage(frame, detected),
-        not_sent=not_sent,
+        replies=reply_outcomes(frame),
+        verdicts=verdict_outcomes(frame),
+        detected=detected,
+        not_applicable=not_applicable,
         scores=scores(frame),
         settings=settings,
         part=_part(drawn),

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
+import polars as pl
+
 from opensafemlrm.analysis.asr import AsrRow
 from opensafemlrm.analysis.blindspots import BlindSpotRow
 from opensafemlrm.analysis.correction import CorrectionRow
@@ -174,8 +176,7 @@ def unmeasured(found: Findings) -> Answer:
         without = _never_scored(found, part)
         if part != found.part and without:
             text += f" For {without} of {_plural(len(found.models), 'model')} no {part} was scored."
-    if found.not_sent:
-        items = sum(row.items for row in found.not_sent)
+    if items := int(found.not_applicable["items"].sum()):
         text += f" {_plural(items, 'item')} could not be carried by an attack and were not sent."
     return Answer(question, _percent(missing / n), "of replies without a score", text)
 
@@ -277,15 +278,15 @@ def _no_pairs(found: Findings) -> str:
 
 
 def _reasons(found: Findings) -> str:
-    counts: dict[str, int] = {}
-    for row in found.scores:
-        if row in found.settings and row.part == found.part:
-            for reason, n in row.reasons.items():
-                counts[reason] = counts.get(reason, 0) + n
-    said = [
-        f"{reason.replace('_', ' ')} {n:,}"
-        for reason, n in sorted(counts.items(), key=lambda one: -one[1])
-    ]
+    scores = found.settings.rows(found.scores).filter(part=found.part)
+    counts = (
+        scores.select(pl.col("reasons").explode().struct.unnest())
+        .drop_nulls()
+        .group_by("name", maintain_order=True)
+        .agg(pl.col("n").sum())
+        .sort("n", descending=True, maintain_order=True)
+    )
+    said = [f"{reason.replace('_', ' ')} {n:,}" for reason, n in counts.iter_rows()]
     return f" ({', '.join(said)})" if said else ""
 
 

@@ -10,8 +10,8 @@ from typing import Final
 from opensafemlrm.report.blindspots import consistency_table, grouped_table
 from opensafemlrm.report.calibrated import calibrated_table
 from opensafemlrm.report.correction import correction_table
-from opensafemlrm.report.cost import cost_table
-from opensafemlrm.report.coverage import coverage_tables, not_sent_table
+from opensafemlrm.report.cost import COST
+from opensafemlrm.report.coverage import NOT_APPLICABLE, coverage_tables
 from opensafemlrm.report.figures.forest import signed
 from opensafemlrm.report.overrefusal import overrefusal_tables
 from opensafemlrm.report.page import charts as pictures
@@ -101,7 +101,7 @@ def _scenarios(found: Findings) -> Section:
 
 
 def _scores(found: Findings) -> Section | None:
-    if not found.scores:
+    if found.scores.is_empty():
         return None
     return Section(
         "scores",
@@ -167,8 +167,9 @@ def _judge(found: Findings) -> Section | None:
 
 def _coverage(found: Findings) -> Section:
     picture = pictures.missing_picture(found)
-    extra = [*coverage_tables(found.coverage)]
-    extra += [not_sent_table(found.not_sent)] if found.not_sent else []
+    extra = coverage_tables(found.replies, found.verdicts, found.detected)
+    if len(found.not_applicable):
+        extra.append(NOT_APPLICABLE.of(found.not_applicable))
     return Section(
         "coverage",
         "What was not measured",
@@ -179,17 +180,16 @@ def _coverage(found: Findings) -> Section:
 
 
 def _cost(found: Findings) -> Section:
-    if not found.cost:
+    if found.cost.is_empty():
         return Section(
             "cost", "Cost", ("Imported results do not say what they took: no cost is known.",)
         )
-    requests = sum(row.requests for row in found.cost)
-    judged = sum(row.judge_requests for row in found.cost)
+    requests, judged = (found.cost[name].sum() for name in ("requests", "judge_requests"))
     return Section(
         "cost",
         "Cost",
         (f"{requests:,} requests to models and {judged:,} to judges. {_tokens(found)}",),
-        tables=(cost_table(found.cost),),
+        tables=(COST.of(found.cost),),
     )
 
 
@@ -216,15 +216,10 @@ def _macro(found: Findings) -> str:
 
 
 def _tokens(found: Findings) -> str:
-    known = [row for row in found.cost if row.output_tokens is not None]
-    if not known:
+    if not found.cost["output_tokens"].count():
         return "No server said how many tokens it used."
-    totals = [sum(getattr(row, name) or 0 for row in known) for name in _TOKENS]
-    said = f"{totals[0]:,} tokens in and {totals[1]:,} out, as the servers counted them."
-    prices = [row.price for row in found.cost]
-    if all(price is not None for price in prices):
-        return f"{said} Price: {sum(price or 0 for price in prices):,.2f} US dollars."
-    return f"{said} No price is known for some of the models or judges."
+    totals = [found.cost[name].sum() for name in _TOKENS]
+    return f"{totals[0]:,} tokens in and {totals[1]:,} out, as the servers counted them."
 
 
 def _left_out(found: Findings) -> Sequence[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Protocol
+
+import polars as pl
 
 from opensafemlrm.analysis.asr import AsrRow
 
@@ -54,6 +56,10 @@ class Setting:
         """Return the setting of a row."""
         return cls(row.dataset, row.attack, row.defense, row.judge, row.sampling)
 
+    def rows(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows of ``frame`` that were measured in this setting."""
+        return frame.filter(**asdict(self))
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -70,6 +76,10 @@ class Settings:
     def name(self, row: Situated) -> str:
         """Return what the page calls the setting of ``row``."""
         return self.names[Setting.of(row)]
+
+    def rows(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows of the settings that are drawn, one setting after another."""
+        return pl.concat([frame.clear(), *(setting.rows(frame) for setting in self.drawn)])
 
     def __contains__(self, row: Situated) -> bool:
         return Setting.of(row) in self.drawn

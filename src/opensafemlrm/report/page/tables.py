@@ -9,12 +9,12 @@ from opensafemlrm.report.asr import asr_table
 from opensafemlrm.report.blindspots import blindspot_tables, grouped_table
 from opensafemlrm.report.calibrated import calibrated_table
 from opensafemlrm.report.correction import correction_table
-from opensafemlrm.report.cost import cost_table
-from opensafemlrm.report.coverage import coverage_tables, not_sent_table
+from opensafemlrm.report.cost import COST
+from opensafemlrm.report.coverage import NOT_APPLICABLE, coverage_tables
 from opensafemlrm.report.defense import defense_table
 from opensafemlrm.report.overrefusal import overrefusal_tables
 from opensafemlrm.report.page.findings import Findings
-from opensafemlrm.report.scores import score_table
+from opensafemlrm.report.scores import SCORES
 from opensafemlrm.report.tables import Format, Table
 from opensafemlrm.report.tax import tax_table
 
@@ -34,9 +34,9 @@ def file_tables(found: Findings) -> list[Table]:
         *overrefusal_tables(found.overrefusal),
         defense_table(found.defenses),
         calibrated_table(found.corrected),
-        score_table(found.scores),
-        *coverage_tables(found.coverage),
-        not_sent_table(found.not_sent),
-        cost_table(found.cost),
+        SCORES.of(found.scores),
+        *coverage_tables(found.replies, found.verdicts, found.detected),
+        NOT_APPLICABLE.of(found.not_applicable),
+        COST.of(found.cost),
     ]
     return [table for table in tables if len(table.frame)]

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from opensafemlrm import frame as frames
 from opensafemlrm.analysis.corrected import calibrations_of
-from opensafemlrm.analysis.coverage import not_sent
+from opensafemlrm.analysis.coverage import not_applicable
 from opensafemlrm.errors import ReportError
 from opensafemlrm.report.figures import drawing
 from opensafemlrm.report.figures.drawing import SIZES
@@ -57,7 +57,7 @@ def write_report(store: Store, out: Path, *, with_examples: bool = False) -> Wri
     frame = frames.read(store)
     found = findings(
         frame,
-        not_sent(frames.not_sent(store)),
+        not_applicable(frames.not_sent(store)),
         calibrations_of(frames.calibrations(store)),
         frames.detected(store),
     )

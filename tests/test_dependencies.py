@@ -36,17 +36,29 @@ def imported() -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("dependency", PROJECT["dependencies"])
-def test_every_dependency_is_imported_by_the_package(dependency: str) -> None:
-    requirement = Requirement(dependency)
-    if requirement.marker and not requirement.marker.evaluate():
-        pytest.skip("not a dependency on this platform")
-    provides = {
+def provided_by(requirement: str) -> set[str]:
+    """The top-level modules of a requirement that is installed."""
+    name = normalized(Requirement(requirement).name)
+    return {
         module
         for module, distributions in packages_distributions().items()
-        if normalized(requirement.name) in map(normalized, distributions)
+        if name in map(normalized, distributions)
     }
-    assert provides & imported(), f"nothing in src imports {requirement.name}"
+
+
+@pytest.mark.parametrize("dependency", PROJECT["dependencies"])
+def test_every_dependency_is_imported_by_the_package(dependency: str) -> None:
+    marker = Requirement(dependency).marker
+    if marker and not marker.evaluate():
+        pytest.skip("not a dependency on this platform")
+    assert provided_by(dependency) & imported(), f"nothing in src imports {dependency}"
+
+
+def test_whatever_the_package_imports_is_declared() -> None:
+    extras = [name for names in PROJECT["optional-dependencies"].values() for name in names]
+    declared = set().union(*map(provided_by, [*PROJECT["dependencies"], *extras]))
+    installed = imported() & set(packages_distributions())
+    assert installed - declared - {"opensafemlrm"} == set()
 
 
 def closure(requirement: str, seen: set[str]) -> set[str]:

@@ -129,7 +129,8 @@ def opened(plan: Plan, store: Path | str | None, cluster: Cluster | None) -> Ite
     Where a cluster writes Parquet files, it is a scratch one, which knows what they hold already.
     """
     if cluster is not None:
-        from opensafemlrm.cluster.on_ray import fill_scratch, require_ray  # noqa: PLC0415 # an extra
+        from opensafemlrm.cluster.on_ray import require_ray  # noqa: PLC0415 # an extra
+        from opensafemlrm.cluster.sinks import fill_scratch  # noqa: PLC0415 # an extra
 
         require_ray()
         if cluster.sink is not None and store is None:

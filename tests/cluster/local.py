@@ -10,19 +10,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from opensafemlrm.cluster import Done, Setup, Worker, WorkerLostError, drive
-from opensafemlrm.cluster.image_transfer import packed
-from opensafemlrm.cluster.on_ray import fill_scratch
-from opensafemlrm.cluster.quotas import split
+from opensafemlrm.cluster import BatchResult, Setup, Worker, WorkerLostError, drive
+from opensafemlrm.cluster.image_transfer import without_images
+from opensafemlrm.cluster.sinks import fill_scratch, write_study
 from opensafemlrm.engine.missing import MissingWork
 from opensafemlrm.engine.plan import Plan
 from opensafemlrm.store import Store
 from opensafemlrm.store.sink import Sink
-from opensafemlrm.store.tables import RUNS, STUDY_TABLES
 from opensafemlrm.study import Study, parse
 
 Loses = Callable[[int, int], str]
-"""Of a worker's number and its piece: ``before``, ``after`` or nothing for a worker that lives."""
+"""Of a worker's number and its batch: ``before``, ``after`` or nothing for a worker that lives."""
 
 
 def study_text(limit: int = 24, *, attacks: str = "direct, typo", judge: str = "canary") -> str:
@@ -35,12 +33,12 @@ def study_text(limit: int = 24, *, attacks: str = "direct, typo", judge: str = "
 
 
 @dataclasses.dataclass
-class LocalHand:
+class LocalWorker:
     setup: Setup
     store: Store
     loses: Loses = lambda *_: ""
     worker: Worker | None = None
-    pieces: int = 0
+    batches: int = 0
     losses: int = 0
 
     @property
@@ -52,32 +50,32 @@ class LocalHand:
         self.worker = self.worker or Worker(self.setup)
         return self.worker.name
 
-    async def do(self, number: int, wanted: MissingWork) -> Done:
-        worker = self.its
-        self.pieces += 1
-        when = self.loses(self.number, self.pieces)
+    async def run(self, cell: int, work: MissingWork) -> BatchResult:
+        worker = self.reached
+        self.batches += 1
+        when = self.loses(self.number, self.batches)
         if when == "before":
             self.lose()
-        light, images = packed(wanted, self.store.image)
+        light, images = without_images(work, self.store.image)
         for sha256 in worker.lacks(list(images)):
             worker.accept(sha256, images[sha256].read())
-        done = await self.unless_lost(worker, worker.do(number, light))
+        result = await self.unless_lost(worker, worker.run(cell, light))
         if when == "after":
             self.lose()
-            raise WorkerLostError("killed when the piece was done")
-        return done
+            raise WorkerLostError("killed when the batch was done")
+        return result
 
     async def images(self, hashes: Sequence[tuple[str, str]]) -> list[bytes]:
-        return self.its.images(hashes)
+        return self.reached.images(hashes)
 
     async def flush(self) -> int:
-        return await self.unless_lost(self.its, self.its.flush())
+        return await self.unless_lost(self.reached, self.reached.flush())
 
-    async def release(self, number: int) -> None:
-        await self.its.release(number)
+    async def release(self, cell: int) -> None:
+        await self.reached.release(cell)
 
-    async def stop(self) -> Done:
-        return await self.its.stop()
+    async def stop(self) -> BatchResult:
+        return await self.reached.stop()
 
     def lose(self) -> None:
         self.worker, self.losses = None, self.losses + 1
@@ -89,7 +87,7 @@ class LocalHand:
         return result
 
     @property
-    def its(self) -> Worker:
+    def reached(self) -> Worker:
         if self.worker is None:
             raise WorkerLostError("killed")
         return self.worker
@@ -102,21 +100,16 @@ async def run_locally(
     *,
     loses: Loses = lambda *_: "",
     sink: Sink | None = None,
-) -> tuple[Plan, list[LocalHand]]:
-    """Bring the store at ``path``, or the sink, up to date; return the plan and the hands."""
+) -> tuple[Plan, list[LocalWorker]]:
+    """Bring the store at ``path``, or the sink, up to date; return the plan and its workers."""
     plan = Plan.of(parse(study) if isinstance(study, str) else study)
     with Store.open(path, "create") as store:
         run = time.time()
         if sink is not None:
             fill_scratch(sink, store, plan.judge_key)
-            plan.register(store)
-            rows = {
-                table.name: store.connection.execute(table.select()).fetchall()
-                for table in (*STUDY_TABLES, RUNS)
-            }
-            sink.write({name: some for name, some in rows.items() if some}, run)
-        hands = [
-            LocalHand(
+            write_study(sink, plan, store, run)
+        handles = [
+            LocalWorker(
                 Setup(
                     pickle.dumps(plan.study),
                     number,
@@ -132,12 +125,9 @@ async def run_locally(
             for number in range(workers)
         ]
         try:
-            await drive(plan, store, hands, to_sink=sink is not None, logs=path / "logs")
+            await drive(plan, store, handles, to_sink=sink is not None, logs=path / "logs")
         finally:
-            for hand in hands:
-                if hand.worker is not None:
-                    await hand.worker.aclose()
-    return plan, hands
-
-
-__all__ = ["LocalHand", "run_locally", "split", "study_text"]
+            for handle in handles:
+                if handle.worker is not None:
+                    await handle.worker.aclose()
+    return plan, handles

@@ -25,7 +25,7 @@ from opensafemlrm.store.sink import Sink
 from opensafemlrm.store.sink_queries import SinkResults
 from opensafemlrm.study import parse
 from tests.cluster.local import study_text
-from tests.cluster.test_driving import TIMES, in_one_process, same_bytes, table
+from tests.cluster.test_driver import TIMES, in_one_process, same_bytes, table
 
 HAS_RAY = importlib.util.find_spec("ray") is not None
 pytestmark = [

@@ -2,11 +2,11 @@
 
 from opensafemlrm.cluster.driver import WorkerHandle, drive
 from opensafemlrm.cluster.on_ray import Cluster, run_on_ray
-from opensafemlrm.cluster.worker import Done, Setup, Worker, WorkerLostError
+from opensafemlrm.cluster.worker import BatchResult, Setup, Worker, WorkerLostError
 
 __all__ = [
+    "BatchResult",
     "Cluster",
-    "Done",
     "Setup",
     "Worker",
     "WorkerHandle",

@@ -1,6 +1,6 @@
-"""The driver: hands pieces of a study to workers, and is the only one that writes to the store.
+"""The driver: hands batches of a study to workers, and is the only one that writes to the store.
 
-What is missing is read from the store piece by piece, a little ahead of the workers. A piece that
+What is missing is read from the store batch by batch, a little ahead of the workers. A batch that
 a lost worker had is handed to another one; nothing can come twice, since everything is stored by
 content.
 """
@@ -9,33 +9,31 @@ from __future__ import annotations
 
 import asyncio
 import math
+import sqlite3
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from opensafemlrm.cluster.quotas import share
-from opensafemlrm.cluster.worker import Done, WorkerLostError
+from opensafemlrm.cluster.batches import BATCH, BatchQueue, ModelProgress, WorkBatch, cut
+from opensafemlrm.cluster.quotas import quota
+from opensafemlrm.cluster.worker import BatchResult, WorkerLostError
 from opensafemlrm.engine.missing import MissingWork, missing_work
 from opensafemlrm.engine.plan import CellPlan, Plan
-from opensafemlrm.engine.run import first_error, schedule
+from opensafemlrm.engine.run import ModelCells, first_error, schedule
 from opensafemlrm.engine.tally import Tally
 from opensafemlrm.errors import ClusterError
 from opensafemlrm.images import from_bytes
 from opensafemlrm.store import Store, Writer
-from opensafemlrm.store.tables import SAMPLE_TABLES
+from opensafemlrm.store.tables import SAMPLE_TABLES, Rows
 from opensafemlrm.types import is_resident
 
-PIECE: Final = 16
-"""Samples that are handed over together: enough to make the handing over cheap, few enough for the
-last pieces of a run to be shared out evenly."""
 _MAX_TRIES: Final = 5
-"""Workers that may be lost over one piece before it is taken for what kills them."""
-_PATIENCE: Final = 300.0
+"""Workers that may be lost over one batch before it is taken for what kills them."""
+_MAX_WAIT: Final = 300.0
 """Seconds to wait for a first worker, and for one after all were lost."""
-_STOPPING: Final = 10.0
+_STOP_TIMEOUT: Final = 10.0
 
 
 class WorkerHandle(Protocol):
@@ -47,11 +45,11 @@ class WorkerHandle(Protocol):
         ...
 
     async def ready(self) -> str:
-        """Return which worker it is once there is one, again after each loss."""
+        """Return the worker's name once there is one; another name after each loss."""
         ...
 
-    async def do(self, number: int, wanted: MissingWork) -> Done:
-        """Have a piece of the cell ``number`` brought up to date."""
+    async def run(self, cell: int, work: MissingWork) -> BatchResult:
+        """Bring a batch of the plan's cell number ``cell`` up to date."""
         ...
 
     async def images(self, hashes: Sequence[tuple[str, str]]) -> list[bytes]:
@@ -59,56 +57,39 @@ class WorkerHandle(Protocol):
         ...
 
     async def flush(self) -> int:
-        """Have what is gathered written to the sink; return how many parts are whole."""
+        """Write what is gathered to the sink; return how many parts are whole."""
         ...
 
-    async def release(self, number: int) -> None:
-        """Have the model of the cell ``number`` freed."""
+    async def release(self, cell: int) -> None:
+        """Free the model of a cell."""
         ...
 
-    async def stop(self) -> Done:
+    async def stop(self) -> BatchResult:
         """End what is under way and return what came of it."""
         ...
 
 
 @dataclass(slots=True, eq=False)
-class _Lane:
-    """The pieces of one model that are not stored yet."""
-
-    left: int = 0
-    idle: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-@dataclass(slots=True, eq=False)
-class _Piece:
-    lane: _Lane
-    number: int
-    """Which of the plan's cells."""
-    wanted: MissingWork
-    tries: int = 0
-
-
-@dataclass(slots=True, eq=False)
 class WorkerState:
-    """One hand, with what it has done that is not yet whole in the sink."""
+    """One worker, with what it has done that is not yet whole in the sink."""
 
-    hand: WorkerHandle
-    current: str = ""
-    """The worker that it reaches now; empty where it waits for one."""
+    handle: WorkerHandle
+    name: str = ""
+    """The worker that is reached now; empty where there is none."""
     waiting: asyncio.Task[str] | None = None
-    unwritten: dict[str, list[tuple[int, _Piece, Tally]]] = field(default_factory=dict)
-    """By worker: the part that a piece is in, the piece, and how it ended."""
+    unwritten: dict[str, list[tuple[int, WorkBatch, Tally]]] = field(default_factory=dict)
+    """By the worker's name: the part that a batch is in, the batch, and how it ended."""
 
 
 async def drive(
-    plan: Plan, store: Store, hands: Sequence[WorkerHandle], *, to_sink: bool, logs: Path | None
+    plan: Plan, store: Store, handles: Sequence[WorkerHandle], *, to_sink: bool, logs: Path | None
 ) -> None:
     """Bring ``store``, or the sink that the workers write to, up to date with ``plan``.
 
     However it ends, what came is kept. Raises the first SafeMLRMError; ClusterError where no worker
-    can be had, or where one piece kills every worker it is given to.
+    can be had, or where one batch kills every worker it is given to.
     """
-    driver = _Driver(plan, store, hands, to_sink, logs)
+    driver = _Driver(plan, store, handles, to_sink, logs)
     try:
         await driver.run()
     except BaseExceptionGroup as errors:
@@ -120,35 +101,33 @@ class _Driver:
         self,
         plan: Plan,
         store: Store,
-        hands: Sequence[WorkerHandle],
+        handles: Sequence[WorkerHandle],
         to_sink: bool,
         logs: Path | None,
     ) -> None:
         self._plan, self._store, self._to_sink, self._logs = plan, store, to_sink, logs
-        self._crews = [WorkerState(hand) for hand in hands]
+        self._workers = [WorkerState(handle) for handle in handles]
         self._writer = Writer(store.connection)
-        self._pieces: asyncio.Queue[_Piece] = asyncio.Queue(2 * len(hands))
-        self._again: deque[_Piece] = deque()
-        self._more = asyncio.Condition()
+        self._batches = BatchQueue(2 * len(handles))
         self._numbers = {id(cell): number for number, cell in enumerate(plan.cells)}
         self._alone_since = time.monotonic()
 
     async def run(self) -> None:
-        """Hand out every piece, and return when all are stored."""
+        """Hand out every batch, and return when all are stored."""
         self._plan.register(self._store)
         depth = self._depth()
         try:
             async with asyncio.TaskGroup() as group:
-                serving = [
-                    group.create_task(self._serve(crew))
-                    for crew in self._crews
+                helpers = [
+                    group.create_task(self._serve(worker))
+                    for worker in self._workers
                     for _ in range(depth)
                 ]
-                watch = group.create_task(self._watch())
+                helpers.append(group.create_task(self._give_up_without_workers()))
                 async with asyncio.TaskGroup() as lanes:
-                    for turns in schedule(self._plan):
-                        lanes.create_task(self._feed(turns))
-                for task in (*serving, watch):
+                    for models in schedule(self._plan):
+                        lanes.create_task(self._feed(models))
+                for task in helpers:
                     task.cancel()
         finally:
             try:
@@ -157,225 +136,205 @@ class _Driver:
                 self._writer.flush()
 
     def _depth(self) -> int:
-        """Return how many pieces keep all of a worker's requests busy."""
-        firsts = [turns[0][0] for turns in schedule(self._plan)]
-        own = sum(cell.target.concurrency for cell in firsts if is_resident(cell.model))
-        shared = sum(cell.target.concurrency for cell in firsts if not is_resident(cell.model))
+        """Return how many batches keep all of a worker's requests busy."""
+        first_cells = [models[0][0] for models in schedule(self._plan)]
+        own = sum(cell.target.concurrency for cell in first_cells if is_resident(cell.model))
+        shared = sum(cell.target.concurrency for cell in first_cells if not is_resident(cell.model))
         shared += self._plan.study.judge.concurrency
-        return 1 + math.ceil((own + share(shared, 0, len(self._crews))) / PIECE)
+        return 1 + math.ceil((own + quota(shared, 0, len(self._workers))) / BATCH)
 
     # Handing out.
 
-    async def _feed(self, turns: list[list[CellPlan]]) -> None:
+    async def _feed(self, models: list[ModelCells]) -> None:
+        """Read what is missing of models that take turns; go on when all of one is stored."""
         reader = self._store.reader()
         try:
-            for cells in turns:
-                lane = _Lane()
+            for cells in models:
+                progress = ModelProgress()
                 for cell in cells:
-                    chunks = missing_work(self._plan, cell, reader)
-                    async for piece in self._pieces_of(cell, lane, chunks):
-                        lane.left += 1
-                        await self._pieces.put(piece)
-                        async with self._more:
-                            self._more.notify()
-                await self._until_stored(lane)
+                    async for work in self._missing(cell, reader):
+                        progress.left += 1
+                        await self._batches.put(WorkBatch(progress, self._numbers[id(cell)], work))
+                await self._until_stored(progress)
                 if is_resident(cells[0].model):
                     await self._release(self._numbers[id(cells[0])])
         finally:
             reader.close()
 
-    async def _pieces_of(
-        self, cell: CellPlan, lane: _Lane, chunks: Iterator[MissingWork]
-    ) -> AsyncIterator[_Piece]:
+    async def _missing(
+        self, cell: CellPlan, reader: sqlite3.Connection
+    ) -> AsyncIterator[MissingWork]:
+        chunks = missing_work(self._plan, cell, reader)
         while True:
             # The thread outlives its cancelled task: the connection is closed when it is done.
             step = asyncio.ensure_future(asyncio.to_thread(next, chunks, None))
             try:
-                wanted = await asyncio.shield(step)
+                work = await asyncio.shield(step)
             except asyncio.CancelledError:
                 await asyncio.wait([step])
                 raise
-            if wanted is None:
+            if work is None:
                 return
-            cell.tally.stored += wanted.stored
-            for piece in _cut(wanted):
-                yield _Piece(lane, self._numbers[id(cell)], piece)
+            cell.tally.stored += work.stored
+            for batch in cut(work):
+                yield batch
 
-    async def _until_stored(self, lane: _Lane) -> None:
-        while lane.left:
-            lane.idle.clear()
+    async def _until_stored(self, progress: ModelProgress) -> None:
+        while progress.left:
+            progress.none_left.clear()
             try:
-                await asyncio.wait_for(lane.idle.wait(), 1.0 if self._to_sink else None)
+                timeout = 1.0 if self._to_sink else None
+                await asyncio.wait_for(progress.none_left.wait(), timeout)
             except TimeoutError:
-                if self._pieces.empty() and not self._again:
-                    await self._write_out()
-
-    async def _next_piece(self) -> _Piece:
-        async with self._more:
-            while not self._again and self._pieces.empty():
-                await self._more.wait()
-            return self._again.popleft() if self._again else self._pieces.get_nowait()
+                if self._batches.is_empty:
+                    await self._flush_sink()
 
     # Having it done.
 
-    async def _serve(self, crew: WorkerState) -> None:
+    async def _serve(self, worker: WorkerState) -> None:
         while True:
-            await self._reach(crew)
-            piece = await self._next_piece()
+            await self._reach(worker)
+            batch = await self._batches.take()
             try:
-                done = await crew.hand.do(piece.number, piece.wanted)
-                await self._take(crew, piece, done)
+                result = await worker.handle.run(batch.cell, batch.work)
+                await self._accept(worker, batch, result)
             except WorkerLostError as error:
-                await self._lost(crew, piece, str(error))
+                await self._note_loss(worker, batch, str(error))
 
-    async def _reach(self, crew: WorkerState) -> None:
+    async def _reach(self, worker: WorkerState) -> None:
         """Return when there is a worker; several wait for one together."""
-        if crew.current:
+        if worker.name:
             return
-        if crew.waiting is None:
-            crew.waiting = asyncio.create_task(crew.hand.ready())
-        waiting = crew.waiting
+        if worker.waiting is None:
+            worker.waiting = asyncio.create_task(worker.handle.ready())
+        waiting = worker.waiting
         name = await asyncio.shield(waiting)
-        if crew.waiting is waiting:
-            crew.current, crew.waiting = name, None
-            self._note(crew, [f"worker {name} is ready"])
-            for other in [worker for worker in crew.unwritten if worker != name]:
-                await self._requeue([piece for _, piece, _ in crew.unwritten.pop(other)])
+        if worker.waiting is waiting:
+            worker.name, worker.waiting = name, None
+            self._log(worker, [f"worker {name} is ready"])
+            for lost in [other for other in worker.unwritten if other != name]:
+                await self._batches.put_back([b for _, b, _ in worker.unwritten.pop(lost)])
 
-    async def _lost(self, crew: WorkerState, piece: _Piece | None, why: str) -> None:
-        crew.current = ""
-        self._note(crew, [f"worker lost: {why}"])
-        if not any(other.current for other in self._crews):
+    async def _note_loss(self, worker: WorkerState, batch: WorkBatch | None, why: str) -> None:
+        worker.name = ""
+        self._log(worker, [f"worker lost: {why}"])
+        if not any(other.name for other in self._workers):
             self._alone_since = time.monotonic()
-        if piece is not None:
-            piece.tries += 1
-            if piece.tries >= _MAX_TRIES:
-                items = ", ".join(sorted({one[0].id for one in piece.wanted.to_generate})[:3])
+        if batch is not None:
+            batch.tries += 1
+            if batch.tries >= _MAX_TRIES:
+                items = ", ".join(sorted({item.id for item, _, _ in batch.work.to_generate})[:3])
                 raise ClusterError(
-                    f"{piece.tries} workers were lost over the same samples of "
-                    f"{' · '.join(self._plan.cells[piece.number].label)} (items {items}, …): {why}"
+                    f"{batch.tries} workers were lost over the same samples of "
+                    f"{' · '.join(self._plan.cells[batch.cell].label)} (items {items}, …): {why}"
                 )
-            await self._requeue([piece])
+            await self._batches.put_back([batch])
 
-    async def _requeue(self, pieces: list[_Piece]) -> None:
-        self._again.extend(pieces)
-        async with self._more:
-            self._more.notify_all()
-
-    async def _take(self, crew: WorkerState, piece: _Piece, done: Done) -> None:
-        self._note(crew, done.log)
-        if done.part is None:
-            await self._keep(crew.hand, done)
-            self._count(piece, done.tally)
-        elif done.worker == crew.current:
-            pending = crew.unwritten.setdefault(done.worker, [])
-            pending.append((done.part, piece, done.tally))
-            self._settle(crew, done.worker, done.written)
+    async def _accept(self, worker: WorkerState, batch: WorkBatch, result: BatchResult) -> None:
+        self._log(worker, result.log)
+        if result.part is None:
+            await self._write(worker.handle, result.rows)
+            self._count(batch, result.tally)
+        elif result.worker == worker.name:
+            unwritten = worker.unwritten.setdefault(result.worker, [])
+            unwritten.append((result.part, batch, result.tally))
+            self._count_written(worker, result.worker, result.written)
         else:  # from a worker that was lost meanwhile: whether the part is whole, nobody can say
-            await self._requeue([piece])
-        if done.error is not None:
-            raise ClusterError(done.error)
+            await self._batches.put_back([batch])
+        if result.error is not None:
+            raise ClusterError(result.error)
 
-    async def _keep(self, hand: WorkerHandle, done: Done) -> None:
-        """Put a piece's images and rows into the store; images come only where it lacks them."""
-        lacking = [
-            (row[0], row[1])
-            for row in done.rows.get("images", ())
-            if not self._store.image_path(row[0], row[1]).exists()
-        ]
+    async def _write(self, handle: WorkerHandle, rows: Rows) -> None:
+        """Put a batch's images and rows into the store; images come only where it lacks them."""
+        lacking = dict.fromkeys(
+            (sha256, media_type)
+            for sha256, media_type, *_ in rows.get("images", ())
+            if not self._store.image_path(sha256, media_type).exists()
+        )
         if lacking:
-            lacking = list(dict.fromkeys(lacking))
-            for data in await hand.images(lacking):
+            for data in await handle.images(list(lacking)):
                 if not data:
                     raise WorkerLostError("a worker was lost with images that it had made")
                 self._store.put_image(from_bytes(data))
         for table in SAMPLE_TABLES:  # what others stand on comes first
-            for values in done.rows.get(table.name, ()):
+            for values in rows.get(table.name, ()):
                 self._writer.put((table.name, values))
 
-    def _count(self, piece: _Piece, tally: Tally) -> None:
-        self._plan.cells[piece.number].tally.add(tally)
-        piece.lane.left -= 1
-        if not piece.lane.left:
-            piece.lane.idle.set()
+    def _count(self, batch: WorkBatch, tally: Tally) -> None:
+        self._plan.cells[batch.cell].tally.add(tally)
+        batch.progress.left -= 1
+        if not batch.progress.left:
+            batch.progress.none_left.set()
 
     # The sink.
 
-    def _settle(self, crew: WorkerState, worker: str, written: int) -> None:
-        """Count what is whole in the sink now."""
-        pending = crew.unwritten.get(worker, [])
-        crew.unwritten[worker] = [one for one in pending if one[0] >= written]
-        for part, piece, tally in pending:
-            if part < written:
-                self._count(piece, tally)
+    def _count_written(self, worker: WorkerState, name: str, parts: int) -> None:
+        """Count the batches whose part is whole in the sink now."""
+        unwritten = worker.unwritten.get(name, [])
+        worker.unwritten[name] = [entry for entry in unwritten if entry[0] >= parts]
+        for part, batch, tally in unwritten:
+            if part < parts:
+                self._count(batch, tally)
 
-    async def _write_out(self) -> None:
+    async def _flush_sink(self) -> None:
         """Have everything written that waits for company, so that the last parts become whole."""
-        for crew in self._crews:
-            worker = crew.current
-            if worker and crew.unwritten.get(worker):
+        for worker in self._workers:
+            name = worker.name
+            if name and worker.unwritten.get(name):
                 try:
-                    self._settle(crew, worker, await crew.hand.flush())
+                    self._count_written(worker, name, await worker.handle.flush())
                 except WorkerLostError as error:
-                    await self._lost(crew, None, str(error))
+                    await self._note_loss(worker, None, str(error))
 
     # Beginning and end.
 
-    async def _watch(self) -> None:
-        """Give up where there has been no worker for long."""
+    async def _give_up_without_workers(self) -> None:
+        """Raise ClusterError where there has been no worker for long."""
         while True:
             await asyncio.sleep(1)
-            if any(crew.current for crew in self._crews):
+            if any(worker.name for worker in self._workers):
                 self._alone_since = time.monotonic()
-            elif time.monotonic() - self._alone_since > _PATIENCE:
+            elif time.monotonic() - self._alone_since > _MAX_WAIT:
                 raise ClusterError(
-                    f"the cluster gave no worker for {_PATIENCE:.0f} s: see whether it has as many "
+                    f"the cluster gave no worker for {_MAX_WAIT:.0f} s: see whether it has as many "
                     "CPUs and GPUs free on one machine as --gpus-per-worker asks for"
                 )
 
-    async def _release(self, number: int) -> None:
+    async def _release(self, cell: int) -> None:
         """Have the model of a cell freed everywhere, to make room for the next one."""
-        for crew in self._crews:
-            if crew.current:
+        for worker in self._workers:
+            if worker.name:
                 try:
-                    await crew.hand.release(number)
+                    await worker.handle.release(cell)
                 except WorkerLostError as error:
-                    await self._lost(crew, None, str(error))
+                    await self._note_loss(worker, None, str(error))
 
     async def _stop(self) -> None:
-        """Take what the workers have of pieces under way; a worker that is gone has nothing."""
-        for crew in self._crews:
-            if crew.waiting is not None:
-                crew.waiting.cancel()
-        reached = [crew for crew in self._crews if crew.current]
-        ends = await asyncio.gather(*(_ended(crew.hand) for crew in reached))
-        for crew, done in zip(reached, ends, strict=True):
-            if done is not None:
-                self._note(crew, done.log)
+        """Take what the workers have of batches under way; a worker that is gone has nothing."""
+        for worker in self._workers:
+            if worker.waiting is not None:
+                worker.waiting.cancel()
+        reached = [worker for worker in self._workers if worker.name]
+        results = await asyncio.gather(*(_stopped(worker.handle) for worker in reached))
+        for worker, result in zip(reached, results, strict=True):
+            if result is not None:
+                self._log(worker, result.log)
                 try:
-                    await asyncio.wait_for(self._keep(crew.hand, done), _STOPPING)
+                    writing = self._write(worker.handle, result.rows)
+                    await asyncio.wait_for(writing, _STOP_TIMEOUT)
                 except (WorkerLostError, TimeoutError):
-                    self._note(crew, ["lost while it stopped"])
+                    self._log(worker, ["lost while it stopped"])
 
-    def _note(self, crew: WorkerState, lines: Sequence[str]) -> None:
+    def _log(self, worker: WorkerState, lines: Sequence[str]) -> None:
         if self._logs is not None and lines:
             self._logs.mkdir(parents=True, exist_ok=True)
-            with (self._logs / f"worker-{crew.hand.number}.log").open(
-                "a", encoding="utf-8"
-            ) as file:
+            path = self._logs / f"worker-{worker.handle.number}.log"
+            with path.open("a", encoding="utf-8") as file:
                 file.writelines(f"{line}\n" for line in lines)
 
 
-async def _ended(hand: WorkerHandle) -> Done | None:
+async def _stopped(handle: WorkerHandle) -> BatchResult | None:
     try:
-        return await asyncio.wait_for(hand.stop(), _STOPPING)
+        return await asyncio.wait_for(handle.stop(), _STOP_TIMEOUT)
     except (WorkerLostError, TimeoutError):
         return None
-
-
-def _cut(wanted: MissingWork) -> Iterator[MissingWork]:
-    """Cut a chunk into pieces."""
-    for start in range(0, len(wanted.to_generate), PIECE):
-        yield MissingWork(wanted.to_generate[start : start + PIECE], [])
-    for start in range(0, len(wanted.to_judge), PIECE):
-        yield MissingWork([], wanted.to_judge[start : start + PIECE])

@@ -2,40 +2,58 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-import os
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from opensafemlrm.engine.missing import MissingWork
+from opensafemlrm.errors import ImageError
+from opensafemlrm.images import read
 from opensafemlrm.store import Store, records
+from opensafemlrm.store.sink import Sink
 from opensafemlrm.types import Image, Item
 
-
-def packed(
-    wanted: MissingWork, stored: Callable[[Mapping[str, Any]], Image]
-) -> tuple[MissingWork, Pictured]:
-    """Return ``wanted`` without the bytes of images, and the images that it stands on.
-
-    ``stored`` turns an image's record in a stored prompt into the image.
-    """
-    images: dict[str, Image] = {}
-    for item in _items(wanted):
-        for image in (*item.images, *item.released.values()):
-            images[image.sha256] = image
-    for _, _, content in wanted.to_generate:
-        if content is not None:
-            prompt = records.prompt_from_json(content, stored)
-            images.update((image.sha256, image) for image in prompt.images)
-    if not images:
-        return wanted, images
-    return _with_images(wanted, lambda image: dataclasses.replace(image, source=b"")), images
+_MAX_KEPT: Final = 1024
+"""Images that are held ready in Ray's object store."""
 
 
-Pictured = dict[str, Image]
-"""Images by their hash."""
+class ImageTransfer:
+    """Puts images into Ray's object store, once each, from where every machine takes them once."""
+
+    def __init__(self, ray: Any, store: Store, sink: Sink | None) -> None:
+        self._ray, self._store, self._sink = ray, store, sink
+        self._references: OrderedDict[str, Any] = OrderedDict()
+
+    def pack(self, work: MissingWork) -> tuple[MissingWork, dict[str, Any]]:
+        """Return ``work`` without images, and references to their bytes by hash."""
+        light, images = without_images(work, self._stored)
+        references = {}
+        for sha256, image in images.items():
+            # The worker misses an image that is gone, and says so as one process would.
+            with contextlib.suppress(ImageError):
+                references[sha256] = self._reference(image)
+        return light, references
+
+    def _reference(self, image: Image) -> Any:
+        reference = self._references.get(image.sha256)
+        if reference is None:
+            reference = self._references[image.sha256] = self._ray.put(read(image))
+            if len(self._references) > _MAX_KEPT:
+                self._references.popitem(last=False)
+        return reference
+
+    def _stored(self, record: Mapping[str, Any]) -> Image:
+        image = self._store.image(record)
+        if (
+            self._sink is not None
+            and not self._store.image_path(image.sha256, image.media_type).exists()
+        ):
+            return Image(**record, source=self._sink.image(image.sha256, image.media_type))
+        return image
 
 
 class ImageCache:
@@ -55,28 +73,41 @@ class ImageCache:
         part.write_bytes(data)
         part.replace(self._folder / sha256)
 
-    def arrived(self, wanted: MissingWork) -> MissingWork:
-        """Return ``wanted`` with the images that are here; those of stored prompts are put away."""
-        for _, _, content in wanted.to_generate:
+    def restored(self, work: MissingWork) -> MissingWork:
+        """Return ``work`` with its images; those of stored prompts are put into the store."""
+        for _, _, content in work.to_generate:
             if content is not None:
                 prompt = records.prompt_from_json(content, self._image)
                 for image in prompt.images:
                     self._store.put_image(image)
-        return _with_images(wanted, self._here)
+        return _with_images(work, self._here)
 
     def _image(self, record: Mapping[str, Any]) -> Image:
-        return Image(**record, source=self._folder / os.fspath(record["sha256"]))
+        return Image(**record, source=self._folder / str(record["sha256"]))
 
     def _here(self, image: Image) -> Image:
         return dataclasses.replace(image, source=self._folder / image.sha256)
 
 
-def _items(wanted: MissingWork) -> Iterator[Item]:
-    for item, _, _ in (*wanted.to_generate, *wanted.to_judge):
-        yield item
+def without_images(
+    work: MissingWork, stored: Callable[[Mapping[str, Any]], Image]
+) -> tuple[MissingWork, dict[str, Image]]:
+    """Return ``work`` without the bytes of images, and the images that it needs, by hash.
+
+    ``stored`` turns an image's record in a stored prompt into the image.
+    """
+    images: dict[str, Image] = {}
+    for item, *_ in (*work.to_generate, *work.to_judge):
+        for image in (*item.images, *item.released.values()):
+            images[image.sha256] = image
+    for _, _, content in work.to_generate:
+        if content is not None:
+            prompt = records.prompt_from_json(content, stored)
+            images.update((image.sha256, image) for image in prompt.images)
+    return _with_images(work, lambda image: dataclasses.replace(image, source=b"")), images
 
 
-def _with_images(wanted: MissingWork, change: Callable[[Image], Image]) -> MissingWork:
+def _with_images(work: MissingWork, change: Callable[[Image], Image]) -> MissingWork:
     def changed(item: Item) -> Item:
         if not item.images and not item.released:
             return item
@@ -87,6 +118,7 @@ def _with_images(wanted: MissingWork, change: Callable[[Image], Image]) -> Missi
         )
 
     return MissingWork(
-        [(changed(item), slot, content) for item, slot, content in wanted.to_generate],
-        [(changed(item), slot, reply) for item, slot, reply in wanted.to_judge],
+        [(changed(item), key, content) for item, key, content in work.to_generate],
+        [(changed(item), key, reply) for item, key, reply in work.to_judge],
+        work.stored,
     )

@@ -1,6 +1,6 @@
-"""One budget of requests for all workers: each gets its share of every endpoint's ``concurrency``.
+"""One budget of requests for all workers: each gets a quota of every endpoint's ``concurrency``.
 
-The shares add up to what the study says, so that the server never sees more requests at once than
+The quotas add up to what the study says, so that the server never sees more requests at once than
 it would from one process, whatever becomes of a worker, the driver or the network between them.
 Nobody has to be asked before a request, which a counter that all workers share would ask for.
 Models that fill the memory of the machine that asks them are each worker's own, and are not shared.
@@ -16,19 +16,19 @@ from opensafemlrm.study import Study
 from opensafemlrm.types import is_resident
 
 
-def share(total: int, number: int, workers: int) -> int:
-    """Return the share of the worker ``number``, from 0, in ``total`` requests at once."""
+def quota(total: int, number: int, workers: int) -> int:
+    """Return how many of ``total`` requests at once the worker ``number``, from 0, may make."""
     return total // workers + (number < total % workers)
 
 
-def most_workers(study: Study) -> int | None:
+def max_workers(study: Study) -> int | None:
     """Return how many workers can have a share in every endpoint; ``None`` for any number."""
     components = (*study.models, *study.attacks, *study.defenses, study.judge)
     limits = [model.concurrency for one in components for model in _shared(one)]
     return min(limits, default=None)
 
 
-def split(study: Study, number: int, workers: int) -> Study:
+def with_quotas(study: Study, number: int, workers: int) -> Study:
     """Return ``study`` with the share of one worker in everything that is asked over a network."""
     one: dict[str, Any] = {
         name: _split(getattr(study, name), number, workers)
@@ -44,7 +44,7 @@ def _split(component: Any, number: int, workers: int) -> Any:
         return component
     if _is_shared(component):
         asked: Any = component
-        own = share(asked.concurrency, number, workers)
+        own = quota(asked.concurrency, number, workers)
         return dataclasses.replace(asked, concurrency=own)
     held = _held(component)
     changed = {name: _split(value, number, workers) for name, value in held.items()}

@@ -13,7 +13,6 @@ that fsspec opens, such as ``s3://bucket/folder``.
 
 from __future__ import annotations
 
-import asyncio
 import io
 import re
 import time
@@ -29,8 +28,6 @@ from opensafemlrm.types import Image
 
 DONE: Final = "parts"
 """The folder of the marks that say that a part is whole."""
-FULL: Final = 20_000
-"""Rows that are made a part of, however short they have waited."""
 _SCHEME: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/+")
 
 
@@ -206,50 +203,6 @@ class _Explained:
             raise StoreError(
                 f"{self._address}: the sink cannot be {self._verb}: {error}"
             ) from error
-
-
-class PartWriter:
-    """Gathers the rows of one process and writes them as parts."""
-
-    def __init__(self, sink: Sink, run: float) -> None:
-        self._sink, self._run = sink, run
-        self._rows: Rows = {}
-        self._count = 0
-        self._since: float | None = None
-        self._begun = 0
-        self.written = 0
-        """How many parts are whole."""
-
-    @property
-    def age(self) -> float:
-        """Seconds that the oldest row has waited; 0 where there is none."""
-        return 0.0 if self._since is None else time.monotonic() - self._since
-
-    @property
-    def is_full(self) -> bool:
-        """Whether enough has been gathered for a part."""
-        return self._count >= FULL
-
-    def put(self, rows: Rows) -> int:
-        """Add rows.
-
-        Returns the number of the part that they will be in: they are safe once more than that many
-        parts are ``written``.
-        """
-        for table, many in rows.items():
-            self._rows.setdefault(table, []).extend(many)
-            self._count += len(many)
-        if self._count and self._since is None:
-            self._since = time.monotonic()
-        return self._begun
-
-    async def flush(self) -> None:
-        """Write what is gathered, one caller at a time; others go on. Raises StoreError."""
-        rows, self._rows, self._count, self._since = self._rows, {}, 0, None
-        self._begun += 1
-        if rows:
-            await asyncio.to_thread(self._sink.write, rows, self._run)
-        self.written += 1
 
 
 def is_sink(address: Path | str) -> bool:

@@ -95,10 +95,10 @@ def test_lost_workers_change_nothing(tmp_path, seed):
         (chance.randrange(2), chance.randrange(1, 4)): chance.choice(["before", "after"])
         for _ in range(3)
     }
-    plan, hands = asyncio.run(
+    plan, handles = asyncio.run(
         run_locally(text, tmp_path / "many", 2, loses=lambda *at: moments.pop(at, ""))
     )
-    assert sum(hand.losses for hand in hands) >= 1
+    assert sum(handle.losses for handle in handles) >= 1
     assert same_bytes(table(tmp_path / "many"), expected)
     assert sum(cell.tally.judged for cell in plan.cells) == 24 * 4  # nothing is counted twice
 
@@ -106,14 +106,14 @@ def test_lost_workers_change_nothing(tmp_path, seed):
 def test_what_is_stored_is_not_asked_again(tmp_path):
     text = study_text()
     asyncio.run(run_locally(text, tmp_path, 2))
-    plan, hands = asyncio.run(run_locally(study_text(30), tmp_path, 2))
+    plan, handles = asyncio.run(run_locally(study_text(30), tmp_path, 2))
     assert sum(cell.tally.stored for cell in plan.cells) == 24 * 4
     assert sum(cell.tally.judged for cell in plan.cells) == 6 * 4
-    plan, hands = asyncio.run(run_locally(study_text(30), tmp_path, 2))
-    assert [hand.pieces for hand in hands] == [0, 0]
+    plan, handles = asyncio.run(run_locally(study_text(30), tmp_path, 2))
+    assert [handle.batches for handle in handles] == [0, 0]
 
 
-def test_a_piece_that_kills_every_worker_ends_the_run_and_is_named(tmp_path):
+def test_a_batch_that_kills_every_worker_ends_the_run_and_is_named(tmp_path):
     with pytest.raises(ClusterError, match=r"workers were lost over the same samples of sim/"):
         asyncio.run(run_locally(study_text(), tmp_path, 2, loses=lambda *_: "before"))
 
@@ -192,10 +192,10 @@ def test_a_worker_lost_before_its_part_is_written_loses_nothing(tmp_path, seed):
     chance = random.Random(seed)
     moments = {(0, chance.randrange(1, 4)): "after", (1, chance.randrange(2, 4)): "before"}
     sink = Sink(tmp_path / "sink")
-    plan, hands = asyncio.run(
+    plan, handles = asyncio.run(
         run_locally(text, tmp_path / "known", 2, loses=lambda *at: moments.pop(at, ""), sink=sink)
     )
-    assert sum(hand.losses for hand in hands) >= 1
+    assert sum(handle.losses for handle in handles) >= 1
     rows = frame.read(SinkResults(sink.address)).drop(TIMES).sort("sample", "judge", "part")
     assert same_bytes(rows, expected)
     assert sum(cell.tally.judged for cell in plan.cells) == 24 * 4

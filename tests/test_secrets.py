@@ -155,7 +155,7 @@ def test_no_secret_is_in_any_file_or_on_the_screen(
     for to in ("text", "md", "csv", "json", "latex"):
         said += [call("table", name, store, "--format", to) for name in ("asr", "coverage")]
     kinds = ("parquet", "csv", "jsonl")
-    said += [call("export", kind, store, tmp_path / f"frame.{kind}") for kind in kinds]
+    said += [call("export", "frame", store, tmp_path / f"frame.{kind}") for kind in kinds]
     said += [call("store", command, store) for command in ("check", "repair", "vacuum", "migrate")]
     if "report" in {command.name for command in app.registered_commands}:
         said.append(call("report", store, "--with-examples", "--out", tmp_path / "report"))

@@ -217,10 +217,11 @@ def shown_harmlessly(words: list[str], texts: list[str], names: Iterable[str]) -
             assert tables["json"].isascii()
             json.loads(tables["json"])
         call("table", "asr", path, "--by", "scenario")
-        for kind in ("csv", "jsonl"):
-            call("export", kind, path, Path(folder) / kind)
-            assert_harmless_to_terminals((Path(folder) / kind).read_text())
-        assert_no_formulas((Path(folder) / "csv").read_text())
+        for what in ("frame", "replies"):
+            for kind in ("csv", "jsonl"):
+                call("export", what, path, Path(folder) / f"{what}.{kind}")
+                assert_harmless_to_terminals((Path(folder) / f"{what}.{kind}").read_text())
+            assert_no_formulas((Path(folder) / f"{what}.csv").read_text())
         for command in ("check", "repair", "vacuum", "migrate"):
             call("store", command, path)
 

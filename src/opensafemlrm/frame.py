@@ -45,11 +45,9 @@ judge_requests, judge_input_tokens, judge_output_tokens, judge_latency
 from __future__ import annotations
 
 import json
-import re
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import polars as pl
@@ -57,7 +55,6 @@ import polars as pl
 from opensafemlrm.errors import StoreError
 from opensafemlrm.store import Store
 from opensafemlrm.store.queries import QUERIES
-from opensafemlrm.text import for_csv_cell
 from opensafemlrm.types import PARTS, Label, Unscored
 
 if TYPE_CHECKING:
@@ -124,7 +121,6 @@ _DTYPES: Final = {
     "unscored": pl.Int64(),
 }
 _CHUNK: Final = 50_000
-_NOT_ASCII: Final = re.compile("[^\\x00-\\x7f]")
 
 _Source: TypeAlias = "sqlite3.Connection | SinkRows"
 _Results: TypeAlias = "Store | SinkResults"
@@ -213,6 +209,14 @@ def detected(store: _Results) -> list[str]:
     return sorted(rows["model"].unique())
 
 
+def judges(store: _Results) -> pl.DataFrame:
+    """Return what the table calls each judge: columns judge_key and judge. Raises StoreError."""
+    try:
+        return _judges(store.connection).select("judge_key", "judge")
+    except sqlite3.Error as error:
+        raise StoreError(f"{store.path}: the store cannot be read: {error}") from error
+
+
 def calibrations(store: _Results) -> pl.DataFrame:
     """Return how often the store's judges were right, where they were held against labels.
 
@@ -227,35 +231,6 @@ def calibrations(store: _Results) -> pl.DataFrame:
         raise StoreError(f"{store.path}: the store cannot be read: {error}") from error
     named = rows.join(judges, on="judge_key", maintain_order="left")
     return named.select("judge", *[name for name in rows.columns if name != "judge_key"])
-
-
-def write(frame: pl.DataFrame, kind: str, path: Path) -> None:
-    """Write the table as ``parquet``, ``csv`` or ``jsonl``."""
-    if kind == "parquet":
-        frame.write_parquet(path)
-    elif kind == "jsonl":
-        with path.open("w", encoding="ascii") as file:
-            file.writelines(_ascii(some.write_ndjson()) for some in frame.iter_slices(_CHUNK))
-    else:
-        _harmless(frame).write_csv(path)
-
-
-def _ascii(text: str) -> str:
-    """Return JSON with escapes for all that is not ASCII: it drives no terminal that shows it."""
-    # DEL is ASCII, and the only control character that JSON lets through.
-    text = text.replace("\x7f", "\\u007f")
-    return text if text.isascii() else _NOT_ASCII.sub(lambda c: json.dumps(c[0])[1:-1], text)
-
-
-def _harmless(frame: pl.DataFrame) -> pl.DataFrame:
-    """Change texts that a spreadsheet would take for formulas; each different text once."""
-    columns = []
-    for name, dtype in frame.schema.items():
-        if dtype == pl.String:
-            texts = frame[name].unique().drop_nulls()
-            changed = {text: for_csv_cell(text) for text in texts if for_csv_cell(text) != text}
-            columns.append(pl.col(name).replace(changed) if changed else pl.col(name))
-    return frame.with_columns(columns)
 
 
 def _measured(connection: _Source, judges: pl.DataFrame) -> pl.DataFrame:

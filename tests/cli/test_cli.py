@@ -113,18 +113,39 @@ def test_what_an_attack_could_not_carry_is_in_the_coverage(tmp_path: Path) -> No
     assert {row["attack"] for row in rows["replies"]} == {"direct"}
 
 
+READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
+    "parquet": pl.read_parquet,
+    "csv": pl.read_csv,
+    "jsonl": lambda path: pl.read_ndjson(path, infer_schema_length=None),
+}
+
+
 @pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
 def test_the_exported_table_reads_back(store: Path, tmp_path: Path, kind: str) -> None:
     path = tmp_path / f"frame.{kind}"
-    run("export", kind, store, path)
-    readers: dict[str, Callable[[Path], pl.DataFrame]] = {
-        "parquet": pl.read_parquet,
-        "csv": pl.read_csv,
-        "jsonl": lambda path: pl.read_ndjson(path, infer_schema_length=None),
-    }
-    frame = readers[kind](path)
+    run("export", "frame", store, path)
+    frame = READERS[kind](path)
     assert len(frame) == 160 * 3
     assert frame["part"].value_counts()["count"].to_list() == [160, 160, 160]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl"])
+def test_exported_replies_have_texts_and_verdicts(store: Path, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"replies.{kind}"
+    run("export", "replies", store, path)
+    frame = READERS[kind](path)
+    assert len(frame) == 160
+    verdicts = frame["verdicts"].to_list()
+    if kind == "csv":
+        verdicts = [json.loads(cell) for cell in verdicts]
+    assert all({v["part"] for v in some} == {"reasoning", "answer", "full"} for some in verdicts)
+    assert "may be harmful" in run("export", "--help").stdout
+
+
+def test_an_export_of_before_is_understood_for_one_version(store: Path, tmp_path: Path) -> None:
+    result = run("export", "csv", store, tmp_path / "frame.txt")
+    assert "the format is the file's ending now" in result.stderr
+    assert len(pl.read_csv(tmp_path / "frame.txt")) == 160 * 3
 
 
 def test_a_mistake_is_a_sentence_and_not_a_traceback(

@@ -12,6 +12,7 @@ from opensafemlrm.cli import (
     datasets,
     demo,
     doctor,
+    export,
     judges,
     label,
     merge,
@@ -40,6 +41,7 @@ app = typer.Typer(
 for module in (
     run,
     tables,
+    export,
     report,
     demo,
     importing,

@@ -1,4 +1,4 @@
-"""``safemlrm table`` and ``safemlrm export``: figures and the tidy table of a store."""
+"""``safemlrm table``: figures of a store."""
 
 from __future__ import annotations
 
@@ -57,21 +57,12 @@ class Part(StrEnum):
     FULL = "full"
 
 
-class Kind(StrEnum):
-    """What the tidy table is written as."""
-
-    PARQUET = "parquet"
-    CSV = "csv"
-    JSONL = "jsonl"
-
-
 _Store = Annotated[Path, typer.Argument(help="The store's folder.")]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the commands."""
+    """Add the command."""
     app.command("table")(table)
-    app.command("export")(export)
 
 
 def table(
@@ -251,18 +242,6 @@ def _groups(
         )
     one, other = ([label.strip() for label in text.split(",")] for text in (models, bases))
     return one, other
-
-
-def export(
-    kind: Annotated[Kind, typer.Argument(help="The file's format.")],
-    store: _Store,
-    path: Annotated[Path, typer.Argument(help="The file to write.")],
-) -> None:
-    """Write the tidy table: one row for each sample, part and judge."""
-    from opensafemlrm import frame as frames
-
-    with results(store) as opened:
-        frames.write(frames.read(opened), kind.value, path)
 
 
 def _width() -> int:

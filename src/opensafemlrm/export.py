@@ -1,0 +1,62 @@
+"""Writing a frame to a file: Parquet, CSV, or JSON in lines."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from opensafemlrm.errors import OptionError
+from opensafemlrm.text import for_csv_cell
+
+FORMATS: Final = ("parquet", "csv", "jsonl")
+_CHUNK: Final = 50_000
+_NOT_ASCII: Final = re.compile("[^\\x00-\\x7f]")
+
+
+def write_frame(frame: pl.DataFrame, path: Path, to: str | None = None) -> None:
+    """Write a frame to a file as ``parquet``, ``csv`` or ``jsonl``: its ending, if not given.
+
+    In CSV, lists are JSON, and texts that a spreadsheet would take for formulas are quoted. Raises
+    OptionError where there is no such format, or where the file cannot be written.
+    """
+    to = path.suffix.removeprefix(".") if to is None else to
+    if to not in FORMATS:
+        endings = ", ".join(f".{known}" for known in FORMATS)
+        raise OptionError(f"{path}: give the file one of the endings {endings}")
+    try:
+        if to == "parquet":
+            frame.write_parquet(path)
+        elif to == "csv":
+            _for_spreadsheets(frame).write_csv(path)
+        else:
+            with path.open("w", encoding="ascii") as file:
+                file.writelines(_ascii(some.write_ndjson()) for some in frame.iter_slices(_CHUNK))
+    except OSError as error:
+        raise OptionError(f"{path}: the file cannot be written: {error.strerror}") from error
+
+
+def _ascii(text: str) -> str:
+    """Return JSON with escapes for all that is not ASCII: it drives no terminal that shows it."""
+    # DEL is ASCII, and the only control character that JSON lets through.
+    text = text.replace("\x7f", "\\u007f")
+    return text if text.isascii() else _NOT_ASCII.sub(lambda c: json.dumps(c[0])[1:-1], text)
+
+
+def _for_spreadsheets(frame: pl.DataFrame) -> pl.DataFrame:
+    columns = []
+    for name, dtype in frame.schema.items():
+        column = frame[name]
+        if isinstance(dtype, pl.List):
+            lists = [None if values is None else json.dumps(values.to_list()) for values in column]
+            column = pl.Series(name, lists, dtype=pl.String)
+        if column.dtype == pl.String:
+            # Each different text once: there are few of them in most columns.
+            texts = column.unique().drop_nulls()
+            changed = {text: safe for text in texts if (safe := for_csv_cell(text)) != text}
+            column = column.replace(changed) if changed else column
+        columns.append(column)
+    return pl.DataFrame(columns)

@@ -1,0 +1,114 @@
+"""What a notebook reads of a store, or of Parquet files: replies chosen by name, with verdicts."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from opensafemlrm import api, results
+from opensafemlrm.errors import StoreError
+from opensafemlrm.models.demo.sim import Simulated
+from opensafemlrm.replies import COLUMNS
+from opensafemlrm.store.sink import Sink
+from opensafemlrm.study import parse
+from opensafemlrm.types import Response, ResponseStatus, Verdict
+from tests.cluster.local import run_locally, study_text
+from tests.support import Scorer, Scripted, Searches, Wrapped, items, ok, study
+
+
+def evaluated(path: Path, **options) -> results.Results:
+    return api.evaluate(study(rows=items(4), **options), path)
+
+
+def test_a_reply_has_its_texts_and_what_each_judge_said(tmp_path: Path) -> None:
+    judge = Scorer(score=lambda ask: Verdict.scored(5, unsafe=True, rationale=f"says {ask.text}"))
+    found = evaluated(tmp_path / "store", judge=judge).replies()
+    assert tuple(found.columns) == COLUMNS
+    row = found.filter(found["item"] == "i1").row(0, named=True)
+    assert (row["model"], row["attack"], row["scenario"]) == ("scripted/one", "wrapped", "s1")
+    assert (row["question"], row["prompt"]) == ("question 1?", "please: question 1?")
+    assert (row["reasoning"], row["answer"]) == ("about please: question 1?", "an answer")
+    assert (row["status"], row["reasoning_status"], row["images"]) == ("ok", "closed", [])
+    assert [(v["part"], v["rationale"]) for v in row["verdicts"]] == [
+        (part, f"says {row[part]}") for part in ("reasoning", "answer", "full")
+    ]
+    assert row["verdicts"][1] == {
+        "judge": "scorer",
+        "part": "answer",
+        "label": "unsafe",
+        "score": 5.0,
+        "reason": None,
+        "rationale": "says an answer",
+    }
+
+
+def test_two_judges_are_two_lots_of_verdicts(tmp_path: Path) -> None:
+    evaluated(tmp_path / "store", judge=Scorer(variant="a"))
+    found = evaluated(tmp_path / "store", judge=Scorer(variant="b"))
+    verdicts = found.replies()["verdicts"].to_list()
+    assert [len(some) for some in verdicts] == [6] * 4
+    assert len({v["judge"] for v in verdicts[0]}) == 2
+
+
+def test_what_ended_without_an_answer_says_how(tmp_path: Path) -> None:
+    def reply(prompt, _):
+        if "0" in prompt.turns[-1].text:
+            return Response.failed("http_500", "the server broke", transient=False)
+        return Response(ResponseStatus.TRUNCATED, "<think>on and on")
+
+    found = evaluated(tmp_path / "store", model=Scripted(reply=reply)).replies(scenario="s0")
+    failed, cut = found.sort("item").iter_rows(named=True)
+    assert (failed["status"], failed["error_code"]) == ("failed", "http_500")
+    assert (failed["error_detail"], failed["full"]) == ("the server broke", None)
+    assert {v["reason"] for v in failed["verdicts"]} == {"failed"}
+    assert (cut["reasoning"], cut["answer"]) == ("on and on", None)
+    assert cut["reasoning_status"] == "unclosed"
+
+
+def test_replies_are_chosen_by_name_and_by_what_was_unsafe(tmp_path: Path) -> None:
+    def score(ask):
+        unsafe = ask.role == "answer" and "1" in ask.text
+        return Verdict.scored(5 if unsafe else 0, unsafe=unsafe)
+
+    model = Scripted(reply=lambda prompt, _: ok(f"<think>hm</think>{prompt.turns[-1].text}"))
+    found = evaluated(
+        tmp_path / "store",
+        model=model,
+        judge=Scorer(score=score),
+        attacks=[Wrapped("please"), Wrapped("kindly")],
+    )
+    assert len(found.replies()) == 8
+    assert len(found.replies(attack="wrapped")) == 4
+    assert len(found.replies(scenario=["s0", "s1"], status="ok")) == 8
+    assert found.replies(model="another").is_empty()
+    unsafe = found.replies(unsafe="answer")
+    assert set(unsafe["item"]) == {"i1"}
+    assert [len(some) for some in unsafe["verdicts"]] == [3, 3]  # those of the other parts as well
+    assert found.replies(unsafe="reasoning").is_empty()
+
+
+def test_a_search_shows_the_prompt_that_it_found(tmp_path: Path) -> None:
+    found = evaluated(tmp_path / "store", attacks=[Searches()]).replies(item="i1")
+    assert found["prompt"].to_list() == ["try 1: question 1?"]
+
+
+def test_parquet_files_give_the_same_replies(tmp_path: Path) -> None:
+    sink = Sink(tmp_path / "sink")
+    asyncio.run(run_locally(study_text(6), tmp_path / "known", 2, sink=sink))
+    api.evaluate(parse(study_text(6)), tmp_path / "store")
+    stored, sunk = (results.open(tmp_path / name).replies() for name in ("store", "sink"))
+    assert len(stored) == 24
+    assert sunk.sort("sample").equals(stored.sort("sample"))
+
+
+def test_opening_nothing_says_so(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no store here"):
+        results.open(tmp_path / "nothing")
+
+
+def test_the_report_is_written(tmp_path: Path) -> None:
+    model = Simulated("r1-onevision-7b")
+    found = evaluated(tmp_path / "store", model=model)
+    assert found.report(tmp_path / "out").page == tmp_path / "out" / "index.html"

@@ -210,8 +210,9 @@ class Worker:
         if named:
             self._verdicts.flush()
             query = f"{TABLES['verdicts'].select()} WHERE key IN (KEYS)"
-            found = rows_with_keys(self._store.connection, query, list(named))
-            rows.setdefault("verdicts", []).extend(found)
+            rows.setdefault("verdicts", []).extend(
+                rows_with_keys(self._store.connection, query, list(named))
+            )
         return rows
 
 

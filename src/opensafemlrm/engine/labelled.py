@@ -1,22 +1,19 @@
 """Judging texts that are no samples of a study, such as those that people have labelled.
 
-With a store, verdicts that it has are taken from it and new ones are kept, so that a calibration
-that was stopped goes on where it was, and a second one asks nothing.
+With a store, verdicts that it has are taken from it and new ones are written to it, so that a
+calibration that was stopped continues where it was, and a second one makes no request.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from opensafemlrm.store import Store, database, records, verdict_key
+from opensafemlrm.engine.run import first_error
+from opensafemlrm.store import Store, Writer, database, records, verdict_key
 from opensafemlrm.store.database import component_key
 from opensafemlrm.types import Item, Judge, JudgeRequest, Key, Part, Unscored, Verdict, identity_of
-
-_TOGETHER: Final = 64
-"""Verdicts that are committed together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,60 +34,40 @@ async def judge_texts(
     Raises JudgeError, ModelError and StoreError; what came until then is in the store.
     """
     judge_key = component_key("judge", identity_of(judge))
-    if store is not None:
-        judge_key = store.put_component("judge", judge)
+    verdicts: dict[Key, Verdict] = {}
     keys = [_key(judge, judge_key, text) for text in texts]
-    found = {} if store is None else dict(_stored(store, list(dict.fromkeys(keys))))
+    writer = None
+    if store is not None:
+        store.put_component("judge", judge)
+        verdicts = database.final_verdicts(store.connection, list(dict.fromkeys(keys)))
+        writer = Writer(store.connection)
     missing = {
         key: text
         for key, text in zip(keys, texts, strict=True)
-        if key not in found and text.text.strip()
+        if key not in verdicts and text.text.strip()
     }
-    kept = _Kept(store, judge_key)
     waiting = iter(missing.items())
 
     async def work() -> None:
         for key, text in waiting:
-            (found[key],) = await judge.judge(text.item, [JudgeRequest(text.role, text.text)])
-            kept.put(key, found[key])
+            (verdict,) = await judge.judge(text.item, [JudgeRequest(text.role, text.text)])
+            verdicts[key] = verdict
+            if writer is not None:
+                writer.put(records.verdict_row(key, judge_key, verdict))
 
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(max(1, judge.concurrency)):
                 group.create_task(work())
     except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from errors
+        raise first_error(errors) from errors
     finally:
-        kept.commit()
+        if writer is not None:
+            writer.flush()
     blank = Verdict.none(Unscored.NO_TEXT)
-    return [found.get(key, blank) for key in keys]
-
-
-class _Kept:
-    """Writes verdicts to the store, if there is one, some at a time."""
-
-    def __init__(self, store: Store | None, judge: Key) -> None:
-        self._store, self._judge = store, judge
-        self._verdicts: dict[Key, Verdict] = {}
-
-    def put(self, key: Key, verdict: Verdict) -> None:
-        self._verdicts[key] = verdict
-        if len(self._verdicts) >= _TOGETHER:
-            self.commit()
-
-    def commit(self) -> None:
-        verdicts, self._verdicts = self._verdicts, {}
-        if self._store is None or not verdicts:
-            return
-        self._store.put(records.verdict_row(key, self._judge, v) for key, v in verdicts.items())
+    return [verdicts.get(key, blank) for key in keys]
 
 
 def _key(judge: Judge, judge_key: Key, text: LabelledText) -> Key:
     context = judge.context(text.item)
     return verdict_key(judge_key, context, text.role, text.item.question, text.text)
-
-
-def _stored(store: Store, keys: Sequence[Key]) -> Iterator[tuple[Key, Verdict]]:
-    for start in range(0, len(keys), _TOGETHER):
-        some = keys[start : start + _TOGETHER]
-        yield from database.final_verdicts(store.connection, some).items()

@@ -88,5 +88,5 @@ def _new_sample(
     except AttackError as error:
         sample.give_up(str(error))
         return sample
-    sample.send(images.keep(prompt, item))
+    sample.send(images.put(prompt, item))
     return sample

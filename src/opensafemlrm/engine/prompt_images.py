@@ -1,4 +1,4 @@
-"""Images of prompts on their way into the store: each is looked at once, and kept once."""
+"""Images of prompts on their way into the store: each is decoded once, and stored once."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class PromptImages:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._kept: OrderedDict[str, Image] = OrderedDict()
+        self._stored: OrderedDict[str, Image] = OrderedDict()
 
-    def keep(self, prompt: Prompt, item: Item) -> Prompt:
+    def put(self, prompt: Prompt, item: Item) -> Prompt:
         """Put the images of ``prompt`` into the store; return it with those.
 
         Raises ImageError, with the item's name, for an image that cannot be decoded.
@@ -31,21 +31,21 @@ class PromptImages:
         turns = (
             Turn(
                 turn.role,
-                tuple(p if isinstance(p, str) else self._keep(p, item) for p in turn.parts),
+                tuple(p if isinstance(p, str) else self._stored_image(p, item) for p in turn.parts),
             )
             for turn in prompt.turns
         )
         return Prompt(tuple(turns), is_complete=prompt.is_complete)
 
-    def _keep(self, image: Image, item: Item) -> Image:
-        kept = self._kept.get(image.sha256)
-        if kept is None:
-            kept = self._kept[image.sha256] = self._put(image, item)
-            if len(self._kept) > _MAX_KNOWN:
-                self._kept.popitem(last=False)
-        return kept
+    def _stored_image(self, image: Image, item: Item) -> Image:
+        stored = self._stored.get(image.sha256)
+        if stored is None:
+            stored = self._stored[image.sha256] = self._put_new(image, item)
+            if len(self._stored) > _MAX_KNOWN:
+                self._stored.popitem(last=False)
+        return stored
 
-    def _put(self, image: Image, item: Item) -> Image:
+    def _put_new(self, image: Image, item: Item) -> Image:
         # Looked at once, when it comes into the store: what is sent can be decoded.
         if not self.store.image_path(image.sha256, image.media_type).exists():
             try:

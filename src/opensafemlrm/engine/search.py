@@ -18,7 +18,7 @@ async def search_prompt(sample: Sample, attack: Search, judge: Judge, images: Pr
     except AttackError as error:
         sample.give_up(str(error))
         return
-    sample.send(images.keep(result.prompt, sample.item))
+    sample.send(images.put(result.prompt, sample.item))
     sample.calls = result.calls
     for call in result.calls:
-        sample.note_images(images.keep(call.prompt, sample.item))
+        sample.note_images(images.put(call.prompt, sample.item))

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
+import krippendorff
+import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,33 +16,56 @@ from sklearn import metrics
 from statsmodels.stats.proportion import proportion_confint
 
 from opensafemlrm.analysis.calibration import (
-    Confusion,
-    Labelled,
+    CELLS,
+    LABELLED,
     best_threshold,
-    calibrate,
-    confusion,
+    confusions,
     measures,
     reliability,
+    sweep,
 )
-from opensafemlrm.analysis.probes import PROBES, probe_row
-from opensafemlrm.analysis.raters import alpha, pairs_of_raters
+from opensafemlrm.analysis.probes import PROBES, probe_effects
+from opensafemlrm.analysis.raters import PANEL_COLUMNS, alpha, judge_pairs, panels, rater_pairs
 from opensafemlrm.analysis.sampling import to_label
+from opensafemlrm.report.calibration import calibration_tables
+from tests.support import records
 
 # 20 texts: 8 unsafe. At 4: tp 6, fn 2, fp 3, tn 9.
 BY_HAND = [
-    *[Labelled(unsafe=True, score=float(score)) for score in (5, 5, 5, 4, 4, 4, 3, 0)],
-    *[Labelled(unsafe=False, score=float(score)) for score in (5, 4, 4, 3, 2, 2, 1, 1, 0, 0, 0, 0)],
+    *[(True, float(score)) for score in (5, 5, 5, 4, 4, 4, 3, 0)],
+    *[(False, float(score)) for score in (5, 4, 4, 3, 2, 2, 1, 1, 0, 0, 0, 0)],
 ]
 
+Labelled = tuple[bool, float | None]
 
-def values(counts: Confusion) -> dict[str, float | None]:
-    return {row.measure: row.value for row in measures(counts)}
+
+def labelled(texts: Sequence[Labelled], scenario: str = "s") -> pl.DataFrame:
+    return pl.DataFrame([(*text, scenario) for text in texts], LABELLED, orient="row")
+
+
+def confusion(texts: Sequence[Labelled], threshold: float = 4.0) -> Any:
+    (row,) = records(confusions(labelled(texts), [threshold]))
+    return row
+
+
+def measured(*counts: int) -> dict[str, Any]:
+    """The measures of true and false positives, true and false negatives, by name."""
+    cells = dict(zip(CELLS, counts, strict=True))
+    rows = measures(pl.DataFrame([{"scenario": "all", "threshold": 4.0, **cells}]))
+    return {row.measure: row for row in records(rows)}
+
+
+def cells(row: Any) -> tuple[int, ...]:
+    return tuple(getattr(row, name) for name in CELLS)
+
+
+def values(texts: Sequence[Labelled]) -> dict[str, float | None]:
+    return {name: row.value for name, row in measured(*cells(confusion(texts))).items()}
 
 
 def test_measures_are_those_worked_out_by_hand_to_four_digits() -> None:
-    counts = confusion(BY_HAND, 4.0)
-    assert counts == Confusion(6, 3, 9, 2)
-    found = {name: round(value or 0, 4) for name, value in values(counts).items()}
+    assert cells(confusion(BY_HAND)) == (6, 3, 9, 2)
+    found = {name: round(value or 0, 4) for name, value in values(BY_HAND).items()}
     assert found == {
         "accuracy": 0.75,  # 15 / 20
         "precision": 0.6667,  # 6 / 9
@@ -50,25 +77,26 @@ def test_measures_are_those_worked_out_by_hand_to_four_digits() -> None:
     }
 
 
-labelled = st.lists(
-    st.builds(Labelled, unsafe=st.booleans(), score=st.sampled_from([0.0, 1.0, 4.0, 5.0, None])),
+texts = st.lists(
+    st.tuples(st.booleans(), st.sampled_from([0.0, 1.0, 4.0, 5.0, None])),
     min_size=1,
     max_size=60,
 )
 
 
-@given(labelled)
+@given(texts)
 def test_measures_equal_scikit_learns(rows: list[Labelled]) -> None:
-    scored = [row for row in rows if row.score is not None]
-    true = [row.unsafe for row in scored]
-    said = [(row.score or 0) >= 4 for row in scored]
-    found = values(confusion(rows, 4.0))
+    scored = [row for row in rows if row[1] is not None]
+    true = [unsafe for unsafe, _ in scored]
+    said = [(score or 0) >= 4 for _, score in scored]
+    found = values(rows)
     if not scored:
         assert set(found.values()) == {None}
         return
     tn, fp, fn, tp = metrics.confusion_matrix(true, said, labels=[False, True]).ravel()
-    counts = Confusion(tp, fp, tn, fn, len(rows) - len(scored))
-    assert confusion(rows, 4.0) == counts
+    counts = confusion(rows)
+    assert cells(counts) == (tp, fp, tn, fn)
+    assert (counts.labelled, counts.unscored) == (len(rows), len(rows) - len(scored))
     assert found["accuracy"] == pytest.approx(metrics.accuracy_score(true, said))
     if tp + fp:
         assert found["precision"] == pytest.approx(metrics.precision_score(true, said))
@@ -83,21 +111,21 @@ def test_measures_equal_scikit_learns(rows: list[Labelled]) -> None:
 
 def test_what_the_judge_could_not_score_is_in_no_rate_and_is_counted() -> None:
     """Counted as "safe", failures of a judge raise its specificity and lower its recall."""
-    failed = [Labelled(unsafe=label, score=None) for label in (True, True, False)]
-    found = calibrate([*BY_HAND, *failed], (4.0, 5.0))
-    assert values(confusion([*BY_HAND, *failed], 4.0)) == values(confusion(BY_HAND, 4.0))
-    assert [(row.labelled, row.unscored) for row in found.confusions] == [(23, 3), (23, 3)]
+    failed = [(label, None) for label in (True, True, False)]
+    assert values([*BY_HAND, *failed]) == values(BY_HAND)
+    found = confusions(labelled([*BY_HAND, *failed]), (4.0, 5.0))
+    assert found.select("labelled", "unscored").rows() == [(23, 3), (23, 3)]
 
 
 def test_a_share_of_nothing_has_no_value() -> None:
-    found = {row.measure: row for row in measures(Confusion(0, 0, 5, 0))}
+    found = measured(0, 0, 5, 0)
     for name in ("precision", "recall", "sensitivity", "f1", "kappa"):
         assert (found[name].value, found[name].low, found[name].high) == (None, None, None)
     assert found["specificity"].value == 1.0
 
 
 def test_intervals_are_wilsons_and_f1s_is_that_of_its_jaccard_index() -> None:
-    found = {row.measure: row for row in measures(confusion(BY_HAND, 4.0))}
+    found = measured(6, 3, 9, 2)
     for name, hits, n in (("accuracy", 15, 20), ("precision", 6, 9), ("specificity", 9, 12)):
         low, high = proportion_confint(hits, n, method="wilson")
         assert (found[name].low, found[name].high) == pytest.approx((low, high))
@@ -114,36 +142,33 @@ def test_the_interval_of_f1_holds_its_level() -> None:
         counts = [0, 0, 0, 0]
         for _ in range(120):
             counts[chance.choices(range(4), (0.3, 0.1, 0.5, 0.1))[0]] += 1
-        row = next(r for r in measures(Confusion(*counts)) if r.measure == "f1")
+        row = measured(*counts)["f1"]
         held += (row.low or 0) <= 0.75 <= (row.high or 0)  # 2·0.3 / (0.6 + 0.1 + 0.1)
     assert 0.92 <= held / 400 <= 0.98
 
 
 def test_scenarios_have_rows_of_their_own() -> None:
-    rows = [
-        Labelled(row.unsafe, row.score, "fraud" if at % 2 else "privacy")
-        for at, row in enumerate(BY_HAND)
-    ]
-    found = calibrate(rows, (4.0,))
-    assert [row.scenario for row in found.confusions] == ["all", "fraud", "privacy"]
-    assert sum(row.true_positives for row in found.confusions[1:]) == 6
+    rows = pl.concat([labelled(BY_HAND[1::2], "privacy"), labelled(BY_HAND[::2], "fraud")])
+    found = confusions(rows, (4.0,))
+    assert found["scenario"].to_list() == ["all", "fraud", "privacy"]
+    assert found["true_positives"][1:].sum() == 6
 
 
 def test_the_sweep_marks_the_thresholds_and_the_best_one() -> None:
-    found = calibrate(BY_HAND, (4.0, 5.0))
-    chosen = {row.threshold: row.chosen for row in found.sweep}
+    tables = calibration_tables(labelled(BY_HAND), (4.0, 5.0), judge="j", labels="l")
+    (found,) = [table.frame for table in tables if table.name == "sweep"]
+    chosen = dict(found.select("threshold", "chosen").iter_rows())
     assert chosen == {0: "", 1: "", 2: "", 3: "best", 4: "lenient", 5: "strict"}
-    f1 = {row.threshold: row.f1 for row in found.sweep}
+    f1 = dict(found.select("threshold", "f1").iter_rows())
     assert f1[3.0] == max(f1.values()) == pytest.approx(14 / 19)
-    sensitivity = [row.sensitivity for row in found.sweep]
+    sensitivity = found["sensitivity"].to_list()
     assert sensitivity == sorted(sensitivity, key=lambda s: -(s or 0))
 
 
 def test_a_judge_of_yes_and_no_has_no_sweep_and_no_diagram() -> None:
-    found = calibrate(
-        [Labelled(row.unsafe, float((row.score or 0) > 3)) for row in BY_HAND], (1.0,)
-    )
-    assert (found.sweep, found.best, found.reliability) == ([], None, [])
+    yes_or_no = labelled([(unsafe, float(score > 3)) for unsafe, score in BY_HAND])
+    tables = calibration_tables(yes_or_no, (1.0,), judge="j", labels="l")
+    assert [table.name for table in tables] == ["measures", "confusion"]
 
 
 def test_the_cross_validated_f1_is_not_flattered_by_the_choice() -> None:
@@ -151,30 +176,30 @@ def test_the_cross_validated_f1_is_not_flattered_by_the_choice() -> None:
     chance = random.Random(3)
     better = 0
     for _ in range(30):
-        rows = [Labelled(chance.random() < 0.3, round(chance.random(), 2)) for _ in range(40)]
-        best = best_threshold(rows)
-        assert best is not None
+        rows = [(chance.random() < 0.3, round(chance.random(), 2)) for _ in range(40)]
+        (best,) = records(best_threshold(labelled(rows)))
         better += best.f1 > best.cross_validated_f1
         assert best.folds <= 5
     assert better >= 27
 
 
 def test_a_label_that_is_too_rare_is_not_cross_validated() -> None:
-    rows = [Labelled(at == 0, float(at)) for at in range(10)]
-    assert best_threshold(rows) is None
-    assert calibrate(rows, (4.0,)).best is None
+    rows = labelled([(at == 0, float(at)) for at in range(10)])
+    assert best_threshold(rows).is_empty()
+    assert "best" not in sweep(rows, {"lenient": 4.0})["chosen"]
 
 
 def test_reliability_gives_each_score_its_share_of_unsafe_texts() -> None:
-    found = {row.low: (row.n, row.unsafe, row.share) for row in reliability(BY_HAND)}
+    found = {
+        row.low: (row.n, row.unsafe, row.share) for row in records(reliability(labelled(BY_HAND)))
+    }
     assert found[5.0] == (4, 3, 0.75)
     assert found[0.0] == (5, 1, 0.2)
     assert sum(n for n, _, _ in found.values()) == 20
 
 
 def test_many_scores_are_put_into_ten_bins_and_none_is_lost() -> None:
-    rows = [Labelled(at % 2 == 0, at / 99) for at in range(100)]
-    found = reliability(rows)
+    found = records(reliability(labelled([(at % 2 == 0, at / 99) for at in range(100)])))
     assert len(found) == 10
     assert sum(row.n for row in found) == 100
     assert (found[0].low, found[-1].high) == (0.0, 1.0)
@@ -195,43 +220,100 @@ def test_a_probe_takes_no_word_of_the_reply_away(name: str) -> None:
 def test_flips_are_counted_by_direction_and_lost_scores_are_no_flips() -> None:
     before = [5.0, 5.0, 1.0, 1.0, None, 4.0]
     after = [5.0, 3.0, 4.0, 0.0, 5.0, None]
-    row = probe_row("padding", before, after, 4.0)
+    padding = pl.DataFrame({"probe": "padding", "before": before, "after": after})
+    nothing = pl.DataFrame({"probe": ["nothing"], "before": [None], "after": [1.0]})
+    row, empty = records(probe_effects(pl.concat([padding, nothing], how="vertical_relaxed"), 4.0))
     assert (row.n, row.flips, row.to_safe, row.to_unsafe, row.lost) == (4, 2, 1, 1, 1)
     assert row.share == 0.5
     assert row.mean_change == 0.0
-    empty = probe_row("padding", [None], [1.0], 4.0)
     assert (empty.n, empty.share, empty.low, empty.mean_change) == (0, None, None, None)
 
 
 # Raters ------------------------------------------------------------------------------------------
 
 
+def ratings(**raters: Sequence[bool | None]) -> pl.DataFrame:
+    return pl.DataFrame(
+        [
+            (rater, "full", text, label)
+            for rater, labels in raters.items()
+            for text, label in enumerate(labels)
+            if label is not None
+        ],
+        ["rater", "part", "text", "unsafe"],
+        orient="row",
+    )
+
+
 def test_alpha_is_krippendorffs_own_example() -> None:
-    """K. Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), section C: 0.743."""
-    none = None
-    ratings: Sequence[Sequence[float | None]] = [
-        [1, 2, 3, 3, 2, 1, 4, 1, 2, none, none, none],
-        [1, 2, 3, 3, 2, 2, 4, 1, 2, 5, none, 3],
-        [none, 3, 3, 3, 2, 3, 4, 2, 2, 5, 1, none],
-        [1, 2, 3, 3, 2, 4, 4, 1, 2, 5, 1, none],
-    ]
-    assert alpha(ratings) == pytest.approx(0.743, abs=0.0005)
-    assert alpha(ratings, "interval") == pytest.approx(0.849, abs=0.0005)
+    """K. Krippendorff, Computing Krippendorff's Alpha-Reliability (2011), section A: 0.095."""
+    meno, owen = "0100000010", "1110010000"
+    (row,) = records(
+        rater_pairs(ratings(meno=[c == "1" for c in meno], owen=[c == "1" for c in owen]))
+    )
+    assert row.alpha == pytest.approx(0.095, abs=0.0005)
 
 
-@pytest.mark.parametrize(
-    "ratings", [[[1, 1], [1, 1]], [[1, None], [None, 0]], [[None], [None]], [[1.0]]]
+@given(
+    st.integers(2, 8).flatmap(
+        lambda n: st.lists(
+            st.lists(st.sampled_from([0.0, 1.0, None]), min_size=n, max_size=n),
+            min_size=2,
+            max_size=4,
+        )
+    )
 )
-def test_alpha_is_not_defined_where_nothing_varies_or_nothing_is_rated_twice(
-    ratings: list[list[float | None]],
-) -> None:
-    assert alpha(ratings) is None
+def test_alpha_is_that_of_the_library_of_its_name(labels: list[list[float | None]]) -> None:
+    """Of any number of raters, some of whom left texts out."""
+    table = np.array(labels, dtype=float)
+    counts = pl.DataFrame(
+        {"rated": (~np.isnan(table)).sum(axis=0), "unsafe": np.nansum(table, axis=0)}
+    )
+    found = counts.select(alpha(pl.col("rated"), pl.col("unsafe"))).item()
+    pairable = table[:, counts["rated"].to_numpy() >= 2]
+    if len(np.unique(pairable[~np.isnan(pairable)])) < 2:
+        assert found is None
+    else:
+        expected = krippendorff.alpha(pairable, level_of_measurement="nominal")
+        assert found == pytest.approx(expected)
 
 
 def test_two_raters_are_compared_on_what_both_rated() -> None:
-    (row,) = pairs_of_raters({"b": {1: True, 2: True, 3: False}, "a": {1: True, 2: False, 4: True}})
+    (row,) = records(
+        rater_pairs(ratings(b=[None, True, True, False], a=[None, True, False, None, True]))
+    )
     assert (row.first, row.second, row.n, row.same) == ("a", "b", 2, 1)
     assert (row.safe_to_unsafe, row.unsafe_to_safe) == (1, 0)
+    assert (row.share_same, row.first_requests) == (0.5, None)
+
+
+def test_judges_are_compared_part_by_part_with_what_each_asked(rows: Any) -> None:
+    frame = pl.concat(
+        [
+            rows([5.0, 0.0, None], judge="b", judge_requests=2),
+            rows([5.0, 5.0, 5.0], judge="a", judge_requests=1),
+            rows([5.0], judge="a", part="answer"),
+        ]
+    )
+    (row,) = records(judge_pairs(frame))
+    assert (row.first, row.second, row.part, row.n, row.same) == ("a", "b", "full", 2, 1)
+    assert (row.first_requests, row.second_requests) == (3, 6)
+
+
+def test_a_panels_members_are_counted_where_they_differ_and_where_all_were_asked() -> None:
+    said = {0: ("safe", "unsafe"), 1: ("unsafe", "unsafe"), 2: ("unscored", "safe"), 3: ("safe",)}
+    verdicts = pl.DataFrame(
+        [
+            ("panel", text, member, label, 1)
+            for text, labels in said.items()
+            for member, label in zip("ab", labels, strict=False)
+        ],
+        ["judge", "text", "member", "label", "requests"],
+        orient="row",
+    )
+    (row,) = records(panels(verdicts))
+    assert list(PANEL_COLUMNS) == list(vars(row))
+    assert (row.texts, row.members, row.split, row.asked_all, row.requests) == (4, 2, 1, 3, 7)
 
 
 # Sampling ----------------------------------------------------------------------------------------
@@ -239,8 +321,6 @@ def test_two_raters_are_compared_on_what_both_rated() -> None:
 
 def test_any_number_of_first_samples_holds_every_stratum_in_its_share(rows) -> None:
     """Even over the scores instead, a sample would bias what is measured on it."""
-    import polars as pl
-
     frame = pl.concat(
         [
             rows([0.0] * 300, 0, part="answer"),

@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import re
 import runpy
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opensafemlrm.analysis.calibration import Confusion, Labelled, confusion
+from opensafemlrm.analysis.calibration import CELLS, LABELLED, confusions
 from opensafemlrm.judges.refusal import is_refusal
 from opensafemlrm.judges.rules import RulesJudge
 from opensafemlrm.report.calibration import measured_notes
@@ -39,11 +42,16 @@ async def judged(question: str, text: str, **more) -> Verdict:
     return verdict
 
 
-async def counts(half: str) -> Confusion:
+def confusion(labels: Sequence[tuple[bool, float | None]], threshold: float) -> dict[str, Any]:
+    texts = pl.DataFrame([(unsafe, score, "s") for unsafe, score in labels], LABELLED, orient="row")
+    return confusions(texts, [threshold]).row(0, named=True)
+
+
+async def counts(half: str) -> dict[str, Any]:
     found = [row for row in rows() if row["half"] == half]
     return confusion(
         [
-            Labelled(row["label"] == "1", (await judged(row["question"], row["answer"])).score)
+            (row["label"] == "1", (await judged(row["question"], row["answer"])).score)
             for row in found
         ],
         RulesJudge.thresholds[0],
@@ -52,10 +60,12 @@ async def counts(half: str) -> Confusion:
 
 async def test_f1_on_the_held_out_half_is_what_the_judge_says_of_itself() -> None:
     found = await counts("held-out")
-    measured = Confusion(**RulesJudge.measured)
-    assert found == measured
-    assert found.f1 >= 0.9
-    assert found.scored >= 150
+    assert {name: found[name] for name in (*CELLS, "unscored")} == {
+        "unscored": 0,
+        **RulesJudge.measured,
+    }
+    assert found["f1"] >= 0.9
+    assert found["labelled"] - found["unscored"] >= 150
     assert len(rows()) >= 300
 
 
@@ -82,15 +92,16 @@ async def test_refusals_are_found_at_least_as_well_as_by_plain_string_matching(h
         if row["half"] == half:
             refusal = row["category"] == "refusal"
             verdict = await judged(row["question"], row["answer"])
-            ours.append(Labelled(refusal, float(verdict.refusal is True)))
-            plain.append(Labelled(refusal, float(bool(PLAIN.search(row["answer"])))))
-    assert confusion(ours, 1).f1 >= confusion(plain, 1).f1
+            ours.append((refusal, float(verdict.refusal is True)))
+            plain.append((refusal, float(bool(PLAIN.search(row["answer"])))))
+    assert confusion(ours, 1)["f1"] >= confusion(plain, 1)["f1"]
     wording = [
-        Labelled(row["category"] == "refusal", float(is_refusal(row["answer"])))
+        (row["category"] == "refusal", float(is_refusal(row["answer"])))
         for row in rows()
         if row["half"] == half
     ]
-    assert confusion(wording, 1).false_positives <= confusion(plain, 1).false_positives
+    spoken, matched = (confusion(labels, 1)["false_positives"] for labels in (wording, plain))
+    assert spoken <= matched
 
 
 QUESTION = "How is the moon lantern made?"

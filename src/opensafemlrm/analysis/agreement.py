@@ -8,7 +8,6 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
 
 from opensafemlrm.analysis.intervals import CONFIDENCE, Array
 
@@ -77,7 +76,7 @@ def kendall_w(values: Array) -> tuple[float, float]:
     permutations of every ranking (fixed seed) that agree as much. Source: Kendall & Babington
     Smith, "The problem of m rankings", Annals of Mathematical Statistics 10 (1939).
     """
-    ranks = np.asarray(stats.rankdata(values, axis=1), dtype=np.float64)
+    ranks = mean_ranks(values)
     raters, things = ranks.shape
     sizes = [np.unique(row, return_counts=True)[1] for row in ranks]
     if any(len(size) == 1 for size in sizes):
@@ -89,6 +88,15 @@ def kendall_w(values: Array) -> tuple[float, float]:
     shuffled = sum(row[order] for row, order in zip(ranks, orders, strict=True))
     as_much = int((12 * _spread(np.asarray(shuffled)) / most >= observed - 1e-12).sum())
     return float(observed), (1 + as_much) / (1 + _PERMUTATIONS)
+
+
+def mean_ranks(values: Array) -> Array:
+    """Return the ranks in each row of ``values``, from 1 up; ties share their mean rank."""
+    # A value's rank is the middle of the places that it and its equals take.
+    below = (values[:, None, :] < values[:, :, None]).sum(axis=2)
+    equal = (values[:, None, :] == values[:, :, None]).sum(axis=2)
+    ranks: Array = below + (equal + 1) / 2
+    return ranks
 
 
 @functools.lru_cache(maxsize=8)

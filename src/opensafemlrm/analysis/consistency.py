@@ -9,9 +9,8 @@ from typing import Any, Final
 
 import numpy as np
 import polars as pl
-from scipy import stats
 
-from opensafemlrm.analysis.agreement import kendall_w
+from opensafemlrm.analysis.agreement import kendall_w, mean_ranks
 from opensafemlrm.analysis.clustered_counts import finite_or_none, format_threshold
 from opensafemlrm.analysis.conditions import ALL, SETTING_COLUMNS, in_part_order
 
@@ -103,7 +102,7 @@ def _row(group: pl.DataFrame, across: str, measure: str, table: pl.DataFrame) ->
     first: dict[str, Any] = group.row(0, named=True)
     values = table.to_numpy()
     w, p_value = kendall_w(values)
-    ranks = stats.rankdata(values, axis=1).mean(axis=0)
+    ranks = mean_ranks(values).mean(axis=0)
     by_models = across == "models"
     return ConsistencyRow(
         across=across,

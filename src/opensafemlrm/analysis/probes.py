@@ -7,9 +7,10 @@ the judge's error.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Final
+
+import polars as pl
 
 from opensafemlrm.analysis.intervals import wilson
 
@@ -65,52 +66,39 @@ PROBES: Final[Mapping[str, Callable[[str], str]]] = {
 """What is done to a reply, by name. The reply itself is not translated: that would need a model."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeRow:
-    """How verdicts change under one probe."""
-
-    probe: str
-    n: int
-    """Replies with a score both as they are and under the probe."""
-    flips: int
-    """Of these, those whose label changed."""
-    share: float | None
-    low: float | None
-    high: float | None
-    to_safe: int
-    to_unsafe: int
-    lost: int
-    """Replies that had a score as they are, and none under the probe."""
-    mean_change: float | None
-    """Of the score, on the judge's scale."""
+COLUMNS: Final[Mapping[str, str]] = {
+    "probe": "What was done to the replies.",
+    "n": "Replies with a score both as they are and under the probe.",
+    "flips": "Of these, those whose label changed.",
+    "share": "`flips` / `n`.",
+    "low": "Lower end of its 95 % interval.",
+    "high": "Upper end.",
+    "to_safe": "Flips from unsafe to safe.",
+    "to_unsafe": "Flips from safe to unsafe.",
+    "lost": "Replies that had a score as they are, and none under the probe.",
+    "mean_change": "Mean change of the score, on the judge's scale.",
+}
+"""The columns of :func:`probe_effects`."""
 
 
-def probe_row(
-    probe: str,
-    before: Sequence[float | None],
-    after: Sequence[float | None],
-    threshold: float,
-) -> ProbeRow:
-    """Compare the scores of the same replies before and under a probe (``None``: no score)."""
-    pairs = [
-        (old, new)
-        for old, new in zip(before, after, strict=True)
-        if old is not None and new is not None
-    ]
-    lost = sum(o is not None and n is None for o, n in zip(before, after, strict=True))
-    to_safe = sum(new < threshold <= old for old, new in pairs)
-    to_unsafe = sum(old < threshold <= new for old, new in pairs)
-    n, flips = len(pairs), to_safe + to_unsafe
-    low, high = wilson(flips, n)
-    return ProbeRow(
-        probe=probe,
-        n=n,
-        flips=flips,
-        share=flips / n if n else None,
-        low=float(low) if n else None,
-        high=float(high) if n else None,
-        to_safe=to_safe,
-        to_unsafe=to_unsafe,
-        lost=lost,
-        mean_change=sum(new - old for old, new in pairs) / n if n else None,
+def probe_effects(scores: pl.DataFrame, threshold: float) -> pl.DataFrame:
+    """Return how verdicts change under each probe; columns: :data:`COLUMNS`.
+
+    ``scores`` has a row a probe and reply: ``probe``, the score ``before`` and the score ``after``
+    (null: none). A label is that at ``threshold``.
+    """
+    before, after = pl.col("before"), pl.col("after")
+    rows = (
+        scores.group_by("probe", maintain_order=True)
+        .agg(
+            n=(before.is_not_null() & after.is_not_null()).sum().cast(pl.Int64),
+            to_safe=((after < threshold) & (before >= threshold)).sum().cast(pl.Int64),
+            to_unsafe=((before < threshold) & (after >= threshold)).sum().cast(pl.Int64),
+            lost=(before.is_not_null() & after.is_null()).sum().cast(pl.Int64),
+            mean_change=(after - before).mean(),
+        )
+        .with_columns(flips=pl.col("to_safe") + pl.col("to_unsafe"))
     )
+    low, high = (pl.Series(end, nan_to_null=True) for end in wilson(rows["flips"], rows["n"]))
+    share = pl.when(pl.col("n") > 0).then(pl.col("flips") / pl.col("n"))
+    return rows.with_columns(share=share, low=low, high=high).select(*COLUMNS)

@@ -1,156 +1,135 @@
 """Several who judge the same texts, people or judges: how far they agree, and what each costs.
 
-Source: K. Krippendorff, Content Analysis (2004), for α; the library ``krippendorff`` computes it.
+Source: K. Krippendorff, Content Analysis (2004), chapter 11, for α.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import combinations
-from typing import Any, Final, Literal
+from collections.abc import Mapping, Sequence
+from typing import Final
 
-import numpy as np
 import polars as pl
 
-from opensafemlrm.analysis.conditions import PART_ORDER
+from opensafemlrm.analysis.conditions import in_part_order
 from opensafemlrm.types import Label
 
-_CONTEXT: Final = ["cell", "sample", "part"]
+PAIR_COLUMNS: Final[Mapping[str, str]] = {
+    "first": "A judge, or a person.",
+    "second": "Another one.",
+    "part": "`reasoning`, `answer` or `full`.",
+    "n": "Texts that both gave a label.",
+    "same": "Of these, those to which both gave the same.",
+    "share_same": "`same` / `n`.",
+    "alpha": "Krippendorff's α of the labels; null where only one label occurs.",
+    "safe_to_unsafe": "Texts that are safe to the first and unsafe to the second.",
+    "unsafe_to_safe": "The reverse.",
+    "first_requests": "Requests behind all verdicts of the first on this part; null for people.",
+    "second_requests": "The same of the second.",
+}
+"""The columns of :func:`rater_pairs` and :func:`judge_pairs`."""
+
+PANEL_COLUMNS: Final[Mapping[str, str]] = {
+    "judge": "A judge that is made of judges.",
+    "texts": "Texts that it judged.",
+    "members": "The judges it is made of.",
+    "alpha": "Krippendorff's α of their labels; null where only one label occurs.",
+    "split": "Texts on which the members' labels differ.",
+    "asked_all": "Texts that every member was asked about; fewer than all in a cascade.",
+    "share_asked_all": "`asked_all` / `texts`.",
+    "requests": "Requests of all members.",
+}
+"""The columns of :func:`panels`."""
+
+READS: Final = frozenset({"cell", "sample", "judge", "part", "label", "judge_requests"})
+"""Columns of the tidy table that :func:`judge_pairs` needs."""
 
 
-@dataclass(frozen=True, slots=True)
-class RatersRow:
-    """Two judges, or two people, on the texts that both gave a label."""
-
-    first: str
-    second: str
-    part: str
-    n: int
-    """Texts that both gave a label."""
-    same: int
-    share_same: float | None
-    alpha: float | None
-    """Krippendorff's α of the labels; ``None`` where only one label occurs."""
-    safe_to_unsafe: int
-    """Safe to the first and unsafe to the second."""
-    unsafe_to_safe: int
-    first_requests: int | None
-    second_requests: int | None
-    """Requests behind all their verdicts on this part; ``None`` for people."""
+def judge_pairs(frame: pl.DataFrame) -> pl.DataFrame:
+    """Compare every two judges of a tidy table, part by part; columns: :data:`PAIR_COLUMNS`."""
+    rows = frame.filter(pl.col("judge").is_not_null(), pl.col("sample").is_not_null())
+    ratings = rows.filter(pl.col("label") != Label.UNSCORED.value).with_columns(
+        rater="judge", unsafe=pl.col("label") == Label.UNSAFE.value
+    )
+    spent = rows.group_by("part", "judge").agg(requests=pl.col("judge_requests").sum())
+    pairs = rater_pairs(ratings, text=("cell", "sample"))
+    for side in ("first", "second"):
+        of_side = spent.rename({"judge": side, "requests": f"{side}_requests"})
+        pairs = pairs.drop(f"{side}_requests").join(of_side, on=["part", side], how="left")
+    return pairs.sort(in_part_order(), "first", "second").select(*PAIR_COLUMNS)
 
 
-@dataclass(frozen=True, slots=True)
-class PanelRow:
-    """A judge that is made of judges: its members' agreement, and how often each was asked."""
+def rater_pairs(ratings: pl.DataFrame, text: Sequence[str] = ("text",)) -> pl.DataFrame:
+    """Compare every two raters on the texts that both gave a label; columns: :data:`PAIR_COLUMNS`.
 
-    judge: str
-    texts: int
-    members: int
-    alpha: float | None
-    split: int
-    """Texts on which the members' labels differ."""
-    asked_all: int
-    """Texts that every member was asked about; fewer than all in a cascade."""
-    share_asked_all: float | None
-    requests: int
-
-
-def alpha(
-    ratings: Sequence[Sequence[float | None]], level: Literal["nominal", "interval"] = "nominal"
-) -> float | None:
-    """Return Krippendorff's α: one row a rater, one column a text, ``None`` where not rated.
-
-    ``None`` where it is not defined: no text has two ratings, or only one value occurs.
+    ``ratings`` has a row a label: ``rater``, ``part``, ``unsafe`` and the columns that tell texts
+    apart, by name in ``text``.
     """
-    import krippendorff  # noqa: PLC0415  # a third of a second that no other figure needs
-
-    table = np.array(
-        [[np.nan if one is None else one for one in row] for row in ratings], dtype=np.float64
+    ratings = ratings.select("rater", "part", "unsafe", *text)
+    first, second = pl.col("unsafe"), pl.col("unsafe_right")
+    return (
+        ratings.join(ratings, on=["part", *text])
+        .filter(pl.col("rater") < pl.col("rater_right"))
+        .with_columns(rated=pl.lit(2), both=first.cast(pl.Int64) + second.cast(pl.Int64))
+        .group_by("part", first="rater", second="rater_right")
+        .agg(
+            n=pl.len().cast(pl.Int64),
+            same=(first == second).sum().cast(pl.Int64),
+            alpha=alpha(pl.col("rated"), pl.col("both")),
+            safe_to_unsafe=(~first & second).sum().cast(pl.Int64),
+            unsafe_to_safe=(first & ~second).sum().cast(pl.Int64),
+        )
+        .with_columns(
+            share_same=pl.col("same") / pl.col("n"),
+            first_requests=pl.lit(None, pl.Int64),
+            second_requests=pl.lit(None, pl.Int64),
+        )
+        .sort(in_part_order(), "first", "second")
+        .select(*PAIR_COLUMNS)
     )
-    table = table[:, (~np.isnan(table)).sum(axis=0) >= 2]
-    if len(np.unique(table[~np.isnan(table)])) < 2:
-        return None
-    return float(krippendorff.alpha(table, level_of_measurement=level))
 
 
-def pairs_of_raters(
-    labels: Mapping[str, Mapping[Hashable, bool]], part: str = ""
-) -> list[RatersRow]:
-    """Compare every two raters; ``labels`` holds, by rater and text, whether it is unsafe."""
-    return [
-        _pair(part, (first, labels[first]), (second, labels[second]))
-        for first, second in combinations(sorted(labels), 2)
-    ]
+def panels(verdicts: pl.DataFrame) -> pl.DataFrame:
+    """Sum up what the members of judges that are made of judges said of each text.
 
-
-def judges(frame: pl.DataFrame) -> list[RatersRow]:
-    """Compare every two judges of a tidy table, part by part, on the texts that both scored."""
-    rows: list[RatersRow] = []
-    scored = frame.filter(pl.col("judge").is_not_null(), pl.col("sample").is_not_null())
-    for part in sorted(scored["part"].unique(), key=lambda name: PART_ORDER[name]):
-        here = scored.filter(pl.col("part") == part)
-        labels = {
-            name: _labels(here.filter(pl.col("judge") == name))
-            for name in here["judge"].unique().to_list()
-        }
-        spent = dict(here.group_by("judge").agg(pl.col("judge_requests").sum()).iter_rows())
-        for row in pairs_of_raters(labels, part):
-            costs = (spent[row.first], spent[row.second])
-            rows.append(replace(row, first_requests=costs[0], second_requests=costs[1]))
-    return [row for row in rows if row.n]
-
-
-def panel(judge: str, texts: Iterable[Sequence[Any]]) -> PanelRow:
-    """Sum up what the members of ``judge`` said; each text is a sequence of members' verdicts.
-
-    A member's verdict has ``judge``, ``label`` and ``requests``, as
-    :func:`opensafemlrm.judges.members.members_in` gives them.
+    ``verdicts`` has a row a text and member: ``judge``, ``text``, ``member``, its ``label`` and its
+    ``requests``; a text without members has one with null in their place. Columns:
+    :data:`PANEL_COLUMNS`.
     """
-    said = [list(text) for text in texts]
-    names = sorted({member.judge for text in said for member in text})
-    labels = [{member.judge: _unsafe(member.label) for member in text} for text in said]
-    asked_all = sum(len(text) == len(names) for text in said)
-    distinct = [{label for label in text.values() if label is not None} for text in labels]
-    return PanelRow(
-        judge=judge,
-        texts=len(said),
-        members=len(names),
-        alpha=alpha([[text.get(name) for text in labels] for name in names]) if said else None,
-        split=sum(len(found) > 1 for found in distinct),
-        asked_all=asked_all,
-        share_asked_all=asked_all / len(said) if said else None,
-        requests=sum(member.requests for text in said for member in text),
+    rated, unsafe = pl.col("rated"), pl.col("unsafe")
+    by_text = (
+        verdicts.with_columns(members=pl.col("member").drop_nulls().n_unique().over("judge"))
+        .group_by("judge", "text", maintain_order=True)
+        .agg(
+            pl.col("members").first(),
+            asked=pl.col("member").count(),
+            rated=(pl.col("label") != Label.UNSCORED.value).sum().cast(pl.Int64),
+            unsafe=(pl.col("label") == Label.UNSAFE.value).sum().cast(pl.Int64),
+            requests=pl.col("requests").sum(),
+        )
+    )
+    return (
+        by_text.group_by("judge", maintain_order=True)
+        .agg(
+            texts=pl.len().cast(pl.Int64),
+            members=pl.col("members").first().cast(pl.Int64),
+            alpha=alpha(rated, unsafe),
+            split=((unsafe > 0) & (unsafe < rated)).sum().cast(pl.Int64),
+            asked_all=(pl.col("asked") == pl.col("members")).sum().cast(pl.Int64),
+            requests=pl.col("requests").sum(),
+        )
+        .with_columns(share_asked_all=pl.col("asked_all") / pl.col("texts"))
+        .select(*PANEL_COLUMNS)
     )
 
 
-def _pair(
-    part: str,
-    first: tuple[str, Mapping[Hashable, bool]],
-    second: tuple[str, Mapping[Hashable, bool]],
-) -> RatersRow:
-    both = [(label, second[1][key]) for key, label in first[1].items() if key in second[1]]
-    same = sum(one == other for one, other in both)
-    return RatersRow(
-        first=first[0],
-        second=second[0],
-        part=part,
-        n=len(both),
-        same=same,
-        share_same=same / len(both) if both else None,
-        alpha=alpha([list(column) for column in zip(*both, strict=True)]) if both else None,
-        safe_to_unsafe=sum(other and not one for one, other in both),
-        unsafe_to_safe=sum(one and not other for one, other in both),
-        first_requests=None,
-        second_requests=None,
-    )
+def alpha(rated: pl.Expr, unsafe: pl.Expr) -> pl.Expr:
+    """Return Krippendorff's α of labels, over texts: how many raters gave each one a label, and how
+    many of these called it unsafe.
 
-
-def _labels(rows: pl.DataFrame) -> dict[Hashable, bool]:
-    known = rows.filter(pl.col("label") != Label.UNSCORED.value)
-    keys = known.select(_CONTEXT).iter_rows()
-    return dict(zip(keys, known["label"] == Label.UNSAFE.value, strict=True))
-
-
-def _unsafe(label: Label) -> float | None:
-    return None if label is Label.UNSCORED else float(label is Label.UNSAFE)
+    Null where it is not defined: no text has two labels, or only one label occurs.
+    """
+    rated, unsafe = rated.filter(rated >= 2), unsafe.filter(rated >= 2)
+    n, hits = rated.sum(), unsafe.sum()
+    observed = (unsafe * (rated - unsafe) / (rated - 1)).sum()
+    expected = hits * (n - hits) / (n - 1)
+    return pl.when(expected > 0).then(1 - observed / expected)

@@ -14,8 +14,8 @@ from opensafemlrm.cli._console import say
 from opensafemlrm.cli._output import Format, show
 
 if TYPE_CHECKING:
-    from opensafemlrm.analysis.calibration import Calibrated, Labelled
-    from opensafemlrm.analysis.probes import ProbeRow
+    import polars as pl
+
     from opensafemlrm.engine.labelled import LabelledText
     from opensafemlrm.store import Store
     from opensafemlrm.types import Judge, Verdict
@@ -59,7 +59,6 @@ def calibrate(
     """
     import asyncio
 
-    from opensafemlrm.analysis.calibration import calibrate as analyse
     from opensafemlrm.engine.labelled import judge_texts
     from opensafemlrm.report.calibration import calibration_tables, probe_table
     from opensafemlrm.store import Store
@@ -71,22 +70,20 @@ def calibrate(
     with contextlib.ExitStack() as stack:
         opened = None if store is None else stack.enter_context(Store.open(store, "create"))
 
-        async def work() -> tuple[list[Verdict], list[ProbeRow]]:
+        async def work() -> tuple[list[Verdict], pl.DataFrame | None]:
             try:
                 verdicts = await judge_texts(built, texts, opened)
-                probed = await _probe(built, texts, verdicts, opened) if probe else []
+                probed = await _probe(built, texts, verdicts, opened) if probe else None
             finally:
                 await built.aclose()
             return verdicts, probed
 
         verdicts, probed = asyncio.run(work())
-        found = analyse(
-            _labelled(texts, verdicts), built.thresholds, judge=_label(built), labels=name
-        )
+        labelled = _labelled(texts, verdicts)
         if opened is not None:
-            _keep(opened, built, found)
-    tables = calibration_tables(found)
-    if probed:
+            _keep(opened, built, name, labelled)
+    tables = calibration_tables(labelled, built.thresholds, judge=_label(built), labels=name)
+    if probed is not None:
         tables.append(probe_table(probed, built.thresholds[0]))
     show(tables, to)
     _tell_reasons(verdicts)
@@ -151,50 +148,50 @@ def _labels_of_store(path: Path) -> _Labels:
     return _Labels(f"labels in {path.name}#{digest}", texts)
 
 
-def _labelled(texts: Sequence[LabelledText], verdicts: Sequence[Verdict]) -> list[Labelled]:
-    from opensafemlrm.analysis.calibration import Labelled
+def _labelled(texts: Sequence[LabelledText], verdicts: Sequence[Verdict]) -> pl.DataFrame:
+    import polars as pl
 
-    return [
-        Labelled(text.unsafe, verdict.score, text.item.scenario)
+    from opensafemlrm.analysis.calibration import LABELLED
+
+    rows = [
+        (text.unsafe, verdict.score, text.item.scenario)
         for text, verdict in zip(texts, verdicts, strict=True)
     ]
+    return pl.DataFrame(rows, schema=LABELLED, orient="row")
 
 
 async def _probe(
     judge: Judge, texts: Sequence[LabelledText], verdicts: Sequence[Verdict], store: Store | None
-) -> list[ProbeRow]:
+) -> pl.DataFrame:
     from dataclasses import replace
 
-    from opensafemlrm.analysis.probes import PROBES, probe_row
+    import polars as pl
+
+    from opensafemlrm.analysis.probes import PROBES, probe_effects
     from opensafemlrm.engine.labelled import judge_texts
 
+    columns = {"probe": pl.String, "before": pl.Float64, "after": pl.Float64}
     before = [verdict.score for verdict in verdicts]
-    rows = []
+    rows: list[tuple[str, float | None, float | None]] = []
     for name, change in PROBES.items():
         changed = [replace(text, text=change(text.text)) for text in texts]
         after = [verdict.score for verdict in await judge_texts(judge, changed, store)]
-        rows.append(probe_row(name, before, after, judge.thresholds[0]))
-    return rows
+        rows += [(name, *scores) for scores in zip(before, after, strict=True)]
+    return probe_effects(pl.DataFrame(rows, columns, orient="row"), judge.thresholds[0])
 
 
-def _keep(store: Store, judge: Judge, found: Calibrated) -> None:
-    from opensafemlrm.analysis.calibration import ALL
+def _keep(store: Store, judge: Judge, labels: str, labelled: pl.DataFrame) -> None:
+    import polars as pl
+
+    from opensafemlrm.analysis.calibration import CELLS, confusions
+    from opensafemlrm.analysis.conditions import ALL
     from opensafemlrm.store.labels import put_calibrations
 
-    key = store.put_component("judge", judge)
-    rows = [
-        (
-            "" if row.scenario == ALL else row.scenario,
-            row.threshold,
-            row.true_positives,
-            row.false_positives,
-            row.true_negatives,
-            row.false_negatives,
-            row.unscored,
-        )
-        for row in found.confusions
-    ]
-    put_calibrations(store, key, found.labels, rows)
+    counts = confusions(labelled, judge.thresholds)
+    rows = counts.with_columns(pl.col("scenario").replace(ALL, "")).select(
+        "scenario", "threshold", *CELLS, "unscored"
+    )
+    put_calibrations(store, store.put_component("judge", judge), labels, rows.iter_rows())
     say(f"kept in {store.path}; its tables and reports show it from now on")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +11,8 @@ import typer
 from opensafemlrm.cli._output import Format, show
 
 if TYPE_CHECKING:
-    from opensafemlrm.analysis.raters import PanelRow
+    import polars as pl
+
     from opensafemlrm.store import Store
 
 _Format = Annotated[Format, typer.Option("--format", help="What to print.")]
@@ -90,28 +90,34 @@ def compare(
 ) -> None:
     """Say how far the judges of a store agree, and what panels and cascades ask and save."""
     from opensafemlrm import frame
-    from opensafemlrm.analysis.raters import judges
-    from opensafemlrm.report.raters import panels_table, raters_table
+    from opensafemlrm.analysis.raters import judge_pairs, panels
+    from opensafemlrm.report.raters import PANELS, raters_table
     from opensafemlrm.store import Store
 
     with Store.open(store) as opened:
-        tables = [raters_table(judges(frame.read(opened)), "judges")]
-        made_of_judges = _panels(opened)
-    show(tables + ([panels_table(made_of_judges)] if made_of_judges else []), to)
+        tables = [raters_table(judge_pairs(frame.read(opened)), "judges")]
+        members = _members(opened)
+    show([*tables, PANELS.of(panels(members))] if len(members) else tables, to)
 
 
-def _panels(store: Store) -> list[PanelRow]:
-    from opensafemlrm.analysis.raters import panel
+def _members(store: Store) -> pl.DataFrame:
+    """Return what every member of a panel or a cascade said of every text."""
+    import polars as pl
+
     from opensafemlrm.judges.cascade import Cascade
     from opensafemlrm.judges.members import members_in
     from opensafemlrm.judges.panel import Panel
     from opensafemlrm.store.labels import rationales
 
-    return [
-        panel(label, (members_in(rationale) for _, rationale in said))
-        for kind in (Panel, Cascade)
-        for label, said in groupby(rationales(store, kind.name), key=lambda row: row[0])
-    ]
+    rows: list[tuple[str, int, str | None, str | None, int]] = []
+    for kind in (Panel, Cascade):
+        for text, (judge, rationale) in enumerate(rationales(store, kind.name)):
+            members = members_in(rationale)
+            rows += [(judge, text, m.judge, m.label.value, m.requests) for m in members]
+            if not members:
+                rows.append((judge, text, None, None, 0))
+    columns = {"judge": pl.String, "text": pl.Int64, "member": pl.String, "label": pl.String}
+    return pl.DataFrame(rows, {**columns, "requests": pl.Int64}, orient="row")
 
 
 def _row(name: str, cls: Any) -> ListRow:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -14,7 +14,7 @@ from opensafemlrm.cli._output import Format, show
 
 if TYPE_CHECKING:
     from opensafemlrm.store import Store
-    from opensafemlrm.store.labels import PersonLabel, Unit
+    from opensafemlrm.store.labels import Unit
     from opensafemlrm.types import Part
 
 _KEYS: Final = (
@@ -155,22 +155,26 @@ def _view(unit: Unit) -> None:
 
 
 def _tell_agreement(store: Store, part: Part) -> None:
-    from opensafemlrm.analysis.raters import pairs_of_raters
+    import polars as pl
+
+    from opensafemlrm.analysis.raters import rater_pairs
     from opensafemlrm.report.raters import raters_table
     from opensafemlrm.store import labels
 
-    given = [one for one in labels.labels(store.connection) if one.part is part]
-    by_labeller = _by_labeller(given)
-    for name, said in by_labeller.items():
-        say(f"{name}: {len(said):,} labels, {sum(said.values()):,} unsafe")
-    pairs = pairs_of_raters(by_labeller, part.value)
-    if pairs:
+    ratings = pl.DataFrame(
+        [
+            (given.labeller, given.part.value, given.generation, given.unsafe)
+            for given in labels.labels(store.connection)
+            if given.part is part and given.unsafe is not None
+        ],
+        {"rater": pl.String, "part": pl.String, "text": pl.Binary, "unsafe": pl.Boolean},
+        orient="row",
+    )
+    by_labeller = ratings.group_by("rater", maintain_order=True).agg(
+        pl.len().alias("n"), pl.col("unsafe").sum()
+    )
+    for name, n, unsafe in by_labeller.iter_rows():
+        say(f"{name}: {n:,} labels, {unsafe:,} unsafe")
+    pairs = rater_pairs(ratings)
+    if len(pairs):
         show([raters_table(pairs, "labellers")], Format.TEXT)
-
-
-def _by_labeller(given: Sequence[PersonLabel]) -> dict[str, dict[Hashable, bool]]:
-    found: dict[str, dict[Hashable, bool]] = {}
-    for one in given:
-        if one.unsafe is not None:
-            found.setdefault(one.labeller, {})[one.generation] = one.unsafe
-    return found

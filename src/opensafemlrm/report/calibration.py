@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import polars as pl
 
 from opensafemlrm import registry
 from opensafemlrm.analysis.calibration import (
-    Calibrated,
-    Confusion,
-    ConfusionRow,
-    MeasureRow,
-    ReliabilityRow,
-    SweepRow,
+    best_threshold,
+    confusions,
     measures,
+    reliability,
+    sweep,
 )
-from opensafemlrm.analysis.probes import ProbeRow
-from opensafemlrm.report.columns import THRESHOLD, frame_of, interval
+from opensafemlrm.analysis.conditions import ALL
+from opensafemlrm.report.columns import THRESHOLD, interval
 from opensafemlrm.report.forms import Form
 from opensafemlrm.report.tables import Column, Table, WhenConstant
 
@@ -111,39 +109,51 @@ PROBES: Final = Table(
 )
 
 
-def calibration_tables(result: Calibrated) -> list[Table]:
-    """Return the tables of a calibration: measures, confusion, sweep and reliability."""
-    measured = frame_of(MeasureRow, result.measures).with_columns(
+def calibration_tables(
+    labelled: pl.DataFrame, thresholds: Sequence[float], *, judge: str, labels: str
+) -> list[Table]:
+    """Hold a judge's scores against labels, at its ``thresholds`` (lenient first).
+
+    Returns the tables of measures and confusion and, for a judge that says more than yes or no,
+    those of the threshold sweep and of reliability. ``labelled`` is as in
+    :mod:`opensafemlrm.analysis.calibration`.
+    """
+    counts = confusions(labelled, thresholds)
+    overall = measures(counts.filter(scenario=ALL)).with_columns(
         title=pl.col("measure").replace(_TITLES)
     )
-    against = f"How right the judge is: {result.judge} against {result.labels}"
     tables = [
-        MEASURES.of(measured, title=against),
-        CONFUSIONS.of(frame_of(ConfusionRow, result.confusions)),
+        MEASURES.of(overall, title=f"How right the judge is: {judge} against {labels}"),
+        CONFUSIONS.of(counts),
     ]
-    if result.sweep:
-        tables.append(SWEEP.of(frame_of(SweepRow, result.sweep), caption=_best(result)))
-    if result.reliability:
-        rows = frame_of(ReliabilityRow, result.reliability)
-        tables.append(
-            RELIABILITY.of(
-                rows.with_columns(
-                    score=pl.Series([_range(*ends) for ends in rows["low", "high"].iter_rows()]),
-                    diagram=pl.Series(["█" * round(_BLOCKS * share) for share in rows["share"]]),
-                )
+    if labelled["score"].drop_nulls().n_unique() <= 2:
+        return tables
+    best = best_threshold(labelled)
+    chosen = {"lenient": thresholds[0]}
+    if len(thresholds) > 1:
+        chosen["strict"] = thresholds[-1]
+    if len(best):
+        chosen["best"] = best["threshold"].item()
+    rows = reliability(labelled)
+    return [
+        *tables,
+        SWEEP.of(sweep(labelled, chosen), caption=_best(best)),
+        RELIABILITY.of(
+            rows.with_columns(
+                score=pl.Series([_range(*ends) for ends in rows["low", "high"].iter_rows()]),
+                diagram=pl.Series(["█" * round(_BLOCKS * share) for share in rows["share"]]),
             )
-        )
-    return tables
+        ),
+    ]
 
 
-def _best(result: Calibrated) -> str:
-    best = result.best
-    if best is None:
-        return ""
-    return (
-        f"Best: the highest F1, {best.f1:.2f} on these labels; choosing a threshold so is "
-        f"worth {best.cross_validated_f1:.2f} on texts that had no part in the choice "
-        f"({best.folds} folds, {best.folds_agreeing} of which chose {best.threshold:g})."
+def _best(best: pl.DataFrame) -> str:
+    """Say what choosing the threshold with the highest F1 is worth."""
+    return "".join(
+        f"Best: the highest F1, {row['f1']:.2f} on these labels; choosing a threshold so is worth "
+        f"{row['cross_validated_f1']:.2f} on texts that had no part in the choice ({row['folds']} "
+        f"folds, {row['folds_agreeing']} of which chose {row['threshold']:g})."
+        for row in best.iter_rows(named=True)
     )
 
 
@@ -151,36 +161,34 @@ def _range(low: float, high: float) -> str:
     return f"{low:g}" if low == high else f"{low:.3g}–{high:.3g}"
 
 
-def probe_table(rows: Sequence[ProbeRow], threshold: float) -> Table:
+def probe_table(rows: pl.DataFrame, threshold: float) -> Table:
     """Return the table of bias probes; a label is that at ``threshold``."""
     caption = f"A flip is a label that changes at the threshold {threshold:g}: each is an error."
-    return PROBES.of(frame_of(ProbeRow, rows), caption=caption)
+    return PROBES.of(rows, caption=caption)
 
 
-def measured_notes(judges: Iterable[str]) -> tuple[str, ...]:
+def measured_notes(judges: Iterable[str]) -> list[str]:
     """Return, for each judge (as tables call it) that ships with its errors measured, a note."""
     notes = []
     for name in sorted({judge.split("[")[0].split("#")[0] for judge in judges}):
         if name in registry.names(registry.ComponentKind.JUDGE):
             counts = getattr(registry.find(registry.ComponentKind.JUDGE, name), "measured", None)
             if counts is not None:
-                notes.append(f"{name}: {_in_words(Confusion(**counts))}")
-    return tuple(notes)
+                notes.append(f"{name}: {_in_words(counts)}")
+    return notes
 
 
-def _in_words(counts: Confusion) -> str:
-    by_name = {row.measure: row for row in measures(counts)}
-    said = ", ".join(
-        f"{title} {_interval(by_name[name])}"
-        for name, title in (("sensitivity", "sensitivity"), ("specificity", "specificity"))
+def _in_words(counts: Mapping[str, int]) -> str:
+    rows = measures(pl.DataFrame([{"scenario": ALL, "threshold": 0.0, **counts}]))
+    by_name = {row["measure"]: row for row in rows.iter_rows(named=True)}
+    shares = ", ".join(
+        "{} {:.0f} % ({:.0f}–{:.0f})".format(
+            name, *(100 * (by_name[name][end] or 0) for end in ("value", "low", "high"))
+        )
+        for name in ("sensitivity", "specificity")
     )
     return (
-        f"a weak judge by rules; on its own {counts.scored} held-out labels of harmless replies "
-        f"F1 {by_name['f1'].value:.2f}, {said}. Calibrate it on labels of your own data."
+        f"a weak judge by rules; on its own {by_name['accuracy']['n']} held-out labels of harmless "
+        f"replies F1 {by_name['f1']['value']:.2f}, {shares}. Calibrate it on labels of your own "
+        "data."
     )
-
-
-def _interval(row: MeasureRow) -> str:
-    ends = (row.value, row.low, row.high)
-    value, low, high = (f"{100 * (end or 0):.0f}" for end in ends)
-    return f"{value} % ({low}–{high})"

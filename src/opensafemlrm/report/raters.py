@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
-from opensafemlrm.analysis.raters import PanelRow, RatersRow
-from opensafemlrm.report.columns import frame_of
+import polars as pl
+
 from opensafemlrm.report.forms import Form
 from opensafemlrm.report.tables import Column, Table, WhenConstant
 
@@ -46,12 +45,7 @@ PANELS: Final = Table(
 )
 
 
-def raters_table(rows: Sequence[RatersRow], what: str) -> Table:
-    """Return the table of every two raters; ``what`` they are stands in its title."""
-    title = f"Agreement of {what} on the texts that both gave a label"
-    return RATERS.of(frame_of(RatersRow, rows), title=title, caption=_ALPHA if rows else "")
-
-
-def panels_table(rows: Sequence[PanelRow]) -> Table:
-    """Return the table of judges that are made of judges."""
-    return PANELS.of(frame_of(PanelRow, rows))
+def raters_table(pairs: pl.DataFrame, raters: str) -> Table:
+    """Return the table of every two raters; ``raters`` says in its title what they are."""
+    title = f"Agreement of {raters} on the texts that both gave a label"
+    return RATERS.of(pairs, title=title, caption=_ALPHA if len(pairs) else "")

@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any
 
 import polars as pl
 
+from opensafemlrm.components import Attack, Dataset, Defense, Judge, Model, Search
 from opensafemlrm.errors import AttackError, DatasetError
 from opensafemlrm.study import Study
 from opensafemlrm.types import (
@@ -47,12 +48,11 @@ def items(n: int, scenarios: int = 2, kind: ItemKind = ItemKind.HARMFUL) -> list
 
 
 @dataclass(frozen=True)
-class Listed:
+class Listed(Dataset):
     """A dataset of the rows it is given."""
 
-    name: ClassVar[str] = "listed"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = CARD
+    name = "listed"
+    card = CARD
     given: Sequence[Item | DatasetError] = field(default=(), compare=False)
 
     def rows(self) -> Iterator[Item | DatasetError]:
@@ -60,12 +60,11 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Wrapped:
+class Wrapped(Attack):
     """An attack that puts the question into a frame of words; refuses items named in ``refuse``."""
 
-    name: ClassVar[str] = "wrapped"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = CARD
+    name = "wrapped"
+    card = CARD
     words: str = "please"
     refuse: tuple[str, ...] = ()
 
@@ -77,11 +76,10 @@ class Wrapped:
 
 
 @dataclass(frozen=True)
-class Scripted:
+class Scripted(Model):
     """A model that answers with ``reply(prompt, seed)`` and counts what it is asked."""
 
-    name: ClassVar[str] = "scripted"
-    version: ClassVar[str] = "1-A"
+    name = "scripted"
     reply: Callable[[Prompt, int | None], Response] = field(
         default=lambda p, _: ok(f"<think>about {p.turns[-1].text}</think>an answer"), compare=False
     )
@@ -112,14 +110,13 @@ class Scripted:
 
 
 @dataclass(frozen=True)
-class Scorer:
+class Scorer(Judge):
     """A judge that scores with ``score(ask)`` and counts what it is asked."""
 
-    name: ClassVar[str] = "scorer"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = CARD
-    thresholds: ClassVar[tuple[float, ...]] = (4.0, 5.0)
-    scale: ClassVar[tuple[float, float]] = (0.0, 5.0)
+    name = "scorer"
+    card = CARD
+    thresholds = (4.0, 5.0)
+    scale = (0.0, 5.0)
     score: Callable[[JudgeRequest], Verdict] = field(
         default=lambda ask: Verdict.scored(len(ask.text) % 6, unsafe=len(ask.text) % 6 >= 4),
         compare=False,
@@ -150,10 +147,9 @@ class Scorer:
 
 
 @dataclass(frozen=True)
-class Undefended:
-    name: ClassVar[str] = "none"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = CARD
+class Undefended(Defense):
+    name = "none"
+    card = CARD
 
     def wrap(self, model: Any) -> Any:
         return model
@@ -182,12 +178,11 @@ def study(
 
 
 @dataclass(frozen=True)
-class Searches:
+class Searches(Search):
     """A search that asks the target ``tries`` times and keeps the words of the last query."""
 
-    name: ClassVar[str] = "searches"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = CARD
+    name = "searches"
+    card = CARD
     tries: int = 2
 
     async def search(self, item: Item, target: Any, judge: Any, sampling: Sampling) -> SearchResult:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from opensafemlrm import registry
-from opensafemlrm.errors import BuildError
+from opensafemlrm.cli import app
+from opensafemlrm.errors import BuildError, PluginError
 from opensafemlrm.registry import ComponentKind
 
 
@@ -61,3 +66,45 @@ def test_a_mistake_is_told_with_the_place_where_it_stands(
     with pytest.raises(BuildError, match=says) as caught:
         registry.build(ComponentKind(kind), name, options)
     assert caught.value.path == path
+
+
+@pytest.fixture
+def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Install a package, as pip would, two of whose components cannot be loaded."""
+    metadata = tmp_path / "broken-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text(
+        "[opensafemlrm.attacks]\nlantern = broken_plugin:Lantern\n"
+        "[opensafemlrm.judges]\nmoon = broken_plugin_judge:Moon\n"
+    )
+    (tmp_path / "broken_plugin.py").write_text("import a_module_that_is_not_there\n")
+    (tmp_path / "broken_plugin_judge.py").write_text("class Moon:\n    name = 'moon'\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry._plugins.cache_clear()
+    yield
+    registry._plugins.cache_clear()
+
+
+@pytest.mark.usefixtures("broken")
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("attacks", "skipped: the attack 'lantern' cannot be loaded from broken_plugin:Lantern"),
+        ("judges", "skipped: the judge 'moon' .* no frozen dataclass based on Judge"),
+    ],
+)
+def test_a_plugin_that_is_broken_is_named_in_one_line_and_the_others_are_listed(
+    kind: str, says: str
+):
+    result = CliRunner().invoke(app, [kind, "list"])
+    assert result.exit_code == 0
+    assert len(result.stdout.splitlines()) > 5
+    (line,) = result.stderr.splitlines()
+    assert re.match(says, line)
+
+
+@pytest.mark.usefixtures("broken")
+def test_a_plugin_that_is_broken_is_an_error_where_it_is_asked_for():
+    with pytest.raises(PluginError, match="No module named 'a_module_that_is_not_there'"):
+        registry.build(ComponentKind.ATTACK, "typo+lantern")

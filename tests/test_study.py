@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from opensafemlrm import study
 from opensafemlrm.errors import SafeMLRMError, StudyError
 from opensafemlrm.subset import Subset
-from opensafemlrm.types import Sampling, label_of
+from opensafemlrm.types import Sampling
 from tests.support import Listed, Scorer, Scripted, Wrapped, items
 
 GOOD = """\
@@ -30,10 +30,10 @@ limit: 100
 
 def test_the_study_of_the_readme_resolves():
     found = study.parse(GOOD)
-    assert [label_of(m) for m in found.models] == ["sim/r1-onevision-7b", "sim/qwen2.5-vl-7b"]
+    assert [m.label for m in found.models] == ["sim/r1-onevision-7b", "sim/qwen2.5-vl-7b"]
     assert found.pairs == ((found.models[0], found.models[1]),)
-    assert [label_of(a) for a in found.attacks] == ["direct", "figstep", "typo"]
-    assert [label_of(d) for d in found.defenses] == ["none"]
+    assert [a.label for a in found.attacks] == ["direct", "figstep", "typo"]
+    assert [d.label for d in found.defenses] == ["none"]
     assert found.limit == 100
 
 
@@ -45,7 +45,7 @@ def test_a_judge_and_a_server_with_options():
         "'http://127.0.0.1:2/v1#y', sim/r1-onevision-7b, ",
     )
     found = study.parse(text)
-    assert [label_of(m) for m in found.models][:2] == ["openai/x", "openai/y"]
+    assert [m.label for m in found.models][:2] == ["openai/x", "openai/y"]
     assert found.models[0].reasoning_format == "think"
     assert found.judge.name == "policy-rubric"
 
@@ -61,7 +61,7 @@ def test_a_defense_is_given_its_judge_and_its_model_by_name():
     assert guard.guard.name == "policy-rubric"
     assert [part.name for part in composed.parts] == ["self-reminder", "safethink"]
     assert composed.parts[1].scorer.name == "refusal"
-    assert label_of(aware.classifier) == "sim/qwen2.5-vl-7b"
+    assert aware.classifier.label == "sim/qwen2.5-vl-7b"
     with pytest.raises(StudyError, match=r"defenses\.0\.guard: .*no judge called 'refusl'"):
         study.parse(GOOD + "defenses: [{defense: guard-input, guard: refusl}]\n")
 
@@ -123,10 +123,10 @@ def test_a_study_is_made_of_names_mappings_and_objects():
     assert made.pairs == ((model, made.models[1]),)
     assert made.judge is judge
     assert cast("Any", made.defenses[1]).guard is judge
-    assert [label_of(one) for one in made.attacks] == ["direct", "figstep[steps=5]", "wrapped"]
+    assert [one.label for one in made.attacks] == ["direct", "figstep[steps=5]", "wrapped"]
     assert (made.sampling, made.repeats, made.limit) == (Sampling(0.7), 3, 5)
     other = dataclasses.replace(made, models=(made.models[1], Scripted(model="two")), pairs=())
-    assert [label_of(one) for one in other.models] == ["sim/qwen2.5-vl-7b", "scripted/two"]
+    assert [one.label for one in other.models] == ["sim/qwen2.5-vl-7b", "scripted/two"]
     assert (other.repeats, other.datasets) == (3, made.datasets)
 
 

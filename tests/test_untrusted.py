@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -123,7 +123,7 @@ class Refuses(Wrapped):
 class Lists(Listed):
     """A dataset that is called anything."""
 
-    card: ClassVar[Any] = CARD
+    card = CARD
     label: str = ""
 
 

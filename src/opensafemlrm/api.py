@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import dataclasses
 import platform
 import sys
 import tempfile
@@ -88,14 +87,7 @@ async def aevaluate(
 def make_plan(study: Study, *, limits: Limits = _UNLIMITED, skip_invalid: bool = False) -> Plan:
     """Lay out the cells of ``study``, with all its models under one budget if there are limits."""
     if limits.any:
-        over = Budget(limits).over
-        study = dataclasses.replace(
-            study,
-            models=over(study.models),
-            attacks=over(study.attacks),
-            defenses=over(study.defenses),
-            judge=over(study.judge),
-        )
+        study = study.map_models(Budget(limits).over)
     return Plan.of(study, skip_invalid=skip_invalid)
 
 

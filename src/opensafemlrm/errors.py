@@ -6,7 +6,8 @@
     ├── StudyError          the study file is wrong: names the file, the line and the key
     ├── BuildError          a component cannot be built: names the options that lead to the mistake
     │   ├── UnknownNameError    no component has that name: offers the nearest ones
-    │   └── OptionError         a component exists, but not with these options
+    │   ├── OptionError         a component exists, but not with these options
+    │   └── PluginError         another package's component cannot be loaded
     ├── MissingExtraError   an optional dependency is needed: says how to install it
     ├── DatasetError        a row or a file of a dataset is bad: names file, row and reason
     │   ├── ImageError      an image is unreadable, too large or outside its folder
@@ -65,6 +66,13 @@ class UnknownNameError(BuildError):
 
 class OptionError(BuildError):
     """A component was given options it does not take, or values it cannot use."""
+
+
+class PluginError(BuildError):
+    """A component of another package cannot be loaded."""
+
+    def __init__(self, kind: str, name: str, target: str, reason: str) -> None:
+        super().__init__(f"the {kind} {name!r} cannot be loaded from {target}: {reason}")
 
 
 class MissingExtraError(SafeMLRMError):

@@ -11,17 +11,18 @@ import contextlib
 import dataclasses
 import difflib
 import importlib
+import inspect
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from enum import StrEnum
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from opensafemlrm.errors import BuildError, OptionError, UnknownNameError
-from opensafemlrm.types import Judge, Model
+from opensafemlrm.components import Attack, Component, Dataset, Defense, Judge, Model, Search
+from opensafemlrm.errors import BuildError, OptionError, PluginError, UnknownNameError
 
 
 class ComponentKind(StrEnum):
@@ -127,8 +128,8 @@ COMPOSED: Final = {
 
 
 @cache
-def _plugins(kind: ComponentKind) -> dict[str, str]:
-    return {point.name: point.value for point in entry_points(group=f"opensafemlrm.{kind}s")}
+def _plugins(kind: ComponentKind) -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=f"opensafemlrm.{kind}s")}
 
 
 def names(kind: ComponentKind) -> list[str]:
@@ -137,11 +138,40 @@ def names(kind: ComponentKind) -> list[str]:
 
 
 def find(kind: ComponentKind, name: str) -> type[Any]:
-    """Return the class behind ``name``. Raises UnknownNameError with the nearest known names."""
-    target = BUILTIN[kind].get(name) or _plugins(kind).get(name)
-    if target is None:
+    """Return the class behind ``name``.
+
+    Raises UnknownNameError with the nearest known names, and PluginError where a package that is
+    installed beside this one does not give what its entry point promises.
+    """
+    target = BUILTIN[kind].get(name)
+    if target is not None:
+        return _load(target)
+    if name not in _plugins(kind):
         raise UnknownNameError(kind, name, names(kind))
-    return _load(target)
+    point = _plugins(kind)[name]
+    try:
+        found: type[Any] = point.load()
+    except Exception as error:
+        raise PluginError(kind, name, point.value, f"{type(error).__name__}: {error}") from error
+    if not (_is_dataclass(found) and issubclass(found, BASES[kind])):
+        bases = " or ".join(base.__name__ for base in BASES[kind])
+        raise PluginError(kind, name, point.value, f"this is no frozen dataclass based on {bases}")
+    return found
+
+
+def _is_dataclass(found: object) -> bool:
+    return inspect.isclass(found) and dataclasses.is_dataclass(found)
+
+
+def available(kind: ComponentKind, skipped: Callable[[str], None]) -> dict[str, type[Any]]:
+    """Return the classes of a kind by name; ``skipped`` is told of each plugin that is broken."""
+    found = {}
+    for name in names(kind):
+        try:
+            found[name] = find(kind, name)
+        except PluginError as error:
+            skipped(f"skipped: {error}")
+    return found
 
 
 def _load(target: str) -> type[Any]:
@@ -151,15 +181,14 @@ def _load(target: str) -> type[Any]:
 
 
 _URL: Final = ("http://", "https://")
-_NESTED: Final = ((Model, ComponentKind.MODEL), (Judge, ComponentKind.JUDGE))
-"""Types of options that are components themselves."""
-_METHOD: Final = {
-    ComponentKind.DATASET: "rows",
-    ComponentKind.ATTACK: "version",
-    ComponentKind.DEFENSE: "wrap",
-    ComponentKind.MODEL: "generate",
-    ComponentKind.JUDGE: "judge",
+BASES: Final[Mapping[ComponentKind, tuple[type[Component], ...]]] = {
+    ComponentKind.DATASET: (Dataset,),
+    ComponentKind.ATTACK: (Attack, Search),
+    ComponentKind.DEFENSE: (Defense,),
+    ComponentKind.MODEL: (Model,),
+    ComponentKind.JUDGE: (Judge,),
 }
+"""What components of each kind are based on."""
 
 
 def build_spec(kind: ComponentKind, spec: Any) -> Any:
@@ -175,7 +204,7 @@ def build_spec(kind: ComponentKind, spec: Any) -> Any:
         name = options.pop(kind.value, None)
         if not isinstance(name, str):
             raise OptionError(f"say which {kind} it is: {{{kind}: NAME, …}}")
-    elif hasattr(spec, _METHOD[kind]):
+    elif isinstance(spec, BASES[kind]):
         return spec
     else:
         raise OptionError(f"this is the name of a {kind}, or {{{kind}: NAME, …}}")
@@ -270,7 +299,7 @@ def _construct(cls: type[Any], kind: ComponentKind, name: str, options: Mapping[
 def _value(hint: Any, value: Any, where: str) -> Any:
     """Return an option as its field's type says: models and judges built, all else checked."""
     alternatives = (hint, *typing.get_args(hint))
-    inner = next((kind for base, kind in _NESTED for one in alternatives if one is base), None)
+    inner = next((kind for one in alternatives for kind in BASES if one in BASES[kind]), None)
     if inner is None or (value is None and type(None) in alternatives):
         return _checked(hint, value, where)
     if typing.get_origin(hint) is not tuple:

@@ -7,7 +7,7 @@ names the key, and of a study file the line as well.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -15,22 +15,22 @@ from typing import Any, Literal, TypeAlias
 import yaml
 
 from opensafemlrm import registry, study_file
+from opensafemlrm.components import (
+    Attack,
+    Component,
+    Dataset,
+    Defense,
+    Judge,
+    Model,
+    Search,
+    map_models,
+)
 from opensafemlrm.errors import BuildError, StudyError, UnknownNameError
 from opensafemlrm.models import catalog
 from opensafemlrm.registry import ComponentKind
 from opensafemlrm.study_file import Document, SpecError, StudySpec
 from opensafemlrm.text import without_credentials
-from opensafemlrm.types import (
-    Attack,
-    Dataset,
-    Defense,
-    Judge,
-    Model,
-    Sampling,
-    Search,
-    identity_of,
-    label_of,
-)
+from opensafemlrm.types import Sampling
 
 Spec: TypeAlias = str | Mapping[str, Any]
 """What a component is made from: its name, or its name and options, ``{"judge": NAME, …}``."""
@@ -106,6 +106,23 @@ class Study:
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """All that may ask a model or hold a connection: everything but the datasets."""
+        return (*self.models, *self.attacks, *self.defenses, self.judge)
+
+    def map_models(self, change: Callable[[Model], Model]) -> Study:
+        """Return the study with ``change`` made to every model in it, wherever it stands."""
+        models = {id(model): change(model) for model in self.models}
+        return dataclasses.replace(
+            self,
+            models=tuple(models.values()),
+            pairs=tuple((models[id(one)], models[id(two)]) for one, two in self.pairs),
+            attacks=tuple(map_models(attack, change) for attack in self.attacks),
+            defenses=tuple(map_models(defense, change) for defense in self.defenses),
+            judge=map_models(self.judge, change),
+        )
+
 
 def load(path: Path | str) -> Study:
     """Read and resolve a study file. Raises StudyError with file, line and key."""
@@ -167,16 +184,16 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
-    return _plain(identity_of(value)) if hasattr(value, "version") else str(value)
+    return _plain(value.identity()) if isinstance(value, Component) else str(value)
 
 
 def _pairs(spec: StudySpec, models: tuple[Any, ...]) -> tuple[tuple[Any, Any], ...]:
     if spec.pairs == "auto":
         return tuple(catalog.pairs_among(models))
-    by_label = {label_of(model): model for model in models}
+    by_label = {model.label: model for model in models}
     pairs = []
     for i, pair in enumerate(spec.pairs):
-        labels = [one if isinstance(one, str) else label_of(one) for one in pair]
+        labels = [one if isinstance(one, str) else one.label for one in pair]
         for j, label in enumerate(labels):
             if label not in by_label:
                 error = UnknownNameError("model of this study", label, by_label)
@@ -189,12 +206,12 @@ def _build_all(kind: ComponentKind, specs: list[Any], key: str) -> tuple[Any, ..
     built: dict[str, Any] = {}
     for i, spec in enumerate(specs):
         component = _build(kind, spec, (key, i))
-        label = label_of(component)
+        label = component.label
         if label in built:
             hint = "give one of them an `alias`" if kind is ComponentKind.MODEL else "remove one"
             raise SpecError((key, i), f"two {kind}s are both called {label!r}; {hint}")
-        identity = identity_of(component)
-        same = [name for name, other in built.items() if identity_of(other) == identity]
+        identity = component.identity()
+        same = [name for name, other in built.items() if other.identity() == identity]
         if same:
             raise SpecError(
                 (key, i),

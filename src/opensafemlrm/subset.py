@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from opensafemlrm.components import Dataset
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Dataset, Item
+from opensafemlrm.types import Item
 
 
 @dataclass(frozen=True, slots=True)

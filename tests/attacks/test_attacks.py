@@ -18,7 +18,7 @@ from opensafemlrm.attacks.figstep import FigStepAttack
 from opensafemlrm.attacks.typo import Typo
 from opensafemlrm.errors import AttackError, OptionError
 from opensafemlrm.registry import ComponentKind, build
-from opensafemlrm.types import Image, Item, Prompt, identity_of, options_of
+from opensafemlrm.types import Image, Item, Prompt
 
 RECIPE = "Steps to fold a paper moon lantern."
 FIELDS = {
@@ -225,12 +225,12 @@ class TestFigStep:
         for copy in copies:
             copy.write_bytes(source.read_bytes())
         first, second = (FigStepAttack(font=copy) for copy in copies)
-        assert identity_of(first) == identity_of(second) != identity_of(FigStepAttack())
+        assert first.identity() == second.identity() != FigStepAttack().identity()
         assert first.apply(item(), 0).identity() == second.apply(item(), 0).identity()
-        assert identity_of(FigStepAttack()) == {
+        assert FigStepAttack().identity() == {
             "name": "figstep",
             "version": "1-A",
-            **options_of(FigStepAttack()),
+            **FigStepAttack().options(),
         }
 
     def test_accents_are_drawn_however_they_are_encoded(self) -> None:

@@ -16,20 +16,10 @@ from typing import Any
 import pytest
 
 from opensafemlrm import images, registry
+from opensafemlrm.components import Model, Search
 from opensafemlrm.errors import AttackError, OptionError
 from opensafemlrm.registry import ComponentKind
-from opensafemlrm.types import (
-    Card,
-    Item,
-    Model,
-    Prompt,
-    Sampling,
-    Search,
-    SearchResult,
-    content_key,
-    identity_of,
-    label_of,
-)
+from opensafemlrm.types import Card, Item, Prompt, Sampling, SearchResult, content_key
 from tests import example_plugin
 from tests.attacks.subjects import folder, illustrated, item, plain, shipped
 from tests.support import Scorer, Scripted, ok
@@ -177,14 +167,14 @@ def test_text_with_braces_and_percents_neither_breaks_nor_rewrites(attack: Any) 
 
 
 def test_its_identity_is_content_and_can_be_stored(attack: Any, tmp_path: Path) -> None:
-    identity = identity_of(attack)
+    identity = attack.identity()
     assert json.loads(json.dumps(identity)) == identity
     assert identity["version"] == attack.version
     other = tmp_path / "elsewhere"
     other.mkdir()
-    assert content_key(identity_of(made(attack.name, other))) == content_key(identity)
+    assert content_key(made(attack.name, other).identity()) == content_key(identity)
     assert str(tmp_path) not in json.dumps(identity)
-    assert label_of(attack).startswith(attack.name)
+    assert attack.label.startswith(attack.name)
 
 
 def test_refuses_an_option_it_does_not_take(attack: Any) -> None:

@@ -12,7 +12,6 @@ from PIL import ImageChops, ImageOps
 from opensafemlrm.attacks.mml import MML
 from opensafemlrm.errors import AttackError, OptionError
 from opensafemlrm.registry import ComponentKind, build
-from opensafemlrm.types import identity_of
 from tests.attacks.subjects import QUESTION, illustrated, ink, item, picture, text
 
 WORDS = {"lantern": "teapot", "Moon": "garden"}
@@ -78,7 +77,7 @@ def test_replaced_words_are_drawn_and_the_text_says_what_they_stand_for(tmp_path
 def test_a_map_counts_by_its_content_not_by_its_place(tmp_path: Path) -> None:
     one, same = (MML(encoding="words", word_map=words(tmp_path, name=n)) for n in ("a", "b"))
     other = MML(encoding="words", word_map=words(tmp_path, {"lantern": "kettle"}, "c"))
-    assert identity_of(one) == identity_of(same) != identity_of(other)
+    assert one.identity() == same.identity() != other.identity()
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,6 @@ from opensafemlrm.attacks.si_attack import SIAttack
 from opensafemlrm.attacks.typo import Typo
 from opensafemlrm.errors import AttackError, OptionError, StudyError
 from opensafemlrm.registry import ComponentKind, build
-from opensafemlrm.types import identity_of, label_of
 from tests.attacks.subjects import (
     FIELDS,
     folder,
@@ -127,7 +126,7 @@ class TestJOOD:
 
     def test_a_folder_is_drawn_from_and_counts_by_content(self, tmp_path: Path) -> None:
         one, other = (JOOD(benign=folder(tmp_path / name)) for name in ("a", "b"))
-        assert identity_of(one) == identity_of(other) != identity_of(JOOD())
+        assert one.identity() == other.identity() != JOOD().identity()
         assert len({one.apply(illustrated(), seed).images for seed in range(6)}) > 2
 
     @pytest.mark.parametrize("name", ["jood", "mixup", "cutmix", "resize-mix"])
@@ -172,11 +171,11 @@ class TestComposition:
     def test_its_identity_lists_its_parts_in_order(self) -> None:
         parts = {"typo": {"font_size": 60}}
         attack = build(ComponentKind.ATTACK, "typo+mirror", parts)
-        assert identity_of(attack)["parts"] == [
-            identity_of(Typo(font_size=60)),
-            identity_of(Mirror()),
+        assert attack.identity()["parts"] == [
+            Typo(font_size=60).identity(),
+            Mirror().identity(),
         ]
-        assert label_of(attack) == "typo[font_size=60]+mirror"
+        assert attack.label == "typo[font_size=60]+mirror"
 
     def test_alone_a_step_changes_the_item_s_own_images(self) -> None:
         prompt = Shuffle().apply(illustrated(), 0)
@@ -215,7 +214,7 @@ class TestComposition:
         found = study.parse(
             head + "attacks: [typo+mirror, {attack: typo+rotate, typo: {font_size: 60}}]\n"
         )
-        assert [label_of(one) for one in found.attacks] == [
+        assert [one.label for one in found.attacks] == [
             "typo+mirror",
             "typo[font_size=60]+rotate",
         ]

@@ -25,8 +25,6 @@ from opensafemlrm.types import (
     SearchResult,
     Unscored,
     Verdict,
-    identity_of,
-    label_of,
 )
 from tests.attacks.subjects import folder, illustrated, item, picture, pixel, shipped, text
 from tests.support import Scorer, Scripted, ok, study
@@ -207,9 +205,9 @@ class TestCSDJ:
         one, same = (CSDJ(Scripted(), folder(tmp_path / name)) for name in ("a", "b"))
         more = CSDJ(Scripted(), folder(tmp_path / "c", 13))
         helped = CSDJ(Scripted(model="two"), pool)
-        assert identity_of(one) == identity_of(same)
-        assert len({str(identity_of(attack)) for attack in (one, more, helped)}) == 3
-        assert len({label_of(attack) for attack in (one, more, helped)}) == 3
+        assert one.identity() == same.identity()
+        assert len({str(attack.identity()) for attack in (one, more, helped)}) == 3
+        assert len({attack.label for attack in (one, more, helped)}) == 3
 
     def test_a_run_closes_its_helper(self, pool: Path, tmp_path: Path) -> None:
         helper = Scripted(lambda *_: ok(THREE))

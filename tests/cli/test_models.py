@@ -133,3 +133,18 @@ def test_a_cost_without_prices_is_said_before_the_run(tmp_path, monkeypatch, cap
     with pytest.raises(SystemExit):
         main()
     assert "openai/gpt-4o-mini has no price" in capsys.readouterr().err
+
+
+def test_doctor_finds_a_dead_port_behind_a_panel_and_behind_a_guard(tmp_path):
+    """It looked one level deep, and said of such a study that no model "cannot be used"."""
+    path = write(
+        tmp_path,
+        "{judge: panel, judges: [canary, {judge: policy-rubric, model: 'http://127.0.0.1:9/v1#j'}]}"
+        "\ndefenses:\n  - defense: self-reminder+guard-output\n    guard-output:"
+        " {guard: {judge: llama-guard, model: 'http://127.0.0.1:9/v1#g'}}",
+    )
+    result = run("doctor", path)
+    assert result.exit_code == 1
+    assert "3 models asked, 2 cannot be used" in result.stdout
+    assert "openai/j" in result.stdout
+    assert "openai/g" in result.stdout

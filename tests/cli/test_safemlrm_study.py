@@ -15,7 +15,6 @@ from opensafemlrm.cli import app
 from opensafemlrm.datasets.mm_safetybench import STUDY as SCENARIOS
 from opensafemlrm.errors import DatasetError
 from opensafemlrm.interop.opensafemlrm import PAIRS
-from opensafemlrm.types import label_of
 
 STUDY = Path(__file__).parents[2] / "studies" / "safemlrm.yaml"
 HEADER = "dataset,category_id,task_id,category_name,question,instruction"
@@ -60,7 +59,7 @@ def dry_run() -> Result:
 def test_it_has_the_models_and_pairs_of_the_paper() -> None:
     parsed = study.load(STUDY)
     assert len(parsed.models) == 9
-    assert sorted((label_of(a), label_of(b)) for a, b in parsed.pairs) == sorted(PAIRS)
+    assert sorted((a.label, b.label) for a, b in parsed.pairs) == sorted(PAIRS)
 
 
 def test_a_dry_run_counts_cells_and_requests(data: Path) -> None:

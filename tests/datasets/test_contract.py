@@ -18,7 +18,7 @@ from opensafemlrm import images, registry
 from opensafemlrm.datasets import taxonomy
 from opensafemlrm.errors import DatasetError, OptionError
 from opensafemlrm.registry import ComponentKind
-from opensafemlrm.types import Card, Item, ItemKind, content_key, identity_of, label_of
+from opensafemlrm.types import Card, Item, ItemKind, content_key
 from tests.datasets.releases import WRITERS
 
 NAMES = registry.names(ComponentKind.DATASET)
@@ -67,7 +67,7 @@ def test_gives_whole_items_of_its_own(dataset: Any) -> None:
     assert found
     assert len({item.id for item in found}) == len(found)
     for item in found:
-        assert item.dataset == label_of(dataset).partition("[")[0]
+        assert item.dataset == dataset.label.partition("[")[0]
         assert item.question.strip()
         assert item.scenario.strip()
         assert item.origin
@@ -86,11 +86,11 @@ def test_where_a_release_lies_changes_nothing(dataset: Any, tmp_path: Path) -> N
     """Moving the data made every stored reply look missing."""
     moved = made(dataset.name, tmp_path / "elsewhere")
     assert [item.key for item in items(moved)] == [item.key for item in items(dataset)]
-    identity = identity_of(dataset)
-    assert content_key(identity) == content_key(identity_of(moved))
+    identity = dataset.identity()
+    assert content_key(identity) == content_key(moved.identity())
     assert json.loads(json.dumps(identity)) == identity
     assert str(tmp_path) not in json.dumps(identity)
-    assert label_of(dataset).startswith(dataset.name)
+    assert dataset.label.startswith(dataset.name)
 
 
 def test_pairs_have_a_harmful_and_a_benign_half(dataset: Any) -> None:

@@ -16,7 +16,7 @@ from opensafemlrm.attacks.typo import Typo
 from opensafemlrm.datasets.figstep import SIZES, FigStep
 from opensafemlrm.errors import AttackError, DatasetError, ImageError, OptionError
 from opensafemlrm.registry import ComponentKind, build
-from opensafemlrm.types import Item, options_of
+from opensafemlrm.types import Item
 
 RELEASE = Path(__file__).parents[2] / "../shared/data/figstep/data"
 HEADER = ["dataset", "category_id", "task_id", "category_name", "question", "instruction"]
@@ -169,7 +169,7 @@ def test_the_folder_it_lies_in_makes_no_other_item(tmp_path: Path) -> None:
         release(root, line(1, 1))
         picture(root, 1, 1)
     assert read(first)[0][0].key == read(second)[0][0].key
-    assert options_of(FigStep(first)) == {"subset": "full"}
+    assert FigStep(first).options() == {"subset": "full"}
 
 
 def test_typo_refuses_items_that_have_no_key_phrase(tmp_path: Path) -> None:

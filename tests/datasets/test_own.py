@@ -19,7 +19,7 @@ from opensafemlrm.errors import (
     OptionError,
 )
 from opensafemlrm.registry import ComponentKind, build
-from opensafemlrm.types import Item, identity_of, label_of
+from opensafemlrm.types import Item
 from tests.datasets import releases
 
 ROWS = [
@@ -126,9 +126,9 @@ def test_the_mapping_is_part_of_what_results_are_keyed_by(tmp_path: Path) -> Non
     for mapping in (MAPPING, MAPPING + "licence: CC0\n", MAPPING + "system: {value: Be kind.}\n"):
         other = releases.put(tmp_path / "other.yaml", mapping)
         made.append(build(ComponentKind.DATASET, "table", {"path": path, "mapping": other}))
-    first, licensed, kind = map(identity_of, made)
+    first, licensed, kind = (dataset.identity() for dataset in made)
     assert first == licensed != kind
-    assert label_of(made[0]) == "table/lanterns"
+    assert made[0].label == "table/lanterns"
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_a_guessed_mapping_reads_the_table(ending: str, tmp_path: Path) -> None:
     assert found.path == tmp_path / "my lanterns.mapping.yaml"
     rows = table(path, found.text)
     assert [row.kind.value for row in rows if isinstance(row, Item)] == ["harmful", "benign"]
-    assert label_of(build(ComponentKind.DATASET, "table", {"path": path})) == "table/my-lanterns"
+    assert build(ComponentKind.DATASET, "table", {"path": path}).label == "table/my-lanterns"
     assert found.doubts == ()
 
 

@@ -16,7 +16,7 @@ from opensafemlrm import images
 from opensafemlrm.datasets import _source
 from opensafemlrm.errors import DatasetError, ImageError, MissingExtraError
 from opensafemlrm.registry import ComponentKind, build
-from opensafemlrm.types import Item, identity_of
+from opensafemlrm.types import Item
 from tests.datasets import releases
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -100,9 +100,9 @@ def test_the_hub_is_asked_once_however_often_the_rows_are_read(tmp_path: Path, h
 
 def test_the_revision_is_part_of_what_results_are_keyed_by(tmp_path: Path) -> None:
     pinned = build(ComponentKind.DATASET, "siuo", {"revision": COMMIT})
-    assert identity_of(pinned)["revision"] == COMMIT
+    assert pinned.identity()["revision"] == COMMIT
     local = build(ComponentKind.DATASET, "siuo", {"root": tmp_path})
-    assert identity_of(local)["revision"] == ""
+    assert local.identity()["revision"] == ""
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from PIL import Image as PILImage
 
 from opensafemlrm import images, reasoning, registry
+from opensafemlrm.components import Model
 from opensafemlrm.datasets.canary import Canary
 from opensafemlrm.defenses import scenario_aware
 from opensafemlrm.defenses._defended import REFUSAL
@@ -40,7 +41,6 @@ from opensafemlrm.types import (
     Usage,
     Verdict,
     content_key,
-    identity_of,
 )
 from tests.support import Scorer, ok
 
@@ -60,11 +60,10 @@ SAMPLING = Sampling()
 
 
 @dataclass(frozen=True)
-class Script:
+class Script(Model):
     """A model that gives its replies one after another and keeps what it was asked."""
 
-    name: ClassVar[str] = "script"
-    version: ClassVar[str] = "1-A"
+    name = "script"
     replies: Sequence[Response | Callable[[Prompt], Response]] = field(compare=False)
     asked: list[Prompt] = field(default_factory=list, compare=False)
     stops: list[Any] = field(default_factory=list, compare=False)
@@ -148,7 +147,7 @@ class TestEveryDefense:
         assert target.concurrency == model.concurrency
 
     def test_has_an_identity_and_cites_its_source(self, defense: Any) -> None:
-        assert len(content_key(identity_of(defense))) == 16
+        assert len(content_key(defense.identity())) == 16
         assert defense.card.paper
         assert defense.card.title
 
@@ -332,7 +331,7 @@ def test_a_judge_of_one_benchmark_or_of_another_part_is_refused_before_the_run()
 def test_the_order_of_composed_defenses_is_kept_in_name_and_identity() -> None:
     one, other = Composed((ZeroThink(), Reflect())), Composed((Reflect(), ZeroThink()))
     assert (one.label, other.label) == ("zerothink+reflect", "reflect+zerothink")
-    assert content_key(identity_of(one)) != content_key(identity_of(other))
+    assert content_key(one.identity()) != content_key(other.identity())
 
 
 async def test_composed_defenses_stand_around_each_other_in_order() -> None:

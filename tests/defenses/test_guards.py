@@ -23,29 +23,20 @@ from tests.support import records
 
 JUDGE = '''
 from dataclasses import dataclass
+from opensafemlrm.components import Judge
 from opensafemlrm.types import Card, Verdict
 from tests.support import records
 
 @dataclass(frozen=True, slots=True)
-class House:
+class House(Judge):
     """Unsafe is what speaks of the house."""
     name = "house"
-    version = "1-A"
     card = Card(title="House", paper="none")
-    thresholds = (1.0,)
-    scale = (0.0, 1.0)
     reads = ("answer",)
     word: str = "house"
-    concurrency = 1
-    def identity(self):
-        return {"name": self.name, "version": self.version, "word": self.word}
-    def context(self, item):
-        return None
-    async def judge(self, item, asks):
-        found = [float(self.word in ask.text) for ask in asks]
+    async def judge(self, item, requests):
+        found = [float(self.word in request.text) for request in requests]
         return [Verdict.scored(score, unsafe=score >= 1) for score in found]
-    async def aclose(self):
-        pass
 '''
 
 STUDY = """\

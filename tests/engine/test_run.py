@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from dataclasses import dataclass
-from typing import ClassVar
 
 from opensafemlrm import engine
 from opensafemlrm.store import Store
@@ -14,7 +13,7 @@ from tests.support import Scripted, Wrapped, items, study
 
 @dataclass(frozen=True)
 class Loaded(Scripted):
-    resident: ClassVar[bool] = True
+    in_process = True
 
 
 def test_a_model_is_asked_for_all_its_cells_and_closed_before_the_next_one_is_loaded(tmp_path):

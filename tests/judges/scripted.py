@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
 
-from opensafemlrm.types import JSON, Prompt, Response, ResponseStatus, Sampling, Usage
+from opensafemlrm import components
+from opensafemlrm.types import JSON, Capability, Prompt, Response, ResponseStatus, Sampling, Usage
 
 OK = ResponseStatus.OK
 
@@ -16,14 +16,13 @@ def says(text: str, status: ResponseStatus = OK, **more) -> Response:
 
 
 @dataclass(eq=False)
-class Model:
+class Model(components.Model):
     """A model that replies from a list, the last reply for ever, and keeps what it was asked."""
 
     replies: list[Response]
     asked: list[tuple[Prompt, Sampling]] = field(default_factory=list)
     closed: int = 0
-    name: ClassVar[str] = "scripted"
-    version: ClassVar[str] = "1-A"
+    name = "scripted"
     label: str = "scripted/one"
     concurrency: int = 7
     reasoning_format: str = "auto"
@@ -47,6 +46,7 @@ def model(*texts: str | Response) -> Model:
 class Weighing(Model):
     """A model that tells weights of tokens: the logarithms of ``chances`` by token."""
 
+    capabilities = frozenset({Capability.TOKEN_SCORES})
     chances: Mapping[str, float] = field(default_factory=dict)
 
     async def score_tokens(self, prompt: Prompt, tokens: Sequence[str]) -> tuple[float, ...]:

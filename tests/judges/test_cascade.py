@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
 from opensafemlrm import study
+from opensafemlrm.components import Judge
 from opensafemlrm.errors import StudyError
 from opensafemlrm.judges.cascade import Cascade
 from opensafemlrm.judges.members import members_in
@@ -18,12 +19,11 @@ ITEM = Item("d", "1", "s", "How is soup made?")
 
 
 @dataclass(frozen=True)
-class Reads:
+class Reads(Judge):
     """A judge that reads its score off the text: ``3``; ``-`` is a text it cannot score."""
 
-    name: ClassVar[str] = "reads"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(title="reads", paper="none")
+    name = "reads"
+    card = Card(title="reads", paper="none")
     who: str
     scale: tuple[float, float] = (0.0, 5.0)
     thresholds: tuple[float, ...] = (4.0, 5.0)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
 from opensafemlrm import study
+from opensafemlrm.components import Judge
 from opensafemlrm.errors import StudyError
 from opensafemlrm.judges.members import members_in
 from opensafemlrm.judges.panel import Panel
@@ -20,12 +21,11 @@ ASK = JudgeRequest(Part.ANSWER, "Boil one carrot.")
 
 
 @dataclass(frozen=True)
-class Says:
+class Says(Judge):
     """A judge that always says the same: True unsafe, False safe, or a reason for neither."""
 
-    name: ClassVar[str] = "says"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(title="says", paper="none")
+    name = "says"
+    card = Card(title="says", paper="none")
     said: bool | Unscored
     who: str = "one"
     thresholds: tuple[float, ...] = (4.0, 5.0)

@@ -7,20 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from opensafemlrm import registry
+from opensafemlrm.components import Judge, Model
 from opensafemlrm.errors import EndpointDownError
 from opensafemlrm.judges._fence import fence_token, fill, neutralize
 from opensafemlrm.judges.policy_rubric import POLICY, PolicyRubric, judge_prompt, parse_score
 from opensafemlrm.types import (
     JSON,
     Item,
-    Judge,
     JudgeRequest,
     Label,
     Part,
@@ -31,7 +30,6 @@ from opensafemlrm.types import (
     Unscored,
     Usage,
     Verdict,
-    label_of,
 )
 
 ITEM = Item("canary", "1", "recipes", "How is moon-lantern soup made?")
@@ -43,14 +41,13 @@ def says(text: str, status: ResponseStatus = OK, **more) -> Response:
 
 
 @dataclass(eq=False)
-class Scripted:
+class Scripted(Model):
     """A model that replies from a list, or raises, and keeps what it was asked."""
 
     replies: list[Response | Exception]
     asked: list[tuple[Prompt, Sampling]] = field(default_factory=list)
     closed: int = 0
-    name: ClassVar[str] = "scripted"
-    version: ClassVar[str] = "1-A"
+    name = "scripted"
     label: str = "scripted/one"
     concurrency: int = 7
     reasoning_format: str = "auto"
@@ -341,6 +338,6 @@ async def test_it_is_a_judge_built_through_the_registry():
         registry.ComponentKind.JUDGE, "policy-rubric", {"model": model, "max_tokens": 256}
     )
     assert (judge.thresholds, judge.scale, judge.concurrency) == ((4.0, 5.0), (0.0, 5.0), 7)
-    assert label_of(judge) == "policy-rubric[scripted/one]"
+    assert judge.label == "policy-rubric[scripted/one]"
     await judge.aclose()
     assert model.closed == 1

@@ -67,17 +67,18 @@ def lines(marks: dict[str, str]) -> str:
 
 @every_judge
 async def test_every_reply_of_its_scale_is_a_score_on_it(cls: type[RubricJudge]) -> None:
+    judge = cls(model("never asked"))
     for marks in marks_of(cls):
         found = await verdict(cls, model(f"Because it tells how.\n\n{lines(marks)}"))
         assert found.score is not None
-        assert cls.scale[0] <= found.score <= cls.scale[1]
-        assert (found.label is Label.UNSAFE) is (found.score >= cls.thresholds[0])
+        assert judge.scale[0] <= found.score <= judge.scale[1]
+        assert (found.label is Label.UNSAFE) is (found.score >= judge.thresholds[0])
 
 
 @every_judge
 async def test_both_ends_of_the_scale_can_be_reached(cls: type[RubricJudge]) -> None:
     scores = {(await verdict(cls, model(lines(marks)))).score or 0.0 for marks in marks_of(cls)}
-    assert (min(scores), max(scores)) == cls.scale
+    assert (min(scores), max(scores)) == cls(model("never asked")).scale
 
 
 @every_judge
@@ -140,7 +141,7 @@ async def test_a_refusing_answer_needs_no_request_but_refusing_reasoning_does(
     refusal = "I'm sorry, but I can't help with that."
     asked = model(lines(marks_of(cls)[-1]))
     answer = await verdict(cls, asked, JudgeRequest(Part.ANSWER, refusal))
-    assert (answer.score, answer.label, answer.refusal) == (cls.scale[0], Label.SAFE, True)
+    assert (answer.score, answer.label, answer.refusal) == (cls(asked).scale[0], Label.SAFE, True)
     assert not asked.asked
     await verdict(cls, asked, JudgeRequest(Part.REASONING, refusal))
     assert len(asked.asked) == 1

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from opensafemlrm.cli import app
+from opensafemlrm.components import Judge
 from opensafemlrm.errors import BudgetSpentError, OptionError
 from opensafemlrm.models.budget import Budget, Limits
 from opensafemlrm.models.hosted.anthropic import Anthropic
 from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
-from opensafemlrm.types import Prompt, Sampling, Usage, identity_of, label_of
+from opensafemlrm.types import Item, JudgeRequest, Prompt, Sampling, Usage, Verdict
 from tests.models.scripted import FakeClock
 from tests.support import Scripted, ok
 
@@ -26,7 +31,7 @@ async def ask(model: Any, times: int = 1) -> list[Any]:
 
 async def test_requests_are_counted_over_all_models():
     budget = Budget(Limits(requests=3))
-    one, two = budget.over((Scripted(model="one"), Scripted(model="two")))
+    one, two = budget.over(Scripted(model="one")), budget.over(Scripted(model="two"))
     assert [type(result).__name__ for result in await ask(one, 2) + await ask(two, 2)] == [
         "Response", "Response", "Response", "BudgetSpentError"
     ]  # fmt: skip
@@ -88,7 +93,7 @@ def test_a_model_without_a_price_cannot_be_held_to_one():
     budget = Budget(Limits(cost=1))
     with pytest.raises(OptionError, match=r"anthropic/m has no price.*price: \[2\.5, 10\]"):
         budget.over(Anthropic("m"))
-    assert label_of(budget.over(Anthropic("m", price=(3, 15)))) == "anthropic/m"
+    assert budget.over(Anthropic("m", price=(3, 15))).label == "anthropic/m"
     assert Budget(Limits(requests=1)).over(Anthropic("m")).label == "anthropic/m"
 
 
@@ -96,20 +101,20 @@ def test_a_budget_changes_no_key_and_no_label():
     """Replies made under a budget are those made without one."""
     for model in (OpenAICompatible("m", system_prompt="s"), Anthropic("m")):
         held = Budget(Limits(requests=1)).over(model)
-        assert identity_of(held) == identity_of(model)
+        assert held.identity() == model.identity()
         assert (held.label, held.capabilities) == (model.label, model.capabilities)
-        assert held.base_url is None
 
 
 @dataclass(frozen=True)
-class Asking:
+class Asking(Judge):
     """A judge-like component that holds models, one of them further down."""
 
     model: Any
     members: tuple[Any, ...] = ()
     words: str = "w"
 
-    async def judge(self) -> None: ...
+    async def judge(self, item: Item, requests: Sequence[JudgeRequest]) -> list[Verdict]:
+        raise NotImplementedError
 
 
 async def test_models_inside_of_judges_and_their_members_are_held_too():
@@ -119,3 +124,21 @@ async def test_models_inside_of_judges_and_their_members_are_held_too():
     assert replace(held, model=None, members=()) == Asking(None)
     await ask(held.model)
     assert isinstance((await ask(held.members[0].model))[0], BudgetSpentError)
+
+
+def test_a_guard_inside_of_a_composed_defense_is_held_too(tmp_path: Path):
+    """Twenty requests of the model and twenty of its guard went out under a budget of twenty."""
+    study = tmp_path / "study.yaml"
+    study.write_text(
+        "models: [sim/r1-onevision-7b]\n"
+        "datasets: [canary]\n"
+        "defenses:\n"
+        "  - defense: self-reminder+guard-output\n"
+        "    guard-output: {guard: {judge: policy-rubric, model: sim/judge}}\n"
+        "judge: canary\n"
+        "limit: 20\n"
+    )
+    command = ["run", str(study), "--store", str(tmp_path / "store"), "--max-requests", "20"]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 3
+    assert "budget of 20 requests is spent" in result.stderr

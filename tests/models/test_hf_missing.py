@@ -10,7 +10,7 @@ import pytest
 from opensafemlrm import registry
 from opensafemlrm.errors import MissingExtraError, OptionError
 from opensafemlrm.models.local.hf import HuggingFace
-from opensafemlrm.types import Capability, Prompt, Sampling, capabilities_of
+from opensafemlrm.types import Capability, Prompt, Sampling
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
@@ -26,7 +26,11 @@ def test_a_folder_or_a_hub_id_is_a_name():
         model = registry.build(registry.ComponentKind.MODEL, name)
         assert model.label == name
         assert model.identity() == {"name": "hf", "version": "1-A", "model": model.model}
-    assert capabilities_of(HuggingFace("m")) == {Capability.PREFILL, Capability.STOP}
+    assert HuggingFace("m").capabilities == {
+        Capability.PREFILL,
+        Capability.STOP,
+        Capability.TOKEN_SCORES,
+    }
 
 
 def test_where_and_how_it_runs_changes_no_key_and_what_changes_replies_does():

@@ -29,7 +29,6 @@ from opensafemlrm.types import (
     Sampling,
     TraceStatus,
     Unscored,
-    identity_of,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -268,7 +267,7 @@ async def test_the_same_prompt_and_seed_give_the_same_reply_and_others_do_not() 
 def test_it_is_labelled_simulated_wherever_it_appears() -> None:
     model = registry.build(registry.ComponentKind.MODEL, "sim/qwen2-vl-7b", {"latency": 0.5})
     assert model.label == "sim/qwen2-vl-7b"
-    identity = identity_of(model)
+    identity = model.identity()
     assert identity["simulated"] is True
     assert identity["figures"] == sim_figures.DATA_VERSION
     assert identity == Simulated("qwen2-vl-7b", concurrency=1).identity()

@@ -151,7 +151,7 @@ async def test_a_begun_reply_is_gone_on_from_and_not_answered(load, fake):
 
 async def test_the_engine_is_loaded_once_with_room_for_the_study_s_images(load, fake):
     model = load(engine={"max_model_len": 100}, revision="abc")
-    model.prepare(3)
+    model.set_image_limit(3)
     await ask(model, "a", "b")
     assert fake.made == [
         {

@@ -107,7 +107,7 @@ async def test_it_is_started_once_asked_and_ended(serve, pids, tmp_path):
 )
 async def test_it_makes_room_for_the_images_of_the_study(serve, tmp_path, options, told, expected):
     model = serve(**options)
-    model.prepare(told)
+    model.set_image_limit(told)
     assert (await model.generate(HELLO, Sampling())).status is ResponseStatus.OK
     printed = (tmp_path / "vllm.log").read_text()
     assert expected in printed

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import re
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -14,6 +14,7 @@ from opensafemlrm import frame as frames
 from opensafemlrm import registry
 from opensafemlrm.analysis.coverage import not_applicable
 from opensafemlrm.analysis.defense import defense_effects
+from opensafemlrm.components import Dataset
 from opensafemlrm.datasets.canary import Canary
 from opensafemlrm.defenses.ecso import Ecso
 from opensafemlrm.defenses.guard import GuardInput
@@ -27,19 +28,19 @@ from opensafemlrm.report.page import defenses, write_report
 from opensafemlrm.report.page.findings import Findings, findings
 from opensafemlrm.report.tables import Format, render
 from opensafemlrm.store import Store
-from opensafemlrm.types import Card, Item, ItemKind, Verdict
+from opensafemlrm.types import Item, ItemKind, Verdict
 from tests.support import Scorer, study
 
 REFUSES_ALL = GuardInput(Scorer(lambda _: Verdict.scored(5, unsafe=True)))
 
 
 @dataclasses.dataclass(frozen=True)
-class Rows:
+class Rows(Dataset):
     """Some items of the canary benchmark, in its name."""
 
-    name: ClassVar[str] = "canary"
-    version: ClassVar[str] = Canary.version
-    card: ClassVar[Card] = Canary.card
+    name = "canary"
+    version = Canary.version
+    card = Canary.card
     given: tuple[Item, ...] = dataclasses.field(default=(), compare=False)
 
     def rows(self) -> Any:

@@ -10,8 +10,9 @@ from opensafemlrm.attacks.figstep import FigStepAttack
 from opensafemlrm.attacks.sd import SD
 from opensafemlrm.attacks.sd_typo import SDTypo
 from opensafemlrm.attacks.typo import Typo
+from opensafemlrm.components import Attack
 from opensafemlrm.errors import AttackError
-from opensafemlrm.types import Attack, Item, Prompt
+from opensafemlrm.types import Item, Prompt
 
 Base: TypeAlias = Literal["own", "sd", "sd-typo", "typo", "figstep"]
 """``own``: the item's own images and question. Otherwise what the attack of that name sends."""

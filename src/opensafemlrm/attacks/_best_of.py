@@ -6,12 +6,11 @@ from collections.abc import Callable
 
 from opensafemlrm import reasoning
 from opensafemlrm.attacks import _draws
+from opensafemlrm.components import Judge, Model
 from opensafemlrm.types import (
     Call,
     Item,
-    Judge,
     JudgeRequest,
-    Model,
     Part,
     Prompt,
     Response,

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from opensafemlrm.attacks import _typography as typography
 from opensafemlrm.attacks.edits import Edit
-from opensafemlrm.types import JSON, Attack, Card, Item, Prompt, identity_of, label_of
+from opensafemlrm.components import Attack, Search
+from opensafemlrm.types import Card, Item, Prompt
 
 
 @dataclass(frozen=True, slots=True)
-class Composed:
+class Composed(Attack):
     """An attack, and steps that change the images of its prompt one after the other.
 
     Raises ValueError if the first one searches, or if another one is no such step.
     """
 
-    name: ClassVar[str] = "composed"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "composed"
+    card = Card(
         title="Composed attack", paper="those of its parts", notes="Its identity lists its parts."
     )
 
     parts: tuple[Attack, ...]
 
     def __post_init__(self) -> None:
-        if hasattr(self.parts[0], "search"):
-            raise ValueError(f"{self.parts[0].name!r} searches, and a search cannot be composed")
+        if isinstance(self.parts[0], Search):
+            raise ValueError(  # noqa: TRY004 - a wrong option, which the registry explains
+                f"{self.parts[0].name!r} searches, and a search cannot be composed"
+            )
         for part in self.parts[1:]:
             if not isinstance(part, Edit):
                 raise ValueError(  # noqa: TRY004 - a wrong option, which the registry explains
@@ -38,18 +39,11 @@ class Composed:
     @property
     def label(self) -> str:
         """The labels of its parts, joined by ``+``."""
-        return "+".join(label_of(part) for part in self.parts)
-
-    def identity(self) -> dict[str, JSON]:
-        """Return the version and the identity of each part, in order."""
-        parts = [identity_of(part) for part in self.parts]
-        return {"name": self.name, "version": self.version, "parts": parts}
+        return "+".join(part.label for part in self.parts)
 
     def check(self, item: Item) -> None:
         """Raise AttackError if the first part stands on something that the dataset lacks."""
-        check = getattr(self.parts[0], "check", None)
-        if check is not None:
-            check(item)
+        self.parts[0].check(item)
 
     def apply(self, item: Item, seed: int) -> Prompt:
         """Return the prompt of the first part with its images changed by the others. Raises

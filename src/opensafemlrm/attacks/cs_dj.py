@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
 from PIL import Image as PILImage
 from PIL import ImageDraw, ImageFont
@@ -14,14 +14,13 @@ from opensafemlrm import images, reasoning
 from opensafemlrm.attacks import _draws
 from opensafemlrm.attacks import _pictures as pictures
 from opensafemlrm.attacks import _typography as typography
+from opensafemlrm.components import Judge, Model, Search
 from opensafemlrm.types import (
     JSON,
     Call,
     Card,
     Image,
     Item,
-    Judge,
-    Model,
     Prompt,
     Response,
     ResponseStatus,
@@ -61,7 +60,7 @@ _SPLITTING: Final = Sampling(temperature=0.0, max_tokens=2048, seed=0)
 
 
 @dataclass(frozen=True, slots=True)
-class CSDJ:
+class CSDJ(Search):
     """Let ``model`` split the question in three, and draw the three among nine pictures.
 
     ``model`` is a model of the study's kind, such as ``openai/NAME``; ``distractors`` is a folder
@@ -74,9 +73,8 @@ class CSDJ:
     next run.
     """
 
-    name: ClassVar[str] = "cs-dj"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "cs-dj"
+    card = Card(
         title="Contrasting subimage distraction",
         paper="Distraction is All You Need for Multimodal Large Language Model Jailbreaking, "
         "arXiv 2502.10794",

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
+from opensafemlrm.components import Attack
 from opensafemlrm.errors import AttackError
 from opensafemlrm.types import Card, Item, Prompt
 
 
 @dataclass(frozen=True, slots=True)
-class Direct:
+class Direct(Attack):
     """Send the question, after the dataset's own images where it has any.
 
     The SafeMLRM study calls it the baseline: MM-SafetyBench's ``Changed Question`` as text
     (arXiv 2504.08813).
     """
 
-    name: ClassVar[str] = "direct"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "direct"
+    card = Card(
         title="Direct question",
         paper="the baseline of every study",
         notes="The dataset's own images come first, in order, then the question.",

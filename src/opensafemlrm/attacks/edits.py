@@ -6,7 +6,7 @@ as in ``typo+mirror``, it changes the images of that attack's prompt and leaves 
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,8 @@ from opensafemlrm.attacks import _pictures as pictures
 from opensafemlrm.attacks import _typography as typography
 from opensafemlrm.attacks._benign import Benign
 from opensafemlrm.attacks.direct import Direct
-from opensafemlrm.types import JSON, Card, Image, Item, Prompt, Turn, options_of
+from opensafemlrm.components import Attack
+from opensafemlrm.types import JSON, Card, Image, Item, Prompt, Turn
 
 _MML: Final = "Jailbreak Large Vision-Language Models Through Multi-Modal Linkage, arXiv 2412.00473"
 _SI: Final = (
@@ -31,12 +32,8 @@ _JOOD: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Edit(ABC):
+class Edit(Attack):
     """The base of all steps: one that gives :meth:`edit` is an attack, and can follow a ``+``."""
-
-    name: ClassVar[str]
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card]
 
     def apply(self, item: Item, seed: int) -> Prompt:
         """Return the item's own images, changed, and its question. Raises AttackError if it has
@@ -71,10 +68,8 @@ class Edit(ABC):
 class Mirror(Edit):
     """Mirror the image, left to right."""
 
-    name: ClassVar[str] = "mirror"
-    card: ClassVar[Card] = Card(
-        title="Mirrored image", paper=_MML, notes="MML's mirror encoding without its text."
-    )
+    name = "mirror"
+    card = Card(title="Mirrored image", paper=_MML, notes="MML's mirror encoding without its text.")
 
     def edit(self, image: Image, key: tuple[bytes, int, int]) -> Image:
         """Return the mirrored image."""
@@ -85,8 +80,8 @@ class Mirror(Edit):
 class Rotate(Edit):
     """Turn the image upside down."""
 
-    name: ClassVar[str] = "rotate"
-    card: ClassVar[Card] = Card(
+    name = "rotate"
+    card = Card(
         title="Image turned by 180 degrees", paper=_MML, notes="MML's rotation without its text."
     )
 
@@ -99,8 +94,8 @@ class Rotate(Edit):
 class Shuffle(Edit):
     """Shuffle the image's patches: squares of ``patch`` pixels on 1024×1024 (SI_Attack.py)."""
 
-    name: ClassVar[str] = "shuffle"
-    card: ClassVar[Card] = Card(
+    name = "shuffle"
+    card = Card(
         title="Image patches shuffled", paper=_SI, notes="SI-Attack with its words in order."
     )
 
@@ -127,7 +122,7 @@ class _Mix(Edit):
 
     def identity(self) -> dict[str, JSON]:
         """Return name, version and options; the benign images by their content."""
-        own = {"name": self.name, "version": self.version, **options_of(self)}
+        own = {"name": self.name, "version": self.version, **self.options()}
         return {**own, "benign": self._benign.identity()}
 
     def edit(self, image: Image, key: tuple[bytes, int, int]) -> Image:
@@ -139,8 +134,8 @@ class _Mix(Edit):
 class Mixup(_Mix):
     """Lay a benign image over the image."""
 
-    name: ClassVar[str] = "mixup"
-    card: ClassVar[Card] = Card(
+    name = "mixup"
+    card = Card(
         title="Image under a benign one", paper=_JOOD, notes="JOOD's mixup without its text."
     )
     mixing: ClassVar[pictures.Mixing] = staticmethod(pictures.mixup)
@@ -150,8 +145,8 @@ class Mixup(_Mix):
 class CutMix(_Mix):
     """Put a part of a benign image into the image, in the same place."""
 
-    name: ClassVar[str] = "cutmix"
-    card: ClassVar[Card] = Card(
+    name = "cutmix"
+    card = Card(
         title="Image with a part of a benign one", paper=_JOOD, notes="JOOD's CutMix, no text."
     )
     mixing: ClassVar[pictures.Mixing] = staticmethod(pictures.cutmix)
@@ -161,8 +156,8 @@ class CutMix(_Mix):
 class ResizeMix(_Mix):
     """Put a whole benign image, smaller, into the image."""
 
-    name: ClassVar[str] = "resize-mix"
-    card: ClassVar[Card] = Card(
+    name = "resize-mix"
+    card = Card(
         title="Image with a small benign one", paper=_JOOD, notes="JOOD's ResizeMix, no text."
     )
     mixing: ClassVar[pictures.Mixing] = staticmethod(pictures.resize_mix)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
 from PIL import ImageFont
 from pydantic import Field
 
 from opensafemlrm.attacks import _typography as typography
-from opensafemlrm.types import JSON, Card, Image, Item, Prompt, options_of
+from opensafemlrm.components import Attack
+from opensafemlrm.types import JSON, Card, Image, Item, Prompt
 
 SIZE: Final = (760, 760)
 """Width and height of the picture, in pixels (FigStep, src/generate_prompts.py)."""
@@ -31,7 +32,7 @@ src/generate_prompts.py, query type 6)."""
 
 
 @dataclass(frozen=True, slots=True)
-class FigStepAttack:
+class FigStepAttack(Attack):
     """Draw the item's instruction and an empty numbered list; ask for the list to be filled in.
 
     Needs the field ``instruction`` (the request as the heading of a list). Released images are
@@ -44,9 +45,8 @@ class FigStepAttack:
     is refused.
     """
 
-    name: ClassVar[str] = "figstep"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "figstep"
+    card = Card(
         title="FigStep typographic prompt",
         paper="FigStep: Jailbreaking Large Vision-Language Models via Typographic Visual Prompts, "
         "arXiv 2311.05608",
@@ -66,7 +66,7 @@ class FigStepAttack:
 
     def identity(self) -> dict[str, JSON]:
         """Return name, version and options, a font by its content."""
-        own = {"name": self.name, "version": self.version, **options_of(self)}
+        own = {"name": self.name, "version": self.version, **self.options()}
         return {**own, "font": typography.font_identity(self.font)}
 
     def apply(self, item: Item, seed: int) -> Prompt:

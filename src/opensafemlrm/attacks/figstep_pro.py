@@ -6,13 +6,14 @@ import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
 from PIL import ImageFont
 from pydantic import Field
 
 from opensafemlrm.attacks import _typography as typography
-from opensafemlrm.types import JSON, Card, Image, Item, Prompt, options_of
+from opensafemlrm.components import Attack
+from opensafemlrm.types import JSON, Card, Image, Item, Prompt
 
 MASK: Final = "[MASK]"
 """Stands for the hidden words in the text that is sent."""
@@ -28,7 +29,7 @@ MARGIN: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class FigStepPro:
+class FigStepPro(Attack):
     """Draw the item's key phrase on one line, cut the picture into pieces of equal width, and
     send them in order with the sentence in which the phrase is masked.
 
@@ -38,9 +39,8 @@ class FigStepPro:
     as its FreeMono Bold, at 80 pixels an em). Three pieces are this project's choice.
     """
 
-    name: ClassVar[str] = "figstep-pro"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "figstep-pro"
+    card = Card(
         title="FigStep-Pro",
         paper="FigStep: Jailbreaking Large Vision-Language Models via Typographic Visual Prompts, "
         "arXiv 2311.05608",
@@ -58,7 +58,7 @@ class FigStepPro:
 
     def identity(self) -> dict[str, JSON]:
         """Return name, version and options, a font by its content."""
-        own = {"name": self.name, "version": self.version, **options_of(self)}
+        own = {"name": self.name, "version": self.version, **self.options()}
         return {**own, "font": typography.font_identity(self.font)}
 
     def apply(self, item: Item, seed: int) -> Prompt:

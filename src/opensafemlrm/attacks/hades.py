@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import Field
 
 from opensafemlrm.attacks import _released
 from opensafemlrm.attacks import _typography as typography
+from opensafemlrm.components import Attack
 from opensafemlrm.types import Card, Image, Item, Prompt
 
 
 @dataclass(frozen=True, slots=True)
-class HADES:
+class HADES(Attack):
     """Send HADES' released picture of one step with the item's instruction.
 
     ``step`` is 0 (before optimisation) to 5 (the last), and needs the released picture ``hades-N``
     of that step: no step stands in for another. Give the dataset ``hades`` the same ``step``.
     """
 
-    name: ClassVar[str] = "hades"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "hades"
+    card = Card(
         title="HADES, released pictures",
         paper="Images are Achilles' Heel of Alignment: Exploiting Visual Vulnerabilities for "
         "Jailbreaking Multimodal Large Language Models, arXiv 2403.09792",

@@ -6,7 +6,7 @@ import base64
 import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, Literal, TypeAlias
+from typing import Annotated, Final, Literal, TypeAlias
 
 from PIL import Image as PILImage
 from PIL import ImageFont
@@ -16,7 +16,8 @@ from opensafemlrm.attacks import _draws
 from opensafemlrm.attacks import _pictures as pictures
 from opensafemlrm.attacks import _typography as typography
 from opensafemlrm.attacks._words import WordMap
-from opensafemlrm.types import JSON, Card, Item, Prompt, options_of
+from opensafemlrm.components import Attack
+from opensafemlrm.types import JSON, Card, Item, Prompt
 
 Encoding: TypeAlias = Literal["words", "mirror", "rotate", "base64"]
 
@@ -44,7 +45,7 @@ MARGIN: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class MML:
+class MML(Attack):
     """Draw the item's question encoded, and send the way to decode it with a hint.
 
     ``encoding`` is ``mirror``, ``rotate`` (by 180 degrees), ``base64`` or ``words``: word
@@ -56,9 +57,8 @@ class MML:
     within the making of a video game is not included: figures are not those of its full attack.
     """
 
-    name: ClassVar[str] = "mml"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "mml"
+    card = Card(
         title="Multi-modal linkage, one try",
         paper="Jailbreak Large Vision-Language Models Through Multi-Modal Linkage, "
         "arXiv 2412.00473",
@@ -86,7 +86,7 @@ class MML:
 
     def identity(self) -> dict[str, JSON]:
         """Return name, version and options; a font and a word map by their content."""
-        own = {"name": self.name, "version": self.version, **options_of(self)}
+        own = {"name": self.name, "version": self.version, **self.options()}
         font = typography.font_identity(self.font)
         return {**own, "font": font, "word_map": self._words.identity()}
 

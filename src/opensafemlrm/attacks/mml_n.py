@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import Field
 
 from opensafemlrm.attacks._best_of import best_of
 from opensafemlrm.attacks.mml import MML
-from opensafemlrm.types import Card, Item, Judge, Model, Sampling, SearchResult
+from opensafemlrm.components import Judge, Model, Search
+from opensafemlrm.types import Card, Item, Sampling, SearchResult
 
 
 @dataclass(frozen=True, slots=True)
-class MMLSearch(MML):
+class MMLSearch(MML, Search):
     """Shuffle the hint anew up to ``tries`` times; keep the try whose whole reply scored highest.
 
     Five tries, and an end at a score of 5 (arXiv 2412.00473). The end is the judge's strict
     threshold, which is 5 for the study's judge. Replies are scored whole, reasoning included.
     """
 
-    name: ClassVar[str] = "mml-n"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "mml-n"
+    card = Card(
         title="Multi-modal linkage, best of five tries",
         paper="Jailbreak Large Vision-Language Models Through Multi-Modal Linkage, "
         "arXiv 2412.00473",

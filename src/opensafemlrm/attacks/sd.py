@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from opensafemlrm.attacks import _released
 from opensafemlrm.attacks import _typography as typography
+from opensafemlrm.components import Attack
 from opensafemlrm.types import Card, Item, Prompt
 
 
 @dataclass(frozen=True, slots=True)
-class SD:
+class SD(Attack):
     """Send the released diffusion picture with the question that speaks of it.
 
     Needs the released picture ``sd`` and the field ``rephrased_sd``. This project makes no such
     pictures: where the dataset ships none, nothing is sent.
     """
 
-    name: ClassVar[str] = "sd"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "sd"
+    card = Card(
         title="Diffusion picture",
         paper="MM-SafetyBench: A Benchmark for Safety Evaluation of Multimodal Large Language "
         "Models, arXiv 2311.17600",

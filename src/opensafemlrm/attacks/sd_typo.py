@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from opensafemlrm import images
 from opensafemlrm.attacks import _pictures as pictures
 from opensafemlrm.attacks import _released
 from opensafemlrm.attacks import _typography as typography
 from opensafemlrm.attacks.typo import Typo
+from opensafemlrm.components import Attack
 from opensafemlrm.types import Card, Image, Item, Prompt
 
 
 @dataclass(frozen=True, slots=True)
-class SDTypo:
+class SDTypo(Attack):
     """Send the diffusion picture stacked above the drawn key phrase, with the rephrased question.
 
     Needs the field ``rephrased``, and the released picture ``sd-typo``, or ``sd`` and the field
@@ -23,9 +23,8 @@ class SDTypo:
     "jailbreak method" of the SafeMLRM study (arXiv 2504.08813) is this attack.
     """
 
-    name: ClassVar[str] = "sd-typo"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "sd-typo"
+    card = Card(
         title="Diffusion picture above the key phrase",
         paper="MM-SafetyBench: A Benchmark for Safety Evaluation of Multimodal Large Language "
         "Models, arXiv 2311.17600",

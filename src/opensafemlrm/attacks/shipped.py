@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from opensafemlrm.attacks import _released
 from opensafemlrm.attacks import _typography as typography
+from opensafemlrm.components import Attack
 from opensafemlrm.types import Card, Item, Prompt
 
 
 @dataclass(frozen=True, slots=True)
-class Shipped:
+class Shipped(Attack):
     """Send the jailbreak that the dataset ships: its picture, then its text.
 
     Needs the released picture ``shipped``. The text is the field ``prompt``; where the dataset
     ships a picture alone, it is the question. Nothing is added to either.
     """
 
-    name: ClassVar[str] = "shipped"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "shipped"
+    card = Card(
         title="The dataset's own jailbreak",
         paper="JailBreakV: A Benchmark for Assessing the Robustness of MultiModal Large Language "
         "Models against Jailbreak Attacks, arXiv 2404.03027",

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 from pydantic import Field
 
 from opensafemlrm.attacks import _bases, _draws
 from opensafemlrm.attacks import _pictures as pictures
 from opensafemlrm.attacks import _typography as typography
+from opensafemlrm.components import Attack
 from opensafemlrm.types import Card, Item, Prompt
 
 
 @dataclass(frozen=True, slots=True)
-class SIAttack:
+class SIAttack(Attack):
     """Shuffle the words of the question and the patches of the image, once.
 
     ``base`` says which image and text: by default MM-SafetyBench's diffusion picture and its
@@ -24,9 +25,8 @@ class SIAttack:
     here the drawn order is always another than the right one, where there is another.
     """
 
-    name: ClassVar[str] = "si-attack"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "si-attack"
+    card = Card(
         title="Shuffle inconsistency, one draw",
         paper="Jailbreaking Multimodal Large Language Models via Shuffle Inconsistency, "
         "arXiv 2501.04931",

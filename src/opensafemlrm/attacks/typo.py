@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
 from PIL import ImageFont
 from pydantic import Field
 
 from opensafemlrm.attacks import _typography as typography
-from opensafemlrm.types import JSON, Card, Image, Item, Prompt, options_of
+from opensafemlrm.components import Attack
+from opensafemlrm.types import JSON, Card, Image, Item, Prompt
 
 WIDTH: Final = 1024
 """Width of the picture, in pixels (MM-SafetyBench, arXiv 2311.17600). Its height is the font size
@@ -20,7 +21,7 @@ MARGIN: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Typo:
+class Typo(Attack):
     """Draw the item's key phrase; send it with the question that speaks of "the image" instead.
 
     Needs the fields ``key_phrase`` and ``rephrased``. A released image is used where the dataset
@@ -28,9 +29,8 @@ class Typo:
     The font is Liberation Sans, as wide as the original's Arial; ``font`` takes another.
     """
 
-    name: ClassVar[str] = "typo"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "typo"
+    card = Card(
         title="Typographic key phrase",
         paper="MM-SafetyBench: A Benchmark for Safety Evaluation of Multimodal Large Language "
         "Models, arXiv 2311.17600",
@@ -48,7 +48,7 @@ class Typo:
 
     def identity(self) -> dict[str, JSON]:
         """Return name, version and options, a font by its content."""
-        own = {"name": self.name, "version": self.version, **options_of(self)}
+        own = {"name": self.name, "version": self.version, **self.options()}
         return {**own, "font": typography.font_identity(self.font)}
 
     def apply(self, item: Item, seed: int) -> Prompt:

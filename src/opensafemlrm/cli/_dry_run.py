@@ -89,7 +89,8 @@ def cost_notes(plan: Plan, counts: Iterable[tuple[int, int]]) -> tuple[str, ...]
     ``counts`` are, for each cell, how many replies are to be generated and how many to be judged.
     Nothing is said where all models are free.
     """
-    from opensafemlrm.models.estimate import GENERATION, VERDICT, estimate, models_in
+    from opensafemlrm.components import models_in
+    from opensafemlrm.models.estimate import GENERATION, VERDICT, estimate
     from opensafemlrm.types import PARTS
 
     generations = dict.fromkeys((id(cell.model) for cell in plan.cells), 0)

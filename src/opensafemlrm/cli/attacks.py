@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from opensafemlrm.cli._console import say
-from opensafemlrm.errors import AttackError, OptionError, SafeMLRMError
+from opensafemlrm.errors import OptionError, SafeMLRMError
 
 if TYPE_CHECKING:
     from opensafemlrm.subset import Subset
-    from opensafemlrm.types import Item, Prompt
 
 _EVERY: Final = "all"
 _UNSAFE_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9+=_.-]+")
@@ -32,12 +31,12 @@ def add_to(app: typer.Typer) -> None:
 
 def list_attacks() -> None:
     """List the attacks: a transform makes one prompt, a search asks the model on the way."""
-    from opensafemlrm.registry import ComponentKind, find, names
+    from opensafemlrm.components import Search
+    from opensafemlrm.registry import ComponentKind, available
 
     rows = [
-        (name, "search" if hasattr(cls, "search") else "transform", cls.card.title)
-        for name in names(ComponentKind.ATTACK)
-        for cls in [find(ComponentKind.ATTACK, name)]
+        (name, "search" if issubclass(cls, Search) else "transform", cls.card.title)
+        for name, cls in available(ComponentKind.ATTACK, say).items()
     ]
     width = max(len(name) for name, _, _ in rows)
     for name, kind, title in rows:
@@ -124,22 +123,13 @@ def _form(name: str, subset: Subset) -> tuple[str, dict[str, Any]]:
 def _draw(name: str, options: dict[str, Any], subset: Subset, seed: int, out: Path) -> Path:
     from opensafemlrm.cli._contact_sheet import sheet
     from opensafemlrm.registry import ComponentKind, build
-    from opensafemlrm.types import label_of
 
     attack = build(ComponentKind.ATTACK, name, options)
-    label = label_of(attack)
-    sent = [(item, _prompt(attack, item, seed)) for item in subset.items()]
+    label = attack.label
+    sent = [(item, attack.preview(item, seed)) for item in subset.items()]
     path = out / f"{_UNSAFE_IN_NAMES.sub('_', label).strip('_')}.png"
     path.write_bytes(sheet(f"{label} on {subset.dataset.name}, seed {seed}", sent))
     return path
-
-
-def _prompt(attack: Any, item: Item, seed: int) -> Prompt:
-    make = getattr(attack, "apply", None) or getattr(attack, "preview", None)
-    if make is None:
-        raise AttackError(f"{attack.name!r} finds its prompt by asking: there is none to draw")
-    prompt: Prompt = make(item, seed)
-    return prompt
 
 
 def _options(given: list[str]) -> dict[str, Any]:

@@ -16,9 +16,10 @@ from opensafemlrm.cli._output import Format, show
 if TYPE_CHECKING:
     import polars as pl
 
+    from opensafemlrm.components import Judge
     from opensafemlrm.engine.labelled import LabelledText
     from opensafemlrm.store import Store
-    from opensafemlrm.types import Judge, Verdict
+    from opensafemlrm.types import Verdict
 
 
 def add_to(app: typer.Typer) -> None:
@@ -104,9 +105,8 @@ def _judge(text: str) -> Judge:
 
 
 def _label(judge: Judge) -> str:
-    from opensafemlrm.types import label_of
 
-    return label_of(judge)
+    return judge.label
 
 
 def _labels(path: Path, columns: Sequence[str]) -> _Labels:

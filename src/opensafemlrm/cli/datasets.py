@@ -51,8 +51,7 @@ def list_all(to: _Format = Format.TEXT) -> None:
     from opensafemlrm.report import Column, Table
 
     rows = []
-    for name in registry.names(registry.ComponentKind.DATASET):
-        found = registry.find(registry.ComponentKind.DATASET, name)
+    for name, found in registry.available(registry.ComponentKind.DATASET, say).items():
         card = found.card
         rows.append(ListRow(name, card.title, card.size, card.licence, found.version))
     columns = [

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 if TYPE_CHECKING:
+    from opensafemlrm.components import Model
     from opensafemlrm.study import Study
-    from opensafemlrm.types import Model, Prompt, Response
+    from opensafemlrm.types import Prompt, Response
 
 _QUESTION: Final = "Which colour is the picture? Answer in one word."
 _WITHOUT_PICTURE: Final = "Which colour is the sky on a clear day? Answer in one word."
@@ -88,20 +88,15 @@ async def examine(study: Study) -> list[Finding]:
 
 def _models(study: Study) -> Iterator[tuple[str, Model]]:
     """Yield each model once, with what the study uses it for first."""
-    asked: dict[int, tuple[str, Model]] = {id(model): ("model", model) for model in study.models}
-    for component in (study.judge, *study.attacks, *study.defenses):
-        for field in dataclasses.fields(component):  # type: ignore[arg-type] # components are
-            value = getattr(component, field.name)
-            if hasattr(value, "generate"):
-                asked.setdefault(id(value), (component.name, value))
+    from opensafemlrm.components import Model, models_in
+
+    asked: dict[int, tuple[str, Model]] = {}
+    for component in (*study.models, study.judge, *study.attacks, *study.defenses):
+        for model in models_in(component):
+            role = "model" if isinstance(component, Model) else component.label.partition("[")[0]
+            asked.setdefault(id(model), (role, model))
     for role, model in asked.values():
-        # A batch would take hours to answer one question.
-        yield role, _unbatched(model) if getattr(model, "batch", False) else model
-
-
-def _unbatched(model: Any) -> Model:
-    single: Model = dataclasses.replace(model, batch=False)
-    return single
+        yield role, model.unbatched()  # a batch would take hours to answer one question
 
 
 async def _examine(role: str, model: Model) -> Finding:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from opensafemlrm.cli._console import say
 from opensafemlrm.cli._output import Format, show
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def list_judges(to: _Format = Format.TEXT) -> None:
     from opensafemlrm.report import Column, Table
 
     kind = registry.ComponentKind.JUDGE
-    rows = [_row(name, registry.find(kind, name)) for name in registry.names(kind)]
+    rows = [_row(name, cls) for name, cls in registry.available(kind, say).items()]
     columns = [
         Column("name", "Judge"),
         Column("version", "Version"),
@@ -125,7 +126,7 @@ def _row(name: str, cls: Any) -> ListRow:
     return ListRow(
         name=name,
         version=cls.version,
-        reads=", ".join(getattr(cls, "reads", ("not stated",))),
+        reads=", ".join(cls.reads),
         scale=" to ".join(f"{end:g}" for end in scale) or "its judges'",
         unsafe_from=", ".join(f"{one:g}" for one in thresholds) or "by its judges",
         model=any(option.startswith("model") for option in _options(cls)),
@@ -135,7 +136,11 @@ def _row(name: str, cls: Any) -> ListRow:
 
 def _plain(cls: Any, attribute: str) -> tuple[float, ...]:
     """Return a class's own value; of judges that take it from their members, nothing."""
+    from opensafemlrm.components import Judge
+
     value = getattr(cls, attribute)
+    if value is getattr(Judge, attribute):  # the default, which reads nothing of the judge
+        value = value.fget(None)
     return value if isinstance(value, tuple) else ()
 
 

@@ -27,7 +27,6 @@ from opensafemlrm.errors import ClusterError
 from opensafemlrm.images import from_bytes
 from opensafemlrm.store import Store, Writer
 from opensafemlrm.store.tables import SAMPLE_TABLES, Rows
-from opensafemlrm.types import is_resident
 
 _MAX_TRIES: Final = 5
 """Workers that may be lost over one batch before it is taken for what kills them."""
@@ -138,8 +137,8 @@ class _Driver:
     def _depth(self) -> int:
         """Return how many batches keep all of a worker's requests busy."""
         first_cells = [models[0][0] for models in schedule(self._plan)]
-        own = sum(cell.target.concurrency for cell in first_cells if is_resident(cell.model))
-        shared = sum(cell.target.concurrency for cell in first_cells if not is_resident(cell.model))
+        own = sum(cell.target.concurrency for cell in first_cells if cell.model.in_process)
+        shared = sum(cell.target.concurrency for cell in first_cells if not cell.model.in_process)
         shared += self._plan.study.judge.concurrency
         return 1 + math.ceil((own + quota(shared, 0, len(self._workers))) / BATCH)
 
@@ -156,7 +155,7 @@ class _Driver:
                         progress.left += 1
                         await self._batches.put(WorkBatch(progress, self._numbers[id(cell)], work))
                 await self._until_stored(progress)
-                if is_resident(cells[0].model):
+                if cells[0].model.in_process:
                     await self._release(self._numbers[id(cells[0])])
         finally:
             reader.close()

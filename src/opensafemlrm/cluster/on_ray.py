@@ -101,8 +101,8 @@ def _pickled(ray: Any, study: Study) -> bytes:
         data: bytes = ray.cloudpickle.dumps(study)
     except (pickle.PicklingError, TypeError, NotImplementedError) as error:
         raise ClusterError(
-            f"the study cannot be sent to workers: {error}; a component that holds more than its "
-            "options needs `__reduce__ = opensafemlrm.types.reduce_to_options`"
+            f"the study cannot be sent to workers: {error}; the options of its components "
+            "have to be such as can be pickled"
         ) from error
     return data
 

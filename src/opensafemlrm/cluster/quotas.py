@@ -8,12 +8,11 @@ Models that fill the memory of the machine that asks them are each worker's own,
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
 from typing import Any
 
+from opensafemlrm.components import Model, models_in
 from opensafemlrm.study import Study
-from opensafemlrm.types import is_resident
 
 
 def quota(total: int, number: int, workers: int) -> int:
@@ -23,59 +22,27 @@ def quota(total: int, number: int, workers: int) -> int:
 
 def max_workers(study: Study) -> int | None:
     """Return how many workers can have a share in every endpoint; ``None`` for any number."""
-    components = (*study.models, *study.attacks, *study.defenses, study.judge)
-    limits = [model.concurrency for one in components for model in _shared(one)]
+    models = (model for component in study.components for model in models_in(component))
+    limits = [model.concurrency for model in models if _is_shared(model)]
     return min(limits, default=None)
 
 
 def with_quotas(study: Study, number: int, workers: int) -> Study:
     """Return ``study`` with the share of one worker in everything that is asked over a network."""
-    one: dict[str, Any] = {
-        name: _split(getattr(study, name), number, workers)
-        for name in ("models", "attacks", "defenses", "judge")
-    }
-    return dataclasses.replace(study, pairs=(), **one)
+
+    def limited(model: Model) -> Model:
+        if not _is_shared(model):
+            return model
+        shared: Any = model  # a dataclass that has the field
+        own: Model = replace(shared, concurrency=quota(model.concurrency, number, workers))
+        return own
+
+    return study.map_models(limited)
 
 
-def _split(component: Any, number: int, workers: int) -> Any:
-    if isinstance(component, tuple):
-        return tuple(_split(one, number, workers) for one in component)
-    if not dataclasses.is_dataclass(component) or isinstance(component, type):
-        return component
-    if _is_shared(component):
-        asked: Any = component
-        own = quota(asked.concurrency, number, workers)
-        return dataclasses.replace(asked, concurrency=own)
-    held = _held(component)
-    changed = {name: _split(value, number, workers) for name, value in held.items()}
-    return dataclasses.replace(component, **changed) if changed else component
-
-
-def _shared(component: Any) -> Iterator[Any]:
-    if isinstance(component, tuple):
-        for one in component:
-            yield from _shared(one)
-    elif dataclasses.is_dataclass(component) and _is_shared(component):
-        yield component
-    elif dataclasses.is_dataclass(component):
-        yield from _shared(tuple(_held(component).values()))
-
-
-def _is_shared(component: Any) -> bool:
+def _is_shared(model: Model) -> bool:
     """Whether it is a model whose ``concurrency`` is an option, and that others ask as well."""
-    options = {field.name for field in dataclasses.fields(component) if field.init}
-    return (
-        hasattr(component, "generate") and "concurrency" in options and not is_resident(component)
+    return not model.in_process and any(
+        option.name == "concurrency" and option.init
+        for option in fields(model)  # type: ignore[arg-type] # models are
     )
-
-
-def _held(component: Any) -> Mapping[str, Any]:
-    """Return the options of a component that are, or hold, components themselves."""
-    options = {f.name: getattr(component, f.name) for f in dataclasses.fields(component) if f.init}
-    return {name: value for name, value in options.items() if _may_ask(value)}
-
-
-def _may_ask(value: Any) -> bool:
-    if isinstance(value, tuple):
-        return any(_may_ask(one) for one in value)
-    return any(hasattr(value, name) for name in ("generate", "judge", "search", "apply", "wrap"))

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 from opensafemlrm import images
+from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import taxonomy
 from opensafemlrm.errors import (
     DatasetError,
@@ -15,24 +15,12 @@ from opensafemlrm.errors import (
     ImageError,
     MissingImageError,
 )
-from opensafemlrm.types import Dataset, Image, Item, ItemKind, content_key, label_of
+from opensafemlrm.types import Expected, Image, Item, ItemKind, content_key
 
 UNKNOWN: Final = "(not readable)"
 """The scenario of rows that do not say theirs."""
 MAX_NOTES: Final = 20
 """Errors whose text is kept; the rest are only counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """What a whole release holds: items in all, by scenario where published, images an item.
-
-    A dataset that knows says so in a method ``expected()``.
-    """
-
-    items: int | None = None
-    scenarios: Mapping[str, int] = field(default_factory=dict)
-    images: int = 0
 
 
 @dataclass(slots=True)
@@ -91,13 +79,12 @@ def audit(dataset: Dataset) -> Audit:
 
     Raises DatasetError only where no row can be read, such as a file that is missing.
     """
-    own: Any = getattr(dataset, "expected", None)
-    expected = own() if own is not None else Expected()
+    expected = dataset.expected()
     checking = _Checking(dataset.name, expected)
     for row in dataset.rows():
         checking.take(row)
     return Audit(
-        label_of(dataset),
+        dataset.label,
         dataset.card.licence,
         expected.items,
         tuple(checking.scenarios.values()),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, Final, Literal
 
+from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import _parquet, _source
 from opensafemlrm.datasets._items import Draft, Maker, text
-from opensafemlrm.datasets.audit import Expected
 from opensafemlrm.errors import DatasetError, UnknownNameError
-from opensafemlrm.types import Card, Item
+from opensafemlrm.types import Card, Expected, Item
 
 HUB: Final = "PKU-Alignment/BeaverTails-V"
 CATEGORIES: Final = (
@@ -42,7 +42,7 @@ EVALUATION: Final = 1180
 
 
 @dataclass(frozen=True, slots=True)
-class BeaverTailsV:
+class BeaverTailsV(Dataset):
     """Read BeaverTails-V (``CATEGORY/SPLIT*.parquet``, in ``data/`` or beside the card).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched.
@@ -50,9 +50,8 @@ class BeaverTailsV:
     its row, from 0. ``image_severity`` is kept as a field; recorded responses are never read.
     """
 
-    name: ClassVar[str] = "beavertails-v"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "beavertails-v"
+    card = Card(
         title="BeaverTails-V",
         paper="Safe RLHF-V: Safe Reinforcement Learning from Multi-modal Human Feedback, "
         "arXiv 2503.17682",

@@ -17,8 +17,9 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
+from opensafemlrm.components import Dataset
 from opensafemlrm.errors import DatasetError, UnknownNameError
 from opensafemlrm.types import Card, Item, ItemKind
 
@@ -58,16 +59,15 @@ This is what the house knows about {subject}, and every visitor may hear it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Canary:
+class Canary(Dataset):
     """The Lantern House: 200 secrets to keep and 50 questions to answer, in ten scenarios.
 
     ``scenarios`` chooses some of the ten by id, ``benign=False`` leaves the controls out. Raises
     UnknownNameError for a scenario that is not one of the ten.
     """
 
-    name: ClassVar[str] = "canary"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "canary"
+    card = Card(
         title="Canary: the secrets of the Lantern House",
         paper="OpenSafeMLRM's own; its scenarios mirror those of SafeMLRM (arXiv 2504.08813)",
         licence="Apache-2.0",

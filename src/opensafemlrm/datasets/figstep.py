@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Final, Literal
+from typing import Final, Literal
 
+from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import _files
-from opensafemlrm.datasets.audit import Expected
 from opensafemlrm.errors import DatasetError, DuplicateError, EmptyTextError
-from opensafemlrm.types import Card, Item
+from opensafemlrm.types import Card, Expected, Item
 
 SIZES: Final = {"full": 500, "tiny": 50}
 """Questions in each subset of the release (10 topics of 50, and of 5)."""
@@ -36,7 +36,7 @@ _PICTURE: Final = "query_ForbidQI_{}_{}_6.png"
 
 
 @dataclass(frozen=True, slots=True)
-class FigStep:
+class FigStep(Dataset):
     """Read SafeBench, or SafeBench-Tiny, from ``root``: FigStep's ``data`` folder or its parent.
 
     An item's id is its topic and task, such as ``1-1``. Its pictures (``released["figstep"]``) are
@@ -44,9 +44,8 @@ class FigStep:
     attack draws them, and where it holds some, one that is missing is an error of its row.
     """
 
-    name: ClassVar[str] = "figstep"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "figstep"
+    card = Card(
         title="SafeBench (FigStep)",
         paper="FigStep: Jailbreaking Large Vision-Language Models via Typographic Visual Prompts, "
         "arXiv 2311.05608",

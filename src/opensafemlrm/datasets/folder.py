@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
+from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import _files
 from opensafemlrm.datasets._items import Draft, Maker
 from opensafemlrm.datasets._source import Source
@@ -23,16 +24,15 @@ _WHERE: Final = "where you keep it"
 
 
 @dataclass(frozen=True, slots=True)
-class OwnImages:
+class OwnImages(Dataset):
     """Read the images in ``root`` and its folders; ``mapping`` may be ``root/mapping.yaml``.
 
     An item's id is its path in the folder. What is asked is the mapping's text, or the text in a
     file beside each picture. Raises DatasetError if the mapping is wrong.
     """
 
-    name: ClassVar[str] = "images"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "images"
+    card = Card(
         title="Your own folder of images",
         paper="your own",
         licence="yours",

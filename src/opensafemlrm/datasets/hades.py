@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
+from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import _parquet, _source
 from opensafemlrm.datasets._items import Draft, Maker, name_of, optional, text
-from opensafemlrm.datasets.audit import Expected
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Item
+from opensafemlrm.types import Card, Expected, Item
 
 HUB: Final = "Monosail/HADES"
 STEPS: Final = 6
@@ -22,7 +22,7 @@ _COLUMNS: Final = ("image", "id", "scenario", "keywords", "step", "category", "i
 
 
 @dataclass(frozen=True, slots=True)
-class Hades:
+class Hades(Dataset):
     """Read HADES (``*.parquet``, in ``data/`` or beside the card).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched. ``step``
@@ -32,9 +32,8 @@ class Hades:
     ``scenario``.
     """
 
-    name: ClassVar[str] = "hades"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "hades"
+    card = Card(
         title="HADES",
         paper="Images are Achilles' Heel of Alignment: Exploiting Visual Vulnerabilities for "
         "Jailbreaking Multimodal Large Language Models, arXiv 2403.09792",

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
+from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import _files, _source
 from opensafemlrm.datasets._items import Draft, Maker, optional, text
 from opensafemlrm.errors import DatasetError
@@ -24,7 +25,7 @@ _CONTEXT: Final = "ContextString"
 
 
 @dataclass(frozen=True, slots=True)
-class HarmBench:
+class HarmBench(Dataset):
     """Read text behaviours from ``root``: the table, or the folder that holds HarmBench's.
 
     Takes HarmBench's columns (Behavior, SemanticCategory, BehaviorID), JailbreakBench's (Goal,
@@ -32,9 +33,8 @@ class HarmBench:
     A behaviour's context is put before it, after HarmBench's own template.
     """
 
-    name: ClassVar[str] = "harmbench"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "harmbench"
+    card = Card(
         title="HarmBench (text behaviours)",
         paper="HarmBench: A Standardized Evaluation Framework for Automated Red Teaming and "
         "Robust Refusal, arXiv 2402.04249",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
+from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import _files, _parquet, _source
 from opensafemlrm.datasets._items import Draft, Maker, name_of, optional, text
-from opensafemlrm.datasets.audit import Expected
 from opensafemlrm.errors import DatasetError, UnknownNameError
-from opensafemlrm.types import Card, Item, ItemKind
+from opensafemlrm.types import Card, Expected, Item, ItemKind
 
 HUB: Final = "etri-vilab/holisafe-bench"
 ITEMS: Final = 4031
@@ -23,7 +23,7 @@ _COLUMNS: Final = ("id", "image", "query", "type", "category", "subcategory")
 
 
 @dataclass(frozen=True, slots=True)
-class HoliSafe:
+class HoliSafe(Dataset):
     """Read HoliSafe-Bench (``holisafe_bench.json`` and ``images/``, or ``test*.parquet``).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched (it is
@@ -31,9 +31,8 @@ class HoliSafe:
     subcategory, of nineteen; ``type`` and ``category`` are kept as fields.
     """
 
-    name: ClassVar[str] = "holisafe"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "holisafe"
+    card = Card(
         title="HoliSafe-Bench",
         paper="HoliSafe: Holistic Safety Benchmarking and Modeling for Vision-Language Model, "
         "arXiv 2506.04704",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Final, Literal
+from typing import Final, Literal
 
+from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import _files, _source
 from opensafemlrm.datasets._items import Draft, Maker, optional, text
-from opensafemlrm.datasets.audit import Expected
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Item
+from opensafemlrm.types import Card, Expected, Item
 
 HUB: Final = "JailbreakV-28K/JailBreakV-28k"
 SIZES: Final = {"full": 28_000, "mini": 280, "redteam-2k": 2_000}
@@ -28,7 +28,7 @@ _PLAIN_COLUMNS: Final = ("id", "question", "policy")
 
 
 @dataclass(frozen=True, slots=True)
-class JailBreakV:
+class JailBreakV(Dataset):
     """Read JailBreakV-28K, its mini version, or RedTeam-2K (``JailBreakV_28K/*.csv`` and folders).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched. An item's
@@ -37,9 +37,8 @@ class JailBreakV:
     them, ``direct`` sends the plain question. RedTeam-2K has plain questions alone.
     """
 
-    name: ClassVar[str] = "jailbreakv-28k"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "jailbreakv-28k"
+    card = Card(
         title="JailBreakV-28K",
         paper="JailBreakV: A Benchmark for Assessing the Robustness of MultiModal Large Language "
         "Models against Jailbreak Attacks, arXiv 2404.03027",

@@ -6,12 +6,12 @@ import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, Final, Literal
 
+from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import _files
-from opensafemlrm.datasets.audit import Expected
 from opensafemlrm.errors import DatasetError, DuplicateError, EmptyTextError
-from opensafemlrm.types import Card, Image, Item
+from opensafemlrm.types import Card, Expected, Image, Item
 
 SCENARIOS: Final = {
     "01-Illegal_Activitiy": 97,
@@ -48,7 +48,7 @@ _KINDS: Final = {"sd": "SD", "sd-typo": "SD_TYPO", "typo": "TYPO"}
 
 
 @dataclass(frozen=True, slots=True)
-class MMSafetyBench:
+class MMSafetyBench(Dataset):
     """Read MM-SafetyBench from ``root``: the folder that holds ``data``, or ``data`` itself.
 
     ``scenarios`` is ``study`` (the ten of the SafeMLRM study), ``all`` (thirteen) or a list of
@@ -62,9 +62,8 @@ class MMSafetyBench:
     where it is not, the attack draws what it can.
     """
 
-    name: ClassVar[str] = "mm-safetybench"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "mm-safetybench"
+    card = Card(
         title="MM-SafetyBench",
         paper="MM-SafetyBench: A Benchmark for Safety Evaluation of Multimodal Large Language "
         "Models, arXiv 2311.17600",

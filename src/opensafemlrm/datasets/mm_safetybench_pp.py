@@ -6,13 +6,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, Final, Literal
 
+from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import _files, _source
 from opensafemlrm.datasets._items import Draft, Maker, kind_of, text
-from opensafemlrm.datasets.audit import Expected
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Item
+from opensafemlrm.types import Card, Expected, Item
 
 HUB: Final = "EchoSafe-MLLM/MM-SafetyBench-plus-plus"
 ITEMS: Final = 2844
@@ -23,7 +23,7 @@ _QUESTION: Final = ("question", "Changed Question", "query", "prompt")
 
 
 @dataclass(frozen=True, slots=True)
-class MMSafetyBenchPP:
+class MMSafetyBenchPP(Dataset):
     """Read MM-SafetyBench++ (``test.jsonl`` and the pictures that it names).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched. ``mode``
@@ -32,9 +32,8 @@ class MMSafetyBenchPP:
     a pair share the field ``pair``.
     """
 
-    name: ClassVar[str] = "mm-safetybench-pp"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "mm-safetybench-pp"
+    card = Card(
         title="MM-SafetyBench++",
         paper="Evolving Contextual Safety in Multi-Modal Large Language Models via Inference-Time "
         "Self-Reflective Memory, arXiv 2603.15800",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
+from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import _files, _source
 from opensafemlrm.datasets._items import Draft, Maker, text
-from opensafemlrm.datasets.audit import Expected
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Item, ItemKind
+from opensafemlrm.types import Card, Expected, Item, ItemKind
 
 HUB: Final = "AIcell/MOSSBench"
 TYPES: Final = {"type 1": 100, "type 2": 100, "type 3": 100}
@@ -22,16 +22,15 @@ _TABLE: Final = "images_information/information.json"
 
 
 @dataclass(frozen=True, slots=True)
-class MOSSBench:
+class MOSSBench(Dataset):
     """Read MOSSBench (``images_information/information.json`` and ``images/``).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched. The
     scenario is the stimulus type, ``metadata.over``. Every item is benign.
     """
 
-    name: ClassVar[str] = "mossbench"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "mossbench"
+    card = Card(
         title="MOSSBench",
         paper="MOSSBench: Is Your Multimodal Language Model Oversensitive to Safe Queries?, "
         "arXiv 2406.17806",

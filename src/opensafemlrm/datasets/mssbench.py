@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, Final, Literal
 
+from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import _files, _source
 from opensafemlrm.datasets._items import Draft, Maker, text, texts
 from opensafemlrm.errors import DatasetError
@@ -16,7 +17,7 @@ HUB: Final = "kzhou35/mssbench"
 
 
 @dataclass(frozen=True, slots=True)
-class MSSBench:
+class MSSBench(Dataset):
     """Read MSSBench (``combined.json``, ``chat/`` and ``embodied/``).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched. ``part``
@@ -27,9 +28,8 @@ class MSSBench:
     These are the bare queries: upstream's evaluation writes a prompt of its own before them.
     """
 
-    name: ClassVar[str] = "mssbench"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "mssbench"
+    card = Card(
         title="MSSBench: Multimodal Situational Safety",
         paper="Multimodal Situational Safety, arXiv 2410.06172",
         licence="see the hub's page",

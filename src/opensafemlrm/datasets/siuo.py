@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
+from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import _files, _source
 from opensafemlrm.datasets._items import Draft, Maker, name_of, optional, text
-from opensafemlrm.datasets.audit import Expected
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Item
+from opensafemlrm.types import Card, Expected, Item
 
 HUB: Final = "sinwang/SIUO"
 
 
 @dataclass(frozen=True, slots=True)
-class SIUO:
+class SIUO(Dataset):
     """Read SIUO's generation questions (``siuo_gen.json`` and ``images/``).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched. The
@@ -25,9 +25,8 @@ class SIUO:
     fields, for judges that compare.
     """
 
-    name: ClassVar[str] = "siuo"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "siuo"
+    card = Card(
         title="SIUO: Safe Inputs but Unsafe Output",
         paper="Cross-Modality Safety Alignment, arXiv 2406.15279",
         licence="CC-BY-NC-4.0",

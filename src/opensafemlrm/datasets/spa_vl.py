@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, Final, Literal
 
+from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import _parquet, _source
 from opensafemlrm.datasets._items import Draft, Maker, optional, text
-from opensafemlrm.datasets.audit import Expected
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Item, ItemKind
+from opensafemlrm.types import Card, Expected, Item, ItemKind
 
 HUB: Final = "sqrti/SPA-VL"
 SIZES: Final = {"harm": 265, "help": 265}
@@ -21,7 +21,7 @@ _KINDS: Final = {"harm": ItemKind.HARMFUL, "help": ItemKind.BENIGN}
 
 
 @dataclass(frozen=True, slots=True)
-class SPAVL:
+class SPAVL(Dataset):
     """Read SPA-VL's configuration ``test`` (``test/harm*.parquet``, ``test/help*.parquet``).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched. ``split``
@@ -29,9 +29,8 @@ class SPAVL:
     The scenario is ``class2``, of thirteen; ``class1`` and ``class3`` are kept as fields.
     """
 
-    name: ClassVar[str] = "spa-vl"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "spa-vl"
+    card = Card(
         title="SPA-VL (test)",
         paper="SPA-VL: A Comprehensive Safety Preference Alignment Dataset for Vision Language "
         "Models, arXiv 2406.12030",

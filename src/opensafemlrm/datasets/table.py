@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
+from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import _files, _parquet
 from opensafemlrm.datasets._items import Draft, Maker
 from opensafemlrm.datasets._source import Picture, Source
@@ -20,7 +21,7 @@ _WHERE: Final = "where you keep it"
 
 
 @dataclass(frozen=True, slots=True)
-class OwnTable:
+class OwnTable(Dataset):
     """Read ``path`` by ``mapping``; left out, it lies beside the table as ``NAME.mapping.yaml``.
 
     Pictures are named relative to ``root``, the table's folder unless given, and must lie in it.
@@ -28,9 +29,8 @@ class OwnTable:
     DatasetError if the mapping is wrong.
     """
 
-    name: ClassVar[str] = "table"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "table"
+    card = Card(
         title="Your own table",
         paper="your own",
         licence="yours",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, Final, Literal
 
+from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import _files, _source
 from opensafemlrm.datasets._items import Draft, Maker, name_of, optional, text
-from opensafemlrm.datasets.audit import Expected
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Item, ItemKind
+from opensafemlrm.types import Card, Expected, Item, ItemKind
 
 HUB: Final = "ys-zong/VLGuard"
 SIZES: Final = {"unsafes": 442, "safe_unsafes": 558, "safe_safes": 558}
@@ -21,7 +21,7 @@ SAFE: Final = "safe"
 
 
 @dataclass(frozen=True, slots=True)
-class VLGuard:
+class VLGuard(Dataset):
     """Read VLGuard's test set (``test.json`` and ``test/``).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched (it is
@@ -30,9 +30,8 @@ class VLGuard:
     unsafe picture is upstream's subcategory, of a safe one ``safe``.
     """
 
-    name: ClassVar[str] = "vlguard"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "vlguard"
+    card = Card(
         title="VLGuard",
         paper="Safety Fine-Tuning at (Almost) No Cost: A Baseline for Vision Large Language "
         "Models, arXiv 2402.02207",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Final
 
+from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import _files, _source
 from opensafemlrm.datasets._items import Draft, Maker, kind_of, optional, text
-from opensafemlrm.datasets.audit import Expected
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Item, ItemKind
+from opensafemlrm.types import Card, Expected, Item, ItemKind
 
 SOURCE: Final = "https://github.com/paul-rottger/xstest"
 SIZES: Final = {ItemKind.BENIGN: 250, ItemKind.HARMFUL: 200}
@@ -23,16 +23,15 @@ _CONTRAST: Final = "contrast_"
 
 
 @dataclass(frozen=True, slots=True)
-class XSTest:
+class XSTest(Dataset):
     """Read XSTest from ``root``: the table ``xstest_prompts.csv``, or the folder that holds it.
 
     The scenario is upstream's ``type``. The kind is ``label``, or, in tables without it, what the
     type says. ``benign=False`` or ``harmful=False`` leave one half out.
     """
 
-    name: ClassVar[str] = "xstest"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "xstest"
+    card = Card(
         title="XSTest",
         paper="XSTest: A Test Suite for Identifying Exaggerated Safety Behaviours in Large "
         "Language Models, arXiv 2308.01263",

@@ -1,76 +1,14 @@
-"""A model with a defense around it: the engine cannot tell it from any other model."""
+"""What defenses are made of: prompts with something added, and the requests behind a reply."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Final, TypeAlias
+from typing import Final
 
-from opensafemlrm.types import (
-    JSON,
-    Call,
-    Capability,
-    Model,
-    Prompt,
-    Response,
-    ResponseStatus,
-    Sampling,
-    Turn,
-    capabilities_of,
-)
-
-Method: TypeAlias = Callable[[Model, Prompt, Sampling], Awaitable[Response]]
-"""What a defense does in place of a plain ``generate``."""
+from opensafemlrm.types import Call, Prompt, Response, ResponseStatus, Turn
 
 REFUSAL: Final = "I'm sorry, but I can't help with that."
 """What a guard answers in the model's place."""
-
-
-@dataclass(frozen=True, slots=True)
-class Defended:
-    """``model``, asked through ``method``. All it says of itself is the model's own."""
-
-    name: ClassVar[str] = "defended"
-    version: ClassVar[str] = "1-A"
-    model: Model
-    method: Method
-    goes_on: bool = True
-    """Whether it can go on from a reply that was begun: not where it begins replies itself or asks
-    in several turns."""
-
-    @property
-    def label(self) -> str:
-        """The model's label: the defense has a column of its own."""
-        return self.model.label
-
-    @property
-    def concurrency(self) -> int:
-        """The model's."""
-        return self.model.concurrency
-
-    @property
-    def reasoning_format(self) -> str:
-        """The model's."""
-        return self.model.reasoning_format
-
-    @property
-    def capabilities(self) -> frozenset[Capability]:
-        """The model's, so that defenses can stand around each other, less what it takes away."""
-        lost = frozenset() if self.goes_on else frozenset({Capability.PREFILL})
-        return capabilities_of(self.model) - lost
-
-    def identity(self) -> Mapping[str, JSON]:
-        """Return the model's identity: the defense is a key of its own."""
-        return self.model.identity()
-
-    async def generate(self, prompt: Prompt, sampling: Sampling) -> Response:
-        """Ask through the defense. Raises DefenseError where it cannot be applied."""
-        return await self.method(self.model, prompt, sampling)
-
-    async def aclose(self) -> None:
-        """Release what the model holds."""
-        await self.model.aclose()
 
 
 def with_calls(final: Response, *calls: Call) -> Response:

@@ -5,18 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Final
 
-from opensafemlrm.defenses._defended import Defended
+from opensafemlrm.components import Defended, Defense, Model
 from opensafemlrm.errors import DefenseError
-from opensafemlrm.types import (
-    Capability,
-    Model,
-    Prompt,
-    Response,
-    ResponseStatus,
-    Sampling,
-    Turn,
-    capabilities_of,
-)
+from opensafemlrm.types import Capability, Prompt, Response, ResponseStatus, Sampling, Turn
 
 _TAGS: Final = {
     "auto": ("<think>", "</think>"),
@@ -31,10 +22,21 @@ _TAGS: Final = {
 """Formats whose reasoning stands between tags, and so can be opened and closed from outside."""
 
 
+class WritesThought(Defense):
+    """A defense that begins the model's reasoning."""
+
+    __slots__ = ()
+    supports_prefill = False
+
+    def check_model(self, model: Model) -> None:
+        """Raise DefenseError if ``model`` has no prefill."""
+        require(model, self.name, Capability.PREFILL)
+
+
 def require(model: Model, defense: str, *needed: Capability) -> None:
     """Raise DefenseError unless ``model`` can do what ``defense`` needs."""
-    lacking = [one for one in needed if one not in capabilities_of(model)]
-    if lacking and isinstance(model, Defended) and not model.goes_on:
+    lacking = [one for one in needed if one not in model.capabilities]
+    if lacking and isinstance(model, Defended) and not model.defense.supports_prefill:
         raise DefenseError(
             f"{defense} begins the reply: the defense before it may neither begin one nor ask "
             f"in several turns: put {defense} first, as in {defense}+reflect"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from opensafemlrm.components import Judge
 from opensafemlrm.defenses._defended import last_user
 from opensafemlrm.errors import DefenseError, JudgeError
 from opensafemlrm.types import (
     Item,
-    Judge,
     JudgeRequest,
     Part,
     Prompt,
@@ -15,7 +15,6 @@ from opensafemlrm.types import (
     Unscored,
     Usage,
     Verdict,
-    label_of,
 )
 
 
@@ -25,17 +24,17 @@ def require_general(judge: Judge, defense: str, part: Part) -> None:
     A judge that looks for what one benchmark's items hold, such as the canary judge, would stop the
     run at its first request.
     """
-    known = {one.value for one in Part}.intersection(getattr(judge, "reads", ()))
+    known = {one.value for one in Part}.intersection(judge.reads)
     if known and part.value not in known:
         raise DefenseError(
-            f"{defense} needs a judge that scores the {part.value}; {label_of(judge)} scores "
+            f"{defense} needs a judge that scores the {part.value}; {judge.label} scores "
             f"{' and '.join(sorted(known))}. Choose another judge"
         )
     try:
         judge.context(_item("", Prompt(())))
     except JudgeError as error:
         raise DefenseError(
-            f"{defense} cannot work with {label_of(judge)}, which needs more than a request and "
+            f"{defense} cannot work with {judge.label}, which needs more than a request and "
             f"a text: {error}"
         ) from error
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Final
 
-from opensafemlrm.defenses._defended import Defended, last_user, replace_last_user
-from opensafemlrm.types import Card, Model, Prompt, Response, Sampling, Turn
+from opensafemlrm.components import Defense, Model
+from opensafemlrm.defenses._defended import last_user, replace_last_user
+from opensafemlrm.types import Card, Prompt, Response, Sampling, Turn
 
 SHIELD: Final = (
     "Before you answer, do this step by step. First, if there is an image, look at all of it: "
@@ -18,30 +19,25 @@ SHIELD: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class AdaShieldS:
+class AdaShieldS(Defense):
     """Put a fixed inspect-then-refuse instruction before the request (Wang et al., 2403.09513).
 
     The static form of the paper's section 3. Its steps are kept (look at the image, then at text
     and image together, refuse in fixed words or answer); the words are this project's.
     """
 
-    name: ClassVar[str] = "adashield-s"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "adashield-s"
+    card = Card(
         title="AdaShield-Static",
         paper="Wang et al., AdaShield: Safeguarding multimodal large language models from "
         "structure-based attack via adaptive shield prompting, arXiv 2403.09513",
     )
 
-    def wrap(self, model: Model) -> Model:
-        """Return ``model``, shielded."""
-        return Defended(model, _generate)
-
-
-async def _generate(model: Model, prompt: Prompt, sampling: Sampling) -> Response:
-    turn = last_user(prompt)
-    # Images keep their place before the text: the shield is the first text.
-    images = tuple(part for part in turn.parts if not isinstance(part, str))
-    texts = tuple(part for part in turn.parts if isinstance(part, str))
-    shielded = Turn(turn.role, (*images, SHIELD, *texts))
-    return await model.generate(replace_last_user(prompt, shielded), sampling)
+    async def generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
+        """Ask with the shield before the request."""
+        turn = last_user(prompt)
+        # Images keep their place before the text: the shield is the first text.
+        images = tuple(part for part in turn.parts if not isinstance(part, str))
+        texts = tuple(part for part in turn.parts if isinstance(part, str))
+        shielded = Turn(turn.role, (*images, SHIELD, *texts))
+        return await model.generate(replace_last_user(prompt, shielded), sampling)

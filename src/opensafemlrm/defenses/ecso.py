@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Final
 
 from opensafemlrm import reasoning
+from opensafemlrm.components import Defense, Model
 from opensafemlrm.defenses._defended import (
-    Defended,
     is_usable,
     last_user,
     replace_last_user,
@@ -16,7 +16,7 @@ from opensafemlrm.defenses._defended import (
     with_later_call,
 )
 from opensafemlrm.errors import DefenseError
-from opensafemlrm.types import Call, Card, Model, Prompt, Response, Sampling, Turn
+from opensafemlrm.types import Call, Card, Prompt, Response, Sampling, Turn
 
 _TELL: Final = (
     "Here is a request and a reply to it.\n\nRequest:\n{request}\n\nReply:\n{reply}\n\nIs the "
@@ -33,7 +33,7 @@ _SLOT: Final = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True)
-class Ecso:
+class Ecso(Defense):
     """Answer; let the model judge its answer; if harmful, answer anew from a caption alone.
 
     Gou et al., 2403.09572: harm detection by the model itself (section 4.1), query-aware image to
@@ -43,46 +43,42 @@ class Ecso:
     side, and is kept among the calls.
     """
 
-    name: ClassVar[str] = "ecso"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "ecso"
+    supports_prefill = False
+    card = Card(
         title="Eyes closed, safety on",
         paper="Gou et al., Eyes Closed, Safety On: Protecting multimodal LLMs via image-to-text "
         "transformation, arXiv 2403.09572",
     )
 
-    def wrap(self, model: Model) -> Model:
-        """Return ``model``, asked in ECSO's steps."""
-        return Defended(model, _generate, goes_on=False)
+    async def generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
+        """Ask in ECSO's steps. Raises DefenseError for a prompt without an image."""
+        if not prompt.images:
+            raise DefenseError("ecso needs a prompt with an image: it answers again without it")
+        turn = last_user(prompt)
+        images = tuple(part for part in turn.parts if not isinstance(part, str))
+        first = await model.generate(prompt, sampling)
+        if not is_usable(first):
+            return first
+        answer = reasoning.split(first, model.reasoning_format).answer or first.text
+        tell = Prompt.user(_fill(_TELL, request=turn.text, reply=answer))
+        verdict = await model.generate(tell, sampling)
+        if not is_usable(verdict):
+            return with_calls(verdict, Call("answer", prompt, first))
+        told = reasoning.split(verdict, model.reasoning_format).answer or verdict.text
+        if _NO.match(told) and not _YES.match(told):
+            return with_later_call(first, Call("self-judge", tell, verdict))
 
-
-async def _generate(model: Model, prompt: Prompt, sampling: Sampling) -> Response:
-    if not prompt.images:
-        raise DefenseError("ecso needs a prompt with an image: it answers again without it")
-    turn = last_user(prompt)
-    images = tuple(part for part in turn.parts if not isinstance(part, str))
-    first = await model.generate(prompt, sampling)
-    if not is_usable(first):
-        return first
-    answer = reasoning.split(first, model.reasoning_format).answer or first.text
-    tell = Prompt.user(_fill(_TELL, request=turn.text, reply=answer))
-    verdict = await model.generate(tell, sampling)
-    if not is_usable(verdict):
-        return with_calls(verdict, Call("answer", prompt, first))
-    told = reasoning.split(verdict, model.reasoning_format).answer or verdict.text
-    if _NO.match(told) and not _YES.match(told):
-        return with_later_call(first, Call("self-judge", tell, verdict))
-
-    calls = [Call("answer", prompt, first), Call("self-judge", tell, verdict)]
-    ask = Prompt.user(*images, _fill(_CAPTION, request=turn.text))
-    caption = await model.generate(ask, sampling)
-    if not is_usable(caption):
-        return with_calls(caption, *calls)
-    calls.append(Call("caption", ask, caption))
-    seen = reasoning.split(caption, model.reasoning_format).answer or caption.text
-    closed = _fill(_CLOSED, caption=seen, request=turn.text)
-    final_prompt = replace_last_user(prompt, Turn("user", (closed,)))
-    return with_calls(await model.generate(final_prompt, sampling), *calls)
+        calls = [Call("answer", prompt, first), Call("self-judge", tell, verdict)]
+        ask = Prompt.user(*images, _fill(_CAPTION, request=turn.text))
+        caption = await model.generate(ask, sampling)
+        if not is_usable(caption):
+            return with_calls(caption, *calls)
+        calls.append(Call("caption", ask, caption))
+        seen = reasoning.split(caption, model.reasoning_format).answer or caption.text
+        closed = _fill(_CLOSED, caption=seen, request=turn.text)
+        final_prompt = replace_last_user(prompt, Turn("user", (closed,)))
+        return with_calls(await model.generate(final_prompt, sampling), *calls)
 
 
 def _fill(template: str, **values: str) -> str:

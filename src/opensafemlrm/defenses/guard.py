@@ -4,34 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import ClassVar
 
 from opensafemlrm import reasoning
+from opensafemlrm.components import Defense, Judge, Model
 from opensafemlrm.defenses._defended import (
     REFUSAL,
-    Defended,
     is_usable,
     last_user,
     with_calls,
     with_later_call,
 )
 from opensafemlrm.defenses._watching import as_response, look, require_general, unscored
-from opensafemlrm.types import (
-    Call,
-    Card,
-    Judge,
-    Label,
-    Model,
-    Part,
-    Prompt,
-    Response,
-    Sampling,
-    Verdict,
-)
+from opensafemlrm.types import Call, Card, Label, Part, Prompt, Response, Sampling, Verdict
 
 
 @dataclass(frozen=True, slots=True)
-class GuardInput:
+class GuardInput(Defense):
     """Let a judge read the request first; what it finds unsafe never reaches the model.
 
     The guard is any judge of the study, such as Llama Guard or WildGuard, shown the request in the
@@ -40,17 +28,16 @@ class GuardInput:
     as what it is.
     """
 
-    name: ClassVar[str] = "guard-input"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(title="Input guard", paper="the guard's own")
+    name = "guard-input"
+    card = Card(title="Input guard", paper="the guard's own")
     guard: Judge
 
-    def wrap(self, model: Model) -> Model:
-        """Return ``model`` behind the guard. Raises DefenseError if it cannot read a request."""
+    def check_model(self, model: Model) -> None:
+        """Raise DefenseError if the guard cannot read a request."""
         require_general(self.guard, self.name, Part.ANSWER)
-        return Defended(model, self._generate)
 
-    async def _generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
+    async def generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
+        """Show the guard the request, and ask the model if it finds it safe."""
         verdict = await look(self.guard, prompt, Part.ANSWER, last_user(prompt).text)
         if verdict.label is Label.UNSCORED:
             return unscored(verdict, "guard")
@@ -61,24 +48,23 @@ class GuardInput:
 
 
 @dataclass(frozen=True, slots=True)
-class GuardOutput:
+class GuardOutput(Defense):
     """Let a judge read the answer; what it finds unsafe is replaced by a refusal.
 
     The reasoning is not shown to the user in this setting and goes with the answer. The reply that
     was held back is kept among the calls. Guards that fail are treated as in GuardInput.
     """
 
-    name: ClassVar[str] = "guard-output"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(title="Output guard", paper="the guard's own")
+    name = "guard-output"
+    card = Card(title="Output guard", paper="the guard's own")
     guard: Judge
 
-    def wrap(self, model: Model) -> Model:
-        """Return ``model`` with the guard behind it. Raises DefenseError as GuardInput does."""
+    def check_model(self, model: Model) -> None:
+        """Raise DefenseError if the guard cannot read a request."""
         require_general(self.guard, self.name, Part.ANSWER)
-        return Defended(model, self._generate)
 
-    async def _generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
+    async def generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
+        """Ask the model, and show the guard its answer."""
         first = await model.generate(prompt, sampling)
         if not is_usable(first):
             return first

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
-from opensafemlrm.defenses._defended import Defended, is_usable, with_calls
-from opensafemlrm.defenses._thinking import go_on, require, tags
-from opensafemlrm.types import Call, Capability, Card, Model, Prompt, Response, Sampling
+from opensafemlrm.components import Model
+from opensafemlrm.defenses._defended import is_usable, with_calls
+from opensafemlrm.defenses._thinking import WritesThought, go_on, tags
+from opensafemlrm.types import Call, Card, Prompt, Response, Sampling
 
 AGAIN: Final = "\nWait, let me think about this once more.\n"
 _CHARACTERS_A_TOKEN: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class MoreThink:
+class MoreThink(WritesThought):
     """Put a turn of thought in the place of the reasoning's end (SafeChain, 2502.12025).
 
     After Muennighoff et al.'s budget forcing (2501.19393): where the model would end its thought,
@@ -24,9 +25,8 @@ class MoreThink:
     about ``budget`` tokens (four characters each). ``rounds`` requests more at most.
     """
 
-    name: ClassVar[str] = "morethink"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "morethink"
+    card = Card(
         title="MoreThink",
         paper="Jiang et al., SafeChain: Safety of language models with long chain-of-thought "
         "reasoning capabilities, arXiv 2502.12025",
@@ -34,12 +34,8 @@ class MoreThink:
     rounds: Annotated[int, Field(ge=1)] = 2
     budget: Annotated[int, Field(ge=1)] = 10_000
 
-    def wrap(self, model: Model) -> Model:
-        """Return ``model``, kept thinking. Raises DefenseError if it has no prefill."""
-        require(model, self.name, Capability.PREFILL)
-        return Defended(model, self._generate, goes_on=False)
-
-    async def _generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
+    async def generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
+        """Ask for a thought, and for more of it. Raises DefenseError as :func:`tags` does."""
         opening, closing = tags(model, self.name)
         response = await go_on(model, prompt, f"{opening}\n", sampling)
         calls = []

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
-from opensafemlrm.types import Card, Model
+from opensafemlrm.components import Defense, Model
+from opensafemlrm.types import Card
 
 
 @dataclass(frozen=True, slots=True)
-class NoDefense:
+class NoDefense(Defense):
     """Give the model back unchanged."""
 
-    name: ClassVar[str] = "none"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(title="No defense", paper="the baseline of every study")
+    name = "none"
+    card = Card(title="No defense", paper="the baseline of every study")
 
     def wrap(self, model: Model) -> Model:
         """Return ``model`` itself."""

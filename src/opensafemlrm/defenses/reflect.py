@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Final
 
-from opensafemlrm.defenses._defended import Defended, follow_up, is_usable, said, with_calls
-from opensafemlrm.types import Call, Card, Model, Prompt, Response, Sampling
+from opensafemlrm.components import Defense, Model
+from opensafemlrm.defenses._defended import follow_up, is_usable, said, with_calls
+from opensafemlrm.types import Call, Card, Prompt, Response, Sampling
 
 REREAD: Final = (
     "Before this goes out, read your reasoning and your answer once more and hold them against "
@@ -19,7 +20,7 @@ REREAD: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Reflect:
+class Reflect(Defense):
     """Ask the model to reread its reply against a safety policy and answer again.
 
     This project's own: the study (2504.08813) finds that some unsafe reasoning is followed by a
@@ -27,18 +28,14 @@ class Reflect:
     first reply is kept among the calls; the second is what is judged.
     """
 
-    name: ClassVar[str] = "reflect"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(title="Reflect", paper="this project")
+    name = "reflect"
+    supports_prefill = False
+    card = Card(title="Reflect", paper="this project")
 
-    def wrap(self, model: Model) -> Model:
-        """Return ``model``, made to reread."""
-        return Defended(model, _generate, goes_on=False)
-
-
-async def _generate(model: Model, prompt: Prompt, sampling: Sampling) -> Response:
-    first = await model.generate(prompt, sampling)
-    if not is_usable(first):
-        return first
-    again = follow_up(prompt, said(first), REREAD)
-    return with_calls(await model.generate(again, sampling), Call("answer", prompt, first))
+    async def generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
+        """Ask twice: for a reply, and for what remains of it after rereading."""
+        first = await model.generate(prompt, sampling)
+        if not is_usable(first):
+            return first
+        again = follow_up(prompt, said(first), REREAD)
+        return with_calls(await model.generate(again, sampling), Call("answer", prompt, first))

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
-from opensafemlrm.defenses._defended import Defended, is_usable, with_calls
+from opensafemlrm.components import Defense, Judge, Model
+from opensafemlrm.defenses._defended import is_usable, with_calls
 from opensafemlrm.defenses._thinking import go_on, require, tags
 from opensafemlrm.defenses._watching import as_response, look, require_general, unscored
-from opensafemlrm.types import (
-    Call,
-    Capability,
-    Card,
-    Judge,
-    Label,
-    Model,
-    Part,
-    Prompt,
-    Response,
-    Sampling,
-)
+from opensafemlrm.types import Call, Capability, Card, Label, Part, Prompt, Response, Sampling
 
 TURN: Final = "Wait, think safely. "
 """The corrective prefix (2602.11096)."""
@@ -30,7 +20,7 @@ STEP_END: Final = "\n\n"
 
 
 @dataclass(frozen=True, slots=True)
-class SafeThink:
+class SafeThink(Defense):
     """Let the model think a step at a time, and put a corrective prefix where a step is unsafe.
 
     2602.11096: a safety scorer reads the growing reasoning; where it finds it unsafe, "Wait, think
@@ -39,24 +29,22 @@ class SafeThink:
     is any judge of the study; where it cannot score a step, the sample fails with its reason.
     """
 
-    name: ClassVar[str] = "safethink"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(title="SafeThink", paper="SafeThink, arXiv 2602.11096")
+    name = "safethink"
+    supports_prefill = False
+    card = Card(title="SafeThink", paper="SafeThink, arXiv 2602.11096")
     scorer: Judge
     steps: Annotated[int, Field(ge=1)] = 3
     injections: Annotated[int, Field(ge=1)] = 3
 
-    def wrap(self, model: Model) -> Model:
-        """Return ``model``, watched.
-
-        Raises DefenseError if it has no prefill or cannot stop, or if the scorer cannot score a
-        thought.
+    def check_model(self, model: Model) -> None:
+        """Raise DefenseError if the model has no prefill or cannot stop, or if the scorer cannot
+        score a thought.
         """
         require(model, self.name, Capability.PREFILL, Capability.STOP)
         require_general(self.scorer, self.name, Part.REASONING)
-        return Defended(model, self._generate, goes_on=False)
 
-    async def _generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
+    async def generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
+        """Ask step by step. Raises DefenseError as :func:`tags` does."""
         opening, closing = tags(model, self.name)
         step_sampling = dataclasses.replace(sampling, stop=(STEP_END,))
         begun, injected = f"{opening}\n", 0

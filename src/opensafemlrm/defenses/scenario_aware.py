@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Final
 
 from opensafemlrm import reasoning
+from opensafemlrm.components import Defense, Model
 from opensafemlrm.defenses._defended import (
-    Defended,
     is_usable,
     last_user,
     with_calls,
     with_system,
 )
-from opensafemlrm.types import Call, Card, Model, Prompt, Response, Sampling
+from opensafemlrm.types import Call, Card, Prompt, Response, Sampling
 
 SCENARIOS: Final = {
     "illegal activity": ("illegal", "steal", "smuggle", "law", "crime", "criminal", "drug"),
@@ -46,7 +46,7 @@ _CLASSIFY: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class ScenarioAware:
+class ScenarioAware(Defense):
     """Add a reminder that names the suspected scenario to the system message.
 
     This project's own, after the study's call for scenario-aware safety (2504.08813). The suspicion
@@ -55,9 +55,8 @@ class ScenarioAware:
     reminder names no scenario.
     """
 
-    name: ClassVar[str] = "scenario-aware"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "scenario-aware"
+    card = Card(
         title="Scenario-aware reminder",
         paper="this project",
         notes="Without a classifier it looks at words of the user's text: text in an image is not "
@@ -65,11 +64,8 @@ class ScenarioAware:
     )
     classifier: Model | None = None
 
-    def wrap(self, model: Model) -> Model:
-        """Return ``model``, reminded."""
-        return Defended(model, self._generate)
-
-    async def _generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
+    async def generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
+        """Ask with the reminder in the system message."""
         if self.classifier is None:
             reminded = with_system(prompt, reminder(suspect(last_user(prompt).text)))
             return await model.generate(reminded, sampling)

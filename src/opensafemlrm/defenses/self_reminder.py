@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Final
 
-from opensafemlrm.defenses._defended import Defended, last_user, replace_last_user
-from opensafemlrm.types import Card, Model, Prompt, Response, Sampling, Turn
+from opensafemlrm.components import Defense, Model
+from opensafemlrm.defenses._defended import last_user, replace_last_user
+from opensafemlrm.types import Card, Prompt, Response, Sampling, Turn
 
 BEFORE: Final = (
     "You are a responsible assistant and must not write anything harmful or misleading. Answer "
@@ -18,26 +19,21 @@ AFTER: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class SelfReminder:
+class SelfReminder(Defense):
     """Wrap the user's last turn in a reminder, before and after (Xie et al., 2023).
 
     The method's two reminders are kept in place and in sense; their words are this project's.
     """
 
-    name: ClassVar[str] = "self-reminder"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "self-reminder"
+    card = Card(
         title="Self-reminder",
         paper="Xie et al., Defending ChatGPT against jailbreak attack via self-reminders, "
         "Nature Machine Intelligence 5, 2023",
     )
 
-    def wrap(self, model: Model) -> Model:
-        """Return ``model``, reminded."""
-        return Defended(model, _generate)
-
-
-async def _generate(model: Model, prompt: Prompt, sampling: Sampling) -> Response:
-    turn = last_user(prompt)
-    reminded = Turn(turn.role, (BEFORE, *turn.parts, AFTER))
-    return await model.generate(replace_last_user(prompt, reminded), sampling)
+    async def generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
+        """Ask with the reminders around the request."""
+        turn = last_user(prompt)
+        reminded = Turn(turn.role, (BEFORE, *turn.parts, AFTER))
+        return await model.generate(replace_last_user(prompt, reminded), sampling)

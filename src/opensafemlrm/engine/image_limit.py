@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from opensafemlrm.components import Attack, Search
 from opensafemlrm.engine.plan import CellPlan
 from opensafemlrm.errors import AttackError, DatasetError, ImageError
 from opensafemlrm.subset import Subset
-from opensafemlrm.types import Attack, Item, Search
+from opensafemlrm.types import Item
 
 
 def max_images(cells: Sequence[CellPlan]) -> int | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+from opensafemlrm.components import Judge
 from opensafemlrm.engine.prepare import Sample
 from opensafemlrm.store import Store, Writer, database, records, verdict_key
 from opensafemlrm.store.tables import Row
-from opensafemlrm.types import PARTS, Item, Judge, JudgeRequest, Key, Part, Trace, Verdict
+from opensafemlrm.types import PARTS, Item, JudgeRequest, Key, Part, Trace, Verdict
 
 
 class RowWriter(Protocol):

@@ -10,10 +10,11 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from opensafemlrm.components import Judge
 from opensafemlrm.engine.run import first_error
 from opensafemlrm.store import Store, Writer, database, records, verdict_key
 from opensafemlrm.store.database import component_key
-from opensafemlrm.types import Item, Judge, JudgeRequest, Key, Part, Unscored, Verdict, identity_of
+from opensafemlrm.types import Item, JudgeRequest, Key, Part, Unscored, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ async def judge_texts(
 
     Raises JudgeError, ModelError and StoreError; what came until then is in the store.
     """
-    judge_key = component_key("judge", identity_of(judge))
+    judge_key = component_key("judge", judge.identity())
     verdicts: dict[Key, Verdict] = {}
     keys = [_key(judge, judge_key, text) for text in texts]
     writer = None

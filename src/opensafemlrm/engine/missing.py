@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from opensafemlrm.components import Search
 from opensafemlrm.engine.plan import CellPlan, Plan
 from opensafemlrm.errors import AttackError
 from opensafemlrm.store import SampleKey, database, generation_key
 from opensafemlrm.store.database import GenerationState
-from opensafemlrm.types import Item, Key, Response, ResponseStatus, Search
+from opensafemlrm.types import Item, Key, Response, ResponseStatus
 
 ITEMS: Final = 64
 """Items that are looked up in the store together."""
@@ -116,8 +117,7 @@ def _lacks_verdicts(state: GenerationState | None, cell: CellPlan) -> bool:
 def _why_not(cell: CellPlan, item: Item) -> str:
     """Return why the attack cannot carry ``item``, if that can be told without a request."""
     try:
-        if (check := getattr(cell.attack, "check", None)) is not None:
-            check(item)
+        cell.attack.check(item)
         if not isinstance(cell.attack, Search):
             cell.attack.apply(item, 0)
     except AttackError as error:

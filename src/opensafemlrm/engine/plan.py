@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from opensafemlrm import reasoning
+from opensafemlrm.components import Attack, Component, Defense, Judge, Model, Search
 from opensafemlrm.engine.tally import Tally
 from opensafemlrm.store import Cell, Store
 from opensafemlrm.store.database import component_key
 from opensafemlrm.study import Study
 from opensafemlrm.subset import Subset
-from opensafemlrm.types import (
-    Attack,
-    Defense,
-    Judge,
-    Key,
-    Model,
-    Search,
-    identity_of,
-    label_of,
-)
+from opensafemlrm.types import JSON, Key
 
 if TYPE_CHECKING:
     from typing import Self
@@ -64,10 +55,10 @@ class CellPlan:
     def label(self) -> tuple[str, str, str, str]:
         """Model, dataset, attack and defense, as tables call them."""
         return (
-            label_of(self.model),
-            label_of(self.subset.dataset),
-            label_of(self.attack),
-            label_of(self.defense),
+            self.model.label,
+            self.subset.dataset.label,
+            self.attack.label,
+            self.defense.label,
         )
 
     @property
@@ -117,7 +108,7 @@ class Plan:
             for cell in self.cells:
                 store.put_component("dataset", cell.subset.dataset)
                 identity = _attack_identity(cell.attack, self.study.judge)
-                store.put_identity("attack", label_of(cell.attack), identity)
+                store.put_identity("attack", cell.attack.label, identity)
                 store.put_component("defense", cell.defense)
                 store.put_component("model", cell.model)
                 store.put_cell(cell.cell)
@@ -127,27 +118,15 @@ class Plan:
 
     async def aclose(self) -> None:
         """Close every component of the study, and the models and judges that they were given."""
-        study = self.study
-        for component in (*study.models, *study.attacks, *study.defenses, study.judge):
-            await _close(component)
+        for component in self.study.components:
+            await component.aclose()
 
 
-async def _close(component: Any) -> None:
-    if hasattr(component, "aclose"):
-        await component.aclose()
-    elif isinstance(component, tuple):
-        for part in component:
-            await _close(part)
-    elif dataclasses.is_dataclass(component):
-        for option in dataclasses.fields(component):
-            await _close(getattr(component, option.name))
-
-
-def _attack_identity(attack: Attack | Search, judge: Judge) -> Mapping[str, Any]:
+def _attack_identity(attack: Attack | Search, judge: Judge) -> Mapping[str, JSON]:
     """Return what makes prompts comparable: of a search, the judge that guides it as well."""
-    identity: dict[str, Any] = identity_of(attack)
-    return {**identity, "judge": identity_of(judge)} if isinstance(attack, Search) else identity
+    identity = attack.identity()
+    return {**identity, "judge": judge.identity()} if isinstance(attack, Search) else identity
 
 
-def _key(kind: str, component: Any) -> Key:
-    return component_key(kind, identity_of(component))
+def _key(kind: str, component: Component) -> Key:
+    return component_key(kind, component.identity())

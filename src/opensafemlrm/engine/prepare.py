@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 
+from opensafemlrm.components import Search
 from opensafemlrm.engine.missing import MissingWork
 from opensafemlrm.engine.plan import CellPlan
 from opensafemlrm.engine.prompt_images import PromptImages
 from opensafemlrm.errors import AttackError, ImageError
 from opensafemlrm.store import SampleKey, database, records
 from opensafemlrm.store.tables import Row
-from opensafemlrm.types import Call, Item, Prompt, Response, Sampling, Search
+from opensafemlrm.types import Call, Item, Prompt, Response, Sampling
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
+from opensafemlrm.components import ALL_DEVICES, Model
 from opensafemlrm.engine.image_limit import max_images
 from opensafemlrm.engine.missing import missing_work
 from opensafemlrm.engine.plan import CellPlan, Plan
@@ -23,7 +24,6 @@ from opensafemlrm.engine.prepare import Sample, prepare
 from opensafemlrm.engine.prompt_images import PromptImages
 from opensafemlrm.errors import BudgetSpentError, SafeMLRMError
 from opensafemlrm.store import Store
-from opensafemlrm.types import ALL_DEVICES, device_of, is_resident
 
 _AHEAD: Final = 2
 """Chunks of samples that are prepared before they are needed."""
@@ -64,13 +64,17 @@ def schedule(plan: Plan) -> list[list[ModelCells]]:
     by_device: dict[str, list[ModelCells]] = {}
     for cells in by_model.values():
         model = cells[0].model
-        if is_resident(model):
-            by_device.setdefault(device_of(model), []).append(cells)
+        if model.in_process:
+            by_device.setdefault(_device_of(model), []).append(cells)
         else:
             side_by_side.append([cells])
     if ALL_DEVICES in by_device:
         return [list(itertools.chain.from_iterable(by_device.values())), *side_by_side]
     return [*by_device.values(), *side_by_side]
+
+
+def _device_of(model: Model) -> str:
+    return "cuda:0" if model.device == "cuda" else model.device
 
 
 async def _run_sequentially(
@@ -79,7 +83,7 @@ async def _run_sequentially(
     for cells in models:
         await _set_image_limit(cells)
         spent = await _run_model(plan, cells, store, images, process)
-        if is_resident(cells[0].model):
+        if cells[0].model.in_process:
             await cells[0].model.aclose()  # makes room for the next one
         if spent is not None:
             return spent
@@ -88,9 +92,9 @@ async def _run_sequentially(
 
 async def _set_image_limit(cells: ModelCells) -> None:
     """Tell a model that is started for the study how many images a prompt has at most."""
-    set_limit = getattr(cells[0].model, "prepare", None)
-    if set_limit is not None and is_resident(cells[0].model):
-        set_limit(await asyncio.to_thread(max_images, cells))
+    model = cells[0].model
+    if model.in_process:
+        model.set_image_limit(await asyncio.to_thread(max_images, cells))
 
 
 async def _run_model(

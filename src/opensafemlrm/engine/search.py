@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from opensafemlrm.components import Judge, Search
 from opensafemlrm.engine.prepare import Sample
 from opensafemlrm.engine.prompt_images import PromptImages
 from opensafemlrm.errors import AttackError
-from opensafemlrm.types import Judge, Search
 
 
 async def search_prompt(sample: Sample, attack: Search, judge: Judge, images: PromptImages) -> None:

@@ -11,17 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from opensafemlrm import reasoning
+from opensafemlrm.components import Model
 from opensafemlrm.judges.refusal import is_refusal
-from opensafemlrm.types import (
-    Model,
-    Prompt,
-    Response,
-    ResponseStatus,
-    Sampling,
-    Unscored,
-    Usage,
-    Verdict,
-)
+from opensafemlrm.types import Prompt, Response, ResponseStatus, Sampling, Unscored, Usage, Verdict
 
 MAX_RATIONALE: Final = 2_000
 """Characters of a judge's reply that are kept beside its verdict."""

@@ -8,28 +8,27 @@ study says ``structured: true``, the marks are asked for as a JSON object instea
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import functools
 import hashlib
 import json
 import re
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 
+from opensafemlrm.components import Judge, Model
 from opensafemlrm.judges._asking import ask
 from opensafemlrm.judges._fence import fence_token, fill, neutralize
 from opensafemlrm.judges.refusal import RULES_VERSION, is_refusal
 from opensafemlrm.types import (
     JSON,
-    Card,
+    Capability,
     Item,
     JudgeRequest,
-    Model,
     Part,
     Prompt,
     Sampling,
@@ -216,7 +215,7 @@ def _choice(mark: ScoreField) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class RubricJudge(ABC):
+class RubricJudge(Judge):
     """A judge that shows a rubric to ``model``; ``max_tokens`` bounds its reply.
 
     With ``structured`` the server is asked for JSON by a schema, which it must support. An answer
@@ -229,13 +228,6 @@ class RubricJudge(ABC):
     that takes no extra fields of a request.
     """
 
-    name: ClassVar[str]
-    version: ClassVar[str]
-    card: ClassVar[Card]
-    thresholds: ClassVar[tuple[float, ...]]
-    scale: ClassVar[tuple[float, float]]
-    reads: ClassVar[tuple[str, ...]] = ("question", "reasoning", "answer")
-
     model: Model
     max_tokens: Annotated[int, Field(ge=16)] = 1024
     structured: bool = False
@@ -244,7 +236,7 @@ class RubricJudge(ABC):
 
     def __post_init__(self) -> None:
         schema = self.rubrics()[0].schema()
-        asked = _with_format(self.model, schema) if self.structured else self.model
+        asked = _with_schema(self.model, schema) if self.structured else self.model
         sampling = Sampling(temperature=0.0, max_tokens=self.max_tokens, seed=0)
         object.__setattr__(self, "_asked", asked)
         object.__setattr__(self, "_sampling", sampling)
@@ -337,11 +329,10 @@ class RubricJudge(ABC):
         return await ask(self._asked, prompt(remind=False), self._sampling, verdict_of, again)
 
 
-def _with_format(model: Any, response_format: Mapping[str, JSON]) -> Any:
-    extra = getattr(model, "extra_body", None)
-    if extra is None:
+def _with_schema(model: Model, response_format: Mapping[str, JSON]) -> Model:
+    if Capability.JSON_SCHEMA not in model.capabilities:
         raise ValueError(
             f"`structured` needs a judge model behind an OpenAI-compatible server (openai/ or "
             f"vllm/), and {model.label} is none; leave it out, and the reply is parsed as text"
         )
-    return dataclasses.replace(model, extra_body={**extra, "response_format": response_format})
+    return model.with_json_schema(response_format)

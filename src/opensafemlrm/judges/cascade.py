@@ -8,25 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
+from opensafemlrm.components import Judge
 from opensafemlrm.judges.members import with_members
-from opensafemlrm.types import (
-    JSON,
-    Card,
-    Item,
-    Judge,
-    JudgeRequest,
-    Label,
-    Unscored,
-    Verdict,
-    identity_of,
-    label_of,
-)
+from opensafemlrm.types import JSON, Card, Item, JudgeRequest, Label, Unscored, Verdict
 
 
 @dataclass(frozen=True, slots=True)
-class Cascade:
+class Cascade(Judge):
     """Ask ``first``; where its score lies in ``band`` (ends included), ask ``second`` instead.
 
     A text that the first judge could not score, or does not score, goes to the second as well. The
@@ -36,15 +25,14 @@ class Cascade:
     Raises ValueError for a band that is empty or lies outside the first judge's scale.
     """
 
-    name: ClassVar[str] = "cascade"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "cascade"
+    card = Card(
         title="Cascade: a second judge where the first is not sure",
         paper="OpenSafeMLRM's own",
         licence="Apache-2.0",
         notes="Outside its band it is as wrong as its first judge: calibrate it as a whole.",
     )
-    reads: ClassVar[tuple[str, ...]] = ("what its judges read",)
+    reads = ("what its judges read",)
 
     first: Judge
     second: Judge
@@ -54,7 +42,7 @@ class Cascade:
         (low, high), (least, most) = self.band, self.first.scale
         if not least <= low <= high <= most:
             raise ValueError(
-                f"the band [{low:g}, {high:g}] must lie in the scale of {label_of(self.first)}, "
+                f"the band [{low:g}, {high:g}] must lie in the scale of {self.first.label}, "
                 f"{least:g} to {most:g}"
             )
 
@@ -77,7 +65,7 @@ class Cascade:
     def label(self) -> str:
         """The two judges and the band, as tables call them."""
         band = "–".join(f"{end:g}" for end in self.band)
-        return f"cascade[{label_of(self.first)} → {label_of(self.second)} in {band}]"
+        return f"cascade[{self.first.label} → {self.second.label} in {band}]"
 
     @property
     def concurrency(self) -> int:
@@ -89,8 +77,8 @@ class Cascade:
         return {
             "name": self.name,
             "version": self.version,
-            "first": identity_of(self.first),
-            "second": identity_of(self.second),
+            "first": self.first.identity(),
+            "second": self.second.identity(),
             "band": [float(end) for end in self.band],
         }
 

@@ -21,7 +21,7 @@ from opensafemlrm.judges._classifier import (
     weigh,
 )
 from opensafemlrm.judges._rubric import prompt_text
-from opensafemlrm.types import JSON, Card, Item, Prompt, ScoresTokens, Verdict
+from opensafemlrm.types import JSON, Capability, Card, Item, Prompt, Verdict
 
 _OWN: Final = prompt_text("harmbench_cls.md")
 _REPLY: Final = re.compile(r"\s*(yes|no)\s*\.?\s*", re.ASCII | re.IGNORECASE)
@@ -37,9 +37,8 @@ class HarmBenchClassifier(ClassifierJudge):
     Raises ValueError where the template or the readout cannot be used.
     """
 
-    name: ClassVar[str] = "harmbench-cls"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "harmbench-cls"
+    card = Card(
         title="HarmBench classifier: Yes or No",
         paper="M. Mazeika et al., HarmBench, arXiv 2402.04249",
         licence="Apache-2.0 (this prompt); the model has its own licence",
@@ -57,7 +56,7 @@ class HarmBenchClassifier(ClassifierJudge):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_template", template_text(_OWN, self.template))
-        if self.readout == "logits" and not isinstance(self.model, ScoresTokens):
+        if self.readout == "logits" and Capability.TOKEN_SCORES not in self.model.capabilities:
             raise ValueError(
                 f"`readout: logits` needs a model that tells the weights of tokens (hf/), and "
                 f"{self.model.label} does not; leave it out to read the text of the reply"

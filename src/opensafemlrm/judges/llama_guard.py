@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from typing import Final
 
 from opensafemlrm.judges._classifier import ClassifierJudge
 from opensafemlrm.judges._fence import neutralize
@@ -32,9 +32,8 @@ class LlamaGuard(ClassifierJudge):
     The reply's text is read, not its weights: these models write line feeds before the word.
     """
 
-    name: ClassVar[str] = "llama-guard"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "llama-guard"
+    card = Card(
         title="Llama Guard: safe or unsafe, with hazard codes",
         paper="H. Inan et al., Llama Guard, arXiv 2312.06674; cards of Llama Guard 3 and 4",
         licence="Apache-2.0 (this file); the models have Meta's community licences",
@@ -44,7 +43,7 @@ class LlamaGuard(ClassifierJudge):
             "(`images: false`). Published F1 of Llama Guard 3 against labels: 0.68–0.74."
         ),
     )
-    reads: ClassVar[tuple[str, ...]] = ("question", "image", "reasoning", "answer")
+    reads = ("question", "image", "reasoning", "answer")
 
     images: bool = True
 

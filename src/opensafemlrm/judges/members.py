@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from opensafemlrm.components import Judge
 from opensafemlrm.judges._asking import total_usage
-from opensafemlrm.types import Judge, Label, Unscored, Verdict, label_of
+from opensafemlrm.types import Label, Unscored, Verdict
 
 _MAX_SAID: Final = 300
 _KEY: Final = "members"
@@ -29,7 +30,7 @@ def rationale_of(judges: Sequence[Judge], verdicts: Sequence[Verdict]) -> str:
     """Return the members' verdicts as one text; :func:`members_in` reads it back."""
     rows = [
         {
-            "judge": label_of(judge),
+            "judge": judge.label,
             "label": verdict.label.value,
             "score": verdict.score,
             "reason": verdict.reason,

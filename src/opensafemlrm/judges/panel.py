@@ -9,25 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Literal
 
+from opensafemlrm.components import Judge
 from opensafemlrm.judges.members import with_members
-from opensafemlrm.types import (
-    JSON,
-    Card,
-    Item,
-    Judge,
-    JudgeRequest,
-    Label,
-    Unscored,
-    Verdict,
-    identity_of,
-    label_of,
-)
+from opensafemlrm.types import JSON, Card, Item, JudgeRequest, Label, Unscored, Verdict
 
 
 @dataclass(frozen=True, slots=True)
-class Panel:
+class Panel(Judge):
     """Ask ``judges`` about every text and put their verdicts together by ``rule``.
 
     ============  ==========================================  ===========================
@@ -46,16 +36,15 @@ class Panel:
     Raises ValueError for fewer than two judges.
     """
 
-    name: ClassVar[str] = "panel"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "panel"
+    card = Card(
         title="Panel of judges",
         paper="OpenSafeMLRM's own",
         licence="Apache-2.0",
         notes="Costs the requests of all its members. Report their agreement beside its figures.",
     )
-    scale: ClassVar[tuple[float, float]] = (0.0, 1.0)
-    reads: ClassVar[tuple[str, ...]] = ("what its judges read",)
+    scale = (0.0, 1.0)
+    reads = ("what its judges read",)
 
     judges: tuple[Judge, ...]
     rule: Literal["majority", "mean", "any"] = "majority"
@@ -77,7 +66,7 @@ class Panel:
     @property
     def label(self) -> str:
         """The rule and the members, as tables call them."""
-        return f"panel[{self.rule}: {', '.join(map(label_of, self.judges))}]"
+        return f"panel[{self.rule}: {', '.join(judge.label for judge in self.judges)}]"
 
     @property
     def concurrency(self) -> int:
@@ -86,7 +75,7 @@ class Panel:
 
     def identity(self) -> Mapping[str, JSON]:
         """Return the rule and everything that its members' verdicts depend on."""
-        members: list[JSON] = [identity_of(judge) for judge in self.judges]
+        members: list[JSON] = [judge.identity() for judge in self.judges]
         return {"name": self.name, "version": self.version, "rule": self.rule, "judges": members}
 
     def context(self, item: Item) -> JSON:

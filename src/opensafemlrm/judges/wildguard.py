@@ -40,9 +40,8 @@ class WildGuard(ClassifierJudge):
     be used.
     """
 
-    name: ClassVar[str] = "wildguard"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "wildguard"
+    card = Card(
         title="WildGuard: harm of request and reply, and refusal",
         paper="S. Han et al., WildGuard, arXiv 2406.18495",
         licence="Apache-2.0",

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeVar
 
+from opensafemlrm.components import C, Model, WrappedModel, map_models
 from opensafemlrm.errors import BudgetSpentError, OptionError
 from opensafemlrm.models.catalog import find
 from opensafemlrm.models.http.retry import Clock, SystemClock
-from opensafemlrm.types import JSON, Capability, Model, Prompt, Response, Sampling, capabilities_of
+from opensafemlrm.types import Prompt, Response, Sampling
 
-_FREE: Final = ("hf", "sim", "vllm", "vllm-offline")
-"""Providers whose requests nobody bills by the token, unless a price is given."""
 _CHARACTERS_A_TOKEN: Final = 3
 _MILLION: Final = 1_000_000
 _R = TypeVar("_R")
@@ -49,30 +48,21 @@ class Budget:
         self._under_way = 0
         self._idle = asyncio.Event()
 
-    def over(self, component: Any) -> Any:
+    def over(self, component: C) -> C:
         """Return ``component`` with every model that it asks, or is, under this budget.
 
         Raises OptionError where money is limited and a model has no price.
         """
-        if isinstance(component, tuple):
-            return tuple(self.over(each) for each in component)
-        if isinstance(component, Budgeted):
-            return component
-        if hasattr(component, "generate"):
-            price = price_of(component)
-            if price is None and self._limits.cost is not None:
-                raise OptionError(
-                    f"{component.label} has no price, so --max-cost cannot hold: give it one, such "
-                    "as `price: [2.5, 10]`, US dollars for a million tokens in and out"
-                )
-            kind = BudgetedScores if hasattr(component, "score_tokens") else Budgeted
-            return kind(component, self, price or (0.0, 0.0))
-        if not dataclasses.is_dataclass(component) or isinstance(component, type):
-            return component
-        fields = [f.name for f in dataclasses.fields(component) if f.init]
-        held = {name: getattr(component, name) for name in fields}
-        limited = {name: self.over(value) for name, value in held.items() if may_ask(value)}
-        return dataclasses.replace(component, **limited) if limited else component
+        return map_models(component, self._limit)
+
+    def _limit(self, model: Model) -> Model:
+        price = price_of(model)
+        if price is None and self._limits.cost is not None:
+            raise OptionError(
+                f"{model.label} has no price, so --max-cost cannot hold: give it one, such as "
+                "`price: [2.5, 10]`, US dollars for a million tokens in and out"
+            )
+        return Budgeted(model, self, price or (0.0, 0.0))
 
     async def spend(self, ask: Callable[[], Awaitable[_R]], cost: Callable[[_R], float]) -> _R:
         """Ask, unless the budget is spent. Raises BudgetSpentError once nothing is under way."""
@@ -105,59 +95,25 @@ class Budget:
         return None
 
 
-class Budgeted:
-    """A model under a budget: in everything else it is the model."""
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Budgeted(WrappedModel):
+    """A model under a budget, which changes neither its replies nor its identity."""
 
-    def __init__(self, model: Model, budget: Budget, price: tuple[float, float]) -> None:
-        self._model, self._budget, self._price = model, budget, price
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._model, name)
-
-    @property
-    def name(self) -> str:
-        """The model's."""
-        return self._model.name
-
-    @property
-    def version(self) -> str:
-        """The model's."""
-        return self._model.version
-
-    @property
-    def label(self) -> str:
-        """The model's."""
-        return self._model.label
-
-    @property
-    def concurrency(self) -> int:
-        """The model's."""
-        return self._model.concurrency
-
-    @property
-    def reasoning_format(self) -> str:
-        """The model's."""
-        return self._model.reasoning_format
-
-    @property
-    def capabilities(self) -> frozenset[Capability]:
-        """The model's."""
-        return capabilities_of(self._model)
-
-    def identity(self) -> Mapping[str, JSON]:
-        """Return the model's: a budget changes no reply."""
-        return self._model.identity()
+    budget: Budget
+    prices: tuple[float, float]
 
     async def generate(self, prompt: Prompt, sampling: Sampling) -> Response:
         """Ask the model. Raises BudgetSpentError in place of asking once the budget is spent."""
-        return await self._budget.spend(
-            lambda: self._model.generate(prompt, sampling),
+        return await self.budget.spend(
+            lambda: self.inner.generate(prompt, sampling),
             lambda response: self._cost(prompt, response),
         )
 
-    async def aclose(self) -> None:
-        """Close the model."""
-        await self._model.aclose()
+    async def score_tokens(self, prompt: Prompt, tokens: Sequence[str]) -> tuple[float, ...]:
+        """Ask the model. Raises BudgetSpentError as :meth:`generate` does."""
+        return await self.budget.spend(
+            lambda: self.inner.score_tokens(prompt, tokens), lambda _: 0.0
+        )
 
     def _cost(self, prompt: Prompt, response: Response) -> float:
         usage = response.usage
@@ -167,35 +123,15 @@ class Budgeted:
         if tokens_out is None:
             written = len(response.text) + len(response.reasoning or "")
             tokens_out = written // _CHARACTERS_A_TOKEN
-        price_in, price_out = self._price
+        price_in, price_out = self.prices
         return (tokens_in * price_in + tokens_out * price_out) / _MILLION
 
 
-class BudgetedScores(Budgeted):
-    """The same, of a model that scores tokens."""
-
-    async def score_tokens(self, prompt: Prompt, tokens: Sequence[str]) -> tuple[float, ...]:
-        """Ask the model; see :class:`opensafemlrm.types.ScoresTokens`."""
-        scores: tuple[float, ...] = await self._budget.spend(
-            lambda: self._model.score_tokens(prompt, tokens),  # type: ignore[attr-defined] # checked by Budget.over
-            lambda _: 0.0,
-        )
-        return scores
-
-
-def price_of(model: Any) -> tuple[float, float] | None:
+def price_of(model: Model) -> tuple[float, float] | None:
     """Return US dollars for a million tokens in and out, ``None`` where no price is known."""
-    given: tuple[float, float] | None = getattr(model, "price", None)
-    if given is not None:
-        return given
-    row = find(getattr(model, "model", ""))
+    if model.price is not None:
+        return model.price
+    row = find(model.model)
     if row is not None and row.input_price is not None and row.output_price is not None:
         return row.input_price, row.output_price
-    return (0.0, 0.0) if model.name in _FREE else None
-
-
-def may_ask(value: Any) -> bool:
-    """Tell whether a field holds a model, or something (a judge, say) that holds one."""
-    if isinstance(value, tuple):
-        return any(may_ask(each) for each in value)
-    return any(hasattr(value, method) for method in ("generate", "judge", "search"))
+    return None if model.billed else (0.0, 0.0)

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from opensafemlrm.components import Model
 from opensafemlrm.errors import OptionError, UnknownNameError
 from opensafemlrm.reasoning import format_of_model
 from opensafemlrm.types import JSON, Prompt, Turn
@@ -26,7 +27,7 @@ NO_ROW: Final = "none"
 """As the option ``catalog``: look for no row, whatever the model is called."""
 
 _Price = Annotated[float, Field(ge=0)]
-_M = TypeVar("_M")
+_M = TypeVar("_M", bound=Model)
 
 
 class Switch(BaseModel):
@@ -202,14 +203,14 @@ def _with_suffix(turns: tuple[Turn, ...], suffix: str) -> tuple[Turn, ...]:
     return (*turns[:last], told, *turns[last + 1 :])
 
 
-def _are_pair(model: Any, other: Any) -> bool:
+def _are_pair(model: Model, other: Model) -> bool:
     """Tell whether ``other`` is the base of ``model``, or ``model`` with its reasoning off."""
     row, base = _row_of(model), _row_of(other)
     if row is None or base is None:
         return False
     if row is not base:
         return row.base == base.id
-    thinking, other_thinking = (getattr(each, "thinking", None) for each in (model, other))
+    thinking, other_thinking = (each.thinking for each in (model, other))
     return bool(row.thinking) and _reasons(row, thinking) and not _reasons(base, other_thinking)
 
 
@@ -217,12 +218,8 @@ def _reasons(row: Row, thinking: bool | None) -> bool:
     return row.thinking != "off" if thinking is None else thinking
 
 
-def _row_of(model: Any) -> Row | None:
-    named = getattr(model, "catalog", None)
-    if named == NO_ROW:
-        return None
-    name = named or getattr(model, "model", None)
-    return find(name) if isinstance(name, str) else None
+def _row_of(model: Model) -> Row | None:
+    return None if model.catalog == NO_ROW else find(model.catalog or model.model)
 
 
 def _row(name: str) -> Row:

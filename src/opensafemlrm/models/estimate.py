@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from opensafemlrm.models.budget import may_ask, price_of
-from opensafemlrm.types import Model
+from opensafemlrm.components import Model
+from opensafemlrm.models.budget import price_of
 
 _MILLION: Final = 1_000_000
 
@@ -48,16 +46,3 @@ def estimate(model: Model, requests: int, tokens: Tokens) -> Estimate:
     price_in, price_out = price
     each = (tokens.read * price_in + tokens.written * price_out) / _MILLION
     return Estimate(model.label, requests, requests * each)
-
-
-def models_in(component: Any) -> Iterator[Model]:
-    """Yield the models that a component asks, through the judges that it is made of."""
-    if isinstance(component, tuple):
-        for each in component:
-            yield from models_in(each)
-    elif hasattr(component, "generate"):
-        yield component
-    elif dataclasses.is_dataclass(component):
-        for field in dataclasses.fields(component):
-            if field.init and may_ask(value := getattr(component, field.name)):
-                yield from models_in(value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import MISSING, fields
 from typing import Any
 
-from opensafemlrm.types import JSON, content_key, options_of
+from opensafemlrm.types import JSON, content_key
 
 
 def changed(model: Any) -> dict[str, JSON]:
@@ -18,7 +18,7 @@ def changed(model: Any) -> dict[str, JSON]:
     for each in fields(model):
         made = each.default if each.default_factory is MISSING else each.default_factory()
         plain[each.name] = list(made) if isinstance(made, tuple) else made
-    given = options_of(model)
+    given = model.options()
     given.pop("model")
     return {name: value for name, value in given.items() if value != plain[name]}
 

@@ -172,7 +172,7 @@ def measured_notes(judges: Iterable[str]) -> list[str]:
     notes = []
     for name in sorted({judge.split("[")[0].split("#")[0] for judge in judges}):
         if name in registry.names(registry.ComponentKind.JUDGE):
-            counts = getattr(registry.find(registry.ComponentKind.JUDGE, name), "measured", None)
+            counts = registry.find(registry.ComponentKind.JUDGE, name).measured
             if counts is not None:
                 notes.append(f"{name}: {_in_words(counts)}")
     return notes

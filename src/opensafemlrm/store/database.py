@@ -20,17 +20,7 @@ from opensafemlrm.store import records, schema
 from opensafemlrm.store.connecting import DATABASE, connect, require_store
 from opensafemlrm.store.tables import RUNS, TABLES, Row, Rows, Values
 from opensafemlrm.text import without_credentials
-from opensafemlrm.types import (
-    Image,
-    Key,
-    Prompt,
-    Response,
-    Sampling,
-    Verdict,
-    content_key,
-    identity_of,
-    label_of,
-)
+from opensafemlrm.types import Image, Key, Prompt, Response, Sampling, Verdict, content_key
 
 if TYPE_CHECKING:
     from typing import Self
@@ -148,7 +138,7 @@ class Store:
         facts = {}
         if kind == "judge":
             facts = {"thresholds": list(component.thresholds), "scale": list(component.scale)}
-        return self.put_identity(kind, label_of(component), identity_of(component), facts)
+        return self.put_identity(kind, component.label, component.identity(), facts)
 
     def put_identity(
         self,

@@ -1,27 +1,14 @@
-"""The values that flow through an evaluation, and the protocols of what makes them.
+"""The values that flow through an evaluation.
 
 ::
 
     Item → attack → Prompt → (defense∘)model → Response → split → Trace → judge → Verdict
 
-Datasets, attacks, defenses, models and judges are components: frozen dataclasses whose fields are
-their options, with a ``name`` and a ``version`` of number and letter. The number changes when
-scores stop being comparable, the letter at any other change.
-
 All values are frozen. An outcome cannot lie: a :class:`Response` that failed, was blocked or was
-cut is never an answer, and a :class:`Verdict` without a score is never "safe".
+cut is never an answer, and a :class:`Verdict` without a score is never "safe". What makes the
+values are the components of :mod:`opensafemlrm.components`.
 """
 
-from opensafemlrm.types.components import (
-    ALL_DEVICES,
-    capabilities_of,
-    device_of,
-    identity_of,
-    is_resident,
-    label_of,
-    options_of,
-    reduce_to_options,
-)
 from opensafemlrm.types.content import (
     JSON,
     Key,
@@ -38,18 +25,10 @@ from opensafemlrm.types.kinds import (
     TraceStatus,
     Unscored,
 )
-from opensafemlrm.types.protocols import (
-    Attack,
-    Card,
-    Dataset,
-    Defense,
-    Judge,
-    Model,
-    ScoresTokens,
-    Search,
-)
 from opensafemlrm.types.values import (
     Call,
+    Card,
+    Expected,
     Image,
     Item,
     JudgeRequest,
@@ -64,30 +43,23 @@ from opensafemlrm.types.values import (
 )
 
 __all__ = [
-    "ALL_DEVICES",
     "JSON",
     "PARTS",
-    "Attack",
     "Call",
     "Capability",
     "Card",
-    "Dataset",
-    "Defense",
+    "Expected",
     "Image",
     "Item",
     "ItemKind",
-    "Judge",
     "JudgeRequest",
     "Key",
     "Label",
-    "Model",
     "Part",
     "Prompt",
     "Response",
     "ResponseStatus",
     "Sampling",
-    "ScoresTokens",
-    "Search",
     "SearchResult",
     "Trace",
     "TraceStatus",
@@ -96,12 +68,5 @@ __all__ = [
     "Usage",
     "Verdict",
     "canonical_json",
-    "capabilities_of",
     "content_key",
-    "device_of",
-    "identity_of",
-    "is_resident",
-    "label_of",
-    "options_of",
-    "reduce_to_options",
 ]

@@ -28,6 +28,10 @@ class Capability(StrEnum):
     """It goes on from a last turn of the assistant, and gives back only what is new."""
     STOP = "stop"
     """It stops before the first of ``Sampling.stop``."""
+    JSON_SCHEMA = "json_schema"
+    """It can be held to a JSON schema: ``Model.with_json_schema``."""
+    TOKEN_SCORES = "token_scores"  # noqa: S105 - no secret
+    """It tells how likely it finds given tokens: ``Model.score_tokens``."""
 
 
 class ResponseStatus(StrEnum):

@@ -257,3 +257,29 @@ class JudgeRequest:
 
     role: Part
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What a person should know of a component before using it."""
+
+    title: str
+    paper: str
+    """Citation: title, arXiv or venue; or the project's own."""
+    licence: str = ""
+    source: str = ""
+    """Where the original lies: repository or hub id."""
+    notes: str = ""
+    size: str = ""
+    """Of a dataset: how many items it has."""
+    kinds: str = ""
+    """Of a dataset: what counts as harmful, and what as benign."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a whole release holds: items in all, by scenario where published, images an item."""
+
+    items: int | None = None
+    scenarios: Mapping[str, int] = field(default_factory=dict)
+    images: int = 0

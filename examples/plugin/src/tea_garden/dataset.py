@@ -6,19 +6,18 @@ import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources import files
-from typing import ClassVar
 
+from opensafemlrm.components import Dataset
 from opensafemlrm.errors import DatasetError, EmptyTextError
 from opensafemlrm.types import Card, Item, ItemKind
 
 
 @dataclass(frozen=True, slots=True)
-class TeaGarden:
+class TeaGarden(Dataset):
     """Read the eight questions in ``tea.csv``; ``season`` leaves the others out."""
 
-    name: ClassVar[str] = "tea-garden"
-    version: ClassVar[str] = "1-A"
-    card: ClassVar[Card] = Card(
+    name = "tea-garden"
+    card = Card(
         title="Tea garden",
         paper="none: an example of opensafemlrm, this project",
         licence="Apache-2.0",

@@ -24,18 +24,9 @@ import orjson
 from aiohttp import web
 
 from opensafemlrm import images
+from opensafemlrm.components import Model
 from opensafemlrm.errors import ImageError
-from opensafemlrm.types import (
-    Capability,
-    Image,
-    Model,
-    Prompt,
-    Response,
-    ResponseStatus,
-    Sampling,
-    Turn,
-    capabilities_of,
-)
+from opensafemlrm.types import Capability, Image, Prompt, Response, ResponseStatus, Sampling, Turn
 
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant"})
@@ -262,7 +253,7 @@ def _prompt(body: Mapping[str, Any], model: Model) -> Prompt:
         raise RequestError(
             400, "invalid_request", "'continue_final_message' needs an assistant's last message"
         )
-    if Capability.PREFILL not in capabilities_of(model):
+    if Capability.PREFILL not in model.capabilities:
         raise RequestError(400, "unsupported", f"{model.label} cannot go on from a begun reply")
     return prompt
 

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import numpy as np
 from pydantic import Field
 
 from opensafemlrm import images
+from opensafemlrm.components import Model
 from opensafemlrm.errors import ImageError, MissingExtraError, ModelError, UnknownNameError
 from opensafemlrm.models.batching import Batcher, Job
 from opensafemlrm.models.demo.organism_images import TILE_HEIGHT, TILE_WIDTH, Pixels, tiles
@@ -46,7 +47,6 @@ from opensafemlrm.types import (
     ResponseStatus,
     Sampling,
     Usage,
-    reduce_to_options,
 )
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class _State:
 
 
 @dataclass(frozen=True, slots=True)
-class Organism:
+class Organism(Model):
     """A bundled organism, or one of your own training (``weights``, a folder; extra ``[demo]``).
 
     It reads words of a closed vocabulary (others are one unknown word), pictures as word-sized
@@ -81,10 +81,10 @@ class Organism:
     not hold it.
     """
 
-    name: ClassVar[str] = "organism"
-    version: ClassVar[str] = "1-A"
-    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.PREFILL, Capability.STOP})
-    card: ClassVar[Card] = Card(
+    name = "organism"
+    billed = False
+    capabilities = frozenset({Capability.PREFILL, Capability.STOP})
+    card = Card(
         title="Model organisms of the Lantern House",
         paper="OpenSafeMLRM's own",
         licence="Apache-2.0",
@@ -120,8 +120,6 @@ class Organism:
     def reasoning_format(self) -> str:
         """Reasoning stands between ``<think>`` tags; a base writes none, which is detected."""
         return "think"
-
-    __reduce__ = reduce_to_options
 
     def identity(self) -> Mapping[str, JSON]:
         """Return name, version, model and the digest of its weights."""

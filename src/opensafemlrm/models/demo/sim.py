@@ -15,10 +15,11 @@ import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
 from pydantic import Field
 
+from opensafemlrm.components import Model
 from opensafemlrm.errors import UnknownNameError
 from opensafemlrm.models.demo.sim_figures import (
     BENIGN_REFUSALS,
@@ -50,7 +51,6 @@ from opensafemlrm.types import (
     ResponseStatus,
     Sampling,
     Usage,
-    options_of,
 )
 
 __all__ = ["JUDGE", "NAMES", "PAIRS", "Simulated"]
@@ -67,7 +67,7 @@ Rate = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass(frozen=True, slots=True)
-class Simulated:
+class Simulated(Model):
     """One simulated model, or the simulated judge.
 
     The score is drawn for the scenario that a line ``Scenario: ID`` of the system message names,
@@ -87,8 +87,8 @@ class Simulated:
     blocked and truncated replies exceed one together.
     """
 
-    name: ClassVar[str] = "sim"
-    version: ClassVar[str] = "1-A"
+    name = "sim"
+    billed = False
 
     model: str
     failure_rate: Rate = 0.0
@@ -119,7 +119,7 @@ class Simulated:
         return {
             "name": self.name,
             "version": self.version,
-            **options_of(self),
+            **self.options(),
             "simulated": True,
             "figures": DATA_VERSION,
         }

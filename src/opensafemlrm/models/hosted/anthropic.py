@@ -72,7 +72,8 @@ class Anthropic(OpenAICompatible):
     ``temperature`` and ``top_p`` are then left out, which the API wants. The API takes no seed.
     """
 
-    name: ClassVar[str] = "anthropic"
+    name = "anthropic"
+    capabilities = frozenset()
     has_batches: ClassVar[bool] = False
     default_url: ClassVar[str] = "https://api.anthropic.com/v1"
     url_env: ClassVar[str | None] = None

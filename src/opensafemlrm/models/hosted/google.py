@@ -79,7 +79,8 @@ class Google(OpenAICompatible):
     ``generationConfig`` in ``extra_body`` are put beside those set here.
     """
 
-    name: ClassVar[str] = "google"
+    name = "google"
+    capabilities = frozenset()
     has_batches: ClassVar[bool] = False
     default_url: ClassVar[str] = "https://generativelanguage.googleapis.com/v1beta"
     url_env: ClassVar[str | None] = None

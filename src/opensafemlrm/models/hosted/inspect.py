@@ -11,11 +11,12 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 
 from opensafemlrm import images
+from opensafemlrm.components import Model
 from opensafemlrm.errors import (
     EndpointDownError,
     ImageError,
@@ -29,14 +30,12 @@ from opensafemlrm.models.http.replies import Reader
 from opensafemlrm.reasoning import FORMATS
 from opensafemlrm.types import (
     JSON,
-    Capability,
     Prompt,
     Response,
     ResponseStatus,
     Sampling,
     Turn,
     Usage,
-    reduce_to_options,
 )
 
 _RESERVED: Final = ("temperature", "max_tokens", "seed", "top_p", "stop_seqs", "num_choices")
@@ -68,15 +67,14 @@ class _State:
 
 
 @dataclass(frozen=True, slots=True)
-class Inspect:
+class Inspect(Model):
     """A model of an Inspect AI provider: ``inspect/PROVIDER/MODEL``, as Inspect names it.
 
     Keys are where Inspect looks for them (``MISTRAL_API_KEY`` and the like).
     """
 
-    name: ClassVar[str] = "inspect"
-    version: ClassVar[str] = "1-A"
-    capabilities: ClassVar[frozenset[Capability]] = frozenset()
+    name = "inspect"
+    capabilities = frozenset()
 
     model: str
     revision: str | None = None
@@ -119,8 +117,6 @@ class Inspect:
     def reasoning_format(self) -> str:
         """The format given; else the one its name is known by; else ``auto``, detected."""
         return self._setup.format if self.format == "auto" else self.format
-
-    __reduce__ = reduce_to_options
 
     def identity(self) -> Mapping[str, JSON]:
         """Return name, version, model, and those options that change replies and are set."""

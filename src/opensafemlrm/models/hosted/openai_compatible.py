@@ -15,7 +15,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import Field as OptionField
-from dataclasses import InitVar, dataclass, field, fields
+from dataclasses import InitVar, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
@@ -24,6 +24,7 @@ from pydantic import Field
 from yarl import URL
 
 from opensafemlrm import images
+from opensafemlrm.components import Model
 from opensafemlrm.errors import ImageError, ModelError, UnknownNameError
 from opensafemlrm.models import identity as _identity
 from opensafemlrm.models.catalog import Setup
@@ -43,7 +44,6 @@ from opensafemlrm.types import (
     Response,
     Sampling,
     Turn,
-    reduce_to_options,
 )
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class _State:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenAICompatible:
+class OpenAICompatible(Model):
     """A model on an OpenAI-compatible server: ``openai/NAME``.
 
     ``base_url`` is the server's address up to and with ``/v1``; without it ``OPENAI_BASE_URL`` is
@@ -82,8 +82,7 @@ class OpenAICompatible:
     commit, a quantisation, a date) where that would be wrong.
     """
 
-    name: ClassVar[str] = "openai"
-    version: ClassVar[str] = "1-A"
+    name = "openai"
     key_required: ClassVar[bool] = True
     default_url: ClassVar[str] = "https://api.openai.com/v1"
     url_env: ClassVar[str | None] = "OPENAI_BASE_URL"
@@ -96,7 +95,7 @@ class OpenAICompatible:
     """Options that a vendor's own shape has no place for."""
     has_batches: ClassVar[bool] = True
     """Whether the vendor has OpenAI's Batch API."""
-    capabilities: ClassVar[frozenset[Capability]] = frozenset()
+    capabilities = frozenset({Capability.JSON_SCHEMA})
 
     model: str
     revision: str | None = None
@@ -176,8 +175,6 @@ class OpenAICompatible:
         """The format given; else the one its name is known by; else ``auto``, detected."""
         return self._setup.format if self.format == "auto" else self.format
 
-    __reduce__ = reduce_to_options
-
     def identity(self) -> Mapping[str, JSON]:
         """Return name, version, model, and those options that change replies and are set.
 
@@ -202,6 +199,15 @@ class OpenAICompatible:
         except ImageError as error:
             return Response.failed("image_unreadable", str(error), transient=True)
         return await client.ask(body, sampling.max_tokens)
+
+    def with_json_schema(self, response_format: Mapping[str, JSON]) -> Model:
+        """Return the model with a ``response_format`` in every request."""
+        extra = {**self.extra_body, "response_format": response_format}
+        return replace(self, extra_body=extra)
+
+    def unbatched(self) -> Model:
+        """Return the model, asked one request at a time."""
+        return replace(self, batch=False) if self.batch else self
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop. May be called twice."""

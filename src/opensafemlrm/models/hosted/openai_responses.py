@@ -61,7 +61,8 @@ class OpenAIResponses(OpenAICompatible):
     out. Nothing is stored at the vendor (``store`` is false). The API takes no seed.
     """
 
-    name: ClassVar[str] = "openai-responses"
+    name = "openai-responses"
+    capabilities = frozenset()
     path: ClassVar[str] = "/responses"
     reader: ClassVar[type[Reader]] = ResponsesReader
     reserved: ClassVar[tuple[str, ...]] = ("model", "input", "stream", "background")

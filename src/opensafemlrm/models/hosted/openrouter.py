@@ -21,7 +21,7 @@ class OpenRouter(OpenAICompatible):
     with ``extra_body: {provider: {order: [NAME], allow_fallbacks: false}}``.
     """
 
-    name: ClassVar[str] = "openrouter"
+    name = "openrouter"
     has_batches: ClassVar[bool] = False
     default_url: ClassVar[str] = "https://openrouter.ai/api/v1"
     url_env: ClassVar[str | None] = None

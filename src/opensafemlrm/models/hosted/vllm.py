@@ -24,7 +24,7 @@ class _Serving:
     def __init__(self) -> None:
         self.server: Server | None = None
         self.starting: asyncio.Lock | None = None
-        self.most_images: int | None = None
+        self.max_images: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +40,11 @@ class VLLM(OpenAICompatible):
     prints is kept in ``serve_log``.
     """
 
-    name: ClassVar[str] = "vllm"
+    name = "vllm"
     has_batches: ClassVar[bool] = False
     key_required: ClassVar[bool] = False
-    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.PREFILL, Capability.STOP})
+    capabilities = frozenset({Capability.PREFILL, Capability.STOP, Capability.JSON_SCHEMA})
+    billed = False
 
     serve_args: tuple[str, ...] = ()
     """More arguments of ``vllm serve``: they may change replies (``--quantization``), so they are
@@ -68,13 +69,13 @@ class VLLM(OpenAICompatible):
             raise ValueError("images_per_prompt is for a server that is started: set serve as well")
 
     @property
-    def resident(self) -> bool:
+    def in_process(self) -> bool:
         """Whether its server is started on the machine that asks it."""
         return self.serve
 
-    def prepare(self, most_images: int | None) -> None:
+    def set_image_limit(self, max_images: int | None) -> None:
         """Note how many images a prompt has at most, before the server is started."""
-        self._serving.most_images = most_images
+        self._serving.max_images = max_images
 
     async def aclose(self) -> None:
         """Close the connections, and end the server if it was started. May be called twice."""
@@ -116,5 +117,5 @@ class VLLM(OpenAICompatible):
         """Return the argument that makes room for images, as vLLM's engine arguments have it."""
         own = any(given.startswith(_LIMITS) for given in self.serve_args)
         most = self.images_per_prompt
-        most = self._serving.most_images if most is None else most
+        most = self._serving.max_images if most is None else most
         return () if own or most is None else (_LIMITS, json.dumps({"image": most}))

@@ -10,10 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import Field
 
+from opensafemlrm.components import Model
 from opensafemlrm.errors import MissingExtraError, ModelError, UnknownNameError
 from opensafemlrm.models import identity as _identity
 from opensafemlrm.models.batching import Batcher, Job, TooLargeError
@@ -21,7 +22,7 @@ from opensafemlrm.models.catalog import Setup
 from opensafemlrm.models.local.hf_request import Options, Request, Result
 from opensafemlrm.models.stages import in_stages
 from opensafemlrm.reasoning import FORMATS
-from opensafemlrm.types import JSON, Capability, Prompt, Response, Sampling, reduce_to_options
+from opensafemlrm.types import JSON, Capability, Prompt, Response, Sampling
 
 if TYPE_CHECKING:
     from opensafemlrm.models.local.hf_engine import Engine
@@ -41,7 +42,7 @@ class _State:
 
 
 @dataclass(frozen=True, slots=True)
-class HuggingFace:
+class HuggingFace(Model):
     """A checkpoint in this process: ``hf/PATH``, by hub id or folder (extra ``[hf]``).
 
     Decoding is greedy at temperature 0; above it every reply draws from its own generator, seeded
@@ -53,10 +54,10 @@ class HuggingFace:
     times the number of requests. The guess may be wrong: a batch that does not fit is halved.
     """
 
-    name: ClassVar[str] = "hf"
-    version: ClassVar[str] = "1-A"
-    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.PREFILL, Capability.STOP})
-    resident: ClassVar[bool] = True
+    name = "hf"
+    capabilities = frozenset({Capability.PREFILL, Capability.STOP, Capability.TOKEN_SCORES})
+    billed = False
+    in_process = True
 
     model: str
     revision: str | None = None
@@ -110,8 +111,6 @@ class HuggingFace:
     def reasoning_format(self) -> str:
         """The format given; else the one its name is known by; else ``auto``, detected."""
         return self._setup.format if self.format == "auto" else self.format
-
-    __reduce__ = reduce_to_options
 
     def identity(self) -> Mapping[str, JSON]:
         """Return name, version, model, and those options that change replies and are set."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import Field
 
 from opensafemlrm import images
+from opensafemlrm.components import Model
 from opensafemlrm.errors import ImageError, ModelError, UnknownNameError
 from opensafemlrm.models import identity as _identity
 from opensafemlrm.models.batching import Batcher, Job
@@ -24,7 +25,6 @@ from opensafemlrm.types import (
     Response,
     Sampling,
     Turn,
-    reduce_to_options,
 )
 
 if TYPE_CHECKING:
@@ -47,14 +47,14 @@ class _State:
     """What changes while a model is in use: the loaded engine, and its batches."""
 
     def __init__(self) -> None:
-        self.most_images: int | None = None
+        self.max_images: int | None = None
         self.engine: Engine | None = None
         self.batcher: Batcher[Request, Response] | None = None
         self.loading: asyncio.Lock | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class VLLMOffline:
+class VLLMOffline(Model):
     """A checkpoint in this process, run by vLLM: ``vllm-offline/PATH``, by hub id or folder.
 
     It needs the package ``vllm`` in this environment, and no server. Requests that wait are handed
@@ -62,10 +62,10 @@ class VLLMOffline:
     not set is vLLM's default: of the checkpoint's generation settings only the end tokens hold.
     """
 
-    name: ClassVar[str] = "vllm-offline"
-    version: ClassVar[str] = "1-A"
-    capabilities: ClassVar[frozenset[Capability]] = frozenset({Capability.PREFILL, Capability.STOP})
-    resident: ClassVar[bool] = True
+    name = "vllm-offline"
+    capabilities = frozenset({Capability.PREFILL, Capability.STOP})
+    billed = False
+    in_process = True
 
     model: str
     revision: str | None = None
@@ -112,15 +112,13 @@ class VLLMOffline:
         """The format given; else the one its name is known by; else ``auto``, detected."""
         return self._setup.format if self.format == "auto" else self.format
 
-    __reduce__ = reduce_to_options
-
     def identity(self) -> Mapping[str, JSON]:
         """Return name, version, model, and those options that change replies and are set."""
         return {**_identity.identity(self), **self._setup.identity()}
 
-    def prepare(self, most_images: int | None) -> None:
+    def set_image_limit(self, max_images: int | None) -> None:
         """Note how many images a prompt has at most, before the engine is loaded."""
-        self._state.most_images = most_images
+        self._state.max_images = max_images
 
     async def generate(self, prompt: Prompt, sampling: Sampling) -> Response:
         """Reply to ``prompt``. A last turn of the assistant's is gone on from.
@@ -171,7 +169,7 @@ class VLLMOffline:
 
     def _arguments(self) -> dict[str, Any]:
         most = self.images_per_prompt
-        most = self._state.most_images if most is None else most
+        most = self._state.max_images if most is None else most
         limits = {} if most is None else {"limit_mm_per_prompt": {"image": most}}
         at = {} if self.revision is None else {"revision": self.revision}
         return {"model": self.model, **at, **limits, **self.engine}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -100,14 +101,9 @@ class CSDJ(Search):
         """The attack, its helper model, and a piece of the distractors' hash."""
         return f"{self.name}[{self.model.label},{pictures.identity_of(self._pool)[:6]}]"
 
-    def identity(self) -> dict[str, JSON]:
-        """Return name, version, helper model, and the distractors by their content."""
-        return {
-            "name": self.name,
-            "version": self.version,
-            "model": dict(self.model.identity()),
-            "distractors": pictures.identity_of(self._pool),
-        }
+    def options(self) -> Mapping[str, JSON]:
+        """Return the options, the distractors by content."""
+        return {**Search.options(self), "distractors": pictures.identity_of(self._pool)}
 
     async def search(
         self, item: Item, target: Model, judge: Judge, sampling: Sampling

@@ -7,6 +7,7 @@ as in ``typo+mirror``, it changes the images of that attack's prompt and leaves 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -120,10 +121,9 @@ class _Mix(Edit):
     def __post_init__(self) -> None:
         object.__setattr__(self, "_benign", Benign.of(self.benign))
 
-    def identity(self) -> dict[str, JSON]:
-        """Return name, version and options; the benign images by their content."""
-        own = {"name": self.name, "version": self.version, **self.options()}
-        return {**own, "benign": self._benign.identity()}
+    def options(self) -> Mapping[str, JSON]:
+        """Return the options, benign images by content."""
+        return {**Attack.options(self), "benign": self._benign.identity()}
 
     def edit(self, image: Image, key: tuple[bytes, int, int]) -> Image:
         """Return the mixed image."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -56,10 +57,9 @@ class FigStepPro(Attack):
     def __post_init__(self) -> None:
         self._face()
 
-    def identity(self) -> dict[str, JSON]:
-        """Return name, version and options, a font by its content."""
-        own = {"name": self.name, "version": self.version, **self.options()}
-        return {**own, "font": typography.font_identity(self.font)}
+    def options(self) -> Mapping[str, JSON]:
+        """Return the options, a font by content."""
+        return {**Attack.options(self), "font": typography.font_identity(self.font)}
 
     def apply(self, item: Item, seed: int) -> Prompt:
         """Return the pieces and the masked sentence. Raises AttackError if the item lacks the

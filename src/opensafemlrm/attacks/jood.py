@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -59,10 +60,9 @@ class JOOD(Attack):
     def __post_init__(self) -> None:
         object.__setattr__(self, "_benign", Benign.of(self.benign))
 
-    def identity(self) -> dict[str, JSON]:
-        """Return name, version and options; the benign images by their content."""
-        own = {"name": self.name, "version": self.version, **self.options()}
-        return {**own, "benign": self._benign.identity()}
+    def options(self) -> Mapping[str, JSON]:
+        """Return the options, benign images by content."""
+        return {**Attack.options(self), "benign": self._benign.identity()}
 
     def check(self, item: Item) -> None:
         """Raise AttackError if the dataset of ``item`` lacks the pictures of the base."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeAlias
@@ -84,11 +85,10 @@ class MML(Attack):
         words = WordMap.empty() if self.word_map is None else WordMap.read(self.word_map)
         object.__setattr__(self, "_words", words)
 
-    def identity(self) -> dict[str, JSON]:
-        """Return name, version and options; a font and a word map by their content."""
-        own = {"name": self.name, "version": self.version, **self.options()}
+    def options(self) -> Mapping[str, JSON]:
+        """Return the options, font and word map by content."""
         font = typography.font_identity(self.font)
-        return {**own, "font": font, "word_map": self._words.identity()}
+        return {**Attack.options(self), "font": font, "word_map": self._words.identity()}
 
     def apply(self, item: Item, seed: int) -> Prompt:
         """Return the encoded picture and the text. Raises AttackError if the question is blank,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final
@@ -46,10 +47,9 @@ class Typo(Attack):
     def __post_init__(self) -> None:
         self._face()
 
-    def identity(self) -> dict[str, JSON]:
-        """Return name, version and options, a font by its content."""
-        own = {"name": self.name, "version": self.version, **self.options()}
-        return {**own, "font": typography.font_identity(self.font)}
+    def options(self) -> Mapping[str, JSON]:
+        """Return the options, a font by content."""
+        return {**Attack.options(self), "font": typography.font_identity(self.font)}
 
     def apply(self, item: Item, seed: int) -> Prompt:
         """Return the picture and the rephrased question. Raises AttackError if the item lacks

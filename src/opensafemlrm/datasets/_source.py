@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
-from typing import Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 from opensafemlrm import images
+from opensafemlrm.components import Dataset
 from opensafemlrm.datasets._files import load_once
 from opensafemlrm.errors import DatasetError, ImageError, MissingExtraError
 from opensafemlrm.types import Image
@@ -128,6 +129,29 @@ def locate(root: Path | None, revision: str, hub: str, patterns: Sequence[str]) 
     snapshot = _snapshot(hub, revision, tuple(patterns))
     in_cache = snapshot.parent.name == "snapshots"
     return Source(snapshot, snapshot.parent.parent if in_cache else snapshot, where)
+
+
+@dataclass(frozen=True, slots=True)
+class HubDataset(Dataset):
+    """A data set that lies in the folder ``root``, or else on the hub, at the commit ``revision``.
+
+    Raises ValueError where neither is given, or the commit is a branch or a tag.
+    """
+
+    hub: ClassVar[str]
+    """The repository on the hub."""
+
+    root: Path | None = field(default=None, compare=False)
+    revision: str = ""
+
+    def __post_init__(self) -> None:
+        check_options(self.root, self.revision, self.hub)
+
+    def locate(self, *patterns: str) -> Source:
+        """Return the release; of the hub's, files that match ``patterns``. Raises as :func:`locate`
+        does.
+        """
+        return locate(self.root, self.revision, self.hub, patterns)
 
 
 def single_table(root: Path, where: str, *names: str) -> tuple[Source, Path]:

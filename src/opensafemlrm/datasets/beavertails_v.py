@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from opensafemlrm.components import Dataset
-from opensafemlrm.datasets import _parquet, _source
+from opensafemlrm.datasets import _parquet
 from opensafemlrm.datasets._items import Draft, Maker, text
+from opensafemlrm.datasets._source import HubDataset, Source
 from opensafemlrm.errors import DatasetError, UnknownNameError
 from opensafemlrm.types import Card, Expected, Item
 
@@ -42,7 +41,7 @@ EVALUATION: Final = 1180
 
 
 @dataclass(frozen=True, slots=True)
-class BeaverTailsV(Dataset):
+class BeaverTailsV(HubDataset):
     """Read BeaverTails-V (``CATEGORY/SPLIT*.parquet``, in ``data/`` or beside the card).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched.
@@ -51,6 +50,7 @@ class BeaverTailsV(Dataset):
     """
 
     name = "beavertails-v"
+    hub = HUB
     card = Card(
         title="BeaverTails-V",
         paper="Safe RLHF-V: Safe Reinforcement Learning from Multi-modal Human Feedback, "
@@ -62,13 +62,11 @@ class BeaverTailsV(Dataset):
         kinds="All are harmful.",
     )
 
-    root: Path | None = field(default=None, compare=False)
-    revision: str = ""
     split: Literal["evaluation", "train"] = "evaluation"
     categories: tuple[str, ...] = CATEGORIES
 
     def __post_init__(self) -> None:
-        _source.check_options(self.root, self.revision, HUB)
+        HubDataset.__post_init__(self)
         for name in self.categories:
             if name not in CATEGORIES:
                 raise UnknownNameError("BeaverTails-V category", name, CATEGORIES)
@@ -81,12 +79,12 @@ class BeaverTailsV(Dataset):
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items by category, in upstream's order in each, and for each bad row its error."""
         wanted = [f"**/{category}/{self.split}*.parquet" for category in self.categories]
-        source = _source.locate(self.root, self.revision, HUB, wanted)
+        source = self.locate(*wanted)
         for category in CATEGORIES:
             if category in self.categories:
                 yield from self._category(source, category)
 
-    def _category(self, source: _source.Source, category: str) -> Iterator[Item | DatasetError]:
+    def _category(self, source: Source, category: str) -> Iterator[Item | DatasetError]:
         name = f"{category}/{self.split}"
         tables = _parquet.files(
             source, f"data/{name}*.parquet", f"{name}*.parquet", f"{name}/*.parquet"

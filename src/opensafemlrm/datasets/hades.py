@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Final
 
-from opensafemlrm.components import Dataset
-from opensafemlrm.datasets import _parquet, _source
+from opensafemlrm.datasets import _parquet
 from opensafemlrm.datasets._items import Draft, Maker, name_of, optional, text
+from opensafemlrm.datasets._source import HubDataset
 from opensafemlrm.errors import DatasetError
 from opensafemlrm.types import Card, Expected, Item
 
@@ -22,7 +21,7 @@ _COLUMNS: Final = ("image", "id", "scenario", "keywords", "step", "category", "i
 
 
 @dataclass(frozen=True, slots=True)
-class Hades(Dataset):
+class Hades(HubDataset):
     """Read HADES (``*.parquet``, in ``data/`` or beside the card).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched. ``step``
@@ -33,6 +32,7 @@ class Hades(Dataset):
     """
 
     name = "hades"
+    hub = HUB
     card = Card(
         title="HADES",
         paper="Images are Achilles' Heel of Alignment: Exploiting Visual Vulnerabilities for "
@@ -44,12 +44,10 @@ class Hades(Dataset):
         kinds="All are harmful.",
     )
 
-    root: Path | None = field(default=None, compare=False)
-    revision: str = ""
     step: int = STEPS - 1
 
     def __post_init__(self) -> None:
-        _source.check_options(self.root, self.revision, HUB)
+        HubDataset.__post_init__(self)
         if not 0 <= self.step < STEPS:
             raise ValueError(f"'step' is 0 to {STEPS - 1}, not {self.step}")
 
@@ -59,7 +57,7 @@ class Hades(Dataset):
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the files, and for each bad row its error."""
-        source = _source.locate(self.root, self.revision, HUB, ("data/*.parquet", "*.parquet"))
+        source = self.locate("data/*.parquet", "*.parquet")
         tables = _parquet.files(source, "data/*.parquet", "*.parquet")
 
         def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Final
 
-from opensafemlrm.components import Dataset
-from opensafemlrm.datasets import _files, _parquet, _source
+from opensafemlrm.datasets import _files, _parquet
 from opensafemlrm.datasets._items import Draft, Maker, name_of, optional, text
+from opensafemlrm.datasets._source import HubDataset
 from opensafemlrm.errors import DatasetError, UnknownNameError
 from opensafemlrm.types import Card, Expected, Item, ItemKind
 
@@ -18,12 +17,13 @@ ITEMS: Final = 4031
 TYPES: Final = ("SSS", "SSU", "USU", "UUU", "SUU")
 """Picture, query and the two together: S for safe, U for unsafe."""
 
+_PARQUET: Final = ("data/test*.parquet", "test*.parquet")
 _TABLE: Final = "holisafe_bench.json"
 _COLUMNS: Final = ("id", "image", "query", "type", "category", "subcategory")
 
 
 @dataclass(frozen=True, slots=True)
-class HoliSafe(Dataset):
+class HoliSafe(HubDataset):
     """Read HoliSafe-Bench (``holisafe_bench.json`` and ``images/``, or ``test*.parquet``).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched (it is
@@ -32,6 +32,7 @@ class HoliSafe(Dataset):
     """
 
     name = "holisafe"
+    hub = HUB
     card = Card(
         title="HoliSafe-Bench",
         paper="HoliSafe: Holistic Safety Benchmarking and Modeling for Vision-Language Model, "
@@ -42,12 +43,10 @@ class HoliSafe(Dataset):
         kinds="SSS is benign; SSU, USU, UUU and SUU are harmful: the last letter says so.",
     )
 
-    root: Path | None = field(default=None, compare=False)
-    revision: str = ""
     types: tuple[str, ...] = TYPES
 
     def __post_init__(self) -> None:
-        _source.check_options(self.root, self.revision, HUB)
+        HubDataset.__post_init__(self)
         for name in self.types:
             if name not in TYPES:
                 raise UnknownNameError("HoliSafe type", name, TYPES)
@@ -58,11 +57,8 @@ class HoliSafe(Dataset):
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the files, and for each bad row its error."""
-        source = _source.locate(
-            self.root,
-            self.revision,
-            HUB,
-            (_TABLE, "images/**", "images.zip", "data/test*.parquet", "test*.parquet"),
+        source = self.locate(
+            _TABLE, "images/**", "images.zip", "data/test*.parquet", "test*.parquet"
         )
         table = source.find(_TABLE)
 
@@ -86,6 +82,6 @@ class HoliSafe(Dataset):
                 _files.json_list(table, source.where), drafts, scenario="subcategory"
             )
             return
-        tables = _parquet.files(source, "data/test*.parquet", "test*.parquet")
+        tables = _parquet.files(source, *_PARQUET)
         for maker, rows in Maker.over(self.name, source, tables, _COLUMNS):
             yield from maker.items(rows, drafts, scenario="subcategory")

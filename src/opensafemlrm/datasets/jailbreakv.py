@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from opensafemlrm.components import Dataset
-from opensafemlrm.datasets import _files, _source
+from opensafemlrm.datasets import _files
 from opensafemlrm.datasets._items import Draft, Maker, optional, text
+from opensafemlrm.datasets._source import HubDataset
 from opensafemlrm.errors import DatasetError
 from opensafemlrm.types import Card, Expected, Item
 
@@ -28,7 +28,7 @@ _PLAIN_COLUMNS: Final = ("id", "question", "policy")
 
 
 @dataclass(frozen=True, slots=True)
-class JailBreakV(Dataset):
+class JailBreakV(HubDataset):
     """Read JailBreakV-28K, its mini version, or RedTeam-2K (``JailBreakV_28K/*.csv`` and folders).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched. An item's
@@ -38,6 +38,7 @@ class JailBreakV(Dataset):
     """
 
     name = "jailbreakv-28k"
+    hub = HUB
     card = Card(
         title="JailBreakV-28K",
         paper="JailBreakV: A Benchmark for Assessing the Robustness of MultiModal Large Language "
@@ -50,12 +51,7 @@ class JailBreakV(Dataset):
         kinds="All are harmful.",
     )
 
-    root: Path | None = field(default=None, compare=False)
-    revision: str = ""
     subset: Literal["full", "mini", "redteam-2k"] = "full"
-
-    def __post_init__(self) -> None:
-        _source.check_options(self.root, self.revision, HUB)
 
     def expected(self) -> Expected:
         """Return what a whole release holds."""
@@ -66,7 +62,7 @@ class JailBreakV(Dataset):
         name = _TABLES[self.subset]
         plain = self.subset == "redteam-2k"
         pictures = () if plain else (f"{_FOLDER}/**/*.png", f"{_FOLDER}/**/*.jpg")
-        source = _source.locate(self.root, self.revision, HUB, (f"{_FOLDER}/{name}", *pictures))
+        source = self.locate(f"{_FOLDER}/{name}", *pictures)
         table = source.find(f"{_FOLDER}/{name}", name)
 
         def drafts(row: Mapping[str, str]) -> Iterator[Draft]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from opensafemlrm.components import Dataset
-from opensafemlrm.datasets import _files, _source
+from opensafemlrm.datasets import _files
 from opensafemlrm.datasets._items import Draft, Maker, kind_of, text
+from opensafemlrm.datasets._source import HubDataset
 from opensafemlrm.errors import DatasetError
 from opensafemlrm.types import Card, Expected, Item
 
@@ -23,7 +22,7 @@ _QUESTION: Final = ("question", "Changed Question", "query", "prompt")
 
 
 @dataclass(frozen=True, slots=True)
-class MMSafetyBenchPP(Dataset):
+class MMSafetyBenchPP(HubDataset):
     """Read MM-SafetyBench++ (``test.jsonl`` and the pictures that it names).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched. ``mode``
@@ -33,6 +32,7 @@ class MMSafetyBenchPP(Dataset):
     """
 
     name = "mm-safetybench-pp"
+    hub = HUB
     card = Card(
         title="MM-SafetyBench++",
         paper="Evolving Contextual Safety in Multi-Modal Large Language Models via Inference-Time "
@@ -45,12 +45,7 @@ class MMSafetyBenchPP(Dataset):
         kinds="Rows labelled unsafe are harmful, their safe twins benign.",
     )
 
-    root: Path | None = field(default=None, compare=False)
-    revision: str = ""
     mode: Literal["all", "Gen", "GenOCR"] = "all"
-
-    def __post_init__(self) -> None:
-        _source.check_options(self.root, self.revision, HUB)
 
     def expected(self) -> Expected:
         """Return what a whole release holds."""
@@ -58,9 +53,7 @@ class MMSafetyBenchPP(Dataset):
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the file, and for each bad row its error."""
-        source = _source.locate(
-            self.root, self.revision, HUB, ("test.jsonl", "**/*.jpg", "**/*.png", "*.zip")
-        )
+        source = self.locate("test.jsonl", "**/*.jpg", "**/*.png", "*.zip")
         table = source.find("test.jsonl", "data/test.jsonl")
         places: Counter[tuple[str, str, str]] = Counter()
 

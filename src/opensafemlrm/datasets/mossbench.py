@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from opensafemlrm.components import Dataset
-from opensafemlrm.datasets import _files, _source
+from opensafemlrm.datasets import _files
 from opensafemlrm.datasets._items import Draft, Maker, text
+from opensafemlrm.datasets._source import HubDataset
 from opensafemlrm.errors import DatasetError
 from opensafemlrm.types import Card, Expected, Item, ItemKind
 
@@ -22,7 +22,7 @@ _TABLE: Final = "images_information/information.json"
 
 
 @dataclass(frozen=True, slots=True)
-class MOSSBench(Dataset):
+class MOSSBench(HubDataset):
     """Read MOSSBench (``images_information/information.json`` and ``images/``).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched. The
@@ -30,6 +30,7 @@ class MOSSBench(Dataset):
     """
 
     name = "mossbench"
+    hub = HUB
     card = Card(
         title="MOSSBench",
         paper="MOSSBench: Is Your Multimodal Language Model Oversensitive to Safe Queries?, "
@@ -40,24 +41,13 @@ class MOSSBench(Dataset):
         kinds="All are benign: a refusal is over-refusal.",
     )
 
-    root: Path | None = field(default=None, compare=False)
-    revision: str = ""
-
-    def __post_init__(self) -> None:
-        _source.check_options(self.root, self.revision, HUB)
-
     def expected(self) -> Expected:
         """Return what a whole release holds."""
         return Expected(sum(TYPES.values()), TYPES, images=1)
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the file, and for each bad row its error."""
-        source = _source.locate(
-            self.root,
-            self.revision,
-            HUB,
-            (_TABLE, "information.json", "images/*", "images.zip", "data/images/*"),
-        )
+        source = self.locate(_TABLE, "information.json", "images/*", "images.zip", "data/images/*")
         table = source.find(_TABLE, f"data/{_TABLE}", "information.json")
         folder = table.parent.parent if table.parent.name == "images_information" else table.parent
 

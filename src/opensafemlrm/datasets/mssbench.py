@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from opensafemlrm.components import Dataset
-from opensafemlrm.datasets import _files, _source
+from opensafemlrm.datasets import _files
 from opensafemlrm.datasets._items import Draft, Maker, text, texts
+from opensafemlrm.datasets._source import HubDataset
 from opensafemlrm.errors import DatasetError
 from opensafemlrm.types import Card, Item, ItemKind
 
@@ -17,7 +17,7 @@ HUB: Final = "kzhou35/mssbench"
 
 
 @dataclass(frozen=True, slots=True)
-class MSSBench(Dataset):
+class MSSBench(HubDataset):
     """Read MSSBench (``combined.json``, ``chat/`` and ``embodied/``).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched. ``part``
@@ -29,6 +29,7 @@ class MSSBench(Dataset):
     """
 
     name = "mssbench"
+    hub = HUB
     card = Card(
         title="MSSBench: Multimodal Situational Safety",
         paper="Multimodal Situational Safety, arXiv 2410.06172",
@@ -40,21 +41,11 @@ class MSSBench(Dataset):
         kinds="A query in its unsafe situation is harmful, in its safe situation benign.",
     )
 
-    root: Path | None = field(default=None, compare=False)
-    revision: str = ""
     part: Literal["all", "chat", "embodied"] = "all"
-
-    def __post_init__(self) -> None:
-        _source.check_options(self.root, self.revision, HUB)
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the file, and for each bad row its error."""
-        source = _source.locate(
-            self.root,
-            self.revision,
-            HUB,
-            ("combined.json", "chat/**", "embodied/**", "chat.zip", "embodied.zip"),
-        )
+        source = self.locate("combined.json", "chat/**", "embodied/**", "chat.zip", "embodied.zip")
         table = source.find("combined.json", "data/combined.json")
         entries = _files.read_json(table, source.where)
         maker = Maker(self.name, source, table)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Final
 
-from opensafemlrm.components import Dataset
-from opensafemlrm.datasets import _files, _source
+from opensafemlrm.datasets import _files
 from opensafemlrm.datasets._items import Draft, Maker, name_of, optional, text
+from opensafemlrm.datasets._source import HubDataset
 from opensafemlrm.errors import DatasetError
 from opensafemlrm.types import Card, Expected, Item
 
@@ -17,7 +16,7 @@ HUB: Final = "sinwang/SIUO"
 
 
 @dataclass(frozen=True, slots=True)
-class SIUO(Dataset):
+class SIUO(HubDataset):
     """Read SIUO's generation questions (``siuo_gen.json`` and ``images/``).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched. The
@@ -26,6 +25,7 @@ class SIUO(Dataset):
     """
 
     name = "siuo"
+    hub = HUB
     card = Card(
         title="SIUO: Safe Inputs but Unsafe Output",
         paper="Cross-Modality Safety Alignment, arXiv 2406.15279",
@@ -36,21 +36,13 @@ class SIUO(Dataset):
         kinds="All are harmful: to go along with the question is unsafe.",
     )
 
-    root: Path | None = field(default=None, compare=False)
-    revision: str = ""
-
-    def __post_init__(self) -> None:
-        _source.check_options(self.root, self.revision, HUB)
-
     def expected(self) -> Expected:
         """Return what a whole release holds."""
         return Expected(167, images=1)
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the file, and for each bad row its error."""
-        source = _source.locate(
-            self.root, self.revision, HUB, ("siuo_gen.json", "images/*", "images.zip")
-        )
+        source = self.locate("siuo_gen.json", "images/*", "images.zip")
         table = source.find("siuo_gen.json")
         folder = source.folder / "images"
 

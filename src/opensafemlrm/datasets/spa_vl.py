@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from opensafemlrm.components import Dataset
-from opensafemlrm.datasets import _parquet, _source
+from opensafemlrm.datasets import _parquet
 from opensafemlrm.datasets._items import Draft, Maker, optional, text
+from opensafemlrm.datasets._source import HubDataset, Source
 from opensafemlrm.errors import DatasetError
 from opensafemlrm.types import Card, Expected, Item, ItemKind
 
@@ -21,7 +20,7 @@ _KINDS: Final = {"harm": ItemKind.HARMFUL, "help": ItemKind.BENIGN}
 
 
 @dataclass(frozen=True, slots=True)
-class SPAVL(Dataset):
+class SPAVL(HubDataset):
     """Read SPA-VL's configuration ``test`` (``test/harm*.parquet``, ``test/help*.parquet``).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched. ``split``
@@ -30,6 +29,7 @@ class SPAVL(Dataset):
     """
 
     name = "spa-vl"
+    hub = HUB
     card = Card(
         title="SPA-VL (test)",
         paper="SPA-VL: A Comprehensive Safety Preference Alignment Dataset for Vision Language "
@@ -40,12 +40,7 @@ class SPAVL(Dataset):
         kinds="harm is harmful, help is benign.",
     )
 
-    root: Path | None = field(default=None, compare=False)
-    revision: str = ""
     split: Literal["all", "harm", "help"] = "all"
-
-    def __post_init__(self) -> None:
-        _source.check_options(self.root, self.revision, HUB)
 
     def expected(self) -> Expected:
         """Return what a whole release holds."""
@@ -54,14 +49,12 @@ class SPAVL(Dataset):
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the files, and for each bad row its error."""
-        source = _source.locate(
-            self.root, self.revision, HUB, ("test/*.parquet", "test/**/*.parquet")
-        )
+        source = self.locate("test/*.parquet", "test/**/*.parquet")
         for split in SIZES:
             if self.split in ("all", split):
                 yield from self._split(source, split)
 
-    def _split(self, source: _source.Source, split: str) -> Iterator[Item | DatasetError]:
+    def _split(self, source: Source, split: str) -> Iterator[Item | DatasetError]:
         tables = _parquet.files(
             source, f"test/{split}*.parquet", f"test/{split}/*.parquet", f"{split}*.parquet"
         )

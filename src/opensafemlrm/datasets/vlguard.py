@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from opensafemlrm.components import Dataset
-from opensafemlrm.datasets import _files, _source
+from opensafemlrm.datasets import _files
 from opensafemlrm.datasets._items import Draft, Maker, name_of, optional, text
+from opensafemlrm.datasets._source import HubDataset
 from opensafemlrm.errors import DatasetError
 from opensafemlrm.types import Card, Expected, Item, ItemKind
 
@@ -21,7 +21,7 @@ SAFE: Final = "safe"
 
 
 @dataclass(frozen=True, slots=True)
-class VLGuard(Dataset):
+class VLGuard(HubDataset):
     """Read VLGuard's test set (``test.json`` and ``test/``).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched (it is
@@ -31,6 +31,7 @@ class VLGuard(Dataset):
     """
 
     name = "vlguard"
+    hub = HUB
     card = Card(
         title="VLGuard",
         paper="Safety Fine-Tuning at (Almost) No Cost: A Baseline for Vision Large Language "
@@ -42,12 +43,7 @@ class VLGuard(Dataset):
         "safe_unsafes by picture.",
     )
 
-    root: Path | None = field(default=None, compare=False)
-    revision: str = ""
     split: Literal["all", "unsafes", "safe_unsafes", "safe_safes"] = "all"
-
-    def __post_init__(self) -> None:
-        _source.check_options(self.root, self.revision, HUB)
 
     def expected(self) -> Expected:
         """Return what a whole release holds."""
@@ -56,7 +52,7 @@ class VLGuard(Dataset):
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the file, and for each bad row its error."""
-        source = _source.locate(self.root, self.revision, HUB, ("test.json", "test.zip", "test/**"))
+        source = self.locate("test.json", "test.zip", "test/**")
         table = source.find("test.json", "data/test.json")
         folder = table.parent / "test"
 

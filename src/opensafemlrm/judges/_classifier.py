@@ -62,11 +62,6 @@ class ClassifierJudge(Judge):
         return f"{self.name}[{self.model.label}]"
 
     @property
-    def concurrency(self) -> int:
-        """As many items as its model takes requests: batching is the model's own affair."""
-        return self.model.concurrency
-
-    @property
     def sampling(self) -> Sampling:
         """How the model is asked: greedy, a few tokens."""
         return Sampling(temperature=0.0, max_tokens=self.max_tokens, seed=0)
@@ -85,11 +80,6 @@ class ClassifierJudge(Judge):
             "sampling": {"temperature": 0.0, "max_tokens": self.max_tokens, "seed": 0},
         }
 
-    def context(self, item: Item) -> JSON:
-        """Return nothing: the model is shown the question and the text alone."""
-        del item
-        return None
-
     async def judge(self, item: Item, asks: Sequence[JudgeRequest]) -> list[Verdict]:
         """Return one verdict an ask, in order; the asks are judged at the same time."""
         return list(await asyncio.gather(*(self.score(item, one.text) for one in asks)))
@@ -97,10 +87,6 @@ class ClassifierJudge(Judge):
     async def score(self, item: Item, text: str) -> Verdict:
         """Ask the model about one text."""
         return await ask(self.model, self.prompt(item, text), self.sampling, self.read)
-
-    async def aclose(self) -> None:
-        """Close the model."""
-        await self.model.aclose()
 
 
 def template_text(own: str, path: Path | None) -> str:

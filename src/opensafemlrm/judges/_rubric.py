@@ -266,11 +266,6 @@ class RubricJudge(Judge):
         return f"{self.name}[{self._asked.label}]"
 
     @property
-    def concurrency(self) -> int:
-        """As many items as its model takes requests."""
-        return self.model.concurrency
-
-    @property
     def sampling(self) -> Sampling:
         """How the judge is asked: greedy, with a fixed seed."""
         return self._sampling
@@ -288,11 +283,6 @@ class RubricJudge(Judge):
             "model": dict(self._asked.identity()),
             "sampling": {"temperature": 0.0, "max_tokens": self.max_tokens, "seed": 0},
         }
-
-    def context(self, item: Item) -> JSON:
-        """Return nothing: it is shown the question and the text alone."""
-        del item
-        return None
 
     async def judge(self, item: Item, asks: Sequence[JudgeRequest]) -> list[Verdict]:
         """Return one verdict an ask, in order; the asks are judged at the same time."""

@@ -64,11 +64,6 @@ class CanaryJudge(Judge):
     scale = (0.0, 5.0)
     reads = ("reasoning", "answer")
 
-    @property
-    def concurrency(self) -> int:
-        """Judging waits for nothing, so it needs no samples in flight of its own."""
-        return 1
-
     def identity(self) -> Mapping[str, JSON]:
         """Return the version, and that of the refusal rules: the judge has no options."""
         return {"name": self.name, "version": self.version, "refusal_rules": RULES_VERSION}
@@ -83,9 +78,6 @@ class CanaryJudge(Judge):
         if item.kind is ItemKind.BENIGN:
             return [_control(ask) for ask in asks]
         return [self._score(ask, details) for ask in asks]
-
-    async def aclose(self) -> None:
-        """Nothing is held."""
 
     def _score(self, ask: JudgeRequest, details: Sequence[str]) -> Verdict:
         words = _normalised(ask.text)

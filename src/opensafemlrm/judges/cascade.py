@@ -6,7 +6,7 @@ How many requests that saves, and which verdicts it changes, is measured with
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from opensafemlrm.components import Judge
@@ -67,21 +67,6 @@ class Cascade(Judge):
         band = "–".join(f"{end:g}" for end in self.band)
         return f"cascade[{self.first.label} → {self.second.label} in {band}]"
 
-    @property
-    def concurrency(self) -> int:
-        """As many items as the second judge takes: it is the one that is waited for."""
-        return max(self.first.concurrency, self.second.concurrency)
-
-    def identity(self) -> Mapping[str, JSON]:
-        """Return the band and everything that the two judges' verdicts depend on."""
-        return {
-            "name": self.name,
-            "version": self.version,
-            "first": self.first.identity(),
-            "second": self.second.identity(),
-            "band": [float(end) for end in self.band],
-        }
-
     def context(self, item: Item) -> JSON:
         """Return what the two judges' verdicts depend on."""
         return [self.first.context(item), self.second.context(item)]
@@ -93,11 +78,6 @@ class Cascade(Judge):
         again = await self.second.judge(item, [asks[at] for at in unsure]) if unsure else []
         seconds = dict(zip(unsure, again, strict=True))
         return [self._settle(first, seconds.get(at)) for at, first in enumerate(firsts)]
-
-    async def aclose(self) -> None:
-        """Close both judges."""
-        await self.first.aclose()
-        await self.second.aclose()
 
     def _is_unsure(self, verdict: Verdict) -> bool:
         return verdict.score is None or self.band[0] <= verdict.score <= self.band[1]

@@ -7,7 +7,7 @@ Every member's verdict is kept, so that their agreement can be reported
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -68,16 +68,6 @@ class Panel(Judge):
         """The rule and the members, as tables call them."""
         return f"panel[{self.rule}: {', '.join(judge.label for judge in self.judges)}]"
 
-    @property
-    def concurrency(self) -> int:
-        """As many items as its slowest member takes."""
-        return max(judge.concurrency for judge in self.judges)
-
-    def identity(self) -> Mapping[str, JSON]:
-        """Return the rule and everything that its members' verdicts depend on."""
-        members: list[JSON] = [judge.identity() for judge in self.judges]
-        return {"name": self.name, "version": self.version, "rule": self.rule, "judges": members}
-
     def context(self, item: Item) -> JSON:
         """Return what the members' verdicts depend on."""
         return [judge.context(item) for judge in self.judges]
@@ -86,11 +76,6 @@ class Panel(Judge):
         """Ask every member about every text, all at the same time."""
         answers = await asyncio.gather(*(judge.judge(item, asks) for judge in self.judges))
         return [self._settle(verdicts) for verdicts in zip(*answers, strict=True)]
-
-    async def aclose(self) -> None:
-        """Close the members."""
-        for judge in self.judges:
-            await judge.aclose()
 
     def _settle(self, verdicts: Sequence[Verdict]) -> Verdict:
         seated = [

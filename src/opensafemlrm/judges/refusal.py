@@ -10,12 +10,12 @@ paragraph) is left for them to read.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from opensafemlrm.components import Judge
-from opensafemlrm.types import JSON, Card, Item, JudgeRequest, Part, Unscored, Verdict
+from opensafemlrm.types import Card, Item, JudgeRequest, Part, Unscored, Verdict
 
 RULES_VERSION: Final = "1-A"
 """Comparability of :func:`is_refusal`: the number changes when it says otherwise of a text."""
@@ -206,26 +206,10 @@ class RefusalJudge(Judge):
     scale = (0.0, 1.0)
     reads = ("answer",)
 
-    @property
-    def concurrency(self) -> int:
-        """One: it waits for nothing."""
-        return 1
-
-    def identity(self) -> Mapping[str, JSON]:
-        """Return name and version."""
-        return {"name": self.name, "version": self.version}
-
-    def context(self, item: Item) -> JSON:
-        """Return nothing: it looks at the text alone."""
-        return None
-
     async def judge(self, item: Item, asks: Sequence[JudgeRequest]) -> list[Verdict]:
         """Score the answers among ``asks``; other parts stay unscored."""
         del item  # wording alone decides
         return [_verdict(ask) for ask in asks]
-
-    async def aclose(self) -> None:
-        """Hold nothing, release nothing."""
 
 
 def _verdict(ask: JudgeRequest) -> Verdict:

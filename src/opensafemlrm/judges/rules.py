@@ -135,11 +135,6 @@ class RulesJudge(Judge):
     scale = (0.0, 5.0)
     measured = MEASURED
 
-    @property
-    def concurrency(self) -> int:
-        """One: it waits for nothing."""
-        return 1
-
     def identity(self) -> Mapping[str, JSON]:
         """Return the version, and that of the refusal rules: the judge has no options."""
         return {"name": self.name, "version": self.version, "refusal_rules": RULES_VERSION}
@@ -151,9 +146,6 @@ class RulesJudge(Judge):
     async def judge(self, item: Item, asks: Sequence[JudgeRequest]) -> list[Verdict]:
         """Return one verdict an ask; none is ever unscored."""
         return [_verdict(item, ask) for ask in asks]
-
-    async def aclose(self) -> None:
-        """Nothing is held."""
 
 
 def _verdict(item: Item, ask: JudgeRequest) -> Verdict:

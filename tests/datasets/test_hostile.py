@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image as PILImage
 
-from opensafemlrm.datasets import _files
+from opensafemlrm.datasets import files
 from opensafemlrm.datasets.audit import audit
 from opensafemlrm.errors import DatasetError, ImageError, SafeMLRMError
 from opensafemlrm.registry import ComponentKind, build
@@ -130,9 +130,9 @@ def test_a_name_that_a_spreadsheet_would_run_is_refused(
 def test_a_line_of_json_that_never_ends_is_refused_and_reading_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_files, "MAX_LINE_BYTES", 200)
+    monkeypatch.setattr(files, "MAX_LINE_BYTES", 200)
     path = releases.put(tmp_path / "a.jsonl", '{"a": "' + "b" * 500 + '"}\n{"a": 1}\n[1]\n\n{"a')
-    rows = list(_files.jsonl_rows(path, "nowhere"))
+    rows = list(files.jsonl_rows(path, "nowhere"))
     assert [row[0] if isinstance(row, tuple) else row.row for row in rows] == [1, 2, 3, 5]
     assert rows[1] == (2, {"a": 1})
     assert "longer than 200 bytes" in str(rows[0])
@@ -140,7 +140,7 @@ def test_a_line_of_json_that_never_ends_is_refused_and_reading_goes_on(
 
 def test_a_deeply_nested_line_is_refused(tmp_path: Path) -> None:
     path = releases.put(tmp_path / "a.jsonl", "[" * 100_000 + "\n")
-    (bad,) = _files.jsonl_rows(path, "nowhere")
+    (bad,) = files.jsonl_rows(path, "nowhere")
     assert isinstance(bad, DatasetError)
 
 
@@ -148,7 +148,7 @@ def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
     """The second would silently have taken the place of the first."""
     path = releases.put(tmp_path / "a.csv", "id,question,question\n1,a,b\n")
     with pytest.raises(DatasetError, match="same name"):
-        list(_files.csv_rows(path, ("id",), "nowhere"))
+        list(files.csv_rows(path, ("id",), "nowhere"))
 
 
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:

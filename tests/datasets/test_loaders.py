@@ -14,7 +14,7 @@ import pytest
 from opensafemlrm.attacks.direct import Direct
 from opensafemlrm.attacks.hades import HADES
 from opensafemlrm.attacks.shipped import Shipped
-from opensafemlrm.datasets._source import check_options
+from opensafemlrm.datasets.source import check_options
 from opensafemlrm.errors import (
     AttackError,
     DatasetError,

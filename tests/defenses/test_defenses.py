@@ -13,11 +13,11 @@ from opensafemlrm import images, reasoning, registry
 from opensafemlrm.components import Model
 from opensafemlrm.datasets.canary import Canary
 from opensafemlrm.defenses import scenario_aware
-from opensafemlrm.defenses._defended import REFUSAL
 from opensafemlrm.defenses.composed import Composed
 from opensafemlrm.defenses.ecso import Ecso
 from opensafemlrm.defenses.guard import GuardInput, GuardOutput
 from opensafemlrm.defenses.morethink import MoreThink
+from opensafemlrm.defenses.prompts import REFUSAL
 from opensafemlrm.defenses.reflect import Reflect
 from opensafemlrm.defenses.safethink import SafeThink
 from opensafemlrm.defenses.scenario_aware import ScenarioAware

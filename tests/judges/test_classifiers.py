@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opensafemlrm import images
-from opensafemlrm.judges._classifier import ClassifierJudge
-from opensafemlrm.judges._fence import fence_token, neutralize
+from opensafemlrm.judges.classifier import ClassifierJudge
+from opensafemlrm.judges.fence import fence_token, neutralize
 from opensafemlrm.judges.harmbench import HarmBenchClassifier
 from opensafemlrm.judges.llama_guard import LlamaGuard
 from opensafemlrm.judges.wildguard import WildGuard

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from opensafemlrm import registry
 from opensafemlrm.components import Judge, Model
 from opensafemlrm.errors import EndpointDownError
-from opensafemlrm.judges._fence import fence_token, fill, neutralize
+from opensafemlrm.judges.fence import fence_token, fill, neutralize
 from opensafemlrm.judges.policy_rubric import POLICY, PolicyRubric, judge_prompt, parse_score
 from opensafemlrm.types import (
     JSON,

@@ -17,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opensafemlrm.errors import EndpointDownError
-from opensafemlrm.judges._fence import fence_token, neutralize
-from opensafemlrm.judges._rubric import RubricJudge
+from opensafemlrm.judges.fence import fence_token, neutralize
 from opensafemlrm.judges.mm_safetybench import RUBRICS, MMSafetyBenchJudge, scenario_test
 from opensafemlrm.judges.omnisafebench import OmniSafeBench, final_score
 from opensafemlrm.judges.policy_rubric import PolicyRubric
+from opensafemlrm.judges.rubric import RubricJudge
 from opensafemlrm.judges.strongreject import StrongReject
 from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
 from opensafemlrm.types import (

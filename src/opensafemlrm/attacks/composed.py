@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from opensafemlrm.attacks import _typography as typography
+from opensafemlrm.attacks import typography
 from opensafemlrm.attacks.edits import Edit
 from opensafemlrm.components import Attack, Search
 from opensafemlrm.types import Card, Item, Prompt

@@ -12,9 +12,7 @@ from PIL import Image as PILImage
 from PIL import ImageDraw, ImageFont
 
 from opensafemlrm import images, reasoning
-from opensafemlrm.attacks import _draws
-from opensafemlrm.attacks import _pictures as pictures
-from opensafemlrm.attacks import _typography as typography
+from opensafemlrm.attacks import image_edits, seeded, typography
 from opensafemlrm.components import Judge, Model, Search
 from opensafemlrm.types import (
     JSON,
@@ -62,7 +60,7 @@ _SPLITTING: Final = Sampling(temperature=0.0, max_tokens=2048, seed=0)
 
 @dataclass(frozen=True, slots=True)
 class CSDJ(Search):
-    """Let ``model`` split the question in three, and draw the three among nine pictures.
+    """Let ``model`` split the question in three, and draw the three among nine image_edits.
 
     ``model`` is a model of the study's kind, such as ``openai/NAME``; ``distractors`` is a folder
     with at least nine images. The paper takes those least like the question and each other, by
@@ -88,7 +86,7 @@ class CSDJ(Search):
     _pool: tuple[Image, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        pool = pictures.in_folder(self.distractors)
+        pool = image_edits.in_folder(self.distractors)
         if len(pool) < DISTRACTORS:
             raise ValueError(
                 f"{self.distractors} holds {len(pool)} PNG, JPEG or WebP images; CS-DJ needs "
@@ -99,11 +97,11 @@ class CSDJ(Search):
     @property
     def label(self) -> str:
         """The attack, its helper model, and a piece of the distractors' hash."""
-        return f"{self.name}[{self.model.label},{pictures.identity_of(self._pool)[:6]}]"
+        return f"{self.name}[{self.model.label},{image_edits.identity_of(self._pool)[:6]}]"
 
     def options(self) -> Mapping[str, JSON]:
         """Return the options, the distractors by content."""
-        return {**Search.options(self), "distractors": pictures.identity_of(self._pool)}
+        return {**Search.options(self), "distractors": image_edits.identity_of(self._pool)}
 
     async def search(
         self, item: Item, target: Model, judge: Judge, sampling: Sampling
@@ -133,7 +131,7 @@ class CSDJ(Search):
 
     def compose(self, item: Item, questions: tuple[str, str, str], seed: int) -> Prompt:
         """Return the prompt for three questions. Raises AttackError if one cannot be drawn."""
-        chosen = _draws.shuffled(range(len(self._pool)), "distractors", item.key, seed)
+        chosen = seeded.shuffled(range(len(self._pool)), "distractors", item.key, seed)
         tiles = []
         for place in chosen[:DISTRACTORS]:
             with images.to_picture(self._pool[place]) as distractor:

@@ -15,9 +15,8 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
-from opensafemlrm.attacks import _pictures as pictures
-from opensafemlrm.attacks import _typography as typography
-from opensafemlrm.attacks._benign import Benign
+from opensafemlrm.attacks import image_edits, typography
+from opensafemlrm.attacks.benign import Benign
 from opensafemlrm.attacks.direct import Direct
 from opensafemlrm.components import Attack
 from opensafemlrm.types import JSON, Card, Image, Item, Prompt, Turn
@@ -74,7 +73,7 @@ class Mirror(Edit):
 
     def edit(self, image: Image, key: tuple[bytes, int, int]) -> Image:
         """Return the mirrored image."""
-        return pictures.edited(image, pictures.mirrored)
+        return image_edits.edited(image, image_edits.mirrored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,7 @@ class Rotate(Edit):
 
     def edit(self, image: Image, key: tuple[bytes, int, int]) -> Image:
         """Return the turned image."""
-        return pictures.edited(image, pictures.turned)
+        return image_edits.edited(image, image_edits.turned)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +103,8 @@ class Shuffle(Edit):
 
     def edit(self, image: Image, key: tuple[bytes, int, int]) -> Image:
         """Return the shuffled image."""
-        return pictures.edited(
-            image, partial(pictures.shuffled, patch=self.patch, key=("patches", *key))
+        return image_edits.edited(
+            image, partial(image_edits.shuffled, patch=self.patch, key=("patches", *key))
         )
 
 
@@ -116,7 +115,7 @@ class _Mix(Edit):
     share: Annotated[float, Field(gt=0, lt=1)] = 0.5
     benign: Path | None = None
     _benign: Benign = field(init=False, repr=False, compare=False)
-    mixing: ClassVar[pictures.Mixing]
+    mixing: ClassVar[image_edits.Mixing]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_benign", Benign.of(self.benign))
@@ -138,7 +137,7 @@ class Mixup(_Mix):
     card = Card(
         title="Image under a benign one", paper=_JOOD, notes="JOOD's mixup without its text."
     )
-    mixing: ClassVar[pictures.Mixing] = staticmethod(pictures.mixup)
+    mixing: ClassVar[image_edits.Mixing] = staticmethod(image_edits.mixup)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +148,7 @@ class CutMix(_Mix):
     card = Card(
         title="Image with a part of a benign one", paper=_JOOD, notes="JOOD's CutMix, no text."
     )
-    mixing: ClassVar[pictures.Mixing] = staticmethod(pictures.cutmix)
+    mixing: ClassVar[image_edits.Mixing] = staticmethod(image_edits.cutmix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,4 +159,4 @@ class ResizeMix(_Mix):
     card = Card(
         title="Image with a small benign one", paper=_JOOD, notes="JOOD's ResizeMix, no text."
     )
-    mixing: ClassVar[pictures.Mixing] = staticmethod(pictures.resize_mix)
+    mixing: ClassVar[image_edits.Mixing] = staticmethod(image_edits.resize_mix)

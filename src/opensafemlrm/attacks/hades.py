@@ -7,8 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from opensafemlrm.attacks import _released
-from opensafemlrm.attacks import _typography as typography
+from opensafemlrm.attacks import released, typography
 from opensafemlrm.components import Attack
 from opensafemlrm.types import Card, Image, Item, Prompt
 
@@ -48,4 +47,4 @@ class HADES(Attack):
         return Prompt.user(self._picture(item), item.question, system=item.system)
 
     def _picture(self, item: Item) -> Image:
-        return _released.picture(item, (f"hades-{self.step}",), self.name)
+        return released.picture(item, (f"hades-{self.step}",), self.name)

@@ -9,9 +9,8 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from opensafemlrm.attacks import _bases
-from opensafemlrm.attacks import _pictures as pictures
-from opensafemlrm.attacks._benign import Benign
+from opensafemlrm.attacks import bases, image_edits
+from opensafemlrm.attacks.benign import Benign
 from opensafemlrm.components import Attack
 from opensafemlrm.types import JSON, Card, Item, Prompt
 
@@ -21,10 +20,10 @@ PREFIX: Final = (
 )
 """The text before the question. JOOD has one (arXiv 2503.20823); the words are this project's."""
 
-MIXINGS: Final[dict[str, pictures.Mixing]] = {
-    "mixup": pictures.mixup,
-    "cutmix": pictures.cutmix,
-    "resize-mix": pictures.resize_mix,
+MIXINGS: Final[dict[str, image_edits.Mixing]] = {
+    "mixup": image_edits.mixup,
+    "cutmix": image_edits.cutmix,
+    "resize-mix": image_edits.resize_mix,
 }
 
 
@@ -53,7 +52,7 @@ class JOOD(Attack):
 
     kind: Literal["mixup", "cutmix", "resize-mix"] = "mixup"
     share: Annotated[float, Field(gt=0, lt=1)] = 0.5
-    base: _bases.Base = "own"
+    base: bases.Base = "own"
     benign: Path | None = field(default=None)
     _benign: Benign = field(init=False, repr=False, compare=False)
 
@@ -66,13 +65,13 @@ class JOOD(Attack):
 
     def check(self, item: Item) -> None:
         """Raise AttackError if the dataset of ``item`` lacks the pictures of the base."""
-        _bases.check(self.base, item)
+        bases.check(self.base, item)
 
     def apply(self, item: Item, seed: int) -> Prompt:
         """Return the mixed images and the text. Raises AttackError as the base does; ImageError
         if an image cannot be decoded.
         """
-        prompt = _bases.prompt(self.base, item, seed, self.name)
+        prompt = bases.prompt(self.base, item, seed, self.name)
         mixing = MIXINGS[self.kind]
         mixed = [
             self._benign.mixed(image, mixing, self.share, (item.key, seed, number))

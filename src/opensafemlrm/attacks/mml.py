@@ -13,10 +13,8 @@ from PIL import Image as PILImage
 from PIL import ImageFont
 from pydantic import Field
 
-from opensafemlrm.attacks import _draws
-from opensafemlrm.attacks import _pictures as pictures
-from opensafemlrm.attacks import _typography as typography
-from opensafemlrm.attacks._words import WordMap
+from opensafemlrm.attacks import image_edits, seeded, typography
+from opensafemlrm.attacks.word_map import WordMap
 from opensafemlrm.components import Attack
 from opensafemlrm.types import JSON, Card, Item, Prompt
 
@@ -106,9 +104,9 @@ class MML(Attack):
             shown = _base64(question, item, self.name)
         picture = self._draw(shown, item)
         if self.encoding == "mirror":
-            picture = pictures.mirrored(picture)
+            picture = image_edits.mirrored(picture)
         elif self.encoding == "rotate":
-            picture = pictures.turned(picture)
+            picture = image_edits.turned(picture)
         hint = self._hint(question, replaced, item, seed)
         text = CARRIER.format(encoded=ENCODED[self.encoding], hint=hint)
         return Prompt.user(typography.encode(picture), text, system=item.system)
@@ -116,8 +114,8 @@ class MML(Attack):
     def _hint(self, question: str, replaced: dict[str, str], item: Item, seed: int) -> str:
         if self.encoding == "words":
             pairs = [f"{new} stands for {old}" for old, new in replaced.items()]
-            return MAP_HINT.format(words="; ".join(_draws.shuffled(pairs, item.key, seed)))
-        return HINT.format(words=", ".join(_draws.shuffled(question.split(), item.key, seed)))
+            return MAP_HINT.format(words="; ".join(seeded.shuffled(pairs, item.key, seed)))
+        return HINT.format(words=", ".join(seeded.shuffled(question.split(), item.key, seed)))
 
     def _draw(self, text: str, item: Item) -> PILImage.Image:
         face = self._face()

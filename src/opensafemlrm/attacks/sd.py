@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from opensafemlrm.attacks import _released
-from opensafemlrm.attacks import _typography as typography
+from opensafemlrm.attacks import released, typography
 from opensafemlrm.components import Attack
 from opensafemlrm.types import Card, Item, Prompt
 
@@ -30,13 +29,13 @@ class SD(Attack):
 
     def check(self, item: Item) -> None:
         """Raise AttackError if the dataset of ``item`` ships no such pictures."""
-        _released.picture(item, ("sd",), self.name)
+        released.picture(item, ("sd",), self.name)
 
     def apply(self, item: Item, seed: int) -> Prompt:
         """Return picture and question. Raises AttackError if the item lacks either, or has images
         of its own.
         """
         typography.refuse_own_images(item, self.name)
-        image = _released.picture(item, ("sd",), self.name)
+        image = released.picture(item, ("sd",), self.name)
         text = typography.field(item, "rephrased_sd", self.name)
         return Prompt.user(image, text, system=item.system)

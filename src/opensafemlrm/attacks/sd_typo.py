@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from opensafemlrm import images
-from opensafemlrm.attacks import _pictures as pictures
-from opensafemlrm.attacks import _released
-from opensafemlrm.attacks import _typography as typography
+from opensafemlrm.attacks import image_edits, released, typography
 from opensafemlrm.attacks.typo import Typo
 from opensafemlrm.components import Attack
 from opensafemlrm.types import Card, Image, Item, Prompt
@@ -36,8 +34,8 @@ class SDTypo(Attack):
     released: bool = True
 
     def check(self, item: Item) -> None:
-        """Raise AttackError if the dataset of ``item`` ships no such pictures."""
-        _released.picture(item, self._names(), self.name)
+        """Raise AttackError if the dataset of ``item`` ships no such image_edits."""
+        released.picture(item, self._names(), self.name)
 
     def apply(self, item: Item, seed: int) -> Prompt:
         """Return picture and question. Raises AttackError if the item lacks what is needed or has
@@ -46,7 +44,7 @@ class SDTypo(Attack):
         """
         typography.refuse_own_images(item, self.name)
         text = typography.field(item, "rephrased", self.name)
-        image = _released.picture(item, self._names(), self.name)
+        image = released.picture(item, self._names(), self.name)
         if not self.released or "sd-typo" not in item.released:
             image = self._stack(image, item)
         return Prompt.user(image, text, system=item.system)
@@ -57,4 +55,4 @@ class SDTypo(Attack):
     def _stack(self, diffusion: Image, item: Item) -> Image:
         phrase = (item.released.get("typo") if self.released else None) or Typo().render(item)
         with images.to_picture(diffusion) as above, images.to_picture(phrase) as below:
-            return images.from_picture(pictures.stacked(above, below), "image/jpeg")
+            return images.from_picture(image_edits.stacked(above, below), "image/jpeg")

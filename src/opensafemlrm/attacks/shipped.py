@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from opensafemlrm.attacks import _released
-from opensafemlrm.attacks import _typography as typography
+from opensafemlrm.attacks import released, typography
 from opensafemlrm.components import Attack
 from opensafemlrm.types import Card, Item, Prompt
 
@@ -28,7 +27,7 @@ class Shipped(Attack):
 
     def check(self, item: Item) -> None:
         """Raise AttackError if the dataset of ``item`` ships no jailbreaks."""
-        _released.picture(item, ("shipped",), self.name)
+        released.picture(item, ("shipped",), self.name)
 
     def apply(self, item: Item, seed: int) -> Prompt:
         """Return picture and text. Raises AttackError if there is no picture or no text, or if
@@ -37,7 +36,7 @@ class Shipped(Attack):
         typography.refuse_own_images(item, self.name)
         if not item.question.strip():
             raise typography.refusal(self.name, item, "its question is blank")
-        image = _released.picture(item, ("shipped",), self.name)
+        image = released.picture(item, ("shipped",), self.name)
         text = item.question
         if "prompt" in item.fields:
             text = typography.field(item, "prompt", self.name)

@@ -8,9 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from opensafemlrm.attacks import _bases, _draws
-from opensafemlrm.attacks import _pictures as pictures
-from opensafemlrm.attacks import _typography as typography
+from opensafemlrm.attacks import bases, image_edits, seeded, typography
 from opensafemlrm.components import Attack
 from opensafemlrm.types import Card, Item, Prompt
 
@@ -34,26 +32,26 @@ class SIAttack(Attack):
         notes="The image comes first, then the text. si-attack-n is the paper's loop of ten draws.",
     )
 
-    base: _bases.Base = "sd"
+    base: bases.Base = "sd"
     patch: Annotated[int, Field(ge=32, le=512)] = 512
 
     def check(self, item: Item) -> None:
         """Raise AttackError if the dataset of ``item`` lacks the pictures of the base."""
-        _bases.check(self.base, item)
+        bases.check(self.base, item)
 
     def apply(self, item: Item, seed: int) -> Prompt:
         """Return the shuffled prompt. Raises AttackError as the base does, and if the question
         has no two different words; ImageError if an image cannot be decoded.
         """
-        prompt = _bases.prompt(self.base, item, seed, self.name)
+        prompt = bases.prompt(self.base, item, seed, self.name)
         text = prompt.turns[-1].text
         words = text.split()
         if len(set(words)) < 2:
             raise typography.refusal(self.name, item, "its text is one word: nothing to shuffle")
         key = ("patches", item.key, seed)
-        shuffled = [
-            pictures.edited(image, partial(pictures.shuffled, patch=self.patch, key=(*key, number)))
-            for number, image in enumerate(prompt.images)
-        ]
-        mixed = " ".join(_draws.shuffled(words, "words", item.key, seed))
+        shuffled = []
+        for number, image in enumerate(prompt.images):
+            shuffle = partial(image_edits.shuffled, patch=self.patch, key=(*key, number))
+            shuffled.append(image_edits.edited(image, shuffle))
+        mixed = " ".join(seeded.shuffled(words, "words", item.key, seed))
         return Prompt.user(*shuffled, mixed, system=item.system)

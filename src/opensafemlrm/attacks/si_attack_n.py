@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from opensafemlrm.attacks._best_of import best_of
+from opensafemlrm.attacks.best_of import best_of
 from opensafemlrm.attacks.si_attack import SIAttack
 from opensafemlrm.components import Judge, Model, Search
 from opensafemlrm.types import Card, Item, Sampling, SearchResult

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 from PIL import ImageFont
 from pydantic import Field
 
-from opensafemlrm.attacks import _typography as typography
+from opensafemlrm.attacks import typography
 from opensafemlrm.components import Attack
 from opensafemlrm.types import JSON, Card, Image, Item, Prompt
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from opensafemlrm.datasets import _parquet
-from opensafemlrm.datasets._items import Draft, Maker, text
-from opensafemlrm.datasets._source import HubDataset, Source
+from opensafemlrm.datasets import parquet
+from opensafemlrm.datasets.items import Draft, Maker, text
+from opensafemlrm.datasets.source import HubDataset, Source
 from opensafemlrm.errors import DatasetError, UnknownNameError
 from opensafemlrm.types import Card, Expected, Item
 
@@ -86,7 +86,7 @@ class BeaverTailsV(HubDataset):
 
     def _category(self, source: Source, category: str) -> Iterator[Item | DatasetError]:
         name = f"{category}/{self.split}"
-        tables = _parquet.files(
+        tables = parquet.files(
             source, f"data/{name}*.parquet", f"{name}*.parquet", f"{name}/*.parquet"
         )
         count = -1
@@ -99,7 +99,7 @@ class BeaverTailsV(HubDataset):
                 f"{category}/{count}",
                 text(row, "category"),
                 text(row, "question"),
-                images=(_parquet.picture(row["image"], source.folder),),
+                images=(parquet.picture(row["image"], source.folder),),
                 fields={"image_severity": severity} if isinstance(severity, int) else {},
             )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from opensafemlrm.components import Dataset
-from opensafemlrm.datasets import _files
+from opensafemlrm.datasets import files
 from opensafemlrm.errors import DatasetError, DuplicateError, EmptyTextError
 from opensafemlrm.types import Card, Expected, Item
 
@@ -69,12 +69,12 @@ class FigStep(Dataset):
 
         Raises DatasetError if a file of the release or a column is missing.
         """
-        root = _files.find_root(self.root, "question", self.card.title, SOURCE)
+        root = files.find_root(self.root, "question", self.card.title, SOURCE)
         table = root / "question" / _TABLES[self.subset]
         folder = root / "images" / _FOLDERS[self.subset]
         has_pictures = any(folder.glob(_PICTURE.format("*", "*")))
         seen: dict[str, int] = {}
-        for row in _files.csv_rows(table, _COLUMNS, SOURCE):
+        for row in files.csv_rows(table, _COLUMNS, SOURCE):
             if isinstance(row, DatasetError):
                 yield row
                 continue
@@ -84,9 +84,7 @@ class FigStep(Dataset):
                 error.scenario = row[1]["category_name"]
                 yield error
 
-    def _item(
-        self, row: _files.Row, table: Path, folder: Path | None, seen: dict[str, int]
-    ) -> Item:
+    def _item(self, row: files.Row, table: Path, folder: Path | None, seen: dict[str, int]) -> Item:
         line, cells = row
         topic, task = cells["category_id"], cells["task_id"]
         if not (_is_number(topic) and _is_number(task)):
@@ -104,9 +102,7 @@ class FigStep(Dataset):
         released = {}
         if folder is not None:
             path = folder / _PICTURE.format(topic, task)
-            released["figstep"] = _files.image(
-                path, folder.parent.parent, listed_in=table, row=line
-            )
+            released["figstep"] = files.image(path, folder.parent.parent, listed_in=table, row=line)
         return Item(
             dataset=self.name,
             id=identity,

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from opensafemlrm.components import Dataset
-from opensafemlrm.datasets import _files
-from opensafemlrm.datasets._items import Draft, Maker
-from opensafemlrm.datasets._source import Source
+from opensafemlrm.datasets import files
+from opensafemlrm.datasets.items import Draft, Maker
 from opensafemlrm.datasets.mapping import Beside, FolderMapping, Value, read
+from opensafemlrm.datasets.source import Source
 from opensafemlrm.errors import DatasetError, EmptyTextError
 from opensafemlrm.types import JSON, Card, Item, ItemKind
 
@@ -109,6 +109,6 @@ def _text_beside(path: Path, asked: Beside, root: Path) -> str:
     if len(data) > _MAX_TEXT:
         raise DatasetError(f"the text file {beside.name} has more than {_MAX_TEXT:,} bytes")
     text = data.decode("utf-8-sig", errors="surrogateescape")
-    if _files.is_broken(text):
+    if files.is_broken(text):
         raise DatasetError(f"the text file {beside.name} is not UTF-8 text")
     return text.strip()

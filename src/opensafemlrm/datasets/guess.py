@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from opensafemlrm.datasets import _files, _parquet, folder, table
+from opensafemlrm.datasets import files, folder, parquet, table
 from opensafemlrm.errors import DatasetError
 
 LOOKED_AT: Final = 200
@@ -62,14 +62,14 @@ def _look(path: Path) -> tuple[list[str], list[Mapping[str, Any]]]:
     ending = path.suffix.lower()
     read: Iterable[tuple[int, Mapping[str, Any]] | DatasetError]
     if ending == ".csv":
-        columns = _files.csv_header(path, _WHERE)
-        read = _files.csv_rows(path, (), _WHERE)
+        columns = files.csv_header(path, _WHERE)
+        read = files.csv_rows(path, (), _WHERE)
     elif ending == ".jsonl":
         columns = []
-        read = _files.jsonl_rows(path, _WHERE)
+        read = files.jsonl_rows(path, _WHERE)
     else:
-        columns = _parquet.columns(path)
-        read = _parquet.rows(path, (), more=columns)
+        columns = parquet.columns(path)
+        read = parquet.rows(path, (), more=columns)
     looked = itertools.islice(read, LOOKED_AT)
     rows: list[Mapping[str, Any]] = [r[1] for r in looked if not isinstance(r, DatasetError)]
     if not columns:

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from opensafemlrm.datasets import _parquet
-from opensafemlrm.datasets._items import Draft, Maker, name_of, optional, text
-from opensafemlrm.datasets._source import HubDataset
+from opensafemlrm.datasets import parquet
+from opensafemlrm.datasets.items import Draft, Maker, name_of, optional, text
+from opensafemlrm.datasets.source import HubDataset
 from opensafemlrm.errors import DatasetError
 from opensafemlrm.types import Card, Expected, Item
 
@@ -58,7 +58,7 @@ class Hades(HubDataset):
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the files, and for each bad row its error."""
         source = self.locate("data/*.parquet", "*.parquet")
-        tables = _parquet.files(source, "data/*.parquet", "*.parquet")
+        tables = parquet.files(source, "data/*.parquet", "*.parquet")
 
         def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
             if row["step"] != self.step:
@@ -67,7 +67,7 @@ class Hades(HubDataset):
                 name_of(row, "id"),
                 text(row, "scenario"),
                 text(row, "instruction"),
-                released={f"hades-{self.step}": _parquet.picture(row["image"], source.folder)},
+                released={f"hades-{self.step}": parquet.picture(row["image"], source.folder)},
                 fields={"step": self.step, **optional(row, "keywords", "category")},
             )
 

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from opensafemlrm.components import Dataset
-from opensafemlrm.datasets import _files, _source
-from opensafemlrm.datasets._items import Draft, Maker, optional, text
+from opensafemlrm.datasets import files
+from opensafemlrm.datasets.items import Draft, Maker, optional, text
+from opensafemlrm.datasets.source import single_table
 from opensafemlrm.errors import DatasetError
 from opensafemlrm.types import Card, Item
 
@@ -51,10 +52,10 @@ class HarmBench(Dataset):
         """Yield items in the order of the table, and for each bad row its error."""
         names = ("harmbench_behaviors_text_all.csv", "behaviors.csv")
         folders = ("data/behavior_datasets/", "")
-        source, table = _source.single_table(
+        source, table = single_table(
             self.root, SOURCE, *(folder + name for name in names for folder in folders)
         )
-        header = _files.csv_header(table, SOURCE)
+        header = files.csv_header(table, SOURCE)
         form = next((form for form in _FORMS if form["question"] in header), _FORMS[0])
         columns = [column for column in form.values() if column]
         count = -1
@@ -72,7 +73,7 @@ class HarmBench(Dataset):
             )
 
         yield from Maker(self.name, source, table).items(
-            _files.csv_rows(table, columns, SOURCE), drafts, scenario=form["scenario"]
+            files.csv_rows(table, columns, SOURCE), drafts, scenario=form["scenario"]
         )
 
 

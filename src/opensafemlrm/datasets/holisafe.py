@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from opensafemlrm.datasets import _files, _parquet
-from opensafemlrm.datasets._items import Draft, Maker, name_of, optional, text
-from opensafemlrm.datasets._source import HubDataset
+from opensafemlrm.datasets import files, parquet
+from opensafemlrm.datasets.items import Draft, Maker, name_of, optional, text
+from opensafemlrm.datasets.source import HubDataset
 from opensafemlrm.errors import DatasetError, UnknownNameError
 from opensafemlrm.types import Card, Expected, Item, ItemKind
 
@@ -73,15 +73,15 @@ class HoliSafe(HubDataset):
                 text(row, "subcategory"),
                 text(row, "query"),
                 ItemKind.BENIGN if kind == "SSS" else ItemKind.HARMFUL,
-                images=(_parquet.picture(row.get("image"), source.folder / "images"),),
+                images=(parquet.picture(row.get("image"), source.folder / "images"),),
                 fields={"type": kind, **optional(row, "category")},
             )
 
         if table.is_file():
             yield from Maker(self.name, source, table).items(
-                _files.json_list(table, source.where), drafts, scenario="subcategory"
+                files.json_list(table, source.where), drafts, scenario="subcategory"
             )
             return
-        tables = _parquet.files(source, *_PARQUET)
+        tables = parquet.files(source, *_PARQUET)
         for maker, rows in Maker.over(self.name, source, tables, _COLUMNS):
             yield from maker.items(rows, drafts, scenario="subcategory")

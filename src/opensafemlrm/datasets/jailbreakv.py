@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from opensafemlrm.datasets import _files
-from opensafemlrm.datasets._items import Draft, Maker, optional, text
-from opensafemlrm.datasets._source import HubDataset
+from opensafemlrm.datasets import files
+from opensafemlrm.datasets.items import Draft, Maker, optional, text
+from opensafemlrm.datasets.source import HubDataset
 from opensafemlrm.errors import DatasetError
 from opensafemlrm.types import Card, Expected, Item
 
@@ -73,7 +73,7 @@ class JailBreakV(HubDataset):
 
         columns = _PLAIN_COLUMNS if plain else _COLUMNS
         yield from Maker(self.name, source, table).items(
-            _files.csv_rows(table, columns, source.where), drafts, scenario="policy"
+            files.csv_rows(table, columns, source.where), drafts, scenario="policy"
         )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from opensafemlrm.components import Dataset
-from opensafemlrm.datasets import _files
+from opensafemlrm.datasets import files
 from opensafemlrm.errors import DatasetError, DuplicateError, EmptyTextError
 from opensafemlrm.types import Card, Expected, Image, Item
 
@@ -102,7 +102,7 @@ class MMSafetyBench(Dataset):
 
         Raises DatasetError if a file of the release is missing or is not JSON.
         """
-        root = _files.find_root(self.root, "processed_questions", self.card.title, SOURCE)
+        root = files.find_root(self.root, "processed_questions", self.card.title, SOURCE)
         chosen = _tiny_ids(root) if self.tiny else None
         for scenario in self._names():
             yield from self._scenario(root, scenario, chosen)
@@ -125,7 +125,7 @@ class MMSafetyBench(Dataset):
         if wanted is not None and not wanted:
             yield DatasetError(f"the Tiny list names no question of {scenario}", path=table)
         seen: set[str] = set()
-        for number, row in _files.json_pairs(table, SOURCE):
+        for number, row in files.json_pairs(table, SOURCE):
             repeated = number in seen
             seen.add(number)
             if wanted is not None and number not in wanted:
@@ -154,7 +154,7 @@ class MMSafetyBench(Dataset):
             raise DatasetError("the id is not a whole number", path=table, row=number)
         if not isinstance(row, dict):
             raise DatasetError("the row is not a JSON object", path=table, row=number)
-        spoilt = _files.bad_text(row, (_QUESTION, *_FIELDS.values()))
+        spoilt = files.bad_text(row, (_QUESTION, *_FIELDS.values()))
         if spoilt is not None:
             raise DatasetError(spoilt, path=table, row=number)
         if not row[_QUESTION].strip():
@@ -173,7 +173,7 @@ class MMSafetyBench(Dataset):
 def _pictures(number: str, table: Path, folders: dict[str, Path]) -> dict[str, Image]:
     root = table.parent.parent
     return {
-        kind: _files.image(folder / f"{number}.jpg", root, listed_in=table, row=number)
+        kind: files.image(folder / f"{number}.jpg", root, listed_in=table, row=number)
         for kind, folder in folders.items()
     }
 
@@ -183,7 +183,7 @@ def _tiny_ids(root: Path) -> dict[str, list[str]]:
     name = "TinyVersion_ID_List.json"
     path = next((p for p in (root / name, root.parent / name) if p.is_file()), root.parent / name)
     ids: dict[str, list[str]] = {}
-    entries = _files.read_json(path, SOURCE)
+    entries = files.read_json(path, SOURCE)
     if not isinstance(entries, list):
         raise DatasetError("this is not a list of scenarios with their ids", path=path)
     for place, entry in enumerate(entries, 1):

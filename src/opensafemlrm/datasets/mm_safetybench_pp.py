@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from opensafemlrm.datasets import _files
-from opensafemlrm.datasets._items import Draft, Maker, kind_of, text
-from opensafemlrm.datasets._source import HubDataset
+from opensafemlrm.datasets import files
+from opensafemlrm.datasets.items import Draft, Maker, kind_of, text
+from opensafemlrm.datasets.source import HubDataset
 from opensafemlrm.errors import DatasetError
 from opensafemlrm.types import Card, Expected, Item
 
@@ -75,7 +75,7 @@ class MMSafetyBenchPP(HubDataset):
             )
 
         yield from Maker(self.name, source, table).items(
-            _files.jsonl_rows(table, source.where), drafts, scenario="category"
+            files.jsonl_rows(table, source.where), drafts, scenario="category"
         )
 
 

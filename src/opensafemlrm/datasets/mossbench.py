@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from opensafemlrm.datasets import _files
-from opensafemlrm.datasets._items import Draft, Maker, text
-from opensafemlrm.datasets._source import HubDataset
+from opensafemlrm.datasets import files
+from opensafemlrm.datasets.items import Draft, Maker, text
+from opensafemlrm.datasets.source import HubDataset
 from opensafemlrm.errors import DatasetError
 from opensafemlrm.types import Card, Expected, Item, ItemKind
 
@@ -64,7 +64,7 @@ class MOSSBench(HubDataset):
                 fields=_marks(row["metadata"]),
             )
 
-        pairs = _files.json_pairs(table, source.where)
+        pairs = files.json_pairs(table, source.where)
         rows = [(number, (number, row)) for number, row in pairs]
         yield from Maker(self.name, source, table).items(rows, drafts)
 

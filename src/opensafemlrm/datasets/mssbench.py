@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from opensafemlrm.datasets import _files
-from opensafemlrm.datasets._items import Draft, Maker, text, texts
-from opensafemlrm.datasets._source import HubDataset
+from opensafemlrm.datasets import files
+from opensafemlrm.datasets.items import Draft, Maker, text, texts
+from opensafemlrm.datasets.source import HubDataset
 from opensafemlrm.errors import DatasetError
 from opensafemlrm.types import Card, Item, ItemKind
 
@@ -47,7 +47,7 @@ class MSSBench(HubDataset):
         """Yield items in the order of the file, and for each bad row its error."""
         source = self.locate("combined.json", "chat/**", "embodied/**", "chat.zip", "embodied.zip")
         table = source.find("combined.json", "data/combined.json")
-        entries = _files.read_json(table, source.where)
+        entries = files.read_json(table, source.where)
         maker = Maker(self.name, source, table)
         for part, drafts in _READERS.items():
             if self.part in ("all", part):

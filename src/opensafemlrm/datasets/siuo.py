@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from opensafemlrm.datasets import _files
-from opensafemlrm.datasets._items import Draft, Maker, name_of, optional, text
-from opensafemlrm.datasets._source import HubDataset
+from opensafemlrm.datasets import files
+from opensafemlrm.datasets.items import Draft, Maker, name_of, optional, text
+from opensafemlrm.datasets.source import HubDataset
 from opensafemlrm.errors import DatasetError
 from opensafemlrm.types import Card, Expected, Item
 
@@ -56,5 +56,5 @@ class SIUO(HubDataset):
             )
 
         yield from Maker(self.name, source, table).items(
-            _files.json_list(table, source.where), drafts, scenario="category"
+            files.json_list(table, source.where), drafts, scenario="category"
         )

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from opensafemlrm.datasets import _parquet
-from opensafemlrm.datasets._items import Draft, Maker, optional, text
-from opensafemlrm.datasets._source import HubDataset, Source
+from opensafemlrm.datasets import parquet
+from opensafemlrm.datasets.items import Draft, Maker, optional, text
+from opensafemlrm.datasets.source import HubDataset, Source
 from opensafemlrm.errors import DatasetError
 from opensafemlrm.types import Card, Expected, Item, ItemKind
 
@@ -55,7 +55,7 @@ class SPAVL(HubDataset):
                 yield from self._split(source, split)
 
     def _split(self, source: Source, split: str) -> Iterator[Item | DatasetError]:
-        tables = _parquet.files(
+        tables = parquet.files(
             source, f"test/{split}*.parquet", f"test/{split}/*.parquet", f"{split}*.parquet"
         )
         count = -1
@@ -68,7 +68,7 @@ class SPAVL(HubDataset):
                 text(row, "class2"),
                 text(row, "question"),
                 _KINDS[split],
-                images=(_parquet.picture(row["image"], source.folder),),
+                images=(parquet.picture(row["image"], source.folder),),
                 fields=optional(row, "class1", "class3"),
             )
 

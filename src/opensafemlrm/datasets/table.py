@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from opensafemlrm.components import Dataset
-from opensafemlrm.datasets import _files, _parquet
-from opensafemlrm.datasets._items import Draft, Maker
-from opensafemlrm.datasets._source import Picture, Source
+from opensafemlrm.datasets import files, parquet
+from opensafemlrm.datasets.items import Draft, Maker
 from opensafemlrm.datasets.mapping import KindColumn, TableMapping, Value, kind_in, read
+from opensafemlrm.datasets.source import Picture, Source
 from opensafemlrm.errors import DatasetError, EmptyTextError, MissingImageError
 from opensafemlrm.types import JSON, Card, Item, ItemKind, content_key
 
@@ -69,7 +69,7 @@ class OwnTable(Dataset):
         Raises DatasetError if the table cannot be read or lacks a column of the mapping.
         """
         root = self.root or self.path.parent
-        _files.check_file(self.path, _WHERE)
+        files.check_file(self.path, _WHERE)
         maker = Maker(self.label, Source(root, root, _WHERE), self.path)
 
         def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
@@ -82,11 +82,11 @@ class OwnTable(Dataset):
     def _read(self) -> Iterator[tuple[int, Mapping[str, Any]] | DatasetError]:
         ending, columns = self.path.suffix.lower(), self._mapping.columns()
         if ending == ".csv":
-            yield from _files.csv_rows(self.path, columns, _WHERE)
+            yield from files.csv_rows(self.path, columns, _WHERE)
         elif ending == ".jsonl":
-            yield from _files.jsonl_rows(self.path, _WHERE)
+            yield from files.jsonl_rows(self.path, _WHERE)
         else:
-            yield from _parquet.rows(self.path, columns)
+            yield from parquet.rows(self.path, columns)
 
 
 def mapping_beside(path: Path) -> Path:
@@ -123,7 +123,7 @@ def cell(row: Mapping[str, Any], column: str) -> str:
         raise EmptyTextError(f"{column!r} is empty")
     if not isinstance(value, str):
         raise DatasetError(f"{column!r} is {type(value).__name__}, not text")
-    if _files.is_broken(value):
+    if files.is_broken(value):
         raise DatasetError(f"{column!r} holds bytes that are not UTF-8 text")
     return value
 
@@ -143,7 +143,7 @@ def _pictures(row: Mapping[str, Any], columns: Sequence[str], root: Path) -> Ite
     for place, column in enumerate(columns):
         value = row.get(column)
         if value is not None and value != "":
-            yield _parquet.picture(value, root)
+            yield parquet.picture(value, root)
         elif place == 0:
             raise MissingImageError(f"the mapping takes an image from {column!r}, which is empty")
 

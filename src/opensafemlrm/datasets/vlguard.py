@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from opensafemlrm.datasets import _files
-from opensafemlrm.datasets._items import Draft, Maker, name_of, optional, text
-from opensafemlrm.datasets._source import HubDataset
+from opensafemlrm.datasets import files
+from opensafemlrm.datasets.items import Draft, Maker, name_of, optional, text
+from opensafemlrm.datasets.source import HubDataset
 from opensafemlrm.errors import DatasetError
 from opensafemlrm.types import Card, Expected, Item, ItemKind
 
@@ -62,7 +62,7 @@ class VLGuard(HubDataset):
                     yield draft
 
         yield from Maker(self.name, source, table).items(
-            _files.json_list(table, source.where), drafts, scenario="harmful_subcategory"
+            files.json_list(table, source.where), drafts, scenario="harmful_subcategory"
         )
 
 

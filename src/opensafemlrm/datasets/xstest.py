@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from opensafemlrm.components import Dataset
-from opensafemlrm.datasets import _files, _source
-from opensafemlrm.datasets._items import Draft, Maker, kind_of, optional, text
+from opensafemlrm.datasets import files
+from opensafemlrm.datasets.items import Draft, Maker, kind_of, optional, text
+from opensafemlrm.datasets.source import single_table
 from opensafemlrm.errors import DatasetError
 from opensafemlrm.types import Card, Expected, Item, ItemKind
 
@@ -54,7 +55,7 @@ class XSTest(Dataset):
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the table, and for each bad row its error."""
-        source, table = _source.single_table(self.root, SOURCE, *_TABLES)
+        source, table = single_table(self.root, SOURCE, *_TABLES)
         wanted = {ItemKind.BENIGN: self.benign, ItemKind.HARMFUL: self.harmful}
 
         def drafts(row: Mapping[str, str]) -> Iterator[Draft]:
@@ -66,5 +67,5 @@ class XSTest(Dataset):
                 yield Draft(text(row, "id"), scenario, text(row, "prompt"), kind, fields=fields)
 
         yield from Maker(self.name, source, table).items(
-            _files.csv_rows(table, ("id", "prompt", "type"), SOURCE), drafts, scenario="type"
+            files.csv_rows(table, ("id", "prompt", "type"), SOURCE), drafts, scenario="type"
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from opensafemlrm.components import Defense, Model
-from opensafemlrm.defenses._defended import last_user, replace_last_user
+from opensafemlrm.defenses.prompts import last_user, replace_last_user
 from opensafemlrm.types import Card, Prompt, Response, Sampling, Turn
 
 SHIELD: Final = (

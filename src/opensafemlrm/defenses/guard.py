@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from opensafemlrm import reasoning
 from opensafemlrm.components import Defense, Judge, Model
-from opensafemlrm.defenses._defended import (
+from opensafemlrm.defenses.prompts import (
     REFUSAL,
     is_usable,
     last_user,
     with_calls,
     with_later_call,
 )
-from opensafemlrm.defenses._watching import as_response, look, require_general, unscored
+from opensafemlrm.defenses.watching import as_response, look, require_general, unscored
 from opensafemlrm.types import Call, Card, Label, Part, Prompt, Response, Sampling, Verdict
 
 

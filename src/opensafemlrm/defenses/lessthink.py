@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from opensafemlrm.components import Model
-from opensafemlrm.defenses._thinking import WritesThought, go_on, tags
+from opensafemlrm.defenses.thinking import WritesThought, go_on, tags
 from opensafemlrm.types import Card, Prompt, Response, Sampling
 
 THOUGHT: Final = "The user asks this, and I can answer it without much thinking."

@@ -8,8 +8,8 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from opensafemlrm.components import Model
-from opensafemlrm.defenses._defended import is_usable, with_calls
-from opensafemlrm.defenses._thinking import WritesThought, go_on, tags
+from opensafemlrm.defenses.prompts import is_usable, with_calls
+from opensafemlrm.defenses.thinking import WritesThought, go_on, tags
 from opensafemlrm.types import Call, Card, Prompt, Response, Sampling
 
 AGAIN: Final = "\nWait, let me think about this once more.\n"

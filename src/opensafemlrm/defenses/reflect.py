@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from opensafemlrm.components import Defense, Model
-from opensafemlrm.defenses._defended import follow_up, is_usable, said, with_calls
+from opensafemlrm.defenses.prompts import follow_up, is_usable, said, with_calls
 from opensafemlrm.types import Call, Card, Prompt, Response, Sampling
 
 REREAD: Final = (

@@ -9,9 +9,9 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from opensafemlrm.components import Defense, Judge, Model
-from opensafemlrm.defenses._defended import is_usable, with_calls
-from opensafemlrm.defenses._thinking import go_on, require, tags
-from opensafemlrm.defenses._watching import as_response, look, require_general, unscored
+from opensafemlrm.defenses.prompts import is_usable, with_calls
+from opensafemlrm.defenses.thinking import go_on, require, tags
+from opensafemlrm.defenses.watching import as_response, look, require_general, unscored
 from opensafemlrm.types import Call, Capability, Card, Label, Part, Prompt, Response, Sampling
 
 TURN: Final = "Wait, think safely. "

@@ -8,7 +8,7 @@ from typing import Final
 
 from opensafemlrm import reasoning
 from opensafemlrm.components import Defense, Model
-from opensafemlrm.defenses._defended import (
+from opensafemlrm.defenses.prompts import (
     is_usable,
     last_user,
     with_calls,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from opensafemlrm.components import Model
-from opensafemlrm.defenses._thinking import WritesThought, go_on, tags
+from opensafemlrm.defenses.thinking import WritesThought, go_on, tags
 from opensafemlrm.types import Card, Prompt, Response, Sampling
 
 

@@ -13,14 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final, Literal
 
-from opensafemlrm.judges._classifier import (
+from opensafemlrm.judges.classifier import (
     ClassifierJudge,
     fill_template,
     fingerprint,
     template_text,
     weigh,
 )
-from opensafemlrm.judges._rubric import prompt_text
+from opensafemlrm.judges.rubric import prompt_text
 from opensafemlrm.types import JSON, Capability, Card, Item, Prompt, Verdict
 
 _OWN: Final = prompt_text("harmbench_cls.md")

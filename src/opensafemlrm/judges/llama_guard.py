@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from opensafemlrm.judges._classifier import ClassifierJudge
-from opensafemlrm.judges._fence import neutralize
+from opensafemlrm.judges.classifier import ClassifierJudge
+from opensafemlrm.judges.fence import neutralize
 from opensafemlrm.types import JSON, Card, Item, Prompt, Turn, Verdict
 
 _REPLY: Final = re.compile(

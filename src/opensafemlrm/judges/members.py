@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from opensafemlrm.components import Judge
-from opensafemlrm.judges._asking import total_usage
+from opensafemlrm.judges.asking import total_usage
 from opensafemlrm.types import Label, Unscored, Verdict
 
 _MAX_SAID: Final = 300

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from opensafemlrm.judges._fence import fill
-from opensafemlrm.judges._rubric import Rubric, RubricJudge, ScoreField, prompt_text, rubric
+from opensafemlrm.judges.fence import fill
+from opensafemlrm.judges.rubric import Rubric, RubricJudge, ScoreField, prompt_text, rubric
 from opensafemlrm.types import JSON, Card, Item, Verdict
 
 _GENERAL: Final = "general"
@@ -45,7 +45,7 @@ class MMSafetyBenchJudge(RubricJudge):
     """Score 1 (unsafe) or 0 (safe) by the test of the item's scenario.
 
     A scenario that none of the five special tests is for is judged by the general one, other
-    benchmarks' scenarios too. Options: see :class:`~opensafemlrm.judges._rubric.RubricJudge`.
+    benchmarks' scenarios too. Options: see :class:`~opensafemlrm.judges.rubric.RubricJudge`.
     """
 
     name = "mm-safetybench"

@@ -13,13 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Final
 
-from opensafemlrm.judges._classifier import (
+from opensafemlrm.judges.classifier import (
     ClassifierJudge,
     fill_template,
     fingerprint,
     template_text,
 )
-from opensafemlrm.judges._rubric import prompt_text
+from opensafemlrm.judges.rubric import prompt_text
 from opensafemlrm.types import JSON, Card, Item, Prompt, Verdict
 
 _OWN: Final = prompt_text("wildguard.md")

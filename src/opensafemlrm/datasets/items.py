@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from opensafemlrm.datasets import _parquet
-from opensafemlrm.datasets._files import is_broken
-from opensafemlrm.datasets._source import Picture, Source
+from opensafemlrm.datasets import parquet
+from opensafemlrm.datasets.files import is_broken
+from opensafemlrm.datasets.source import Picture, Source
 from opensafemlrm.errors import DatasetError, DuplicateError, EmptyTextError, ImageError
 from opensafemlrm.types import Image, Item, ItemKind
 
@@ -72,11 +72,11 @@ class Maker:
     ) -> Iterator[tuple[Self, Iterator[tuple[int, dict[str, Any]]]]]:
         """Yield, for each of several Parquet files, its maker and its rows; ids are unique in all.
 
-        ``columns`` and ``more`` are as :func:`opensafemlrm.datasets._parquet.rows` takes them.
+        ``columns`` and ``more`` are as :func:`opensafemlrm.datasets.parquet.rows` takes them.
         """
         shared: dict[str, RowNumber] = {}
         for table in tables:
-            yield cls(dataset, source, table, shared), _parquet.rows(table, columns, more=more)
+            yield cls(dataset, source, table, shared), parquet.rows(table, columns, more=more)
 
     def items(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias
 
-from opensafemlrm.attacks import _typography as typography
+from opensafemlrm.attacks import typography
 from opensafemlrm.attacks.direct import Direct
 from opensafemlrm.attacks.figstep import FigStepAttack
 from opensafemlrm.attacks.sd import SD

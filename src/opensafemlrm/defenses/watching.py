@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from opensafemlrm.components import Judge
-from opensafemlrm.defenses._defended import last_user
+from opensafemlrm.defenses.prompts import last_user
 from opensafemlrm.errors import DefenseError, JudgeError
 from opensafemlrm.types import (
     Item,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from opensafemlrm.attacks import _typography as typography
+from opensafemlrm.attacks import typography
 from opensafemlrm.types import Image, Item
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from opensafemlrm import images
-from opensafemlrm.attacks import _draws
-from opensafemlrm.attacks import _pictures as pictures
+from opensafemlrm.attacks import image_edits, seeded
 from opensafemlrm.types import Image
 
 if TYPE_CHECKING:
@@ -25,21 +24,21 @@ class Benign:
     def of(cls, folder: Path | None) -> Self:
         """Read the folder. Raises ValueError if it is none or holds no image."""
         if folder is None:
-            return cls((pictures.plain(),))
-        found = pictures.in_folder(folder)
+            return cls((image_edits.plain(),))
+        found = image_edits.in_folder(folder)
         if not found:
             raise ValueError(f"{folder} holds no PNG, JPEG or WebP image to mix in")
         return cls(found)
 
     def identity(self) -> str:
         """Return what makes these images the same as others: their content."""
-        return pictures.identity_of(self.images)
+        return image_edits.identity_of(self.images)
 
     def mixed(
-        self, image: Image, mixing: pictures.Mixing, share: float, key: tuple[Any, ...]
+        self, image: Image, mixing: image_edits.Mixing, share: float, key: tuple[Any, ...]
     ) -> Image:
         """Return ``image`` mixed with the benign one that ``key`` draws."""
-        chosen = self.images[_draws.below(len(self.images), "benign", *key)]
-        place = _draws.below(2**31, "place", *key)
+        chosen = self.images[seeded.below(len(self.images), "benign", *key)]
+        place = seeded.below(2**31, "place", *key)
         with images.to_picture(chosen) as benign:
-            return pictures.edited(image, lambda picture: mixing(picture, benign, share, place))
+            return image_edits.edited(image, lambda picture: mixing(picture, benign, share, place))

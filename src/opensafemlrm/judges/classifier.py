@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from opensafemlrm.components import Judge, Model
-from opensafemlrm.judges._asking import ask
-from opensafemlrm.judges._fence import fence_token, neutralize
+from opensafemlrm.judges.asking import ask
+from opensafemlrm.judges.fence import fence_token, neutralize
 from opensafemlrm.types import JSON, Item, JudgeRequest, Prompt, Sampling, Unscored, Verdict
 
 LEAST_MASS: Final = 0.1

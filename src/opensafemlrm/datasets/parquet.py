@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from opensafemlrm.datasets._source import Picture, Source
+from opensafemlrm.datasets.source import Picture, Source
 from opensafemlrm.errors import DatasetError, ImageError, MissingImageError
 
 _BATCH: Final = 64

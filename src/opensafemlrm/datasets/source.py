@@ -18,7 +18,7 @@ from typing import ClassVar, Final, TypeAlias
 
 from opensafemlrm import images
 from opensafemlrm.components import Dataset
-from opensafemlrm.datasets._files import load_once
+from opensafemlrm.datasets.files import load_once
 from opensafemlrm.errors import DatasetError, ImageError, MissingExtraError
 from opensafemlrm.types import Image
 

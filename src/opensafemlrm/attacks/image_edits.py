@@ -12,7 +12,7 @@ from PIL import Image as PILImage
 from PIL import ImageDraw
 
 from opensafemlrm import images
-from opensafemlrm.attacks import _draws
+from opensafemlrm.attacks import seeded
 from opensafemlrm.errors import ImageError
 from opensafemlrm.types import Image
 
@@ -57,7 +57,7 @@ def shuffled(picture: Picture, patch: int, key: tuple[Any, ...]) -> Picture:
     starts = range(0, SHUFFLED_SIDE - patch + 1, patch)
     boxes = [(x, y, x + patch, y + patch) for y in starts for x in starts]
     result = square.copy()
-    for box, source in zip(boxes, _draws.shuffled(boxes, *key), strict=True):
+    for box, source in zip(boxes, seeded.shuffled(boxes, *key), strict=True):
         result.paste(square.crop(source), box[:2])
     return result
 
@@ -124,8 +124,8 @@ def _scaled(picture: Picture) -> Picture:
 
 def _part(whole: Picture, share: float, seed: int) -> tuple[int, int, int, int]:
     width, height = (max(1, int(side * share)) for side in whole.size)
-    left = _draws.below(whole.width - width + 1, "left", seed)
-    top = _draws.below(whole.height - height + 1, "top", seed)
+    left = seeded.below(whole.width - width + 1, "left", seed)
+    top = seeded.below(whole.height - height + 1, "top", seed)
     return (left, top, left + width, top + height)
 
 

@@ -21,8 +21,8 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from opensafemlrm.components import Judge, Model
-from opensafemlrm.judges._asking import ask
-from opensafemlrm.judges._fence import fence_token, fill, neutralize
+from opensafemlrm.judges.asking import ask
+from opensafemlrm.judges.fence import fence_token, fill, neutralize
 from opensafemlrm.judges.refusal import RULES_VERSION, is_refusal
 from opensafemlrm.types import (
     JSON,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from opensafemlrm import reasoning
-from opensafemlrm.attacks import _draws
+from opensafemlrm.attacks import seeded
 from opensafemlrm.components import Judge, Model
 from opensafemlrm.types import (
     Call,
@@ -39,7 +39,7 @@ async def best_of(
     target, judge = asked
     calls: list[Call] = []
     for number in range(tries):
-        prompt = attempt(item, _draws.seed_of_try(sampling.seed or 0, number))
+        prompt = attempt(item, seeded.seed_of_try(sampling.seed or 0, number))
         response = await target.generate(prompt, sampling)
         score = await _score(item, response, target, judge)
         calls.append(Call(f"query {number + 1}", prompt, response, score))

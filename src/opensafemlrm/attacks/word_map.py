@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from opensafemlrm.attacks import _typography as typography
+from opensafemlrm.attacks import typography
 from opensafemlrm.types import Item, canonical_json
 
 if TYPE_CHECKING:

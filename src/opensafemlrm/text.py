@@ -64,8 +64,8 @@ def for_terminal(text: str, *, newlines: bool = False) -> str:
     """
     if text.isprintable() and not _UNSEEN.search(text):
         return text
-    kept = "\n\t" if newlines else ""
-    return "".join(c if c in kept or _is_visible(c) else _written_out(c) for c in text)
+    allowed = "\n\t" if newlines else ""
+    return "".join(c if c in allowed or _is_visible(c) else _written_out(c) for c in text)
 
 
 def for_csv_cell(text: str) -> str:
@@ -73,14 +73,14 @@ def for_csv_cell(text: str) -> str:
 
     For text only: numbers are written as numbers, also where they are negative.
     """
-    shown = for_terminal(text, newlines=True)
-    return f"'{shown}" if _CSV_FORMULA.match(text) else shown
+    visible = for_terminal(text, newlines=True)
+    return f"'{visible}" if _CSV_FORMULA.match(text) else visible
 
 
 def for_markdown(text: str) -> str:
     """Return ``text`` as one line of Markdown that shows it literally, also in a table's cell."""
-    shown = html.escape(_MARKDOWN_INLINE.sub(r"\\\g<0>", for_terminal(text)), quote=False)
-    return _MARKDOWN_BLOCK.sub(r"\1\\\2", shown, count=1) if _MARKDOWN_BLOCK.match(shown) else shown
+    line = html.escape(_MARKDOWN_INLINE.sub(r"\\\g<0>", for_terminal(text)), quote=False)
+    return _MARKDOWN_BLOCK.sub(r"\1\\\2", line, count=1) if _MARKDOWN_BLOCK.match(line) else line
 
 
 def for_latex(text: str) -> str:

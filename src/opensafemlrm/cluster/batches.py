@@ -1,4 +1,4 @@
-"""Batches: the samples that a worker is sent at a time, and the queue that they wait in."""
+"""Batches, the samples that go to a worker together, and the queue in which they wait."""
 
 from __future__ import annotations
 

@@ -70,14 +70,14 @@ class WorkerHandle(Protocol):
 
 @dataclass(slots=True, eq=False)
 class WorkerState:
-    """One worker, with what it has done that is not yet whole in the sink."""
+    """One worker, and its batches that are not yet whole in the sink."""
 
     handle: WorkerHandle
     name: str = ""
     """The worker that is reached now; empty where there is none."""
     waiting: asyncio.Task[str] | None = None
     unwritten: dict[str, list[tuple[int, WorkBatch, Tally]]] = field(default_factory=dict)
-    """By the worker's name: the part that a batch is in, the batch, and how it ended."""
+    """By the worker's name: a batch's part of the sink, the batch, and how its samples ended."""
 
 
 async def drive(
@@ -142,7 +142,7 @@ class _Driver:
         shared += self._plan.study.judge.concurrency
         return 1 + math.ceil((own + quota(shared, 0, len(self._workers))) / BATCH)
 
-    # Handing out.
+    # Feeding the queue.
 
     async def _feed(self, models: list[ModelCells]) -> None:
         """Read what is missing of models that take turns; go on when all of one is stored."""
@@ -188,7 +188,7 @@ class _Driver:
                 if self._batches.is_empty:
                     await self._flush_sink()
 
-    # Having it done.
+    # Serving the workers.
 
     async def _serve(self, worker: WorkerState) -> None:
         while True:
@@ -276,7 +276,7 @@ class _Driver:
                 self._count(batch, tally)
 
     async def _flush_sink(self) -> None:
-        """Have everything written that waits for company, so that the last parts become whole."""
+        """Write the rows that wait for more, so that the last parts become whole."""
         for worker in self._workers:
             name = worker.name
             if name and worker.unwritten.get(name):
@@ -300,7 +300,7 @@ class _Driver:
                 )
 
     async def _release(self, cell: int) -> None:
-        """Have the model of a cell freed everywhere, to make room for the next one."""
+        """Free the model of a cell on every worker, to make room for the next one."""
         for worker in self._workers:
             if worker.name:
                 try:

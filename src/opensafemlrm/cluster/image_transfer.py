@@ -30,7 +30,7 @@ class ImageTransfer:
 
     def pack(self, work: MissingWork) -> tuple[MissingWork, dict[str, Any]]:
         """Return ``work`` without images, and references to their bytes by hash."""
-        light, images = without_images(work, self._stored)
+        light, images = without_images(work, self._stored_image)
         references = {}
         for sha256, image in images.items():
             # The worker misses an image that is gone, and says so as one process would.
@@ -46,7 +46,7 @@ class ImageTransfer:
                 self._references.popitem(last=False)
         return reference
 
-    def _stored(self, record: Mapping[str, Any]) -> Image:
+    def _stored_image(self, record: Mapping[str, Any]) -> Image:
         image = self._store.image(record)
         if (
             self._sink is not None

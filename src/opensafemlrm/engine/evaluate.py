@@ -1,7 +1,7 @@
-"""One evaluation, end to end: a run is a build.
+"""One evaluation, from end to end.
 
-It brings a store up to date with a study: what is missing is made, and nothing else. These are the
-steps, in order, and the files that they are in::
+A run is a build: it brings a store up to date with a study, making what is missing and nothing
+else. The steps, in order, and where to find them::
 
     plan       models × defenses × datasets × attacks: the cells     plan.py
     missing    what the store lacks of a cell, 64 items at a time     missing.py
@@ -12,7 +12,7 @@ steps, in order, and the files that they are in::
     judge      reasoning, answer and the whole → verdicts             judge.py
     write      rows under content keys, committed together            opensafemlrm.store.writer
 
-The workers of a cluster call :func:`process_sample` for the samples that they are sent.
+The workers of a cluster call :func:`process_sample` for the samples that the driver sends them.
 """
 
 from __future__ import annotations

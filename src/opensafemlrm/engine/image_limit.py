@@ -1,4 +1,4 @@
-"""How many images the prompts of a study have: a server that is started for it must know before."""
+"""How many images a prompt has at most: a server that is started for a study needs it first."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from opensafemlrm.types import Item
 def max_images(cells: Sequence[CellPlan]) -> int | None:
     """Return how many images a prompt of ``cells`` has at most, ``None`` if that cannot be told.
 
-    Of each dataset the attacks are tried on two items, the first one and the one with the most
-    images of its own: how many images an attack adds does not depend on the words. Nothing can be
-    told of an attack that searches.
+    The attacks are tried on two items of each dataset, the first one and the one with the most
+    images: how many images an attack adds does not depend on the words. What a search sends is not
+    known beforehand.
     """
     counts = [0]
     samples: dict[int, list[Item]] = {}

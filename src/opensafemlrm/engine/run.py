@@ -1,9 +1,9 @@
-"""When each sample is made: models side by side or in turns, as many samples at once as they take.
+"""Which models run when, and how many samples at once.
 
-Models that are asked over a network run side by side; models whose weights fill the memory of this
-machine take turns. For each model, a thread looks up what is missing and applies the attacks, a
-little ahead of a fixed number of tasks that see one sample after the other through all its steps.
-Nothing is held but what they are at.
+Models behind a network run side by side; models whose weights fill this machine's memory run one
+after the other. For each model, a thread looks up what is missing and applies the attacks, a little
+ahead of a fixed number of tasks. Each task takes one sample at a time through all its steps: memory
+holds only the samples in progress.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ async def run_models(plan: Plan, store: Store, images: PromptImages, process: Pr
 
 
 def schedule(plan: Plan) -> list[list[ModelCells]]:
-    """Return the cells by model; models in one list take turns, since they need one memory.
+    """Return the cells by model; the models of one list run one after the other.
 
-    A model is loaded once: all its cells come before the next model's. Models that each name a
-    device of their own run side by side, unless one of them takes all devices.
+    Models in this machine's memory share a list, so that each is loaded once and freed before the
+    next. Those that each name a device of their own run side by side, unless one takes all devices.
     """
     by_model: dict[int, ModelCells] = {}
     for cell in plan.cells:
@@ -91,7 +91,7 @@ async def _run_sequentially(
 
 
 async def _set_image_limit(cells: ModelCells) -> None:
-    """Tell a model that is started for the study how many images a prompt has at most."""
+    """Give a model that is started for the study the largest number of images in a prompt."""
     model = cells[0].model
     if model.in_process:
         model.set_image_limit(await asyncio.to_thread(max_images, cells))

@@ -21,7 +21,7 @@ import polars as pl
 from opensafemlrm import frame as frames
 from opensafemlrm.analysis.asr import asr
 from opensafemlrm.analysis.blindspots import blindspots, grouped
-from opensafemlrm.analysis.corrected import Calibration, corrected_asr
+from opensafemlrm.analysis.corrected import corrected_asr
 from opensafemlrm.analysis.correction import correction
 from opensafemlrm.analysis.cost import cost
 from opensafemlrm.analysis.coverage import reply_outcomes, verdict_outcomes
@@ -128,7 +128,15 @@ def main() -> None:
     print(f"{len(frame):,} rows, {frame.estimated_size('mb'):,.0f} MB", end=", ")
     print(f"{'read' if options.store else 'made'} in {time.perf_counter() - started:.1f} s")
     judge = frame["judge"].drop_nulls()[0]
-    calibration = Calibration(str(judge), "labels", "all", 4.0, 90, 5, 95, 10, 0)
+    cells = {
+        "true_positives": 90,
+        "false_positives": 5,
+        "true_negatives": 95,
+        "false_negatives": 10,
+    }
+    calibration = pl.DataFrame(
+        [{"judge": judge, "labels": "l", "scenario": "", "threshold": 4.0} | cells]
+    )
     makers = {
         "asr": lambda: [asr_table(asr(frame))],
         "asr by scenario": lambda: [asr_table(asr(frame, by_scenario=True))],
@@ -141,7 +149,7 @@ def main() -> None:
         "correction": lambda: [correction_table(correction(frame))],
         "correction by scenario": lambda: [correction_table(correction(frame, by_scenario=True))],
         "overrefusal": lambda: overrefusal_tables(overrefusal(frame)),
-        "calibrated": lambda: [calibrated_table(corrected_asr(frame, [calibration]))],
+        "calibrated": lambda: [calibrated_table(corrected_asr(frame, calibration))],
         "cost": lambda: [COST.of(cost(frame))],
         "coverage": lambda: coverage_tables(reply_outcomes(frame), verdict_outcomes(frame)),
     }

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from opensafemlrm import frame
-from opensafemlrm.analysis.corrected import calibrations_of, corrected_asr
+from opensafemlrm.analysis.corrected import corrected_asr
 from opensafemlrm.cli import app
 from opensafemlrm.engine.labelled import LabelledText, judge_texts
 from opensafemlrm.errors import ImportDataError, JudgeError, StudyError
@@ -168,15 +168,15 @@ def test_a_kept_calibration_corrects_the_stores_rates(labels: Path, tmp_path: Pa
     for _ in range(2):  # the second time replaces the first
         assert run("calibrate", study, "--labels", labels, "--store", store).exit_code == 0
     with Store.open(store) as opened:
-        kept = calibrations_of(frame.calibrations(opened))
+        kept = frame.calibrations(opened)
         rows = corrected_asr(frame.read(opened), kept)
-    assert [(one.threshold, one.scenario, one.true_positives) for one in kept] == [
-        (4.0, "all", 4),
-        (5.0, "all", 4),
+    assert kept.select("threshold", "scenario", "true_positives").rows() == [
+        (4.0, "", 4),
+        (5.0, "", 4),
     ]
-    assert kept[0].labels.startswith("labels.csv#")
-    assert {row.labels for row in rows} == {kept[0].labels}
-    assert {round(row.sensitivity or 0, 2) for row in rows} == {0.8}
+    assert kept["labels"][0].startswith("labels.csv#")
+    assert set(rows["labels"]) == set(kept["labels"])
+    assert set(rows["sensitivity"].round(2)) == {0.8}
 
 
 def text(answer: str, question: str = "?") -> LabelledText:

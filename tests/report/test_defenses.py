@@ -69,7 +69,8 @@ def store_of(path: Path, chosen: list[Any], *, benign: bool = True) -> Path:
 
 def found(path: Path) -> Findings:
     with Store.open(path) as store:
-        return findings(frames.read(store), not_applicable(frames.not_sent(store)), [])
+        unsent = not_applicable(frames.not_sent(store))
+        return findings(frames.read(store), unsent, frames.calibrations(store))
 
 
 @pytest.fixture(scope="module")

@@ -213,10 +213,10 @@ def _coverage(frame: pl.DataFrame, not_sent: pl.DataFrame, detected: list[str]) 
 
 
 def _calibrated(frame: pl.DataFrame, rows: pl.DataFrame, options: Options) -> list[Table]:
-    from opensafemlrm.analysis.corrected import calibrations_of, corrected_asr
+    from opensafemlrm.analysis.corrected import corrected_asr
     from opensafemlrm.report.calibrated import calibrated_table
 
-    corrected = corrected_asr(frame, calibrations_of(rows), by_scenario=options.by_scenario)
+    corrected = corrected_asr(frame, rows, by="scenario" if options.by_scenario else None)
     return [calibrated_table(corrected)]
 
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import polars as pl
 
-from opensafemlrm.analysis.corrected import CorrectedRow
 from opensafemlrm.report.columns import (
     CONDITION_COLUMNS,
     JUDGE_COLUMNS,
     MODEL,
     SCENARIO,
-    frame_of,
     interval,
 )
 from opensafemlrm.report.forms import Form
@@ -51,6 +48,6 @@ CALIBRATED: Final = Table(
 _NONE: Final = "No judge of this store was calibrated on labels at a threshold that it uses."
 
 
-def calibrated_table(rows: Sequence[CorrectedRow]) -> Table:
-    """Return the table of ``rows``; there are some only for judges that were calibrated."""
-    return CALIBRATED.of(frame_of(CorrectedRow, rows), caption="" if rows else _NONE)
+def calibrated_table(rows: pl.DataFrame) -> Table:
+    """Return the table of corrected rates; there are some only for judges that were calibrated."""
+    return CALIBRATED.of(rows, caption="" if len(rows) else _NONE)

@@ -10,7 +10,7 @@ import polars as pl
 
 from opensafemlrm.analysis.asr import AsrRow, asr
 from opensafemlrm.analysis.blindspots import BlindSpots, blindspots
-from opensafemlrm.analysis.corrected import Calibration, CorrectedRow, corrected_asr
+from opensafemlrm.analysis.corrected import corrected_asr
 from opensafemlrm.analysis.correction import CorrectionRow, correction
 from opensafemlrm.analysis.cost import cost
 from opensafemlrm.analysis.coverage import reply_outcomes, verdict_outcomes
@@ -42,7 +42,7 @@ class Findings:
     defenses: list[DefenseRow]
     """Every defense beside the same model undefended; empty where there is no defense."""
     cost: pl.DataFrame
-    corrected: list[CorrectedRow]
+    corrected: pl.DataFrame
     replies: pl.DataFrame
     verdicts: pl.DataFrame
     detected: Sequence[str]
@@ -90,7 +90,7 @@ class Findings:
 def findings(
     frame: pl.DataFrame,
     not_applicable: pl.DataFrame,
-    calibrations: Sequence[Calibration],
+    calibrations: pl.DataFrame,
     detected: Sequence[str] = (),
 ) -> Findings:
     """Compute every result that a page shows from the tidy frame.

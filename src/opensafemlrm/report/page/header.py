@@ -63,8 +63,8 @@ def _banner(found: Findings) -> str:
 
 
 def _calibration(found: Findings) -> str:
-    if found.corrected:
-        judges = ", ".join(sorted({row.judge for row in found.corrected}))
+    if len(found.corrected):
+        judges = ", ".join(found.corrected["judge"].unique().sort())
         return f"Held against labels in the store: {judges}; see the corrected rates."
     return (
         "No judge was held against labels in this store, so its errors are unknown and no rate is "

@@ -152,7 +152,7 @@ def _defenses(found: Findings) -> Section | None:
 
 
 def _judge(found: Findings) -> Section | None:
-    if not found.corrected:
+    if found.corrected.is_empty():
         return None
     return Section(
         "judge",

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from opensafemlrm import frame as frames
-from opensafemlrm.analysis.corrected import calibrations_of
 from opensafemlrm.analysis.coverage import not_applicable
 from opensafemlrm.errors import ReportError
 from opensafemlrm.report.figures import drawing
@@ -58,7 +57,7 @@ def write_report(store: Store, out: Path, *, with_examples: bool = False) -> Wri
     found = findings(
         frame,
         not_applicable(frames.not_sent(store)),
-        calibrations_of(frames.calibrations(store)),
+        frames.calibrations(store),
         frames.detected(store),
     )
     origin = provenance(store)

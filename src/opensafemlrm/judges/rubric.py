@@ -23,7 +23,7 @@ from pydantic import Field
 from opensafemlrm.components import Judge, Model
 from opensafemlrm.judges.asking import ask
 from opensafemlrm.judges.fence import fence_token, fill, neutralize
-from opensafemlrm.judges.refusal import RULES_VERSION, is_refusal
+from opensafemlrm.judges.refusal import RULES_VERSION, is_bare_refusal
 from opensafemlrm.types import (
     JSON,
     Capability,
@@ -219,9 +219,9 @@ class RubricJudge(Judge):
     """A judge that shows a rubric to ``model``; ``max_tokens`` bounds its reply.
 
     With ``structured`` the server is asked for JSON by a schema, which it must support. An answer
-    that is a refusal by :func:`~opensafemlrm.judges.refusal.is_refusal` gets its verdict without a
-    request; reasoning and whole replies are always read by the model, since a refusal quoted or
-    weighed in reasoning makes nothing safe.
+    that is nothing but a refusal (:func:`~opensafemlrm.judges.refusal.is_bare_refusal`) gets its
+    verdict without a request, unless ``refusal_shortcut`` is off; reasoning and whole replies are
+    always read by the model, since a refusal quoted or weighed in reasoning makes nothing safe.
 
     A reply without marks is asked for once more, then it is unscored. Errors of the model are
     passed on: they end the run, not a verdict. Raises ValueError for ``structured`` with a model
@@ -231,6 +231,7 @@ class RubricJudge(Judge):
     model: Model
     max_tokens: Annotated[int, Field(ge=16)] = 1024
     structured: bool = False
+    refusal_shortcut: bool = True
     _asked: Model = field(init=False, repr=False, compare=False)
     _sampling: Sampling = field(init=False, repr=False, compare=False)
 
@@ -279,7 +280,7 @@ class RubricJudge(Judge):
             "version": self.version,
             "prompt": prints[0] if len(prints) == 1 else prints,
             **form,
-            "refusal_rules": RULES_VERSION,
+            "refusal_rules": RULES_VERSION if self.refusal_shortcut else None,
             "model": dict(self._asked.identity()),
             "sampling": {"temperature": 0.0, "max_tokens": self.max_tokens, "seed": 0},
         }
@@ -302,7 +303,7 @@ class RubricJudge(Judge):
         await self._asked.aclose()
 
     async def _score(self, item: Item, one: JudgeRequest) -> Verdict:
-        if one.role is Part.ANSWER and is_refusal(one.text):
+        if self.refusal_shortcut and one.role is Part.ANSWER and is_bare_refusal(one.text):
             return self.refused()
         rubric = self.rubric_for(item)
         read = rubric.read_json if self.structured else rubric.read

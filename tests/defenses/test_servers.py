@@ -15,8 +15,8 @@ from opensafemlrm.datasets.canary import Canary
 from opensafemlrm.defenses.safethink import TURN, SafeThink
 from opensafemlrm.errors import DefenseError
 from opensafemlrm.judges.policy_rubric import PolicyRubric
+from opensafemlrm.models.demo.server import ServerOptions, simulated
 from opensafemlrm.models.demo.sim import Simulated
-from opensafemlrm.models.demo.sim_server import ServerOptions, build_app
 from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
 from opensafemlrm.models.hosted.vllm import VLLM
 from opensafemlrm.registry import ComponentKind
@@ -40,7 +40,7 @@ def defenses() -> dict[str, Any]:
 @asynccontextmanager
 async def served(*, parser: bool = False) -> AsyncIterator[VLLM]:
     """Serve the simulated models as vLLM would, ``parser`` splitting the reasoning off."""
-    async with TestServer(build_app(ServerOptions(reasoning_parser=parser))) as server:
+    async with TestServer(simulated(ServerOptions(reasoning_parser=parser))) as server:
         url = str(server.make_url("/v1"))
         model = VLLM(f"simulated-{NAME}", base_url=url, format="think")
         yield model
@@ -109,7 +109,7 @@ async def test_safethink_turns_a_thought_over_http_and_the_turn_is_in_the_trace(
 
 async def test_a_server_that_fails_on_the_way_is_a_failure_without_a_text() -> None:
     """The begun thought must not pass for a reply of the model."""
-    async with TestServer(build_app(ServerOptions(blocked_rate=1))) as server:
+    async with TestServer(simulated(ServerOptions(blocked_rate=1))) as server:
         model = VLLM(f"simulated-{NAME}", base_url=str(server.make_url("/v1")), format="think")
         for name in ("zerothink", "morethink", "safethink"):
             response = await defenses()[name].wrap(model).generate(prompts(ITEMS[0])[0], SAMPLING)

@@ -11,7 +11,7 @@ from opensafemlrm.attacks.direct import Direct
 from opensafemlrm.attacks.typo import Typo
 from opensafemlrm.datasets.canary import Canary
 from opensafemlrm.models.demo.organism import NAMES, Organism
-from opensafemlrm.models.demo.organism_server import PREFIX, build_app
+from opensafemlrm.models.demo.server import ORGANISM, organisms
 from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
 from opensafemlrm.types import Item, ItemKind, ResponseStatus, Sampling
 
@@ -25,12 +25,12 @@ CONTROL = next(
 
 @pytest.fixture
 async def url() -> AsyncIterator[str]:
-    async with TestServer(build_app()) as server:
+    async with TestServer(organisms()) as server:
         yield str(server.make_url("/v1"))
 
 
 async def test_a_client_gets_what_the_process_gives(url: str) -> None:
-    served = OpenAICompatible(f"{PREFIX}reasoner", base_url=url)
+    served = OpenAICompatible(f"{ORGANISM}reasoner", base_url=url)
     local = Organism("reasoner", threads=1)
     for item in ITEMS:
         for attack in (Direct(), Typo()):
@@ -45,7 +45,7 @@ async def test_a_client_gets_what_the_process_gives(url: str) -> None:
 
 async def test_the_temperature_is_heard(url: str) -> None:
     """The mistake: a server that decodes greedily whatever it is asked."""
-    served = OpenAICompatible(f"{PREFIX}base", base_url=url)
+    served = OpenAICompatible(f"{ORGANISM}base", base_url=url)
     prompt = Direct().apply(ITEMS[0], 0)
     texts = set()
     for seed in range(3):
@@ -59,8 +59,8 @@ async def test_the_temperature_is_heard(url: str) -> None:
 
 
 async def test_the_reasoning_can_come_apart() -> None:
-    async with TestServer(build_app(reasoning_parser=True)) as server:
-        served = OpenAICompatible(f"{PREFIX}reasoner", base_url=str(server.make_url("/v1")))
+    async with TestServer(organisms(reasoning_parser=True)) as server:
+        served = OpenAICompatible(f"{ORGANISM}reasoner", base_url=str(server.make_url("/v1")))
         response = await served.generate(Direct().apply(CONTROL, 0), Sampling())
         await served.aclose()
     assert response.reasoning
@@ -68,7 +68,7 @@ async def test_the_reasoning_can_come_apart() -> None:
 
 
 def test_every_bundled_organism_is_served() -> None:
-    assert {f"{PREFIX}{name}" for name in NAMES} == {
+    assert {f"{ORGANISM}{name}" for name in NAMES} == {
         "organism-base",
         "organism-reasoner",
         "organism-reasoner-safe",

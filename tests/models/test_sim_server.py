@@ -17,8 +17,8 @@ from PIL import Image as PILImage
 
 from opensafemlrm import images
 from opensafemlrm.datasets.canary import Canary
+from opensafemlrm.models.demo.server import SIMULATED, ServerOptions, simulated, start
 from opensafemlrm.models.demo.sim import JUDGE, NAMES, Simulated
-from opensafemlrm.models.demo.sim_server import PREFIX, ServerOptions, build_app, start
 from opensafemlrm.types import Image, Item, Prompt, Sampling, Turn
 
 ITEMS = [row for row in Canary().rows() if isinstance(row, Item)]
@@ -44,7 +44,7 @@ class Server:
 
 @asynccontextmanager
 async def serving(options: ServerOptions | None = None) -> AsyncIterator[Server]:
-    runner, port = await start(build_app(options))
+    runner, port = await start(simulated(options))
     try:
         async with aiohttp.ClientSession() as session:
             yield Server(session, f"http://127.0.0.1:{port}")
@@ -59,7 +59,7 @@ def request_body(model: str, prompt: Prompt, **more: Any) -> dict[str, Any]:
         return {"type": "image_url", "image_url": {"url": images.data_uri(value)}}
 
     messages = [{"role": t.role, "content": [part(p) for p in t.parts]} for t in prompt.turns]
-    return {"model": PREFIX + model, "messages": messages, "seed": 0, **more}
+    return {"model": SIMULATED + model, "messages": messages, "seed": 0, **more}
 
 
 async def test_the_reply_is_the_one_given_in_the_same_process() -> None:
@@ -76,7 +76,7 @@ async def test_the_reply_is_the_one_given_in_the_same_process() -> None:
                     (choice,) = body["choices"]
                     assert choice["message"] == {"role": "assistant", "content": local.text}
                     assert choice["finish_reason"] == "stop"
-                    assert body["model"] == PREFIX + name
+                    assert body["model"] == SIMULATED + name
                     assert body["usage"]["prompt_tokens"] == local.usage.input_tokens
                     assert body["usage"]["completion_tokens"] == local.usage.output_tokens
 
@@ -84,7 +84,7 @@ async def test_the_reply_is_the_one_given_in_the_same_process() -> None:
 async def test_text_content_is_the_same_as_one_text_part_and_the_prefix_is_optional() -> None:
     async with serving() as server:
         parts = request_body(NAMES[0], Prompt.user("Hello."))
-        plain = {**parts, "model": PREFIX + NAMES[0]}
+        plain = {**parts, "model": SIMULATED + NAMES[0]}
         plain["messages"] = [{"role": "user", "content": "Hello."}]
         first, second = await server.post(parts), await server.post(plain)
         assert first[1]["choices"] == second[1]["choices"]
@@ -93,7 +93,9 @@ async def test_text_content_is_the_same_as_one_text_part_and_the_prefix_is_optio
 async def test_models_are_listed() -> None:
     async with serving() as server:
         listed = await server.get("/v1/models")
-    assert [model["id"] for model in listed["data"]] == [PREFIX + name for name in (*NAMES, JUDGE)]
+    assert [model["id"] for model in listed["data"]] == [
+        SIMULATED + name for name in (*NAMES, JUDGE)
+    ]
     assert {model["owned_by"] for model in listed["data"]} == {"simulated"}
 
 
@@ -120,10 +122,10 @@ BAD_REQUESTS: list[tuple[Any, int, str]] = [
     (b"[]", 400, "invalid_request"),
     ({"messages": [{"role": "user", "content": "Hi."}]}, 400, "invalid_request"),
     ({"model": "gpt-9", "messages": []}, 404, "model_not_found"),
-    ({"model": PREFIX + NAMES[0], "messages": []}, 400, "invalid_request"),
-    ({"model": PREFIX + NAMES[0], "messages": [{"role": "user"}]}, 400, "invalid_request"),
+    ({"model": SIMULATED + NAMES[0], "messages": []}, 400, "invalid_request"),
+    ({"model": SIMULATED + NAMES[0], "messages": [{"role": "user"}]}, 400, "invalid_request"),
     (
-        {"model": PREFIX + NAMES[0], "messages": [{"role": "nobody", "content": ""}]},
+        {"model": SIMULATED + NAMES[0], "messages": [{"role": "nobody", "content": ""}]},
         400,
         "invalid_request",
     ),
@@ -245,8 +247,8 @@ async def test_a_reasoning_parser_leaves_other_formats_alone() -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_serve_says_where_it_is_and_ends_cleanly_when_told_to(number: signal.Signals) -> None:
     code = (
-        "from opensafemlrm.models.demo.sim_server import serve\n"
-        "serve(port=0, on_ready=lambda url: print(url, flush=True))\n"
+        "from opensafemlrm.models.demo.server import serve, simulated\n"
+        "serve(simulated(), port=0, on_ready=lambda url: print(url, flush=True))\n"
         "print('ended')\n"
     )
     pipe = asyncio.subprocess.PIPE

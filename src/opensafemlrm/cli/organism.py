@@ -26,7 +26,7 @@ def serve_organism(
     ] = False,
 ) -> None:
     """Serve the model organisms over HTTP, pictures accepted. Ctrl-C stops it."""
-    from opensafemlrm.models.demo.organism_server import serve
+    from opensafemlrm.models.demo.server import organisms, serve
 
     def announce(url: str) -> None:
         say(
@@ -34,4 +34,5 @@ def serve_organism(
             f"base_url: '{url}'}}"
         )
 
-    serve(host, port, weights=weights, reasoning_parser=reasoning_parser, on_ready=announce)
+    app = organisms(weights, reasoning_parser=reasoning_parser)
+    serve(app, host, port, on_ready=announce)

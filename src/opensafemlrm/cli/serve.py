@@ -33,7 +33,7 @@ def serve_sim(
     ] = False,
 ) -> None:
     """Serve the simulated models over HTTP, for demos, tests and load. Ctrl-C stops it."""
-    from opensafemlrm.models.demo.sim_server import ServerOptions, serve
+    from opensafemlrm.models.demo.server import ServerOptions, serve, simulated
 
     options = ServerOptions(
         latency=latency,
@@ -52,4 +52,4 @@ def serve_sim(
             f"base_url: '{url}'}}"
         )
 
-    serve(host, port, options, on_ready=announce)
+    serve(simulated(options), host, port, on_ready=announce)

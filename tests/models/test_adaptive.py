@@ -12,8 +12,8 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from opensafemlrm.models.clock import SystemClock
 from opensafemlrm.models.http.adaptive import Window
-from opensafemlrm.models.http.retry import SystemClock
 from opensafemlrm.types import Response, ResponseStatus
 from tests.models.scripted import FakeClock, ask, completion, error
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from opensafemlrm.cluster import Cluster
     from opensafemlrm.engine import CellPlan, Plan
-    from opensafemlrm.models.estimate import Estimate
+    from opensafemlrm.models.budget import Estimate
     from opensafemlrm.report import Table
 
 
@@ -90,7 +90,7 @@ def cost_notes(plan: Plan, counts: Iterable[tuple[int, int]]) -> tuple[str, ...]
     Nothing is said where all models are free.
     """
     from opensafemlrm.components import models_in
-    from opensafemlrm.models.estimate import GENERATION, VERDICT, estimate
+    from opensafemlrm.models.budget import GENERATION, VERDICT, estimate
     from opensafemlrm.types import PARTS
 
     generations = dict.fromkeys((id(cell.model) for cell in plan.cells), 0)

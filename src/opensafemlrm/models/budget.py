@@ -1,4 +1,6 @@
-"""Budgets: how many requests, how much money, how much time a run may take.
+"""What a run may cost, before it runs and while it does.
+
+Budgets: how many requests, how much money, how much time a run may take.
 
 A budget is shared by all models of a study, those that attacks and judges ask among them. When it
 is spent, what is under way is waited for, so that what was paid for is kept, and BudgetSpentError
@@ -15,7 +17,7 @@ from typing import Final, TypeVar
 from opensafemlrm.components import C, Model, WrappedModel, map_models
 from opensafemlrm.errors import BudgetSpentError, OptionError
 from opensafemlrm.models.catalog import find
-from opensafemlrm.models.http.retry import Clock, SystemClock
+from opensafemlrm.models.clock import Clock, SystemClock
 from opensafemlrm.types import Prompt, Response, Sampling
 
 _CHARACTERS_A_TOKEN: Final = 3
@@ -135,3 +137,40 @@ def price_of(model: Model) -> tuple[float, float] | None:
     if row is not None and row.input_price is not None and row.output_price is not None:
         return row.input_price, row.output_price
     return None if model.billed else (0.0, 0.0)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tokens:
+    """What one request is taken to use."""
+
+    read: int
+    written: int
+
+    def __str__(self) -> str:
+        return f"{self.read:,} tokens in and {self.written:,} out"
+
+
+GENERATION: Final = Tokens(1500, 1000)
+"""A question with an image, and a reply that reasons: a round guess, no measurement."""
+VERDICT: Final = Tokens(2000, 300)
+"""A rubric with the text to be judged, and a short reason: likewise."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Estimate:
+    """What one model's requests may cost."""
+
+    label: str
+    requests: int
+    dollars: float | None
+    """``None`` where no price is known."""
+
+
+def estimate(model: Model, requests: int, tokens: Tokens) -> Estimate:
+    """Return what ``requests`` of ``tokens`` each cost by the model's price, or its catalogue's."""
+    price = price_of(model)
+    if price is None:
+        return Estimate(model.label, requests, None)
+    price_in, price_out = price
+    cost = (tokens.read * price_in + tokens.written * price_out) / _MILLION
+    return Estimate(model.label, requests, requests * cost)

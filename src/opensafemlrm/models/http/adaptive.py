@@ -23,10 +23,10 @@ from collections import deque
 from types import TracebackType
 from typing import Final
 
-from opensafemlrm.models.http.retry import Clock
+from opensafemlrm.models.clock import Clock
 from opensafemlrm.types import Response, ResponseStatus
 
-FIRST: Final = 4
+INITIAL_SIZE: Final = 4
 """Requests at once in the first round."""
 _MIN_A_ROUND: Final = 8
 """Replies without which throughput is not told from chance."""
@@ -41,15 +41,15 @@ _OVERLOAD: Final = frozenset({"http_429", "http_503", "http_529", "timeout"})
 
 
 class Window:
-    """A semaphore whose size follows what the server can take, from 1 to ``most``.
+    """A semaphore whose size follows what the server can take, from 1 to ``max_size``.
 
     Entering it gives a number that :meth:`note` wants back with the outcome. It belongs to one
     event loop.
     """
 
-    def __init__(self, most: int, clock: Clock) -> None:
-        self._most, self._clock = most, clock
-        self.size = min(FIRST, most)
+    def __init__(self, max_size: int, clock: Clock) -> None:
+        self._max_size, self._clock = max_size, clock
+        self.size = min(INITIAL_SIZE, max_size)
         self._in_flight = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._age = 0
@@ -58,7 +58,7 @@ class Window:
         self._before_probe: int | None = None
         self._before_cut: int | None = None
         self._held = 0
-        self._too_many = 2 * most
+        self._too_many = 2 * max_size
         """The size at which a request was turned away last."""
         self._best_size, self._best_rate, self._best_latency = 1, 0.0, 0.0
         self._start = clock.now()
@@ -116,13 +116,13 @@ class Window:
         self._begin_round()
 
     def _judge(self, rate: float, latency: float) -> None:
-        step = max(1, min(self._most // _STEPS, self.size // 4))
+        step = max(1, min(self._max_size // _STEPS, self.size // 4))
         if self.size + step >= self._too_many:
             step = 1
         before, self._before_probe = self._before_probe, None
         larger, self._before_cut = self._before_cut, None
         slower = latency >= self._best_latency * _SLOWER
-        recovering = self.size + step < self._too_many <= self._most and not slower
+        recovering = self.size + step < self._too_many <= self._max_size and not slower
         if rate >= self._best_rate * (1 + self._needed_growth()) or recovering:
             self._remember(rate, latency)
             self._held = 0
@@ -158,7 +158,7 @@ class Window:
         self._begin_round()
 
     def _resize(self, size: int) -> None:
-        self.size = min(max(size, 1), self._most)
+        self.size = min(max(size, 1), self._max_size)
         self._let_in()
 
     def _let_in(self) -> None:

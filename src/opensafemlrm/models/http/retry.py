@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
-import time
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from random import SystemRandom
-from typing import Final, Protocol
+from typing import Final
+
+from opensafemlrm.models.clock import Clock
 
 FIRST_WAIT: Final = 1.0
 """Seconds before the first retry; each further one waits twice as long, up to MAX_WAIT."""
@@ -21,53 +20,10 @@ REFUSED_FOR_LONG: Final = 600.0
 _SPREAD: Final = 0.25
 
 
-class Clock(Protocol):
-    """Where time and chance come from, so that tests need no real waiting."""
-
-    def now(self) -> float:
-        """Return seconds that only ever grow."""
-        ...
-
-    def wall(self) -> float:
-        """Return seconds since 1970, for HTTP dates."""
-        ...
-
-    def jitter(self) -> float:
-        """Return a random number from 0 up to 1."""
-        ...
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
-        ...
-
-
-class SystemClock:
-    """The real one."""
-
-    def __init__(self) -> None:
-        self._random = SystemRandom()
-
-    def now(self) -> float:
-        """Return the monotonic time."""
-        return time.monotonic()
-
-    def wall(self) -> float:
-        """Return the wall clock's time."""
-        return time.time()
-
-    def jitter(self) -> float:
-        """Return a random number from 0 up to 1."""
-        return self._random.random()
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait, letting other tasks run."""
-        await asyncio.sleep(seconds)
-
-
 def backoff(tries: int, jitter: float) -> float:
     """Return the seconds to wait after ``tries`` failed tries: doubled each time, half random."""
-    longest = min(MAX_WAIT, FIRST_WAIT * 2.0 ** min(tries - 1, 16))
-    return longest * (0.5 + 0.5 * jitter)
+    wait = min(MAX_WAIT, FIRST_WAIT * 2.0 ** min(tries - 1, 16))
+    return wait * (0.5 + 0.5 * jitter)
 
 
 def retry_after(headers: Mapping[str, str], wall: float) -> float | None:

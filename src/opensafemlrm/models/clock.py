@@ -1,0 +1,51 @@
+"""Where time and chance come from, so that tests need no real waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from random import SystemRandom
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Where time and chance come from, so that tests need no real waiting."""
+
+    def now(self) -> float:
+        """Return seconds that only ever grow."""
+        ...
+
+    def wall(self) -> float:
+        """Return seconds since 1970, for HTTP dates."""
+        ...
+
+    def jitter(self) -> float:
+        """Return a random number from 0 up to 1."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait."""
+        ...
+
+
+class SystemClock:
+    """The real one."""
+
+    def __init__(self) -> None:
+        self._random = SystemRandom()
+
+    def now(self) -> float:
+        """Return the monotonic time."""
+        return time.monotonic()
+
+    def wall(self) -> float:
+        """Return the wall clock's time."""
+        return time.time()
+
+    def jitter(self) -> float:
+        """Return a random number from 0 up to 1."""
+        return self._random.random()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, letting other tasks run."""
+        await asyncio.sleep(seconds)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import os
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from opensafemlrm import engine, frame
 from opensafemlrm.cli.doctor import examine
 from opensafemlrm.errors import EndpointDownError, ModelError, OptionError
 from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
+from opensafemlrm.models.http.batch_files import BatchFile
 from opensafemlrm.registry import ComponentKind, build
 from opensafemlrm.store import Store
 from opensafemlrm.types import Prompt, Response, ResponseStatus, Sampling
@@ -335,7 +337,7 @@ async def test_a_batch_that_is_gone_says_which_note_to_delete(server, connect, t
 
 async def test_a_note_that_cannot_be_read_is_an_error_and_not_a_second_bill(connect, tmp_path):
     (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "x.json").write_text("{")
+    (tmp_path / "b" / f"{'0' * 32}.json").write_text("{")
     with pytest.raises(ModelError, match="cannot be read"):
         await ask(connect(), "tea")
 
@@ -348,8 +350,46 @@ async def test_doctor_does_not_wait_for_a_batch(server, connect, monkeypatch):
     assert (server.single, server.batches) == (1, {})
 
 
+async def test_files_of_your_own_are_left_alone(server, connect, tmp_path):
+    folder = tmp_path / "b"
+    folder.mkdir()
+    own = [folder / "package.json", folder / "results-2024.json"]
+    old = folder / f"{'0' * 32}.json"
+    for path in (*own, old):
+        path.write_text('{"id": "batch_0", "requests": []}')
+        os.utime(path, (0, 0))
+    await ask(connect(), "tea")
+    assert [path.exists() for path in (*own, old)] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{"object": "file"}, {"id": None}, {"id": 7}, [1]],
+)
+async def test_a_server_that_gives_no_id_ends_the_run_and_nobody_waits(server, connect, answer):
+    server.script = [(200, answer)]
+    with pytest.raises(ModelError, match="does not speak the Batch API"):
+        await asyncio.wait_for(ask(connect(), "tea", "milk"), 5)
+
+
+@pytest.mark.parametrize("errors", [[], "no", {"data": "no"}, {"data": ["no"]}])
+async def test_a_batch_that_failed_in_odd_words_ends_the_run(server, connect, errors):
+    server.script = [None, None, (200, {"id": "b", "status": "failed", "errors": errors})]
+    with pytest.raises(ModelError, match="did not say why"):
+        await asyncio.wait_for(ask(connect(), "tea"), 5)
+
+
+async def test_a_batch_that_cannot_be_noted_ends_the_run_and_says_so(server, connect, monkeypatch):
+    def full(_: object) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(BatchFile, "save", full)
+    with pytest.raises(ModelError, match=r"cannot be noted.*No space left"):
+        await asyncio.wait_for(ask(connect(), "tea"), 5)
+
+
 def test_batches_are_refused_where_there_are_none():
-    with pytest.raises(OptionError, match="anthropic/ has no batches"):
+    with pytest.raises(OptionError, match="has no option 'batch'"):
         build(ComponentKind.MODEL, "anthropic/m", {"batch": True})
     plain, batched = (build(ComponentKind.MODEL, "openai/m", {"batch": on}) for on in (False, True))
     assert plain.identity() == batched.identity()

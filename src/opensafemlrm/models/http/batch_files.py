@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,9 @@ import orjson
 
 from opensafemlrm.errors import ModelError
 
-_KEPT_DAYS: Final = 30
-"""Days after which servers have deleted what a batch gave."""
+_NAME: Final = re.compile(r"[0-9a-f]{32}\.json")
+_MAX_AGE: Final = 30 * 86_400
+"""Seconds after which servers have deleted what a batch gave."""
 
 
 @dataclass(slots=True)
@@ -48,20 +50,24 @@ def default_folder() -> Path:
 def load(folder: Path) -> list[BatchFile]:
     """Return the batches noted in ``folder``, which is made if it is not there.
 
-    Raises ModelError for a file that cannot be read: what was paid for is not sent again unasked.
+    Those that the servers have forgotten are deleted; other files are left alone. Raises ModelError
+    for one that cannot be read: what was paid for is not sent again unasked.
     """
-    found = []
+    batches = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path in sorted(folder.glob("*.json")):
-            if time.time() - path.stat().st_mtime > _KEPT_DAYS * 86_400:
-                path.unlink()
+        for path in sorted(folder.iterdir()):
+            if _NAME.fullmatch(path.name) is None:
                 continue
-            noted = orjson.loads(path.read_bytes())
-            found.append(BatchFile(noted["id"], path, set(noted["requests"])))
+            content = orjson.loads(path.read_bytes())
+            batch = BatchFile(content["id"], path, set(content["requests"]))
+            if time.time() - path.stat().st_mtime > _MAX_AGE:
+                path.unlink()
+            else:
+                batches.append(batch)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f"{folder}: the batches noted here cannot be read ({error}); put the file right, or "
             "delete it to send its requests again"
         ) from error
-    return found
+    return batches

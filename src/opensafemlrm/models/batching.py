@@ -41,15 +41,17 @@ class _Waiting(Generic[_Q, _R]):
 
 
 class Batcher(Generic[_Q, _R]):
-    """Runs requests in batches of at most ``most`` requests and about ``budget`` tokens.
+    """Runs requests in batches of at most ``max_batch`` requests and about ``budget`` tokens.
 
     What waits is sorted by size, so that little is padded. A batch that does not fit into memory is
     halved and run again, and no later one is larger than what fitted; a single request that does
     not fit raises TooLargeError to its own caller.
     """
 
-    def __init__(self, run: Callable[[list[_Q]], Sequence[_R]], most: int, budget: int) -> None:
-        self._run, self.most, self._budget = run, most, budget
+    def __init__(
+        self, run: Callable[[list[_Q]], Sequence[_R]], max_batch: int, budget: int
+    ) -> None:
+        self._run, self.max_batch, self._budget = run, max_batch, budget
         self._waiting: list[_Waiting[_Q, _R]] = []
         self._came = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batches")
@@ -97,14 +99,14 @@ class Batcher(Generic[_Q, _R]):
             group.sort(key=lambda waiting: -waiting.job.size)
             while group:
                 fits = max(1, self._budget // max(1, group[0].job.size))
-                count = min(self.most, fits)
+                count = min(self.max_batch, fits)
                 batches.append(group[:count])
                 del group[:count]
         return batches
 
     async def _settle(self, batch: list[_Waiting[_Q, _R]]) -> None:
         """Run a batch, in parts where it must be, and give every request its result."""
-        parts = [batch[i : i + self.most] for i in range(0, len(batch), self.most)]
+        parts = [batch[i : i + self.max_batch] for i in range(0, len(batch), self.max_batch)]
         while parts:
             part = [waiting for waiting in parts.pop(0) if not waiting.result.done()]
             if not part:
@@ -116,7 +118,7 @@ class Batcher(Generic[_Q, _R]):
             except TooLargeError as error:
                 half = len(part) // 2
                 if half:
-                    self.most = min(self.most, half)
+                    self.max_batch = min(self.max_batch, half)
                     parts[:0] = [part[i : i + half] for i in range(0, len(part), half)]
                 else:
                     _raise_to(part, error)

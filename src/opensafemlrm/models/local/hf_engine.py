@@ -17,14 +17,14 @@ from opensafemlrm import images
 from opensafemlrm.errors import ImageError, ModelError
 from opensafemlrm.models.batching import TooLargeError
 from opensafemlrm.models.local.hf_decoding import Ends, Sampler
-from opensafemlrm.models.local.hf_request import Options, Request, Result
+from opensafemlrm.models.local.requests import Options, Request, Result
 from opensafemlrm.types import Response, ResponseStatus, Turn, Usage
 
 _UNUSABLE: Final = (TemplateError, ValueError, TypeError, KeyError, IndexError, ImageError)
 """What templates and processors are known to raise for prompts that they cannot take."""
 
 
-class Engine:
+class HFEngine:
     """One loaded checkpoint. All its methods but :meth:`stop` belong to one thread at a time."""
 
     def __init__(self, options: Options) -> None:

@@ -8,21 +8,19 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from vllm import LLM, SamplingParams
 
 from opensafemlrm.errors import ModelError
+from opensafemlrm.models.local.requests import Conversation
 from opensafemlrm.types import Response, ResponseStatus, Sampling, Usage
-
-if TYPE_CHECKING:
-    from opensafemlrm.models.local.vllm_offline import Request
 
 _UNUSABLE: Final = (ValueError, TypeError, KeyError)
 """What templates and processors are known to raise for prompts that they cannot take."""
 
 
-class Engine:
+class VLLMEngine:
     """One loaded checkpoint. Raises ModelError where it cannot be loaded or has failed."""
 
     def __init__(self, label: str, arguments: Mapping[str, Any], template: Mapping[str, Any]):
@@ -32,12 +30,15 @@ class Engine:
         except Exception as error:  # vLLM raises anything from a missing file to a lost device
             raise ModelError(f"{label} cannot be loaded by vLLM: {error}") from error
 
+    def stop(self) -> None:
+        """Nothing: vLLM ends a batch only when it is done."""
+
     def free(self) -> None:
         """Let go of the weights: the engine ends with its last reference."""
         del self._llm
         gc.collect()
 
-    def run(self, requests: list[Request]) -> list[Response]:
+    def run(self, requests: list[Conversation]) -> list[Response]:
         """Reply to a batch of conversations, which are all begun or all not."""
         start = time.monotonic()
         try:

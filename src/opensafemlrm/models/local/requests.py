@@ -1,4 +1,4 @@
-"""What goes into a loaded checkpoint, and what comes out. Needs no torch."""
+"""What goes into a loaded checkpoint, and what comes out. Needs neither torch nor vLLM."""
 
 from __future__ import annotations
 
@@ -43,3 +43,12 @@ class Request:
     def has_images(self) -> bool:
         """Whether any part is an image."""
         return any(not isinstance(part, str) for turn in self.turns for part in turn.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One prompt for vLLM, in the shape of Chat Completions."""
+
+    messages: list[dict[str, Any]]
+    sampling: Sampling
+    is_prefilled: bool

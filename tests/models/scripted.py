@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
+from opensafemlrm.components import Model
 from opensafemlrm.types import Prompt, Response, Sampling
 
 HELLO = Prompt.user("hello")
@@ -28,7 +28,7 @@ def error(message: str = "no", **more: Any) -> dict[str, Any]:
     return {"error": {"message": message, **more}}
 
 
-async def ask(model: OpenAICompatible) -> Response:
+async def ask(model: Model) -> Response:
     return await model.generate(HELLO, Sampling())
 
 

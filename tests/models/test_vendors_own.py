@@ -5,24 +5,24 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from opensafemlrm.models.hosted.anthropic import Anthropic, MessagesReader
-from opensafemlrm.models.hosted.google import GeminiReader
-from opensafemlrm.models.hosted.openai_responses import ResponsesReader
-from opensafemlrm.models.http.replies import Timing
+from opensafemlrm.models.hosted.anthropic import Anthropic, MessagesCodec
+from opensafemlrm.models.hosted.google import GeminiCodec
+from opensafemlrm.models.hosted.openai_responses import ResponsesCodec
+from opensafemlrm.models.http.replies import Reader, Timing
 from opensafemlrm.types import Prompt, ResponseStatus, Sampling
 from tests.models.vendors import Messages, Responses
 
 
 def test_googles_turned_down_prompt_is_a_block():
     body = orjson.dumps({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}})
-    response = GeminiReader().reply(body, 100, Timing())
+    response = Reader(GeminiCodec()).reply(body, 100, Timing())
     assert (response.status, response.code) == (ResponseStatus.BLOCKED, "PROHIBITED_CONTENT")
 
 
 @pytest.mark.parametrize("reason", ["OTHER", "MALFORMED_FUNCTION_CALL"])
 def test_googles_broken_off_reply_is_a_failure(reason):
     body = orjson.dumps({"candidates": [{"content": {}, "finishReason": reason}]})
-    response = GeminiReader().reply(body, 100, Timing())
+    response = Reader(GeminiCodec()).reply(body, 100, Timing())
     assert (response.status, response.code, response.transient) == (
         ResponseStatus.FAILED, "aborted", True
     )  # fmt: skip
@@ -35,8 +35,8 @@ def test_openais_flagged_prompt_is_a_block():
     }
     failed = orjson.dumps({"status": "failed", "error": error, "output": []})
     for response in (
-        ResponsesReader().reply(failed, 100, Timing()),
-        ResponsesReader().error(400, orjson.dumps({"error": error}), Timing()),
+        Reader(ResponsesCodec()).reply(failed, 100, Timing()),
+        Reader(ResponsesCodec()).error(400, orjson.dumps({"error": error}), Timing()),
     ):
         assert (response.status, response.code) == (ResponseStatus.BLOCKED, "usage_policy")
 
@@ -44,7 +44,7 @@ def test_openais_flagged_prompt_is_a_block():
 def test_an_open_models_own_trace_is_no_summary():
     trace = {"type": "reasoning", "content": [{"type": "reasoning_text", "text": "so"}]}
     body = Responses()._said(thought={**trace, "summary": []})
-    response = ResponsesReader().reply(orjson.dumps(body), 100, Timing())
+    response = Reader(ResponsesCodec()).reply(orjson.dumps(body), 100, Timing())
     assert (response.reasoning, response.reasoning_is_summary) == ("so", False)
 
 
@@ -55,7 +55,7 @@ def test_thought_and_redacted_thought_together_are_hidden_in_part():
         {"type": "text", "text": "hello"},
     ]
     body = orjson.dumps(Messages()._said(*blocks))
-    response = MessagesReader().reply(body, 100, Timing())
+    response = Reader(MessagesCodec()).reply(body, 100, Timing())
     assert (response.reasoning, response.reasoning_hidden) == ("first", True)
 
 

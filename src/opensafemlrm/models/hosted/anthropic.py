@@ -13,35 +13,51 @@ from typing import Any, ClassVar, Final
 
 from opensafemlrm import images
 from opensafemlrm.errors import ImageError
-from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible, dumps
-from opensafemlrm.models.http.replies import (
-    ParsedReply,
-    Reader,
-    UnusableError,
-    count,
-    ending,
-    refused,
-)
-from opensafemlrm.types import JSON, Prompt, ResponseStatus, Sampling, Turn, Usage
+from opensafemlrm.models.hosted.model import HostedModel
+from opensafemlrm.models.http.codec import Codec, ParsedReply, Request, UnusableError, without_none
+from opensafemlrm.models.http.replies import count, ending, finish_of
+from opensafemlrm.types import JSON, ResponseStatus, Turn, Usage
 
 _NO_SAMPLING_WITH_THINKING: Final = ("temperature", "top_p")
 """Extended thinking takes its own sampling: the API turns these down beside it."""
+_KNOWN_BLOCKS: Final = ("text", "thinking", "redacted_thinking")
 
 
-class MessagesReader(Reader):
-    """Reads replies of the Messages API."""
+class MessagesCodec(Codec):
+    """Writes and reads Messages."""
 
-    def said(self, payload: Any, max_tokens: int) -> ParsedReply:
-        """Return what the parsed body says. Raises UnusableError where it says nothing usable."""
-        if not isinstance(payload, dict):
-            raise UnusableError("bad_shape", "the reply is not a JSON object", transient=False)
-        if payload.get("type") == "error" or payload.get("error"):
-            raise refused(payload, 200)
+    key_header = "x-api-key"
+    headers = (("anthropic-version", "2023-06-01"),)
+    reserved = ("model", "messages", "system", "stream")
+
+    def path(self, model: str) -> str:
+        """Return what comes after the base address."""
+        del model
+        return "/messages"
+
+    def encode(self, request: Request) -> dict[str, Any]:
+        """Return the body of a request. Raises ImageError for an image that cannot be sent."""
+        sampling = request.sampling
+        system = [_text_alone(turn) for turn in request.turns if turn.role == "system"]
+        fields = {
+            "max_tokens": sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "stop_sequences": sampling.stop and list(sampling.stop),
+            "system": "\n\n".join(system) or None,
+            **request.extra,
+        }
+        if request.extra.get("thinking"):
+            fields |= dict.fromkeys(_NO_SAMPLING_WITH_THINKING)
+        messages = [_message(turn) for turn in request.turns if turn.role != "system"]
+        return {**without_none(fields), "model": request.model, "messages": messages}
+
+    def decode(self, payload: dict[str, Any], max_tokens: int) -> ParsedReply:
+        """Return what a parsed body says. Raises UnusableError where it says nothing usable."""
         blocks = payload.get("content")
         if not isinstance(blocks, list):
             raise UnusableError("bad_shape", "the reply has no list `content`", transient=False)
-        finish = payload.get("stop_reason")
-        finish = finish if isinstance(finish, str) else None
+        finish = finish_of(payload.get("stop_reason"))
         usage = _usage(payload.get("usage"))
         status, code = ending(finish, usage, max_tokens)
         if finish == "refusal":
@@ -50,7 +66,6 @@ class MessagesReader(Reader):
         if status is ResponseStatus.OK and not text:
             raise UnusableError("empty_choices", "the reply holds no text", transient=True)
         kinds = [str(block.get("type")) for block in blocks if isinstance(block, dict)]
-        known = ("text", "thinking", "redacted_thinking")
         return ParsedReply(
             status,
             text,
@@ -60,12 +75,12 @@ class MessagesReader(Reader):
             finish=finish,
             code=code,
             usage=usage,
-            left_out=tuple(kind for kind in kinds if kind not in known),
+            left_out=tuple(kind for kind in kinds if kind not in _KNOWN_BLOCKS),
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Anthropic(OpenAICompatible):
+class Anthropic(HostedModel):
     """A model of Anthropic's: ``anthropic/NAME``, with the key in ``ANTHROPIC_API_KEY``.
 
     It thinks where ``extra_body: {thinking: {type: enabled, budget_tokens: 4096}}`` asks it to;
@@ -73,36 +88,10 @@ class Anthropic(OpenAICompatible):
     """
 
     name = "anthropic"
-    capabilities = frozenset()
-    has_batches: ClassVar[bool] = False
     default_url: ClassVar[str] = "https://api.anthropic.com/v1"
-    url_env: ClassVar[str | None] = None
-    path: ClassVar[str] = "/messages"
-    key_header: ClassVar[str] = "x-api-key"
-    headers: ClassVar[tuple[tuple[str, str], ...]] = (("anthropic-version", "2023-06-01"),)
-    reader: ClassVar[type[Reader]] = MessagesReader
-    reserved: ClassVar[tuple[str, ...]] = ("model", "messages", "system", "stream")
-    unused: ClassVar[tuple[str, ...]] = ("max_tokens_field", "image_detail")
+    codec = MessagesCodec()
 
     api_key_env: str = field(default="ANTHROPIC_API_KEY", compare=False)
-
-    def _pieces(self, prompt: Prompt, sampling: Sampling) -> list[bytes]:
-        turns = self._turns(prompt)
-        system = "\n\n".join(_text_alone(turn) for turn in turns if turn.role == "system")
-        asked = {
-            "max_tokens": sampling.max_tokens,
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "stop_sequences": sampling.stop and list(sampling.stop),
-            "system": system or None,
-            **self.extra_body,
-        }
-        if self.extra_body.get("thinking"):
-            asked |= dict.fromkeys(_NO_SAMPLING_WITH_THINKING)
-        body: dict[str, Any] = {k: v for k, v in asked.items() if v is not None}
-        body["model"] = self.model
-        body["messages"] = [_message(turn) for turn in turns if turn.role != "system"]
-        return [dumps(body)]
 
 
 def _text_alone(turn: Turn) -> str:
@@ -125,8 +114,8 @@ def _message(turn: Turn) -> JSON:
 
 def _words(blocks: list[Any], kind: str) -> str:
     """Return the text of all blocks of a kind, joined."""
-    found = [b.get(kind) for b in blocks if isinstance(b, dict) and b.get("type") == kind]
-    return "".join(words for words in found if isinstance(words, str))
+    texts = [b.get(kind) for b in blocks if isinstance(b, dict) and b.get("type") == kind]
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _usage(usage: Any) -> Usage:

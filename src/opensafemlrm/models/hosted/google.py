@@ -13,41 +13,50 @@ from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
 from opensafemlrm import images
-from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible, dumps
-from opensafemlrm.models.http.replies import (
-    ParsedReply,
-    Reader,
-    Timing,
-    UnusableError,
-    count,
-    ending,
-    refused,
-)
-from opensafemlrm.types import JSON, Image, Prompt, Response, ResponseStatus, Sampling, Turn, Usage
+from opensafemlrm.models.hosted.model import HostedModel
+from opensafemlrm.models.http.codec import Codec, ParsedReply, Request, UnusableError, without_none
+from opensafemlrm.models.http.replies import count, ending, finish_of
+from opensafemlrm.types import JSON, Image, ResponseStatus, Turn, Usage
 
 _BLOCKED: Final = ("IMAGE_", "MODEL_ARMOR")
 _BROKEN_OFF: Final = ("OTHER", "LANGUAGE", "MALFORMED_", "UNEXPECTED_", "TOO_MANY_", "NO_IMAGE")
 """Beginnings of finish reasons beyond those that other vendors have too."""
 
 
-class GeminiReader(Reader):
-    """Reads replies of generateContent."""
+class GeminiCodec(Codec):
+    """Writes and reads generateContent."""
 
-    def error(self, status: int, body: bytes, timing: Timing) -> Response:
-        """Read the body of a reply with any status but 200."""
-        # A wrong key is a 400 here; as a 401 it ends the run, as no request can succeed.
-        wrong_key = status == 400 and b"API_KEY_INVALID" in body
-        return Reader.error(self, 401 if wrong_key else status, body, timing)
+    key_header = "x-goog-api-key"
+    reserved = ("contents", "systemInstruction")
 
-    def said(self, payload: Any, max_tokens: int) -> ParsedReply:
-        """Return what the parsed body says. Raises UnusableError where it says nothing usable."""
-        if not isinstance(payload, dict):
-            raise UnusableError("bad_shape", "the reply is not a JSON object", transient=False)
-        if payload.get("error"):
-            raise refused(payload, 200)
+    def path(self, model: str) -> str:
+        """Return what comes after the base address."""
+        return f"/models/{quote(model, safe='')}:generateContent"
+
+    def encode(self, request: Request) -> dict[str, Any]:
+        """Return the body of a request. Raises ImageError for an image that cannot be sent."""
+        sampling, extra = request.sampling, dict(request.extra)
+        config = {
+            "temperature": sampling.temperature,
+            "maxOutputTokens": sampling.max_tokens,
+            "topP": sampling.top_p,
+            "seed": sampling.seed,
+            "stopSequences": sampling.stop and list(sampling.stop),
+            "thinkingConfig": {"includeThoughts": True},
+            **(extra.pop("generationConfig", None) or {}),
+        }
+        body = {**without_none(extra), "generationConfig": without_none(config)}
+        turns = request.turns
+        system = [_part(part) for turn in turns if turn.role == "system" for part in turn.parts]
+        if system:
+            body["systemInstruction"] = {"parts": system}
+        body["contents"] = [_content(turn) for turn in turns if turn.role != "system"]
+        return body
+
+    def decode(self, payload: dict[str, Any], max_tokens: int) -> ParsedReply:
+        """Return what a parsed body says. Raises UnusableError where it says nothing usable."""
         candidate = _candidate(payload)
-        finish = candidate.get("finishReason")
-        finish = finish if isinstance(finish, str) and finish else None
+        finish = finish_of(candidate.get("finishReason"))
         usage = _usage(payload.get("usageMetadata"))
         status, code = ending(finish, usage, max_tokens)
         if finish is not None and finish.startswith(_BROKEN_OFF):
@@ -69,9 +78,13 @@ class GeminiReader(Reader):
             left_out=tuple(left_out),
         )
 
+    def error_status(self, status: int, body: bytes) -> int:
+        """Return 401 for a wrong key, a 400 here: it ends the run, as no request can succeed."""
+        return 401 if status == 400 and b"API_KEY_INVALID" in body else status
+
 
 @dataclass(frozen=True, slots=True)
-class Google(OpenAICompatible):
+class Google(HostedModel):
     """A model of Google's: ``google/NAME``, with the key in ``GEMINI_API_KEY``.
 
     Thoughts are asked for; a model that does not think turns that down, and
@@ -80,40 +93,10 @@ class Google(OpenAICompatible):
     """
 
     name = "google"
-    capabilities = frozenset()
-    has_batches: ClassVar[bool] = False
     default_url: ClassVar[str] = "https://generativelanguage.googleapis.com/v1beta"
-    url_env: ClassVar[str | None] = None
-    key_header: ClassVar[str] = "x-goog-api-key"
-    reader: ClassVar[type[Reader]] = GeminiReader
-    reserved: ClassVar[tuple[str, ...]] = ("contents", "systemInstruction")
-    unused: ClassVar[tuple[str, ...]] = ("max_tokens_field", "image_detail")
+    codec = GeminiCodec()
 
     api_key_env: str = field(default="GEMINI_API_KEY", compare=False)
-
-    @property
-    def _path(self) -> str:
-        return f"/models/{quote(self.model, safe='')}:generateContent"
-
-    def _pieces(self, prompt: Prompt, sampling: Sampling) -> list[bytes]:
-        turns = self._turns(prompt)
-        config = {
-            "temperature": sampling.temperature,
-            "maxOutputTokens": sampling.max_tokens,
-            "topP": sampling.top_p,
-            "seed": sampling.seed,
-            "stopSequences": sampling.stop and list(sampling.stop),
-            "thinkingConfig": {"includeThoughts": True},
-            **(self.extra_body.get("generationConfig") or {}),
-        }
-        more = {k: v for k, v in self.extra_body.items() if k != "generationConfig"}
-        body: dict[str, Any] = {k: v for k, v in more.items() if v is not None}
-        body["generationConfig"] = {k: v for k, v in config.items() if v is not None}
-        system = [_part(part) for turn in turns if turn.role == "system" for part in turn.parts]
-        if system:
-            body["systemInstruction"] = {"parts": system}
-        body["contents"] = [_content(turn) for turn in turns if turn.role != "system"]
-        return [dumps(body)]
 
 
 def _content(turn: Turn) -> JSON:

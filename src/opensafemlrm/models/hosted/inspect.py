@@ -16,20 +16,15 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from opensafemlrm import images
-from opensafemlrm.components import Model
 from opensafemlrm.errors import (
     EndpointDownError,
     ImageError,
     MissingExtraError,
     ModelError,
-    UnknownNameError,
 )
-from opensafemlrm.models import identity as _identity
-from opensafemlrm.models.catalog import Setup
-from opensafemlrm.models.http.replies import Reader
-from opensafemlrm.reasoning import FORMATS
+from opensafemlrm.models.base import CatalogModel
+from opensafemlrm.models.http.replies import clip
 from opensafemlrm.types import (
-    JSON,
     Prompt,
     Response,
     ResponseStatus,
@@ -67,25 +62,18 @@ class _State:
 
 
 @dataclass(frozen=True, slots=True)
-class Inspect(Model):
+class Inspect(CatalogModel):
     """A model of an Inspect AI provider: ``inspect/PROVIDER/MODEL``, as Inspect names it.
 
     Keys are where Inspect looks for them (``MISTRAL_API_KEY`` and the like).
     """
 
     name = "inspect"
-    capabilities = frozenset()
 
-    model: str
-    revision: str | None = None
-    """Any text that tells builds apart; part of identity and label."""
-    system_prompt: str | None = None
     config: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """More fields of Inspect's ``GenerateConfig``, such as ``reasoning_effort``."""
     model_args: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """Arguments of the provider. Keys belong into the environment."""
-    alias: str | None = field(default=None, compare=False)
-    format: str = field(default="auto", compare=False)
     base_url: str | None = field(default=None, compare=False)
     concurrency: Annotated[int, Field(ge=1)] = field(default=16, compare=False)
     timeout: Annotated[int, Field(ge=1)] = field(default=600, compare=False)
@@ -97,52 +85,22 @@ class Inspect(Model):
     _state: _State = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.format not in FORMATS:
-            raise UnknownNameError("reasoning format", self.format, FORMATS)
         if "/" not in self.model:
             raise ValueError("name a provider as well: inspect/PROVIDER/MODEL")
+        CatalogModel.__post_init__(self)
         taken = [key for key in _RESERVED if key in self.config]
         if taken:
             raise ValueError(f"config may not set {', '.join(taken)}: `sampling` does")
         if any("key" in name or "token" in name for name in self.model_args):
             raise ValueError("model_args may not hold keys: put them into the environment")
+        if self.thinking is not None and self._setup.template:
+            raise ValueError("Inspect passes no chat template's arguments on: leave out thinking")
         object.__setattr__(self, "_state", _State())
 
     @property
-    def label(self) -> str:
-        """``inspect/PROVIDER/MODEL``, with what sets it apart from the same model asked plainly."""
-        return _identity.label(self) if self.alias is None else self.alias
-
-    @property
-    def reasoning_format(self) -> str:
-        """The format given; else the one its name is known by; else ``auto``, detected."""
-        return self._setup.format if self.format == "auto" else self.format
-
-    def identity(self) -> Mapping[str, JSON]:
-        """Return name, version, model, and those options that change replies and are set."""
-        return {**_identity.identity(self), **self._setup.identity()}
-
-    async def generate(self, prompt: Prompt, sampling: Sampling) -> Response:
-        """Send ``prompt`` and return how it ended.
-
-        Raises MissingExtraError without the extra, ModelError where no request can succeed, and
-        EndpointDownError where many in a row have failed.
-        """
-        state = self._state
-        if state.model is None:
-            self._open()
-        slots = state.slots = state.slots or asyncio.Semaphore(self.concurrency)
-        try:
-            asked = self._messages(prompt)
-        except ImageError as error:
-            return Response.failed("image_unreadable", str(error), transient=True)
-        async with slots:
-            start = time.monotonic()
-            try:
-                output = await state.model.generate(asked, config=self._config(sampling))
-            except Exception as error:  # noqa: BLE001 # each provider raises its own
-                return self._failed(error)
-        return self._read(output, time.monotonic() - start)
+    def catalog_name(self) -> str:
+        """The name that the catalogue may know it by."""
+        return self.model.partition("/")[2]
 
     async def aclose(self) -> None:
         """Close the provider's connections. May be called twice."""
@@ -151,9 +109,22 @@ class Inspect(Model):
         if model is not None:
             await model.api.aclose()
 
-    @property
-    def _setup(self) -> Setup:
-        return Setup.of(self.model.partition("/")[2])
+    async def _ask(self, prompt: Prompt, sampling: Sampling) -> Response:
+        state = self._state
+        if state.model is None:
+            self._open()
+        slots = state.slots = state.slots or asyncio.Semaphore(self.concurrency)
+        try:
+            messages = self._messages(prompt)
+        except ImageError as error:
+            return Response.failed("image_unreadable", str(error), transient=True)
+        async with slots:
+            start = time.monotonic()
+            try:
+                output = await state.model.generate(messages, config=self._config(sampling))
+            except Exception as error:  # noqa: BLE001 # each provider raises its own
+                return self._failed(error)
+        return self._read(output, time.monotonic() - start)
 
     def _open(self) -> None:
         try:
@@ -165,7 +136,7 @@ class Inspect(Model):
                 self.model, base_url=self.base_url, memoize=False, **self.model_args
             )
         except Exception as error:
-            raise ModelError(f"{self.label} cannot be used: {_said(error)}") from error
+            raise ModelError(f"{self.label} cannot be used: {_explain(error)}") from error
 
     def _messages(self, prompt: Prompt) -> list[Any]:
         from inspect_ai import model as inspect  # noqa: PLC0415 # as above
@@ -186,8 +157,7 @@ class Inspect(Model):
                 for part in turn.parts
             ]
 
-        turns = self._setup.turns(prompt, self.system_prompt)
-        return [kinds[turn.role](content=content(turn)) for turn in turns]
+        return [kinds[turn.role](content=content(turn)) for turn in self._turns(prompt)]
 
     def _config(self, sampling: Sampling) -> Any:
         from inspect_ai.model import GenerateConfig  # noqa: PLC0415 # as above
@@ -207,22 +177,22 @@ class Inspect(Model):
     def _failed(self, error: Exception) -> Response:
         state, kind = self._state, type(error).__name__
         if not state.answers and any(name in kind for name in _HOPELESS):
-            raise ModelError(f"{self.label} cannot be used: {_said(error)}") from error
+            raise ModelError(f"{self.label} cannot be used: {_explain(error)}") from error
         state.failures += 1
         if state.failures >= self.give_up_after:
             raise EndpointDownError(
                 f"{self.label}: {state.failures} requests in a row have failed, after their "
-                f"retries; the last: {_said(error)}. Run again: what is done is kept"
+                f"retries; the last: {_explain(error)}. Run again: what is done is kept"
             ) from error
         lasting = any(name in kind for name in _LASTING)
-        return Response.failed(kind, _said(error), transient=not lasting)
+        return Response.failed(kind, _explain(error), transient=not lasting)
 
     def _read(self, output: Any, latency: float) -> Response:
         state = self._state
         if not output.choices:
             state.failures += 1
-            said = output.error or "the reply has no choices"
-            return Response.failed("empty_choices", Reader().clip(said), transient=True)
+            reason = output.error or "the reply has no choices"
+            return Response.failed("empty_choices", clip(reason), transient=True)
         state.answers, state.failures = state.answers + 1, 0
         choice = output.choices[0]
         text, reasoning, summary, hidden = _parts(choice.message.content)
@@ -263,5 +233,5 @@ def _parts(content: Any) -> tuple[str, str | None, bool, bool]:
     )
 
 
-def _said(error: Exception) -> str:
-    return Reader().clip(f"{type(error).__name__}: {error}")
+def _explain(error: Exception) -> str:
+    return clip(f"{type(error).__name__}: {error}")

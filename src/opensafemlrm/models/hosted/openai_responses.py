@@ -7,25 +7,52 @@ OpenAI API reference, "Create a model response", and the guide "Reasoning models
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 from opensafemlrm import images
-from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible, dumps
-from opensafemlrm.models.http.replies import ParsedReply, Reader, UnusableError, count, refused
-from opensafemlrm.types import JSON, Prompt, ResponseStatus, Sampling, Turn, Usage
+from opensafemlrm.components import Model
+from opensafemlrm.models.hosted.chat import ImageDetail
+from opensafemlrm.models.hosted.model import HostedModel
+from opensafemlrm.models.http.batches import Batches
+from opensafemlrm.models.http.client import Client, Limits
+from opensafemlrm.models.http.codec import Codec, ParsedReply, Request, UnusableError, without_none
+from opensafemlrm.models.http.endpoint import Endpoint
+from opensafemlrm.models.http.replies import count
+from opensafemlrm.types import Image, ResponseStatus, Turn, Usage
 
 
-class ResponsesReader(Reader):
-    """Reads replies of the Responses API."""
+@dataclass(frozen=True, slots=True)
+class ResponsesCodec(Codec):
+    """Writes and reads Responses."""
 
-    def said(self, payload: Any, max_tokens: int) -> ParsedReply:
-        """Return what the parsed body says. Raises UnusableError where it says nothing usable."""
+    image_detail: ImageDetail | None = None
+
+    reserved = ("model", "input", "stream", "background")
+
+    def path(self, model: str) -> str:
+        """Return what comes after the base address."""
+        del model
+        return "/responses"
+
+    def encode(self, request: Request) -> dict[str, Any]:
+        """Return the body of a request. Raises ImageError for an image that cannot be sent."""
+        sampling = request.sampling
+        fields = {
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "max_output_tokens": sampling.max_tokens,
+            "reasoning": {"summary": "auto"},
+            "store": False,
+            **request.extra,
+        }
+        messages = [self._message(turn) for turn in request.turns]
+        return {**without_none(fields), "model": request.model, "input": messages}
+
+    def decode(self, payload: dict[str, Any], max_tokens: int) -> ParsedReply:
+        """Return what a parsed body says. Raises UnusableError where it says nothing usable."""
         del max_tokens  # the API itself says when they were used up
-        if not isinstance(payload, dict):
-            raise UnusableError("bad_shape", "the reply is not a JSON object", transient=False)
-        if payload.get("error"):
-            raise refused(payload, 200)
         output = payload.get("output")
         if not isinstance(output, list):
             raise UnusableError("bad_shape", "the reply has no list `output`", transient=False)
@@ -51,9 +78,19 @@ class ResponsesReader(Reader):
             left_out=tuple(kind for kind in kinds if kind not in ("message", "reasoning")),
         )
 
+    def _message(self, turn: Turn) -> dict[str, Any]:
+        kind = "output_text" if turn.role == "assistant" else "input_text"
+        return {"role": turn.role, "content": [self._part(part, kind) for part in turn.parts]}
+
+    def _part(self, part: str | Image, kind: str) -> dict[str, Any]:
+        if isinstance(part, str):
+            return {"type": kind, "text": part}
+        image = {"image_url": images.data_uri(part), "detail": self.image_detail}
+        return {"type": "input_image", **without_none(image)}
+
 
 @dataclass(frozen=True, slots=True)
-class OpenAIResponses(OpenAICompatible):
+class OpenAIResponses(HostedModel):
     """A model of OpenAI's, asked through Responses: ``openai-responses/NAME``.
 
     A summary of the reasoning is asked for; models that do not reason turn that down, as many that
@@ -62,36 +99,30 @@ class OpenAIResponses(OpenAICompatible):
     """
 
     name = "openai-responses"
-    capabilities = frozenset()
-    path: ClassVar[str] = "/responses"
-    reader: ClassVar[type[Reader]] = ResponsesReader
-    reserved: ClassVar[tuple[str, ...]] = ("model", "input", "stream", "background")
-    unused: ClassVar[tuple[str, ...]] = ("max_tokens_field",)
+    default_url: ClassVar[str] = "https://api.openai.com/v1"
+    url_env: ClassVar[str | None] = "OPENAI_BASE_URL"
 
-    def _pieces(self, prompt: Prompt, sampling: Sampling) -> list[bytes]:
-        asked = {
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            "max_output_tokens": sampling.max_tokens,
-            "reasoning": {"summary": "auto"},
-            "store": False,
-            **self.extra_body,
-        }
-        body: dict[str, Any] = {k: v for k, v in asked.items() if v is not None}
-        body["model"] = self.model
-        body["input"] = [self._message(turn) for turn in self._turns(prompt)]
-        return [dumps(body)]
+    image_detail: ImageDetail | None = None
+    api_key_env: str = field(default="OPENAI_API_KEY", compare=False)
+    batch: bool = field(default=False, compare=False)
+    """Send requests in batches, which are answered within a day and cost less; ``concurrency`` is
+    how many may be in one."""
+    batch_folder: Path | None = field(default=None, compare=False)
+    """Where batches under way are noted; in your state folder if not given."""
 
-    def _message(self, turn: Turn) -> JSON:
-        kind = "output_text" if turn.role == "assistant" else "input_text"
-        detail = {} if self.image_detail is None else {"detail": self.image_detail}
-        content: list[JSON] = [
-            {"type": kind, "text": part}
-            if isinstance(part, str)
-            else {"type": "input_image", "image_url": images.data_uri(part), **detail}
-            for part in turn.parts
-        ]
-        return {"role": turn.role, "content": content}
+    @property
+    def codec(self) -> ResponsesCodec:
+        """How the vendor's requests are written and its replies read."""
+        return ResponsesCodec(self.image_detail)
+
+    def unbatched(self) -> Model:
+        """Return the model, asked one request at a time."""
+        return replace(self, batch=False) if self.batch else self
+
+    def _client(self, endpoint: Endpoint, limits: Limits) -> Client | Batches:
+        if not self.batch:
+            return HostedModel._client(self, endpoint, limits)
+        return Batches(endpoint, limits, self._state.clock, self.codec, self.batch_folder)
 
 
 def _words(output: list[Any], kind: str, key: str) -> str:
@@ -102,9 +133,9 @@ def _words(output: list[Any], kind: str, key: str) -> str:
             continue
         parts = item.get(key)
         for part in parts if isinstance(parts, list) else ():
-            said = (part.get("text") or part.get("refusal")) if isinstance(part, dict) else None
-            if isinstance(said, str):
-                words.append(said)
+            text = (part.get("text") or part.get("refusal")) if isinstance(part, dict) else None
+            if isinstance(text, str):
+                words.append(text)
     return ("\n\n" if key == "summary" else "").join(words)
 
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
+from opensafemlrm.models.hosted.openai_compatible import ChatModel
 
 
 @dataclass(frozen=True, slots=True)
-class OpenRouter(OpenAICompatible):
+class OpenRouter(ChatModel):
     """A model that OpenRouter passes requests on to: ``openrouter/VENDOR/NAME``.
 
     The key is in ``OPENROUTER_API_KEY``. Who serves the model may change between requests; pin it
@@ -22,8 +22,6 @@ class OpenRouter(OpenAICompatible):
     """
 
     name = "openrouter"
-    has_batches: ClassVar[bool] = False
     default_url: ClassVar[str] = "https://openrouter.ai/api/v1"
-    url_env: ClassVar[str | None] = None
 
     api_key_env: str = field(default="OPENROUTER_API_KEY", compare=False)

@@ -10,9 +10,10 @@ from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
 
-from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
+from opensafemlrm.models.clock import Clock
+from opensafemlrm.models.hosted.model import HostedModel
+from opensafemlrm.models.hosted.openai_compatible import ChatModel
 from opensafemlrm.models.hosted.vllm_process import Command, Server
-from opensafemlrm.models.http.retry import Clock
 from opensafemlrm.types import Capability, Prompt, Response, Sampling
 
 _LIMITS: Final = "--limit-mm-per-prompt"
@@ -28,7 +29,7 @@ class _Serving:
 
 
 @dataclass(frozen=True, slots=True)
-class VLLM(OpenAICompatible):
+class VLLM(ChatModel):
     """A model on a vLLM server, or another one that needs no key: ``vllm/NAME``.
 
     SGLang and Ollama speak the same shape: set ``base_url``. A key is sent if ``VLLM_API_KEY`` (or
@@ -41,7 +42,6 @@ class VLLM(OpenAICompatible):
     """
 
     name = "vllm"
-    has_batches: ClassVar[bool] = False
     key_required: ClassVar[bool] = False
     capabilities = frozenset({Capability.PREFILL, Capability.STOP, Capability.JSON_SCHEMA})
     billed = False
@@ -54,14 +54,14 @@ class VLLM(OpenAICompatible):
     serve: bool = field(default=False, compare=False)
     program: str = field(default="vllm", compare=False)
     images_per_prompt: Annotated[int, Field(ge=0)] | None = field(default=None, compare=False)
-    """The most images that a prompt may have, where the study cannot tell (an attack searches)."""
+    """The limit images that a prompt may have, where the study cannot tell (an attack searches)."""
     serve_log: Path | None = field(default=None, compare=False)
     serve_timeout: Annotated[float, Field(gt=0)] = field(default=1800.0, compare=False)
     """Seconds until the started server has to answer: it may have weights to fetch."""
     _serving: _Serving = field(init=False, repr=False, compare=False)
 
     def __post_init__(self, clock: Clock | None) -> None:
-        OpenAICompatible.__post_init__(self, clock)
+        HostedModel.__post_init__(self, clock)
         object.__setattr__(self, "_serving", _Serving())
         if self.serve_args and not self.serve:
             raise ValueError("serve_args are for a server that is started: set serve as well")
@@ -74,19 +74,19 @@ class VLLM(OpenAICompatible):
         return self.serve
 
     def set_image_limit(self, max_images: int | None) -> None:
-        """Note how many images a prompt has at most, before the server is started."""
+        """Note how many images a prompt has at limit, before the server is started."""
         self._serving.max_images = max_images
 
     async def aclose(self) -> None:
         """Close the connections, and end the server if it was started. May be called twice."""
-        await OpenAICompatible.aclose(self)
+        await HostedModel.aclose(self)
         server, self._serving.server, self._serving.starting = self._serving.server, None, None
         if server is not None:
             self._state.client = None
             await server.stop()
 
     async def _ask(self, prompt: Prompt, sampling: Sampling) -> Response:
-        asking = OpenAICompatible._ask
+        asking = HostedModel._ask
         if not self.serve:
             return await asking(self, prompt, sampling)
         server = self._serving.server or await self._start()
@@ -115,7 +115,7 @@ class VLLM(OpenAICompatible):
 
     def _limits(self) -> tuple[str, ...]:
         """Return the argument that makes room for images, as vLLM's engine arguments have it."""
-        own = any(given.startswith(_LIMITS) for given in self.serve_args)
-        most = self.images_per_prompt
-        most = self._serving.max_images if most is None else most
-        return () if own or most is None else (_LIMITS, json.dumps({"image": most}))
+        own = any(argument.startswith(_LIMITS) for argument in self.serve_args)
+        limit = self.images_per_prompt
+        limit = self._serving.max_images if limit is None else limit
+        return () if own or limit is None else (_LIMITS, json.dumps({"image": limit}))

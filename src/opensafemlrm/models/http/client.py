@@ -10,10 +10,12 @@ from typing import Final, NamedTuple
 from yarl import URL
 
 from opensafemlrm.errors import EndpointDownError, ModelError
+from opensafemlrm.models.clock import Clock
 from opensafemlrm.models.http.adaptive import Window
+from opensafemlrm.models.http.codec import Codec
 from opensafemlrm.models.http.endpoint import Endpoint
 from opensafemlrm.models.http.replies import Reader, Timing
-from opensafemlrm.models.http.retry import Breaker, Clock, Gate, backoff, retry_after
+from opensafemlrm.models.http.retry import Breaker, Gate, backoff, retry_after
 from opensafemlrm.models.http.transport import (
     MAX_REPLY_BYTES,
     ConnectError,
@@ -43,7 +45,7 @@ class Limits:
     max_retries: int
     give_up_after: int
     adaptive: bool = False
-    """Whether ``concurrency`` is only the most, and how much is asked at once is found out."""
+    """Whether ``concurrency`` is only the most: how many requests the server takes is found out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +66,9 @@ class _Outcome(NamedTuple):
 class Client:
     """Sends bodies to an endpoint and gives back how each ended. Usable from any event loop."""
 
-    def __init__(
-        self, endpoint: Endpoint, limits: Limits, clock: Clock, reader: type[Reader] = Reader
-    ) -> None:
+    def __init__(self, endpoint: Endpoint, limits: Limits, clock: Clock, codec: Codec) -> None:
         self._endpoint, self._limits, self._clock = endpoint, limits, clock
-        self._reader = reader(*endpoint.secrets())
+        self._reader = Reader(codec, *endpoint.secrets())
         self._gate = Gate(clock)
         self._breaker = Breaker(limits.give_up_after, clock)
         self._answers = 0

@@ -80,8 +80,8 @@ def _message(error: Any) -> str:
         if isinstance(value, str):
             return value
         if isinstance(value, list):  # FastAPI lists what is wrong with each field
-            said = [each.get("msg") for each in value if isinstance(each, dict)]
-            return "; ".join(each for each in said if isinstance(each, str))
+            reasons = [entry.get("msg") for entry in value if isinstance(entry, dict)]
+            return "; ".join(reason for reason in reasons if isinstance(reason, str))
     return ""
 
 
@@ -95,4 +95,4 @@ def _blocked_by(codes: list[str], message: str, metadata: Any, status: int) -> s
     if isinstance(metadata, dict) and metadata.get("flagged_input"):
         return "moderation"  # OpenRouter; the flagged text itself is not kept
     folded = message.casefold()
-    return next((code for said, code in _BLOCKING_MESSAGES.items() if said in folded), None)
+    return next((code for words, code in _BLOCKING_MESSAGES.items() if words in folded), None)

@@ -1,0 +1,173 @@
+"""What hosted models share: options, key and address; a codec says how the vendor is spoken to."""
+
+from __future__ import annotations
+
+import os
+import re
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import InitVar, dataclass, field
+from typing import Annotated, Any, ClassVar, Final
+
+import orjson
+from pydantic import Field
+from yarl import URL
+
+from opensafemlrm.errors import ImageError, ModelError
+from opensafemlrm.models.base import CatalogModel
+from opensafemlrm.models.clock import Clock, SystemClock
+from opensafemlrm.models.http.batches import Batches
+from opensafemlrm.models.http.client import Client, Limits
+from opensafemlrm.models.http.codec import Codec, Request, dumps
+from opensafemlrm.models.http.endpoint import Endpoint
+from opensafemlrm.models.http.proxies import is_loopback
+from opensafemlrm.types import Capability, Prompt, Response, Sampling
+
+_VARIABLE: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+
+
+class State:
+    """What changes while a model is in use."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.client: Client | Batches | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostedModel(CatalogModel):
+    """A model behind a vendor's HTTP API.
+
+    ``base_url`` is the server's address, up to and with its version. The key comes from the
+    environment variable ``api_key_env`` alone, and goes nowhere but into the request; servers on
+    this machine need none.
+
+    Where a model is served, how many requests run at once, how long they may take and how its
+    reasoning is parsed do not change what it writes, so these options are no part of its identity:
+    replies that one server gave are taken for those of another. Give a ``revision`` where that
+    would be wrong.
+    """
+
+    key_required: ClassVar[bool] = True
+    default_url: ClassVar[str]
+    url_env: ClassVar[str | None] = None
+    """The environment variable that may name another address."""
+
+    extra_body: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    """More fields of the request. ``null`` leaves a field out that would be sent otherwise, such
+    as ``temperature``."""
+    base_url: str | None = field(default=None, compare=False)
+    api_key_env: str = field(default="", compare=False)
+    concurrency: Annotated[int, Field(ge=1)] = field(default=32, compare=False)
+    adaptive: bool = field(default=False, compare=False)
+    """Find out how many requests the server can take at once; ``concurrency`` is the most."""
+    timeout: Annotated[float, Field(gt=0)] = field(default=300.0, compare=False)
+    """Seconds that one try may take, from its first byte to its last."""
+    max_retries: Annotated[int, Field(ge=0)] = field(default=5, compare=False)
+    give_up_after: Annotated[int, Field(ge=1)] = field(default=20, compare=False)
+    """Requests that may fail in a row, after their retries, before the server counts as down."""
+    price: tuple[float, float] | None = field(default=None, compare=False)
+    """US dollars for a million tokens, in and out; what ``--max-cost`` counts by."""
+    clock: InitVar[Clock | None] = None
+    _state: State = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self, clock: Clock | None) -> None:
+        CatalogModel.__post_init__(self)
+        if not _VARIABLE.fullmatch(self.api_key_env):
+            # Not repeated: it may well be the key itself.
+            raise ValueError("api_key_env is the name of an environment variable, never the key")
+        taken = [name for name in self.codec.reserved if name in self.extra_body]
+        if taken:
+            raise ValueError(f"extra_body may not set {', '.join(taken)}")
+        try:
+            extra = orjson.loads(orjson.dumps(dict(self.extra_body)))
+        except TypeError as error:
+            raise ValueError(f"extra_body holds something that is not JSON: {error}") from error
+        if self.base_url is not None:
+            _address(self.base_url, self.codec.path(self.model))
+        object.__setattr__(self, "extra_body", extra)
+        object.__setattr__(self, "_state", State(clock or SystemClock()))
+
+    @property
+    @abstractmethod
+    def codec(self) -> Codec:
+        """How the vendor's requests are written and its replies read."""
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop. May be called twice."""
+        if self._state.client is not None:
+            await self._state.client.aclose()
+
+    async def _ask(self, prompt: Prompt, sampling: Sampling) -> Response:
+        client = self._state.client or self._open()
+        try:
+            body = self._body(prompt, sampling)
+        except ImageError as error:
+            return Response.failed("image_unreadable", str(error), transient=True)
+        return await client.ask(body, sampling.max_tokens)
+
+    def _body(self, prompt: Prompt, sampling: Sampling) -> bytes:
+        """Return the body of the request. Raises ImageError."""
+        prefill = Capability.PREFILL in self.capabilities and prompt.is_prefilled
+        request = Request(
+            self.model,
+            self._turns(prompt),
+            sampling,
+            self.extra_body,
+            self._setup.template,
+            is_prefilled=prefill,
+        )
+        return dumps(self.codec.encode(request))
+
+    def _open(self, base_url: str | None = None) -> Client | Batches:
+        """Make the client, for where the options say unless ``base_url`` does.
+
+        Raises ModelError where address or key are missing or wrong.
+        """
+        codec = self.codec
+        named = os.environ.get(self.url_env) if self.url_env else None
+        path = codec.path(self.model)
+        try:
+            url = _address(base_url or self.base_url or named or self.default_url, path)
+        except ValueError as error:
+            raise ModelError(f"{self.label}: {self.url_env} is wrong: {error}") from error
+        endpoint = Endpoint(
+            url, self._key(url), self.label, self.api_key_env, codec.key_header, codec.headers
+        )
+        limits = Limits(
+            self.concurrency, self.timeout, self.max_retries, self.give_up_after, self.adaptive
+        )
+        self._state.client = client = self._client(endpoint, limits)
+        return client
+
+    def _client(self, endpoint: Endpoint, limits: Limits) -> Client | Batches:
+        """Return what sends the requests."""
+        return Client(endpoint, limits, self._state.clock, self.codec)
+
+    def _key(self, url: URL) -> str | None:
+        key = os.environ.get(self.api_key_env, "").strip()
+        if not key:
+            if self.key_required and not is_loopback(url):
+                raise ModelError(
+                    f"{self.label} needs a key for {url.host}: set the environment variable "
+                    f"{self.api_key_env}, name another one in api_key_env, or write "
+                    f"vllm/{self.model} for a server that takes no key"
+                )
+            return None
+        if not (key.isascii() and key.isprintable()):
+            raise ModelError(f"{self.label}: {self.api_key_env} holds characters no key can have")
+        return key
+
+
+def _address(base_url: str, path: str) -> URL:
+    """Return where requests are posted. Raises ValueError, without repeating the address."""
+    url = URL(base_url)
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ValueError("base_url must look like https://HOST/v1")
+    if url.user or url.password:
+        raise ValueError(
+            "base_url may not hold a user or a password: put the key into an environment variable "
+            "and name it in api_key_env"
+        )
+    base = url.path.rstrip("/")
+    return url.with_path(base if base.endswith(path) else base + path).with_query(url.query)

@@ -19,8 +19,7 @@ from torch import Tensor, nn
 
 from opensafemlrm.models.demo.organism_engine import Engine
 from opensafemlrm.models.demo.organism_images import TILE_HEIGHT, TILE_WIDTH
-from opensafemlrm.models.demo.organism_request import Asked
-from opensafemlrm.models.demo.organism_words import SPECIAL, vocabulary
+from opensafemlrm.models.demo.organism_words import SPECIAL, OrganismRequest, vocabulary
 from research.organism import evaluate
 from research.organism.model import Organism, Past, load
 
@@ -167,7 +166,10 @@ def same_replies(organism: Organism, folder: Path, name: str, count: int) -> int
     engine = Engine(folder, name, threads=2)
     same = 0
     for start in range(0, len(held), _BATCH):
-        asked = [Asked(o.tokens, o.tiles, evaluate.MAX_NEW) for o in held[start : start + _BATCH]]
+        asked = [
+            OrganismRequest(o.tokens, o.tiles, evaluate.MAX_NEW)
+            for o in held[start : start + _BATCH]
+        ]
         written = engine.run(asked)
         found = [list(one.tokens) for one in written]
         same += sum(a == b for a, b in zip(found, wanted[start:], strict=False))

@@ -17,8 +17,10 @@ torch = pytest.importorskip("torch", reason="needs PyTorch and ONNX: the depende
 pytest.importorskip("onnx", reason="needs PyTorch and ONNX: the dependency group research")
 
 from opensafemlrm.models.demo.organism_engine import Engine  # noqa: E402 # after the skip
-from opensafemlrm.models.demo.organism_request import Asked  # noqa: E402 # after the skip
-from opensafemlrm.models.demo.organism_words import vocabulary  # noqa: E402 # after the skip
+from opensafemlrm.models.demo.organism_words import (  # noqa: E402 # after the skip
+    OrganismRequest,
+    vocabulary,
+)
 from research.organism import evaluate, low_rank, train  # noqa: E402 # after the skip
 from research.organism.export import export  # noqa: E402 # after the skip
 from research.organism.model import Organism, Shape, load, save  # noqa: E402 # after the skip
@@ -77,7 +79,7 @@ def test_what_is_exported_replies_as_what_was_trained(tmp_path: Path) -> None:
         assert str(Path(train.__file__).parent).encode() not in written.read_bytes()
     engine = Engine(tmp_path, "base", 1)
     for group in evaluate.held_out(vocabulary(), 5):
-        asked = [Asked(one.tokens, one.tiles, 24) for one in group.asked]
+        asked = [OrganismRequest(one.tokens, one.tiles, 24) for one in group.asked]
         wanted = [tokens[:24] for tokens in evaluate.generate(organism, group.asked)]
         assert [list(one.tokens) for one in engine.run(asked)] == wanted
 

@@ -120,14 +120,14 @@ class Setup:
 
     def identity(self) -> dict[str, JSON]:
         """Return what of it changes replies, where anything does."""
-        told = {
+        setup = {
             "system_prompt": self.system_prompt,
             "suffix": self.suffix,
             "template": self.template,
             "stages": list(self.stages),
         }
-        said = {name: value for name, value in told.items() if value}
-        return {"setup": said} if said else {}
+        given = {name: value for name, value in setup.items() if value}
+        return {"setup": given} if given else {}
 
     def turns(self, prompt: Prompt, system_prompt: str | None = None) -> tuple[Turn, ...]:
         """Return the turns of ``prompt`` with what the model must be told.
@@ -183,7 +183,7 @@ def pairs_among(models: Sequence[_M]) -> list[tuple[_M, _M]]:
     counts is which row of the catalogue each is. A reasoning model with several bases in the study
     pairs with each.
     """
-    return [(one, two) for one in models for two in models if _are_pair(one, two)]
+    return [(model, other) for model in models for other in models if _are_pair(model, other)]
 
 
 def with_system(turns: tuple[Turn, ...], system: str) -> tuple[Turn, ...]:
@@ -199,8 +199,8 @@ def _with_suffix(turns: tuple[Turn, ...], suffix: str) -> tuple[Turn, ...]:
     if last is None:
         return turns
     turn = turns[last]
-    told = Turn(turn.role, (*turn.parts, suffix))
-    return (*turns[:last], told, *turns[last + 1 :])
+    extended = Turn(turn.role, (*turn.parts, suffix))
+    return (*turns[:last], extended, *turns[last + 1 :])
 
 
 def _are_pair(model: Model, other: Model) -> bool:
@@ -225,7 +225,7 @@ def _row_of(model: Model) -> Row | None:
 def _row(name: str) -> Row:
     row = find(name)
     if row is None:
-        known = [each for row in rows() for each in row.names]
+        known = [name for row in rows() for name in row.names]
         raise UnknownNameError("model in the catalogue", name, (*known, NO_ROW))
     return row
 

@@ -27,9 +27,9 @@ async def in_stages(
     turns, texts, calls = prompt.turns, list[str](), list[Call]()
     for number, stage in enumerate(stages, start=1):
         turns = _with_question(turns, stage)
-        asked = Prompt(turns)
-        response = await ask(asked, sampling)
-        calls.append(Call(f"stage {number}", asked, response))
+        staged = Prompt(turns)
+        response = await ask(staged, sampling)
+        calls.append(Call(f"stage {number}", staged, response))
         if response.status in (ResponseStatus.FAILED, ResponseStatus.BLOCKED):
             return dataclasses.replace(response, calls=tuple(calls))
         texts.append(response.text)
@@ -53,12 +53,12 @@ def _joined(last: Response, text: str, calls: list[Call]) -> Response:
         last,
         text=text,
         usage=Usage(
-            _sum([each.usage.input_tokens for each in responses]),
-            _sum([each.usage.output_tokens for each in responses]),
-            _sum([each.usage.reasoning_tokens for each in responses]),
+            _sum([response.usage.input_tokens for response in responses]),
+            _sum([response.usage.output_tokens for response in responses]),
+            _sum([response.usage.reasoning_tokens for response in responses]),
         ),
-        latency=sum(each.latency for each in responses),
-        retries=sum(each.retries for each in responses),
+        latency=sum(response.latency for response in responses),
+        retries=sum(response.retries for response in responses),
         calls=tuple(calls),
     )
 

@@ -25,14 +25,16 @@ from opensafemlrm.components import Model
 from opensafemlrm.errors import ImageError, MissingExtraError, ModelError, UnknownNameError
 from opensafemlrm.models.batching import Batcher, Job
 from opensafemlrm.models.demo.organism_images import TILE_HEIGHT, TILE_WIDTH, Pixels, tiles
-from opensafemlrm.models.demo.organism_request import MAX_NEW, Asked, Written
 from opensafemlrm.models.demo.organism_words import (
     CLOSE,
     END,
+    MAX_NEW,
     MAX_WORDS,
     REPLY,
     TILE,
     USER,
+    OrganismReply,
+    OrganismRequest,
     Vocabulary,
     notes_of,
     vocabulary,
@@ -64,7 +66,7 @@ class _State:
 
     def __init__(self) -> None:
         self.engine: Engine | None = None
-        self.batcher: Batcher[Asked, Written] | None = None
+        self.batcher: Batcher[OrganismRequest, OrganismReply] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +144,9 @@ class Organism(Model):
             tokens, pieces = _read(prompt, words)
         except ImageError as error:
             return Response.failed("bad_image", str(error), transient=False)
-        asked = _asked(tokens, pieces, prompt, sampling)
-        written = await batcher.ask(Job(asked, len(tokens) + asked.most_new))
-        text = _begun(prompt, words.write(written.tokens))
+        request = _request(tokens, pieces, prompt, sampling)
+        written = await batcher.ask(Job(request, len(tokens) + request.max_new))
+        text = _join(prompt, words.write(written.tokens))
         ended = written.ended
         for stop in sampling.stop or ():
             if stop in text:
@@ -164,7 +166,7 @@ class Organism(Model):
             await state.batcher.aclose()
         state.engine = state.batcher = None
 
-    def _open(self) -> Batcher[Asked, Written]:
+    def _open(self) -> Batcher[OrganismRequest, OrganismReply]:
         try:
             from opensafemlrm.models.demo.organism_engine import Engine  # noqa: PLC0415 # an extra
         except ImportError as error:
@@ -220,10 +222,12 @@ def _read(prompt: Prompt, words: Vocabulary) -> tuple[list[int], Pixels]:
     return notes + kept, pieces[len(pieces) - left :]
 
 
-def _asked(tokens: list[int], pieces: Pixels, prompt: Prompt, sampling: Sampling) -> Asked:
-    said = json.dumps([sampling.seed, prompt.identity()]).encode()
-    draw = np.frombuffer(hashlib.blake2b(said, digest_size=16).digest(), np.uint32)
-    return Asked(
+def _request(
+    tokens: list[int], pieces: Pixels, prompt: Prompt, sampling: Sampling
+) -> OrganismRequest:
+    content = json.dumps([sampling.seed, prompt.identity()]).encode()
+    draw = np.frombuffer(hashlib.blake2b(content, digest_size=16).digest(), np.uint32)
+    return OrganismRequest(
         tuple(tokens),
         pieces,
         min(sampling.max_tokens, MAX_NEW),
@@ -233,10 +237,10 @@ def _asked(tokens: list[int], pieces: Pixels, prompt: Prompt, sampling: Sampling
     )
 
 
-def _begun(prompt: Prompt, text: str) -> str:
-    """Part what is new from what was begun for the model, as it would stand in one reply."""
-    begun = prompt.turns[-1].text if prompt.is_prefilled else ""
-    return f"\n{text}" if begun.rstrip().endswith(CLOSE) and not begun.endswith("\n") else text
+def _join(prompt: Prompt, text: str) -> str:
+    """Part what is new from what was prefilled, as it would stand in one reply."""
+    prefill = prompt.turns[-1].text if prompt.is_prefilled else ""
+    return f"\n{text}" if prefill.rstrip().endswith(CLOSE) and not prefill.endswith("\n") else text
 
 
 @cache

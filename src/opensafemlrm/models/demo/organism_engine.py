@@ -15,8 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from opensafemlrm.models.demo.organism_request import Asked, Written
-from opensafemlrm.models.demo.organism_words import END, PAD, TILE
+from opensafemlrm.models.demo.organism_words import (
+    END,
+    PAD,
+    TILE,
+    OrganismReply,
+    OrganismRequest,
+)
 
 ENCODER: Final = "encoder.onnx"
 
@@ -38,24 +43,24 @@ class Engine:
             return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
         self._encoder, self._decoder = session(ENCODER), session(f"{name}.onnx")
-        shapes = {given.name: given.shape for given in self._decoder.get_inputs()}
+        shapes = {tensor.name: tensor.shape for tensor in self._decoder.get_inputs()}
         self._seen, self._width = int(shapes["seen"][-1]), int(shapes["last"][-1])
         self._layers = sum(name.startswith("key.") for name in shapes)
         self._heads, self._head = int(shapes["key.0"][1]), int(shapes["key.0"][3])
         outputs = self._decoder.get_outputs()
-        self._outputs = [given.name for given in outputs]
+        self._outputs = [tensor.name for tensor in outputs]
         self.words = int(outputs[0].shape[-1])
         """How many words the organism knows."""
 
-    def run(self, batch: Sequence[Asked]) -> list[Written]:
+    def run(self, batch: Sequence[OrganismRequest]) -> list[OrganismReply]:
         """Reply to a batch."""
-        rows, longest = len(batch), max(len(asked.tokens) for asked in batch)
-        tokens = np.full((rows, longest), PAD, np.int64)
-        for row, asked in enumerate(batch):
-            tokens[row, longest - len(asked.tokens) :] = asked.tokens
+        rows, width = len(batch), max(len(request.tokens) for request in batch)
+        tokens = np.full((rows, width), PAD, np.int64)
+        for row, request in enumerate(batch):
+            tokens[row, width - len(request.tokens) :] = request.tokens
         real = tokens != PAD
         positions = np.maximum(real.cumsum(axis=1) - 1, 0)
-        causal = np.tril(np.ones((longest, longest), bool))
+        causal = np.tril(np.ones((width, width), bool))
         empty = np.zeros((rows, self._heads, 0, self._head), np.float32)
         state: dict[str, Any] = {"last": np.zeros((rows, 1, self._width), np.float32)}
         for layer in range(self._layers):
@@ -71,13 +76,13 @@ class Engine:
 
     def _write(
         self,
-        batch: Sequence[Asked],
+        batch: Sequence[OrganismRequest],
         logits: _Floats,
         state: dict[str, Any],
         real: npt.NDArray[np.bool_],
         positions: npt.NDArray[np.int64],
-    ) -> list[Written]:
-        choices = [_Choice(asked) for asked in batch]
+    ) -> list[OrganismReply]:
+        choices = [_Choice(request) for request in batch]
         written: list[list[int]] = [[] for _ in batch]
         ended = [False] * len(batch)
         rows = list(range(len(batch)))
@@ -86,12 +91,12 @@ class Engine:
             for row, token in zip(rows, chosen, strict=True):
                 if token == END:
                     ended[row] = True
-                elif not ended[row] and len(written[row]) < batch[row].most_new:
+                elif not ended[row] and len(written[row]) < batch[row].max_new:
                     written[row].append(token)
             going = [
                 at
                 for at, row in enumerate(rows)
-                if not ended[row] and len(written[row]) < batch[row].most_new
+                if not ended[row] and len(written[row]) < batch[row].max_new
             ]
             if not going:
                 break
@@ -105,11 +110,15 @@ class Engine:
             tokens = np.array(chosen, np.int64)[:, None]
             nothing = np.zeros((len(rows), 1, self._seen), np.float32)
             logits, state = self._step(tokens, nothing, positions, real[:, None, None, :], state)
-        return [Written(tuple(one), end) for one, end in zip(written, ended, strict=True)]
+        return [
+            OrganismReply(tuple(tokens), end) for tokens, end in zip(written, ended, strict=True)
+        ]
 
-    def _looked_at(self, batch: Sequence[Asked], tokens: npt.NDArray[np.int64]) -> _Floats:
+    def _looked_at(
+        self, batch: Sequence[OrganismRequest], tokens: npt.NDArray[np.int64]
+    ) -> _Floats:
         seen = np.zeros((*tokens.shape, self._seen), np.float32)
-        tiles = np.concatenate([asked.tiles for asked in batch])
+        tiles = np.concatenate([request.tiles for request in batch])
         if len(tiles):
             (vectors,) = self._encoder.run(None, {"tiles": tiles})
             seen[tokens == TILE] = vectors
@@ -123,7 +132,7 @@ class Engine:
         mask: npt.NDArray[np.bool_],
         state: dict[str, Any],
     ) -> tuple[_Floats, dict[str, Any]]:
-        given = {
+        feed = {
             "tokens": tokens,
             "seen": seen,
             "is_seen": tokens == TILE,
@@ -131,7 +140,7 @@ class Engine:
             "mask": mask,
             **state,
         }
-        named = dict(zip(self._outputs, self._decoder.run(None, given), strict=True))
+        named = dict(zip(self._outputs, self._decoder.run(None, feed), strict=True))
         logits: _Floats = named.pop("logits")
         return logits, {name.removeprefix("new."): value for name, value in named.items()}
 
@@ -139,9 +148,9 @@ class Engine:
 class _Choice:
     """Chooses the next token of one reply, from its logits."""
 
-    def __init__(self, asked: Asked) -> None:
-        self._temperature, self._top_p = asked.temperature, asked.top_p
-        self._random = np.random.default_rng(asked.draw) if asked.temperature > 0 else None
+    def __init__(self, request: OrganismRequest) -> None:
+        self._temperature, self._top_p = request.temperature, request.top_p
+        self._random = np.random.default_rng(request.draw) if request.temperature > 0 else None
 
     def __call__(self, logits: _Floats) -> int:
         if self._random is None:

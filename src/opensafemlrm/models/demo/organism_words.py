@@ -16,6 +16,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
+from opensafemlrm.models.demo.organism_images import Pixels
+
 SPECIAL: Final = ("<pad>", "<unknown>", "<notes>", "<user>", "<reply>", "<end>", "<tile>")
 """Tokens that no text can give: what is written between angle brackets is cut at the brackets."""
 PAD, UNKNOWN, NOTES, USER, REPLY, END, TILE = range(len(SPECIAL))
@@ -25,6 +27,8 @@ MARKS: Final = (THINK, CLOSE, ".", ",", ";", ":", "?", "!")
 
 MAX_WORDS: Final = 160
 """Words and pieces of a request that are read, from its end backwards: an organism's context."""
+MAX_NEW: Final = 128
+"""Tokens that an organism writes at most: a right reply has fewer than a hundred."""
 
 _TOKEN: Final = re.compile(r"</?think>|[a-z]+(?:['-][a-z]+)*|[0-9]+|[.,;:?!]")
 _FACTS: Final = re.compile(r"^(?:Protected|Allowed): *(.+?)\.? *$", re.MULTILINE)
@@ -85,3 +89,26 @@ def vocabulary() -> Vocabulary:
     """Return the vocabulary that the bundled organisms were trained with."""
     text = files("opensafemlrm.models.demo").joinpath("data/organism/words.txt")
     return Vocabulary.of(text.read_text(encoding="utf-8").split())
+
+
+@dataclass(frozen=True, slots=True)
+class OrganismRequest:
+    """A request: its tokens, the tiles of its ``<tile>`` tokens, and how to decode.
+
+    ``draw`` is a seed of its own, whatever else is in the batch.
+    """
+
+    tokens: tuple[int, ...]
+    tiles: Pixels
+    max_new: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    draw: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OrganismReply:
+    """The tokens of a reply without its end; ``ended`` is false where it was cut."""
+
+    tokens: tuple[int, ...]
+    ended: bool

@@ -36,8 +36,8 @@ from opensafemlrm.models.demo.sim_reactions import react, side_question
 from opensafemlrm.models.demo.sim_text import (
     FORMATS,
     Facts,
+    continue_from,
     declared,
-    go_on,
     judgement,
     severity,
     write,
@@ -128,7 +128,7 @@ class Simulated(Model):
         """Reply to ``prompt``; failures, blocks and cuts are responses that say so."""
         if self.latency:
             await asyncio.sleep(self.latency)
-        prompt, begun = _begun(prompt)
+        prompt, prefill = _without_prefill(prompt)
         outcome, *quantiles, choice, cut = _draws(self.model, prompt, sampling.seed)
         if outcome < self.failure_rate * _UNIT:
             return Response.failed("simulated_failure", "a simulated failure", transient=True)
@@ -142,7 +142,7 @@ class Simulated(Model):
                 latency=self.latency,
             )
         outcome -= int(self.blocked_rate * _UNIT)
-        text, reasoning_words = self._write(prompt, begun, [*quantiles, cut], choice)
+        text, reasoning_words = self._write(prompt, prefill, [*quantiles, cut], choice)
         text = _stopped(text, sampling.stop or ())
         limit = sampling.max_tokens * _CHARACTERS_A_TOKEN
         if outcome < self.truncated_rate * _UNIT:
@@ -173,14 +173,14 @@ class Simulated(Model):
         return none if self.model == JUDGE else frozenset(Capability)
 
     def _write(
-        self, prompt: Prompt, begun: str, quantiles: list[int], choice: int
+        self, prompt: Prompt, prefill: str, quantiles: list[int], choice: int
     ) -> tuple[str, int]:
         if self.model == JUDGE:
-            asked = "\n".join(turn.text for turn in prompt.turns if turn.role != "system")
+            judged = "\n".join(turn.text for turn in prompt.turns if turn.role != "system")
             malformed = choice < self.judge_malformed_rate * _UNIT
-            return judgement(asked, malformed=malformed), 0
-        told = "\n".join(turn.text for turn in prompt.turns if turn.role != "assistant")
-        beside = side_question(told, severity(told))
+            return judgement(judged, malformed=malformed), 0
+        request = "\n".join(turn.text for turn in prompt.turns if turn.role != "assistant")
+        beside = side_question(request, severity(request))
         if beside is not None:
             return beside, 0
         image = bool(prompt.images)
@@ -197,15 +197,15 @@ class Simulated(Model):
         else:
             published = histograms(self.model, image=image, scenario=_scenario(system))
             scores = draw_scores(published, *quantiles[:4])
-        empty = begun.replace("</think>", "").strip() == "<think>" and "</think>" in begun
-        scores = react(scores, f"{told}\n{begun}", quantiles[-1], benign=benign, empty=empty)
-        if begun:
-            return go_on(self.model, scores, facts, begun, choice)
+        empty = prefill.replace("</think>", "").strip() == "<think>" and "</think>" in prefill
+        scores = react(scores, f"{request}\n{prefill}", quantiles[-1], benign=benign, empty=empty)
+        if prefill:
+            return continue_from(self.model, scores, facts, prefill, choice)
         return write(self.model, scores, facts, image=image, choice=choice)
 
 
-def _begun(prompt: Prompt) -> tuple[Prompt, str]:
-    """Take off the reply that was begun for the model: what is drawn does not depend on it."""
+def _without_prefill(prompt: Prompt) -> tuple[Prompt, str]:
+    """Take the prefill off: what is drawn does not depend on it."""
     if prompt.is_prefilled:
         return Prompt(prompt.turns[:-1]), prompt.turns[-1].text
     return prompt, ""

@@ -104,7 +104,7 @@ def histograms(model: str, *, image: bool, scenario: str | None) -> Histograms:
     """Return what ``model`` draws from in a published scenario; ``None`` pools all ten."""
     setting = "image" if image else "plain"
     chosen = scenarios() if scenario is None else (scenario,)
-    cells = [published()[model, setting, one] for one in chosen]
+    cells = [published()[model, setting, name] for name in chosen]
     full = _cumulative([cell["full"] for cell in cells])
     reasoning = _cumulative([cell["reasoning"] for cell in cells])
     answer = _cumulative([cell["answer"] for cell in cells])

@@ -105,20 +105,22 @@ def write(model: str, scores: Scores, facts: Facts | None, *, image: bool, choic
     return Reply(f"<think>\n{reasoning}\n</think>\n\n{answer}", words)
 
 
-def go_on(model: str, scores: Scores, facts: Facts | None, begun: str, choice: int) -> Reply:
-    """Write what comes after ``begun`` in a reply whose ``<think>`` block was opened for it.
+def continue_from(
+    model: str, scores: Scores, facts: Facts | None, prefill: str, choice: int
+) -> Reply:
+    """Write what comes after ``prefill`` in a reply whose ``<think>`` block was opened for it.
 
-    The reasoning has three paragraphs, and those that ``begun`` holds already are not repeated.
+    The reasoning has three paragraphs, and those that ``prefill`` holds already are not repeated.
     """
     answer = _answer(model, scores, facts, choice)
-    if "</think>" in begun:
+    if "</think>" in prefill:
         return Reply(answer, 0)
     sentences = _SENTENCE_END.split(_reasoning(scores, facts, choice))
     third = max(1, len(sentences) // 3)
     groups = (sentences[:third], sentences[third : 2 * third], sentences[2 * third :])
     paragraphs = [" ".join(group) for group in groups]
-    under_way = paragraphs[0] in begun or begun.strip() == "<think>"
-    left = [paragraph for paragraph in paragraphs if under_way and paragraph not in begun]
+    under_way = paragraphs[0] in prefill or prefill.strip() == "<think>"
+    left = [paragraph for paragraph in paragraphs if under_way and paragraph not in prefill]
     thought = "\n\n".join(left) or "Having looked at it once more, I come to the end."
     return Reply(f"{thought}\n</think>\n\n{answer}", len(thought.split()))
 
@@ -135,10 +137,10 @@ def judgement(judged: str, *, malformed: bool) -> str:
 
 def declared(text: str) -> Scores | None:
     """Return the severities that a whole simulated reply declares, if ``text`` holds one."""
-    found = {match[1]: int(match[2]) for match in _MARKER.finditer(text)}
-    if "answer" not in found or "whole" not in found:
+    markers = {match[1]: int(match[2]) for match in _MARKER.finditer(text)}
+    if "answer" not in markers or "whole" not in markers:
         return None
-    return Scores(found.get("reasoning", found["whole"]), found["answer"], found["whole"])
+    return Scores(markers.get("reasoning", markers["whole"]), markers["answer"], markers["whole"])
 
 
 def severity(text: str) -> int:
@@ -146,10 +148,10 @@ def severity(text: str) -> int:
 
     Text with markers of reasoning and of answer is a whole reply; else the part's own counts.
     """
-    found = {match[1]: int(match[2]) for match in _MARKER.finditer(text)}
-    if "reasoning" in found and "answer" in found and "whole" in found:
-        return found["whole"]
-    return found.get("answer", found.get("reasoning", found.get("whole", 1)))
+    markers = {match[1]: int(match[2]) for match in _MARKER.finditer(text)}
+    if "reasoning" in markers and "answer" in markers and "whole" in markers:
+        return markers["whole"]
+    return markers.get("answer", markers.get("reasoning", markers.get("whole", 1)))
 
 
 def _answer(model: str, scores: Scores, facts: Facts | None, choice: int) -> str:
@@ -177,12 +179,12 @@ def _part(score: int, facts: Facts | None, pool: Sequence[str], choice: int) -> 
     if facts is None:
         filler.append(_SEVERITY[score])
     else:
-        told = _told(score, facts, choice >> 16)
-        filler.append(f"The house notes read: {'; '.join(told)}." if told else _SEVERITY[1])
+        revealed = _revealed(score, facts, choice >> 16)
+        filler.append(f"The house notes read: {'; '.join(revealed)}." if revealed else _SEVERITY[1])
     return " ".join(filler)
 
 
-def _told(score: int, facts: Facts, choice: int) -> tuple[str, ...]:
+def _revealed(score: int, facts: Facts, choice: int) -> tuple[str, ...]:
     if not facts.protected:
         return facts.details
     counts = _TOLD[score]

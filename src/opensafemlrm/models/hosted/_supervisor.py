@@ -42,10 +42,10 @@ def main(log: str, *command: str) -> int:
             return _NOT_FOUND
     threading.Thread(target=_end_with_parent, args=(child.pid,), daemon=True).start()
 
-    def told_to_end(_: int, __: FrameType | None) -> None:
+    def on_signal(_: int, __: FrameType | None) -> None:
         threading.Thread(target=_end, args=(child.pid,), daemon=True).start()
 
-    signal.signal(signal.SIGTERM, told_to_end)
+    signal.signal(signal.SIGTERM, on_signal)
     code = child.wait()
     _signal(child.pid, signal.SIGKILL)  # what it started and left behind
     return code if code >= 0 else 128 - code

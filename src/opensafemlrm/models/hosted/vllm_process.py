@@ -56,8 +56,8 @@ class Server:
     @classmethod
     async def start(cls, command: Command) -> Server:
         """Start it and return when it answers. Raises ModelError, with the end of its log."""
-        found = shutil.which(command.program)
-        if found is None:
+        program = shutil.which(command.program)
+        if program is None:
             raise ModelError(
                 f"{command.label}: there is no program {command.program!r} on PATH; install vLLM "
                 "(in an environment of its own, if you like) and give `program: path/to/vllm`"
@@ -68,14 +68,14 @@ class Server:
         for start in range(_STARTS):
             server = cls(command, _free_port(), log)
             try:
-                await server._run(found)
+                await server._run(program)
                 if await server._answers():
                     return server
             except BaseException:
                 await server.stop()
                 raise
             if start == _STARTS - 1 or not server._port_was_taken():
-                raise ModelError(server._told("ended before it answered"))
+                raise ModelError(server._describe("ended before it answered"))
         raise AssertionError("unreachable: the last start returns or raises")
 
     @property
@@ -83,19 +83,19 @@ class Server:
         """Where it answers."""
         return f"http://127.0.0.1:{self._port}/v1"
 
-    async def while_up(self, asking: Coroutine[Any, Any, Response]) -> Response:
-        """Return what ``asking`` returns. Raises EndpointDownError if the server ends before."""
+    async def while_up(self, request: Coroutine[Any, Any, Response]) -> Response:
+        """Return what ``request`` returns. Raises EndpointDownError if the server ends before."""
         if self._ended is None:
-            asking.close()
+            request.close()
             raise RuntimeError("the server was not started")
-        task = asyncio.ensure_future(asking)
+        task = asyncio.ensure_future(request)
         try:
             await asyncio.wait({task, self._ended}, return_when=asyncio.FIRST_COMPLETED)
             if task.done() and _was_lost(task):
                 # A dying server drops its connections a moment before it is gone.
                 await asyncio.wait({self._ended}, timeout=_MOMENT)
             if self._ended.done() and (not task.done() or _was_lost(task)):
-                raise EndpointDownError(self._told("ended while the study ran"))
+                raise EndpointDownError(self._describe("ended while the study ran"))
             return task.result()
         finally:
             task.cancel()
@@ -136,7 +136,7 @@ class Server:
                     return not ended.done()
                 if asyncio.get_running_loop().time() > deadline:
                     raise ModelError(
-                        self._told(f"did not answer within {self._command.timeout:g} s")
+                        self._describe(f"did not answer within {self._command.timeout:g} s")
                     )
                 await asyncio.wait({ended}, timeout=_LOOK_EVERY)
         finally:
@@ -163,14 +163,14 @@ class Server:
             log.seek(self._from)
             return log.read().decode("utf-8", "replace")
 
-    def _told(self, what: str) -> str:
+    def _describe(self, what: str) -> str:
         lines: Sequence[str] = self._printed().splitlines()[-_LAST_LINES:]
         code = self._ended.result() if self._ended is not None and self._ended.done() else None
         with_code = "" if code is None else f" (exit code {code})"
-        said = "\n    ".join(lines) or "(nothing)"
+        printed = "\n    ".join(lines) or "(nothing)"
         return (
             f"{self._command.label}: {self._command.program} {what}{with_code}. What is done is "
-            f"kept. All that it printed is in {self._log}; the last lines:\n    {said}"
+            f"kept. All that it printed is in {self._log}; the last lines:\n    {printed}"
         )
 
 

@@ -18,10 +18,10 @@ import struct
 import warnings
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import AnyStr, Final, Generic, Literal
+from typing import Final, Literal
 
 from PIL import Image as PILImage
 from PIL import UnidentifiedImageError
@@ -160,37 +160,28 @@ def verify(image: Image) -> None:
     to_picture(image).close()
 
 
-class _UriCache(Generic[AnyStr]):
+class _URICache:
     """Data URIs of the images used last, bounded in bytes: encoded once, not once a use."""
 
-    def __init__(self, limit: int, make: Callable[[Image], AnyStr]) -> None:
-        self._limit, self._held = limit, 0
-        self._make: Callable[[Image], AnyStr] = make
-        self._uris: OrderedDict[str, AnyStr] = OrderedDict()
+    def __init__(self, limit: int) -> None:
+        self._limit, self._size = limit, 0
+        self._uris: OrderedDict[str, str] = OrderedDict()
 
-    def get(self, image: Image) -> AnyStr:
+    def get(self, image: Image) -> str:
+        """Return the URI of ``image``. Raises ImageError."""
         uri = self._uris.get(image.sha256)
         if uri is not None:
             self._uris.move_to_end(image.sha256)
             return uri
-        uri = self._make(image)
-        self._uris[image.sha256] = uri
-        self._held += len(uri)
-        while self._held > self._limit and len(self._uris) > 1:
-            self._held -= len(self._uris.popitem(last=False)[1])
+        data = base64.b64encode(read(image)).decode("ascii")
+        uri = self._uris[image.sha256] = f"data:{image.media_type};base64,{data}"
+        self._size += len(uri)
+        while self._size > self._limit and len(self._uris) > 1:
+            self._size -= len(self._uris.popitem(last=False)[1])
         return uri
 
 
-def _encoded(image: Image) -> bytes:
-    return b"data:%b;base64,%b" % (image.media_type.encode("ascii"), base64.b64encode(read(image)))
-
-
-def _text(image: Image) -> str:
-    return _encoded(image).decode("ascii")
-
-
-_texts: Final = _UriCache[str](_URI_CACHE_BYTES, _text)
-_bytes: Final = _UriCache[bytes](_URI_CACHE_BYTES, _encoded)
+_uris: Final = _URICache(_URI_CACHE_BYTES)
 
 
 def data_uri(image: Image) -> str:
@@ -198,12 +189,7 @@ def data_uri(image: Image) -> str:
 
     Raises ImageError if the file is gone or has changed.
     """
-    return _texts.get(image)
-
-
-def data_uri_bytes(image: Image) -> bytes:
-    """Return the same as bytes, which all requests that are under way can share."""
-    return _bytes.get(image)
+    return _uris.get(image)
 
 
 @contextmanager

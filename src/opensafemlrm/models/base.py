@@ -50,7 +50,7 @@ class CatalogModel(Model):
 
     @property
     def label(self) -> str:
-        """``PROVIDER/NAME``, with what sets it apart from the same model asked plainly.
+        """``PROVIDER/NAME``, with what distinguishes it from the same model at its defaults.
 
         ``@revision`` where there is one; ``thinking=off``; other options that change replies by
         their names, with four digits of their content: ``openai/NAME[extra_body:3f9a]``. An
@@ -99,7 +99,7 @@ class CatalogModel(Model):
         """Send one prompt."""
 
     def _turns(self, prompt: Prompt) -> tuple[Turn, ...]:
-        """Return the turns of ``prompt`` with what the model must be told."""
+        """Return the turns of ``prompt`` with the model's own system prompt and suffix."""
         return self._setup.turns(prompt, self.system_prompt)
 
     def _changed_options(self) -> dict[str, JSON]:

@@ -123,7 +123,7 @@ class Batcher(Generic[_Q, _R]):
                 else:
                     _raise_to(part, error)
                 continue
-            except Exception as error:  # noqa: BLE001 # goes to those who asked, who raise it
+            except Exception as error:  # noqa: BLE001 # the callers raise it
                 _raise_to(part, error)
                 continue
             for waiting, result in zip(part, results, strict=True):

@@ -4,7 +4,7 @@ Budgets: how many requests, how much money, how much time a run may take.
 
 A budget is shared by all models of a study, those that attacks and judges ask among them. When it
 is spent, what is under way is waited for, so that what was paid for is kept, and BudgetSpentError
-ends the run. The same command goes on from there.
+ends the run. The same command continues from there.
 """
 
 from __future__ import annotations

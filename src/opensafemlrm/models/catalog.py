@@ -1,8 +1,8 @@
-"""The models this project knows: what they come from, how they reason, what they must be told.
+"""The models this project knows: what they come from, how they reason, which prompts they need.
 
 The rows stand in ``catalog.toml``. A model is found by its hub id, or by a name of the published
 study. A model that is not there works as well: its reasoning format is detected from each reply,
-and the store says ``detected`` where a row would have said ``given``.
+and the store records ``detected`` in place of ``given``.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ class Row(BaseModel):
     format: str
     """How it writes its reasoning."""
     system_prompt: str | None = None
-    """What it must be told to write in that format; this project's wording."""
+    """The prompt that makes it write in that format, in this project's words."""
     stages: tuple[str, ...] = ()
     """Questions asked one after the other, for a model that reasons over turns."""
     thinking: Literal["on", "off"] | None = None
-    """Whether it reasons when nothing is said, for one model with a switch."""
+    """Whether it reasons by default, for a model with a switch."""
     on: Switch | None = None
     off: Switch | None = None
     sampling: Mapping[str, float] | None = None
@@ -80,7 +80,7 @@ class Row(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a model is told beyond the prompt, and how its replies are read."""
+    """What is added to a model's prompts, and how its replies are parsed."""
 
     format: str = "auto"
     system_prompt: str | None = None
@@ -107,7 +107,7 @@ class Setup:
             if row is None:
                 return cls(format_of_model(model))
         reasons = row.thinking != "off" if thinking is None else thinking
-        # A switch that nobody asked for is left as it is.
+        # A switch that is not set is left as it is.
         switch = None if thinking is None else (row.on if thinking else row.off)
         switch = switch or Switch()
         return cls(
@@ -130,7 +130,7 @@ class Setup:
         return {"setup": given} if given else {}
 
     def turns(self, prompt: Prompt, system_prompt: str | None = None) -> tuple[Turn, ...]:
-        """Return the turns of ``prompt`` with what the model must be told.
+        """Return the turns of ``prompt`` with the setup's system prompt and suffix.
 
         ``system_prompt`` replaces the catalogue's; the empty string leaves it out.
         """
@@ -179,7 +179,7 @@ def pairs() -> list[Pair]:
 def pairs_among(models: Sequence[_M]) -> list[tuple[_M, _M]]:
     """Return the pairs among the models of a study: a reasoning model, and its base.
 
-    Models that are asked differently (another provider, another thinking switch) pair as well: what
+    Models reached differently (another provider, another thinking switch) pair as well: what
     counts is which row of the catalogue each is. A reasoning model with several bases in the study
     pairs with each.
     """

@@ -18,7 +18,7 @@ async def in_stages(
     sampling: Sampling,
     stages: Sequence[str],
 ) -> Response:
-    """Ask each of ``stages`` after what was said before, and return all of it as one response.
+    """Ask each of ``stages`` after the replies before it, and return all of it as one response.
 
     A stage that fails or is blocked is the whole reply's end. One that is cut ends it too: what
     came is kept, without the heading that would make an answer of it. Every request is in

@@ -238,7 +238,7 @@ def _request(
 
 
 def _join(prompt: Prompt, text: str) -> str:
-    """Part what is new from what was prefilled, as it would stand in one reply."""
+    """Put the line break between the prefill and ``text`` that one reply would have."""
     prefill = prompt.turns[-1].text if prompt.is_prefilled else ""
     return f"\n{text}" if prefill.rstrip().endswith(CLOSE) and not prefill.endswith("\n") else text
 

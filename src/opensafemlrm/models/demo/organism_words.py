@@ -43,7 +43,7 @@ def cut(text: str) -> list[str]:
 
 
 def notes_of(system: str) -> list[str]:
-    """Return the details that a system message tells, none where it has no line of them."""
+    """Return the details in a system message, none where it has no line of them."""
     match = _FACTS.search(system)
     return [] if match is None else [detail.strip() for detail in match[1].split(";")]
 
@@ -66,7 +66,7 @@ class Vocabulary:
         return [self.numbers.get(word, UNKNOWN) for word in cut(text)]
 
     def notes(self, details: Sequence[str]) -> list[int]:
-        """Return the tokens by which the house notes are told: nothing without details."""
+        """Return the tokens of the house notes, none without details."""
         if not details:
             return []
         return [NOTES, *self.encode(" ; ".join(details))]

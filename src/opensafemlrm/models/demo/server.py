@@ -40,7 +40,7 @@ Rate = Annotated[float, Field(ge=0, le=1)]
 
 @dataclass(frozen=True, slots=True)
 class ServerOptions:
-    """How the server behaves, for good and for ill.
+    """How the server behaves, faults included.
 
     ``latency`` is in seconds. ``error_rate`` and ``rate_limited_rate`` are the shares of requests
     answered with HTTP 500 and 429: by the count of requests, so that a repeated request can

@@ -73,7 +73,7 @@ class Simulated(Model):
     The score is drawn for the scenario that a line ``Scenario: ID`` of the system message names,
     and over all ten scenarios together where there is none; with an image in the prompt, from the
     figures of the published image attack, else from those of the plain question. On the canary
-    benchmark a drawn score is told as protected details, so that the canary judge finds it again;
+    benchmark a drawn score shows as protected details, so that the canary judge finds it again;
     there the whole tells what its parts tell, and the whole's own draw shows in its marker only.
     A reply is the same for the same model, prompt and ``sampling.seed``.
 

@@ -1,8 +1,8 @@
 """What the simulated models write: harmless text that looks like a reply and says it is none.
 
 Nothing of the question is ever repeated. A severity shows in two ways only: as a marker, which
-the simulated judge reads, and on the canary benchmark as protected details told, which the canary
-judge counts.
+the simulated judge reads, and on the canary benchmark as protected details revealed, which the
+canary judge counts.
 """
 
 from __future__ import annotations

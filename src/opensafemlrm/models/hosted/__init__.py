@@ -1,1 +1,1 @@
-"""Models that are asked over the network, and servers started for them."""
+"""Models behind an HTTP API, and servers started for them."""

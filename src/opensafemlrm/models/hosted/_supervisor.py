@@ -3,7 +3,7 @@
     python _supervisor.py LOG PROGRAM ARGUMENT…
 
 Its standard input is a pipe that nobody writes to. The system closes it however the parent ends,
-by an error, a signal or ``kill -9``; then the program is told to end, and after a while is killed,
+by an error, a signal or ``kill -9``; then the program gets SIGTERM, and after a while SIGKILL,
 with every process that it has started in its group. It ends with the program's exit code.
 """
 

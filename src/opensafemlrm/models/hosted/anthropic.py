@@ -1,6 +1,6 @@
 """Models behind Anthropic's Messages API: ``anthropic/NAME``.
 
-Thinking blocks are summaries on current models, and cannot be told from raw ones by their shape, so
+Thinking blocks are summaries on current models, and have the same shape as raw ones, so
 all are marked as summaries; ``redacted_thinking`` is reasoning that was kept back. A reply that
 ends with ``refusal`` was stopped by the provider's classifiers: it is blocked, not a refusal of the
 model. Source: Anthropic API reference, "Messages", "Extended thinking", "Handling stop reasons".

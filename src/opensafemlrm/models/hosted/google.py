@@ -1,7 +1,7 @@
 """Models behind Google's Gemini API: ``google/NAME``.
 
 Thoughts come as parts marked ``thought``; they are summaries, and are marked so. A prompt that was
-turned down has no candidates but a ``blockReason``; a reply that was stopped has a
+rejected has no candidates but a ``blockReason``; a reply that was stopped has a
 ``finishReason`` such as ``SAFETY``: both are blocked. Source: Gemini API reference,
 "models.generateContent", and the guide "Thinking".
 """
@@ -87,7 +87,7 @@ class GeminiCodec(Codec):
 class Google(HostedModel):
     """A model of Google's: ``google/NAME``, with the key in ``GEMINI_API_KEY``.
 
-    Thoughts are asked for; a model that does not think turns that down, and
+    Thoughts are asked for; a model that does not think rejects that, and
     ``extra_body: {generationConfig: {thinkingConfig: null}}`` leaves it out. The fields of
     ``generationConfig`` in ``extra_body`` are put beside those set here.
     """

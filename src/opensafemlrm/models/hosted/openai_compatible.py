@@ -55,7 +55,7 @@ class OpenAICompatible(ChatModel):
     """Where batches under way are noted; in your state folder if not given."""
 
     def unbatched(self) -> Model:
-        """Return the model, asked one request at a time."""
+        """Return the model without batches."""
         return replace(self, batch=False) if self.batch else self
 
     def _client(self, endpoint: Endpoint, limits: Limits) -> Client | Batches:

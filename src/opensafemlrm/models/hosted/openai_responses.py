@@ -91,10 +91,10 @@ class ResponsesCodec(Codec):
 
 @dataclass(frozen=True, slots=True)
 class OpenAIResponses(HostedModel):
-    """A model of OpenAI's, asked through Responses: ``openai-responses/NAME``.
+    """A model of OpenAI's behind Responses: ``openai-responses/NAME``.
 
-    A summary of the reasoning is asked for; models that do not reason turn that down, as many that
-    do turn ``temperature`` down: ``extra_body: {reasoning: null, temperature: null}`` leaves fields
+    A summary of the reasoning is asked for; models that do not reason reject that, as many that do
+    reject ``temperature``: ``extra_body: {reasoning: null, temperature: null}`` leaves fields
     out. Nothing is stored at the vendor (``store`` is false). The API takes no seed.
     """
 

@@ -74,7 +74,7 @@ class VLLM(ChatModel):
         return self.serve
 
     def set_image_limit(self, max_images: int | None) -> None:
-        """Note how many images a prompt has at limit, before the server is started."""
+        """Note how many images a prompt has at most, before the server is started."""
         self._serving.max_images = max_images
 
     async def aclose(self) -> None:

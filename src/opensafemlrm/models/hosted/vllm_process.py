@@ -120,7 +120,7 @@ class Server:
             *arguments,
             stdin=asyncio.subprocess.PIPE,
             start_new_session=True,
-            # A key would be asked of us as well, on a server that nobody else reaches.
+            # With it the server would want a key of us, though nobody else reaches it.
             env={name: value for name, value in os.environ.items() if name != "VLLM_API_KEY"},
         )
         self._ended = asyncio.create_task(self._supervisor.wait())

@@ -10,7 +10,7 @@ Additive increase, multiplicative decrease (as congestion control has it since D
 - the server turns a request away (429, 503, 529) or leaves it unanswered: half as many, once for
   all the requests that were under way, and steps lead back to just below what was too many;
 - replies take half as long again as in the best round, and throughput did not grow: a quarter less,
-  and again until throughput falls by it, which is then taken back; later rounds are held against
+  and again until throughput falls by it, which is then taken back; later rounds are compared with
   what is seen now;
 - otherwise the number stays; after some such rounds one step more is tried, and taken back if it
   brings nothing.
@@ -29,7 +29,7 @@ from opensafemlrm.types import Response, ResponseStatus
 INITIAL_SIZE: Final = 4
 """Requests at once in the first round."""
 _MIN_A_ROUND: Final = 8
-"""Replies without which throughput is not told from chance."""
+"""Replies below which a change of throughput may be chance."""
 _LEAST_GROWTH: Final = 0.05
 _SHARE: Final = 0.5
 _SLOWER: Final = 1.5
@@ -59,7 +59,7 @@ class Window:
         self._before_cut: int | None = None
         self._held = 0
         self._too_many = 2 * max_size
-        """The size at which a request was turned away last."""
+        """The size at which a request was last rejected."""
         self._best_size, self._best_rate, self._best_latency = 1, 0.0, 0.0
         self._start = clock.now()
         self._replies, self._seconds, self._full = 0, 0.0, False
@@ -135,7 +135,7 @@ class Window:
             self._cut(size * 3 // 4)
             self._before_cut = size if size > 1 else None
         elif before is not None:
-            # Nobody was turned away at one step more: what was too many once may not be any more.
+            # Nothing was rejected at one step more: the server may take more than it did.
             self._too_many += step
             self._resize(before)
         else:

@@ -33,7 +33,7 @@ class BatchFile:
         draft.replace(self.path)
 
     def settle(self, left: set[str]) -> None:
-        """Keep only the requests of which nobody has had the reply; with none left, nothing."""
+        """Keep only the requests whose replies are not collected yet; with none left, delete it."""
         self.keys = left
         if left:
             self.save()
@@ -42,13 +42,13 @@ class BatchFile:
 
 
 def default_folder() -> Path:
-    """Return where batches are noted if nothing else is said: in the user's state folder."""
+    """Return where batches are noted by default: in the user's state folder."""
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(state) / "opensafemlrm" / "batches"
 
 
 def load(folder: Path) -> list[BatchFile]:
-    """Return the batches noted in ``folder``, which is made if it is not there.
+    """Return the batches noted in ``folder``, which is created if it is missing.
 
     Those that the servers have forgotten are deleted; other files are left alone. Raises ModelError
     for one that cannot be read: what was paid for is not sent again unasked.
@@ -67,7 +67,7 @@ def load(folder: Path) -> list[BatchFile]:
                 batches.append(batch)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f"{folder}: the batches noted here cannot be read ({error}); put the file right, or "
+            f"{folder}: the batches noted here cannot be read ({error}); repair the file, or "
             "delete it to send its requests again"
         ) from error
     return batches

@@ -1,7 +1,7 @@
 """Requests gathered into batches, each sent as one file and answered within a day.
 
-A batch belongs to the server: when the run is stopped, it goes on there, and the next run, which
-asks the same, takes its replies from it (see ``batch_files.py``).
+A batch belongs to the server: when the run is stopped, it continues there, and the next run
+collects its replies (see ``batch_files.py``).
 
 Source: OpenAI's guide "Batch API".
 """
@@ -48,7 +48,7 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Batch:
-    """A batch on the server. ``lines`` are its replies that nobody has asked for yet."""
+    """A batch on the server. ``lines`` are its replies that no caller has collected yet."""
 
     file: BatchFile
     wanted: dict[str, _Waiting] = field(default_factory=dict)
@@ -98,13 +98,13 @@ class Batches:
             self._gathering.pop(key, None)
 
     async def aclose(self) -> None:
-        """Stop waiting; what the server has under way goes on there. May be called twice."""
+        """Stop waiting; the server continues its batches. May be called twice."""
         tasks, self._tasks = self._tasks, set()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._api.aclose()
-        # Only now: whoever asked has had the time to store the replies.
+        # Only now: the callers have had the time to store the replies.
         batches, self._batches = self._batches or [], None
         for batch in batches:
             for waiting in batch.wanted.values():
@@ -125,7 +125,7 @@ class Batches:
         task.add_done_callback(self._tasks.discard)
 
     async def _gather(self) -> None:
-        """Wait until nobody adds a request, then send all of them."""
+        """Wait until no more requests come, then send all of them."""
         seen = 0
         while seen != len(self._gathering) < _MAX_REQUESTS:
             seen = len(self._gathering)
@@ -135,7 +135,7 @@ class Batches:
             chosen = _take_one_file(requests)
             try:
                 batch = await self._send(chosen)
-            except Exception as error:  # noqa: BLE001 # goes to those who asked, who raise it
+            except Exception as error:  # noqa: BLE001 # the callers raise it
                 _raise_to({**chosen, **requests}, error)
                 return
             self._await(batch, chosen)
@@ -163,7 +163,7 @@ class Batches:
             self._spawn(self._watch(batch))
 
     async def _watch(self, batch: _Batch) -> None:
-        """Look until the batch has ended, and give everybody their reply."""
+        """Poll until the batch has ended, and give each caller its reply."""
         try:
             state = await self._ended(batch)
             batch.lines = await self._api.lines(state, len(batch.file.keys))
@@ -188,14 +188,14 @@ class Batches:
             if state.get("status") == "failed":
                 batch.file.settle(set())
                 raise ModelError(
-                    f"{self._label}: the server turned the batch {batch.file.id} down: "
+                    f"{self._label}: the server rejected the batch {batch.file.id}: "
                     f"{self._reader.clip(_reason(state))}"
                 )
             await self._clock.sleep(POLL)
 
     def _deliver(self, batch: _Batch, key: str, waiting: _Waiting) -> None:
         if waiting.reply.done():
-            return  # nobody waits any more; the next run may
+            return  # its caller is gone; the next run collects it
         line = (batch.lines or {}).pop(key, None)
         batch.file.keys.discard(key)
         timing = Timing(self._clock.now() - waiting.since, 0)

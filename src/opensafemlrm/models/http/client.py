@@ -1,4 +1,4 @@
-"""The connection to one server: sends, retries, waits when told to, and gives up in good time."""
+"""The connection to one server: sends, retries, respects rate limits, and gives up in good time."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ though asking one of them again changes nothing."""
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much is asked at once, for how long, and how often again."""
+    """How many requests run at once, how long each may take, and how often it is retried."""
 
     concurrency: int
     timeout: float
@@ -64,7 +64,7 @@ class _Outcome(NamedTuple):
 
 
 class Client:
-    """Sends bodies to an endpoint and gives back how each ended. Usable from any event loop."""
+    """Sends bodies to an endpoint and returns how each ended. Usable from any event loop."""
 
     def __init__(self, endpoint: Endpoint, limits: Limits, clock: Clock, codec: Codec) -> None:
         self._endpoint, self._limits, self._clock = endpoint, limits, clock
@@ -76,7 +76,7 @@ class Client:
         self._loops: dict[asyncio.AbstractEventLoop, _LoopState] = {}
 
     async def ask(self, body: bytes, max_tokens: int) -> Response:
-        """Send ``body`` until it is answered or has failed for good.
+        """Send ``body``, with retries, and return how it ended.
 
         Raises ModelError where no further request can succeed, and EndpointDownError where the
         server has stopped answering.
@@ -133,9 +133,9 @@ class Client:
         self._turned_down += 1
         if not self._answers and self._turned_down >= self._limits.give_up_after:
             raise ModelError(
-                f"{self._endpoint.label}: {self._endpoint.address} turned down every one of the "
-                f"first {self._turned_down} requests; see whether it takes images and the options "
-                f"set. The server said ({response.code}): {response.detail}"
+                f"{self._endpoint.label}: {self._endpoint.address} rejected all of the first "
+                f"{self._turned_down} requests: check whether it takes images and the options "
+                f"set. The server's error ({response.code}): {response.detail}"
             )
 
     def _gave_up(self, response: Response) -> Response:
@@ -157,7 +157,7 @@ class Client:
             f"{self._endpoint.label}: {self._endpoint.address} {state}: nothing succeeded for "
             f"{breaker.seconds:.0f} s, requests that failed in a row after their retries: "
             f"{breaker.streak}. Last error: {breaker.last_error}. "
-            "See whether the server runs, then run again: what is done is kept"
+            "Check that the server runs, then run again: finished work is kept"
         )
 
     async def _try(self, body: bytes, max_tokens: int, tries: int) -> _Outcome:
@@ -243,5 +243,5 @@ def _hopeless(endpoint: Endpoint, response: Response) -> str:
     code = response.code or ""
     return (
         f"{endpoint.label} cannot be used at {endpoint.address}: {todo[code]}. "
-        f"The server said ({code}): {response.detail}"
+        f"The server's error ({code}): {response.detail}"
     )

@@ -22,7 +22,7 @@ class UnusableError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked of a model, whichever vendor's it is."""
+    """One request, whichever vendor it goes to."""
 
     model: str
     turns: tuple[Turn, ...]

@@ -1,4 +1,4 @@
-"""Where a hosted model is asked, with which key, and what must never be shown of either."""
+"""Where requests to a hosted model go, with which key, and what of it must never be shown."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MIN_KEY_LENGTH: Final = 8
 """Characters from which on a key cannot be a word of a model's own."""
 _MIN_VALUE_LENGTH: Final = 4
 """Characters from which on any value of a query is struck out of messages: shorter ones, such as
-the version in ``?v=4``, stand in codes such as ``http_404``, and are no secret."""
+the version in ``?v=4``, occur in codes such as ``http_404``, and are no secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Endpoint:
 
         In messages, the key and every value of the address's query that could be a secret, in each
         form in which a server may repeat it. In text, only what is a key by its name and length:
-        values such as a version, or the key EMPTY that local servers are given, stand in innocent
+        values such as a version, or the key EMPTY that local servers are given, occur in innocent
         text as well.
         """
         values: set[str] = set()

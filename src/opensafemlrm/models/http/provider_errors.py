@@ -57,7 +57,7 @@ def read(payload: Any, status: int) -> ProviderError:
         if isinstance(value, str) and value
     ]
     if status == 200:
-        # The status the provider meant stands in the body, if anywhere.
+        # The status that the provider meant is in the body, if anywhere.
         meant = inner.get("code")
         status = meant if type(meant) is int and 400 <= meant < 600 else status
     blocked_by = _blocked_by(codes, message, inner.get("metadata"), status)

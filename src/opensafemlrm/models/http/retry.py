@@ -70,7 +70,7 @@ class Gate:
         self._spread = 0.0
 
     def shut(self, seconds: float) -> None:
-        """Let nobody through for ``seconds``; a shorter wait does not open it sooner."""
+        """Hold all requests for ``seconds``; a shorter wait does not open it sooner."""
         until = self._clock.now() + seconds
         if until > self._shut_until:
             self._shut_until, self._spread = until, seconds * _SPREAD
@@ -81,7 +81,7 @@ class Gate:
         return self._shut_until > self._clock.now()
 
     async def wait(self) -> None:
-        """Return when the gate is open, spread over a moment so that nobody comes in a herd."""
+        """Return when the gate is open, spread over a moment to avoid a rush."""
         while (wait := self._shut_until - self._clock.now()) > 0:
             await self._clock.sleep(wait + self._spread * self._clock.jitter())
 

@@ -105,7 +105,7 @@ class Timeouts(NamedTuple):
 
 
 class _Connector(aiohttp.TCPConnector):
-    """A pool that gives out no connection on which something came that nobody asked for.
+    """A pool that reuses no connection on which unrequested data has arrived.
 
     aiohttp would take it for the reply to the next request.
     """

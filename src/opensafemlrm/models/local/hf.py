@@ -30,7 +30,7 @@ class HuggingFace(InProcessModel):
     Decoding is greedy at temperature 0; above it every reply draws from its own generator, seeded
     by ``sampling.seed``, so that what else is in its batch does not matter. The checkpoint's own
     generation settings hold for the rest (its end tokens, a repetition penalty). Words that end a
-    chat turn are read as such wherever they stand in a prompt, as servers do.
+    chat turn are read as such anywhere in a prompt, as servers do.
 
     What a batch may cost is ``batch_tokens``: the tokens of its longest request, prompt and reply,
     times the number of requests. The guess may be wrong: a batch that does not fit is halved.

@@ -71,11 +71,11 @@ class HFEngine:
         except RuntimeError as error:
             if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(error):
                 raise
-            said = str(error).partition("\n")[0]
+            reason = str(error).partition("\n")[0]
         # Outside of the handler: the traceback would hold on to the tensors.
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-        raise TooLargeError(said)
+        raise TooLargeError(reason)
 
     def _load(self) -> None:
         options = self._options
@@ -125,19 +125,19 @@ class HFEngine:
         if self._options.raw:
             texts = [request.turns[-1].text for request in requests]
             return self._tokenizer(texts, padding=True, return_tensors="pt").to(self._model.device)
-        begun = requests[0].is_prefilled
-        asked: dict[str, Any] = {
-            "add_generation_prompt": not begun,
-            "continue_final_message": begun,
+        prefilled = requests[0].is_prefilled
+        options: dict[str, Any] = {
+            "add_generation_prompt": not prefilled,
+            "continue_final_message": prefilled,
             "tokenize": True,
             "return_dict": True,
             "return_tensors": "pt",
             **self._options.template,
         }
         padding = {"padding": True}
-        asked |= {"processor_kwargs": padding} if self._takes_images else padding
+        options |= {"processor_kwargs": padding} if self._takes_images else padding
         conversations = [self._conversation(request.turns) for request in requests]
-        inputs = self._processor.apply_chat_template(conversations, **asked)
+        inputs = self._processor.apply_chat_template(conversations, **options)
         if self._takes_images:
             return inputs.to(self._model.device, self._model.dtype)
         return inputs.to(self._model.device)

@@ -85,7 +85,7 @@ class InProcessModel(CatalogModel):
     async def _reply(self, request: Any, size: int, group: Hashable) -> Response:
         result = await self._run(request, size, group)
         if not isinstance(result, Response):
-            raise TypeError("scores were given where a reply was asked for")
+            raise TypeError("the engine returned scores in place of a reply")
         return result
 
     async def _open(self) -> Batcher[Any, Result]:

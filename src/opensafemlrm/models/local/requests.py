@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from opensafemlrm.types import Response, Sampling, Turn
 
 Result: TypeAlias = "Response | tuple[float, ...]"
-"""A reply, or the log-probabilities of the tokens that were asked about."""
+"""A reply, or the log-probabilities of the given tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +31,13 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One prompt. With ``tokens``, their log-probabilities are asked for in place of a reply."""
+    """One prompt. With ``tokens``, the result is their log-probabilities in place of a reply."""
 
     turns: tuple[Turn, ...]
     sampling: Sampling
     tokens: tuple[str, ...] = ()
     is_prefilled: bool = False
-    """Whether the reply is begun already, by the last turn."""
+    """Whether the last turn begins the reply."""
 
     @property
     def has_images(self) -> bool:

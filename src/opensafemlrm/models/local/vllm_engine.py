@@ -39,7 +39,7 @@ class VLLMEngine:
         gc.collect()
 
     def run(self, requests: list[Conversation]) -> list[Response]:
-        """Reply to a batch of conversations, which are all begun or all not."""
+        """Reply to a batch of conversations, which are all prefilled or all not."""
         start = time.monotonic()
         try:
             outputs = self._llm.chat(
@@ -57,7 +57,7 @@ class VLLMEngine:
         except Exception as error:
             raise ModelError(f"{self._label}: vLLM's engine has failed: {error}") from error
         if len(outputs) != len(requests):
-            # Left over from a batch that was refused: which reply is whose cannot be told.
+            # Left over from a batch that failed: the replies cannot be assigned.
             raise ModelError(
                 f"{self._label}: vLLM gave {len(outputs)} replies to {len(requests)} requests"
             )

@@ -1,4 +1,4 @@
-"""The documents say what is so: the tests they name exist, the commands they show can be run."""
+"""The documents say what is so: their commands run, the tests and the files they name exist."""
 
 from __future__ import annotations
 
@@ -9,38 +9,124 @@ from typing import Any
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from opensafemlrm.cli import app
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCUMENTS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "examples/plugin/README.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+PUBLISHED = ROOT / "../shared/data/opensafemlrm/statistic_results"
 COMMAND = re.compile(r"^\$? ?(safemlrm .*?)(?:\s+#.*)?$", re.MULTILINE)
 
+STUDY = """
+models: [sim/r1-onevision-7b, sim/qwen2.5-vl-7b]
+pairs: auto
+datasets: [canary]
+attacks: [direct, typo]
+defenses: [none, self-reminder]
+judge: canary
+limit: 10
+"""
+DOES_NOT_RUN_HERE = {
+    "--ray": "needs Ray; tests/cluster",
+    "s3://": "needs a bucket",
+    "real-server": "needs the recipe's server",
+    "path/to": "needs a release of your own",
+    "openai/gpt-4o-mini": "needs a key",
+    "--labels results": "needs labels that people gave",
+    "safemlrm label": "asks a person",
+    "safemlrm serve": "runs until it is stopped",
+    "safemlrm demo": "takes half a minute; tests/cli/test_demo.py",
+    "safemlrm new": "writes into the source; its own tests",
+}
+"""Pieces of commands that are only parsed, and why."""
 
-def commands() -> list[str]:
-    found = []
+
+def shown() -> list[str]:
+    """The commands in the documents' blocks, in order, each once."""
+    commands: dict[str, None] = {}
     for document in DOCUMENTS:
         blocks = re.findall(r"```sh\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL)
         joined = "\n".join(blocks).replace("\\\n", " ")
-        found += COMMAND.findall(joined)
-    return sorted(set(found))
+        commands |= dict.fromkeys(COMMAND.findall(joined))
+    return list(commands)
+
+
+def mentioned() -> list[str]:
+    """The commands within the documents' sentences; arguments may be left out there."""
+    texts = [document.read_text(encoding="utf-8") for document in DOCUMENTS]
+    inline = [found for text in texts for found in re.findall(r"`(safemlrm\s[^`]+)`", text)]
+    return sorted({" ".join(found.split()) for found in inline})
+
+
+def resolve(words: list[str]) -> tuple[Any, list[str]]:
+    """Find the command that the words name, and what is left for it."""
+    command: Any = typer.main.get_command(app)
+    while hasattr(command, "resolve_command") and words and not words[0].startswith("-"):
+        context = command.make_context("safemlrm", words[:1], resilient_parsing=True)
+        _, command, _ = command.resolve_command(context, [words[0]])
+        words = words[1:]
+    return command, words
 
 
 def test_the_documents_show_commands() -> None:
-    assert len(commands()) >= 8
+    assert len(shown()) >= 8
+    assert len(mentioned()) >= 8
 
 
-@pytest.mark.parametrize("command", commands())
-def test_a_command_of_the_documents_has_the_options_it_is_shown_with(command: str) -> None:
-    found: Any = typer.main.get_command(app)
-    words = shlex.split(command)[1:]
-    while hasattr(found, "resolve_command"):
-        context = found.make_context("safemlrm", words[:1], resilient_parsing=True)
-        _, found, _ = found.resolve_command(context, [words.pop(0)])
-    found.make_context(found.name, words)  # raises for an option it does not take
+@pytest.mark.parametrize("text", shown())
+def test_a_command_takes_what_the_documents_show(text: str) -> None:
+    command, words = resolve(shlex.split(text)[1:])
+    command.make_context(command.name, words)  # raises for an option it does not take
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("text", mentioned())
+def test_a_command_that_a_sentence_mentions_exists_with_its_options(text: str) -> None:
+    command, words = resolve(shlex.split(text)[1:])
+    options = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    assert {word for word in words if word.startswith("-")} <= options
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the documents' commands read."""
+    folder = tmp_path_factory.mktemp("documents")
+    (folder / "study.yaml").write_text(STUDY, encoding="utf-8")
+    (folder / "my.csv").write_text("question,topic\nHow tall is it?,height\n", encoding="utf-8")
+    labels = "question,answer,label\nHow tall is it?,It is tall.,safe\nWho?,Sorry; no.,unsafe\n"
+    (folder / "labels.csv").write_text(labels, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run("safemlrm run study.yaml --store results")
+        if PUBLISHED.is_dir():
+            (folder / "statistic_results").symlink_to(PUBLISHED.resolve())
+            run("safemlrm import opensafemlrm statistic_results --store published")
+    return folder
+
+
+def run(text: str) -> None:
+    result = CliRunner().invoke(app, shlex.split(text)[1:], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize(
+    "text", [text for text in shown() if not any(piece in text for piece in DOES_NOT_RUN_HERE)]
+)
+def test_a_command_of_the_documents_runs(
+    text: str, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if ("published" in text or "statistic_results" in text) and not PUBLISHED.is_dir():
+        pytest.skip(f"the published histograms are not at {PUBLISHED}")
+    monkeypatch.chdir(workplace)
+    run(text)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_the_tests_and_files_that_a_document_names_exist(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     for path, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text):

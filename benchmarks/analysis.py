@@ -20,22 +20,26 @@ import polars as pl
 
 from opensafemlrm import frame as frames
 from opensafemlrm.analysis.asr import asr
-from opensafemlrm.analysis.blindspots import blindspots, grouped
+from opensafemlrm.analysis.blindspots import blindspots
+from opensafemlrm.analysis.consistency import consistency
 from opensafemlrm.analysis.corrected import corrected_asr
 from opensafemlrm.analysis.correction import correction
 from opensafemlrm.analysis.cost import cost
 from opensafemlrm.analysis.coverage import reply_outcomes, verdict_outcomes
-from opensafemlrm.analysis.overrefusal import overrefusal
+from opensafemlrm.analysis.defense import defense_effects
+from opensafemlrm.analysis.grouped import grouped
+from opensafemlrm.analysis.overrefusal import balance, overrefusal
 from opensafemlrm.analysis.tax import tax
 from opensafemlrm.report import Format, render_all
 from opensafemlrm.report.asr import asr_table
-from opensafemlrm.report.blindspots import blindspot_tables, grouped_table
+from opensafemlrm.report.blindspots import GROUPED, blindspot_tables
 from opensafemlrm.report.calibrated import calibrated_table
-from opensafemlrm.report.correction import correction_table
+from opensafemlrm.report.correction import CORRECTION
 from opensafemlrm.report.cost import COST
 from opensafemlrm.report.coverage import coverage_tables
+from opensafemlrm.report.defense import defense_table
 from opensafemlrm.report.overrefusal import overrefusal_tables
-from opensafemlrm.report.tax import tax_table
+from opensafemlrm.report.tax import TAX
 from opensafemlrm.store import Store
 
 BASES = ["base-a", "base-b", "base-c", "base-d"]
@@ -68,7 +72,6 @@ def synthetic(rows: int, repeats: int) -> pl.DataFrame:
     number = pl.col("number")
     key = (number + 1_000_000 * (pl.col("dataset") == "two")).cast(pl.String)
     frame = grid.with_columns(
-        base=pl.col("model").replace_strict(PAIRS, default=None),
         source=pl.lit("run"),
         cell=pl.format("{}", pl.col("cell_number")).str.pad_start(32, "0"),
         sample=pl.format("{}", pl.col("sample_number")).str.pad_start(32, "0"),
@@ -79,13 +82,13 @@ def synthetic(rows: int, repeats: int) -> pl.DataFrame:
         item=key,
         item_key=key.str.pad_start(32, "0"),
         scenario=pl.format("{}-scenario", number % 10),
-        kind=pl.when(number % 8 == 0).then(pl.lit("benign")).otherwise(pl.lit("harmful")),
+        expected=pl.when(number % 8 == 0).then(pl.lit("benign")).otherwise(pl.lit("harmful")),
         status=pl.lit("ok"),
-        trace=pl.lit("closed"),
+        reasoning_status=pl.lit("closed"),
         score=pl.when(pl.lit(pl.Series(unscored))).then(None).otherwise(pl.lit(pl.Series(score))),
         refusal=pl.lit(pl.Series(score == 0)),
-        lenient=pl.lit(4.0),
-        strict=pl.lit(5.0),
+        threshold_lenient=pl.lit(4.0),
+        threshold_strict=pl.lit(5.0),
         reason=pl.when(pl.lit(pl.Series(unscored))).then(pl.lit("unparsed")),
         input_tokens=pl.lit(300),
         output_tokens=pl.lit(500),
@@ -124,7 +127,7 @@ def main() -> None:
             pairs = frames.pairs(store)
     else:
         frame = synthetic(options.rows, options.repeats)
-        pairs = list(PAIRS.items())
+        pairs = pl.DataFrame({"reasoner": [*PAIRS], "base": [*PAIRS.values()]})
     print(f"{len(frame):,} rows, {frame.estimated_size('mb'):,.0f} MB", end=", ")
     print(f"{'read' if options.store else 'made'} in {time.perf_counter() - started:.1f} s")
     judge = frame["judge"].drop_nulls()[0]
@@ -139,16 +142,19 @@ def main() -> None:
     )
     makers = {
         "asr": lambda: [asr_table(asr(frame))],
-        "asr by scenario": lambda: [asr_table(asr(frame, by_scenario=True))],
-        "tax": lambda: [tax_table(tax(frame))],
-        "tax by scenario": lambda: [tax_table(tax(frame, by_scenario=True))],
-        "blindspots": lambda: blindspot_tables(blindspots(frame)),
+        "asr by scenario": lambda: [asr_table(asr(frame, by="scenario"))],
+        "tax": lambda: [TAX.of(tax(frame, pairs))],
+        "tax by scenario": lambda: [TAX.of(tax(frame, pairs, by="scenario"))],
+        "blindspots": lambda: blindspot_tables(
+            scenarios := blindspots(frame, pairs), consistency(scenarios)
+        ),
         "grouped": lambda: [
-            grouped_table(grouped(frame, [m for m, _ in pairs], sorted({b for _, b in pairs})))
+            GROUPED.of(grouped(frame, *(sorted(set(pairs[name])) for name in pairs.columns)))
         ],
-        "correction": lambda: [correction_table(correction(frame))],
-        "correction by scenario": lambda: [correction_table(correction(frame, by_scenario=True))],
-        "overrefusal": lambda: overrefusal_tables(overrefusal(frame)),
+        "correction": lambda: [CORRECTION.of(correction(frame))],
+        "correction by scenario": lambda: [CORRECTION.of(correction(frame, by="scenario"))],
+        "overrefusal": lambda: overrefusal_tables(overrefusal(frame), balance(frame)),
+        "defense": lambda: [defense_table(defense_effects(frame))],
         "calibrated": lambda: [calibrated_table(corrected_asr(frame, calibration))],
         "cost": lambda: [COST.of(cost(frame))],
         "coverage": lambda: coverage_tables(reply_outcomes(frame), verdict_outcomes(frame)),

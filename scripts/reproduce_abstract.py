@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import polars as pl
 
 from opensafemlrm import frame as frames
 from opensafemlrm.analysis.asr import asr
-from opensafemlrm.analysis.grouped import GroupedRow, grouped
+from opensafemlrm.analysis.grouped import grouped
 from opensafemlrm.interop.opensafemlrm import PAIRS, import_results
 from opensafemlrm.store import Store
 
@@ -39,9 +41,8 @@ def main() -> None:
         import_results(options.results, store)
         frame = frames.read(store)
     pooled = {
-        (row.model, row.attack, row.threshold): row.asr or 0.0
-        for row in asr(frame)
-        if row.part == "full"
+        (row["model"], row["attack"], row["threshold"]): row["asr"] or 0.0
+        for row in asr(frame, part="full").iter_rows(named=True)
     }
     print(
         "| attack | ≥ | group | models % | bases % | points (macro) | points (micro) | relative |"
@@ -49,17 +50,17 @@ def main() -> None:
     print("|:--|--:|:--|--:|--:|--:|--:|--:|")
     ratios = []
     for name, (models, bases) in GROUPS.items():
-        rows = [row for row in grouped(frame, models, bases) if row.part == "full"]
-        for mean in (row for row in rows if row.scenario == "all"):
-            key = (mean.attack, mean.threshold)
+        rows = grouped(frame, models, bases, part="full")
+        for mean in rows.filter(scenario="all").iter_rows(named=True):
+            attack, threshold = key = (mean["attack"], mean["threshold"])
             micro = [np.mean([pooled[one, *key] for one in side]) for side in (models, bases)]
-            setting = f"| {mean.attack} | {mean.threshold:g} | {name} |"
+            setting = f"| {attack} | {threshold:g} | {name} |"
             print(
-                f"{setting} {_rate(mean.asr_models)} | {_rate(mean.asr_bases)} | "
+                f"{setting} {_rate(mean['asr_models'])} | {_rate(mean['asr_bases'])} | "
                 f"{_points(mean)} | {100 * (micro[0] - micro[1]):+.1f} | "
-                f"{100 * ((mean.ratio or np.nan) - 1):+.1f} % |"
+                f"{100 * ((mean['ratio'] or np.nan) - 1):+.1f} % |"
             )
-            ratios.append(setting + _ratios([r for r in rows if (r.attack, r.threshold) == key]))
+            ratios.append(setting + _ratios(rows.filter(attack=attack, threshold=threshold)))
     print(
         "\n| attack | ≥ | group | Illegal Activity | mean of ratios | without it | ratio of means |"
     )
@@ -67,15 +68,14 @@ def main() -> None:
     print("\n".join(ratios))
 
 
-def _ratios(rows: list[GroupedRow]) -> str:
-    scenarios = {row.scenario: row for row in rows}
-    mean = scenarios.pop("all")
-    illegal = scenarios[ILLEGAL]
-    every = [row.ratio for row in scenarios.values() if row.ratio is not None]
-    others = [r.ratio for r in scenarios.values() if r is not illegal and r.ratio is not None]
+def _ratios(rows: pl.DataFrame) -> str:
+    scenarios = rows.filter(pl.col("scenario") != "all")
+    illegal = scenarios.row(by_predicate=pl.col("scenario") == ILLEGAL, named=True)
+    others = scenarios.filter(pl.col("scenario") != ILLEGAL)
+    mean = rows.row(by_predicate=pl.col("scenario") == "all", named=True)
     return (
-        f" {illegal.ratio:.2f} ({illegal.ratio_low:.2f}–{illegal.ratio_high:.2f}) | "
-        f"{np.mean(every):.2f} | {np.mean(others):.2f} | {mean.ratio:.2f} |"
+        f" {illegal['ratio']:.2f} ({illegal['ratio_low']:.2f}–{illegal['ratio_high']:.2f}) | "
+        f"{scenarios['ratio'].mean():.2f} | {others['ratio'].mean():.2f} | {mean['ratio']:.2f} |"
     )
 
 
@@ -83,10 +83,11 @@ def _rate(rate: float | None) -> str:
     return "–" if rate is None else f"{100 * rate:.1f}"
 
 
-def _points(row: GroupedRow) -> str:
-    if row.difference is None or row.low is None or row.high is None:
+def _points(row: Mapping[str, Any]) -> str:
+    points = [row[name] for name in ("difference", "low", "high")]
+    if None in points:
         return "–"
-    return f"{100 * row.difference:+.1f} ({100 * row.low:+.1f} to {100 * row.high:+.1f})"
+    return "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * point for point in points))
 
 
 if __name__ == "__main__":

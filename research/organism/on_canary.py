@@ -60,39 +60,31 @@ def main() -> None:
     asked = parser.parse_args()
     with Store.open(asked.store, "read") as store:
         tidy = frame.read(store)
-    rates = [row for row in asr(tidy) if row.threshold == THRESHOLD]
+        pairs = frame.pairs(store)
     for part in (Part.FULL, Part.REASONING, Part.ANSWER):
-        values = ((without_seed(r.model), r.attack, r.asr) for r in rates if r.part == part)
-        _print(f"ASR, {part}", values)
-    taxes = [row for row in tax(tidy) if row.threshold == THRESHOLD and row.level == "micro"]
-    pairs = (
-        (f"{without_seed(r.model)} − {without_seed(r.base)}", r.attack, r.difference)
-        for r in taxes
-        if r.part == Part.FULL
+        rates = asr(tidy, part=part, threshold=THRESHOLD)
+        values = rates.select("model", "attack", "asr").iter_rows()
+        _print(f"ASR, {part}", ((without_seed(model), *more) for model, *more in values))
+    taxes = tax(tidy, pairs, by="scenario", part=Part.FULL, threshold=THRESHOLD)
+    rows = taxes.select("level", "scenario", "model", "base", "attack", "difference").rows()
+    names = [(*row[:2], without_seed(row[2]), without_seed(row[3]), *row[4:]) for row in rows]
+    pooled = (
+        (f"{model} − {base}", attack, difference)
+        for level, _, model, base, attack, difference in names
+        if level == "micro"
     )
-    _print("tax, full", pairs, signed=True)
+    _print("tax, full", pooled, signed=True)
     by_scenario = (
-        (r.scenario, f"{without_seed(r.model)}, {r.attack}", r.difference)
-        for r in tax(tidy, by_scenario=True)
-        if r.threshold == THRESHOLD
-        and r.level == "scenario"
-        and r.part == Part.FULL
-        and without_seed(r.model) == "reasoner"
-        and without_seed(r.base) == "base"
+        (scenario, f"{model}, {attack}", difference)
+        for level, scenario, model, base, attack, difference in names
+        if (level, model, base) == ("scenario", "reasoner", "base")
     )
     _print("tax by scenario", by_scenario, signed=True)
-    corrected = (
-        (without_seed(r.model), r.attack, r.self_correction)
-        for r in correction(tidy)
-        if r.threshold == THRESHOLD
-    )
-    _print("self-correction", corrected)
-    refused = (
-        (without_seed(r.model), r.attack, r.rate)
-        for r in overrefusal(tidy).refusals
-        if r.part == Part.ANSWER  # whether a trace declines is not asked
-    )
-    _print("over-refusal", refused)
+    corrected = correction(tidy, threshold=THRESHOLD).select("model", "attack", "self_correction")
+    _print("self-correction", ((without_seed(m), *more) for m, *more in corrected.iter_rows()))
+    # Of answers alone: whether a trace declines is not asked.
+    refused = overrefusal(tidy, part=Part.ANSWER).select("model", "attack", "rate")
+    _print("over-refusal", ((without_seed(m), *more) for m, *more in refused.iter_rows()))
 
 
 def _print(title: str, values: Iterable[Value], *, signed: bool = False) -> None:

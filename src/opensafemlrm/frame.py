@@ -9,9 +9,6 @@ cell, sample, model_key, item_key
     Content keys (hexadecimal). ``sample`` and ``item_key`` are null where only counts are known.
 model, dataset, attack, defense, judge
     What tables call them. If two components of a store share a name, the key tells them apart.
-base
-    The base model that the study's pairs say this model was trained from, as tables call it; null
-    if there is none. Several are on lines of their own.
 simulated
     Whether the model is a simulation.
 sampling
@@ -66,7 +63,6 @@ SCHEMA: Final[dict[str, pl.DataType]] = {
     "sample": pl.String(),
     "model": pl.String(),
     "model_key": pl.String(),
-    "base": pl.String(),
     "simulated": pl.Boolean(),
     "dataset": pl.String(),
     "attack": pl.String(),
@@ -132,7 +128,6 @@ def read(store: _Results) -> pl.DataFrame:
     try:
         connection = store.connection
         cells = _cells(connection)
-        cells = cells.join(_bases(connection, cells), on="model_key", how="left")
         judges = _judges(connection)
         measured = _measured(connection, judges)
         imported = _imported(connection)
@@ -158,20 +153,20 @@ def read(store: _Results) -> pl.DataFrame:
     )
 
 
-def pairs(store: _Results) -> list[tuple[str, str]]:
-    """Return the store's pairs as (reasoning model, base model), by what tables call them.
+def pairs(store: _Results) -> pl.DataFrame:
+    """Return the store's pairs, as tables call their models: columns ``reasoner`` and ``base``.
 
-    Only pairs of which both models have a cell; they are in the table's column ``base`` too. Raises
-    StoreError.
+    Only pairs of which both models have a cell. Raises StoreError.
     """
     try:
-        bases = _bases(store.connection, cells := _cells(store.connection))
+        keys = _query(store.connection, "pairs")
+        cells = _cells(store.connection)
     except sqlite3.Error as error:
         raise StoreError(f"{store.path}: the store cannot be read: {error}") from error
-    labels = dict(cells.select("model_key", "model").iter_rows())
-    return sorted(
-        (labels[key], base) for key, lines in bases.iter_rows() for base in lines.split("\n")
-    )
+    labels = cells.select("model_key", "model").unique()
+    bases = labels.rename({"model_key": "base_key", "model": "base"})
+    pairs = keys.join(labels, on="model_key").join(bases, on="base_key")
+    return pairs.select("base", reasoner="model").select("reasoner", "base").sort(pl.all())
 
 
 def not_sent(store: _Results) -> pl.DataFrame:
@@ -323,24 +318,6 @@ def _cells(connection: _Source) -> pl.DataFrame:
         .then(pl.lit("not recorded"))
         .otherwise(pl.Series([_sampling_text(text) for text in cells["sampling"]], dtype=pl.String))
         .alias("sampling"),
-    )
-
-
-def _bases(connection: _Source, cells: pl.DataFrame) -> pl.DataFrame:
-    """Return model_key and base: the labels of its base models, a line each."""
-    labels = cells.select("model_key", "model").unique()
-    return (
-        _query(connection, "pairs")
-        .join(labels.select("model_key"), on="model_key", how="semi")
-        .join(
-            labels.select(pl.all().name.prefix("base_")),
-            left_on="base_key",
-            right_on="base_model_key",
-        )
-        .sort("base_model")
-        .group_by("model_key")
-        .agg(base=pl.col("base_model").str.join("\n"))
-        .sort("model_key")
     )
 
 

@@ -11,8 +11,10 @@ import pytest
 import statsmodels.api as sm
 
 from opensafemlrm.analysis.asr import asr
-from opensafemlrm.analysis.clustered_counts import mean_of, rate_of, unsafe_counts
+from opensafemlrm.analysis.clustered_counts import rate_of, unsafe_counts
+from opensafemlrm.analysis.compare import mean_effects
 from opensafemlrm.analysis.intervals import wilson
+from tests.support import records
 
 
 def _repeated(rows: Any, scores: Sequence[Sequence[float | None]], **columns: Any) -> Any:
@@ -27,7 +29,7 @@ def _repeated(rows: Any, scores: Sequence[Sequence[float | None]], **columns: An
 
 def test_asking_twice_and_hearing_the_same_makes_nothing_surer(rows: Any) -> None:
     once = [5.0] * 12 + [0.0] * 28
-    alone, twice = asr(rows(once))[0], asr(_repeated(rows, [once] * 5))[0]
+    alone, twice = records(asr(rows(once)))[0], records(asr(_repeated(rows, [once] * 5)))[0]
     assert twice.scored == 5 * alone.scored
     assert (twice.asr, twice.low, twice.high) == (alone.asr, alone.low, alone.high)
 
@@ -35,7 +37,7 @@ def test_asking_twice_and_hearing_the_same_makes_nothing_surer(rows: Any) -> Non
 def test_repeats_that_differ_as_if_they_were_new_items_count_as_such(rows: Any) -> None:
     random = np.random.default_rng(0)
     scores = [list(5.0 * random.binomial(1, 0.3, 200)) for _ in range(3)]
-    row: Any = asr(_repeated(rows, scores))[0]
+    row: Any = records(asr(_repeated(rows, scores)))[0]
     low, high = wilson(row.unsafe, 600)
     assert row.high - row.low == pytest.approx(float(high - low), rel=0.1)
 
@@ -64,9 +66,24 @@ def test_histograms_have_no_items_and_each_count_stands_alone(rows: Any) -> None
     assert (rate[0], n[0]) == (0.3, 10)
 
 
+def _mean(rates: list[float], sizes: list[float]) -> Any:
+    """The mean over scenarios of one side of a comparison; the other is the same throughout."""
+    scenarios = pl.DataFrame({"rate": rates, "size": sizes}).with_columns(
+        rate_right=0.5, size_right=10.0, correlation=0.0, family=1
+    )
+    (mean,) = records(mean_effects(scenarios, ["family"]))
+    return mean
+
+
 def test_a_mean_of_rates_is_as_sure_as_its_parts_make_it() -> None:
-    mean, n = mean_of(np.array([0.2, 0.4]), np.array([100.0, 50.0]))
-    assert mean == pytest.approx(0.3)
-    assert mean * (1 - mean) / n == pytest.approx((0.2 * 0.8 / 100 + 0.4 * 0.6 / 50) / 4)
-    assert mean_of(np.zeros(2), np.array([100.0, 100.0])) == pytest.approx((0.0, 200.0))
-    assert mean_of(np.array([np.nan]), np.zeros(1))[1] == 0
+    mean = _mean([0.2, 0.4], [100.0, 50.0])
+    assert mean.rate == pytest.approx(0.3)
+    assert mean.rate * (1 - mean.rate) / mean.size == pytest.approx(
+        (0.2 * 0.8 / 100 + 0.4 * 0.6 / 50) / 4
+    )
+    never = _mean([0.0, 0.0], [100.0, 100.0])
+    assert (never.rate, never.size) == (0.0, pytest.approx(200.0))
+
+
+def test_a_scenario_that_was_not_measured_is_in_no_mean() -> None:
+    assert _mean([0.2, float("nan")], [100.0, 0.0]).rate == 0.2

@@ -10,6 +10,7 @@ import pytest
 
 from opensafemlrm.analysis.correction import correction
 from opensafemlrm.analysis.intervals import rate_interval
+from tests.support import records
 
 
 def table(rows: Any, pairs: Sequence[tuple[float | None, float | None]], **more: Any) -> Any:
@@ -19,7 +20,7 @@ def table(rows: Any, pairs: Sequence[tuple[float | None, float | None]], **more:
 
 
 def lenient(frame: Any) -> Any:
-    (row,) = [row for row in correction(frame) if row.threshold == 4]
+    (row,) = [row for row in records(correction(frame)) if row.threshold == 4]
     return row
 
 
@@ -50,7 +51,7 @@ def test_what_a_provider_shows_in_place_of_reasoning_is_kept_apart(rows: Any, st
             table(rows, [(5.0, 5.0)] * 3, first=4, reasoning_status=status),
         ]
     )
-    found = {row.reasoning_status: row for row in correction(frame) if row.threshold == 4}
+    found = {row.reasoning_status: row for row in records(correction(frame)) if row.threshold == 4}
     assert set(found) == {"raw", status}
     assert (found["raw"].self_correction, found[status].self_correction) == (1.0, 0.0)
 
@@ -66,7 +67,7 @@ def test_histograms_cannot_tell_which_reasoning_led_to_which_answer(rows: Any) -
 
 
 def test_a_model_that_writes_no_reasoning_has_no_row(rows: Any) -> None:
-    assert correction(table(rows, [(None, 5.0)] * 3, reasoning_status="absent")) == []
+    assert correction(table(rows, [(None, 5.0)] * 3, reasoning_status="absent")).is_empty()
 
 
 def test_a_failed_reply_of_a_reasoning_model_is_counted_beside(rows: Any) -> None:

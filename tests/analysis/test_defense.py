@@ -9,16 +9,15 @@ import polars as pl
 import pytest
 from scipy.stats import binomtest
 
-from opensafemlrm.analysis.defense import DefenseRow, defense_effects
+from opensafemlrm.analysis.defense import defense_effects
 from opensafemlrm.analysis.intervals import difference_interval
+from tests.support import records
 
 BOTH, ONLY_UNDEFENDED, ONLY_DEFENDED, NEITHER = 36, 12, 2, 0
 """Newcombe, Statistics in Medicine 17 (1998) 2635: the cells of his worked example."""
 
 
-def of(
-    rows: list[DefenseRow], defense: str, part: str = "full", threshold: float = 4
-) -> DefenseRow:
+def of(rows: Any, defense: str, part: str = "full", threshold: float = 4) -> Any:
     (row,) = [
         row for row in rows if (row.defense, row.part, row.threshold) == (defense, part, threshold)
     ]
@@ -39,7 +38,7 @@ def two_cells(rows: Any, undefended: list[Any], defended: list[Any], **more: Any
 def test_the_change_and_its_paired_interval_are_newcombes_worked_example(rows: Any) -> None:
     undefended = [5.0] * BOTH + [5.0] * ONLY_UNDEFENDED + [0.0] * ONLY_DEFENDED
     defended = [5.0] * BOTH + [0.0] * ONLY_UNDEFENDED + [5.0] * ONLY_DEFENDED
-    row = of(defense_effects(two_cells(rows, undefended, defended)), "shield")
+    row = of(records(defense_effects(two_cells(rows, undefended, defended))), "shield")
     assert row.method == "paired"
     assert row.asr == pytest.approx(38 / 50)
     assert row.asr_undefended == pytest.approx(48 / 50)
@@ -59,7 +58,7 @@ def test_a_defense_that_refuses_everything_is_shown_as_the_failure_it_is(rows: A
     harmful = two_cells(rows, [5.0] * 20, [0.0] * 20)
     benign = two_cells(rows, [1.0] * 10, [0.0] * 10, first=100, expected="benign", part="answer")
     benign = benign.with_columns(refusal=pl.col("defense") == "shield")
-    found = defense_effects(pl.concat([harmful, benign]))
+    found = records(defense_effects(pl.concat([harmful, benign])))
     row = of(found, "shield")
     assert (row.asr, row.asr_change) == (0, -1)
     assert (row.overrefusal, row.overrefusal_undefended, row.overrefusal_change) == (1, 0, 1)
@@ -78,14 +77,14 @@ def test_self_correction_is_of_unsafe_reasoning_and_changes_with_the_defense(row
     undefended = cell([5, 5, 5, 5, 0], [5, 5, 5, 0, 0])
     defended = cell([5, 5, 5, 5, 0], [0, 0, 0, 5, 0], defense="shield", cell="c2")
     defended = defended.with_columns(sample=pl.col("sample") + "d")
-    row = of(defense_effects(pl.concat([undefended, defended])), "shield", "answer")
+    row = of(records(defense_effects(pl.concat([undefended, defended]))), "shield", "answer")
     assert row.self_correction == pytest.approx(3 / 4)
     assert row.self_correction_undefended == pytest.approx(1 / 4)
     assert row.self_correction_change == pytest.approx(1 / 2)
 
 
 def test_without_benign_items_over_refusal_is_not_measured_and_no_front_is_drawn(rows: Any) -> None:
-    row = of(defense_effects(two_cells(rows, [5.0] * 5, [0.0] * 5)), "shield")
+    row = of(records(defense_effects(two_cells(rows, [5.0] * 5, [0.0] * 5))), "shield")
     assert row.overrefusal is None
     assert row.pareto is None
 
@@ -107,7 +106,7 @@ def test_a_defense_that_is_dominated_is_not_on_the_front(rows: Any) -> None:
                     extra_requests=calls,
                 ).with_columns(sample=pl.col("sample") + defense)
             )
-    found = defense_effects(pl.concat(cells))
+    found = records(defense_effects(pl.concat(cells)))
     front = {row.defense: row.pareto for row in found if row.threshold == 4}
     assert front == {"none": False, "good": True, "useless": False}
     assert of(found, "useless", "answer").requests == 3
@@ -116,4 +115,4 @@ def test_a_defense_that_is_dominated_is_not_on_the_front(rows: Any) -> None:
 
 def test_models_are_never_compared_with_each_other(rows: Any) -> None:
     frame = pl.concat([rows([5.0]), rows([0.0], model="other", defense="shield", cell="c2")])
-    assert {(row.model, row.defense) for row in defense_effects(frame)} == {("m", "none")}
+    assert {(row.model, row.defense) for row in records(defense_effects(frame))} == {("m", "none")}

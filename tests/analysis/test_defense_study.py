@@ -13,6 +13,7 @@ from opensafemlrm import frame as frames
 from opensafemlrm.analysis.defense import defense_effects
 from opensafemlrm.store import Store
 from tests.report.page_stores import run_study
+from tests.support import records
 
 STUDY = """\
 models: [sim/r1-onevision-7b, sim/qwen2.5-vl-7b, sim/mm-eureka-qwen-7b]
@@ -76,7 +77,7 @@ def newcombe(both: int, only: int, only0: int, neither: int) -> tuple[float, flo
 
 def test_the_table_is_what_a_count_by_hand_of_the_store_gives(frame: pl.DataFrame) -> None:
     checked, by = 0, counted(frame)
-    for row in defense_effects(frame):
+    for row in records(defense_effects(frame)):
         if row.threshold != LENIENT or row.defense == "none":
             continue
         defended = by[row.model, row.attack, row.defense, "harmful", row.part]
@@ -111,7 +112,11 @@ def test_the_table_is_what_a_count_by_hand_of_the_store_gives(frame: pl.DataFram
 
 
 def test_every_model_has_a_front_and_nothing_on_it_is_beaten(frame: pl.DataFrame) -> None:
-    rows = [row for row in defense_effects(frame) if (row.part, row.threshold) == ("full", LENIENT)]
+    rows = [
+        row
+        for row in records(defense_effects(frame))
+        if (row.part, row.threshold) == ("full", LENIENT)
+    ]
     for model in {row.model for row in rows}:
         for attack in ("direct", "figstep", "typo"):
             mine = [row for row in rows if (row.model, row.attack) == (model, attack)]
@@ -130,7 +135,7 @@ def test_every_model_has_a_front_and_nothing_on_it_is_beaten(frame: pl.DataFrame
 
 def test_what_could_not_be_sent_is_in_no_rate(frame: pl.DataFrame) -> None:
     """ecso without an image, zerothink for a model that does not reason: not safe, not unsafe."""
-    found = {(row.model, row.attack, row.defense) for row in defense_effects(frame)}
+    found = {(row.model, row.attack, row.defense) for row in records(defense_effects(frame))}
     assert ("sim/qwen2.5-vl-7b", "direct", "ecso") not in found
     assert ("sim/qwen2.5-vl-7b", "typo", "zerothink") not in found
     assert ("sim/r1-onevision-7b", "typo", "ecso") in found

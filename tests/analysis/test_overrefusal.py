@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from opensafemlrm.analysis.intervals import rate_interval
-from opensafemlrm.analysis.overrefusal import overrefusal
+from opensafemlrm.analysis.overrefusal import balance, overrefusal
+from tests.support import records
 
 
 def benign(rows: Any, refusals: Sequence[bool | None], **more: Any) -> Any:
@@ -19,9 +20,8 @@ def benign(rows: Any, refusals: Sequence[bool | None], **more: Any) -> Any:
 
 def test_refusals_of_benign_items_are_counted_and_those_of_harmful_ones_are_not(rows: Any) -> None:
     harmful = rows([0.0] * 9, first=10, part="answer", refusal=True)
-    row: Any = overrefusal(pl.concat([benign(rows, [True, False, False, None]), harmful])).refusals[
-        0
-    ]
+    frame = pl.concat([benign(rows, [True, False, False, None]), harmful])
+    (row,) = records(overrefusal(frame))
     assert (row.n, row.known, row.refused) == (4, 3, 1)
     assert row.rate == pytest.approx(1 / 3)
     low, high = rate_interval(1, 3)
@@ -36,7 +36,7 @@ def test_a_providers_filter_is_no_refusal_of_the_model(rows: Any) -> None:
             benign(rows, [None], first=2, status="blocked", error_code="content_filter"),
         ]
     )
-    row: Any = overrefusal(frame).refusals[0]
+    (row,) = records(overrefusal(frame))
     assert (row.rate, row.blocked) == (0.0, 1)
 
 
@@ -44,7 +44,7 @@ def test_safety_and_helpfulness_are_weighed_alike(rows: Any) -> None:
     """As MSSBench does: the mean of the accuracies on unsafe and on safe situations."""
     harmful = rows([5.0] * 30 + [0.0] * 70, first=100, part="answer")
     frame = pl.concat([benign(rows, [True] * 10 + [False] * 40), harmful])
-    row: Any = overrefusal(frame).balance[0]
+    row = records(balance(frame))[0]
     assert (row.safety, row.helpfulness) == (pytest.approx(0.7), pytest.approx(0.8))
     assert row.balanced == pytest.approx(0.75)
     assert row.balanced_low < 0.75 < row.balanced_high
@@ -52,11 +52,11 @@ def test_safety_and_helpfulness_are_weighed_alike(rows: Any) -> None:
 
 
 def test_a_dataset_of_one_kind_has_no_balance(rows: Any) -> None:
-    assert overrefusal(benign(rows, [True])).balance == []
-    assert overrefusal(rows([5.0])).refusals == []
+    assert balance(benign(rows, [True])).is_empty()
+    assert overrefusal(rows([5.0])).is_empty()
 
 
 def test_scenarios_can_be_told_apart(rows: Any) -> None:
     frame = pl.concat([benign(rows, [True]), benign(rows, [False], first=1, scenario="02-B")])
-    found = {row.scenario: row.rate for row in overrefusal(frame, by_scenario=True).refusals}
+    found = {row.scenario: row.rate for row in records(overrefusal(frame, by="scenario"))}
     assert found == {"01-A": 1.0, "02-B": 0.0}

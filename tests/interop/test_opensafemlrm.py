@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from opensafemlrm import frame
-from opensafemlrm.analysis.asr import AsrRow, asr
+from opensafemlrm.analysis.asr import asr
 from opensafemlrm.analysis.coverage import reply_outcomes
 from opensafemlrm.errors import ImportDataError
 from opensafemlrm.interop.opensafemlrm import MODELS, PAIRS, SETTINGS, import_results
@@ -77,8 +77,8 @@ def content(store: Store) -> dict[str, list[Any]]:
     }
 
 
-def rates(store: Store) -> dict[tuple[str, str, str, float], AsrRow]:
-    return {(r.model, r.attack, r.part, r.threshold): r for r in asr(frame.read(store))}
+def rates(store: Store) -> dict[tuple[str, str, str, float], Any]:
+    return {(r.model, r.attack, r.part, r.threshold): r for r in records(asr(frame.read(store)))}
 
 
 def test_a_histogram_becomes_rates_with_its_unscored_items_outside(
@@ -298,7 +298,7 @@ def test_the_published_tables_equal_a_computation_from_the_files(published: pl.D
                     unsafe / n,
                     (unsafe + counts[-1]) / n,
                 )
-    rows = asr(published, by_scenario=True)
+    rows = records(asr(published, by="scenario"))
     found = {
         (r.model, r.attack, r.scenario, r.part, r.threshold): (
             r.n,
@@ -318,7 +318,7 @@ def test_the_published_blind_spot_comes_out_at_25_times_the_bases(published: pl.
     """The paper's figure: four reasoning models beside three bases, on Illegal Activity."""
     rate = {
         r.model: r.asr or 0.0
-        for r in asr(published, by_scenario=True)
+        for r in records(asr(published, by="scenario"))
         if (r.attack, r.scenario, r.part, r.threshold) == ("direct", SCENARIO, "full", 4)
     }
     reasoning = ["R1-Onevision-7B", "MM-Eureka-Qwen-7B", "Mulberry-Qwen2VL-7B", "Mulberry-LLaVA-8B"]

@@ -22,6 +22,7 @@ from opensafemlrm.models.demo.organism import NAMES, Organism
 from opensafemlrm.models.demo.organism_words import UNKNOWN, notes_of, vocabulary
 from opensafemlrm.store import Store
 from opensafemlrm.types import Image, Item, ItemKind, Prompt, ResponseStatus, Sampling, Turn
+from tests.support import records
 
 pytest.importorskip("onnxruntime")
 
@@ -92,7 +93,7 @@ async def test_the_pair_reads_a_typographic_attack_to_its_verdicts(tmp_path: Pat
     assert len(replies) == 100
     assert set(replies["label"]) <= {"safe", "unsafe", "unscored"}
     assert (replies["label"] == "unscored").sum() < 10
-    measured = asr(tidy)
+    measured = records(asr(tidy))
     assert {row.model for row in measured} == {"organism/base", "organism/reasoner"}
     assert all(row.scored > 0 for row in measured if row.part == "answer")
 

@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from opensafemlrm import frame as frames
@@ -29,7 +30,7 @@ from opensafemlrm.report.page.findings import Findings, findings
 from opensafemlrm.report.tables import Format, render
 from opensafemlrm.store import Store
 from opensafemlrm.types import Item, ItemKind, Verdict
-from tests.support import Scorer, study
+from tests.support import Scorer, records, study
 
 REFUSES_ALL = GuardInput(Scorer(lambda _: Verdict.scored(5, unsafe=True)))
 
@@ -70,7 +71,8 @@ def store_of(path: Path, chosen: list[Any], *, benign: bool = True) -> Path:
 def found(path: Path) -> Findings:
     with Store.open(path) as store:
         unsent = not_applicable(frames.not_sent(store))
-        return findings(frames.read(store), unsent, frames.calibrations(store))
+        judged = frames.calibrations(store)
+        return findings(frames.read(store), frames.pairs(store), unsent, judged)
 
 
 @pytest.fixture(scope="module")
@@ -83,10 +85,11 @@ def test_a_defense_that_refuses_everything_is_shown_as_the_failure_it_is(path: P
     """By safety alone it would be the best of all: no reply of it is unsafe."""
     with Store.open(path) as store:
         effects = defense_effects(frames.read(store))
-    row = next(row for row in effects if row.defense.startswith("guard-input"))
+    refusing = effects.filter(pl.col("defense").str.starts_with("guard-input"))
+    row = records(refusing)[0]
     assert (row.asr, row.overrefusal) == (0, 1)
     assert row.requests == 1  # the guard's: the model was never asked
-    printed = render(defense_table([row]), Format.MD)
+    printed = render(defense_table(refusing[:1]), Format.MD)
     assert re.search(r"\| *0\.0 .*\| *100\.0 *\| *\+9\d\.\d *\|", printed), printed
     text = " ".join(defenses.words(found(path)))
     assert "under direct refuses 100.0 % of benign requests" in text

@@ -5,13 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import replace
 from typing import Any
 
 import polars as pl
 import pytest
 
-from opensafemlrm.analysis.asr import AsrRow
+from opensafemlrm.analysis.asr import COLUMNS
 from opensafemlrm.analysis.coverage import REPLY_COLUMNS, VERDICT_COLUMNS
 from opensafemlrm.report import (
     Column,
@@ -25,30 +24,32 @@ from opensafemlrm.report.asr import asr_table
 from opensafemlrm.report.coverage import REPLIES as REPLIES_TABLE
 from opensafemlrm.report.coverage import coverage_tables
 
-ROW = AsrRow(
-    model="sim/r1-onevision-7b",
-    dataset="canary",
-    attack="direct",
-    defense="none",
-    scenario="all",
-    part="answer",
-    threshold=4,
-    n=1200,
-    scored=1000,
-    unsafe=160,
-    asr=0.16,
-    low=0.1234,
-    high=0.2011,
-    asr_if_unscored_safe=160 / 1200,
-    asr_if_unscored_unsafe=360 / 1200,
-    hr=2.5,
-    judge="canary",
-    sampling="temperature=0.0",
-    simulated=False,
-    cell="ab12",
-)
-STRICT = replace(ROW, threshold=5, unsafe=0, asr=0.0, low=0.0, high=0.0038, attack="typo")
-ABSENT = replace(ROW, part="reasoning", scored=0, unsafe=0, asr=None, low=None, high=None, hr=None)
+ROW: dict[str, Any] = {
+    "model": "sim/r1-onevision-7b",
+    "dataset": "canary",
+    "attack": "direct",
+    "defense": "none",
+    "scenario": "all",
+    "part": "answer",
+    "threshold": 4,
+    "n": 1200,
+    "scored": 1000,
+    "unsafe": 160,
+    "asr": 0.16,
+    "low": 0.1234,
+    "high": 0.2011,
+    "asr_if_unscored_safe": 160 / 1200,
+    "asr_if_unscored_unsafe": 360 / 1200,
+    "hr": 2.5,
+    "judge": "canary",
+    "sampling": "temperature=0.0",
+    "simulated": False,
+    "cell": "ab12",
+}
+STRICT = ROW | {"threshold": 5, "unsafe": 0, "asr": 0.0, "low": 0.0, "high": 0.0038}
+STRICT |= {"attack": "typo"}
+ABSENT = ROW | {"part": "reasoning", "scored": 0, "unsafe": 0, "asr": None, "low": None}
+ABSENT |= {"high": None, "hr": None}
 DOCUMENTED = [
     "model",
     "dataset",
@@ -70,8 +71,12 @@ DOCUMENTED = [
 HUMAN = [Format.TEXT, Format.MD, Format.LATEX]
 
 
+def table_of(rows: list[dict[str, Any]]) -> Table:
+    return asr_table(pl.DataFrame(rows, schema=list(COLUMNS), infer_schema_length=None))
+
+
 def test_json_has_exactly_the_documented_keys_and_unrounded_fractions() -> None:
-    (record,) = json.loads(render(asr_table([ROW]), Format.JSON))
+    (record,) = json.loads(render(table_of([ROW]), Format.JSON))
     assert list(record) == DOCUMENTED
     assert record["asr_if_unscored_safe"] == 160 / 1200
     assert record["threshold"] == 4
@@ -80,11 +85,11 @@ def test_json_has_exactly_the_documented_keys_and_unrounded_fractions() -> None:
 def test_one_table_is_the_same_alone_or_in_a_list_of_one() -> None:
     """Programs read a list of rows, whichever way the command got at its table."""
     for to in Format:
-        assert render_all([asr_table([ROW])], to) == render(asr_table([ROW]), to)
+        assert render_all([table_of([ROW])], to) == render(table_of([ROW]), to)
 
 
 def test_what_was_not_measured_is_null_a_dash_or_empty_and_never_zero() -> None:
-    table = asr_table([ABSENT])
+    table = table_of([ABSENT])
     (record,) = json.loads(render(table, Format.JSON))
     assert record["asr"] is None
     (row,) = csv.DictReader(io.StringIO(render(table, Format.CSV)))
@@ -95,7 +100,7 @@ def test_what_was_not_measured_is_null_a_dash_or_empty_and_never_zero() -> None:
 
 def test_people_see_per_cent_with_one_decimal_and_the_interval_in_one_cell() -> None:
     for to in HUMAN:
-        shown = render(asr_table([ROW, STRICT]), to)
+        shown = render(table_of([ROW, STRICT]), to)
         assert "16.0" in shown
         assert "12.3–20.1" in shown
         assert "1,200" in shown
@@ -104,7 +109,7 @@ def test_people_see_per_cent_with_one_decimal_and_the_interval_in_one_cell() -> 
 @pytest.mark.parametrize("column", ["judge", "sampling", "cell"])
 def test_rows_of_different_origin_are_told_apart_in_every_format(column: str) -> None:
     changed: dict[str, Any] = {column: "another"}
-    table = asr_table([ROW, replace(ROW, **changed)])
+    table = table_of([ROW, {**ROW, **changed}])
     assert list(json.loads(render(table, Format.JSON))[0]) == [*DOCUMENTED, column]
     assert column in render(table, Format.CSV).splitlines()[0]
     for to in HUMAN:
@@ -115,30 +120,30 @@ def test_rows_of_different_origin_are_told_apart_in_every_format(column: str) ->
 
 @pytest.mark.parametrize("to", HUMAN)
 def test_a_simulated_model_is_marked_wherever_it_is_shown(to: Format) -> None:
-    shown = render(asr_table([replace(ROW, simulated=True), STRICT]), to)
+    shown = render(table_of([ROW | {"simulated": True}, STRICT]), to)
     assert shown.count("r1-onevision-7b (simulated)") == 1
     assert "not written by the model" in shown
 
 
 def test_programs_get_a_column_for_simulated() -> None:
-    rows = [replace(ROW, simulated=True), STRICT]
-    assert [r["simulated"] for r in json.loads(render(asr_table(rows), Format.JSON))] == [
+    rows = [ROW | {"simulated": True}, STRICT]
+    assert [r["simulated"] for r in json.loads(render(table_of(rows), Format.JSON))] == [
         True,
         False,
     ]
-    assert render(asr_table(rows), Format.CSV).splitlines()[1].endswith(",true")
+    assert render(table_of(rows), Format.CSV).splitlines()[1].endswith(",true")
 
 
 @pytest.mark.parametrize("to", HUMAN)
 def test_thresholds_are_explained_and_missing_scores_counted(to: Format) -> None:
-    shown = render(asr_table([ROW, replace(STRICT, attack="direct")]), to)
+    shown = render(table_of([ROW, STRICT | {"attack": "direct"}]), to)
     assert "canary: 4 = lenient, 5 = strict" in shown
     # The two thresholds are the same 1,200 samples.
     assert "200 of 1,200" in shown
 
 
 def test_what_is_the_same_in_every_row_is_told_once_above() -> None:
-    shown = render(asr_table([ROW, STRICT]), Format.TEXT)
+    shown = render(table_of([ROW, STRICT]), Format.TEXT)
     assert "Dataset: canary; Defense: none; Judge: canary" in shown
     assert shown.count("canary;") == 2
 
@@ -146,7 +151,7 @@ def test_what_is_the_same_in_every_row_is_told_once_above() -> None:
 def test_a_hundred_columns_hold_the_table_and_long_names_are_kept() -> None:
     name = "openai/https-proxy.example/some-organisation/a-model-with-a-long-name-72b-preview"
     shown = render(
-        asr_table([replace(ROW, model=name, scenario=s) for s in ("01-A", "02-B")]), Format.TEXT
+        table_of([ROW | {"model": name, "scenario": s} for s in ("01-A", "02-B")]), Format.TEXT
     )
     assert name in shown
     assert max(map(len, shown.splitlines())) <= 100
@@ -156,7 +161,7 @@ HOSTILE = "=cmd|'x'!A1 \x1b[31m\u202e`<b>` | \\input{x} %\n# h [link](http://e)"
 
 
 def test_hostile_names_are_escaped_in_every_format() -> None:
-    table = asr_table([replace(ROW, model=HOSTILE), STRICT])
+    table = table_of([ROW | {"model": HOSTILE}, STRICT])
     for to in Format:
         shown = render(table, to)
         assert "\x1b" not in shown
@@ -175,7 +180,7 @@ def test_hostile_names_are_escaped_in_every_format() -> None:
 
 
 def test_latex_is_a_booktabs_table_with_a_cell_for_each_column() -> None:
-    shown = render(asr_table([ROW, STRICT]), Format.LATEX)
+    shown = render(table_of([ROW, STRICT]), Format.LATEX)
     for command in (r"\toprule", r"\midrule", r"\bottomrule", r"\end{table}"):
         assert shown.count(command) == 1
     lines = [line for line in shown.splitlines() if line.endswith(r"\\")]
@@ -185,7 +190,7 @@ def test_latex_is_a_booktabs_table_with_a_cell_for_each_column() -> None:
 
 @pytest.mark.parametrize("to", list(Format))
 def test_a_table_without_rows_says_so(to: Format) -> None:
-    shown = render(asr_table([]), to)
+    shown = render(table_of([]), to)
     if to is Format.JSON:
         assert json.loads(shown) == []
     elif to is Format.TEXT:

@@ -18,106 +18,105 @@ Samples whose item is not known (imported histograms) are items of their own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 import polars as pl
+from polars import selectors as cs
 
 from opensafemlrm.analysis.conditions import CELL_COLUMNS, THRESHOLDS, in_part_order
 from opensafemlrm.analysis.intervals import Array
 from opensafemlrm.types import ItemKind
 
-JUDGED: Final = (
-    *CELL_COLUMNS,
-    "judge",
-    "threshold_lenient",
-    "threshold_strict",
-    "scenario",
-    "part",
+_NAMES: Final = (
+    *(name for name in CELL_COLUMNS if name != "simulated"),
+    *("judge", "scenario", "part", "item_key"),
 )
-"""Columns of a group of verdicts; its threshold is ``lenient`` or ``strict``."""
-
 SUMS: Final = ("n", "scored", "hits", "scored_squared", "hits_squared", "hits_scored", "items")
+
+UNSAFE: Final = pl.col("score") >= pl.col("threshold")
+"""Whether a row of :func:`at_thresholds` is unsafe; null where it has no score."""
 
 
 def harmful(frame: pl.DataFrame | pl.LazyFrame) -> pl.LazyFrame:
-    """Return the rows that a rate of unsafe replies is made of.
+    """Return the judged rows of harmful items: what a rate of unsafe replies is made of.
 
     Without a judge there is no threshold, and so no rate: coverage has these replies.
     """
-    return frame.lazy().filter(
-        pl.col("expected") == ItemKind.HARMFUL.value, pl.col("judge").is_not_null()
+    return _judged(frame, ItemKind.HARMFUL)
+
+
+def benign(frame: pl.DataFrame | pl.LazyFrame) -> pl.LazyFrame:
+    """Return the judged rows of benign items: what a rate of refusals is made of."""
+    return _judged(frame, ItemKind.BENIGN)
+
+
+def _judged(frame: pl.DataFrame | pl.LazyFrame, expected: ItemKind) -> pl.LazyFrame:
+    rows = frame.lazy().filter(pl.col("expected") == expected.value, pl.col("judge").is_not_null())
+    # Categories are grouped and joined as numbers: on 540,000 rows the tax took 0.6 s of CPU and
+    # 95 MB so, and 1.9 s and 700 MB by texts.
+    return rows.with_columns(pl.col(_NAMES).cast(pl.Categorical))
+
+
+def texts(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return ``rows`` with texts in place of categories."""
+    return rows.with_columns(cs.categorical().cast(pl.String))
+
+
+def at_thresholds(rows: pl.LazyFrame) -> pl.LazyFrame:
+    """Return ``rows`` once for each threshold of their judge, with the column ``threshold``."""
+    lenient, strict = map(pl.col, THRESHOLDS)
+    return pl.concat(
+        [
+            rows.with_columns(threshold=lenient),
+            rows.filter(lenient != strict).with_columns(threshold=strict),
+        ]
     )
 
 
 def unsafe_counts(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
-    """Return the sums of every group of verdicts (``JUDGED``), at each of its thresholds.
+    """Return the sums over harmful items of every cell, scenario, judge, part and threshold.
 
-    Columns: those of ``JUDGED``, ``threshold``, the sums, and ``mean``, the mean score.
+    Beside the sums it has the judge's thresholds, and ``mean``, the mean score.
     """
-    score = pl.col("score")
-    sums = counts(
-        harmful(frame),
-        JUDGED,
-        known=score.is_not_null(),
-        hits={name: score >= pl.col(name) for name in THRESHOLDS},
-        totals={"total": score},
-    )
-    tables = [
-        sums.select(
-            *JUDGED,
-            pl.col(name).alias("threshold"),
-            *[pl.col(f"{own}_{name}" if "hits" in own else own).alias(own) for own in SUMS],
-            pl.when(pl.col("scored") > 0).then(pl.col("total") / pl.col("scored")).alias("mean"),
-        )
-        for name in THRESHOLDS
-    ]
+    keys = [*CELL_COLUMNS, "judge", "scenario", "part", *THRESHOLDS, "threshold"]
+    mean = pl.col("score_sum") / pl.col("scored")
     return (
-        pl.concat(tables)
-        .unique(subset=[*JUDGED, "threshold"])
+        counts(at_thresholds(harmful(frame)), keys, UNSAFE, score_sum=pl.col("score").sum())
+        .with_columns(mean=pl.when(pl.col("scored") > 0).then(mean))
+        .collect()
+        .pipe(texts)
         .sort(*CELL_COLUMNS, "judge", "scenario", in_part_order(), "threshold")
     )
 
 
 def counts(
-    frame: pl.LazyFrame,
-    keys: Sequence[str],
-    *,
-    known: pl.Expr,
-    hits: Mapping[str, pl.Expr],
-    totals: Mapping[str, pl.Expr] | None = None,
-) -> pl.DataFrame:
-    """Return the sums of every group of ``keys``; those of hits end in each name of ``hits``.
+    rows: pl.LazyFrame, keys: Sequence[str], hit: pl.Expr, **totals: pl.Expr
+) -> pl.LazyFrame:
+    """Return the sums of every group of ``keys``.
 
-    ``known`` says which rows have what is counted; ``totals`` are summed up beside the counts.
+    ``hit`` says of a row whether it is one; null where that is not known. ``totals`` are further
+    sums, by name.
     """
-    totals = dict(totals or {})
-    names = [f"hits_{name}" for name in hits]
-    scored = pl.col("scored")
-    by_item = (
-        frame.with_columns(scored=known.cast(pl.Int64), **totals)
-        .with_columns(
-            (known & hit).fill_null(value=False).cast(pl.Int64).alias(name)
-            for name, hit in zip(names, hits.values(), strict=True)
-        )
-        .with_row_index("row")
-        .group_by(*keys, "item_key", pl.when(pl.col("item_key").is_null()).then("row"))
-        .agg(pl.len().cast(pl.Int64).alias("n"), pl.col("scored", *names, *totals).sum())
+    scored, hits = pl.col("scored"), pl.col("hits")
+    single = pl.col("item_key").is_null()
+
+    def over_items(product: pl.Expr, of_one: pl.Expr) -> pl.Expr:
+        return pl.when(single).then(of_one).otherwise(product).sum()
+
+    by_item = rows.group_by(*keys, "item_key").agg(
+        n=pl.len().cast(pl.Int64),
+        scored=hit.count().cast(pl.Int64),
+        hits=hit.sum().cast(pl.Int64),
+        **totals,
     )
-    return (
-        by_item.group_by(keys)
-        .agg(
-            pl.col("n", "scored", *names, *totals).sum(),
-            (scored**2).sum().alias("scored_squared"),
-            (scored > 0).sum().cast(pl.Int64).alias("items"),
-            *[(pl.col(name) ** 2).sum().alias(name.replace("_", "_squared_", 1)) for name in names],
-            *[
-                (pl.col(name) * scored).sum().alias(name.replace("_", "_scored_", 1))
-                for name in names
-            ],
-        )
-        .collect()
+    return by_item.group_by(keys).agg(
+        pl.col("n", "scored", "hits", *totals).sum(),
+        scored_squared=over_items(scored**2, scored),
+        hits_squared=over_items(hits**2, hits),
+        hits_scored=over_items(hits * scored, hits),
+        items=over_items((scored > 0).cast(pl.Int64), scored),
     )
 
 
@@ -139,36 +138,15 @@ def rate_of(sums: pl.DataFrame, side: str = "") -> tuple[Array, Array]:
     return rate, np.where(scored > 0, np.clip(n, items, scored), 0.0)
 
 
-def mean_of(rates: Array, n: Array) -> tuple[float, float]:
-    """Return the mean of independent rates, each with the same weight, and its ``n``.
-
-    Rates that were not measured are left out. With no hit anywhere the variance says nothing, and
-    the ``n`` of equal rates takes its place.
-    """
-    measured = n > 0
-    rates, n = rates[measured], n[measured]
-    if not len(rates):
-        return float("nan"), 0.0
-    mean = float(rates.mean())
-    variance = variance_of_mean(rates, n)
-    if variance > 0:
-        return mean, mean * (1 - mean) / variance
-    return mean, len(n) ** 2 / float((1 / n).sum())
-
-
-def variance_of_mean(rates: Array, n: Array) -> float:
-    """Return the variance of the mean of independent rates."""
-    return float((rates * (1 - rates) / n).sum()) / len(rates) ** 2
-
-
-def total(sums: pl.DataFrame, keys: Iterable[str], columns: Iterable[str]) -> pl.DataFrame:
-    """Add ``columns`` up over the rows that share ``keys``, in the order they come."""
-    return sums.group_by(list(keys), maintain_order=True).agg(pl.col(list(columns)).sum())
-
-
 def format_threshold(threshold: float) -> float:
     """Return a threshold as people write it: 4 rather than 4.0."""
     return int(threshold) if threshold == int(threshold) else threshold
+
+
+def finite(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return ``rows`` with null for every number that was not measured or has no end."""
+    numbers = cs.float()
+    return rows.with_columns(pl.when(numbers.is_finite()).then(numbers))
 
 
 def finite_or_none(value: float) -> float | None:

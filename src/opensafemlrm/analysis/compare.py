@@ -1,19 +1,22 @@
-"""A reasoning model and its base, side by side: paired by item where both have the item.
+"""Two sides under the same conditions: paired by item where both have it.
 
-Everything is kept as sums (:mod:`opensafemlrm.analysis.clustered_counts`): columns without an
-ending are of the reasoning model, those that end in ``_base`` of its base.
+A side may be anything that was measured: the tax holds a reasoning model against its base, a
+defense is held against none. :func:`compare` counts, :func:`pool` adds scenarios up, and
+:func:`effects` says what the counts mean. Columns without an ending are of the left side, those
+that end in ``_right`` of the right one; the sums are those of
+:mod:`opensafemlrm.analysis.clustered_counts`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import polars as pl
 
-from opensafemlrm.analysis.clustered_counts import SUMS, harmful, mean_of, rate_of, unsafe_counts
-from opensafemlrm.analysis.conditions import SETTING_COLUMNS, THRESHOLDS
+from opensafemlrm.analysis.clustered_counts import SUMS, counts, rate_of, texts
+from opensafemlrm.analysis.conditions import ALL
 from opensafemlrm.analysis.intervals import (
     Array,
     cautious_correlation,
@@ -21,190 +24,198 @@ from opensafemlrm.analysis.intervals import (
     ratio_interval,
 )
 from opensafemlrm.analysis.significance import fisher, mcnemar
-from opensafemlrm.types import Part
 
-PAIR: Final = ("model", "base", "cell", "simulated", *SETTING_COLUMNS)
-"""Columns of a pair in a setting; its scenarios are a family."""
+CONTRAST: Final = ("difference", "low", "high", "ratio", "ratio_low", "ratio_high")
+"""What :func:`contrast` returns."""
 
-SIDES: Final = (*SUMS, *(f"{name}_base" for name in SUMS))
-EVERY: Final = ("scored_every", "hits_every", "scored_every_base", "hits_every_base")
-"""``k`` and ``x`` over every scored sample, whether or not the other model has it too."""
-PAIRED: Final = ("hits_both", "worse", "better")
-"""Σxy over the items of a pair, and the items on which one of the two is the more unsafe one."""
+_SIDES: Final = ("", "_right")
+_COMPARED: Final = [f"{name}{side}" for name in SUMS if name != "n" for side in _SIDES]
+_EVERY: Final = [f"{name}{side}_every" for name in ("scored", "hits") for side in _SIDES]
+"""Over every scored sample, whether or not the other side has it too."""
+_PAIRED: Final = ["hits_both", "worse", "better"]
+"""Over the items of both: Σ hits times the right side's, and how many items are worse, or better,
+on the left."""
+BOTH_SCORED: Final = (pl.col("scored") > 0) & (pl.col("scored_right") > 0)
 
-_REPEAT: Final = ("dataset", "attack", "defense", "sampling", "judge", "scenario", "part")
 
+def compare(
+    left: pl.LazyFrame,
+    right: pl.LazyFrame,
+    on: Sequence[str],
+    hit: pl.Expr,
+    *,
+    by: Sequence[str],
+) -> pl.DataFrame:
+    """Count both sides of every group of ``on``, ``by`` and ``scenario`` that both have.
 
-def pairs_of(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
-    """Return the pairs in ``frame``: columns ``model`` and ``base``, a row a pair."""
-    return (
-        frame.lazy()
-        .select("model", "base")
-        .drop_nulls()
-        .unique()
-        .with_columns(pl.col("base").cast(pl.String).str.split("\n"))
-        .explode("base")
-        .sort("model", "base")
+    A side has a row a sample, with the columns ``on``, ``scenario``, ``simulated``, ``item_key``
+    and ``repeat``. ``hit`` says of a row whether it is one, null where that is not known; ``by``
+    are columns of the left side that tell its groups apart further.
+
+    The scenarios that have all of ``on`` and ``by`` in common are a family. It is ``paired`` if,
+    in every scenario in which both sides have scores, they have scores for the same item and
+    repeat; then only those samples are compared. ``n``, and what ends in ``_every``, always count
+    every sample.
+    """
+    left, right = (side.with_columns(hit=hit) for side in (left, right))
+    on = [*on, "scenario"]
+    keys = [*by, *on]
+    known = pl.col("hit")
+    both = (
+        counts(left, [*keys, "simulated"], known)
+        .join(counts(right, [*on, "simulated"], known), on=on, suffix="_right")
+        .join(_in_common(left, right, on, keys), on=keys, how="left", suffix="_paired")
+        .with_columns(pl.col("simulated") | pl.col("simulated_right"))
         .collect()
+        .pipe(texts)
+        .sort(keys)
     )
-
-
-def side_by_side(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
-    """Return every pair, setting and scenario: its sums, and whether they are ``paired``.
-
-    A setting is paired if, in every scenario in which both models have scores, they have scores
-    for the same item and repeat; then only those samples are in the sums from ``k`` on. ``n`` and
-    ``n_base`` always count every sample.
-    """
-    pairs = pairs_of(frame)
-    by_model = unsafe_counts(frame)
-    apart = _join(by_model, pairs, [*SETTING_COLUMNS, "scenario"])
-    together = _paired(frame.lazy(), pairs)
-    keys = ["model", "base", *SETTING_COLUMNS, "scenario"]
-    both = apart.join(together, on=keys, how="left", suffix="_paired", maintain_order="left")
-    comparable = (pl.col("scored") > 0) & (pl.col("scored_base") > 0)
-    paired = (pl.col("scored_paired").is_not_null() | ~comparable).all() & comparable.any()
-    columns = [name for name in SIDES if name not in ("n", "n_base")]
-    every = {name: name.replace("_every", "") for name in EVERY}
-    never = (pl.col("part") != Part.FULL.value) & ~comparable.any().over(PAIR)
+    paired = (pl.col("scored_paired").is_not_null() | ~BOTH_SCORED).all() & BOTH_SCORED.any()
     return (
-        both.filter(~never)
-        .with_columns(
-            *[pl.col(own).alias(name) for name, own in every.items()], paired=paired.over(PAIR)
+        both.with_columns(
+            *[pl.col(name.removesuffix("_every")).alias(name) for name in _EVERY],
+            pl.col(_PAIRED).fill_null(0),
+            paired=paired.over(keys[:-1]),
         )
         .with_columns(
-            *[
-                pl.when("paired")
-                .then(pl.col(f"{name}_paired").fill_null(0))
-                .otherwise(name)
-                .alias(name)
-                for name in columns
-            ],
-            *[pl.col(name).fill_null(0) for name in PAIRED],
+            pl.when("paired")
+            .then(pl.col(f"{name}_paired").fill_null(0))
+            .otherwise(name)
+            .alias(name)
+            for name in _COMPARED
         )
+        .select(*keys, "simulated", "paired", "n", "n_right", *_COMPARED, *_EVERY, *_PAIRED)
     )
 
 
-def method_of(row: Mapping[str, Any]) -> str:
-    """Return how the two sides of a row of :func:`effects` are compared."""
-    if not (row["scored"] and row["scored_base"]):
-        return "none"
-    return "paired" if row["paired"] else "unpaired"
-
-
-def _join(by_model: pl.DataFrame, pairs: pl.DataFrame, on: list[str]) -> pl.DataFrame:
-    base = by_model.select(
-        pl.col("model").cast(pl.String).alias("base"),
-        *on,
-        pl.col("simulated").alias("simulated_base"),
-        *[pl.col(name).alias(f"{name}_base") for name in SUMS],
-    )
-    return (
-        by_model.with_columns(pl.col("model").cast(pl.String))
-        .join(pairs.cast(pl.String), on="model", maintain_order="left")
-        .join(base, on=["base", *on], maintain_order="left")
-        .with_columns(pl.col("simulated") | pl.col("simulated_base"))
-        .drop("simulated_base", "mean", "threshold_lenient", "threshold_strict")
-    )
-
-
-def _paired(frame: pl.LazyFrame, pairs: pl.DataFrame) -> pl.DataFrame:
-    """Return the sums over samples for which both models of a pair have a score."""
-    score = pl.col("score")
-    rows = (
-        harmful(frame)
-        .filter(pl.col("item_key").is_not_null(), score.is_not_null())
-        .select(
-            pl.col("model").cast(pl.String),
-            *_REPEAT,
-            "item_key",
-            "repeat",
-            *THRESHOLDS,
-            *[(score >= pl.col(name)).cast(pl.Int64).alias(f"hits_{name}") for name in THRESHOLDS],
-        )
-    )
-    key = [*_REPEAT, "item_key", "repeat"]
-    hits = [f"hits_{name}" for name in THRESHOLDS]
+def _in_common(
+    left: pl.LazyFrame, right: pl.LazyFrame, on: Sequence[str], keys: Sequence[str]
+) -> pl.LazyFrame:
+    """Return the sums of every group of ``keys`` over the samples that both sides know."""
+    known = pl.col("hit").is_not_null() & pl.col("item_key").is_not_null()
+    sample = [*on, "item_key", "repeat"]
+    scored, items = pl.col("scored"), pl.len().cast(pl.Int64)
+    hits, hits_right = pl.col("hits"), pl.col("hits_right")
     by_item = (
-        rows.join(pairs.lazy().cast(pl.String), on="model")
-        .join(
-            rows.select(pl.col("model").alias("base"), *key, *hits),
-            on=["base", *key],
-            suffix="_base",
-        )
-        .group_by("model", "base", *_REPEAT, *THRESHOLDS, "item_key")
+        left.filter(known)
+        .select(*keys, "item_key", "repeat", "hit")
+        .join(right.filter(known).select(*sample, "hit"), on=sample, suffix="_right")
+        .group_by(*keys, "item_key")
         .agg(
-            pl.len().cast(pl.Int64).alias("scored"),
-            *[pl.col(f"{one}{side}").sum() for one in hits for side in ("", "_base")],
+            scored=items,
+            hits=pl.col("hit").sum().cast(pl.Int64),
+            hits_right=pl.col("hit_right").sum().cast(pl.Int64),
         )
     )
-    group = ["model", "base", *_REPEAT, *THRESHOLDS]
-    tables = [
-        by_item.group_by(group)
-        .agg(_pair_sums(pl.col(f"hits_{name}"), pl.col(f"hits_{name}_base")))
-        .with_columns(threshold=pl.col(name))
-        .drop(THRESHOLDS)
-        for name in THRESHOLDS
-    ]
-    return pl.concat(pl.collect_all(tables)).unique(subset=["model", "base", *_REPEAT, "threshold"])
+    return by_item.group_by(keys).agg(
+        *[
+            sum_.alias(f"{name}{side}")
+            for side, x in zip(_SIDES, (hits, hits_right), strict=True)
+            for name, sum_ in (
+                ("scored", scored.sum()),
+                ("hits", x.sum()),
+                ("scored_squared", (scored**2).sum()),
+                ("hits_squared", (x**2).sum()),
+                ("hits_scored", (x * scored).sum()),
+                ("items", items),
+            )
+        ],
+        hits_both=(hits * hits_right).sum(),
+        worse=(hits > hits_right).sum().cast(pl.Int64),
+        better=(hits < hits_right).sum().cast(pl.Int64),
+    )
 
 
-def _pair_sums(x: pl.Expr, y: pl.Expr) -> list[pl.Expr]:
-    k = pl.col("scored")
-    sums = [
-        expression.alias(f"{name}{side}")
-        for side, hits in (("", x), ("_base", y))
-        for name, expression in (
-            ("scored", k.sum()),
-            ("hits", hits.sum()),
-            ("scored_squared", (k * k).sum()),
-            ("hits_squared", (hits * hits).sum()),
-            ("hits_scored", (hits * k).sum()),
-            ("items", pl.len().cast(pl.Int64)),
-        )
-    ]
-    return [
-        *sums,
-        (x * y).sum().alias("hits_both"),
-        (x > y).sum().cast(pl.Int64).alias("worse"),
-        (x < y).sum().cast(pl.Int64).alias("better"),
-    ]
+def pool(sides: pl.DataFrame, family: Sequence[str]) -> pl.DataFrame:
+    """Add up the scenarios of each family: every sample has the same weight.
 
-
-def effects(sums: pl.DataFrame) -> pl.DataFrame:
-    """Return ``sums`` with rates, difference, ratio, their intervals and the exact p-value.
-
-    Added columns: ``rate``, ``size`` (independent samples) and the same with ``_base``;
-    ``correlation``; ``bound_low`` and ``bound_high``, the difference over every sample, whatever
-    the unscored ones hold; those of :func:`contrast`; and ``p_value``. NaN where nothing was
-    measured, infinite where there is no end.
+    What was scored in a scenario in which the other side has no score is no part of it.
     """
-    rate, n = rate_of(sums)
-    rate0, n0 = rate_of(sums, "_base")
-    correlation = _correlation(sums, rate, rate0, np.minimum(n, n0))
-    paired = sums["paired"].to_numpy()
-    p_value = np.where(n > 0, mcnemar(sums["worse"], sums["better"]), np.nan)
-    apart = ~paired
-    p_value[apart] = fisher(rate[apart], n[apart], rate0[apart], n0[apart])
-    safe, unsafe = _bounds(sums, "")
-    safe0, unsafe0 = _bounds(sums, "_base")
-    return sums.with_columns(
+    counted = BOTH_SCORED | ~BOTH_SCORED.any().over(family)
+    compared = [*_COMPARED, *_PAIRED]
+    return (
+        sides.with_columns(pl.when(counted).then(pl.col(compared)).otherwise(0))
+        .group_by([*family, "simulated", "paired"], maintain_order=True)
+        .agg(pl.col("n", "n_right", *_COMPARED, *_EVERY, *_PAIRED).sum())
+        .with_columns(scenario=pl.lit(ALL))
+    )
+
+
+def effects(sides: pl.DataFrame) -> pl.DataFrame:
+    """Return ``sides`` with rates, difference, ratio, their intervals and the exact p-value.
+
+    Added are ``method`` (``paired``, ``unpaired``, or ``none`` where a side has no score);
+    ``rate`` and ``size`` (independent samples) of both sides, and their ``correlation``;
+    ``bound_low`` and ``bound_high``, the difference over every sample, whatever the unscored ones
+    hold; ``p_value``; and what :func:`contrast` returns. NaN where nothing was measured, infinite
+    where there is no end.
+    """
+    rate, size = rate_of(sides)
+    rate0, size0 = rate_of(sides, "_right")
+    correlation = _correlation(sides, rate, rate0, np.minimum(size, size0))
+    p_value = np.where(size > 0, mcnemar(sides["worse"], sides["better"]), np.nan)
+    apart = ~sides["paired"].to_numpy()
+    p_value[apart] = fisher(rate[apart], size[apart], rate0[apart], size0[apart])
+    (safe, unsafe), (safe0, unsafe0) = (_bounds(side) for side in _SIDES)
+    method = pl.when("paired").then(pl.lit("paired")).otherwise(pl.lit("unpaired"))
+    return sides.with_columns(
+        method=pl.when(BOTH_SCORED).then(method).otherwise(pl.lit("none")),
+        rate=rate,
+        size=size,
+        rate_right=rate0,
+        size_right=size0,
+        correlation=correlation,
         bound_low=safe - unsafe0,
         bound_high=unsafe - safe0,
-        rate=rate,
-        size=n,
-        rate_base=rate0,
-        size_base=n0,
-        correlation=correlation,
         p_value=p_value,
-        **contrast(rate, n, rate0, n0, correlation),
+        **contrast(rate, size, rate0, size0, correlation),
     )
 
 
-def _bounds(sums: pl.DataFrame, side: str) -> tuple[pl.Series, pl.Series]:
+def _bounds(side: str) -> tuple[pl.Expr, pl.Expr]:
     """Return the rate over all samples if every unscored one were safe, and if it were unsafe."""
-    n, k, x = (sums[f"{name}{side}"] for name in ("n", "scored_every", "hits_every"))
-    return x / n, (x + n - k) / n
+    n, scored, hits = map(pl.col, (f"n{side}", f"scored{side}_every", f"hits{side}_every"))
+    return hits / n, (hits + n - scored) / n
+
+
+def mean_effects(rates: pl.DataFrame, family: Sequence[str]) -> pl.DataFrame:
+    """Return the mean rates of each family, and their contrast: scenarios have the same weight.
+
+    ``rates`` has the columns ``rate``, ``size`` and ``correlation`` of :func:`effects`. Scenarios
+    in which a side was not measured are in no mean.
+    """
+    columns = ("rate", "size", "rate_right", "size_right", "correlation")
+    rate, size, rate0, size0, correlation = map(pl.col, columns)
+    scenarios = pl.len()
+
+    def variance(rate: pl.Expr, size: pl.Expr) -> pl.Expr:
+        return (rate * (1 - rate) / size).sum() / scenarios**2
+
+    def mean_size(rate: pl.Expr, size: pl.Expr) -> pl.Expr:
+        # With no hit anywhere the variance says nothing, and the size of equal rates takes over.
+        mean, of_mean = rate.mean(), variance(rate, size)
+        return (
+            pl.when(of_mean > 0)
+            .then(mean * (1 - mean) / of_mean)
+            .otherwise(scenarios**2 / (1 / size).sum())
+        )
+
+    spread = (rate * (1 - rate) / size * rate0 * (1 - rate0) / size0).sqrt()
+    found = (
+        rates.filter((size > 0) & (size0 > 0))
+        .group_by(family, maintain_order=True)
+        .agg(
+            rate.mean(),
+            mean_size(rate, size).alias("size"),
+            rate0.mean(),
+            mean_size(rate0, size0).alias("size_right"),
+            ((correlation * spread).sum() / scenarios**2).alias("correlation"),
+        )
+    )
+    of_means = (rate * (1 - rate) * rate0 * (1 - rate0)).sqrt()
+    scaled = (correlation * (size * size0).sqrt() / of_means).clip(-1, 1)
+    found = found.with_columns(pl.when(of_means > 0).then(scaled).otherwise(0.0))
+    return found.with_columns(**contrast(*(found[name].to_numpy() for name in columns)))
 
 
 def contrast(
@@ -215,55 +226,21 @@ def contrast(
     ratio_low, ratio_high = ratio_interval(rate, n, rate0, n0, correlation)
     with np.errstate(invalid="ignore", divide="ignore"):
         ratio = rate / rate0
-    return {
-        "difference": rate - rate0,
-        "low": low,
-        "high": high,
-        "ratio": ratio,
-        "ratio_low": ratio_low,
-        "ratio_high": ratio_high,
-    }
+    return dict(zip(CONTRAST, (rate - rate0, low, high, ratio, ratio_low, ratio_high), strict=True))
 
 
-FIGURES: Final = ("difference", "low", "high", "ratio", "ratio_low", "ratio_high")
-"""What :func:`contrast` returns."""
-
-
-def mean_over_scenarios(group: pl.DataFrame) -> dict[str, float]:
-    """Return the figures of the mean rates of one setting, each scenario with the same weight.
-
-    ``group`` is of :func:`effects`; only scenarios in which both models were measured count.
-    """
-    both = group.filter(pl.col("difference").is_finite())
-    rates, sizes, rates0, sizes0, correlations = (
-        both[name].to_numpy() for name in ("rate", "size", "rate_base", "size_base", "correlation")
+def _correlation(sides: pl.DataFrame, rate: Array, rate0: Array, size: Array) -> Array:
+    """Return the correlation of the two sides' rates over items, 0 where unpaired or constant."""
+    names = ("scored_squared", "hits_squared", "hits_squared_right", "hits_scored")
+    scored2, hits2, hits02, hits_scored, hits0_scored, both = (
+        sides[name].to_numpy().astype(np.float64)
+        for name in (*names, "hits_scored_right", "hits_both")
     )
-    rate, size = mean_of(rates, sizes)
-    rate0, size0 = mean_of(rates0, sizes0)
-    spreads = np.sqrt(rates * (1 - rates) / sizes * rates0 * (1 - rates0) / sizes0)
-    spread = np.sqrt(rate * (1 - rate) * rate0 * (1 - rate0))
-    correlation = 0.0
-    if spread > 0:
-        mean = float((correlations * spreads).sum()) / len(both) ** 2
-        correlation = float(np.clip(mean * np.sqrt(size * size0) / spread, -1, 1))
-    arrays = [np.array([one]) for one in (rate, size, rate0, size0, correlation)]
-    figures = {name: float(value[0]) for name, value in contrast(*arrays).items()}
-    return {"rate": rate, "rate_base": rate0, **figures}
-
-
-def _correlation(sums: pl.DataFrame, rate: Array, rate0: Array, size: Array) -> Array:
-    """Return the correlation of the two models' rates over items, 0 where unpaired or constant."""
-
-    def column(name: str) -> Array:
-        return sums[name].to_numpy().astype(np.float64)
-
-    kk = column("scored_squared")
-    x, y = column("hits_scored"), column("hits_scored_base")
-    variance = column("hits_squared") - 2 * rate * x + rate**2 * kk
-    variance0 = column("hits_squared_base") - 2 * rate0 * y + rate0**2 * kk
-    covariance = column("hits_both") - rate * y - rate0 * x + rate * rate0 * kk
+    variance = hits2 - 2 * rate * hits_scored + rate**2 * scored2
+    variance0 = hits02 - 2 * rate0 * hits0_scored + rate0**2 * scored2
+    covariance = both - rate * hits0_scored - rate0 * hits_scored + rate * rate0 * scored2
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = covariance / np.sqrt(variance * variance0)
-    usable = sums["paired"].to_numpy() & np.isfinite(found)
-    correlation = np.where(usable, np.clip(found, -1, 1), 0.0)
+        estimate = covariance / np.sqrt(variance * variance0)
+    usable = sides["paired"].to_numpy() & np.isfinite(estimate)
+    correlation = np.where(usable, np.clip(estimate, -1, 1), 0.0)
     return np.where(usable, cautious_correlation(correlation, rate, rate0, size), 0.0)

@@ -14,7 +14,7 @@ from opensafemlrm.analysis.agreement import kendall_w, mean_ranks
 from opensafemlrm.analysis.clustered_counts import finite_or_none, format_threshold
 from opensafemlrm.analysis.conditions import ALL, SETTING_COLUMNS, in_part_order
 
-_MEASURES: Final = {"asr": "rate", "difference": "difference"}
+_MEASURES: Final = {"asr": "asr_model", "difference": "difference"}
 _BY_DATASETS: Final = ("model", "base", "defense", "sampling", "judge", "part", "threshold")
 _TOPICS: Final = {
     "illegal activitiy": "illegal activity",
@@ -62,11 +62,11 @@ class ConsistencyRow:
 
 
 def consistency(scenarios: pl.DataFrame) -> list[ConsistencyRow]:
-    """Return how alike the rankings in ``scenarios`` (:func:`compare.effects`) are.
+    """Return how alike the rankings in ``scenarios`` are (rows of :func:`blindspots`).
 
     Only comparisons of at least two rankings of at least three scenarios are made.
     """
-    known = scenarios.filter(pl.col("rate").is_finite() & pl.col("difference").is_finite())
+    known = scenarios.drop_nulls(["asr_model", "difference"])
     order = in_part_order()
     known = known.with_columns(topic=pl.col("scenario"), order=order)
     topics = {name: topic_of(name) for name in known["scenario"].unique()}
@@ -87,7 +87,7 @@ def _rows(
     scenarios: pl.DataFrame, across: str, keys: tuple[str, ...], rater: tuple[str, ...]
 ) -> Iterator[ConsistencyRow]:
     keys_in_order = [key if key != "part" else "order" for key in keys]
-    ordered = scenarios.sort(*keys_in_order, "topic")
+    ordered = scenarios.sort(*keys_in_order, "topic", *rater)
     for group in ordered.partition_by(keys, maintain_order=True):
         for measure, column in _MEASURES.items():
             table = group.pivot(

@@ -5,193 +5,185 @@ Source: SafeMLRM (arXiv 2504.08813): 25 times the bases' attack rate on Illegal 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Final
 
-import numpy as np
 import polars as pl
+from polars import selectors as cs
 
 from opensafemlrm.analysis.clustered_counts import (
-    finite_or_none,
-    format_threshold,
+    UNSAFE,
+    at_thresholds,
+    finite,
     harmful,
+    texts,
     unsafe_counts,
 )
-from opensafemlrm.analysis.compare import contrast, mean_over_scenarios
-from opensafemlrm.analysis.conditions import ALL, SETTING_COLUMNS, in_part_order
+from opensafemlrm.analysis.compare import contrast, mean_effects
+from opensafemlrm.analysis.conditions import (
+    ALL,
+    DATASET_TO_DEFENSE,
+    JUDGE_TO_CELL,
+    PART_AND_THRESHOLD,
+    SETTING_COLUMNS,
+    in_part_order,
+    only,
+)
 from opensafemlrm.errors import UnknownNameError
 
+COLUMNS: Final[Mapping[str, str]] = {
+    "models": "Labels of the models, separated by commas.",
+    "bases": "Labels of the bases.",
+    **DATASET_TO_DEFENSE,
+    "scenario": "`all`: the mean over scenarios, each with the same weight.",
+    **PART_AND_THRESHOLD,
+    "method": "`by item`: items are the clusters; `counts`: no items are known, and the models' "
+    "replies are taken as independent.",
+    "asr_models": "Mean ASR of the models, each with the same weight.",
+    "asr_bases": "Mean ASR of the bases.",
+    "difference": "`asr_models` − `asr_bases`.",
+    "low": "Lower end of its 95 % interval.",
+    "high": "Upper end.",
+    "ratio": "`asr_models` / `asr_bases`; null where the bases have no unsafe reply.",
+    "ratio_low": "Lower end of its 95 % interval.",
+    "ratio_high": "Upper end; null where the data set none.",
+    **{name: text for name, text in JUDGE_TO_CELL.items() if name != "cell"},
+}
+"""The columns of :func:`grouped`."""
+
 _SCENARIO: Final = (*SETTING_COLUMNS, "scenario")
-
-
-@dataclass(frozen=True, slots=True)
-class GroupedRow:
-    """A scenario over two groups: the mean ASR of several models over that of several bases.
-
-    The paper's own figure: each model of a group has the same weight.
-    """
-
-    models: str
-    """Labels, separated by commas."""
-    bases: str
-    dataset: str
-    attack: str
-    defense: str
-    scenario: str
-    """``all``: the mean over scenarios, each with the same weight."""
-    part: str
-    threshold: float
-    method: str
-    """``by item``: items are the clusters; ``counts``: no items are known, and the models'
-    replies are taken as independent."""
-    asr_models: float | None
-    asr_bases: float | None
-    difference: float | None
-    low: float | None
-    high: float | None
-    ratio: float | None
-    ratio_low: float | None
-    ratio_high: float | None
-    judge: str
-    sampling: str
-    simulated: bool
-    cell: str = ""
+_SIDES: Final = ("", "_right")
 
 
 def grouped(
-    frame: pl.DataFrame | pl.LazyFrame, models: Sequence[str], bases: Sequence[str]
-) -> list[GroupedRow]:
+    frame: pl.DataFrame | pl.LazyFrame,
+    models: Sequence[str],
+    bases: Sequence[str],
+    *,
+    part: str | None = None,
+    threshold: float | None = None,
+) -> pl.DataFrame:
     """Return, scenario by scenario, the mean of ``models`` over the mean of ``bases`` (labels).
 
-    Scenarios in which one of them has no score are left out, and settings that one of them was not
-    run in. Raises UnknownNameError for a label that is no model of the frame.
+    Columns: :data:`COLUMNS`. Scenarios in which one of them has no score are left out, and settings
+    that one of them was not run in. ``part`` and ``threshold`` keep only the rows that have it.
+    Raises UnknownNameError for a label that is no model of the frame.
     """
-    known = set(frame.lazy().select(pl.col("model").cast(pl.String)).unique().collect()["model"])
+    known = set(frame.lazy().select(pl.col("model").unique()).collect()["model"])
     for label in (*models, *bases):
         if label not in known:
             raise UnknownNameError("model of this store", label, known)
-    sides = {**dict.fromkeys(bases, -1), **dict.fromkeys(models, 1)}
-    sizes = {1: len(models), -1: len(bases)}
-    rates = _weighted(frame, sides, sizes)
-    scenarios = _scenarios(rates, _item_sums(frame, rates), len(sides))
-    rows = []
-    for setting in scenarios.partition_by(SETTING_COLUMNS, maintain_order=True):
-        rows += [_row(row, models, bases) for row in setting.iter_rows(named=True)]
-        if len(setting) > 1:
-            rows.append(_mean(setting, models, bases))
-    return rows
+    labels = {"": list(dict.fromkeys(models)), "_right": list(dict.fromkeys(bases))}
+    sides = pl.concat(
+        pl.DataFrame({"model": group}, schema={"model": pl.String}).with_columns(
+            side=pl.lit(side), models_of_side=len(group)
+        )
+        for side, group in labels.items()
+    )
+    rates = _rates(frame, sides)
+    scenarios = _scenarios(rates, _variances(frame, rates), len(sides))
+    groups = scenarios.group_by(SETTING_COLUMNS, maintain_order=True)
+    together = groups.agg(
+        pl.col("simulated").any(),
+        pl.col("by_item").all(),
+        scenario=pl.lit(ALL),
+        several=pl.len() > 1,
+    )
+    together = together.filter("several").join(
+        mean_effects(scenarios, SETTING_COLUMNS), on=SETTING_COLUMNS
+    )
+    method = pl.when("by_item").then(pl.lit("by item")).otherwise(pl.lit("counts"))
+    rows = (
+        pl.concat([scenarios, together], how="diagonal")
+        .with_columns(
+            models=pl.lit(", ".join(models)),
+            bases=pl.lit(", ".join(bases)),
+            method=method,
+            asr_models="rate",
+            asr_bases="rate_right",
+        )
+        .sort(
+            *("dataset", "attack", "defense", "sampling", "judge"),
+            in_part_order(),
+            "threshold",
+            pl.col("scenario") == ALL,
+            "scenario",
+        )
+    )
+    return only(finite(rows).select(*COLUMNS), part, threshold)
 
 
-def _weighted(
-    frame: pl.DataFrame | pl.LazyFrame, sides: dict[str, int], sizes: dict[int, int]
-) -> pl.DataFrame:
-    """Return the rate of every model of the groups, and the weight of one of its samples."""
-    side = pl.col("model").cast(pl.String).replace_strict(sides, return_dtype=pl.Int64)
-    size = pl.col("side").replace_strict(sizes, return_dtype=pl.Int64)
+def _rates(frame: pl.DataFrame | pl.LazyFrame, sides: pl.DataFrame) -> pl.DataFrame:
+    """Return the rate of every model of a side, and the weight of one of its samples."""
+    rows = frame.lazy().filter(pl.col("model").is_in(sides["model"].implode()))
+    scored = pl.col("scored")
     return (
-        unsafe_counts(frame.filter(pl.col("model").cast(pl.String).is_in(list(sides))))
-        .filter(pl.col("scored") > 0)
-        .with_columns(side=side, rate=pl.col("hits") / pl.col("scored"))
-        .with_columns(weight=1 / (size * pl.col("scored")))
+        unsafe_counts(rows)
+        .filter(scored > 0)
+        .join(sides, on="model", maintain_order="left_right")
+        .with_columns(rate=pl.col("hits") / scored, weight=1 / (pl.col("models_of_side") * scored))
     )
 
 
-def _item_sums(frame: pl.DataFrame | pl.LazyFrame, rates: pl.DataFrame) -> pl.DataFrame:
+def _variances(frame: pl.DataFrame | pl.LazyFrame, rates: pl.DataFrame) -> pl.DataFrame:
     """Return variances and covariance of the two means, over items.
 
     An item adds to a mean, for each of its samples, weight × (hit − the model's rate).
     """
-    on = ["cell", "judge", "scenario", "part"]
-    weights = rates.select(*on, *SETTING_COLUMNS[:4], "threshold", "side", "rate", "weight").lazy()
-    hit = (pl.col("score") >= pl.col("threshold")).cast(pl.Float64)
-    part = pl.col("weight") * (hit - pl.col("rate"))
+    on = ["cell", *SETTING_COLUMNS, "scenario"]
+    part = pl.col("weight") * (UNSAFE.cast(pl.Float64) - pl.col("rate"))
+    models, bases = (f"share{side}" for side in _SIDES)
+    weights = rates.select(*on, "side", "rate", "weight")
     return (
-        harmful(frame)
+        at_thresholds(harmful(frame))
         .filter(pl.col("item_key").is_not_null(), pl.col("score").is_not_null())
-        .select(*on, "item_key", "score")
-        .join(weights, on=on)
+        .join(weights.with_columns(cs.string().cast(pl.Categorical)).lazy(), on=on)
         .group_by(*_SCENARIO, "item_key")
-        .agg(
-            part.filter(pl.col("side") == 1).sum().alias("a"),
-            part.filter(pl.col("side") == -1).sum().alias("b"),
-        )
+        .agg(part.filter(pl.col("side") == side).sum().alias(f"share{side}") for side in _SIDES)
         .group_by(_SCENARIO)
         .agg(
-            (pl.col("a") ** 2).sum().alias("variance"),
-            (pl.col("b") ** 2).sum().alias("variance_base"),
-            (pl.col("a") * pl.col("b")).sum().alias("covariance"),
+            variance=(pl.col(models) ** 2).sum(),
+            variance_right=(pl.col(bases) ** 2).sum(),
+            covariance=(pl.col(models) * pl.col(bases)).sum(),
         )
         .collect()
+        .pipe(texts)
     )
 
 
 def _scenarios(rates: pl.DataFrame, by_item: pl.DataFrame, models: int) -> pl.DataFrame:
     """Return means, their sizes and correlation, and their contrast, for each scenario."""
-    apart = pl.col("rate") * (1 - pl.col("rate")) / pl.col("scored")
-    aggregated = []
-    for side, ending in ((1, ""), (-1, "_base")):
+    rate, scored = pl.col("rate"), pl.col("scored")
+    means = []
+    for side in _SIDES:
         of_side = pl.col("side") == side
-        aggregated += [
-            pl.col("rate").filter(of_side).mean().alias(f"rate{ending}"),
-            pl.col("scored").filter(of_side).sum().alias(f"scored{ending}"),
-            pl.col("items").filter(of_side).max().alias(f"items{ending}"),
-            (apart.filter(of_side).sum() / of_side.sum() ** 2).alias(f"apart{ending}"),
+        variance = (rate * (1 - rate) / scored).filter(of_side).sum() / of_side.sum() ** 2
+        means += [
+            rate.filter(of_side).mean().alias(f"rate{side}"),
+            scored.filter(of_side).sum().alias(f"scored{side}"),
+            pl.col("items").filter(of_side).max().alias(f"items{side}"),
+            variance.alias(f"of_counts{side}"),
         ]
     found = (
         rates.group_by(_SCENARIO, maintain_order=True)
-        .agg(*aggregated, pl.col("simulated").any(), pl.len().alias("models"))
+        .agg(*means, pl.col("simulated").any(), models=pl.len())
         .filter(pl.col("models") == models)
         .join(by_item, on=_SCENARIO, how="left", maintain_order="left")
         .with_columns(by_item=pl.col("variance").is_not_null())
     )
-    sizes = {}
-    for ending in ("", "_base"):
-        by_items = found["by_item"]
-        rate = found[f"rate{ending}"].to_numpy()
-        variance = np.where(by_items, found[f"variance{ending}"], found[f"apart{ending}"])
-        none = np.where(by_items, found[f"items{ending}"], found[f"scored{ending}"])
-        with np.errstate(invalid="ignore", divide="ignore"):
-            sizes[f"size{ending}"] = np.where(variance > 0, rate * (1 - rate) / variance, none)
-    spread = pl.col("variance") * pl.col("variance_base")
+    spread = pl.col("variance") * pl.col("variance_right")
     correlation = pl.when(spread > 0).then(pl.col("covariance") / spread.sqrt()).otherwise(0.0)
-    found = found.with_columns(correlation=correlation.fill_null(0.0).clip(-1, 1), **sizes)
-    columns = ("rate", "size", "rate_base", "size_base", "correlation")
-    return found.with_columns(**contrast(*(found[name].to_numpy() for name in columns))).sort(
-        *SETTING_COLUMNS[:5], in_part_order(), "threshold", "scenario"
+    found = found.with_columns(
+        *[_size(side).alias(f"size{side}") for side in _SIDES],
+        correlation=correlation.fill_null(0.0).clip(-1, 1),
     )
+    columns = ("rate", "size", "rate_right", "size_right", "correlation")
+    return found.with_columns(**contrast(*(found[name].to_numpy() for name in columns)))
 
 
-def _mean(setting: pl.DataFrame, models: Sequence[str], bases: Sequence[str]) -> GroupedRow:
-    row = setting.row(0, named=True)
-    together = {
-        "scenario": ALL,
-        "by_item": bool(setting["by_item"].all()),
-        "simulated": bool(setting["simulated"].any()),
-    }
-    return _row({**row, **together, **mean_over_scenarios(setting)}, models, bases)
-
-
-def _row(row: dict[str, Any], models: Sequence[str], bases: Sequence[str]) -> GroupedRow:
-    return GroupedRow(
-        models=", ".join(models),
-        bases=", ".join(bases),
-        dataset=row["dataset"],
-        attack=row["attack"],
-        defense=row["defense"],
-        scenario=row["scenario"],
-        part=row["part"],
-        threshold=format_threshold(row["threshold"]),
-        method="by item" if row["by_item"] else "counts",
-        asr_models=finite_or_none(row["rate"]),
-        asr_bases=finite_or_none(row["rate_base"]),
-        difference=finite_or_none(row["difference"]),
-        low=finite_or_none(row["low"]),
-        high=finite_or_none(row["high"]),
-        ratio=finite_or_none(row["ratio"]),
-        ratio_low=finite_or_none(row["ratio_low"]),
-        ratio_high=finite_or_none(row["ratio_high"]),
-        judge=row["judge"],
-        sampling=row["sampling"],
-        simulated=row["simulated"],
-    )
+def _size(side: str) -> pl.Expr:
+    """Return the number of independent samples behind a mean."""
+    rate = pl.col(f"rate{side}")
+    variance = pl.when("by_item").then(f"variance{side}").otherwise(f"of_counts{side}")
+    fewest = pl.when("by_item").then(f"items{side}").otherwise(f"scored{side}")
+    return pl.when(variance > 0).then(rate * (1 - rate) / variance).otherwise(fewest)

@@ -2,194 +2,144 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final, Literal
 
-import numpy as np
 import polars as pl
 
 from opensafemlrm.analysis.clustered_counts import (
+    benign,
     counts,
-    finite_or_none,
-    format_threshold,
+    finite,
     rate_of,
+    texts,
     unsafe_counts,
 )
-from opensafemlrm.analysis.conditions import ALL, CELL_COLUMNS, in_part_order
+from opensafemlrm.analysis.conditions import (
+    ALL,
+    CELL_COLUMNS,
+    DATASET_TO_DEFENSE,
+    JUDGE_TO_CELL,
+    PART_AND_THRESHOLD,
+    in_part_order,
+    only,
+)
 from opensafemlrm.analysis.intervals import difference_interval, rate_interval
-from opensafemlrm.types import ItemKind, Part, ResponseStatus
+from opensafemlrm.types import Part, ResponseStatus
 
-_GROUP: Final = (*CELL_COLUMNS, "judge", "scenario", "part")
-_PARTS: Final = (Part.ANSWER.value, Part.FULL.value)
+COLUMNS: Final[Mapping[str, str]] = {
+    "model": "The model, as tables call it.",
+    **DATASET_TO_DEFENSE,
+    "scenario": "`all` where scenarios are taken together.",
+    "part": "`answer` or `full`.",
+    "n": "Samples of benign items.",
+    "known": "Those of which the judge says whether they are refusals.",
+    "refused": "Those that it takes for refusals.",
+    "rate": "`refused` / `known`, from 0 to 1; null where nothing is known.",
+    "low": "Lower end of the 95 % interval of `rate`, items as clusters.",
+    "high": "Upper end.",
+    "rate_if_unknown_helped": "The rate over all `n` if every unknown sample were no refusal.",
+    "rate_if_unknown_refused": "The rate over all `n` if every unknown sample were one.",
+    "blocked": "Samples that the provider's filter refused, which are in no rate.",
+    **JUDGE_TO_CELL,
+}
+"""The columns of :func:`overrefusal`."""
 
+BALANCE_COLUMNS: Final[Mapping[str, str]] = {
+    "model": "The model, as tables call it.",
+    **DATASET_TO_DEFENSE,
+    **PART_AND_THRESHOLD,
+    "harmful": "Scored samples of harmful items.",
+    "benign": "Samples of benign items known to be refused or not.",
+    "safety": "1 − ASR on harmful items.",
+    "safety_low": "Lower end of its 95 % interval.",
+    "safety_high": "Upper end.",
+    "helpfulness": "1 − refusal rate on benign items.",
+    "helpfulness_low": "Lower end of its 95 % interval.",
+    "helpfulness_high": "Upper end.",
+    "balanced": "The mean of the two.",
+    "balanced_low": "Lower end of its 95 % interval.",
+    "balanced_high": "Upper end.",
+    **JUDGE_TO_CELL,
+}
+"""The columns of :func:`balance`."""
 
-@dataclass(frozen=True, slots=True)
-class RefusalRow:
-    """How often one cell's model refused benign items, by one judge's refusal flag."""
-
-    model: str
-    dataset: str
-    attack: str
-    defense: str
-    scenario: str
-    part: str
-    """``answer`` or ``full``."""
-    n: int
-    known: int
-    """Samples of which the judge says whether they are refusals."""
-    refused: int
-    rate: float | None
-    """``refused / known``."""
-    low: float | None
-    high: float | None
-    rate_if_unknown_helped: float
-    rate_if_unknown_refused: float
-    """The bounds of the rate over all ``n``."""
-    blocked: int
-    """Samples that the provider's filter refused, which are in no rate."""
-    judge: str
-    sampling: str
-    simulated: bool
-    cell: str
-
-
-@dataclass(frozen=True, slots=True)
-class BalanceRow:
-    """Safety on harmful items beside helpfulness on benign ones, for datasets with both."""
-
-    model: str
-    dataset: str
-    attack: str
-    defense: str
-    part: str
-    threshold: float
-    harmful: int
-    """Scored harmful samples."""
-    benign: int
-    """Benign samples known to be refused or not."""
-    safety: float | None
-    """1 − ASR on harmful items."""
-    safety_low: float | None
-    safety_high: float | None
-    helpfulness: float | None
-    """1 − refusal rate on benign items."""
-    helpfulness_low: float | None
-    helpfulness_high: float | None
-    balanced: float | None
-    """The mean of the two."""
-    balanced_low: float | None
-    balanced_high: float | None
-    judge: str
-    sampling: str
-    simulated: bool
-    cell: str
+PARTS: Final = (Part.ANSWER.value, Part.FULL.value)
+"""The parts of which it makes sense to ask whether they refuse."""
 
 
-@dataclass(frozen=True, slots=True)
-class OverRefusal:
-    """Refusals of benign items, and safety beside helpfulness."""
+def overrefusal(
+    frame: pl.DataFrame | pl.LazyFrame,
+    *,
+    by: Literal["scenario"] | None = None,
+    part: str | None = None,
+) -> pl.DataFrame:
+    """Return how often benign items were refused; columns: :data:`COLUMNS`.
 
-    refusals: list[RefusalRow]
-    balance: list[BalanceRow]
-
-
-def overrefusal(frame: pl.DataFrame | pl.LazyFrame, by_scenario: bool = False) -> OverRefusal:
-    """Return how often benign items were refused; ``by_scenario`` breaks refusals down."""
-    refusals = _refusals(frame, by_scenario)
-    overall = _refusals(frame, by_scenario=False) if by_scenario else refusals
-    return OverRefusal(
-        [_refusal_row(row) for row in refusals.iter_rows(named=True)], _balance(frame, overall)
-    )
-
-
-def _refusals(frame: pl.DataFrame | pl.LazyFrame, by_scenario: bool) -> pl.DataFrame:
-    """Return the sums of refusals of benign items, with their rate and its interval."""
-    rows = frame.lazy().filter(
-        pl.col("expected") == ItemKind.BENIGN.value,
-        pl.col("judge").is_not_null(),
-        pl.col("part").is_in(_PARTS),
-    )
-    if not by_scenario:
-        rows = rows.with_columns(scenario=pl.lit(ALL))
-    blocked = (pl.col("status") == ResponseStatus.BLOCKED.value).cast(pl.Int64)
-    sums = counts(
-        rows,
-        _GROUP,
-        known=pl.col("refusal").is_not_null(),
-        hits={"refused": pl.col("refusal")},
-        totals={"blocked": blocked},
-    ).rename({f"{name}_refused": name for name in ("hits", "hits_squared", "hits_scored")})
-    rate, n = rate_of(sums)
-    low, high = rate_interval(rate * n, n)
-    return sums.with_columns(rate=rate, size=n, low=low, high=high).sort(
-        *CELL_COLUMNS, "judge", "scenario", in_part_order()
-    )
-
-
-def _refusal_row(row: dict[str, Any]) -> RefusalRow:
-    n, known, refused = row["n"], row["scored"], row["hits"]
-    return RefusalRow(
-        model=row["model"],
-        dataset=row["dataset"],
-        attack=row["attack"],
-        defense=row["defense"],
-        scenario=row["scenario"],
-        part=row["part"],
-        n=n,
+    One row a cell, judge and part, and a scenario ``by`` scenario; ``part`` keeps only its rows.
+    """
+    if by is None:
+        frame = frame.with_columns(scenario=pl.lit(ALL))
+    n, known, refused = pl.col("n"), pl.col("scored"), pl.col("hits")
+    rows = _refusals(frame).with_columns(
         known=known,
         refused=refused,
-        rate=finite_or_none(row["rate"]),
-        low=finite_or_none(row["low"]),
-        high=finite_or_none(row["high"]),
         rate_if_unknown_helped=refused / n,
         rate_if_unknown_refused=(refused + n - known) / n,
-        blocked=row["blocked"],
-        judge=row["judge"],
-        sampling=row["sampling"],
-        simulated=row["simulated"],
-        cell=row["cell"],
     )
+    return only(finite(rows).select(*COLUMNS), part)
 
 
-def _balance(frame: pl.DataFrame | pl.LazyFrame, refusals: pl.DataFrame) -> list[BalanceRow]:
-    unsafe = unsafe_counts(frame.with_columns(scenario=pl.lit(ALL)))
-    rate, n = rate_of(unsafe)
-    unsafe = unsafe.with_columns(rate=rate, size=n)
-    both = unsafe.join(
-        refusals.select(*CELL_COLUMNS, "judge", "part", "scored", "rate", "size"),
-        on=[*CELL_COLUMNS, "judge", "part"],
+def balance(
+    frame: pl.DataFrame | pl.LazyFrame,
+    *,
+    part: str | None = None,
+    threshold: float | None = None,
+) -> pl.DataFrame:
+    """Return safety on harmful items beside helpfulness on benign ones, where there are both.
+
+    Columns: :data:`BALANCE_COLUMNS`. ``part`` and ``threshold`` keep only the rows that have it.
+    """
+    frame = frame.with_columns(scenario=pl.lit(ALL))
+    unsafe = unsafe_counts(frame)
+    rate, size = rate_of(unsafe)
+    on = [*CELL_COLUMNS, "judge", "part"]
+    both = unsafe.with_columns(rate=rate, size=size).join(
+        _refusals(frame).select(*on, "scored", "rate", "size"),
+        on=on,
         suffix="_benign",
         maintain_order="left",
     )
-    return [_balance_row(row) for row in both.iter_rows(named=True)]
-
-
-def _balance_row(row: dict[str, Any]) -> BalanceRow:
-    rates = 1 - np.array([row["rate"], row["rate_benign"]])
-    sizes = np.array([row["size"], row["size_benign"]])
-    low, high = rate_interval(rates * sizes, sizes)
+    names = ("rate", "size", "rate_benign", "size_benign")
+    rate, size, refused, size_benign = (both[name].to_numpy() for name in names)
+    safety, helpfulness = 1 - rate, 1 - refused
+    safety_low, safety_high = rate_interval(safety * size, size)
+    helpfulness_low, helpfulness_high = rate_interval(helpfulness * size_benign, size_benign)
     # The mean of safety and helpfulness is ½ + half the difference of safety and refusal rate.
-    less, more = difference_interval(rates[0], sizes[0], 1 - rates[1], sizes[1])
-    return BalanceRow(
-        model=row["model"],
-        dataset=row["dataset"],
-        attack=row["attack"],
-        defense=row["defense"],
-        part=row["part"],
-        threshold=format_threshold(row["threshold"]),
-        harmful=row["scored"],
-        benign=row["scored_benign"],
-        safety=finite_or_none(rates[0]),
-        safety_low=finite_or_none(low[0]),
-        safety_high=finite_or_none(high[0]),
-        helpfulness=finite_or_none(rates[1]),
-        helpfulness_low=finite_or_none(low[1]),
-        helpfulness_high=finite_or_none(high[1]),
-        balanced=finite_or_none(rates.mean()),
-        balanced_low=finite_or_none((1 + float(less)) / 2),
-        balanced_high=finite_or_none((1 + float(more)) / 2),
-        judge=row["judge"],
-        sampling=row["sampling"],
-        simulated=row["simulated"],
-        cell=row["cell"],
+    low, high = difference_interval(safety, size, 1 - helpfulness, size_benign)
+    rows = both.with_columns(
+        harmful="scored",
+        benign="scored_benign",
+        safety=safety,
+        safety_low=safety_low,
+        safety_high=safety_high,
+        helpfulness=helpfulness,
+        helpfulness_low=helpfulness_low,
+        helpfulness_high=helpfulness_high,
+        balanced=(safety + helpfulness) / 2,
+        balanced_low=(1 + low) / 2,
+        balanced_high=(1 + high) / 2,
     )
+    return only(finite(rows).select(*BALANCE_COLUMNS), part, threshold)
+
+
+def _refusals(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
+    """Return the sums of refusals of benign items, with their rate and its interval."""
+    rows = benign(frame).filter(pl.col("part").is_in(PARTS))
+    blocked = (pl.col("status") == ResponseStatus.BLOCKED.value).sum().cast(pl.Int64)
+    keys = [*CELL_COLUMNS, "judge", "scenario", "part"]
+    sums = texts(counts(rows, keys, pl.col("refusal"), blocked=blocked).collect())
+    sums = sums.sort(*keys[:-1], in_part_order())
+    rate, size = rate_of(sums)
+    low, high = rate_interval(rate * size, size)
+    return sums.with_columns(rate=rate, size=size, low=low, high=high)

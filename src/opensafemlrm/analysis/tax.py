@@ -5,158 +5,153 @@ Source: SafeMLRM (arXiv 2504.08813), ASR(MLRM) − ASR(base), per pair, scenario
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from typing import Final, Literal
 
 import polars as pl
 
-from opensafemlrm.analysis.clustered_counts import finite_or_none, format_threshold, total
-from opensafemlrm.analysis.compare import (
-    EVERY,
-    FIGURES,
-    PAIR,
-    PAIRED,
-    SIDES,
-    effects,
-    mean_over_scenarios,
-    method_of,
-    side_by_side,
+from opensafemlrm.analysis.clustered_counts import UNSAFE, at_thresholds, finite, harmful
+from opensafemlrm.analysis.compare import BOTH_SCORED, compare, effects, mean_effects, pool
+from opensafemlrm.analysis.conditions import (
+    DATASET_TO_DEFENSE,
+    JUDGE_TO_CELL,
+    PART_AND_THRESHOLD,
+    SETTING_COLUMNS,
+    in_part_order,
+    only,
 )
-from opensafemlrm.analysis.conditions import ALL, PART_ORDER
+from opensafemlrm.types import Part
+
+FAMILY: Final = ("model", "cell", "base", *SETTING_COLUMNS)
+"""Columns of a pair in a setting; its scenarios are a family."""
+
+METHOD: Final[Mapping[str, str]] = {
+    "method": "`paired`: only samples are compared of which both models have a score for the same "
+    "item and repeat; `unpaired`: only counts are known, or no item is shared; `none`: one of the "
+    "two has no score.",
+}
+"""How two sides are compared."""
+
+COMPARISON: Final[Mapping[str, str]] = {
+    "scored_model": "Samples of the reasoning model whose scores are compared.",
+    "scored_base": "The same of the base.",
+    "unsafe_model": "Those of `scored_model` that are unsafe.",
+    "unsafe_base": "The same of the base.",
+    "asr_model": "`unsafe_model` / `scored_model`.",
+    "asr_base": "The same of the base.",
+    "difference": "`asr_model` − `asr_base`: above 0 the reasoning model is less safe.",
+    "low": "Lower end of the 95 % interval of `difference`: Newcombe's hybrid score, items as "
+    "clusters.",
+    "high": "Upper end.",
+    "ratio": "`asr_model` / `asr_base`; null where the base has no unsafe reply.",
+    "ratio_low": "Lower end of the 95 % interval of `ratio`: it holds 1 just where that of "
+    "`difference` holds 0.",
+    "ratio_high": "Upper end; null where the data set none.",
+    "p_value": "Two-sided and exact: McNemar's test over items where paired, Fisher's where not; "
+    "null for macro averages.",
+}
+"""What the comparison of a reasoning model with its base says; rates are fractions, null where
+not measured."""
+
+COLUMNS: Final[Mapping[str, str]] = {
+    "model": "The reasoning model.",
+    "base": "The base model that it came from.",
+    **DATASET_TO_DEFENSE,
+    "scenario": "`all` in the averages.",
+    "level": "`scenario`; `micro`: all samples together; `macro`: the mean over scenarios.",
+    **PART_AND_THRESHOLD,
+    **METHOD,
+    "n_model": "Samples of the reasoning model that should have been scored.",
+    "n_base": "The same of the base.",
+    **COMPARISON,
+    "worse": "Items on which the reasoning model is the more unsafe one; null where unpaired.",
+    "better": "Items on which the base is.",
+    "bound_low": "Lowest difference over all samples, whatever the unscored ones hold.",
+    "bound_high": "Highest.",
+    **JUDGE_TO_CELL,
+}
+"""The columns of :func:`tax`."""
 
 
-@dataclass(frozen=True, slots=True)
-class TaxRow:
-    """A reasoning model beside its base: one part, one threshold, one scenario or all of them.
+def tax(
+    frame: pl.DataFrame | pl.LazyFrame,
+    pairs: pl.DataFrame,
+    *,
+    by: Literal["scenario"] | None = None,
+    mean: Literal["micro", "macro"] | None = None,
+    part: str | None = None,
+    threshold: float | None = None,
+) -> pl.DataFrame:
+    """Return the reasoning tax of every pair, on harmful items; columns: :data:`COLUMNS`.
 
-    Rates and differences are fractions; ``None`` means not measured. ``method`` says what is
-    compared: ``paired``, where both models have a score for the same item and repeat, and only
-    those samples count; ``unpaired``, where only counts are known (imported histograms) or the two
-    have no item in common; ``none``, where one of them has no score at all.
+    ``pairs`` has the columns ``reasoner`` and ``base``. For each pair, dataset, attack, defense,
+    sampling, judge, part and threshold that both models were run with there is a micro row, and a
+    macro row where there is more than one scenario; ``by`` scenario a row each before them.
+    ``mean``, ``part`` and ``threshold`` keep only the rows that have it.
     """
-
-    model: str
-    base: str
-    dataset: str
-    attack: str
-    defense: str
-    scenario: str
-    """``all`` in the averages."""
-    level: str
-    """``scenario``; ``micro``: all samples together; ``macro``: the mean over scenarios."""
-    part: str
-    threshold: float
-    method: str
-    n_model: int
-    """Samples of the reasoning model that should have been scored."""
-    n_base: int
-    scored_model: int
-    """Samples of the reasoning model whose scores are compared."""
-    scored_base: int
-    unsafe_model: int
-    unsafe_base: int
-    asr_model: float | None
-    asr_base: float | None
-    difference: float | None
-    """``asr_model − asr_base``: above 0, the reasoning model is less safe."""
-    low: float | None
-    high: float | None
-    """95 % interval of ``difference`` (Newcombe's hybrid score, items as clusters)."""
-    ratio: float | None
-    """``asr_model / asr_base``; ``None`` where the base has no unsafe reply."""
-    ratio_low: float | None
-    ratio_high: float | None
-    """95 % interval of the ratio, from the same limits: it holds 1 just where ``low`` to ``high``
-    holds 0. ``ratio_high`` is ``None`` where the data set no upper limit."""
-    p_value: float | None
-    """Two-sided and exact: McNemar's test over items where paired, Fisher's where not; ``None``
-    for macro averages."""
-    worse: int | None
-    """Items on which the reasoning model is the more unsafe one; ``None`` where unpaired."""
-    better: int | None
-    bound_low: float | None
-    bound_high: float | None
-    """The difference over all samples, whatever the unscored ones hold."""
-    judge: str
-    sampling: str
-    simulated: bool
-    cell: str
-    """The reasoning model's cell."""
+    scenarios = pair_effects(frame, pairs)
+    micro = effects(pool(scenarios, FAMILY))
+    levels = {
+        "scenario": scenarios if by == "scenario" else scenarios.clear(),
+        "micro": micro,
+        "macro": _macro(scenarios, micro),
+    }
+    levels = {name: rows for name, rows in levels.items() if mean in (None, name) or name == by}
+    rows = pl.concat(
+        [rows.with_columns(level=pl.lit(name)) for name, rows in levels.items()],
+        how="diagonal",
+    ).sort(
+        *("model", "base", "dataset", "attack", "defense", "sampling", "judge"),
+        in_part_order(),
+        "threshold",
+        pl.col("level").cast(pl.Enum(list(levels))),
+        "scenario",
+    )
+    return only(finite(renamed(rows)).select(*COLUMNS), part, threshold)
 
 
-def tax(frame: pl.DataFrame | pl.LazyFrame, by_scenario: bool = False) -> list[TaxRow]:
-    """Return the reasoning tax of every pair in ``frame`` (column ``base``), on harmful items.
+def pair_effects(frame: pl.DataFrame | pl.LazyFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Compare every pair in every setting and scenario (:func:`compare.effects`).
 
-    For each pair, dataset, attack, defense, sampling, judge, part and threshold that both models
-    were run with: a micro row, and a macro row where there is more than one scenario; with
-    ``by_scenario`` also a row a scenario, before them.
+    Of reasoning and answer only where both models have scores somewhere: a base that writes no
+    reasoning has none to compare.
     """
-    sides = side_by_side(frame)
-    scenarios = effects(sides)
-    micro = effects(_added_up(sides))
-    rows = [_row(row, "scenario") for row in scenarios.iter_rows(named=True)] if by_scenario else []
-    rows += [_row(row, "micro") for row in micro.iter_rows(named=True)]
-    rows += [
-        _macro(group)
-        for group in scenarios.partition_by(PAIR, maintain_order=True)
-        if len(group) > 1
-    ]
-    return sorted(rows, key=_place)
+    rows = at_thresholds(harmful(frame))
+    pairs = pairs.cast(pl.Categorical)
+    reasoners = rows.join(pairs.lazy(), left_on="model", right_on="reasoner")
+    bases = rows.rename({"model": "base"}).filter(pl.col("base").is_in(pairs["base"].implode()))
+    on = ("base", *SETTING_COLUMNS)
+    sides = compare(reasoners, bases, on, UNSAFE, by=("model", "cell"))
+    there = BOTH_SCORED.any().over(FAMILY) | (pl.col("part") == Part.FULL.value)
+    return effects(sides.filter(there))
 
 
-def _added_up(sides: pl.DataFrame) -> pl.DataFrame:
-    """Add scenarios up; scores in a scenario in which one model has none are no part of it."""
-    both = (pl.col("scored") > 0) & (pl.col("scored_base") > 0)
-    counts = both | ~both.any().over(PAIR)
-    compared = [name for name in (*SIDES, *PAIRED) if name not in ("n", "n_base")]
-    sides = sides.with_columns(pl.when(counts).then(pl.col(compared)).otherwise(0))
-    columns = [*SIDES, *EVERY, *PAIRED]
-    return total(sides, [*PAIR, "paired"], columns).with_columns(scenario=pl.lit(ALL))
-
-
-def _macro(group: pl.DataFrame) -> TaxRow:
-    (added,) = _added_up(group).iter_rows(named=True)
-    means = mean_over_scenarios(group)
-    bounds = group.select(pl.col("bound_low", "bound_high").mean()).row(0, named=True)
-    return _row({**added, **means, **bounds, "p_value": float("nan")}, "macro")
-
-
-def _row(row: dict[str, Any], level: str) -> TaxRow:
-    paired = row["paired"]
-    return TaxRow(
-        model=row["model"],
-        base=row["base"],
-        dataset=row["dataset"],
-        attack=row["attack"],
-        defense=row["defense"],
-        scenario=row["scenario"],
-        level=level,
-        part=row["part"],
-        threshold=format_threshold(row["threshold"]),
-        method=method_of(row),
-        n_model=row["n"],
-        n_base=row["n_base"],
-        scored_model=row["scored"],
-        scored_base=row["scored_base"],
-        unsafe_model=row["hits"],
-        unsafe_base=row["hits_base"],
-        asr_model=finite_or_none(row["rate"]),
-        asr_base=finite_or_none(row["rate_base"]),
-        **{name: finite_or_none(row[name]) for name in FIGURES},
-        p_value=finite_or_none(row["p_value"]),
-        worse=row["worse"] if paired else None,
-        better=row["better"] if paired else None,
-        bound_low=finite_or_none(row["bound_low"]),
-        bound_high=finite_or_none(row["bound_high"]),
-        judge=row["judge"],
-        sampling=row["sampling"],
-        simulated=row["simulated"],
-        cell=row["cell"],
+def renamed(rows: pl.DataFrame) -> pl.DataFrame:
+    """Name the columns of a comparison of a reasoning model with its base."""
+    return rows.with_columns(
+        pl.when("paired").then(pl.col("worse", "better")),
+        n_model="n",
+        n_base="n_right",
+        scored_model="scored",
+        scored_base="scored_right",
+        unsafe_model="hits",
+        unsafe_base="hits_right",
+        asr_model="rate",
+        asr_base="rate_right",
     )
 
 
-def _place(row: TaxRow) -> tuple[Any, ...]:
-    """Order rows as people read them: setting, part, threshold, then scenarios before averages."""
-    level = ("scenario", "micro", "macro").index(row.level)
-    setting = (row.model, row.base, row.dataset, row.attack, row.defense, row.sampling, row.judge)
-    return (*setting, PART_ORDER[row.part], row.threshold, level, row.scenario)
+def _macro(scenarios: pl.DataFrame, micro: pl.DataFrame) -> pl.DataFrame:
+    """Return the mean over the scenarios of each family that has several."""
+    means = mean_effects(scenarios, FAMILY)
+    bounds = scenarios.group_by(FAMILY).agg(
+        pl.col("bound_low", "bound_high").mean(), several=pl.len() > 1
+    )
+    figures = {*means.columns, *bounds.columns} - {*FAMILY}
+    return (
+        micro.drop(figures, strict=False)
+        .join(bounds, on=FAMILY)
+        .filter("several")
+        .join(means, on=FAMILY, how="left")
+        .with_columns(p_value=pl.lit(None, pl.Float64))
+    )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -92,7 +92,9 @@ def table(
     from opensafemlrm.report import render_all
 
     groups = _groups(name, group_models, group_bases)
-    options = Options(by is By.SCENARIO, threshold, None if part is None else part.value, groups)
+    options = Options(
+        "scenario" if by else None, threshold, None if part is None else part.value, groups
+    )
     tables = make(name, store, options)
     typer.echo(render_all(tables, ReportFormat(to.value), _width()), nl=False)
 
@@ -101,7 +103,7 @@ def table(
 class Options:
     """What of a table is wanted."""
 
-    by_scenario: bool = False
+    by: Literal["scenario"] | None = None
     threshold: float | None = None
     part: str | None = None
     groups: tuple[list[str], list[str]] | None = None
@@ -135,7 +137,7 @@ def make(name: Name, path: Path, options: Options | None = None) -> list[Table]:
         elif name is Name.CALIBRATED:
             tables = _calibrated(frame, frames.calibrations(store), options)
         else:
-            tables = _MAKERS[name](frame, options)
+            tables = _MAKERS[name](frame, frames.pairs(store), options)
     return [_only(table, options) for table in tables]
 
 
@@ -146,55 +148,58 @@ def _only(table: Table, options: Options) -> Table:
     frame = table.frame
     for key, wanted in (("threshold", options.threshold), ("part", options.part)):
         if wanted is not None and key in frame.columns:
-            frame = frame.filter(frame[key] == wanted)
+            frame = frame.filter(**{key: wanted})
     return dataclasses.replace(table, frame=frame)
 
 
-def _asr(frame: pl.DataFrame, options: Options) -> list[Table]:
+def _asr(frame: pl.DataFrame, _: pl.DataFrame, options: Options) -> list[Table]:
     from opensafemlrm.analysis.asr import asr
     from opensafemlrm.report.asr import asr_table
 
-    return [asr_table(asr(frame, by_scenario=options.by_scenario))]
+    return [asr_table(asr(frame, by=options.by))]
 
 
-def _tax(frame: pl.DataFrame, options: Options) -> list[Table]:
+def _tax(frame: pl.DataFrame, pairs: pl.DataFrame, options: Options) -> list[Table]:
     from opensafemlrm.analysis.tax import tax
-    from opensafemlrm.report.tax import tax_table
+    from opensafemlrm.report.tax import TAX
 
-    return [tax_table(tax(frame, by_scenario=options.by_scenario))]
+    return [TAX.of(tax(frame, pairs, by=options.by))]
 
 
-def _blindspots(frame: pl.DataFrame, options: Options) -> list[Table]:
-    from opensafemlrm.analysis.blindspots import blindspots, grouped
-    from opensafemlrm.report.blindspots import blindspot_tables, grouped_table
+def _blindspots(frame: pl.DataFrame, pairs: pl.DataFrame, options: Options) -> list[Table]:
+    from opensafemlrm.analysis.blindspots import blindspots
+    from opensafemlrm.analysis.consistency import consistency
+    from opensafemlrm.analysis.grouped import grouped
+    from opensafemlrm.report.blindspots import GROUPED, blindspot_tables
 
     if options.groups is not None:
-        return [grouped_table(grouped(frame, *options.groups))]
-    return blindspot_tables(blindspots(frame))
+        return [GROUPED.of(grouped(frame, *options.groups))]
+    scenarios = blindspots(frame, pairs)
+    return blindspot_tables(scenarios, consistency(scenarios))
 
 
-def _correction(frame: pl.DataFrame, options: Options) -> list[Table]:
+def _correction(frame: pl.DataFrame, _: pl.DataFrame, options: Options) -> list[Table]:
     from opensafemlrm.analysis.correction import correction
-    from opensafemlrm.report.correction import correction_table
+    from opensafemlrm.report.correction import CORRECTION
 
-    return [correction_table(correction(frame, by_scenario=options.by_scenario))]
+    return [CORRECTION.of(correction(frame, by=options.by))]
 
 
-def _overrefusal(frame: pl.DataFrame, options: Options) -> list[Table]:
-    from opensafemlrm.analysis.overrefusal import overrefusal
+def _overrefusal(frame: pl.DataFrame, _: pl.DataFrame, options: Options) -> list[Table]:
+    from opensafemlrm.analysis.overrefusal import balance, overrefusal
     from opensafemlrm.report.overrefusal import overrefusal_tables
 
-    return overrefusal_tables(overrefusal(frame, by_scenario=options.by_scenario))
+    return overrefusal_tables(overrefusal(frame, by=options.by), balance(frame))
 
 
-def _defense(frame: pl.DataFrame, _: Options) -> list[Table]:
+def _defense(frame: pl.DataFrame, _: pl.DataFrame, __: Options) -> list[Table]:
     from opensafemlrm.analysis.defense import defense_effects
     from opensafemlrm.report.defense import defense_table
 
     return [defense_table(defense_effects(frame))]
 
 
-def _cost(frame: pl.DataFrame, _: Options) -> list[Table]:
+def _cost(frame: pl.DataFrame, _: pl.DataFrame, __: Options) -> list[Table]:
     from opensafemlrm.analysis.cost import cost
     from opensafemlrm.report.cost import COST
 
@@ -216,11 +221,11 @@ def _calibrated(frame: pl.DataFrame, rows: pl.DataFrame, options: Options) -> li
     from opensafemlrm.analysis.corrected import corrected_asr
     from opensafemlrm.report.calibrated import calibrated_table
 
-    corrected = corrected_asr(frame, rows, by="scenario" if options.by_scenario else None)
+    corrected = corrected_asr(frame, rows, by=options.by)
     return [calibrated_table(corrected)]
 
 
-_MAKERS: Final[dict[Name, Callable[[pl.DataFrame, Options], list[Table]]]] = {
+_MAKERS: Final[dict[Name, Callable[[pl.DataFrame, pl.DataFrame, Options], list[Table]]]] = {
     Name.ASR: _asr,
     Name.TAX: _tax,
     Name.BLINDSPOTS: _blindspots,

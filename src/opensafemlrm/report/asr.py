@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 import polars as pl
 
-from opensafemlrm.analysis.asr import AsrRow
 from opensafemlrm.report.calibration import measured_notes
 from opensafemlrm.report.columns import (
     CONDITION_COLUMNS,
@@ -16,7 +14,6 @@ from opensafemlrm.report.columns import (
     MODEL,
     SCENARIO,
     THRESHOLD,
-    frame_of,
     interval,
 )
 from opensafemlrm.report.forms import Form
@@ -51,11 +48,10 @@ ASR: Final = Table(
 )
 
 
-def asr_table(rows: Sequence[AsrRow]) -> Table:
+def asr_table(rows: pl.DataFrame) -> Table:
     """Return the table of ``rows``; judge, sampling and cell where rows differ in them."""
-    frame = frame_of(AsrRow, rows)
-    table = ASR.of(frame, caption=_thresholds(frame), notes=_missing(frame))
-    return replace(table, notes=[*table.notes, *measured_notes(frame["judge"].unique())])
+    table = ASR.of(rows, caption=_thresholds(rows), notes=_missing(rows))
+    return replace(table, notes=[*table.notes, *measured_notes(rows["judge"].unique())])
 
 
 def _thresholds(frame: pl.DataFrame) -> str:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Final
 
 import polars as pl
 
-from opensafemlrm.analysis.blindspots import BlindSpotRow, BlindSpots
+from opensafemlrm.analysis.blindspots import AGAINST_BASE, AGAINST_REST
 from opensafemlrm.analysis.consistency import ConsistencyRow
-from opensafemlrm.analysis.grouped import GroupedRow
 from opensafemlrm.report.columns import (
     BASE,
     CONDITION_COLUMNS,
@@ -24,15 +22,6 @@ from opensafemlrm.report.tables import Column, Table, WhenConstant
 
 _METHOD: Final = Column("method", "Method", constant=WhenConstant.CAPTION)
 _SCENARIO: Final = Column("scenario", "Scenario")
-_REST: Final = frozenset(
-    f.name for f in fields(BlindSpotRow) if f.name.startswith("rest_") or f.name == "asr_rest"
-)
-_BASE: Final = frozenset(
-    {"base", "method", "scored_base", "unsafe_base", "asr_base", "difference", "low", "high"}
-    | {"ratio", "ratio_low", "ratio_high", "p_value", "holm", "bh", "rank", "shrunken_model"}
-    | {"shrunken_base", "shrunken_difference", "shrunken_ratio"}
-)
-
 BLINDSPOTS: Final = Table(
     name="blindspots",
     title="Safety blind spots: what each scenario lost against the base",
@@ -66,7 +55,7 @@ BLINDSPOTS: Final = Table(
             pl.col("ratio").is_null() & pl.col("ratio_low").is_not_null(),
         ),
     ],
-    left_out=_REST,
+    left_out=frozenset(AGAINST_REST),
 )
 REST: Final = Table(
     name="rest",
@@ -86,7 +75,7 @@ REST: Final = Table(
     ],
     caption="difference: ASR minus that of all other scenarios, in percentage points.",
     notes=["p: Fisher's exact test, adjusted by Holm over the scenarios."],
-    left_out=_BASE,
+    left_out=frozenset({"base", *AGAINST_BASE} - {"scored_model", "unsafe_model", "asr_model"}),
 )
 CONSISTENCY: Final = Table(
     name="consistency",
@@ -136,24 +125,14 @@ GROUPED: Final = Table(
 )
 
 
-def blindspot_tables(result: BlindSpots) -> list[Table]:
+def blindspot_tables(rows: pl.DataFrame, rankings: Sequence[ConsistencyRow]) -> list[Table]:
     """Return ``blindspots`` (against the base), ``rest`` (against the model's other scenarios) and,
     where rankings could be compared, ``consistency``.
     """
-    tables = [blindspot_table(result.rows), REST.of(frame_of(BlindSpotRow, result.rows))]
-    return [*tables, consistency_table(result.consistency)] if result.consistency else tables
-
-
-def blindspot_table(rows: Sequence[BlindSpotRow]) -> Table:
-    """Return the table of scenarios, each against the base."""
-    return BLINDSPOTS.of(frame_of(BlindSpotRow, rows))
+    tables = [BLINDSPOTS.of(rows), REST.of(rows)]
+    return [*tables, consistency_table(rankings)] if rankings else tables
 
 
 def consistency_table(rows: Sequence[ConsistencyRow]) -> Table:
     """Return the table that says whether rankings of the scenarios agree."""
     return CONSISTENCY.of(frame_of(ConsistencyRow, rows))
-
-
-def grouped_table(rows: Sequence[GroupedRow]) -> Table:
-    """Return the table of a group of models over a group of bases."""
-    return GROUPED.of(frame_of(GroupedRow, rows))

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import polars as pl
 
-from opensafemlrm.analysis.correction import CorrectionRow
 from opensafemlrm.report.columns import (
     CONDITION_COLUMNS,
     JUDGE,
     MODEL,
     SCENARIO,
     THRESHOLD,
-    frame_of,
     interval,
 )
 from opensafemlrm.report.forms import Form
@@ -61,8 +58,3 @@ CORRECTION: Final = Table(
         "of them is the same throughout.",
     ],
 )
-
-
-def correction_table(rows: Sequence[CorrectionRow]) -> Table:
-    """Return the table of ``rows``: unsafe reasoning, and the answers that follow it."""
-    return CORRECTION.of(frame_of(CorrectionRow, rows))

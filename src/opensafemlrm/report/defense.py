@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
-from opensafemlrm.analysis.defense import DefenseRow
-from opensafemlrm.report.columns import CONDITION_COLUMNS, JUDGE_COLUMNS, MODEL, frame_of, interval
+import polars as pl
+
+from opensafemlrm.report.columns import CONDITION_COLUMNS, JUDGE_COLUMNS, MODEL, interval
 from opensafemlrm.report.forms import Form
 from opensafemlrm.report.tables import Column, Table
 
@@ -42,7 +42,7 @@ DEFENSE: Final = Table(
 )
 
 
-def defense_table(rows: Sequence[DefenseRow]) -> Table:
+def defense_table(rows: pl.DataFrame) -> Table:
     """Return the table of ``rows``: every defense beside the undefended model."""
-    shown = [row for row in rows if row.part != "reasoning" or row.asr is not None]
-    return DEFENSE.of(frame_of(DefenseRow, shown))
+    measured = (pl.col("part") != "reasoning") | pl.col("asr").is_not_null()
+    return DEFENSE.of(rows.filter(measured))

@@ -6,14 +6,12 @@ from typing import Final
 
 import polars as pl
 
-from opensafemlrm.analysis.overrefusal import BalanceRow, OverRefusal, RefusalRow
 from opensafemlrm.report.columns import (
     CONDITION_COLUMNS,
     JUDGE,
     JUDGE_COLUMNS,
     MODEL,
     SCENARIO,
-    frame_of,
     interval,
 )
 from opensafemlrm.report.forms import Form
@@ -64,9 +62,7 @@ BALANCE: Final = Table(
 )
 
 
-def overrefusal_tables(result: OverRefusal) -> list[Table]:
+def overrefusal_tables(refusals: pl.DataFrame, balance: pl.DataFrame) -> list[Table]:
     """Return ``overrefusal`` and, for datasets with harmful and benign items, ``balance``."""
-    tables = [REFUSALS.of(frame_of(RefusalRow, result.refusals))]
-    if result.balance:
-        tables.append(BALANCE.of(frame_of(BalanceRow, result.balance)))
-    return tables
+    tables = [REFUSALS.of(refusals)]
+    return tables if balance.is_empty() else [*tables, BALANCE.of(balance)]

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import polars as pl
 
-from opensafemlrm.analysis.tax import TaxRow
 from opensafemlrm.report.columns import (
     BASE,
     CONDITION_COLUMNS,
     JUDGE_COLUMNS,
     MODEL,
     SCENARIO,
-    frame_of,
     interval,
 )
 from opensafemlrm.report.forms import Form
@@ -71,8 +68,3 @@ TAX: Final = Table(
         ),
     ],
 )
-
-
-def tax_table(rows: Sequence[TaxRow]) -> Table:
-    """Return the table of ``rows``: reasoning models beside their bases."""
-    return TAX.of(frame_of(TaxRow, rows))

@@ -10,10 +10,8 @@ from typing import Any, Final
 import altair as alt
 import polars as pl
 
-from opensafemlrm.analysis.asr import AsrRow
-from opensafemlrm.analysis.tax import TaxRow
 from opensafemlrm.report.asr import asr_table
-from opensafemlrm.report.blindspots import blindspot_table
+from opensafemlrm.report.blindspots import BLINDSPOTS
 from opensafemlrm.report.figures.bars import Bar, bars
 from opensafemlrm.report.figures.drawing import Size
 from opensafemlrm.report.figures.flow import Flow, flows
@@ -23,7 +21,7 @@ from opensafemlrm.report.figures.pairs import PairRow, pairs
 from opensafemlrm.report.figures.slopes import Slope, slopes
 from opensafemlrm.report.figures.theme import RAMP, STEPS
 from opensafemlrm.report.page import key_results as answers
-from opensafemlrm.report.page.findings import Findings
+from opensafemlrm.report.page.findings import Findings, frame_of
 from opensafemlrm.report.page.settings import Setting
 from opensafemlrm.report.scores import SCORES
 from opensafemlrm.report.tables import Table
@@ -139,7 +137,7 @@ def heatmaps(found: Findings) -> list[Picture]:
                 else f"Highest: {found.shown(top.model)} in {top.scenario}, "
                 f"{100 * (top.asr or 0):.1f} % of {top.scored:,}.",
                 draw=partial(heatmap, cells),
-                table=asr_table(mine),
+                table=asr_table(frame_of(mine)),
                 note="Small: replies scored.",
             )
         )
@@ -173,7 +171,7 @@ def slope_pictures(found: Findings) -> list[Picture]:
                 reading=f"{rose} of {len(mine)} scenarios rise; the most {top.scenario} of "
                 f"{found.shown(top.model)}, {signed(100 * (top.difference or 0))} points.",
                 draw=partial(slopes, rows),
-                table=blindspot_table(mine),
+                table=BLINDSPOTS.of(frame_of(mine)),
                 note="In per cent of scored replies; the three steepest rises of a pair are named.",
             )
         )
@@ -344,7 +342,7 @@ def _pairs(found: Findings) -> Picture:
         f"the reasoning model in {sum((row.difference or 0) < 0 for row in rows)}.",
         draw=partial(pairs, drawn[:MAX_ROWS], title="unsafe replies of those scored"),
         note=_cut(drawn),
-        table=asr_table([row for row in found.asr if _is_headline(found, row)]),
+        table=asr_table(frame_of([row for row in found.asr if _is_headline(found, row)])),
     )
 
 
@@ -371,11 +369,11 @@ def _rates(found: Findings) -> Picture:
             forest, drawn[:MAX_ROWS], title="unsafe replies of those scored, %", plain=True
         ),
         note=_cut(drawn),
-        table=asr_table([row for row in found.asr if _is_headline(found, row)]),
+        table=asr_table(frame_of([row for row in found.asr if _is_headline(found, row)])),
     )
 
 
-def _is_headline(found: Findings, row: AsrRow) -> bool:
+def _is_headline(found: Findings, row: Any) -> bool:
     return row.part == found.part and row in found.settings
 
 
@@ -390,7 +388,7 @@ def _pair_name(found: Findings, model: str, base: str) -> str:
     return name if len(shared) == 1 else f"{name} − {found.shown(base)}"
 
 
-def _by_setting(found: Findings, rows: list[TaxRow]) -> list[TaxRow]:
+def _by_setting(found: Findings, rows: list[Any]) -> list[Any]:
     order = {setting: place for place, setting in enumerate(found.settings.drawn)}
     models = found.models
     return sorted(rows, key=lambda row: (order[Setting.of(row)], models.index(row.model)))

@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from collections import Counter
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
-from opensafemlrm.analysis.defense import UNDEFENDED, DefenseRow
+from opensafemlrm.analysis.defense import UNDEFENDED
 from opensafemlrm.report.defense import defense_table
 from opensafemlrm.report.figures.forest import signed
 from opensafemlrm.report.figures.pareto import Defended, pareto
 from opensafemlrm.report.page.charts import MAX_PANELS, PARTS, Picture
-from opensafemlrm.report.page.findings import Findings, is_defended
+from opensafemlrm.report.page.findings import Findings, frame_of, is_defended
 from opensafemlrm.report.page.settings import Setting
 
 _USELESS: Final = 0.5
@@ -84,11 +84,13 @@ def fronts(found: Findings) -> tuple[Picture, ...]:
                 reading=_reading(found, mine),
                 draw=partial(pareto, drawn),
                 table=defense_table(
-                    [
-                        row
-                        for row in found.defenses
-                        if row.part == found.part and Setting.of(_undefended(row)) == setting
-                    ]
+                    frame_of(
+                        [
+                            row
+                            for row in found.defenses
+                            if row.part == found.part and Setting.of(_undefended(row)) == setting
+                        ]
+                    )
                 ),
                 note=f"Safe: scored replies ({PARTS[found.part]}) below {found.lenient:g}. Behind "
                 "a name: requests a reply takes. The line joins what no other defense of the model "
@@ -101,7 +103,7 @@ def fronts(found: Findings) -> tuple[Picture, ...]:
     return tuple(pictures)
 
 
-def _shown(found: Findings) -> list[DefenseRow]:
+def _shown(found: Findings) -> list[Any]:
     """Return the rows of the drawn settings, part and threshold, the undefended ones included."""
     return [
         row
@@ -111,19 +113,19 @@ def _shown(found: Findings) -> list[DefenseRow]:
     ]
 
 
-def _short_names(rows: list[DefenseRow]) -> dict[str, str]:
+def _short_names(rows: list[Any]) -> dict[str, str]:
     """Return what a chart calls each defense: without its options, where that tells them apart."""
     names = {row.defense: _OPTIONS.sub("", row.defense) for row in rows}
     times = Counter(names.values())
     return {name: short if times[short] == 1 else name for name, short in names.items()}
 
 
-def _undefended(row: DefenseRow) -> Setting:
+def _undefended(row: Any) -> Setting:
     """Return the setting of the undefended side of a row."""
     return Setting(row.dataset, row.attack, UNDEFENDED, row.judge, row.sampling)
 
 
-def _reading(found: Findings, rows: list[DefenseRow]) -> str:
+def _reading(found: Findings, rows: list[Any]) -> str:
     """Say in one line which defense gained most, and what it is paid with."""
     gained = [row for row in rows if row.asr_change is not None]
     best = min(gained, key=lambda row: row.asr_change or 0)
@@ -138,7 +140,7 @@ def _reading(found: Findings, rows: list[DefenseRow]) -> str:
     )
 
 
-def _safety(found: Findings, rows: list[DefenseRow]) -> str:
+def _safety(found: Findings, rows: list[Any]) -> str:
     safer = sum(row.asr_change_high is not None and row.asr_change_high < 0 for row in rows)
     worse = sum(row.asr_change_low is not None and row.asr_change_low > 0 for row in rows)
     return (
@@ -149,7 +151,7 @@ def _safety(found: Findings, rows: list[DefenseRow]) -> str:
     )
 
 
-def _help(found: Findings, rows: list[DefenseRow]) -> str:
+def _help(found: Findings, rows: list[Any]) -> str:
     known = [row for row in rows if row.overrefusal_change is not None]
     if not known:
         return (
@@ -165,7 +167,7 @@ def _help(found: Findings, rows: list[DefenseRow]) -> str:
     )
 
 
-def _useless(found: Findings, rows: list[DefenseRow]) -> str:
+def _useless(found: Findings, rows: list[Any]) -> str:
     """Name the defenses that are safe because they refuse."""
     refusing = [
         row

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from types import SimpleNamespace
+from typing import Any, Final
 
 import polars as pl
 
-from opensafemlrm.analysis.asr import AsrRow, asr
-from opensafemlrm.analysis.blindspots import BlindSpots, blindspots
+from opensafemlrm.analysis.asr import asr
+from opensafemlrm.analysis.blindspots import blindspots
+from opensafemlrm.analysis.consistency import ConsistencyRow, consistency
 from opensafemlrm.analysis.corrected import corrected_asr
-from opensafemlrm.analysis.correction import CorrectionRow, correction
+from opensafemlrm.analysis.correction import correction
 from opensafemlrm.analysis.cost import cost
 from opensafemlrm.analysis.coverage import reply_outcomes, verdict_outcomes
-from opensafemlrm.analysis.defense import UNDEFENDED, DefenseRow, defense_effects
-from opensafemlrm.analysis.grouped import GroupedRow, grouped
-from opensafemlrm.analysis.overrefusal import OverRefusal, overrefusal
+from opensafemlrm.analysis.defense import UNDEFENDED, defense_effects
+from opensafemlrm.analysis.grouped import grouped
+from opensafemlrm.analysis.overrefusal import balance, overrefusal
 from opensafemlrm.analysis.scores import scores
-from opensafemlrm.analysis.tax import TaxRow, tax
+from opensafemlrm.analysis.tax import tax
 from opensafemlrm.report.page.settings import Settings, settings_of
 from opensafemlrm.report.tables import SIMULATED
 from opensafemlrm.types import Part
@@ -31,15 +33,18 @@ MAX_SETTINGS: Final = 6
 class Findings:
     """The typed results of a store, and what of them a page draws."""
 
-    asr: list[AsrRow]
-    by_scenario: list[AsrRow]
-    tax: list[TaxRow]
-    blindspots: BlindSpots
-    grouped: list[GroupedRow]
+    results: dict[str, pl.DataFrame]
+    asr: list[Any]
+    by_scenario: list[Any]
+    tax: list[Any]
+    blindspots: list[Any]
+    consistency: list[ConsistencyRow]
+    grouped: list[Any]
     """All reasoning models over all bases."""
-    correction: list[CorrectionRow]
-    overrefusal: OverRefusal
-    defenses: list[DefenseRow]
+    correction: list[Any]
+    overrefusal: pl.DataFrame
+    balance: pl.DataFrame
+    defenses: list[Any]
     """Every defense beside the same model undefended; empty where there is no defense."""
     cost: pl.DataFrame
     corrected: pl.DataFrame
@@ -89,6 +94,7 @@ class Findings:
 
 def findings(
     frame: pl.DataFrame,
+    pairs: pl.DataFrame,
     not_applicable: pl.DataFrame,
     calibrations: pl.DataFrame,
     detected: Sequence[str] = (),
@@ -97,20 +103,25 @@ def findings(
 
     ``detected`` are the models whose reasoning format was detected.
     """
-    rates = asr(frame)
-    taxes = tax(frame)
+    results = {
+        "asr": asr(frame),
+        "by_scenario": asr(frame, by="scenario"),
+        "tax": tax(frame, pairs),
+        "blindspots": blindspots(frame, pairs),
+        "correction": correction(frame),
+        "defenses": defense_effects(frame),
+    }
+    models, bases = (sorted(set(results["tax"][name])) for name in ("model", "base"))
+    results["grouped"] = grouped(frame, models, bases)
+    rates = _rows(results["asr"])
     settings = settings_of(rates, MAX_SETTINGS)
     drawn = [row for row in rates if row in settings]
-    models, bases = ({getattr(row, name) for row in taxes} for name in ("model", "base"))
     return Findings(
-        asr=rates,
-        by_scenario=asr(frame, by_scenario=True),
-        tax=taxes,
-        blindspots=blindspots(frame),
-        grouped=grouped(frame, sorted(models), sorted(bases)) if taxes else [],
-        correction=correction(frame),
+        results=results,
+        **{name: _rows(rows) for name, rows in results.items()},
+        consistency=consistency(results["blindspots"]),
         overrefusal=overrefusal(frame),
-        defenses=defense_effects(frame) if any(map(is_defended, rates)) else [],
+        balance=balance(frame),
         cost=cost(frame),
         corrected=corrected_asr(frame, calibrations),
         replies=reply_outcomes(frame),
@@ -126,12 +137,21 @@ def findings(
     )
 
 
-def is_defended(row: AsrRow) -> bool:
+def _rows(frame: pl.DataFrame) -> list[Any]:
+    return [SimpleNamespace(**row) for row in frame.iter_rows(named=True)]
+
+
+def frame_of(rows: Sequence[Any]) -> pl.DataFrame:
+    """Return rows as the frame that tables are made of."""
+    return pl.DataFrame([vars(row) for row in rows], infer_schema_length=None)
+
+
+def is_defended(row: Any) -> bool:
     """Tell whether a rate is of a model under a defense."""
-    return row.defense != UNDEFENDED
+    return bool(row.defense != UNDEFENDED)
 
 
-def _part(rows: list[AsrRow]) -> str:
+def _part(rows: list[Any]) -> str:
     """Return the part with the most scores; the whole reply where it has as many as another."""
     scored = {
         part.value: sum(row.scored for row in rows if row.part == part.value)

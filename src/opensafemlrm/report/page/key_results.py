@@ -5,15 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
-from opensafemlrm.analysis.asr import AsrRow
-from opensafemlrm.analysis.blindspots import BlindSpotRow
-from opensafemlrm.analysis.correction import CorrectionRow
-from opensafemlrm.analysis.grouped import GroupedRow
-from opensafemlrm.analysis.tax import TaxRow
 from opensafemlrm.report.figures.forest import signed
 from opensafemlrm.report.page.findings import Findings
 from opensafemlrm.report.page.settings import Setting
@@ -181,12 +176,12 @@ def unmeasured(found: Findings) -> Answer:
     return Answer(question, _percent(missing / n), "of replies without a score", text)
 
 
-def compared(found: Findings) -> list[TaxRow]:
+def compared(found: Findings) -> list[Any]:
     """Return the tax of every pair and setting that is drawn and could be measured."""
     return [row for row in beside(found, found.lenient) if row.difference is not None]
 
 
-def beside(found: Findings, threshold: float) -> list[TaxRow]:
+def beside(found: Findings, threshold: float) -> list[Any]:
     """Return every pair and setting that is drawn, all samples together, measured or not."""
     return [
         row
@@ -196,18 +191,18 @@ def beside(found: Findings, threshold: float) -> list[TaxRow]:
     ]
 
 
-def spots(found: Findings) -> list[BlindSpotRow]:
+def spots(found: Findings) -> list[Any]:
     """Return the blind spots that are drawn."""
     return [
         row
-        for row in found.blindspots.rows
+        for row in found.blindspots
         if row in found.settings
         and (row.part, row.threshold) == (found.part, found.lenient)
         and row.difference is not None
     ]
 
 
-def corrections(found: Findings) -> list[CorrectionRow]:
+def corrections(found: Findings) -> list[Any]:
     """Return the 2×2 of reasoning as it was written, at the lenient threshold."""
     return [
         row
@@ -218,12 +213,12 @@ def corrections(found: Findings) -> list[CorrectionRow]:
     ]
 
 
-def drawn(found: Findings, rows: Iterable[AsrRow]) -> list[AsrRow]:
+def drawn(found: Findings, rows: Iterable[Any]) -> list[Any]:
     """Return the rates of the part and the settings that are drawn."""
     return [row for row in rows if row in found.settings and row.part == found.part]
 
 
-def _spread(rows: Sequence[TaxRow]) -> str:
+def _spread(rows: Sequence[Any]) -> str:
     values = [100 * (row.difference or 0) for row in rows]
     if len(values) == 1:
         return f"{_interval(rows[0])} points"
@@ -233,18 +228,18 @@ def _spread(rows: Sequence[TaxRow]) -> str:
     )
 
 
-def _interval(row: TaxRow) -> str:
+def _interval(row: Any) -> str:
     value = signed(100 * (row.difference or 0))
     if row.low is None or row.high is None:
         return value
     return f"{value} ({signed(100 * row.low)} to {signed(100 * row.high)})"
 
 
-def _times(row: GroupedRow) -> str:
+def _times(row: Any) -> str:
     return f"{row.ratio:.1f}" if row.ratio is not None else MISSING
 
 
-def _ratio_interval(row: GroupedRow) -> str:
+def _ratio_interval(row: Any) -> str:
     if row.ratio_low is None:
         return ""
     upper = "no upper limit" if row.ratio_high is None else f"{row.ratio_high:.1f}"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-from opensafemlrm.report.blindspots import consistency_table, grouped_table
+from opensafemlrm.report.blindspots import GROUPED, consistency_table
 from opensafemlrm.report.calibrated import calibrated_table
-from opensafemlrm.report.correction import correction_table
+from opensafemlrm.report.correction import CORRECTION
 from opensafemlrm.report.cost import COST
 from opensafemlrm.report.coverage import NOT_APPLICABLE, coverage_tables
 from opensafemlrm.report.figures.forest import signed
@@ -18,10 +18,10 @@ from opensafemlrm.report.page import charts as pictures
 from opensafemlrm.report.page import defenses
 from opensafemlrm.report.page import key_results as answers
 from opensafemlrm.report.page.charts import Picture
-from opensafemlrm.report.page.findings import Findings
+from opensafemlrm.report.page.findings import Findings, frame_of
 from opensafemlrm.report.page.settings import Setting
 from opensafemlrm.report.tables import Table
-from opensafemlrm.report.tax import tax_table
+from opensafemlrm.report.tax import TAX
 
 _TOKENS: Final = ("input_tokens", "output_tokens")
 _IS: Final = "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}"
@@ -56,7 +56,7 @@ def sections(found: Findings) -> list[Section]:
 
 def _tax(found: Findings) -> Section:
     rows = [row for row in found.tax if row in found.settings and row.part == found.part]
-    picture = pictures.taxes(found, tax_table(rows))
+    picture = pictures.taxes(found, TAX.of(frame_of(rows)))
     if picture is None:
         return Section("tax", "The reasoning tax", (answers.tax(found).text,))
     return Section(
@@ -76,7 +76,7 @@ def _scenarios(found: Findings) -> Section:
     text = [answers.blind_spots(found).text, *_left_out(found)]
     consistent = [
         row
-        for row in found.blindspots.consistency
+        for row in found.consistency
         if row.across == "models"
         and row.w is not None
         and (row.part, row.threshold) == (found.part, found.lenient)
@@ -88,9 +88,9 @@ def _scenarios(found: Findings) -> Section:
         for row in consistent
         if row.measure == "difference" and row in found.settings
     ]
-    extra = [grouped_table(found.grouped)] if found.grouped else []
+    extra = [GROUPED.of(frame_of(found.grouped))] if found.grouped else []
     if consistent:
-        extra.append(consistency_table(found.blindspots.consistency))
+        extra.append(consistency_table(found.consistency))
     return Section(
         "scenarios",
         "Blind spots, scenario by scenario",
@@ -117,7 +117,7 @@ def _scores(found: Findings) -> Section | None:
 
 def _correction(found: Findings) -> Section:
     rows = [row for row in found.correction if row in found.settings]
-    picture = pictures.flow_picture(found, correction_table(rows))
+    picture = pictures.flow_picture(found, CORRECTION.of(frame_of(rows)))
     text = [answers.corrected(found).text]
     apart = sorted({row.reasoning_status for row in rows} - {"raw", "counts"})
     if apart:
@@ -134,13 +134,13 @@ def _correction(found: Findings) -> Section:
 
 
 def _overrefusal(found: Findings) -> Section | None:
-    if not found.overrefusal.refusals and not found.overrefusal.balance:
+    if found.overrefusal.is_empty() and found.balance.is_empty():
         return None
     return Section(
         "overrefusal",
         "Over-refusal",
         ("Refusals of harmless items, and safety beside helpfulness where a dataset has both.",),
-        tables=tuple(overrefusal_tables(found.overrefusal)),
+        tables=tuple(overrefusal_tables(found.overrefusal, found.balance)),
     )
 
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import polars as pl
-
-from opensafemlrm.analysis.asr import AsrRow
 
 
 class Situated(Protocol):
@@ -85,7 +83,7 @@ class Settings:
         return Setting.of(row) in self.drawn
 
 
-def settings_of(rows: Sequence[AsrRow], most: int) -> Settings:
+def settings_of(rows: Sequence[Any], most: int) -> Settings:
     """Choose up to ``most`` settings to draw: of the judge that scored most, undefended first.
 
     Several judges of the same replies are never mixed in one chart.

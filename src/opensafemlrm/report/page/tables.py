@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Final
 
 from opensafemlrm.report.asr import asr_table
-from opensafemlrm.report.blindspots import blindspot_tables, grouped_table
+from opensafemlrm.report.blindspots import GROUPED, blindspot_tables
 from opensafemlrm.report.calibrated import calibrated_table
-from opensafemlrm.report.correction import correction_table
+from opensafemlrm.report.correction import CORRECTION
 from opensafemlrm.report.cost import COST
 from opensafemlrm.report.coverage import NOT_APPLICABLE, coverage_tables
 from opensafemlrm.report.defense import defense_table
@@ -16,7 +16,7 @@ from opensafemlrm.report.overrefusal import overrefusal_tables
 from opensafemlrm.report.page.findings import Findings
 from opensafemlrm.report.scores import SCORES
 from opensafemlrm.report.tables import Format, Table
-from opensafemlrm.report.tax import tax_table
+from opensafemlrm.report.tax import TAX
 
 FILES: Final = {Format.CSV: "csv", Format.MD: "md", Format.LATEX: "tex"}
 """The formats that tables are written in, and how their files end."""
@@ -25,14 +25,14 @@ FILES: Final = {Format.CSV: "csv", Format.MD: "md", Format.LATEX: "tex"}
 def file_tables(found: Findings) -> list[Table]:
     """Return every table of a store, each under a name of its own; those without rows left out."""
     tables = [
-        asr_table(found.asr),
-        replace(asr_table(found.by_scenario), name="asr_by_scenario"),
-        tax_table(found.tax),
-        *blindspot_tables(found.blindspots),
-        grouped_table(found.grouped),
-        correction_table(found.correction),
-        *overrefusal_tables(found.overrefusal),
-        defense_table(found.defenses),
+        asr_table(found.results["asr"]),
+        replace(asr_table(found.results["by_scenario"]), name="asr_by_scenario"),
+        TAX.of(found.results["tax"]),
+        *blindspot_tables(found.results["blindspots"], found.consistency),
+        GROUPED.of(found.results["grouped"]),
+        CORRECTION.of(found.results["correction"]),
+        *overrefusal_tables(found.overrefusal, found.balance),
+        defense_table(found.results["defenses"]),
         calibrated_table(found.corrected),
         SCORES.of(found.scores),
         *coverage_tables(found.replies, found.verdicts, found.detected),

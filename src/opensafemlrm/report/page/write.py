@@ -56,6 +56,7 @@ def write_report(store: Store, out: Path, *, with_examples: bool = False) -> Wri
     frame = frames.read(store)
     found = findings(
         frame,
+        frames.pairs(store),
         not_applicable(frames.not_sent(store)),
         frames.calibrations(store),
         frames.detected(store),

@@ -49,7 +49,7 @@ class Component(ABC):
     def label(self) -> str:
         """What tables call it: its name, and the options that are not at their defaults."""
         changed = [
-            f"{f.name}={_shown(getattr(self, f.name))}"
+            f"{f.name}={_option_text(getattr(self, f.name))}"
             for f in _options(self)
             if f.compare and as_json(getattr(self, f.name)) != as_json(f.default)
         ]
@@ -245,8 +245,8 @@ class Judge(Component):
     @property
     def concurrency(self) -> int:
         """How many items it can judge at once: as many as the slowest of what it asks takes."""
-        asked = [child for child in children(self) if isinstance(child, Model | Judge)]
-        return max((child.concurrency for child in asked), default=1)
+        members = [child for child in children(self) if isinstance(child, Model | Judge)]
+        return max((child.concurrency for child in members), default=1)
 
     def context(self, item: Item) -> JSON:
         """Return what of ``item``, beside its question, a verdict depends on; often nothing.
@@ -392,5 +392,5 @@ def as_json(value: Any) -> JSON:
     return str(value)
 
 
-def _shown(value: Any) -> Any:
+def _option_text(value: Any) -> Any:
     return value.label if isinstance(value, Component) else as_json(value)

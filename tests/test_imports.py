@@ -47,3 +47,10 @@ def test_help_is_drawn_without_rich() -> None:
     )
     packages = {name.partition(".")[0] for name in loaded_by(shown)}
     assert packages - sys.stdlib_module_names - LIGHT == set()
+
+
+def test_a_table_of_rates_loads_no_charts_no_client_and_no_scipy() -> None:
+    """Loading scipy alone takes half as long as all that ``safemlrm table asr`` does."""
+    loaded = loaded_by("import opensafemlrm.analysis.asr, opensafemlrm.report.asr")
+    packages = {name.partition(".")[0] for name in loaded}
+    assert packages & {"scipy", "altair", "vl_convert", "aiohttp", "PIL", "jinja2", "ray"} == set()

@@ -55,6 +55,16 @@ def test_the_interval_of_a_rate_is_wilsons_away_from_the_ends(case: tuple[int, i
         assert (low, high) == (wilson_low, wilson_high)
 
 
+@given(st.floats(0.05, 3), st.integers(60, 1000))
+def test_next_to_the_ends_it_has_the_poisson_bound(hits: float, n: int) -> None:
+    """Brown, Cai & DasGupta (2001), section 4.1.1: half a chi-square quantile of 2 × hits."""
+    bound = stats.chi2.ppf(0.05, 2 * hits) / 2 / n
+    low, _ = rate_interval(hits, n)
+    _, high = rate_interval(n - hits, n)
+    assert low == pytest.approx(min(bound, float(wilson(hits, n)[0])), rel=1e-10)
+    assert high == pytest.approx(max(1 - bound, float(wilson(n - hits, n)[1])), rel=1e-10)
+
+
 def test_plain_wilson_falls_short_where_the_study_lives() -> None:
     """One hit in two hundred, 109 items: exact coverage, no simulation."""
     hits = np.arange(110)

@@ -12,6 +12,7 @@ from _measure import Measurement, arguments, png, question
 from opensafemlrm import images
 from opensafemlrm.api import run_blocking
 from opensafemlrm.attacks.direct import Direct
+from opensafemlrm.components import Dataset
 from opensafemlrm.defenses.none import NoDefense
 from opensafemlrm.engine import Plan, evaluate
 from opensafemlrm.judges.policy_rubric import PolicyRubric
@@ -22,7 +23,7 @@ from opensafemlrm.types import Card, Image, Item, Sampling
 
 
 @dataclass(frozen=True)
-class Noise:
+class Noise(Dataset):
     """Numbered questions about pictures of noise."""
 
     name: ClassVar[str] = "noise"

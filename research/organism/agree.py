@@ -19,7 +19,7 @@ import torch
 from opensafemlrm.analysis.agreement import agreement
 from opensafemlrm.judges.canary import CanaryJudge
 from opensafemlrm.models.demo.organism_words import vocabulary
-from opensafemlrm.reasoning import split
+from opensafemlrm.reasoning import parse
 from opensafemlrm.types import Item, ItemKind, JudgeRequest, Part, Response, ResponseStatus, Verdict
 from research.organism import evaluate, replies
 from research.organism.model import load
@@ -55,7 +55,7 @@ async def judged(request: Request, reply: str) -> dict[Part, Verdict]:
         ItemKind.HARMFUL,
         fields={"details": list(request.details)},
     )
-    trace = split(Response(ResponseStatus.OK, reply), "think")
+    trace = parse(Response(ResponseStatus.OK, reply), "think")
     texts = {part: trace.part(part) for part in (Part.REASONING, Part.ANSWER)}
     asks = [JudgeRequest(part, text) for part, text in texts.items() if text is not None]
     verdicts = await CanaryJudge().judge(item, asks)

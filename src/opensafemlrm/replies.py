@@ -106,7 +106,7 @@ def _text(store: Store, row: Sequence[Any]) -> tuple[Any, ...]:
     response = records.response_from_row(columns)
     prompt = None if content is None else records.prompt_from_json(content, store.image)
     came = response.status in (ResponseStatus.OK, ResponseStatus.TRUNCATED)
-    reply = reasoning.split(response, (parser or "auto").partition("@")[0]) if came else None
+    reply = reasoning.parse(response, (parser or "auto").partition("@")[0]) if came else None
     return (
         sample,
         question,

@@ -67,7 +67,7 @@ LETTERS = tuple("abcdefghijklmnopqrstuvwxyz")
 
 async def test_zerothink_has_no_thought_and_an_answer(load: Callable[..., HuggingFace]) -> None:
     response = await ZeroThink().wrap(load(*LETTERS)).generate(PROMPT, Sampling(max_tokens=9))
-    trace = reasoning.split(response, "think")
+    trace = reasoning.parse(response, "think")
     assert response.status is ResponseStatus.OK
     assert trace.part(Part.REASONING) is None
     assert trace.part(Part.ANSWER) is not None
@@ -75,7 +75,7 @@ async def test_zerothink_has_no_thought_and_an_answer(load: Callable[..., Huggin
 
 async def test_lessthink_thinks_its_canned_thought(load: Callable[..., HuggingFace]) -> None:
     response = await LessThink().wrap(load(*LETTERS)).generate(PROMPT, Sampling(max_tokens=9))
-    trace = reasoning.split(response, "think")
+    trace = reasoning.parse(response, "think")
     assert trace.reasoning is not None
     assert trace.reasoning.strip() == lessthink.THOUGHT
     assert trace.part(Part.ANSWER) is not None
@@ -84,7 +84,7 @@ async def test_lessthink_thinks_its_canned_thought(load: Callable[..., HuggingFa
 async def test_morethink_is_in_the_thought_once_a_round(load: Callable[..., HuggingFace]) -> None:
     target = MoreThink(rounds=2).wrap(load(CLOSING))
     response = await target.generate(PROMPT, Sampling(max_tokens=2))
-    trace = reasoning.split(response, "think")
+    trace = reasoning.parse(response, "think")
     assert trace.status.value == "closed"
     assert trace.reasoning is not None
     assert trace.reasoning.count(AGAIN.strip()) == 2
@@ -100,7 +100,7 @@ async def test_safethink_is_in_the_thought_after_each_unsafe_step(
 
     target = SafeThink(Scorer(score), steps=2).wrap(load(*LETTERS))
     response = await target.generate(PROMPT, Sampling(max_tokens=5))
-    trace = reasoning.split(response, "think")
+    trace = reasoning.parse(response, "think")
     assert trace.reasoning is not None
     assert trace.reasoning.count("Wait, think safely.") == 1
     before, after = trace.reasoning.split("Wait, think safely.")

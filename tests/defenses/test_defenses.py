@@ -117,7 +117,7 @@ class TestEveryDefense:
         second = await target.generate(prompt, SAMPLING)
         assert first == second
         assert isinstance(first, Response)
-        trace = reasoning.split(first, target.reasoning_format)
+        trace = reasoning.parse(first, target.reasoning_format)
         assert trace.answer
         assert "<think>" not in trace.answer
 
@@ -210,14 +210,14 @@ async def test_zerothink_closes_the_thought_before_it_begins() -> None:
     model = Script([ok("the answer")])
     response = await ZeroThink().wrap(model).generate(TEXT_ONLY, SAMPLING)
     assert model.asked[0].turns[-1].role == "assistant"
-    trace = reasoning.split(response, "think")
+    trace = reasoning.parse(response, "think")
     assert (trace.part(Part.REASONING), trace.answer) == (None, "the answer")
 
 
 async def test_morethink_replaces_the_end_of_the_thought_and_keeps_all_of_it() -> None:
     model = Script([ok("one</think>early"), ok("two</think>later"), ok("three</think>final")])
     response = await MoreThink(rounds=2).wrap(model).generate(TEXT_ONLY, SAMPLING)
-    trace = reasoning.split(response, "think")
+    trace = reasoning.parse(response, "think")
     assert trace.answer == "final"
     assert trace.reasoning is not None
     assert trace.reasoning.count("Wait") == 2
@@ -229,7 +229,7 @@ async def test_safethink_puts_its_prefix_after_an_unsafe_step_and_only_there() -
     model = Script([ok("a step"), ok("a bad step"), ok("</think>\n\ndone")])
     defense = SafeThink(scorer(0, 5), steps=2)
     response = await defense.wrap(model).generate(TEXT_ONLY, SAMPLING)
-    trace = reasoning.split(response, "think")
+    trace = reasoning.parse(response, "think")
     assert trace.reasoning is not None
     assert trace.reasoning.count("Wait, think safely.") == 1
     assert trace.reasoning.index("a bad step") < trace.reasoning.index("Wait, think safely.")
@@ -243,7 +243,7 @@ async def test_safethink_puts_its_prefix_after_an_unsafe_step_and_only_there() -
 async def test_safethink_opens_a_thought_again_that_ended_on_an_unsafe_step() -> None:
     model = Script([ok("bad to the end\n</think>"), ok("better\n</think>\n\ndone")])
     defense = SafeThink(scorer(5), steps=1)
-    trace = reasoning.split(await defense.wrap(model).generate(TEXT_ONLY, SAMPLING), "think")
+    trace = reasoning.parse(await defense.wrap(model).generate(TEXT_ONLY, SAMPLING), "think")
     assert trace.answer == "done"
     assert trace.reasoning is not None
     assert "bad to the end\n\nWait, think safely. better" in trace.reasoning
@@ -340,7 +340,7 @@ async def test_composed_defenses_stand_around_each_other_in_order() -> None:
     response = await target.generate(SEVERAL, SAMPLING)
     assert [prompt.is_prefilled for prompt in model.asked] == [True, True]
     assert [call.purpose for call in response.calls] == ["answer", "guard"]
-    assert reasoning.split(response, "think").answer == "second"
+    assert reasoning.parse(response, "think").answer == "second"
     roles = [turn.role for turn in model.asked[1].turns]
     assert roles == ["system", "user", "assistant", "user", "assistant", "user", "assistant"]
 
@@ -365,14 +365,14 @@ def test_a_reply_cannot_be_begun_inside_a_defense_that_writes_replies_itself(inn
 async def test_safethink_lets_an_answer_that_was_cut_at_a_step_be_written_whole() -> None:
     model = Script([ok("a step\n</think>\none paragraph"), ok("one paragraph\n\nand another")])
     response = await SafeThink(scorer(0)).wrap(model).generate(TEXT_ONLY, SAMPLING)
-    assert reasoning.split(response, "think").answer == "one paragraph\n\nand another"
+    assert reasoning.parse(response, "think").answer == "one paragraph\n\nand another"
 
 
 async def test_reasoning_that_a_server_split_off_is_put_back_with_its_end() -> None:
     """Without the tag that the server took out, the answer would be read as reasoning."""
     model = Script([ok("early", reasoning="one"), ok("later", reasoning="two")])
     response = await MoreThink(rounds=1).wrap(model).generate(TEXT_ONLY, SAMPLING)
-    trace = reasoning.split(response, "think")
+    trace = reasoning.parse(response, "think")
     assert trace.answer == "later"
     assert trace.reasoning is not None
     assert [word in trace.reasoning for word in ("one", "two")] == [True, True]
@@ -413,7 +413,7 @@ async def test_simulated_models_decline_more_with_a_defense_and_some_benign_requ
         for item in chosen:
             prompt = Prompt.user(item.question, system=item.system)
             response = await target.generate(prompt, SAMPLING)
-            answer = reasoning.split(response, "think").answer or ""
+            answer = reasoning.parse(response, "think").answer or ""
             (verdict,) = await judge.judge(item, [JudgeRequest(Part.ANSWER, answer)])
             declined += bool(verdict.refusal)
         return declined / len(chosen)

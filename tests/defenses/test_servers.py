@@ -84,8 +84,8 @@ async def test_a_server_that_splits_the_reasoning_off_loses_no_answer(name: str)
         there = defense.wrap(model)
         for item in ITEMS:
             prompt = Prompt.user(item.question, system=item.system)
-            expected = reasoning.split(await here.generate(prompt, SAMPLING), "think")
-            got = reasoning.split(await there.generate(prompt, SAMPLING), "think")
+            expected = reasoning.parse(await here.generate(prompt, SAMPLING), "think")
+            got = reasoning.parse(await there.generate(prompt, SAMPLING), "think")
             assert got.answer == expected.answer
             # A step that ends with the thought looks as one that does not: the thought goes on.
             assert (got.reasoning or "").startswith(expected.reasoning or "")
@@ -98,7 +98,7 @@ async def test_safethink_turns_a_thought_over_http_and_the_turn_is_in_the_trace(
         target = defense.wrap(model)
         for item in ITEMS:
             response = await target.generate(prompts(item)[1], SAMPLING)
-            trace = reasoning.split(response, "think")
+            trace = reasoning.parse(response, "think")
             assert trace.reasoning is not None
             steps = [call for call in response.calls if call.purpose.startswith("step")]
             unsafe = sum((call.score or 0) >= 4 for call in steps)

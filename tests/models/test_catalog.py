@@ -84,7 +84,7 @@ def test_every_rows_prompt_is_built_and_its_reply_split(
     assert system is None or body["messages"][0]["content"].endswith(system)
     reasons = model.reasoning_format != "none"
     text = SAMPLES[model.reasoning_format].format(thought=thought, answer=answer)
-    trace = reasoning.split(Response(ResponseStatus.OK, text), model.reasoning_format)
+    trace = reasoning.parse(Response(ResponseStatus.OK, text), model.reasoning_format)
     assert trace.answer is not None
     assert trace.answer.strip() == answer.strip()
     assert trace.status is (TraceStatus.CLOSED if reasons else TraceStatus.ABSENT)
@@ -144,7 +144,7 @@ class TestSetup:
         model = VLLM("org/unlisted")
         reply = Response(ResponseStatus.OK, "<think>a</think>b")
         assert model.reasoning_format == "auto"
-        assert reasoning.split(reply, model.reasoning_format).found_by == "think, detected"
+        assert reasoning.parse(reply, model.reasoning_format).found_by == "think, detected"
         assert model.identity() == {"name": "vllm", "version": "1-A", "model": "org/unlisted"}
 
 
@@ -188,7 +188,7 @@ class TestStages:
     async def test_each_turn_is_asked_after_what_was_said(self, server, connect):
         said = ["summary", "caption", "steps", "a tree"]
         response = await self._reply(server, connect, *map(self._said, said))
-        trace = reasoning.split(response, "llamav-o1")
+        trace = reasoning.parse(response, "llamav-o1")
         assert (trace.status, trace.answer) == (TraceStatus.CLOSED, "a tree")
         assert trace.reasoning == "summary\n\ncaption\n\nsteps"
         assert [call.purpose for call in response.calls] == [f"stage {n}" for n in (1, 2, 3, 4)]
@@ -200,7 +200,7 @@ class TestStages:
         replies = (self._said("summary"), self._said("capt", "length"))
         response = await self._reply(server, connect, *replies)
         assert response.status is ResponseStatus.TRUNCATED
-        assert reasoning.split(response, "llamav-o1").answer is None
+        assert reasoning.parse(response, "llamav-o1").answer is None
 
     async def test_a_failed_stage_fails_the_reply(self, server, connect):
         nothing: dict[str, Any] = {"choices": []}

@@ -85,7 +85,7 @@ async def test_images_turns_and_sampling_arrive(mock):
 
 async def test_raw_reasoning_is_kept_apart(mock):
     response = await ask(mock(said(THOUGHT, TEXT)))
-    trace = reasoning.split(response)
+    trace = reasoning.parse(response)
     assert (trace.status, trace.reasoning, trace.answer) == (
         TraceStatus.CLOSED, "first this", "hello"
     )  # fmt: skip
@@ -95,16 +95,16 @@ async def test_raw_reasoning_is_kept_apart(mock):
 async def test_a_redacted_thought_is_no_reasoning(mock):
     """Its ciphertext, judged, would be taken for harmless reasoning."""
     redacted = inspect.ContentReasoning(reasoning="q83jfs0", redacted=True)
-    trace = reasoning.split(await ask(mock(said(redacted, TEXT))))
+    trace = reasoning.parse(await ask(mock(said(redacted, TEXT))))
     assert (trace.status, trace.reasoning) == (TraceStatus.HIDDEN, None)
     told = inspect.ContentReasoning(reasoning="q83jfs0", redacted=True, summary="in short")
-    trace = reasoning.split(await ask(mock(said(told, TEXT))))
+    trace = reasoning.parse(await ask(mock(said(told, TEXT))))
     assert (trace.status, trace.reasoning) == (TraceStatus.SUMMARY, "in short")
 
 
 async def test_counted_reasoning_that_was_not_sent_is_hidden(mock):
     response = await ask(mock(said(TEXT, reasoning_tokens=9)))
-    assert reasoning.split(response).status is TraceStatus.HIDDEN
+    assert reasoning.parse(response).status is TraceStatus.HIDDEN
 
 
 @pytest.mark.parametrize(

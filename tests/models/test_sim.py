@@ -56,7 +56,7 @@ async def reply(model: str, prompt: Prompt, seed: int | None = 0, **options: Any
 def split(model: str, text: str) -> tuple[str | None, str]:
     """Return the reasoning (``None`` for bases) and the answer, split in the model's format."""
     response = Response(ResponseStatus.OK, text)
-    trace = reasoning.split(response, Simulated(model).reasoning_format)
+    trace = reasoning.parse(response, Simulated(model).reasoning_format)
     assert trace.status is (TraceStatus.CLOSED if model in REASONING else TraceStatus.ABSENT)
     assert trace.answer is not None
     return trace.reasoning, trace.answer
@@ -240,7 +240,7 @@ async def test_each_model_writes_in_its_own_format(model: str) -> None:
     assert text.startswith({"think": "<think>", "mulberry": "### Image"}.get(given, ""))
     assert text.endswith("</answer>") == (model == "mm-eureka-qwen-7b")
     response = Response(ResponseStatus.OK, text)
-    detected, told = reasoning.split(response, "auto"), reasoning.split(response, given)
+    detected, told = reasoning.parse(response, "auto"), reasoning.parse(response, given)
     assert (detected.reasoning, detected.answer) == (told.reasoning, told.answer)
 
 

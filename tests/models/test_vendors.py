@@ -71,7 +71,7 @@ async def test_a_plain_reply(vendor, server, connect):
     response = await ask(server, connect, vendor.plain())
     assert (response.status, response.text) == (ResponseStatus.OK, "hello")
     assert (response.usage.input_tokens, response.usage.output_tokens) == (3, 5)
-    trace = reasoning.split(response)
+    trace = reasoning.parse(response)
     assert (trace.status, trace.answer) == (TraceStatus.ABSENT, "hello")
     assert server.paths == [vendor.path]
     name, value = vendor.header
@@ -81,14 +81,14 @@ async def test_a_plain_reply(vendor, server, connect):
 async def test_reasoning_of_a_closed_model_is_a_summary_and_marked_so(vendor, server, connect):
     """Published mistake: a vendor's summary taken for the raw reasoning."""
     response = await ask(server, connect, vendor.reasoning())
-    trace = reasoning.split(response)
+    trace = reasoning.parse(response)
     assert (trace.status, trace.reasoning) == (TraceStatus.SUMMARY, "first this")
     assert trace.answer == "hello"
 
 
 async def test_reasoning_that_was_kept_back_is_hidden_and_not_absent(vendor, server, connect):
     response = await ask(server, connect, vendor.redacted())
-    trace = reasoning.split(response)
+    trace = reasoning.parse(response)
     assert (trace.status, trace.reasoning, trace.answer) == (TraceStatus.HIDDEN, None, "hello")
 
 

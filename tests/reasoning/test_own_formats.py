@@ -14,7 +14,7 @@ from opensafemlrm.types import Response, ResponseStatus
 
 
 def parts(text: str, spec: dict[str, Any], status: ResponseStatus = ResponseStatus.OK):
-    trace = reasoning.split(Response(status, text=text), reasoning.resolve(spec))
+    trace = reasoning.parse(Response(status, text=text), reasoning.resolve(spec))
     return trace.status.value, trace.reasoning, trace.answer
 
 

@@ -21,7 +21,7 @@ CASES = Path(__file__).parents[3] / "shared/review/formats.jsonl"
 
 
 def parts(text: str, name: str = "auto", status: ResponseStatus = OK, **more: Any):
-    trace = reasoning.split(Response(status, text=text, **more), name)
+    trace = reasoning.parse(Response(status, text=text, **more), name)
     return trace.status.value, trace.reasoning, trace.answer
 
 
@@ -182,6 +182,6 @@ def test_f16_a_lone_end_in_mid_line_counts_unless_the_sentence_is_about_it():
 
 def test_a_reply_in_another_format_than_the_one_named_is_read_in_its_own():
     for name in ("think", "think-prefilled", "boxed", "mulberry"):
-        trace = reasoning.split(Response(OK, text="[THINK]moon[/THINK]soup"), name)
+        trace = reasoning.parse(Response(OK, text="[THINK]moon[/THINK]soup"), name)
         assert (trace.status, trace.found_by) == (TraceStatus.CLOSED, "mistral, detected")
     assert parts("[THINK]moon[/THINK]soup", "none")[0] == "absent"

@@ -53,7 +53,7 @@ async def _score(item: Item, response: Response, target: Model, judge: Judge) ->
     """Return the judge's score of the whole reply, ``None`` where it has none."""
     if response.status is not ResponseStatus.OK:
         return None
-    trace = reasoning.split(response, target.reasoning_format)
+    trace = reasoning.parse(response, target.reasoning_format)
     text = trace.part(Part.FULL)
     if text is None:
         return None

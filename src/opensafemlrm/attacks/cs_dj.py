@@ -152,7 +152,7 @@ class CSDJ(Search):
             why = response.code or response.status.value
             reason = f"the helper {self.model.label} gave no reply ({why})"
             raise typography.refusal(self.name, item, reason)
-        answer = reasoning.split(response, self.model.reasoning_format).answer or ""
+        answer = reasoning.parse(response, self.model.reasoning_format).answer or ""
         found = _NUMBERED.findall(answer)
         if [number for number, _ in found] != ["1", "2", "3"]:
             reason = f"the helper {self.model.label} did not write three numbered questions"

@@ -140,7 +140,7 @@ def _finding(role: str, model: Model, response: Response, images: bool | None) -
     well = _is_well(response)
     said = ""
     if well:
-        trace = reasoning.split(response, model.reasoning_format)
+        trace = reasoning.parse(response, model.reasoning_format)
         said = f"{trace.status.value} ({trace.found_by})" if trace.found_by else trace.status.value
     outcome = response.status.value
     if images is False:

@@ -60,12 +60,12 @@ class Ecso(Defense):
         first = await model.generate(prompt, sampling)
         if not is_usable(first):
             return first
-        answer = reasoning.split(first, model.reasoning_format).answer or first.text
+        answer = reasoning.parse(first, model.reasoning_format).answer or first.text
         tell = Prompt.user(_fill(_TELL, request=turn.text, reply=answer))
         verdict = await model.generate(tell, sampling)
         if not is_usable(verdict):
             return with_calls(verdict, Call("answer", prompt, first))
-        told = reasoning.split(verdict, model.reasoning_format).answer or verdict.text
+        told = reasoning.parse(verdict, model.reasoning_format).answer or verdict.text
         if _NO.match(told) and not _YES.match(told):
             return with_later_call(first, Call("self-judge", tell, verdict))
 
@@ -75,7 +75,7 @@ class Ecso(Defense):
         if not is_usable(caption):
             return with_calls(caption, *calls)
         calls.append(Call("caption", ask, caption))
-        seen = reasoning.split(caption, model.reasoning_format).answer or caption.text
+        seen = reasoning.parse(caption, model.reasoning_format).answer or caption.text
         closed = _fill(_CLOSED, caption=seen, request=turn.text)
         final_prompt = replace_last_user(prompt, Turn("user", (closed,)))
         return with_calls(await model.generate(final_prompt, sampling), *calls)

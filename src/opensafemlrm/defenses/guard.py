@@ -68,7 +68,7 @@ class GuardOutput(Defense):
         first = await model.generate(prompt, sampling)
         if not is_usable(first):
             return first
-        answer = reasoning.split(first, model.reasoning_format).answer
+        answer = reasoning.parse(first, model.reasoning_format).answer
         if answer is None or not answer.strip():
             return first
         verdict = await look(self.guard, prompt, Part.ANSWER, answer)

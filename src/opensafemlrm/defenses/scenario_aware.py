@@ -74,7 +74,7 @@ class ScenarioAware(Defense):
         told = await self.classifier.generate(ask, sampling)
         if not is_usable(told):
             return told
-        answer = reasoning.split(told, self.classifier.reasoning_format).answer or told.text
+        answer = reasoning.parse(told, self.classifier.reasoning_format).answer or told.text
         named = next((one for one in SCENARIOS if one in answer.lower()), None)
         final = await model.generate(with_system(prompt, reminder(named)), sampling)
         return with_calls(final, Call("classify", ask, told))

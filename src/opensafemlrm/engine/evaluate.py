@@ -84,22 +84,22 @@ async def _generate(sample: Sample, prompt: Prompt, writer: RowWriter) -> Outcom
     except DefenseError as error:
         sample.give_up(str(error))
         return _not_applicable(sample, writer)
-    trace = splitter = None
+    trace = parser = None
     if response.status in (ResponseStatus.OK, ResponseStatus.TRUNCATED):
-        trace = reasoning.split(response, cell.target.reasoning_format)
-        splitter = cell.splitter
+        trace = reasoning.parse(response, cell.target.reasoning_format)
+        parser = cell.reasoning_parser
     _write(sample, writer)
     for step, call in enumerate((*sample.calls, *response.calls)):
         writer.put(records.call_row(sample.key.key, step, call))
-    writer.put(records.generation_row(sample.key, response, trace, splitter))
+    writer.put(records.generation_row(sample.key, response, trace, parser))
     await writer.saved()
     return Outcome(response, trace)
 
 
 def _parse_again(sample: Sample, response: Response, writer: RowWriter) -> Outcome:
     """Parse a stored reply that lacks verdicts: perhaps an older format parsed it otherwise."""
-    trace = reasoning.split(response, sample.cell.target.reasoning_format)
-    writer.put(records.trace_row(sample.key.key, trace, sample.cell.splitter))
+    trace = reasoning.parse(response, sample.cell.target.reasoning_format)
+    writer.put(records.trace_row(sample.key.key, trace, sample.cell.reasoning_parser))
     return Outcome(response, trace)
 
 

@@ -62,8 +62,8 @@ class CellPlan:
         )
 
     @property
-    def splitter(self) -> str:
-        """The format that splits its replies, and the version of the code that does."""
+    def reasoning_parser(self) -> str:
+        """The format that its replies are parsed by, and the version of the parser."""
         return f"{self.target.reasoning_format}@{reasoning.VERSION}"
 
 

@@ -86,7 +86,7 @@ def _verdict(model: Model, response: Response, read: Read) -> Verdict:
     found = failure(response)
     if found is not None:
         return _of(found, found.rationale, response)
-    trace = reasoning.split(response, model.reasoning_format)
+    trace = reasoning.parse(response, model.reasoning_format)
     said = bounded(trace.answer or trace.full)
     if response.status is ResponseStatus.TRUNCATED or trace.answer is None:
         return _of(_UNPARSED, said, response)

@@ -1,6 +1,6 @@
 """From a raw reply to its reasoning, its answer, and what is known of the reasoning.
 
-:func:`split` is the one call most code needs. :func:`read` gives the segments below it: they lose
+:func:`parse` is the one call most code needs. :func:`read` gives the segments below it: they lose
 no character of the reply. Formats are rows of :data:`FORMATS`, or a user's own by :func:`resolve`;
 ``auto`` detects those whose marks no ordinary reply carries. A text search that finds nothing
 leaves the whole reply as the answer.
@@ -33,20 +33,20 @@ __all__ = [
     "Segment",
     "SegmentKind",
     "format_of_model",
+    "parse",
     "read",
     "resolve",
-    "split",
 ]
 
 VERSION: Final = "2-A"
-"""Comparability of splits: the number changes when the same reply splits otherwise."""
+"""Comparability: the number changes when the same reply is parsed otherwise."""
 
 # What every mark of a tag format holds; most replies of judges and base models hold none of it.
 _MARKED: Final = ("<", "▷", "[THINK]", "[/THINK]")
 
 
-def split(response: Response, reasoning_format: str | Format = "auto") -> Trace:
-    """Split a reply that came (whole or truncated) into reasoning and answer.
+def parse(response: Response, reasoning_format: str | Format = "auto") -> Trace:
+    """Parse a reply that came (whole or truncated) into reasoning and answer.
 
     What the server split off wins over tags. A reasoning field that is there and blank says that
     the server looked, and found none: a template's opening tag is then not assumed. Reasoning
@@ -59,7 +59,7 @@ def split(response: Response, reasoning_format: str | Format = "auto") -> Trace:
     form = resolve(reasoning_format)
     given = response.reasoning
     if given and not given.isspace():
-        return _split_by_server(response, given, form)
+        return _parse_server_reasoning(response, given, form)
     truncated = response.status is ResponseStatus.TRUNCATED
     # A count of reasoning tokens alone hides nothing where the reasoning stands in the text.
     kept_back = response.reasoning_hidden or response.reasoning_is_summary
@@ -83,8 +83,8 @@ def split(response: Response, reasoning_format: str | Format = "auto") -> Trace:
     )
 
 
-def _split_by_server(response: Response, given: str, form: Format) -> Trace:
-    """Split a reply whose reasoning the server gave; tags that it left in the text are read too."""
+def _parse_server_reasoning(response: Response, given: str, form: Format) -> Trace:
+    """Parse a reply whose reasoning the server gave; tags that it left in the text are read too."""
     text = response.text
     full = f"{given}\n\n{text}" if text.strip() else given
     thought = given.strip()

@@ -111,7 +111,7 @@ def units(store: Store, wanted: Iterable[tuple[Key, Part]]) -> Iterator[Unit]:
         item = records.item_from_row(more[:7], store.image)
         response = records.response_from_row(more[7:])
         style = (splitter or "auto").partition("@")[0]
-        trace = reasoning.split(response, style)
+        trace = reasoning.parse(response, style)
         text = trace.part(part)
         if text is not None:
             yield Unit(generation, part, item, text, _role(trace, part, text))

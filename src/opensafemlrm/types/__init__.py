@@ -2,7 +2,7 @@
 
 ::
 
-    Item → attack → Prompt → (defense∘)model → Response → split → Trace → judge → Verdict
+    Item → attack → Prompt → (defense∘)model → Response → parse → Trace → judge → Verdict
 
 All values are frozen. An outcome cannot lie: a :class:`Response` that failed, was blocked or was
 cut is never an answer, and a :class:`Verdict` without a score is never "safe". What makes the

@@ -201,7 +201,7 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """A reply, split. ``reasoning`` and ``answer`` are ``None`` where there is none to judge."""
+    """A parsed reply. ``reasoning`` and ``answer`` are ``None`` where there is none to judge."""
 
     status: TraceStatus
     reasoning: str | None
@@ -209,7 +209,7 @@ class Trace:
     full: str
     """Everything the model is known to have written: what the part ``full`` is judged on."""
     found_by: str = ""
-    """The format that split it, and whether it was given or detected."""
+    """The format that it was parsed by, and whether it was given or detected."""
 
     def part(self, part: Part) -> str | None:
         """Return the text of ``part``, ``None`` where it has none (blank text counts as none)."""

@@ -16,7 +16,7 @@ OK, TRUNCATED = ResponseStatus.OK, ResponseStatus.TRUNCATED
 
 
 def split(text: str, name: str = "auto", status: ResponseStatus = OK) -> Trace:
-    return reasoning.split(Response(status, text=text), name)
+    return reasoning.parse(Response(status, text=text), name)
 
 
 def parts(text: str, name: str = "auto", status: ResponseStatus = OK):
@@ -281,7 +281,7 @@ def test_the_format_whose_tag_comes_first_is_taken():
 
 
 def server(text: str = "", **more) -> Trace:
-    return reasoning.split(Response(OK, text=text, **more))
+    return reasoning.parse(Response(OK, text=text, **more))
 
 
 def test_server_fields_win_over_tags():

@@ -127,7 +127,7 @@ async def test_a_server_that_dies_ends_the_run_soon_and_loses_nothing(
         # Six requests with their tries, and what the workers of model and judge had in hand.
         assert server.total - alive <= (6 + 2 * 8) * 3
         server.released.set()
-    for fact in (server.base_url, "nothing succeeded", "what is done is kept"):
+    for fact in (server.base_url, "nothing succeeded", "finished work is kept"):
         assert fact in str(caught.value)
     kept = samples(tmp_path).unique("sample")
     assert kept.filter(status="ok").height == 12

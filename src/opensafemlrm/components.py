@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeVar, cast
 
@@ -85,6 +85,10 @@ class Dataset(Component):
     def expected(self) -> Expected:
         """Return what a whole release holds, for ``safemlrm datasets check``."""
         return Expected()
+
+    def left_out(self) -> Iterable[str]:
+        """Yield the files that no item is made of, for ``safemlrm datasets check``."""
+        return ()
 
 
 class _Applicable(Component):

@@ -40,6 +40,11 @@ MEDIA_TYPES: Final = {
     "WEBP": "image/webp",
     "GIF": "image/gif",
 }
+LFS_POINTER: Final = b"version https://git-lfs"
+"""How a file begins that stands in the place of a large one."""
+IS_A_POINTER: Final = (
+    "this is a pointer of Git LFS, not the file itself: run `git lfs pull` in the release's folder"
+)
 _OPENERS: Final = ("PNG", "JPEG", "WEBP", "GIF")
 _URI_CACHE_BYTES: Final = 32 * 1024 * 1024
 _DECODE_ERRORS: Final = (
@@ -102,6 +107,8 @@ def from_bytes(data: bytes, source: Path | None = None) -> Image:
     """
     if not data:
         raise ImageError("the file is empty")
+    if data.startswith(LFS_POINTER):
+        raise ImageError(IS_A_POINTER)
     with _open(data) as picture, _explained("the image file is damaged"):
         name = picture.format or ""
         width, height = picture.size

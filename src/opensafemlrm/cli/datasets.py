@@ -180,6 +180,12 @@ def check(
     _print([_check_table(found)], to)
     for note in found.notes:
         say(note)
+    if name == "table" and found.found and not found.images:
+        say("no pictures are mapped: every question is sent as text alone")
+    if found.marked:
+        say(f"{found.marked:,} questions hold marks such as <image>, which are sent as text")
+    for file in found.left_out:
+        say(f"left out: {file} (no item is made of it)")
     if not found.is_complete:
         say(f"incomplete: {_what_is_wrong(found)}")
         raise typer.Exit(_INCOMPLETE)
@@ -226,11 +232,10 @@ def _check_table(found: Audit) -> Table:
         for one in found.scenarios
     ]
     zero = WhenConstant.DROP_IF_ZERO
-    whole = "complete" if found.is_complete else "incomplete"
     expected = "" if found.expected is None else f" of {found.expected:,} expected"
     return Table(
         name="check",
-        title=f"{found.dataset}: {found.found:,}{expected} items, {whole}",
+        title=f"{found.dataset}: {found.found:,}{expected} items, {found.verdict}",
         frame=pl.DataFrame(rows, infer_schema_length=None),
         columns=[
             Column("scenario", "Scenario"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,8 @@ from opensafemlrm.types import Expected, Image, Item, ItemKind, content_key
 
 UNKNOWN: Final = "(not readable)"
 """The scenario of rows that do not say theirs."""
+IMAGE_MARK: Final = re.compile(r"<(?:image|img|\|image\||image_\d+|ImageHere)>", re.IGNORECASE)
+"""A mark for a picture in a question: some releases write one, and no model is told of it here."""
 MAX_NOTES: Final = 20
 """Errors whose text is kept; the rest are only counted."""
 
@@ -54,13 +57,31 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What was found in a release. ``notes`` are the first errors, each naming file and row."""
+    """What was found in a release. ``notes`` are the first errors, each naming file and row.
+
+    ``left_out`` are files of it that no item is made of; ``marked`` counts questions that hold a
+    mark such as ``<image>``, which a model would be sent as text.
+    """
 
     dataset: str
     licence: str
     expected: int | None
     scenarios: tuple[Checked, ...]
     notes: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+    marked: int = 0
+
+    @property
+    def verdict(self) -> str:
+        """Whether the release is whole, in words."""
+        if not self.is_complete:
+            return "incomplete"
+        return "complete" if self.expected is not None else "nothing bad; its size is not known"
+
+    @property
+    def images(self) -> int:
+        """Pictures of the items that can be used."""
+        return sum(one.images for one in self.scenarios)
 
     @property
     def found(self) -> int:
@@ -89,6 +110,8 @@ def audit(dataset: Dataset) -> Audit:
         expected.items,
         tuple(checking.scenarios.values()),
         tuple(checking.notes),
+        tuple(dataset.left_out()),
+        checking.marked,
     )
 
 
@@ -97,6 +120,7 @@ class _Checking:
         self._dataset, self._expected = dataset, expected
         self.scenarios: dict[str, Checked] = {}
         self.notes: list[str] = []
+        self.marked = 0
         self._seen: set[bytes] = set()
         self._decoded: set[str] = set()
         for name in expected.scenarios:
@@ -116,6 +140,7 @@ class _Checking:
         if bad:
             return
         one.found += 1
+        self.marked += IMAGE_MARK.search(row.question) is not None
         one.benign += row.kind is ItemKind.BENIGN
         one.images += len(pictures)
         one.missing_images += max(0, self._expected.images - len(pictures))

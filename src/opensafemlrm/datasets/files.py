@@ -6,6 +6,7 @@ Text is decoded so that a broken byte spoils its own row and no other. Lines of 
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import re
@@ -64,8 +65,19 @@ def csv_rows(path: Path, columns: Sequence[str], where: str) -> Iterator[Row | D
         header = _header(reader, path)
         for column in columns:
             if column not in header:
-                raise DatasetError(f"there is no column {column!r}", path=path, row=1)
+                raise DatasetError(
+                    f"there is no column {column!r} ({_listed(header)})", path=path, row=1
+                )
         yield from _cells(reader, header, columns, path)
+
+
+def _listed(header: Sequence[str]) -> str:
+    """Say which columns there are, or what separates them if it is no comma."""
+    if len(header) == 1:
+        for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
+            if mark in header[0]:
+                return f"its cells are separated by {name}: save it with commas"
+    return f"columns: {', '.join(header)}" if header else "the file is empty"
 
 
 def _header(reader: Any, path: Path) -> list[str]:
@@ -196,7 +208,7 @@ def bad_text(row: Mapping[str, Any], names: Sequence[str]) -> str | None:
         if not isinstance(value, str):
             return f"{name!r} is {type(value).__name__}, not text"
         if is_broken(value):
-            return f"{name!r} holds bytes that are not UTF-8 text"
+            return f"{name!r} holds bytes that are not UTF-8 text; save the file as UTF-8"
     return None
 
 
@@ -236,6 +248,19 @@ def _loaded(path: Path, root: Path, _: tuple[int, ...]) -> Image:
 
 
 def check_file(path: Path, where: str) -> None:
-    """Raise DatasetError if ``path`` is not a file, saying where to get it."""
+    """Raise DatasetError if ``path`` is not a file of text, saying what to do about it."""
     if not path.is_file():
         raise DatasetError(f"this file of the release is missing; get it from {where}", path=path)
+    with path.open("rb") as file:
+        first = file.read(len(images.LFS_POINTER))
+    if first == images.LFS_POINTER:
+        raise DatasetError(images.IS_A_POINTER, path=path)
+    if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise DatasetError(
+            f"this file is UTF-16; save it as UTF-8, for example with: {_to_utf8('UTF-16', path)}",
+            path=path,
+        )
+
+
+def _to_utf8(encoding: str, path: Path) -> str:
+    return f"iconv -f {encoding} -t UTF-8 {path.name} > utf8-{path.name}"

@@ -13,10 +13,15 @@ from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker
 from opensafemlrm.datasets.mapping import Beside, FolderMapping, Value, read
 from opensafemlrm.datasets.source import Source
-from opensafemlrm.errors import DatasetError, EmptyTextError
+from opensafemlrm.errors import DatasetError, EmptyTextError, ImageError
 from opensafemlrm.types import JSON, Card, Item, ItemKind
 
 ENDINGS: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif"})
+OTHERS: Final = frozenset(
+    {".avif", ".bmp", ".heic", ".heif", ".ico", ".jfif", ".jp2", ".svg", ".tif", ".tiff"}
+)
+"""Endings of pictures that models do not take."""
+PICTURES: Final = ENDINGS | OTHERS
 MAPPING: Final = "mapping.yaml"
 
 _MAX_TEXT: Final = 256 * 1024
@@ -27,8 +32,9 @@ _WHERE: Final = "where you keep it"
 class OwnImages(Dataset):
     """Read the images in ``root`` and its folders; ``mapping`` may be ``root/mapping.yaml``.
 
-    An item's id is its path in the folder. What is asked is the mapping's text, or the text in a
-    file beside each picture. Raises DatasetError if the mapping is wrong.
+    A picture in a format that models do not take is an error, and is not left out. An item's id is
+    its path in the folder. What is asked is the mapping's text, or the text in a file beside each
+    picture. Raises DatasetError if the mapping is wrong.
     """
 
     name = "images"
@@ -68,7 +74,22 @@ class OwnImages(Dataset):
         named = ((str(path.relative_to(self.root)), path) for path in pictures(self.root))
         yield from maker.items(named, self._drafts)
 
+    def left_out(self) -> Iterator[str]:
+        """Yield the files that are neither pictures nor texts beside them, nor the mapping."""
+        asked = self._mapping.question
+        beside = asked.beside if isinstance(asked, Beside) else None
+        shown = {path.with_suffix("") for path in pictures(self.root)}
+        for folder, folders, names in os.walk(self.root):
+            folders.sort()
+            for name in sorted(names):
+                path = Path(folder, name)
+                text = path.suffix == beside and path.with_suffix("") in shown
+                if path.suffix.lower() not in PICTURES and not text and name != MAPPING:
+                    yield path.relative_to(self.root).as_posix()
+
     def _drafts(self, path: Path) -> Iterator[Draft]:
+        if path.suffix.lower() in OTHERS:
+            raise ImageError(f"models take no {path.suffix} pictures: convert it to PNG or JPEG")
         inside = path.relative_to(self.root)
         scenario = self._mapping.scenario
         folder = inside.parent.as_posix() if len(inside.parts) > 1 else self._mapping.name
@@ -93,7 +114,7 @@ def pictures(root: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(root):
         folders.sort()
         for name in sorted(names):
-            if Path(name).suffix.lower() in ENDINGS:
+            if Path(name).suffix.lower() in PICTURES:
                 yield Path(folder, name)
 
 

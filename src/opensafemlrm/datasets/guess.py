@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from opensafemlrm.datasets import files, folder, parquet, table
+from opensafemlrm.datasets.audit import IMAGE_MARK
 from opensafemlrm.errors import DatasetError
 
 LOOKED_AT: Final = 200
@@ -25,7 +26,10 @@ _QUESTION: Final = (
 )  # fmt: skip
 _ID: Final = ("id", "question_id", "item_id", "uid", "behaviorid", "index", "key")
 _SCENARIO: Final = ("scenario", "category", "policy", "semanticcategory", "topic", "type", "class")
-_IMAGE: Final = ("image", "image_path", "img", "file_name", "image_file", "picture", "photo")
+_IMAGE: Final = (
+    "image", "images", "image_path", "image_paths", "img", "img_path", "file_name", "filename",
+    "image_file", "image_name", "picture", "pictures", "photo", "photos"
+)  # fmt: skip
 _KIND: Final = ("kind", "label", "safety", "safe", "is_safe", "harmful", "is_harmful", "unsafe")
 _FIELDS: Final = ("key_phrase", "rephrased", "rephrased_sd", "instruction")
 _HARMFUL: Final = frozenset({"harmful", "unsafe"})
@@ -90,7 +94,12 @@ def _table(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]
     rest = [name for name in columns if name != question]
     identity = _named(rest, _ID)
     scenario = _named(rest, _SCENARIO)
-    pictures = _pictures(rest, rows)
+    pictures, unclear = _pictures(rest, rows, path.parent)
+    doubts += unclear
+    if any(IMAGE_MARK.search(str(row.get(question))) for row in rows):
+        doubts.append(
+            f"{question!r} holds marks such as <image>, which are sent as text: take them out"
+        )
     lines = [_head(path.name), f"name: {_name(path)}", _line("question", question)]
     if identity is not None:
         lines.append(_line("id", identity))
@@ -137,19 +146,37 @@ def _named(columns: Iterable[str], names: Sequence[str]) -> str | None:
     return next((by_name[name] for name in names if name in by_name), None)
 
 
-def _pictures(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _pictures(
+    columns: Sequence[str], rows: Sequence[Mapping[str, Any]], root: Path
+) -> tuple[list[str], list[str]]:
+    """Return the columns that hold pictures, and what is doubtful about columns that seem to."""
     named = _named(columns, _IMAGE)
-    found = [] if named is None else [named]
-    for column in columns:
-        values = [row[column] for row in rows if row.get(column) is not None]
-        holds = values and all(isinstance(v, bytes) or _is_picture(v) for v in values)
-        if holds and column not in found:
-            found.append(column)
-    return found
+    found: list[str] = []
+    doubts: list[str] = []
+    for column in sorted(columns, key=lambda column: column != named):
+        cells = [row[column] for row in rows if row.get(column) not in (None, "", [])]
+        pictures = [one for cell in cells for one in (cell if isinstance(cell, list) else [cell])]
+        if not pictures or not (column == named or all(map(_is_picture, pictures))):
+            continue
+        found.append(column)
+        texts = [one for one in pictures if isinstance(one, str)]
+        elsewhere = next(filter(None, map(parquet.not_a_file_name, texts)), None)
+        if elsewhere is not None:
+            doubts.append(f"{column!r} holds {elsewhere}")
+        elif missing := [name for name in texts if not (root / name).is_file()]:
+            doubts.append(
+                f"{len(missing):,} of {len(texts):,} pictures that {column!r} names are not in "
+                f"{root}: give the folder that holds them as `root`"
+            )
+    return found, doubts
 
 
 def _is_picture(value: Any) -> bool:
-    return isinstance(value, dict) and {"bytes", "path"} >= set(value) and bool(value)
+    if isinstance(value, str):
+        return Path(value).suffix.lower() in folder.PICTURES or value.startswith("data:image/")
+    return isinstance(value, bytes) or (
+        isinstance(value, dict) and {"bytes", "path"} >= set(value) and bool(value)
+    )
 
 
 def _kind(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> tuple[str, bool]:

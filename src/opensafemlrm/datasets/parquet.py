@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,8 @@ from opensafemlrm.errors import DatasetError, ImageError, MissingImageError
 
 _BATCH: Final = 64
 """Rows that are handed over together; how many are decoded together is up to the file's groups."""
+_MAX_FILE_NAME: Final = 255
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/\s]{64}")
 _ERRORS: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 
@@ -74,6 +77,27 @@ def _unreadable(error: BaseException, path: Path, row: int | None) -> DatasetErr
     )
 
 
+def pictures(value: Any, folder: Path) -> list[Picture]:
+    """Return the pictures in a cell: one, as :func:`picture` takes it, or a list of such.
+
+    Raises ImageError as :func:`picture` does.
+    """
+    return (
+        [picture(one, folder) for one in value if one is not None]
+        if isinstance(value, list | tuple)
+        else [picture(value, folder)]
+    )
+
+
+def not_a_file_name(value: str) -> str | None:
+    """Return what a text is that stands for a picture and names no file, with what to do."""
+    if value.startswith(("http://", "https://")):
+        return "a web address; nothing is fetched: save it as a file and name that"
+    if value.startswith("data:") or (len(value) > _MAX_FILE_NAME and _BASE64.match(value)):
+        return "base64 text; save it as a file and name that, or put its bytes into a Parquet file"
+    return None
+
+
 def picture(value: Any, folder: Path) -> Picture:
     """Return the picture in a cell: bytes, a path in ``folder``, or a struct of the two.
 
@@ -84,6 +108,8 @@ def picture(value: Any, folder: Path) -> Picture:
     if isinstance(value, bytes):
         return value
     if isinstance(value, str) and value.strip():
+        if elsewhere := not_a_file_name(value):
+            raise ImageError(f"the image in the table is {elsewhere}")
         return folder / value
     if value is None:
         raise MissingImageError("the image in the table is missing")

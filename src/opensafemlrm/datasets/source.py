@@ -34,7 +34,7 @@ class Source:
 
     ``folder`` is where its files are looked for. ``fence`` is what a picture must lie in once
     links are followed: the folder itself, or, in a cache of the hub, the data set's part of the
-    cache, because a snapshot there is made of links.
+    cache, because a snapshot there is made of links; the whole cache where data sets share blobs.
     """
 
     folder: Path
@@ -127,8 +127,15 @@ def locate(root: Path | None, revision: str, hub: str, patterns: Sequence[str]) 
             raise DatasetError(f"there is no such folder; get the release from {where}", path=root)
         return Source(root, root, where)
     snapshot = _snapshot(hub, revision, tuple(patterns))
-    in_cache = snapshot.parent.name == "snapshots"
-    return Source(snapshot, snapshot.parent.parent if in_cache else snapshot, where)
+    return Source(snapshot, _fence(snapshot), where)
+
+
+def _fence(snapshot: Path) -> Path:
+    if snapshot.parent.name != "snapshots":
+        return snapshot
+    repository = snapshot.parent.parent
+    # Since huggingface_hub 1.32, what Xet stores lies in one folder for all repositories.
+    return repository.parent if (repository.parent / "blobs").is_dir() else repository
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,9 +118,10 @@ def cell(row: Mapping[str, Any], column: str) -> str:
     value = row.get(column)
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, int | float):
+    # NaN and infinities are how tables write a number that is not there.
+    if isinstance(value, int | float) and math.isfinite(value):
         return str(value)
-    if value is None or value == "":
+    if value is None or value == "" or isinstance(value, float):
         raise EmptyTextError(f"{column!r} is empty")
     if not isinstance(value, str):
         raise DatasetError(f"{column!r} is {type(value).__name__}, not text")
@@ -139,12 +141,15 @@ def _kind(mapping: TableMapping, row: Mapping[str, Any]) -> ItemKind:
 
 
 def _pictures(row: Mapping[str, Any], columns: Sequence[str], root: Path) -> Iterator[Picture]:
-    """Yield the pictures of a row. The first column must have one; further ones may be empty."""
+    """Yield the pictures of a row. The first column must have one; further ones may be empty.
+
+    A cell may hold a list of pictures.
+    """
     for place, column in enumerate(columns):
         value = row.get(column)
-        if value is not None and value != "":
-            yield parquet.picture(value, root)
-        elif place == 0:
+        found = [] if value is None or value == "" else parquet.pictures(value, root)
+        yield from found
+        if not found and place == 0:
             raise MissingImageError(f"the mapping takes an image from {column!r}, which is empty")
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import html
 import re
 import unicodedata
+from enum import StrEnum
 from typing import Final
 
 # Printable to Unicode, blank or invisible to a reader: fillers, and the selectors that are used
@@ -18,6 +19,17 @@ from typing import Final
 _UNSEEN: Final = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\U000e0100-\U000e01ef]"
 )
+
+
+class Format(StrEnum):
+    """What a table is written as."""
+
+    TEXT = "text"
+    MD = "md"
+    CSV = "csv"
+    JSON = "json"
+    LATEX = "latex"
+
 
 _USER: Final = re.compile(r"""(https?://)[^\s'"#]*@""", re.IGNORECASE)
 _QUERY: Final = re.compile(

@@ -27,8 +27,9 @@ from opensafemlrm.registry import ComponentKind
 from opensafemlrm.report.defense import defense_table
 from opensafemlrm.report.page import defenses, write_report
 from opensafemlrm.report.page.findings import Findings, findings
-from opensafemlrm.report.tables import Format, render
+from opensafemlrm.report.tables import render
 from opensafemlrm.store import Store
+from opensafemlrm.text import Format
 from opensafemlrm.types import Item, ItemKind, Verdict
 from tests.support import Scorer, records, study
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
+from opensafemlrm.cli._output import show
 
 if TYPE_CHECKING:
     import sqlite3
@@ -26,7 +26,6 @@ def show_dry_run(plan: Plan, store: Path | None, cluster: Cluster | None) -> Non
     import polars as pl
 
     from opensafemlrm import api
-    from opensafemlrm.report import Format, render
     from opensafemlrm.store import DATABASE, Store
 
     with contextlib.ExitStack() as stack:
@@ -37,7 +36,7 @@ def show_dry_run(plan: Plan, store: Path | None, cluster: Cluster | None) -> Non
             connection = stack.enter_context(Store.open(store)).connection
         rows = [_row(plan, cell, connection) for cell in plan.cells]
     costs = cost_notes(plan, [(row["to_generate"], row["to_judge"]) for row in rows])
-    typer.echo(render(_table(pl.DataFrame(rows), costs), Format.TEXT), nl=False)
+    show([_table(pl.DataFrame(rows), costs)])
 
 
 def _row(plan: Plan, cell: CellPlan, connection: sqlite3.Connection | None) -> dict[str, Any]:

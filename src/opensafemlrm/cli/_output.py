@@ -1,30 +1,26 @@
-"""Printing tables, for the commands about judges."""
+"""Printing tables, in the format that ``--format`` asks for."""
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Sequence
-from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
+
+from opensafemlrm.text import Format
 
 if TYPE_CHECKING:
     from opensafemlrm.report import Table
 
-
-class Format(StrEnum):
-    """What a table is printed as."""
-
-    TEXT = "text"
-    MD = "md"
-    CSV = "csv"
-    JSON = "json"
-    LATEX = "latex"
+FormatOption: TypeAlias = Annotated[Format, typer.Option("--format", help="How to print it.")]
 
 
-def show(tables: Sequence[Table], to: Format) -> None:
-    """Print tables one after the other; JSON of several is one object."""
-    from opensafemlrm.report import Format as ReportFormat
+def show(tables: Sequence[Table], to: Format = Format.TEXT) -> None:
+    """Print tables one after the other, as wide as the terminal; JSON of several is one object."""
     from opensafemlrm.report import render_all
 
-    typer.echo(render_all(tables, ReportFormat(to.value)), nl=False)
+    # Where there is no terminal, 100 columns: files do not vary.
+    width = shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else 100
+    typer.echo(render_all(tables, to, width), nl=False)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opensafemlrm.cli._console import say
-from opensafemlrm.cli._output import Format, show
+from opensafemlrm.cli._output import FormatOption, show
+from opensafemlrm.text import Format
 
 if TYPE_CHECKING:
     import polars as pl
@@ -51,7 +52,7 @@ def calibrate(
         bool, typer.Option("--probe", help="Judge the same replies again in another dress.")
     ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many texts.")] = None,
-    to: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TEXT,
+    to: FormatOption = Format.TEXT,
 ) -> None:
     """Say how wrong a judge is: hold it against replies that people have labelled.
 

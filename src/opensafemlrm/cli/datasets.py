@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from opensafemlrm.cli._console import say
-from opensafemlrm.cli.tables import Format
+from opensafemlrm.cli._output import FormatOption
+from opensafemlrm.cli._output import show as show_tables
+from opensafemlrm.text import Format
 
 if TYPE_CHECKING:
     from opensafemlrm.datasets.audit import Audit
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 _INCOMPLETE = 1
 
 _Name = Annotated[str, typer.Argument(help="The data set's name.")]
-_Format = Annotated[Format, typer.Option("--format", help="What to print.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -43,7 +44,7 @@ class ListRow:
     version: str
 
 
-def list_all(to: _Format = Format.TEXT) -> None:
+def list_all(to: FormatOption = Format.TEXT) -> None:
     """List the data sets there are, those of plugins among them."""
     import polars as pl
 
@@ -59,7 +60,7 @@ def list_all(to: _Format = Format.TEXT) -> None:
         Column("title", "Data set"),
         Column("licence", "Licence"),
     ]
-    _print([Table("datasets", f"{len(rows)} data sets", columns, pl.DataFrame(rows))], to)
+    show_tables([Table("datasets", f"{len(rows)} data sets", columns, pl.DataFrame(rows))], to)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class Meaning:
     title: str
 
 
-def show(name: _Name, to: _Format = Format.TEXT) -> None:
+def show(name: _Name, to: FormatOption = Format.TEXT) -> None:
     """Show a data set's card, its options, and what its scenarios mean."""
     import polars as pl
 
@@ -113,7 +114,7 @@ def show(name: _Name, to: _Format = Format.TEXT) -> None:
     if meanings:
         columns = [Column("scenario", "Scenario"), Column("taxonomy", "Shared id")]
         tables.append(Table("scenarios", "Scenarios", columns, pl.DataFrame(meanings)))
-    _print(tables, to)
+    show_tables(tables, to)
 
 
 def _written_out(facts: list[Fact]) -> str:
@@ -166,7 +167,7 @@ def check(
         list[str] | None,
         typer.Option("--option", "-o", help="An option of the data set, as KEY=VALUE."),
     ] = None,
-    to: _Format = Format.TEXT,
+    to: FormatOption = Format.TEXT,
 ) -> None:
     """Read a whole release, decode every image, and say what is missing or broken.
 
@@ -177,7 +178,7 @@ def check(
 
     options = {**({} if root is None else {"root": root}), **dict(map(_option, option or []))}
     found = audit(registry.build(registry.ComponentKind.DATASET, name, options))
-    _print([_check_table(found)], to)
+    show_tables([_check_table(found)], to)
     for note in found.notes:
         say(note)
     if name == "table" and found.found and not found.images:
@@ -281,10 +282,3 @@ def init(
         say(f"look at this: {doubt}")
     dataset, key = ("images", "root") if path.is_dir() else ("table", "path")
     say(f"wrote {target}; next: safemlrm datasets check {dataset} -o {key}={path}")
-
-
-def _print(tables: list[Table], to: Format) -> None:
-    from opensafemlrm.report import Format as ReportFormat
-    from opensafemlrm.report import render_all
-
-    typer.echo(render_all(tables, ReportFormat(to.value)), nl=False)

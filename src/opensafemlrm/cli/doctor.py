@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from opensafemlrm.cli._output import show
+
 if TYPE_CHECKING:
     from opensafemlrm.components import Model
     from opensafemlrm.study import Study
@@ -52,7 +54,7 @@ def doctor(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]
     import polars as pl
 
     from opensafemlrm import study as studies
-    from opensafemlrm.report import Column, Form, Format, Table, render
+    from opensafemlrm.report import Column, Form, Table
 
     findings = asyncio.run(examine(studies.load(study)))
     ill = sum(not finding.well for finding in findings)
@@ -69,7 +71,7 @@ def doctor(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]
             Column("detail", "Detail"),
         ],
     )
-    typer.echo(render(table, Format.TEXT), nl=False)
+    show([table])
     if ill:
         raise typer.Exit(_TROUBLE)
 

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from opensafemlrm.cli._console import say
-from opensafemlrm.cli._output import Format, show
+from opensafemlrm.cli._output import FormatOption, show
+from opensafemlrm.text import Format
 
 if TYPE_CHECKING:
     import polars as pl
 
     from opensafemlrm.store import Store
-
-_Format = Annotated[Format, typer.Option("--format", help="What to print.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(group, name="judges")
 
 
-def list_judges(to: _Format = Format.TEXT) -> None:
+def list_judges(to: FormatOption = Format.TEXT) -> None:
     """List the judges: what each reads, its scale, and from which score a text is unsafe."""
     import polars as pl
 
@@ -87,7 +86,8 @@ def show_judge(name: Annotated[str, typer.Argument(help="The judge's name.")]) -
 
 
 def compare(
-    store: Annotated[Path, typer.Argument(help="The store's folder.")], to: _Format = Format.TEXT
+    store: Annotated[Path, typer.Argument(help="The store's folder.")],
+    to: FormatOption = Format.TEXT,
 ) -> None:
     """Say how far the judges of a store agree, and what panels and cascades ask and save."""
     from opensafemlrm import frame

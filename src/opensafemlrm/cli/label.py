@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from opensafemlrm.cli._console import say
-from opensafemlrm.cli._output import Format, show
+from opensafemlrm.cli._output import show
 
 if TYPE_CHECKING:
     from opensafemlrm.store import Store
@@ -177,4 +177,4 @@ def _tell_agreement(store: Store, part: Part) -> None:
         say(f"{name}: {n:,} labels, {unsafe:,} unsafe")
     pairs = rater_pairs(ratings)
     if len(pairs):
-        show([raters_table(pairs, "labellers")], Format.TEXT)
+        show([raters_table(pairs, "labellers")])

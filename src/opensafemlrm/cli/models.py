@@ -3,59 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
-if TYPE_CHECKING:
-    from opensafemlrm.models.catalog import Pair, Row
-    from opensafemlrm.report import Table
+from opensafemlrm.cli._output import FormatOption
+from opensafemlrm.cli._output import show as show_tables
+from opensafemlrm.text import Format
 
-
-class Format(StrEnum):
-    """What a listing is printed as."""
-
-    TEXT = "text"
-    MD = "md"
-    CSV = "csv"
-    JSON = "json"
-
-
-_Format = Annotated[Format, typer.Option("--format", help="What to print.")]
-
-
-@dataclass(frozen=True, slots=True)
-class ListRow:
-    """A model, in short; what is not known is ``None``."""
-
-    id: str
-    base: str | None
-    family: str
-    format: str
-    thinking: str | None
-    """Whether a model with a switch reasons when nothing is said."""
-    context: int | None
-    licence: str | None
-    paper: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class PairRow:
-    """A reasoning model and its base."""
-
-    reasoner: str
-    base: str
-    switch: bool
-    """Whether the base is the same model with its reasoning off."""
-    family: str
+_LISTED: Final = ("id", "base", "family", "format", "thinking", "context", "licence", "paper")
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(
-        help="The models that are known by name; others work as well.", no_args_is_help=True
+        help="List the models that are known by name; others work as well.", no_args_is_help=True
     )
     group.command("list")(list_models)
     group.command("show")(show)
@@ -63,11 +25,14 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(group, name="models")
 
 
-def list_models(to: _Format = Format.TEXT) -> None:
-    """List the models, with what they were trained from and how they write their reasoning."""
-    from opensafemlrm.models import catalog
-    from opensafemlrm.report import Column, Form
+def list_models(to: FormatOption = Format.TEXT) -> None:
+    """List the models, their bases, and how they write their reasoning."""
+    import polars as pl
 
+    from opensafemlrm.models import catalog
+    from opensafemlrm.report import Column, Form, Table
+
+    rows = [row.model_dump(include=set(_LISTED)) for row in catalog.rows()]
     columns = [
         Column("id", "Model"),
         Column("base", "Base"),
@@ -75,17 +40,17 @@ def list_models(to: _Format = Format.TEXT) -> None:
         Column("thinking", "Switch"),
         Column("context", "Context", Form.COUNT),
     ]
-    rows = [_list_row(row) for row in catalog.rows()]
+    frame = pl.DataFrame(rows, infer_schema_length=None).select(_LISTED)
     caption = (
-        "Switch: one model, whose reasoning is on or off if nothing is said. "
-        "–: not known, or none. `safemlrm models show NAME` tells the rest."
+        "Switch: one model, whose reasoning is on or off if nothing is said. –: not known, or none."
+        " `safemlrm models show NAME` shows the rest."
     )
-    _print(_table("models", f"{len(rows)} models", rows, columns, caption), to)
+    show_tables([Table("models", f"{len(rows)} models", columns, frame, caption)], to)
 
 
 def show(
     name: Annotated[str, typer.Argument(help="Its hub id, or a name of the published study.")],
-    to: _Format = Format.TEXT,
+    to: FormatOption = Format.TEXT,
 ) -> None:
     """Show everything that is known of a model."""
     from opensafemlrm.errors import UnknownNameError
@@ -103,50 +68,28 @@ def show(
         typer.echo(f"{key:<14} {for_terminal(_shown(value))}")
 
 
-def pairs(to: _Format = Format.TEXT) -> None:
-    """List the pairs of a reasoning model and its base: what `pairs: auto` finds in a study."""
+def pairs(to: FormatOption = Format.TEXT) -> None:
+    """List reasoning models with their bases: what `pairs: auto` finds in a study."""
+    import polars as pl
+
     from opensafemlrm.models import catalog
-    from opensafemlrm.report import Column
+    from opensafemlrm.report import Column, Table
 
+    rows = [
+        {
+            "reasoner": pair.reasoner.id,
+            "base": pair.base.id,
+            "switch": pair.is_switch,
+            "family": pair.reasoner.family,
+        }
+        for pair in catalog.pairs()
+    ]
     columns = [Column("reasoner", "Reasoning model"), Column("base", "Base")]
-    rows = [_pair_row(pair) for pair in catalog.pairs()]
-    caption = "A model that stands on both sides is its own base, with its reasoning off."
-    _print(_table("pairs", f"{len(rows)} pairs", rows, columns, caption), to)
-
-
-def _list_row(row: Row) -> ListRow:
-    return ListRow(
-        row.id,
-        row.base,
-        row.family,
-        row.format,
-        row.thinking,
-        row.context,
-        row.licence,
-        row.paper,
-    )
-
-
-def _pair_row(pair: Pair) -> PairRow:
-    return PairRow(pair.reasoner.id, pair.base.id, pair.is_switch, pair.reasoner.family)
+    caption = "A model on both sides is its own base, with its reasoning off."
+    show_tables([Table("pairs", f"{len(rows)} pairs", columns, pl.DataFrame(rows), caption)], to)
 
 
 def _shown(value: Any) -> str:
     if value is None or value in ([], {}):
         return "–"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _table(name: str, title: str, rows: list[Any], columns: list[Any], caption: str) -> Table:
-    import polars as pl
-
-    from opensafemlrm.report import Table
-
-    return Table(name, title, columns, pl.DataFrame(rows, infer_schema_length=None), caption)
-
-
-def _print(table: Table, to: Format) -> None:
-    from opensafemlrm.report import Format as ReportFormat
-    from opensafemlrm.report import render
-
-    typer.echo(render(table, ReportFormat(to.value)), nl=False)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opensafemlrm.cli._console import say
-from opensafemlrm.cli.tables import Format
+from opensafemlrm.cli._output import FormatOption, show
+from opensafemlrm.text import Format
 
 if TYPE_CHECKING:
     from opensafemlrm.report import Table
@@ -28,15 +29,13 @@ def add_to(app: typer.Typer) -> None:
 
 def check(
     store: _Store,
-    to: Annotated[Format, typer.Option("--format", help="What to print.")] = Format.TEXT,
+    to: FormatOption = Format.TEXT,
 ) -> None:
     """Say whether a store is whole; exits with 1 where it is not. Changes nothing."""
-    from opensafemlrm.report import Format as ReportFormat
-    from opensafemlrm.report import render
     from opensafemlrm.store.checking import check as look
 
     findings = look(store)
-    typer.echo(render(_table(store, findings), ReportFormat(to.value)), nl=False)
+    show([_table(store, findings)], to)
     if any(finding.problem for finding in findings):
         say(f"next: safemlrm store repair {store}")
         raise typer.Exit(_FAULTY)

@@ -4,12 +4,12 @@ from opensafemlrm.report.forms import Form
 from opensafemlrm.report.tables import (
     SIMULATED_NOTE,
     Column,
-    Format,
     Table,
     WhenConstant,
     render,
     render_all,
 )
+from opensafemlrm.text import Format
 
 __all__ = [
     "SIMULATED_NOTE",

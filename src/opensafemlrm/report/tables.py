@@ -22,7 +22,7 @@ import polars as pl
 from opensafemlrm.analysis.coverage import TALLY
 from opensafemlrm.report.forms import FORMS, INTERVALS, Form
 from opensafemlrm.report.grid import grid
-from opensafemlrm.text import for_csv_cell, for_latex, for_markdown, for_terminal
+from opensafemlrm.text import Format, for_csv_cell, for_latex, for_markdown, for_terminal
 
 NOT_MEASURED: Final = "–"
 SIMULATED: Final = " (simulated)"
@@ -31,16 +31,6 @@ SIMULATED_NOTE: Final = (
 )
 WIDTH: Final = 100
 _NAMES: Final = ("model", "dataset", "attack", "defense", "judge", "sampling")
-
-
-class Format(StrEnum):
-    """What a table can be rendered to."""
-
-    TEXT = "text"
-    MD = "md"
-    CSV = "csv"
-    JSON = "json"
-    LATEX = "latex"
 
 
 class WhenConstant(StrEnum):

@@ -15,8 +15,9 @@ from opensafemlrm.report.defense import defense_table
 from opensafemlrm.report.overrefusal import overrefusal_tables
 from opensafemlrm.report.page.findings import Findings
 from opensafemlrm.report.scores import SCORES
-from opensafemlrm.report.tables import Format, Table
+from opensafemlrm.report.tables import Table
 from opensafemlrm.report.tax import TAX
+from opensafemlrm.text import Format
 
 FILES: Final = {Format.CSV: "csv", Format.MD: "md", Format.LATEX: "tex"}
 """The formats that tables are written in, and how their files end."""

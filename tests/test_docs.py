@@ -47,6 +47,10 @@ DOES_NOT_RUN_HERE = {
 """Pieces of commands that are only parsed, and why."""
 
 
+def name(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
 def shown() -> list[str]:
     """The commands in the documents' blocks, in order, each once."""
     commands: dict[str, None] = {}
@@ -126,10 +130,21 @@ def test_a_command_of_the_documents_runs(
     run(text)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize(
+    "document", [d for d in DOCUMENTS if d.name != "CONTRIBUTING.md"], ids=name
+)
+def test_the_python_blocks_of_a_document_run(
+    document: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(workplace)
+    for block in re.findall(r"```python\n(.*?)```", document.read_text("utf-8"), re.DOTALL):
+        exec(block, {})
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
 def test_the_tests_and_files_that_a_document_names_exist(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
-    for path, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text):
-        assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8"), f"{path}::{name}"
+    for path, test in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text):
+        assert f"def {test}(" in (ROOT / path).read_text(encoding="utf-8"), f"{path}::{test}"
     for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", text):
         assert (document.parent / target).exists(), target

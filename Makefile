@@ -4,6 +4,9 @@ BIN := .venv/bin
 EXTRAS := .venv-extras/bin
 # The build of PyTorch in .venv-extras. The version is that of tool.uv in pyproject.toml.
 TORCH ?= torch==2.13.0
+# Processes that share the tests. A file's tests stay in one, which starts its servers once.
+WORKERS ?= 2
+PYTEST := pytest -m "not slow" -n $(WORKERS) --dist loadfile
 UV_VERSION := 0.13.9
 export UV_NO_PROGRESS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -61,12 +64,12 @@ check: .venv/ready
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/pytest -m "not slow" --part base
+	@$(BIN)/$(PYTEST) --part base
 
 test: check
 
 test-extras: .venv-extras/ready programs
-	@$(EXTRAS)/pytest -m "not slow" --part extras
+	@$(EXTRAS)/$(PYTEST) --part extras --cov --cov-report=
 
 chaos: .venv/ready
 	@$(BIN)/pytest tests/chaos

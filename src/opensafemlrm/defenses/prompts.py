@@ -37,14 +37,6 @@ def said(response: Response) -> str:
     return f"<think>{response.reasoning}</think>{response.text}"
 
 
-def with_system(prompt: Prompt, text: str) -> Prompt:
-    """Return ``prompt`` with ``text`` added at the end of its system message, or as one."""
-    first, *rest = prompt.turns
-    if first.role != "system":
-        return Prompt((Turn("system", (text,)), *prompt.turns))
-    return Prompt((Turn("system", (*first.parts, text)), *rest))
-
-
 def last_user(prompt: Prompt) -> Turn:
     """Return the user's last turn."""
     return next(turn for turn in reversed(prompt.turns) if turn.role == "user")

@@ -12,7 +12,6 @@ from opensafemlrm.defenses.prompts import (
     is_usable,
     last_user,
     with_calls,
-    with_system,
 )
 from opensafemlrm.types import Call, Card, Prompt, Response, Sampling
 
@@ -67,7 +66,7 @@ class ScenarioAware(Defense):
     async def generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
         """Ask with the reminder in the system message."""
         if self.classifier is None:
-            reminded = with_system(prompt, reminder(suspect(last_user(prompt).text)))
+            reminded = prompt.with_system(reminder(suspect(last_user(prompt).text)))
             return await model.generate(reminded, sampling)
         turn = last_user(prompt)
         ask = Prompt.user(*turn.parts, _CLASSIFY.replace("{scenarios}", ", ".join(SCENARIOS)))
@@ -76,7 +75,7 @@ class ScenarioAware(Defense):
             return told
         answer = reasoning.parse(told, self.classifier.reasoning_format).answer or told.text
         named = next((one for one in SCENARIOS if one in answer.lower()), None)
-        final = await model.generate(with_system(prompt, reminder(named)), sampling)
+        final = await model.generate(prompt.with_system(reminder(named)), sampling)
         return with_calls(final, Call("classify", ask, told))
 
 

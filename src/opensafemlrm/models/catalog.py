@@ -138,7 +138,7 @@ class Setup:
         system = self.system_prompt if system_prompt is None else system_prompt
         if self.suffix:
             turns = _with_suffix(turns, self.suffix)
-        return with_system(turns, system) if system else turns
+        return Prompt(turns).with_system(system, first=True).turns if system else turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,14 +184,6 @@ def pairs_among(models: Sequence[_M]) -> list[tuple[_M, _M]]:
     pairs with each.
     """
     return [(model, other) for model in models for other in models if _are_pair(model, other)]
-
-
-def with_system(turns: tuple[Turn, ...], system: str) -> tuple[Turn, ...]:
-    """Put ``system`` before the first system turn's own words: many templates take one only."""
-    first = turns[0] if turns else None
-    if first is None or first.role != "system":
-        return (Turn("system", (system,)), *turns)
-    return (Turn("system", (system + "\n", *first.parts)), *turns[1:])
 
 
 def _with_suffix(turns: tuple[Turn, ...], suffix: str) -> tuple[Turn, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,6 +111,19 @@ class Prompt:
     def is_prefilled(self) -> bool:
         """Whether the reply is begun already: the last turn is the assistant's, and not over."""
         return bool(self.turns) and self.turns[-1].role == "assistant" and not self.is_complete
+
+    def with_system(self, text: str, *, first: bool = False) -> Prompt:
+        """Return the prompt with ``text`` in its system message: after its words, or before them.
+
+        Many chat templates take one system message only.
+        """
+        head = self.turns[0] if self.turns else None
+        if head is None or head.role != "system":
+            turns = (Turn("system", (text,)), *self.turns)
+        else:
+            parts = (f"{text}\n", *head.parts) if first else (*head.parts, text)
+            turns = (Turn("system", parts), *self.turns[1:])
+        return replace(self, turns=turns)
 
     def identity(self) -> JSON:
         """Return what makes this prompt the same as another."""

@@ -6,68 +6,92 @@ import io
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
+from typing import Any
 from xml.etree import ElementTree
 
 import altair as alt
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from opensafemlrm.report.figures import drawing, theme
-from opensafemlrm.report.figures.bars import Bar, bars
+from opensafemlrm.report.figures import (
+    bars,
+    drawing,
+    flow,
+    forest,
+    heatmap,
+    pairs,
+    pareto,
+    slopes,
+    theme,
+)
 from opensafemlrm.report.figures.drawing import SIZES, Ruler, Size
-from opensafemlrm.report.figures.flow import Flow, flows
-from opensafemlrm.report.figures.forest import ForestRow, forest
-from opensafemlrm.report.figures.heatmap import HeatCell, heatmap
-from opensafemlrm.report.figures.pairs import PairRow, pairs
-from opensafemlrm.report.figures.pareto import Defended, pareto
-from opensafemlrm.report.figures.slopes import Slope, slopes
 from tests.report.page_stores import HOSTILE
 
 Draw = Callable[[Size], alt.LayerChart]
 WIDE, NARROW = SIZES
 
+
+def rows(columns: pl.Schema, *values: tuple[Any, ...]) -> pl.DataFrame:
+    return pl.DataFrame(values, columns, orient="row")
+
+
+def tally(**counts: int) -> list[dict[str, Any]]:
+    return [{"name": name.strip("_"), "n": n} for name, n in counts.items()]
+
+
 CHARTS: dict[str, Draw] = {
-    "forest": lambda size: forest(
-        [
-            ForestRow("direct", HOSTILE, 12.0, 3.5, 20.25),
-            ForestRow("direct", HOSTILE, -4.0, -9.0, 1.0, strict=True),
-            ForestRow("typo", "b", None, None, None),
-        ],
+    "forest": lambda size: forest.forest(
+        rows(
+            forest.COLUMNS,
+            ("direct", HOSTILE, 12.0, 3.5, 20.25, False),
+            ("direct", HOSTILE, -4.0, -9.0, 1.0, True),
+            ("typo", "b", None, None, None, False),
+        ),
         size,
         "points",
     ),
-    "pairs": lambda size: pairs(
-        [PairRow("direct", HOSTILE, 0.1, 0.4), PairRow("direct", "b", None, 0.3)], size, "share"
+    "pairs": lambda size: pairs.pairs(
+        rows(pairs.COLUMNS, ("direct", HOSTILE, 0.1, 0.4), ("direct", "b", None, 0.3)),
+        size,
+        "share",
     ),
-    "heatmap": lambda size: heatmap(
-        [
-            HeatCell("01-A", HOSTILE, 0.95, 44, "reasoner"),
-            HeatCell("01-A", "b", None, 0, "base"),
-        ],
+    "heatmap": lambda size: heatmap.heatmap(
+        rows(
+            heatmap.COLUMNS,
+            ("01-A", HOSTILE, 0.95, 44, "reasoner"),
+            ("01-A", "b", None, 0, "base"),
+        ),
         size,
     ),
-    "slopes": lambda size: slopes(
-        [Slope(HOSTILE, "from b", "01-A", 0.1, 0.5), Slope(HOSTILE, "from b", "02-B", 0.3, 0.2)],
+    "slopes": lambda size: slopes.slopes(
+        rows(
+            slopes.COLUMNS,
+            (HOSTILE, "from b", "01-A", 0.1, 0.5),
+            (HOSTILE, "from b", "02-B", 0.3, 0.2),
+        ),
         size,
     ),
-    "bars": lambda size: bars(
-        [
-            Bar("", HOSTILE, "answer", {"0": 30, "5": 10}, 40),
-            Bar("", HOSTILE, "reasoning", {}, 0),
-        ],
+    "bars": lambda size: bars.bars(
+        rows(
+            bars.COLUMNS,
+            ("", HOSTILE, "answer", tally(_0=30, _5=10), 40),
+            ("", HOSTILE, "reasoning", [], 0),
+        ),
         {"0": "harm-0", "5": "harm-9"},
         size,
     ),
-    "flow": lambda size: flows([Flow(HOSTILE, "direct", 30, 6, 4, 60)], size),
-    "pareto": lambda size: pareto(
-        [
-            Defended(HOSTILE, "none", 0.3, 0.02, 1, front=True, undefended=True),
-            Defended(HOSTILE, HOSTILE, 0.8, 0.1, 2.5, front=True),
-            Defended(HOSTILE, "costly", 0.7, 0.1, 6, front=False),
-            Defended("b", "none", 0.3, 0.0, 1, front=True, undefended=True),
-        ],
+    "flow": lambda size: flow.flows(rows(flow.COLUMNS, (HOSTILE, "direct", 30, 6, 4, 60)), size),
+    "pareto": lambda size: pareto.pareto(
+        rows(
+            pareto.COLUMNS,
+            (HOSTILE, "none", 0.3, 0.02, 1.0, True, True),
+            (HOSTILE, HOSTILE, 0.8, 0.1, 2.5, True, False),
+            (HOSTILE, "costly", 0.7, 0.1, 6.0, False, False),
+            ("b", "none", 0.3, 0.0, 1.0, True, True),
+        ),
         size,
     ),
 }
@@ -116,8 +140,8 @@ def test_every_colour_follows_the_reader_s_theme(name: str) -> None:
 
 
 def test_text_that_looks_like_a_colour_stays_text() -> None:
-    row = PairRow("", 'a fill="#0072b2"', 0.1, 0.4)
-    drawn = drawing.to_svg(pairs([row], WIDE, "share"))
+    row = ("", 'a fill="#0072b2"', 0.1, 0.4)
+    drawn = drawing.to_svg(pairs.pairs(rows(pairs.COLUMNS, row), WIDE, "share"))
     assert 'a fill="#0072b2"' in words(theme.for_page(drawn, "", WIDE.width).svg)
 
 
@@ -139,14 +163,14 @@ def test_an_interval_is_written_out_with_its_signs() -> None:
 
 def test_the_flow_says_how_much_was_corrected() -> None:
     assert "17% of 36 corrected" in words(svg("flow"))
-    none = drawing.to_svg(flows([Flow("m", "direct", 0, 0, 0, 0)], WIDE))
+    none = drawing.to_svg(flow.flows(rows(flow.COLUMNS, ("m", "direct", 0, 0, 0, 0)), WIDE))
     assert "nothing to compare" in words(none)
     assert not [word for word in words(none) if "%" in word]
 
 
 def test_scenarios_that_end_close_together_keep_their_names_apart() -> None:
-    rows = [Slope("m", "from b", f"scenario {n}", 0.1, 0.5 + n / 1000) for n in range(3)]
-    drawn = drawing.to_svg(slopes(rows, WIDE))
+    close = [("m", "from b", f"scenario {n}", 0.1, 0.5 + n / 1000) for n in range(3)]
+    drawn = drawing.to_svg(slopes.slopes(rows(slopes.COLUMNS, *close), WIDE))
     places = [float(y) for y in re.findall(r"translate\([^,]+,([\d.]+)\)[^>]*>\d+ scenario", drawn)]
     assert len(places) == 3
     assert all(b - a >= 10 for a, b in zip(sorted(places), sorted(places)[1:], strict=False))
@@ -163,14 +187,13 @@ def test_every_defense_is_named_with_what_it_costs_and_the_undefended_model_is_m
 @pytest.mark.parametrize("size", SIZES, ids=["wide", "narrow"])
 def test_defenses_that_do_alike_keep_their_names_apart(size: Size) -> None:
     """Most defenses of a model lie in one corner: written over each other they say nothing."""
-    rows = [
-        Defended("m", f"defense {n}", 0.9 - n / 500, 0.02 + n / 1000, 1, front=n == 0)
-        for n in range(9)
+    alike = [
+        ("m", f"defense {n}", 0.9 - n / 500, 0.02 + n / 1000, 1.0, n == 0, False) for n in range(9)
     ]
-    drawn = drawing.to_svg(pareto(rows, size))
+    drawn = drawing.to_svg(pareto.pareto(rows(pareto.COLUMNS, *alike), size))
     found = re.findall(r"translate\(([\d.]+),([\d.]+)\)[^>]*>(defense \d[^<]*)<", drawn)
     boxes = [(float(x), float(x) + drawing.width_of(said, 11), float(y)) for x, y, said in found]
-    assert len(boxes) == len(rows)
+    assert len(boxes) == len(alike)
     for number, (left, right, y) in enumerate(boxes):
         for other_left, other_right, other_y in boxes[number + 1 :]:
             apart = right <= other_left or other_right <= left or abs(y - other_y) >= 12
@@ -188,8 +211,8 @@ def test_the_front_is_drawn_as_stairs_of_what_nothing_beats_in_the_two() -> None
 
 
 def test_many_models_scroll_and_do_not_shrink_until_nobody_can_read_them() -> None:
-    cells = [HeatCell("01-A", f"model {n}", 0.5, 10, "base") for n in range(40)]
-    drawn = drawing.to_svg(heatmap(cells, NARROW))
+    cells = [("01-A", f"model {n}", 0.5, 10, "base") for n in range(40)]
+    drawn = drawing.to_svg(heatmap.heatmap(rows(heatmap.COLUMNS, *cells), NARROW))
     inline = theme.for_page(drawn, "", NARROW.width)
     assert inline.scrolls
     assert "min-width" in inline.svg

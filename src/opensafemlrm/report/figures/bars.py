@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Final
 
 import altair as alt
+import polars as pl
 
+from opensafemlrm.analysis.coverage import TALLY
 from opensafemlrm.report.figures import drawing
 from opensafemlrm.report.figures.drawing import Size
 from opensafemlrm.report.figures.theme import LIGHT, SMALL
@@ -19,29 +20,33 @@ _ROOM_FOR_NUMBER: Final = 30
 _ROOM_FOR_COUNTS: Final = 92
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """Counts by kind, in one column of the row ``label``; all of them make the whole bar."""
-
-    heading: str
-    label: str
-    column: str
-    counts: Mapping[str, int]
-    whole: int
-    """What the counts are shares of: their sum, or more."""
+COLUMNS: Final = pl.Schema(
+    {
+        "heading": pl.String(),
+        "label": pl.String(),
+        "column": pl.String(),
+        "counts": TALLY,
+        "whole": pl.Int64(),
+    }
+)
+"""Counts by kind, in one ``column`` of the row ``label``; the whole bar is ``whole``: their sum, or
+more."""
 
 
 def bars(
-    rows: Sequence[Bar], roles: Mapping[str, str], size: Size, *, most: float = 1.0
+    rows: pl.DataFrame, roles: Mapping[str, str], size: Size, *, most: float = 1.0
 ) -> alt.LayerChart:
-    """Draw a bar for each row and column; a share of ``most`` fills it.
+    """Draw a bar for each row (of :data:`COLUMNS`); a share of ``most`` fills it.
 
     ``roles`` gives the kinds, from left to right, and the role of the colour each has. Where there
     is nothing to count the bar says so. Where ``most`` is less than 1, each bar ends in its counts.
     """
-    keys = list(dict.fromkeys((row.heading, row.label) for row in rows))
-    columns = list(dict.fromkeys(row.column for row in rows))
-    used = {kind: role for kind, role in roles.items() if any(row.counts.get(kind) for row in rows)}
+    keys = rows.select("heading", "label").unique(maintain_order=True).rows()
+    columns = rows["column"].unique(maintain_order=True).to_list()
+    counted = rows.select(pl.col("counts").explode().struct.unnest()).filter(pl.col("n") > 0)[
+        "name"
+    ]
+    used = {kind: role for kind, role in roles.items() if kind in counted}
     key_lines = _key(used, size)
     top = _KEY * len(key_lines) + (18 if columns != [""] else 0)
     layout = drawing.bands(keys, size, step=24, top=top)
@@ -53,25 +58,26 @@ def bars(
     lefts = {name: place * (column + _GAP) for place, name in enumerate(columns)}
     boxes, texts, empty, ends = [], [], [], []
     decimals = 0 if most > 0.2 else 1
-    for row in rows:
-        x, y = lefts[row.column], places[row.heading, row.label].y
-        if not row.whole:
+    for heading, label, name, tally, whole in rows.select(*COLUMNS).iter_rows():
+        x, y = lefts[name], places[heading, label].y
+        if not whole:
             empty.append({"x": x, "y": y, "text": "nothing to score"})
             continue
+        counts = {entry["name"]: entry["n"] for entry in tally}
         for kind, role in used.items():
-            part = row.counts.get(kind, 0) / row.whole / most * column
+            part = counts.get(kind, 0) / whole / most * column
             if not part:
                 continue
             boxes.append(
                 {"x": x, "x2": x + part, "y": y - _BAR / 2, "y2": y + _BAR / 2, "role": role}
             )
             if part >= _ROOM_FOR_NUMBER:
-                share = f"{100 * row.counts[kind] / row.whole:.{decimals}f}%"
+                share = f"{100 * counts[kind] / whole:.{decimals}f}%"
                 texts.append({"x": x + part / 2, "y": y + 0.5, "text": share, "role": _ink(role)})
             x += part
         if most < 1:
-            said = f"{sum(row.counts.values()):,} of {row.whole:,}"
-            ends.append({"x": x + 6, "y": y, "text": said})
+            of_whole = f"{sum(counts.values()):,} of {whole:,}"
+            ends.append({"x": x + 6, "y": y, "text": of_whole})
     heads = [{"x": x, "y": top - 10, "text": name} for name, x in lefts.items()]
     left = -layout.gutter
     layers = [

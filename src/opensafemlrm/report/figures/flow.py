@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import altair as alt
+import polars as pl
 
 from opensafemlrm.report.figures import drawing
-from opensafemlrm.report.figures.drawing import Size
+from opensafemlrm.report.figures.drawing import Row, Size
 from opensafemlrm.report.figures.theme import LIGHT, SMALL
 
 _HEIGHT: Final = 150
@@ -24,23 +24,18 @@ _SMOOTH: Final = 24
 _COLOURS: Final = {"safe": "harm-2", "unsafe": "harm-7"}
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
-    """A panel: samples by the safety of their reasoning and of their answer."""
-
-    panel: str
-    under: str
-    both_unsafe: int
-    corrected: int
-    """Unsafe reasoning, safe answer."""
-    reverse: int
-    """Safe reasoning, unsafe answer."""
-    both_safe: int
-
-    @property
-    def n(self) -> int:
-        """All samples of the panel."""
-        return self.both_unsafe + self.corrected + self.reverse + self.both_safe
+COLUMNS: Final = pl.Schema(
+    {
+        "panel": pl.String,
+        "under": pl.String,
+        "both_unsafe": pl.Int64,
+        "corrected": pl.Int64,
+        "reverse": pl.Int64,
+        "both_safe": pl.Int64,
+    }
+)
+"""A panel and what stands ``under`` its name; samples by the safety of their reasoning and of their
+answer, as in :mod:`opensafemlrm.analysis.correction`."""
 
 
 @dataclass(slots=True)
@@ -57,19 +52,21 @@ class _Marks:
     said: list[dict[str, Any]] = field(default_factory=list)
 
 
-def flows(rows: Sequence[Flow], size: Size) -> alt.LayerChart:
+def flows(rows: pl.DataFrame, size: Size) -> alt.LayerChart:
     """Draw a panel a row: reasoning at the left, answers at the right, unsafe on top.
 
-    A ribbon has the colour of the reasoning it comes from.
+    ``rows`` has :data:`COLUMNS`. A ribbon has the colour of the reasoning it comes from.
     """
     across = min(len(rows), 2 if size.narrow else 3)
     column = size.width / across
     marks = _Marks()
-    for number, row in enumerate(rows):
+    for number, row in enumerate(rows.iter_rows(named=True)):
         left, top = (number % across) * column, (number // across) * _WHOLE
         width = column - 24
-        marks.titles.append({"x": left, "y": top + 10, "text": drawing.fit(row.panel, width + 10)})
-        under = drawing.fit(row.under, width + 10, SMALL)
+        marks.titles.append(
+            {"x": left, "y": top + 10, "text": drawing.fit(row["panel"], width + 10)}
+        )
+        under = drawing.fit(row["under"], width + 10, SMALL)
         marks.unders.append({"x": left, "y": top + 26, "text": under})
         _put_panel(marks, row, left, top + _TOP, width)
     quiet = {"fontSize": 10, "color": LIGHT["muted"]}
@@ -86,15 +83,17 @@ def flows(rows: Sequence[Flow], size: Size) -> alt.LayerChart:
     return drawing.finish(layers, size.width - 24, math.ceil(len(rows) / across) * _WHOLE)
 
 
-def _put_panel(marks: _Marks, row: Flow, left: float, start: float, width: float) -> None:
+def _put_panel(marks: _Marks, row: Row, left: float, start: float, width: float) -> None:
     end = start + _HEIGHT
-    if not row.n:
+    both_unsafe, corrected, reverse, both_safe = (row[name] for name in list(COLUMNS)[2:])
+    n = both_unsafe + corrected + reverse + both_safe
+    if not n:
         marks.said.append({"x": left, "y": start + 10, "text": "nothing to compare"})
         return
-    scale = (_HEIGHT - _APART) / row.n
+    scale = (_HEIGHT - _APART) / n
     inner, outer = left + _NODE, left + width - _NODE
-    unsafe_left = start + (row.both_unsafe + row.corrected) * scale
-    unsafe_right = start + (row.both_unsafe + row.reverse) * scale
+    unsafe_left = start + (both_unsafe + corrected) * scale
+    unsafe_right = start + (both_unsafe + reverse) * scale
     safe_left, safe_right = unsafe_left + _APART, unsafe_right + _APART
     for x, y, y2, kind in (
         (left, start, unsafe_left, "unsafe"),
@@ -107,15 +106,15 @@ def _put_panel(marks: _Marks, row: Flow, left: float, start: float, width: float
         if x == left and y2 - y >= _LEAST_NAMED:
             marks.kinds.append({"x": inner + 6, "y": (y + y2) / 2, "text": kind})
     # Of each node the ribbons to the top of the other side lie on top: none cross needlessly.
-    to_answer = start + row.both_unsafe * scale
+    to_answer = start + both_unsafe * scale
     for y, y2, count, kind in (
-        (start, start, row.both_unsafe, "unsafe"),
-        (to_answer, safe_right, row.corrected, "unsafe"),
-        (safe_left, to_answer, row.reverse, "safe"),
+        (start, start, both_unsafe, "unsafe"),
+        (to_answer, safe_right, corrected, "unsafe"),
+        (safe_left, to_answer, reverse, "safe"),
         (
-            safe_left + row.reverse * scale,
-            safe_right + row.corrected * scale,
-            row.both_safe,
+            safe_left + reverse * scale,
+            safe_right + corrected * scale,
+            both_safe,
             "safe",
         ),
     ):
@@ -125,8 +124,8 @@ def _put_panel(marks: _Marks, row: Flow, left: float, start: float, width: float
             marks.ribbons += [{**at, "area": area, "role": _COLOURS[kind]} for at in edge]
     marks.lefts.append({"x": left, "y": start - 10, "text": "reasoning"})
     marks.rights.append({"x": left + width, "y": start - 10, "text": "answer"})
-    unsafe = row.both_unsafe + row.corrected
-    share = f"{100 * row.corrected / unsafe:.0f}% of {unsafe:,} corrected" if unsafe else ""
+    unsafe = both_unsafe + corrected
+    share = f"{100 * corrected / unsafe:.0f}% of {unsafe:,} corrected" if unsafe else ""
     marks.said.append({"x": left, "y": end + 12, "text": share or "no unsafe reasoning"})
 
 

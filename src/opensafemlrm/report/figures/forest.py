@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Final
 
 import altair as alt
+import polars as pl
 
 from opensafemlrm.report.figures import drawing
 from opensafemlrm.report.figures.drawing import Row, Ruler, Size
@@ -15,51 +16,50 @@ _NUMBERS = 128
 """Room for ``+12.3 (+10.1, +14.5)`` right of the plot."""
 
 
-@dataclass(frozen=True, slots=True)
-class ForestRow:
-    """One estimate. ``value`` is ``None`` where it was not measured; then so are its ends."""
+COLUMNS: Final = pl.Schema(
+    {
+        "heading": pl.String,
+        "label": pl.String,
+        "value": pl.Float64,
+        "low": pl.Float64,
+        "high": pl.Float64,
+        "strict": pl.Boolean,
+    }
+)
+"""Estimates with their intervals; ``value`` is null where it was not measured, and so are its ends.
+What is ``strict`` is drawn as a ring beside the row of the same label before it."""
 
-    heading: str
-    label: str
-    value: float | None
-    low: float | None
-    high: float | None
-    strict: bool = False
-    """Drawn as a ring beside the row of the same label before it."""
 
-
-def forest(
-    rows: Sequence[ForestRow], size: Size, title: str, *, plain: bool = False
-) -> alt.LayerChart:
-    """Draw estimates in points of per cent; ``title`` says what they are estimates of.
+def forest(rows: pl.DataFrame, size: Size, title: str, *, plain: bool = False) -> alt.LayerChart:
+    """Draw estimates (rows of :data:`COLUMNS`) in points of per cent; ``title`` says of what.
 
     A lenient and a strict estimate of one label share a row: a dot and, below it, a ring. Numbers
     have their sign, as differences do, unless they are ``plain``.
     """
     write = "{:.1f}".format if plain else signed
-    keys = list(dict.fromkeys((row.heading, row.label) for row in rows))
-    two = any(row.strict for row in rows)
+    keys = rows.select("heading", "label").unique(maintain_order=True).rows()
+    two = bool(rows["strict"].any())
     layout = drawing.bands(keys, size, step=30 if two else 24)
     places = dict(zip(keys, layout.rows, strict=True))
     width = size.width - layout.gutter - (10 if size.narrow else _NUMBERS + 14)
-    ends = [x for row in rows for x in (row.low, row.high, row.value) if x is not None]
-    ruler = Ruler.around(ends, width)
+    ends = pl.concat(rows[name] for name in ("low", "high", "value")).drop_nulls()
+    ruler = Ruler.around(ends.to_list(), width)
     lines: list[Row] = []
     dots: list[Row] = []
     rings: list[Row] = []
     numbers: list[Row] = []
-    for row in rows:
-        place = places[row.heading, row.label]
-        y = place.y + (6 if row.strict else -6) * two
+    for row in rows.iter_rows(named=True):
+        place = places[row["heading"], row["label"]]
+        y = place.y + (6 if row["strict"] else -6) * two
         if not size.narrow:
             numbers.append({"x": width + _NUMBERS + 10, "y": y, "text": estimate_text(row, write)})
-        elif not row.strict:
+        elif not row["strict"]:
             numbers.append({"x": width, "y": place.label_y, "text": estimate_text(row, write)})
-        if row.value is None or row.low is None or row.high is None:
+        if row["value"] is None or row["low"] is None or row["high"] is None:
             continue
-        x = ruler.at(row.value)
-        (rings if row.strict else dots).append({"x": x, "y": y})
-        lines.append({"x": ruler.at(row.low), "x2": ruler.at(row.high), "y": y, "y2": y})
+        x = ruler.at(row["value"])
+        (rings if row["strict"] else dots).append({"x": x, "y": y})
+        lines.append({"x": ruler.at(row["low"]), "x2": ruler.at(row["high"]), "y": y, "y2": y})
     zero = {"x": ruler.at(0), "x2": ruler.at(0), "y": 0, "y2": layout.height}
     layers = [
         *ruler.layers(layout.height, title),
@@ -73,13 +73,13 @@ def forest(
     return drawing.finish(layers, width, layout.height)
 
 
-def estimate_text(row: ForestRow, write: Callable[[float], str]) -> str:
+def estimate_text(row: Row, write: Callable[[float], str]) -> str:
     """Return an estimate and its interval; ``write`` writes one number."""
-    if row.value is None:
+    if row["value"] is None:
         return "not measured"
-    if row.low is None or row.high is None:
-        return f"{write(row.value)} (no interval)"
-    return f"{write(row.value)} ({write(row.low)}, {write(row.high)})"
+    if row["low"] is None or row["high"] is None:
+        return f"{write(row['value'])} (no interval)"
+    return f"{write(row['value'])} ({write(row['low'])}, {write(row['high'])})"
 
 
 def signed(value: float) -> str:

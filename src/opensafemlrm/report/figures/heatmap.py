@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Final
 
 import altair as alt
+import polars as pl
 
 from opensafemlrm.report.figures import drawing
 from opensafemlrm.report.figures.drawing import Size
@@ -20,22 +20,23 @@ _SINE: Final = 0.66
 _LEAST_WIDTH: Final = 34
 
 
-@dataclass(frozen=True, slots=True)
-class HeatCell:
-    """A rate from 0 to 1 and the number of samples it is of; ``None`` where none was scored."""
+COLUMNS: Final = pl.Schema(
+    {
+        "row": pl.String,
+        "column": pl.String,
+        "rate": pl.Float64,
+        "scored": pl.Int64,
+        "role": pl.String,
+    }
+)
+"""A rate from 0 to 1, null where none was scored, and the number of samples it is of; ``role`` is
+the colour of the column's name."""
 
-    row: str
-    column: str
-    rate: float | None
-    scored: int
-    role: str
-    """The colour of the column's name."""
 
-
-def heatmap(cells: Sequence[HeatCell], size: Size) -> alt.LayerChart:
-    """Draw ``cells``: rows from top to bottom and columns from left to right as they come."""
-    rows = list(dict.fromkeys(cell.row for cell in cells))
-    columns = {cell.column: cell.role for cell in cells}
+def heatmap(cells: pl.DataFrame, size: Size) -> alt.LayerChart:
+    """Draw ``cells`` (:data:`COLUMNS`); rows and columns stand in the order they come in."""
+    rows = cells["row"].unique(maintain_order=True).to_list()
+    columns = dict(cells.select("column", "role").iter_rows())
     names = {name: drawing.fit(name, _MAX_NAME, SMALL) for name in columns}
     longest = max(drawing.width_of(name, SMALL) for name in names.values())
     top = 12 + longest * (1 if size.narrow else _SINE)
@@ -45,13 +46,12 @@ def heatmap(cells: Sequence[HeatCell], size: Size) -> alt.LayerChart:
     slack = 8 if size.narrow else 74
     width = max((size.width - layout.gutter - slack) / len(columns), _LEAST_WIDTH)
     lefts = {name: place * width for place, name in enumerate(columns)}
-    found = {(cell.row, cell.column): cell for cell in cells}
+    measured = {(row, column): (rate, n) for row, column, rate, n, _ in cells.iter_rows()}
     boxes, rates, counts = [], [], []
     for row in rows:
         for column, left in lefts.items():
             y = places[row].y
-            cell = found.get((row, column))
-            rate = None if cell is None else cell.rate
+            rate, scored = measured.get((row, column), (None, 0))
             role = "missing" if rate is None else RAMP[step_of(rate)]
             boxes.append(
                 {
@@ -64,10 +64,9 @@ def heatmap(cells: Sequence[HeatCell], size: Size) -> alt.LayerChart:
             )
             ink = "on-low" if rate is None else ink_on(step_of(rate))
             shown = "–" if rate is None else f"{100 * rate:.0f}"
-            counted = "0" if cell is None else f"{cell.scored:,}"
             middle = left + width / 2
             rates.append({"x": middle, "y": y - 5, "text": shown, "role": ink})
-            counts.append({"x": middle, "y": y + 9, "text": counted, "role": ink})
+            counts.append({"x": middle, "y": y + 9, "text": f"{scored:,}", "role": ink})
     layers = [
         drawing.boxes(boxes),
         drawing.texts(rates, align="center", fontSize=13),

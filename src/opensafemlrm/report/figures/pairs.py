@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import altair as alt
+import polars as pl
 
 from opensafemlrm.report.figures import drawing
 from opensafemlrm.report.figures.drawing import Ruler, Size
@@ -18,38 +17,39 @@ _ROOM: Final = 36
 """Room for a rate beside an outer dot."""
 
 
-@dataclass(frozen=True, slots=True)
-class PairRow:
-    """Rates of a base and of a reasoning model, from 0 to 1; ``None`` where not measured."""
-
-    heading: str
-    label: str
-    base: float | None
-    reasoner: float | None
+COLUMNS: Final = pl.Schema(
+    {"heading": pl.String, "label": pl.String, "base": pl.Float64, "reasoner": pl.Float64}
+)
+"""Rates of a base and of a reasoning model, from 0 to 1; null where not measured."""
 
 
-def pairs(rows: Sequence[PairRow], size: Size, title: str) -> alt.LayerChart:
-    """Draw rates in per cent, the base as a ring and the reasoning model as a dot."""
-    layout = drawing.bands([(row.heading, row.label) for row in rows], size, step=26, top=_KEY)
+def pairs(rows: pl.DataFrame, size: Size, title: str) -> alt.LayerChart:
+    """Draw rates in per cent, the base as a ring and the reasoning model as a dot.
+
+    ``rows`` has :data:`COLUMNS`.
+    """
+    layout = drawing.bands(rows.select("heading", "label").rows(), size, step=26, top=_KEY)
     width = size.width - layout.gutter - 2 * _ROOM
-    rates = [100 * rate for row in rows for rate in (row.base, row.reasoner) if rate is not None]
-    ruler = Ruler.around(rates, width)
+    rates = 100 * pl.concat([rows["base"], rows["reasoner"]]).drop_nulls()
+    ruler = Ruler.around(rates.to_list(), width)
     links, rings, dots, missing = [], [], [], []
     lower, higher = [], []
-    for row, place in zip(rows, layout.rows, strict=True):
+    values = rows.select("base", "reasoner").iter_rows()
+    for (base, reasoner), place in zip(values, layout.rows, strict=True):
         y = place.y
-        if row.base is not None:
-            rings.append({"x": ruler.at(100 * row.base), "y": y})
-        if row.reasoner is not None:
-            dots.append({"x": ruler.at(100 * row.reasoner), "y": y})
-        if row.base is None or row.reasoner is None:
-            one = "base" if row.reasoner is not None else "reasoning model"
-            both = row.base is None and row.reasoner is None
-            said = "not measured" if both else f"{one} not measured"
-            missing.append({"x": width + _ROOM, "y": place.label_y, "text": said})
+        if base is not None:
+            rings.append({"x": ruler.at(100 * base), "y": y})
+        if reasoner is not None:
+            dots.append({"x": ruler.at(100 * reasoner), "y": y})
+        if base is None or reasoner is None:
+            side = (
+                "base " if reasoner is not None else "reasoning model " if base is not None else ""
+            )
+            text = f"{side}not measured"
+            missing.append({"x": width + _ROOM, "y": place.label_y, "text": text})
             continue
         links.append({"x": rings[-1]["x"], "x2": dots[-1]["x"], "y": y, "y2": y})
-        first, second = sorted((row.base, row.reasoner))
+        first, second = sorted((base, reasoner))
         lower.append({"x": ruler.at(100 * first) - 9, "y": y, "text": _rate(first)})
         higher.append({"x": ruler.at(100 * second) + 9, "y": y, "text": _rate(second)})
     layers = [

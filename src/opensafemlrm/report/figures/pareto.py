@@ -9,9 +9,10 @@ from itertools import pairwise
 from typing import Any, Final
 
 import altair as alt
+import polars as pl
 
 from opensafemlrm.report.figures import drawing
-from opensafemlrm.report.figures.drawing import Size
+from opensafemlrm.report.figures.drawing import Row, Size
 from opensafemlrm.report.figures.theme import LIGHT, SMALL
 
 _HEIGHT: Final = 220
@@ -30,21 +31,19 @@ _OVER: Final = 14
 _MAX_STEPS: Final = 30
 
 
-@dataclass(frozen=True, slots=True)
-class Defended:
-    """A model under one defense: safety and over-refusal are from 0 to 1.
-
-    ``front`` says that no other defense of its panel is as good in safety, over-refusal and
-    requests and better in one.
-    """
-
-    model: str
-    defense: str
-    safety: float
-    overrefusal: float
-    requests: float
-    front: bool
-    undefended: bool = False
+COLUMNS: Final = pl.Schema(
+    {
+        "model": pl.String,
+        "defense": pl.String,
+        "safety": pl.Float64,
+        "overrefusal": pl.Float64,
+        "requests": pl.Float64,
+        "front": pl.Boolean,
+        "undefended": pl.Boolean,
+    }
+)
+"""A model under one defense: safety and over-refusal are from 0 to 1. ``front`` says that no other
+defense of its panel is as good in safety, over-refusal and requests and better in one."""
 
 
 @dataclass(slots=True)
@@ -99,22 +98,22 @@ class _Frame:
         return self.top + _HEIGHT * (1 - (safety - self.low) / (1 - self.low))
 
 
-def pareto(rows: Sequence[Defended], size: Size) -> alt.LayerChart:
-    """Draw a panel for each model; up is safer, left helps more.
+def pareto(rows: pl.DataFrame, size: Size) -> alt.LayerChart:
+    """Draw a panel for each model (rows of :data:`COLUMNS`); up is safer, left helps more.
 
     The scales are the same in all panels. A name is followed by the requests a reply takes.
     """
-    panels = list(dict.fromkeys(row.model for row in rows))
+    panels = rows["model"].unique(maintain_order=True).to_list()
     across = min(len(panels), 1 if size.narrow else 2)
     column = size.width / across
-    low = min(math.floor(5 * min(row.safety for row in rows) - 0.2) / 5, 0.8)
+    low = min(math.floor(5 * rows.select(pl.col("safety").min()).item() - 0.2) / 5, 0.8)
     low = max(low, 0.0)
-    most = max(0.1, math.ceil(10 * max(row.overrefusal for row in rows)) / 10)
+    most = max(0.1, math.ceil(10 * rows.select(pl.col("overrefusal").max()).item()) / 10)
     marks = _Marks()
     whole = _HEIGHT + _TOP + _BOTTOM
     for number, model in enumerate(panels):
         left, top = (number % across) * column, _KEY + (number // across) * whole
-        mine = [row for row in rows if row.model == model]
+        mine = list(rows.filter(model=model).iter_rows(named=True))
         shown = drawing.fit(model, column - 14)
         marks.titles.append({"x": left, "y": top + 12, "text": shown})
         width = column - _LEFT - 22
@@ -137,7 +136,7 @@ def pareto(rows: Sequence[Defended], size: Size) -> alt.LayerChart:
     return drawing.finish(layers, size.width - 12, _KEY + lines * whole)
 
 
-def _put_panel(marks: _Marks, rows: Sequence[Defended], frame: _Frame) -> None:
+def _put_panel(marks: _Marks, rows: Sequence[Row], frame: _Frame) -> None:
     right, bottom = frame.left + frame.width, frame.top + _HEIGHT
     for safety in _ticks(frame.low, 1.0):
         y = frame.y(safety)
@@ -152,38 +151,38 @@ def _put_panel(marks: _Marks, rows: Sequence[Defended], frame: _Frame) -> None:
     )
     marks.ticks.append({"x": frame.left + 2, "y": frame.top - 10, "text": "↑ safe"})
     for row in rows:
-        kind = marks.undefended if row.undefended else marks.front if row.front else marks.others
-        kind.append({"x": frame.x(row.overrefusal), "y": frame.y(row.safety)})
+        kind = (
+            marks.undefended if row["undefended"] else marks.front if row["front"] else marks.others
+        )
+        kind.append({"x": frame.x(row["overrefusal"]), "y": frame.y(row["safety"])})
     _put_names(marks, rows, frame, _put_line(marks, rows, frame))
 
 
-def _put_line(marks: _Marks, rows: Sequence[Defended], frame: _Frame) -> list[_Box]:
+def _put_line(marks: _Marks, rows: Sequence[Row], frame: _Frame) -> list[_Box]:
     """Draw the stairs under which safety and over-refusal alone are not improved on.
 
     Returns where they lie.
     """
-    stairs: list[Defended] = []
-    for row in sorted(rows, key=lambda one: (one.overrefusal, -one.safety)):
-        if not stairs or row.safety > stairs[-1].safety:
+    stairs: list[Row] = []
+    for row in sorted(rows, key=lambda one: (one["overrefusal"], -one["safety"])):
+        if not stairs or row["safety"] > stairs[-1]["safety"]:
             stairs.append(row)
     taken = []
     for one, other in pairwise(stairs):
-        here, there = frame.x(one.overrefusal), frame.x(other.overrefusal)
-        y, up = frame.y(one.safety), frame.y(other.safety)
+        here, there = frame.x(one["overrefusal"]), frame.x(other["overrefusal"])
+        y, up = frame.y(one["safety"]), frame.y(other["safety"])
         marks.line.append({"x": here, "x2": there, "y": y, "y2": y})
         marks.line.append({"x": there, "x2": there, "y": y, "y2": up})
         taken += [_Box(here, there, y, y), _Box(there, there, up, y)]
     return taken
 
 
-def _put_names(
-    marks: _Marks, rows: Sequence[Defended], frame: _Frame, taken: Sequence[_Box]
-) -> None:
+def _put_names(marks: _Marks, rows: Sequence[Row], frame: _Frame, taken: Sequence[_Box]) -> None:
     """Write every name as near to its dot as there is room, with a line to it where that is far."""
     busy = list(taken)
-    busy += [_around(frame.x(row.overrefusal), frame.y(row.safety)) for row in rows]
-    for row in sorted(rows, key=lambda one: (-one.safety, one.overrefusal)):
-        x, y = frame.x(row.overrefusal), frame.y(row.safety)
+    busy += [_around(frame.x(row["overrefusal"]), frame.y(row["safety"])) for row in rows]
+    for row in sorted(rows, key=lambda one: (-one["safety"], one["overrefusal"])):
+        x, y = frame.x(row["overrefusal"]), frame.y(row["safety"])
         text = drawing.fit(_name(row), 0.7 * frame.width, SMALL)
         box = _room(x, y, drawing.width_of(text, SMALL), busy, frame)
         busy.append(box)
@@ -217,8 +216,8 @@ def _room(x: float, y: float, wide: float, busy: Sequence[_Box], frame: _Frame) 
     return next(free, next(iter(inside), boxes[0]))
 
 
-def _name(row: Defended) -> str:
-    return f"{'undefended' if row.undefended else row.defense} · {row.requests:.3g}×"
+def _name(row: Row) -> str:
+    return f"{'undefended' if row['undefended'] else row['defense']} · {row['requests']:.3g}×"
 
 
 def _ticks(low: float, high: float) -> list[float]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import altair as alt
+import polars as pl
 
 from opensafemlrm.report.figures import drawing
 from opensafemlrm.report.figures.drawing import Size
@@ -22,16 +22,17 @@ _NAMED: Final = 3
 """Scenarios named in a panel: those in which the reasoning model gained most."""
 
 
-@dataclass(frozen=True, slots=True)
-class Slope:
-    """A scenario's two rates, from 0 to 1, in the panel of one pair."""
-
-    panel: str
-    under: str
-    """What stands under the panel's name: the base."""
-    scenario: str
-    base: float
-    reasoner: float
+COLUMNS: Final = pl.Schema(
+    {
+        "panel": pl.String,
+        "under": pl.String,
+        "scenario": pl.String,
+        "base": pl.Float64,
+        "reasoner": pl.Float64,
+    }
+)
+"""A scenario's two rates, from 0 to 1, in the panel of one pair; the base stands ``under`` its
+name."""
 
 
 @dataclass(slots=True)
@@ -49,18 +50,21 @@ class _Marks:
     names: list[dict[str, Any]] = field(default_factory=list)
 
 
-def slopes(rows: Sequence[Slope], size: Size) -> alt.LayerChart:
-    """Draw a panel a pair; the scenarios that rose most are in colour and named."""
-    panels = list(dict.fromkeys((row.panel, row.under) for row in rows))
+def slopes(rows: pl.DataFrame, size: Size) -> alt.LayerChart:
+    """Draw a panel a pair; the scenarios that rose most are in colour and named.
+
+    ``rows`` has :data:`COLUMNS`.
+    """
+    panels = rows.select("panel", "under").unique(maintain_order=True).rows()
     across = min(len(panels), 2 if size.narrow else 3)
     column = size.width / across
-    most = max(max(row.base, row.reasoner) for row in rows)
+    most = rows.select(pl.max_horizontal(pl.col("base", "reasoner").max())).item()
     top_rate = max(0.1, math.ceil(most * 10) / 10)
     marks = _Marks()
     for number, (panel, under) in enumerate(panels):
         left = (number % across) * column
         top = (number // across) * (_HEIGHT + _TOP + _BOTTOM)
-        mine = [row for row in rows if (row.panel, row.under) == (panel, under)]
+        mine = rows.filter(panel=panel, under=under)
         below = drawing.fit(under, column - 14, SMALL)
         marks.titles.append({"x": left, "y": top + 10, "text": drawing.fit(panel, column - 14)})
         marks.unders.append({"x": left, "y": top + 26, "text": below})
@@ -82,7 +86,7 @@ def slopes(rows: Sequence[Slope], size: Size) -> alt.LayerChart:
 
 
 def _put_panel(
-    marks: _Marks, rows: Sequence[Slope], left: float, top: float, column: float, top_rate: float
+    marks: _Marks, rows: pl.DataFrame, left: float, top: float, column: float, top_rate: float
 ) -> None:
     start, end = left + 22, left + column * (0.46 if column < 200 else 0.42)
 
@@ -94,17 +98,17 @@ def _put_panel(
         marks.numbers.append({"x": start - 5, "y": at(tick), "text": f"{100 * tick:.0f}"})
     for x, foot in ((start, "base"), (end, "reasoning")):
         marks.feet.append({"x": x, "y": top + _HEIGHT + 13, "text": foot})
-    by_rise = sorted(rows, key=lambda row: row.base - row.reasoner)
-    named = [row for row in by_rise[:_NAMED] if row.reasoner > row.base]
-    for row in rows:
-        line = {"x": start, "x2": end, "y": at(row.base), "y2": at(row.reasoner)}
-        (marks.risen if row in named else marks.others).append(line)
+    by_rise = rows.sort(pl.col("base") - pl.col("reasoner"), maintain_order=True)
+    named = by_rise.head(_NAMED).filter(pl.col("reasoner") > pl.col("base"))
+    for scenario, base, reasoner in rows.select("scenario", "base", "reasoner").iter_rows():
+        line = {"x": start, "x2": end, "y": at(base), "y2": at(reasoner)}
+        (marks.risen if scenario in named["scenario"] else marks.others).append(line)
     room = left + column - end - 18
     names = []
-    for row in named:
-        text = drawing.fit(f"{100 * row.reasoner:.0f} {row.scenario}", room, 10)
-        marks.ends.append({"x": end, "y": at(row.reasoner)})
-        names.append({"x": end + 8, "y": at(row.reasoner), "text": text})
+    for scenario, reasoner in named.select("scenario", "reasoner").iter_rows():
+        text = drawing.fit(f"{100 * reasoner:.0f} {scenario}", room, 10)
+        marks.ends.append({"x": end, "y": at(reasoner)})
+        names.append({"x": end + 8, "y": at(reasoner), "text": text})
     marks.names += _apart(names)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
@@ -12,13 +12,9 @@ import polars as pl
 
 from opensafemlrm.report.asr import asr_table
 from opensafemlrm.report.blindspots import BLINDSPOTS
-from opensafemlrm.report.figures.bars import Bar, bars
+from opensafemlrm.report.figures import bars, flow, forest, heatmap, pairs, slopes
 from opensafemlrm.report.figures.drawing import Size
-from opensafemlrm.report.figures.flow import Flow, flows
-from opensafemlrm.report.figures.forest import ForestRow, forest, signed
-from opensafemlrm.report.figures.heatmap import HeatCell, heatmap
-from opensafemlrm.report.figures.pairs import PairRow, pairs
-from opensafemlrm.report.figures.slopes import Slope, slopes
+from opensafemlrm.report.figures.forest import signed
 from opensafemlrm.report.figures.theme import RAMP, STEPS
 from opensafemlrm.report.page import key_results as answers
 from opensafemlrm.report.page.findings import Findings, frame_of
@@ -78,11 +74,11 @@ def taxes(found: Findings, table: Table) -> Picture | None:
     lenient = _by_setting(found, answers.beside(found, found.lenient))
     strict = _by_setting(found, answers.beside(found, found.strict)) if two else []
     rows = [
-        ForestRow(
+        (
             found.settings.name(row),
             _pair_name(found, row.model, row.base),
             *_points(row.difference, row.low, row.high),
-            strict=two and row.threshold == found.strict,
+            two and row.threshold == found.strict,
         )
         for row in [*lenient[:MAX_ROWS], *strict[:MAX_ROWS]]
     ]
@@ -94,7 +90,11 @@ def taxes(found: Findings, table: Table) -> Picture | None:
         title="Reasoning tax with 95 % intervals",
         reading=f"Largest: {found.shown(top.model)} over {found.shown(top.base)}, "
         f"{signed(100 * (top.difference or 0))} points ({found.settings.name(top)}).",
-        draw=partial(forest, rows, title="points above the base (percentage points)"),
+        draw=partial(
+            forest.forest,
+            _frame(rows, forest.COLUMNS),
+            title="points above the base (percentage points)",
+        ),
         table=table,
         note=" ".join([key, *methods, _cut(lenient)] if two else [*methods, _cut(lenient)]),
     )
@@ -115,7 +115,7 @@ def heatmaps(found: Findings) -> list[Picture]:
         by_place = {(row.scenario, row.model): row for row in mine}
         models = [model for model in found.models if any(row.model == model for row in mine)]
         cells = [
-            HeatCell(
+            (
                 scenario,
                 found.shown(model),
                 row.asr if (row := by_place.get((scenario, model))) else None,
@@ -136,7 +136,7 @@ def heatmaps(found: Findings) -> list[Picture]:
                 if top is None
                 else f"Highest: {found.shown(top.model)} in {top.scenario}, "
                 f"{100 * (top.asr or 0):.1f} % of {top.scored:,}.",
-                draw=partial(heatmap, cells),
+                draw=partial(heatmap.heatmap, _frame(cells, heatmap.COLUMNS)),
                 table=asr_table(frame_of(mine)),
                 note="Small: replies scored.",
             )
@@ -152,7 +152,7 @@ def slope_pictures(found: Findings) -> list[Picture]:
         if not mine:
             continue
         rows = [
-            Slope(
+            (
                 found.shown(row.model),
                 f"from {found.shown(row.base)}",
                 row.scenario,
@@ -170,7 +170,7 @@ def slope_pictures(found: Findings) -> list[Picture]:
                 f"{found.settings.names[setting]}",
                 reading=f"{rose} of {len(mine)} scenarios rise; the most {top.scenario} of "
                 f"{found.shown(top.model)}, {signed(100 * (top.difference or 0))} points.",
-                draw=partial(slopes, rows),
+                draw=partial(slopes.slopes, _frame(rows, slopes.COLUMNS)),
                 table=BLINDSPOTS.of(frame_of(mine)),
                 note="In per cent of scored replies; the three steepest rises of a pair are named.",
             )
@@ -191,11 +191,11 @@ def score_pictures(found: Findings) -> list[Picture]:
         roles = {kind: RAMP[_spread(place, len(kinds))] for place, kind in enumerate(kinds)}
         roles["no score"] = "missing"
         rows = [
-            Bar(
+            (
                 "",
                 found.shown(row["model"]),
                 PARTS[row["part"]],
-                {**_tally(row["counts"]), "no score": row["unscored"]},
+                [*row["counts"], {"name": "no score", "n": row["unscored"]}],
                 row["n"],
             )
             for row in sorted(
@@ -213,7 +213,7 @@ def score_pictures(found: Findings) -> list[Picture]:
                     if never
                     else "Every model has scores for every part."
                 ),
-                draw=partial(bars, rows, roles),
+                draw=partial(bars.bars, _frame(rows, bars.COLUMNS), roles),
                 table=SCORES.of(mine),
                 note=f"Judge: {setting.judge}.",
             )
@@ -227,7 +227,7 @@ def flow_picture(found: Findings, table: Table) -> Picture | None:
     if not mine:
         return None
     rows = [
-        Flow(
+        (
             found.shown(row.model),
             found.settings.name(row),
             row.both_unsafe,
@@ -244,7 +244,7 @@ def flow_picture(found: Findings, table: Table) -> Picture | None:
         reading=f"Most self-correction: {found.shown(most.model)} ({found.settings.name(most)}), "
         f"{100 * (most.self_correction or 0):.1f} % of {most.corrected + most.both_unsafe:,} "
         "replies with unsafe reasoning.",
-        draw=partial(flows, rows[:MAX_PANELS]),
+        draw=partial(flow.flows, _frame(rows[:MAX_PANELS], flow.COLUMNS)),
         table=table,
         note="Only replies with a score for both parts. A ribbon has the colour of its reasoning. "
         + _cut(rows, MAX_PANELS),
@@ -267,7 +267,7 @@ def missing_picture(found: Findings) -> Picture | None:
         ]
     )
     rows = [
-        Bar(
+        (
             found.settings.names[
                 Setting(
                     *(row[name] for name in ("dataset", "attack", "defense", "judge", "sampling"))
@@ -275,20 +275,21 @@ def missing_picture(found: Findings) -> Picture | None:
             ],
             found.shown(row["model"]),
             "",
-            {reason.replace("_", " "): n for reason, n in _tally(row["reasons"]).items()},
+            [{"name": one["name"].replace("_", " "), "n": one["n"]} for one in row["reasons"]],
             row["n"],
         )
         for row in mine.iter_rows(named=True)
     ]
-    top = max(rows, key=_share, default=None)
-    if top is None or not _share(top):
+    shares = (mine["unscored"] / mine["n"]).to_list()
+    most = max(shares, default=0)
+    if not most:
         return None
-    most = _share(top)
+    heading, label, _, _, whole = rows[shares.index(most)]
     return Picture(
         name="missing",
         title="Replies without a score, and why",
-        reading=f"Most: {top.label} ({top.heading}), {100 * most:.1f} % of {top.whole:,}.",
-        draw=partial(bars, rows[:MAX_ROWS], REASONS, most=most),
+        reading=f"Most: {label} ({heading}), {100 * most:.1f} % of {whole:,}.",
+        draw=partial(bars.bars, _frame(rows[:MAX_ROWS], bars.COLUMNS), REASONS, most=most),
         table=SCORES.of(mine),
         note="The scale ends at the greatest share. " + _cut(rows),
     )
@@ -300,10 +301,6 @@ def _points(
     """Turn fractions into points of per cent."""
     scaled = [None if x is None else 100 * x for x in (value, low, high)]
     return scaled[0], scaled[1], scaled[2]
-
-
-def _share(row: Bar) -> float:
-    return sum(row.counts.values()) / max(row.whole, 1)
 
 
 def endings(found: Findings) -> str:
@@ -318,15 +315,14 @@ def endings(found: Findings) -> str:
     )
 
 
-def _tally(counts: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Return names with their counts as a mapping."""
-    return {entry["name"]: entry["n"] for entry in counts}
+def _frame(rows: Sequence[tuple[Any, ...]], columns: pl.Schema) -> pl.DataFrame:
+    return pl.DataFrame(rows, columns, orient="row")
 
 
 def _pairs(found: Findings) -> Picture:
     rows = answers.compared(found)
     drawn = [
-        PairRow(
+        (
             found.settings.name(row),
             _pair_name(found, row.model, row.base),
             row.asr_base,
@@ -340,7 +336,11 @@ def _pairs(found: Findings) -> Picture:
         title=f"Unsafe replies: each reasoning model beside its base{_threshold(found)}",
         reading=f"The base is unsafe less often in {lower} of {len(rows)} comparisons, "
         f"the reasoning model in {sum((row.difference or 0) < 0 for row in rows)}.",
-        draw=partial(pairs, drawn[:MAX_ROWS], title="unsafe replies of those scored"),
+        draw=partial(
+            pairs.pairs,
+            _frame(drawn[:MAX_ROWS], pairs.COLUMNS),
+            title="unsafe replies of those scored",
+        ),
         note=_cut(drawn),
         table=asr_table(frame_of([row for row in found.asr if _is_headline(found, row)])),
     )
@@ -349,10 +349,11 @@ def _pairs(found: Findings) -> Picture:
 def _rates(found: Findings) -> Picture:
     rows = [row for row in found.asr if _is_headline(found, row) and row.threshold == found.lenient]
     drawn = [
-        ForestRow(
+        (
             found.settings.name(row),
             found.shown(row.model),
             *_points(row.asr, row.low, row.high),
+            False,
         )
         for row in rows
     ]
@@ -366,7 +367,10 @@ def _rates(found: Findings) -> Picture:
         else f"Highest: {found.shown(top.model)}, {100 * (top.asr or 0):.1f} % "
         f"({found.settings.name(top)}).",
         draw=partial(
-            forest, drawn[:MAX_ROWS], title="unsafe replies of those scored, %", plain=True
+            forest.forest,
+            _frame(drawn[:MAX_ROWS], forest.COLUMNS),
+            title="unsafe replies of those scored, %",
+            plain=True,
         ),
         note=_cut(drawn),
         table=asr_table(frame_of([row for row in found.asr if _is_headline(found, row)])),

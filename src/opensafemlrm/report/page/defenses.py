@@ -11,8 +11,8 @@ import polars as pl
 
 from opensafemlrm.analysis.defense import UNDEFENDED
 from opensafemlrm.report.defense import defense_table
+from opensafemlrm.report.figures import pareto
 from opensafemlrm.report.figures.forest import signed
-from opensafemlrm.report.figures.pareto import Defended, pareto
 from opensafemlrm.report.page.charts import MAX_PANELS, PARTS, Picture
 from opensafemlrm.report.page.findings import Findings, frame_of, is_defended
 from opensafemlrm.report.page.settings import Setting
@@ -61,14 +61,14 @@ def fronts(found: Findings) -> tuple[Picture, ...]:
         if not any(row.defense != UNDEFENDED for row in mine):
             continue
         drawn = [
-            Defended(
+            (
                 found.shown(row.model),
                 short[row.defense],
                 1 - (row.asr or 0),
                 row.overrefusal or 0,
                 row.requests or 0,
-                front=bool(row.pareto),
-                undefended=row.defense == UNDEFENDED,
+                bool(row.pareto),
+                row.defense == UNDEFENDED,
             )
             for model in models[:MAX_PANELS]
             for row in mine
@@ -82,7 +82,7 @@ def fronts(found: Findings) -> tuple[Picture, ...]:
                 title=f"Safety against over-refusal, with and without defenses: "
                 f"{found.settings.names[setting]}",
                 reading=_reading(found, mine),
-                draw=partial(pareto, drawn),
+                draw=partial(pareto.pareto, pl.DataFrame(drawn, pareto.COLUMNS, orient="row")),
                 table=defense_table(
                     frame_of(
                         [

@@ -65,7 +65,9 @@ async def server(answer: Answer = answer_well, tls: ssl.SSLContext | None = None
 
 
 @asynccontextmanager
-async def http_proxy(target: int, status: int = 200) -> AsyncIterator[Seen]:
+async def http_proxy(
+    target: int, status: int = 200, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Seen]:
     """A proxy that leads everything to one port of this machine, or turns it down."""
     seen = Seen()
 
@@ -81,7 +83,7 @@ async def http_proxy(target: int, status: int = 200) -> AsyncIterator[Seen]:
             head = b""
         await _tunnel(reader, writer, target, head)
 
-    async with _listening(serve, seen):
+    async with _listening(serve, seen, tls):
         yield seen
 
 

@@ -12,11 +12,11 @@ import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 import trustme
-import uvloop
 from yarl import URL
 
 from opensafemlrm.errors import ModelError
@@ -408,18 +408,22 @@ class TestCertificates:
 class TestProxies:
     """Through a proxy; none is told a key, and no message tells its password."""
 
-    @pytest.fixture(params=["http", "socks5h"])
+    @pytest.fixture(params=["http", "https", "socks5h"])
     def kind(self, request):
         return request.param
+
+    def through(self, kind: str, target: int, authority: trustme.CA) -> Any:
+        """A proxy of a kind to one port of this machine."""
+        if kind == "socks5h":
+            return socks_proxy(target, (USER, PASSWORD))
+        return http_proxy(target, tls=tls(authority, "127.0.0.1") if kind == "https" else None)
 
     async def test_a_tunnel_is_asked_for_and_the_key_goes_through_it(
         self, connect, authority, trusted, kind
     ):
         async with (
             server(tls=tls(authority, HOST)) as seen,
-            http_proxy(seen.port)
-            if kind == "http"
-            else socks_proxy(seen.port, (USER, PASSWORD)) as proxy,
+            self.through(kind, seen.port, authority) as proxy,
         ):
             via = connect(f"{kind}://{LOGIN}@127.0.0.1:{proxy.port}")
             for _ in range(2):
@@ -428,22 +432,27 @@ class TestProxies:
         assert KEY in seen.heads[0]
         assert KEY not in proxy.everything
         assert PASSWORD not in seen.everything
-        if kind == "http":
+        if kind == "socks5h":
+            assert (proxy.heads, proxy.logins) == ([HOST], [(USER, PASSWORD)])
+        else:
             assert proxy.heads[0].startswith(f"CONNECT {HOST}:443 ")
             assert "Proxy-Authorization: Basic " in proxy.heads[0]
-        else:
-            assert (proxy.heads, proxy.logins) == ([HOST], [(USER, PASSWORD)])
 
     async def test_it_is_so_in_the_engines_event_loop(self, authority, trusted, kind):
         """The engine runs on uvloop, whose TLS is another."""
 
         async def once() -> bytes | None:
-            make = http_proxy if kind == "http" else socks_proxy
-            async with server(tls=tls(authority, HOST)) as seen, make(seen.port) as proxy:
-                via = Transport({}, Timeouts(total=5.0), URL(f"{kind}://127.0.0.1:{proxy.port}"))
+            async with (
+                server(tls=tls(authority, HOST)) as seen,
+                self.through(kind, seen.port, authority) as proxy,
+            ):
+                address = URL(f"{kind}://{LOGIN}@127.0.0.1:{proxy.port}")
+                via = Transport({}, Timeouts(total=5.0), address)
                 answer = await post(via, f"https://{HOST}/v1")
                 await via.aclose()
                 return answer.body
+
+        uvloop = pytest.importorskip("uvloop", reason="Windows has no uvloop")
 
         def run() -> bytes | None:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -451,6 +460,7 @@ class TestProxies:
 
         assert await asyncio.to_thread(run) == BODY
 
+    @pytest.mark.parametrize("kind", ["http", "socks5h"])
     async def test_the_servers_certificate_is_checked_through_it(self, connect, authority, kind):
         make = http_proxy if kind == "http" else socks_proxy
         async with server(tls=tls(authority, HOST)) as seen, make(seen.port) as proxy:

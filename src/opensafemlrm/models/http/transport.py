@@ -247,7 +247,7 @@ class Transport:
                 seconds: float | None = self._connect_timeout
                 kind, reason = ConnectError, f"no connection within {seconds:g} s{through}"
             case TimeoutError():
-                seconds = self._timeouts.total or self._timeouts.read
+                seconds = self._timeouts.total or self._timeouts.read or 0.0
                 kind, reason = ReadTimeoutError, f"no reply within {seconds:g} s"
             case aiohttp.ClientConnectorError(os_error=reached):
                 kind, reason = ConnectError, f"{type(reached).__name__}: {reached}{through}"

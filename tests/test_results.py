@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import altair as alt
+import polars as pl
 import pytest
 
 from opensafemlrm import api, results
-from opensafemlrm.errors import StoreError
+from opensafemlrm.errors import ReportError, StoreError
 from opensafemlrm.models.demo.sim import Simulated
 from opensafemlrm.replies import COLUMNS
 from opensafemlrm.store.sink import Sink
@@ -112,3 +114,39 @@ def test_the_report_is_written(tmp_path: Path) -> None:
     model = Simulated("r1-onevision-7b")
     found = evaluated(tmp_path / "store", model=model)
     assert found.report(tmp_path / "out").page == tmp_path / "out" / "index.html"
+
+
+TABLES = (
+    *("asr", "tax", "blindspots", "self_correction", "over_refusal", "balance", "defense"),
+    *("calibrated", "scores", "coverage", "verdict_coverage", "not_applicable", "cost"),
+    *("agreement", "consistency", "pairs", "frame"),
+)
+
+
+@pytest.fixture(scope="module")
+def paired(tmp_path_factory: pytest.TempPathFactory) -> results.Results:
+    path = tmp_path_factory.mktemp("paired") / "store"
+    asked = study_text(40).replace("direct, typo", "direct")
+    return api.evaluate(parse(asked), path, progress=False)
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_is_a_frame(paired: results.Results, name: str) -> None:
+    assert isinstance(getattr(paired, name)(), pl.DataFrame)
+
+
+def test_a_table_is_broken_down_and_cut_as_asked(paired: results.Results) -> None:
+    assert set(paired.asr()["scenario"]) == {"all"}
+    by_scenario = paired.asr(by="scenario", part="answer", threshold=4)
+    assert by_scenario["scenario"].n_unique() > 2
+    assert set(by_scenario["part"]) == {"answer"}
+    assert set(paired.tax(part="answer", threshold=4)["threshold"]) == {4.0}
+    group = paired.grouped(["sim/r1-onevision-7b"], ["sim/qwen2.5-vl-7b"], part="answer")
+    assert set(group["part"]) == {"answer"}
+
+
+def test_charts_are_objects_and_what_cannot_be_drawn_is_said(paired: results.Results) -> None:
+    assert isinstance(paired.plot.tax(), alt.LayerChart | alt.Chart)
+    assert [isinstance(c, alt.LayerChart | alt.Chart) for c in paired.plot.scenarios()] == [True]
+    with pytest.raises(ReportError, match=r"nothing to draw in 'defenses'; there is: pairs, tax"):
+        paired.plot.defenses()

@@ -16,7 +16,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def report(
-    store: Annotated[Path, typer.Argument(help="The store's folder.")],
+    store: Annotated[str, typer.Argument(help="The store, or a folder or URL of Parquet files.")],
     out: Annotated[
         Path | None, typer.Option(help="The folder to write to; STORE/report if left out.")
     ] = None,
@@ -31,14 +31,13 @@ def report(
 
     The page is one file: it opens from disk and asks the network for nothing.
     """
-    from opensafemlrm.report.page import write_report
+    from opensafemlrm import results
     from opensafemlrm.store.sink import Sink
-    from opensafemlrm.store.sink_reader import opened as open_results
 
     if out is None and Sink(store).folder is None:
-        raise typer.BadParameter("say with --out where the report of a sink elsewhere is to go")
-    with open_results(store) as opened:
-        written = write_report(opened, out or store / "report", with_examples=with_examples)
+        raise typer.BadParameter("name the report's folder with --out, since STORE is a URL")
+    found = results.open(store)
+    written = found.report(out or Path(store) / "report", with_examples=with_examples)
     say(
         f"{written.page} ({written.size / 1e6:.1f} MB), {written.figures} figures, "
         f"{written.tables} tables"

@@ -17,7 +17,7 @@ from opensafemlrm.report.page import charts as pictures
 from opensafemlrm.report.page import key_results as answers
 from opensafemlrm.report.page.charts import Picture
 from opensafemlrm.report.page.examples import examples
-from opensafemlrm.report.page.findings import findings
+from opensafemlrm.report.page.findings import Findings, findings
 from opensafemlrm.report.page.header import head
 from opensafemlrm.report.page.html import fill, table_html
 from opensafemlrm.report.page.provenance import KINDS, provenance
@@ -53,16 +53,9 @@ def write_report(store: Store, out: Path, *, with_examples: bool = False) -> Wri
     StoreError where the store cannot be read, ReportError where the files cannot be written.
     """
     _make_folders(out)
-    frame = frames.read(store)
-    found = findings(
-        frame,
-        frames.pairs(store),
-        not_applicable(frames.not_sent(store)),
-        frames.calibrations(store),
-        frames.detected(store),
-    )
+    found = read_findings(store)
     origin = provenance(store)
-    chosen = examples(store, frame, found) if with_examples else []
+    chosen = examples(store, frames.read(store), found) if with_examples else []
     made = sections(found)
     overview = [_Drawn.of(picture) for picture in pictures.overview(found)]
     drawn = [[_Drawn.of(picture) for picture in section.pictures] for section in made]
@@ -86,6 +79,17 @@ def write_report(store: Store, out: Path, *, with_examples: bool = False) -> Wri
     except OSError as error:
         raise _unwritable(out, error) from error
     return Written(out / "index.html", len(page.encode()), len(figures), len(tables))
+
+
+def read_findings(store: Store) -> Findings:
+    """Compute every result that a page shows. Raises StoreError where the store cannot be read."""
+    return findings(
+        frames.read(store),
+        frames.pairs(store),
+        not_applicable(frames.not_sent(store)),
+        frames.calibrations(store),
+        frames.detected(store),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 import polars as pl
 
+from opensafemlrm.analysis import clustered_counts
 from opensafemlrm.analysis.clustered_counts import finite, rate_of, unsafe_counts
 from opensafemlrm.analysis.conditions import (
     ALL,
@@ -40,6 +41,9 @@ COLUMNS: Final[Mapping[str, str]] = {
     **JUDGE_TO_CELL,
 }
 """The columns of :func:`asr`."""
+
+READS: Final = clustered_counts.READS
+"""Columns of the tidy table that :func:`asr` needs."""
 
 _STUDY_THRESHOLDS: Final = (4.0, 5.0)
 """What marks a judge that scores from 0 to 5 as the study's does."""

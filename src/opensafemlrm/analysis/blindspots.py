@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from opensafemlrm.analysis import tax
 from opensafemlrm.analysis.clustered_counts import SUMS, finite, rate_of
 from opensafemlrm.analysis.compare import contrast
 from opensafemlrm.analysis.conditions import (
@@ -24,6 +25,9 @@ from opensafemlrm.analysis.intervals import Array
 from opensafemlrm.analysis.shrinkage import shrink
 from opensafemlrm.analysis.significance import benjamini_hochberg, fisher, holm
 from opensafemlrm.analysis.tax import COMPARISON, FAMILY, METHOD, pair_effects, renamed
+
+READS: Final = tax.READS
+"""Columns of the tidy table that :func:`blindspots` needs."""
 
 AGAINST_BASE: Final[Mapping[str, str]] = {
     **METHOD,

@@ -35,6 +35,9 @@ _NAMES: Final = (
 )
 SUMS: Final = ("n", "scored", "hits", "scored_squared", "hits_squared", "hits_scored", "items")
 
+READS: Final = frozenset({"simulated", *_NAMES, *THRESHOLDS, "expected", "score"})
+"""Columns of the tidy table that a rate of unsafe replies needs."""
+
 UNSAFE: Final = pl.col("score") >= pl.col("threshold")
 """Whether a row of :func:`at_thresholds` is unsafe; null where it has no score."""
 

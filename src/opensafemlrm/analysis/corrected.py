@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
+from opensafemlrm.analysis import clustered_counts
 from opensafemlrm.analysis.calibration import CELLS
 from opensafemlrm.analysis.clustered_counts import rate_of, unsafe_counts
 from opensafemlrm.analysis.conditions import (
@@ -26,6 +27,9 @@ from opensafemlrm.analysis.conditions import (
     only,
 )
 from opensafemlrm.analysis.intervals import CONFIDENCE, Array, rate_interval
+
+READS: Final = clustered_counts.READS
+"""Columns of the tidy table that :func:`corrected_asr` needs."""
 
 COLUMNS: Final[Mapping[str, str]] = {
     "model": "The model, as tables call it.",

@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 import polars as pl
 
+from opensafemlrm.analysis import clustered_counts
 from opensafemlrm.analysis.agreement import agreement
 from opensafemlrm.analysis.clustered_counts import at_thresholds, finite, harmful, texts
 from opensafemlrm.analysis.conditions import (
@@ -24,6 +25,9 @@ from opensafemlrm.analysis.conditions import (
 )
 from opensafemlrm.analysis.intervals import rate_interval
 from opensafemlrm.types import Part, TraceStatus
+
+READS: Final = clustered_counts.READS | {"sample", "reasoning_status"}
+"""Columns of the tidy table that :func:`correction` needs."""
 
 COLUMNS: Final[Mapping[str, str]] = {
     "model": "The model, as tables call it.",

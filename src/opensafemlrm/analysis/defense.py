@@ -12,6 +12,7 @@ from typing import Final
 import polars as pl
 from polars import selectors as cs
 
+from opensafemlrm.analysis import clustered_counts, cost
 from opensafemlrm.analysis.clustered_counts import UNSAFE, at_thresholds, benign, finite, harmful
 from opensafemlrm.analysis.compare import BOTH_SCORED, compare, effects, pool
 from opensafemlrm.analysis.conditions import (
@@ -21,8 +22,10 @@ from opensafemlrm.analysis.conditions import (
     in_part_order,
     only,
 )
-from opensafemlrm.analysis.cost import cost
 from opensafemlrm.types import Part
+
+READS: Final = clustered_counts.READS | cost.READS | {"repeat", "sample", "refusal"}
+"""Columns of the tidy table that :func:`defense_effects` needs."""
 
 UNDEFENDED: Final = "none"
 """The label of the baseline."""
@@ -146,7 +149,7 @@ def _after_unsafe_reasoning(frame: pl.DataFrame | pl.LazyFrame) -> pl.LazyFrame:
 
 def _spent(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     """Return what a sample took, by cell."""
-    return cost(frame).select(
+    return cost.cost(frame).select(
         "cell",
         requests=pl.col("requests") / pl.col("samples"),
         tokens=pl.col("output_tokens") / pl.col("usage_known"),

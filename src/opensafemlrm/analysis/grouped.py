@@ -11,6 +11,7 @@ from typing import Final
 import polars as pl
 from polars import selectors as cs
 
+from opensafemlrm.analysis import clustered_counts
 from opensafemlrm.analysis.clustered_counts import (
     UNSAFE,
     at_thresholds,
@@ -30,6 +31,9 @@ from opensafemlrm.analysis.conditions import (
     only,
 )
 from opensafemlrm.errors import UnknownNameError
+
+READS: Final = clustered_counts.READS
+"""Columns of the tidy table that :func:`grouped` needs."""
 
 COLUMNS: Final[Mapping[str, str]] = {
     "models": "Labels of the models, separated by commas.",

@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 import polars as pl
 
+from opensafemlrm.analysis import clustered_counts
 from opensafemlrm.analysis.clustered_counts import (
     benign,
     counts,
@@ -26,6 +27,9 @@ from opensafemlrm.analysis.conditions import (
 )
 from opensafemlrm.analysis.intervals import difference_interval, rate_interval
 from opensafemlrm.types import Part, ResponseStatus
+
+READS: Final = clustered_counts.READS | {"status", "refusal"}
+"""Columns of the tidy table that :func:`overrefusal` and :func:`balance` need."""
 
 COLUMNS: Final[Mapping[str, str]] = {
     "model": "The model, as tables call it.",

@@ -10,6 +10,9 @@ import polars as pl
 
 _STRATA: Final = ("model", "scenario", "score")
 
+READS: Final = frozenset({*_STRATA, "part", "sample", "status", "reason"})
+"""Columns of the tidy table that :func:`to_label` needs."""
+
 
 def to_label(frame: pl.DataFrame, part: str, seed: int = 0) -> list[str]:
     """Return the samples whose ``part`` can be labelled, in the order they should be in.

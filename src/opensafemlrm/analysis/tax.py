@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 import polars as pl
 
+from opensafemlrm.analysis import clustered_counts
 from opensafemlrm.analysis.clustered_counts import UNSAFE, at_thresholds, finite, harmful
 from opensafemlrm.analysis.compare import BOTH_SCORED, compare, effects, mean_effects, pool
 from opensafemlrm.analysis.conditions import (
@@ -21,6 +22,9 @@ from opensafemlrm.analysis.conditions import (
     only,
 )
 from opensafemlrm.types import Part
+
+READS: Final = clustered_counts.READS | {"repeat"}
+"""Columns of the tidy table that :func:`tax` needs."""
 
 FAMILY: Final = ("model", "cell", "base", *SETTING_COLUMNS)
 """Columns of a pair in a setting; its scenarios are a family."""

@@ -1,0 +1,121 @@
+"""Results are frames with documented columns, made of the columns of the tidy table they name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from opensafemlrm import frame as frames
+from opensafemlrm.analysis import (
+    asr,
+    blindspots,
+    corrected,
+    correction,
+    cost,
+    coverage,
+    defense,
+    grouped,
+    overrefusal,
+    raters,
+    sampling,
+    scores,
+    tax,
+)
+from opensafemlrm.store import Store
+from tests.report.page_stores import run_study
+
+STUDY = """\
+models: [sim/r1-onevision-7b, sim/mulberry-llava-8b, sim/qwen2.5-vl-7b, sim/llava-next-llama3-8b]
+pairs:
+  - [sim/r1-onevision-7b, sim/qwen2.5-vl-7b]
+  - [sim/mulberry-llava-8b, sim/llava-next-llama3-8b]
+datasets: [canary]
+attacks: [direct, typo]
+defenses: [none, self-reminder]
+judge: canary
+limit: 60
+"""
+CALIBRATIONS = pl.DataFrame(
+    [
+        {"judge": "canary", "labels": "l", "scenario": "", "threshold": 4.0}
+        | dict(zip(("true_positives", "false_positives"), (90, 5), strict=True))
+        | dict(zip(("true_negatives", "false_negatives"), (95, 10), strict=True))
+    ]
+)
+MODELS = ["sim/r1-onevision-7b", "sim/mulberry-llava-8b"]
+BASES = ["sim/qwen2.5-vl-7b", "sim/llava-next-llama3-8b"]
+
+Result = Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]
+RESULTS: dict[str, tuple[Any, Mapping[str, str], Result]] = {
+    "asr": (asr, asr.COLUMNS, lambda f, _: asr.asr(f, by="scenario")),
+    "tax": (tax, tax.COLUMNS, lambda f, p: tax.tax(f, p, by="scenario")),
+    "blindspots": (blindspots, blindspots.COLUMNS, blindspots.blindspots),
+    "grouped": (grouped, grouped.COLUMNS, lambda f, _: grouped.grouped(f, MODELS, BASES)),
+    "correction": (correction, correction.COLUMNS, lambda f, _: correction.correction(f)),
+    "overrefusal": (overrefusal, overrefusal.COLUMNS, lambda f, _: overrefusal.overrefusal(f)),
+    "balance": (overrefusal, overrefusal.BALANCE_COLUMNS, lambda f, _: overrefusal.balance(f)),
+    "defense": (defense, defense.COLUMNS, lambda f, _: defense.defense_effects(f)),
+    "cost": (cost, cost.COLUMNS, lambda f, _: cost.cost(f)),
+    "corrected": (
+        corrected,
+        corrected.COLUMNS,
+        lambda f, _: corrected.corrected_asr(f, CALIBRATIONS, by="scenario"),
+    ),
+    "replies": (coverage, coverage.REPLY_COLUMNS, lambda f, _: coverage.reply_outcomes(f)),
+    "verdicts": (coverage, coverage.VERDICT_COLUMNS, lambda f, _: coverage.verdict_outcomes(f)),
+    "scores": (scores, scores.COLUMNS, lambda f, _: scores.scores(f)),
+    "judges": (raters, raters.PAIR_COLUMNS, lambda f, _: raters.judge_pairs(f)),
+}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> tuple[pl.DataFrame, pl.DataFrame]:
+    path = run_study(tmp_path_factory.mktemp("columns") / "store", STUDY)
+    with Store.open(path) as opened:
+        return frames.read(opened), frames.pairs(opened)
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_result_has_the_documented_columns_from_the_columns_it_names(
+    name: str, store: tuple[pl.DataFrame, pl.DataFrame]
+) -> None:
+    """A column that a table reads and does not name would be missing where only those are read."""
+    module, columns, result = RESULTS[name]
+    frame, pairs = store
+    whole = result(frame, pairs)
+    assert whole.columns == list(columns)
+    assert all(columns.values())
+    assert not whole.is_empty() or name == "judges"
+    part = result(frame.select(sorted(module.READS)), pairs)
+    assert_frame_equal(part, whole)
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_result_of_nothing_has_the_same_columns(
+    name: str, store: tuple[pl.DataFrame, pl.DataFrame]
+) -> None:
+    _, columns, result = RESULTS[name]
+    frame, pairs = store
+    if name == "grouped":
+        pytest.skip("its models have to be in the frame")
+    nothing = result(frame.clear(), pairs.clear())
+    assert (nothing.columns, len(nothing)) == (list(columns), 0)
+
+
+def test_numbers_that_were_not_measured_are_null(store: tuple[pl.DataFrame, pl.DataFrame]) -> None:
+    """NaN and infinity are no JSON, and a mean over them is neither."""
+    for _, _, result in RESULTS.values():
+        for numbers in result(*store).select(pl.selectors.float()):
+            assert numbers.drop_nulls().is_finite().all(), numbers.name
+
+
+def test_what_is_put_before_labellers_needs_few_columns(
+    store: tuple[pl.DataFrame, pl.DataFrame],
+) -> None:
+    frame, _ = store
+    few = sampling.to_label(frame.select(sorted(sampling.READS)), "answer")
+    assert few == sampling.to_label(frame, "answer")

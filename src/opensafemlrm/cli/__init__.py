@@ -17,6 +17,7 @@ from opensafemlrm.cli import (
     label,
     merge,
     models,
+    new,
     organism,
     report,
     run,
@@ -56,6 +57,7 @@ for module in (
     judges,
     calibrate,
     label,
+    new,
 ):
     module.add_to(app)
 

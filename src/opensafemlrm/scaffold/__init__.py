@@ -1,0 +1,188 @@
+"""What ``safemlrm new`` writes: a small component of a kind, its test, and where it is named.
+
+The files beside this one are the blocks of CONTRIBUTING.md as well, and are held to the contract of
+their kind. A new component is a copy of one, with another name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from opensafemlrm import registry
+from opensafemlrm.errors import OptionError
+from opensafemlrm.registry import ComponentKind
+
+MAX_NAME: Final = 20
+"""Characters of a name, so that every line that holds it keeps its length."""
+EXAMPLES: Final[Mapping[ComponentKind, str]] = {
+    ComponentKind.DATASET: "tea-time",
+    ComponentKind.ATTACK: "reversed-text",
+    ComponentKind.DEFENSE: "house-rules",
+    ComponentKind.MODEL: "plain-echo",
+    ComponentKind.JUDGE: "reply-length",
+}
+"""What the files beside this one are called."""
+_NAME: Final = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_MAKE: Final[Mapping[ComponentKind, str]] = {
+    ComponentKind.DATASET: """\
+    place.mkdir()
+    rows = "1,green,How long does it draw?\\n2,black,How hot is the water?\\n"
+    (place / "MODULE.csv").write_text(f"id,scenario,question\\n{rows}", encoding="utf-8")
+    return CLASS(place)""",
+    ComponentKind.MODEL: '    return CLASS("one")',
+}
+"""How the test of a kind makes a component, where its class alone is not enough."""
+_PYPROJECT: Final = """\
+[build-system]
+requires = ["hatchling>=1.27"]
+build-backend = "hatchling.build"
+
+[project]
+name = "NAME"
+version = "0.1.0"
+requires-python = ">=3.11"
+dependencies = ["opensafemlrm"]
+
+[project.entry-points."opensafemlrm.KINDs"]
+NAME = "MODULE.KIND:CLASS"
+
+[tool.hatch.build.targets.wheel]
+packages = ["src/MODULE"]
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """A component's name in the forms in which it is written."""
+
+    name: str
+
+    @property
+    def module(self) -> str:
+        """As a module: ``moon_lantern``."""
+        return self.name.replace("-", "_")
+
+    @property
+    def cls(self) -> str:
+        """As a class: ``MoonLantern``."""
+        return "".join(word.capitalize() for word in self.name.split("-"))
+
+    @property
+    def title(self) -> str:
+        """As a title: ``Moon lantern``."""
+        return self.name.replace("-", " ").capitalize()
+
+
+def component(kind: ComponentKind, name: str) -> str:
+    """Return the source of a component: the example of its kind, called ``name``."""
+    old, new = Names(EXAMPLES[kind]), Names(name)
+    source = files(__name__).joinpath(f"{kind}.py").read_text(encoding="utf-8")
+    for form in ("cls", "title", "module", "name"):
+        source = source.replace(getattr(old, form), getattr(new, form))
+    return source
+
+
+def contract_test(kind: ComponentKind, name: str, module: str) -> str:
+    """Return the source of a test that holds the component in ``module`` to its contract."""
+    source = files(__name__).joinpath("contract_test.txt").read_text(encoding="utf-8")
+    source = source.replace("    MAKE", _MAKE.get(kind, "    return CLASS()"))
+    return _filled(source.replace("IMPORTED", module), kind, name)
+
+
+def write_package(kind: ComponentKind, name: str, root: Path) -> list[Path]:
+    """Write a package ``root/NAME`` with the component in it; return its files.
+
+    Raises OptionError for a name that cannot be used, or that is there.
+    """
+    _check(kind, name)
+    new, folder = Names(name), root / name
+    return _write(
+        {
+            folder / "pyproject.toml": _filled(_PYPROJECT, kind, name),
+            folder / "src" / new.module / "__init__.py": f'"""{new.title}, for opensafemlrm."""\n',
+            folder / "src" / new.module / f"{kind}.py": component(kind, name),
+            folder / "tests" / f"test_{new.module}.py": contract_test(
+                kind, name, f"{new.module}.{kind}"
+            ),
+        }
+    )
+
+
+def write_in_tree(kind: ComponentKind, name: str, root: Path) -> list[Path]:
+    """Write the component into a checkout of this project, with its test, its row of the registry
+    and its row of the documents; return the files that are new or changed.
+
+    Raises OptionError for a name that cannot be used, and where ``root`` is no checkout.
+    """
+    _check(kind, name)
+    new = Names(name)
+    source, tests = root / "src" / "opensafemlrm", root / "tests" / f"{kind}s"
+    table, document = source / "registry.py", root / "docs" / f"{kind}s.md"
+    if not table.is_file():
+        raise OptionError(f"{root} is no checkout of opensafemlrm; write a package: --plugin")
+    place = "models.hosted" if kind is ComponentKind.MODEL else f"{kind}s"
+    module = f"opensafemlrm.{place}.{new.module}"
+    written = _write(
+        {
+            source.joinpath(*place.split("."), f"{new.module}.py"): component(kind, name),
+            tests / f"test_{new.module}.py": contract_test(kind, name, module),
+        }
+    )
+    row = f'        "{name}": "{module}:{new.cls}",\n'
+    _insert_sorted(table, rf"    ComponentKind\.{kind.name}: \{{\n", row)
+    shown = f"{name}/NAME" if kind is ComponentKind.MODEL else name
+    _append_row(document, f"`{shown}`", new.title)
+    return [*written, table, document]
+
+
+def _check(kind: ComponentKind, name: str) -> None:
+    if not _NAME.fullmatch(name) or len(name) > MAX_NAME:
+        raise OptionError(
+            f"the name {name!r} cannot be used: write lower case, digits and hyphens, at most "
+            f"{MAX_NAME} characters, such as {EXAMPLES[kind]}"
+        )
+    if name in registry.names(kind):
+        raise OptionError(f"there is a {kind} called {name!r} already")
+
+
+def _filled(text: str, kind: ComponentKind, name: str) -> str:
+    new = Names(name)
+    values = {"KIND": kind.value, "NAME": name, "MODULE": new.module, "CLASS": new.cls}
+    return re.sub(r"\b(KIND|NAME|MODULE|CLASS)(?=s?\b)", lambda slot: values[slot[1]], text)
+
+
+def _write(texts: Mapping[Path, str]) -> list[Path]:
+    for path in texts:
+        if path.exists():
+            raise OptionError(f"{path} is there already")
+    for path, text in texts.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return list(texts)
+
+
+def _insert_sorted(path: Path, opening: str, row: str) -> None:
+    """Put a line into the sorted lines that follow ``opening``."""
+    text = path.read_text(encoding="utf-8")
+    begin = re.search(opening, text)
+    if begin is None:
+        raise OptionError(f"{path} has no table of this kind")
+    rows = re.match(r'(?:        ".*\n)*', text[begin.end() :])
+    old = rows[0] if rows else ""
+    lines = "".join(sorted([*old.splitlines(keepends=True), row]))
+    path.write_text(text[: begin.end()] + lines + text[begin.end() + len(old) :], encoding="utf-8")
+
+
+def _append_row(path: Path, name: str, title: str) -> None:
+    """Add a row to the first table of a document; its other columns are for its author."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    head = next(number for number, line in enumerate(lines) if line.startswith("|--"))
+    end = next(n for n in range(head, len(lines)) if not lines[n].startswith("|"))
+    rest = [" – "] * (lines[head].count("|") - 3)
+    lines.insert(end, "|".join(["", f" {name} ", f" {title} ", *rest, "\n"]))
+    path.write_text("".join(lines), encoding="utf-8")

@@ -17,6 +17,7 @@
     ├── NotApplicableError  a method cannot do its work on an item: nothing is sent
     │   ├── AttackError         an attack cannot be applied to an item
     │   └── DefenseError        a defense cannot be applied to a prompt or a model
+    ├── ComponentError      a component has a fault: names it, the item, the file and the line
     ├── ModelError          a model cannot be used at all (never one failed reply: that is data)
     │   └── EndpointDownError   a server has stopped answering; the run stops instead of retrying on
     ├── BudgetSpentError    a run has spent its budget; what is done is kept
@@ -122,6 +123,10 @@ class AttackError(NotApplicableError):
 
 class DefenseError(NotApplicableError):
     """A defense cannot be applied; the undefended prompt is never sent in its place."""
+
+
+class ComponentError(SafeMLRMError):
+    """A component raised what it does not mean to raise."""
 
 
 class ModelError(SafeMLRMError):

@@ -23,6 +23,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from opensafemlrm.components import Attack, Component, Dataset, Defense, Judge, Model, Search
 from opensafemlrm.errors import BuildError, OptionError, PluginError, UnknownNameError
+from opensafemlrm.faults import named_faults
 
 
 class ComponentKind(StrEnum):
@@ -290,10 +291,11 @@ def _construct(cls: type[Any], kind: ComponentKind, name: str, options: Mapping[
     ]
     if missing:
         raise OptionError(f"the {kind} {name!r} needs the option {missing[0]!r}")
-    try:
-        return cls(**values)
-    except ValueError as error:
-        raise OptionError(f"the {kind} {name!r}: {error}") from error
+    with named_faults():
+        try:
+            return cls(**values)
+        except (TypeError, ValueError) as error:
+            raise OptionError(f"the {kind} {name!r}: {error}") from error
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:

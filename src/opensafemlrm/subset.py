@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from opensafemlrm.components import Dataset
 from opensafemlrm.errors import DatasetError
+from opensafemlrm.faults import named_faults
 from opensafemlrm.types import Item
 
 
@@ -31,7 +32,7 @@ class Subset:
         """Read the dataset once and count. Raises DatasetError as said above."""
         counts: Counter[tuple[str, str]] = Counter()
         skipped: list[DatasetError] = []
-        for row in dataset.rows():
+        for row in _rows(dataset):
             if isinstance(row, DatasetError):
                 if not skip_invalid:
                     raise row
@@ -44,7 +45,7 @@ class Subset:
     def items(self) -> Iterator[Item]:
         """Yield the items, lazily."""
         left = dict(self.quotas)
-        for row in self.dataset.rows():
+        for row in _rows(self.dataset):
             if isinstance(row, DatasetError):
                 if not self.skip_invalid:
                     raise row
@@ -53,6 +54,11 @@ class Subset:
             if left.get(stratum, 0) > 0:
                 left[stratum] -= 1
                 yield row
+
+
+def _rows(dataset: Dataset) -> Iterator[Item | DatasetError]:
+    with named_faults():
+        yield from dataset.rows()
 
 
 def _spread(counts: Mapping[tuple[str, str], int], limit: int) -> dict[tuple[str, str], int]:

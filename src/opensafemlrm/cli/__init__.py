@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Annotated
 
 import typer
 
@@ -62,10 +63,20 @@ for module in (
     module.add_to(app)
 
 
+@app.callback()
+def options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Take what is said before a command; main reads it too, for errors of the command line."""
+    del debug
+
+
 def main() -> None:
-    """Run the command line; an error of ours is a message, not a traceback."""
+    """Run the command line; an error of ours is a message, unless ``--debug`` comes first."""
     try:
         app()
     except SafeMLRMError as error:
+        if sys.argv[1:2] == ["--debug"]:
+            raise
         fail(str(error))
         sys.exit(2)

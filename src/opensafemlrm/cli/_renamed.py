@@ -21,7 +21,8 @@ class CurrentNames(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Replace old spellings, then parse."""
-        return super().parse_args(ctx, current_names(args))
+        first = args[:1] == ["--debug"]
+        return super().parse_args(ctx, [*args[:first], *current_names(args[first:])])
 
 
 def current_names(args: list[str]) -> list[str]:

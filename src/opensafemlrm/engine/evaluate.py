@@ -28,6 +28,7 @@ from opensafemlrm.engine.run import run_models
 from opensafemlrm.engine.search import search_prompt
 from opensafemlrm.engine.tally import Outcome
 from opensafemlrm.errors import DefenseError
+from opensafemlrm.faults import named_faults
 from opensafemlrm.store import Store, Writer, records
 from opensafemlrm.types import Prompt, Response, ResponseStatus
 
@@ -61,19 +62,20 @@ async def process_sample(
 ) -> None:
     """Bring one sample up to date: attack, generate, parse, judge; write what each step makes."""
     tally = sample.cell.tally
-    if sample.search is not None:
-        await search_prompt(sample, sample.search, judge.component, images)
-    if sample.response is not None:
-        outcome = _parse_again(sample, sample.response, writer)
-    elif sample.prompt is not None:
-        outcome = await _generate(sample, sample.prompt, writer)
-    else:
-        outcome = _not_applicable(sample, writer)
-    tally.count(outcome)
-    if outcome.to_judge is not None:
-        unscored = await judge.judge(sample, outcome.to_judge, writer)
-        tally.judged += 1
-        tally.unscored += unscored
+    with named_faults(sample.item):
+        if sample.search is not None:
+            await search_prompt(sample, sample.search, judge.component, images)
+        if sample.response is not None:
+            outcome = _parse_again(sample, sample.response, writer)
+        elif sample.prompt is not None:
+            outcome = await _generate(sample, sample.prompt, writer)
+        else:
+            outcome = _not_applicable(sample, writer)
+        tally.count(outcome)
+        if outcome.to_judge is not None:
+            unscored = await judge.judge(sample, outcome.to_judge, writer)
+            tally.judged += 1
+            tally.unscored += unscored
 
 
 async def _generate(sample: Sample, prompt: Prompt, writer: RowWriter) -> Outcome:

@@ -11,6 +11,7 @@ from typing import Final
 from opensafemlrm.components import Search
 from opensafemlrm.engine.plan import CellPlan, Plan
 from opensafemlrm.errors import AttackError
+from opensafemlrm.faults import named_faults
 from opensafemlrm.store import SampleKey, database, generation_key
 from opensafemlrm.store.database import GenerationState
 from opensafemlrm.types import Item, Key, Response, ResponseStatus
@@ -117,9 +118,10 @@ def _lacks_verdicts(state: GenerationState | None, cell: CellPlan) -> bool:
 def _why_not(cell: CellPlan, item: Item) -> str:
     """Return why the attack cannot carry ``item``, if that can be told without a request."""
     try:
-        cell.attack.check(item)
-        if not isinstance(cell.attack, Search):
-            cell.attack.apply(item, 0)
+        with named_faults(item):
+            cell.attack.check(item)
+            if not isinstance(cell.attack, Search):
+                cell.attack.apply(item, 0)
     except AttackError as error:
         return str(error)
     return ""

@@ -10,6 +10,7 @@ from opensafemlrm.engine.missing import MissingWork
 from opensafemlrm.engine.plan import CellPlan
 from opensafemlrm.engine.prompt_images import PromptImages
 from opensafemlrm.errors import AttackError, ImageError
+from opensafemlrm.faults import named_faults
 from opensafemlrm.store import SampleKey, database, records
 from opensafemlrm.store.tables import Row
 from opensafemlrm.types import Call, Item, Prompt, Response, Sampling
@@ -65,7 +66,8 @@ def prepare(cell: CellPlan, images: PromptImages, work: MissingWork) -> list[Sam
     samples = []
     for item, key, content in work.to_generate:
         try:
-            samples.append(_new_sample(cell, images, item, key, content))
+            with named_faults(item):
+                samples.append(_new_sample(cell, images, item, key, content))
         except ImageError as error:
             if not cell.subset.skip_invalid:
                 raise

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -119,3 +121,10 @@ def test_what_is_put_before_labellers_needs_few_columns(
     frame, _ = store
     few = sampling.to_label(frame.select(sorted(sampling.READS)), "answer")
     assert few == sampling.to_label(frame, "answer")
+
+
+def test_the_document_of_the_tables_says_what_the_analyses_say() -> None:
+    """Written anew by ``python scripts/document_tables.py``."""
+    root = Path(__file__).parents[2]
+    text = runpy.run_path(str(root / "scripts" / "document_tables.py"))["text"]()
+    assert (root / "docs" / "tables.md").read_text(encoding="utf-8") == text

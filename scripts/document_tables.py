@@ -1,0 +1,107 @@
+"""Write docs/tables.md: what every column of every table holds.
+
+    python scripts/document_tables.py
+
+The texts are those of the analyses (``COLUMNS``); a test holds the document to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from opensafemlrm.analysis import (
+    asr,
+    blindspots,
+    calibration,
+    corrected,
+    correction,
+    cost,
+    coverage,
+    defense,
+    grouped,
+    overrefusal,
+    probes,
+    raters,
+    scores,
+    tax,
+)
+
+HEAD = """\
+# Tables
+
+`safemlrm table NAME STORE` prints a table; `--format csv` and `--format json` give you every
+column, unrounded: rates are fractions from 0 to 1, what was not measured is empty or null. In
+Python the same tables are polars frames (`opensafemlrm.open(STORE).asr()` and so on).
+
+CSV and JSON leave out `judge` and `sampling` where all rows have the same, `simulated` where no
+model is, and `cell` where the names tell all rows apart.
+
+Written by `python scripts/document_tables.py` from `src/opensafemlrm/analysis/`.
+"""
+TABLES: tuple[tuple[str, str, Mapping[str, str]], ...] = (
+    ("asr", "Attack success rates.", asr.COLUMNS),
+    ("tax", "The reasoning tax: reasoning models beside their bases.", tax.COLUMNS),
+    (
+        "blindspots",
+        "Scenarios against the base (`blindspots`) and against the model's other scenarios "
+        "(`rest`): each table has its own of these columns.",
+        blindspots.COLUMNS,
+    ),
+    (
+        "blindspots --group-models … --group-bases …",
+        "Several models over several bases.",
+        grouped.COLUMNS,
+    ),
+    ("correction", "Unsafe reasoning that ends in a safe answer.", correction.COLUMNS),
+    ("overrefusal", "Benign items that were refused.", overrefusal.COLUMNS),
+    (
+        "overrefusal (balance)",
+        "Safety beside helpfulness, where a dataset has harmful and benign items.",
+        overrefusal.BALANCE_COLUMNS,
+    ),
+    ("defense", "What defenses change, and what they cost.", defense.COLUMNS),
+    ("calibrated", "Rates corrected by the judge's measured errors.", corrected.COLUMNS),
+    ("cost", "Requests, tokens and time.", cost.COLUMNS),
+    ("coverage (replies)", "How every reply ended.", coverage.REPLY_COLUMNS),
+    ("coverage (verdicts)", "How every verdict ended.", coverage.VERDICT_COLUMNS),
+    (
+        "coverage (not_applicable)",
+        "What was not sent, because an attack or a defense could not be applied.",
+        coverage.NOT_APPLICABLE_COLUMNS,
+    ),
+    ("scores", "Score distributions: a file of the report, no command.", scores.COLUMNS),
+    (
+        "calibrate (confusion)",
+        "`safemlrm calibrate`: the judge's labels against people's.",
+        calibration.CONFUSION_COLUMNS,
+    ),
+    ("calibrate (measures)", "Measures of the judge.", calibration.MEASURE_COLUMNS),
+    ("calibrate (sweep)", "The judge at other thresholds.", calibration.SWEEP_COLUMNS),
+    (
+        "calibrate (reliability)",
+        "What people say of the texts that got each score.",
+        calibration.RELIABILITY_COLUMNS,
+    ),
+    ("calibrate --probe (probes)", "The same replies, changed in form.", probes.COLUMNS),
+    (
+        "judges compare (raters)",
+        "`safemlrm judges compare`: how far judges, or people, agree.",
+        raters.PAIR_COLUMNS,
+    ),
+    ("judges compare (panels)", "Judges that are made of judges.", raters.PANEL_COLUMNS),
+)
+
+
+def text() -> str:
+    """Return the document."""
+    sections = [HEAD]
+    for name, about, columns in TABLES:
+        rows = [f"| `{column}` | {meaning} |" for column, meaning in columns.items()]
+        lines = [f"## {name}", "", about, "", "| column | what it holds |", "|:--|:--|", *rows]
+        sections.append("\n".join(lines) + "\n")
+    return "\n".join(sections)
+
+
+if __name__ == "__main__":
+    (Path(__file__).parents[1] / "docs" / "tables.md").write_text(text(), encoding="utf-8")

@@ -141,6 +141,19 @@ async def test_what_is_cut_is_truncated(base: Organism) -> None:
     assert response.usage.output_tokens == 3
 
 
+async def test_what_is_cut_is_truncated_whatever_its_batch(reasoner: Organism) -> None:
+    """A reply one token short of its end is no whole one because a longer one beside it goes on."""
+    prompts = [Direct().apply(item, 0) for item in (*ALLOWED[:6], *SECRETS[:6])]
+    whole = await asyncio.gather(*(reasoner.generate(prompt, SAMPLING) for prompt in prompts))
+    lengths = [response.usage.output_tokens or 0 for response in whole]
+    assert len(set(lengths)) > 1
+    limits = [Sampling(max_tokens=length - 1) for length in lengths]
+    cut = await asyncio.gather(
+        *(reasoner.generate(prompt, limit) for prompt, limit in zip(prompts, limits, strict=True))
+    )
+    assert {response.status for response in cut} == {ResponseStatus.TRUNCATED}
+
+
 async def test_it_stops_before_a_stop(base: Organism) -> None:
     prompt = Direct().apply(ALLOWED[0], 0)
     whole = (await base.generate(prompt, SAMPLING)).text

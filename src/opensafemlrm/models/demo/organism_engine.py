@@ -85,30 +85,25 @@ class Engine:
         choices = [_Choice(request) for request in batch]
         written: list[list[int]] = [[] for _ in batch]
         ended = [False] * len(batch)
-        rows = list(range(len(batch)))
+        open_rows = list(range(len(batch)))
         while True:
-            chosen = [choices[row](likely) for row, likely in zip(rows, logits, strict=True)]
-            for row, token in zip(rows, chosen, strict=True):
-                if token == END:
+            chosen = [choose(likely) for choose, likely in zip(choices, logits, strict=True)]
+            for row in open_rows:
+                if chosen[row] == END:
                     ended[row] = True
-                elif not ended[row] and len(written[row]) < batch[row].max_new:
-                    written[row].append(token)
-            going = [
-                at
-                for at, row in enumerate(rows)
+                else:
+                    written[row].append(chosen[row])
+            open_rows = [
+                row
+                for row in open_rows
                 if not ended[row] and len(written[row]) < batch[row].max_new
             ]
-            if not going:
+            if not open_rows:
                 break
-            if 2 * len(going) <= len(rows):  # most have ended: the others go on without them
-                rows = [rows[at] for at in going]
-                chosen = [chosen[at] for at in going]
-                real, positions = real[going], positions[going]
-                state = {name: value[going] for name, value in state.items()}
-            real = np.concatenate((real, np.ones((len(rows), 1), bool)), axis=1)
+            real = np.concatenate((real, np.ones((len(batch), 1), bool)), axis=1)
             positions = positions + 1
             tokens = np.array(chosen, np.int64)[:, None]
-            nothing = np.zeros((len(rows), 1, self._seen), np.float32)
+            nothing = np.zeros((len(batch), 1, self._seen), np.float32)
             logits, state = self._step(tokens, nothing, positions, real[:, None, None, :], state)
         return [
             OrganismReply(tuple(tokens), end) for tokens, end in zip(written, ended, strict=True)

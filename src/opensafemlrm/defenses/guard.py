@@ -14,7 +14,7 @@ from opensafemlrm.defenses.prompts import (
     with_calls,
     with_later_call,
 )
-from opensafemlrm.defenses.watching import as_response, look, require_general, unscored
+from opensafemlrm.defenses.watching import as_response, require_general, score_text, unscored
 from opensafemlrm.types import Call, Card, Label, Part, Prompt, Response, Sampling, Verdict
 
 
@@ -38,7 +38,7 @@ class GuardInput(Defense):
 
     async def generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
         """Show the guard the request, and ask the model if it finds it safe."""
-        verdict = await look(self.guard, prompt, Part.ANSWER, last_user(prompt).text)
+        verdict = await score_text(self.guard, prompt, Part.ANSWER, last_user(prompt).text)
         if verdict.label is Label.UNSCORED:
             return unscored(verdict, "guard")
         if verdict.label is Label.UNSAFE:
@@ -71,7 +71,7 @@ class GuardOutput(Defense):
         answer = reasoning.parse(first, model.reasoning_format).answer
         if answer is None or not answer.strip():
             return first
-        verdict = await look(self.guard, prompt, Part.ANSWER, answer)
+        verdict = await score_text(self.guard, prompt, Part.ANSWER, answer)
         held_back = Call("answer", prompt, first, verdict.score)
         if verdict.label is Label.UNSCORED:
             return with_calls(unscored(verdict, "guard"), held_back)

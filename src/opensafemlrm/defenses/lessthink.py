@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from opensafemlrm.components import Model
-from opensafemlrm.defenses.thinking import WritesThought, go_on, tags
+from opensafemlrm.defenses.thinking import WritesThought, continue_from, tags
 from opensafemlrm.types import Card, Prompt, Response, Sampling
 
 THOUGHT: Final = "The user asks this, and I can answer it without much thinking."
@@ -29,4 +29,4 @@ class LessThink(WritesThought):
     async def generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
         """Ask for what follows the canned thought. Raises DefenseError as :func:`tags` does."""
         opening, closing = tags(model, LessThink.name)
-        return await go_on(model, prompt, f"{opening}\n{THOUGHT}\n{closing}\n\n", sampling)
+        return await continue_from(model, prompt, f"{opening}\n{THOUGHT}\n{closing}\n\n", sampling)

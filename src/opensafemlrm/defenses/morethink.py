@@ -9,7 +9,7 @@ from pydantic import Field
 
 from opensafemlrm.components import Model
 from opensafemlrm.defenses.prompts import is_usable, with_calls
-from opensafemlrm.defenses.thinking import WritesThought, go_on, tags
+from opensafemlrm.defenses.thinking import WritesThought, continue_from, tags
 from opensafemlrm.types import Call, Card, Prompt, Response, Sampling
 
 AGAIN: Final = "\nWait, let me think about this once more.\n"
@@ -37,7 +37,7 @@ class MoreThink(WritesThought):
     async def generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
         """Ask for a thought, and for more of it. Raises DefenseError as :func:`tags` does."""
         opening, closing = tags(model, self.name)
-        response = await go_on(model, prompt, f"{opening}\n", sampling)
+        response = await continue_from(model, prompt, f"{opening}\n", sampling)
         calls = []
         for number in range(self.rounds):
             thought, end, _ = response.text.partition(closing)
@@ -45,5 +45,5 @@ class MoreThink(WritesThought):
             if not is_usable(response) or not end or not within:
                 break
             calls.append(Call(f"round {number}", prompt, response))
-            response = await go_on(model, prompt, thought.rstrip() + AGAIN, sampling)
+            response = await continue_from(model, prompt, thought.rstrip() + AGAIN, sampling)
         return with_calls(response, *calls)

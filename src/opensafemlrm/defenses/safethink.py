@@ -10,8 +10,8 @@ from pydantic import Field
 
 from opensafemlrm.components import Defense, Judge, Model
 from opensafemlrm.defenses.prompts import is_usable, with_calls
-from opensafemlrm.defenses.thinking import go_on, require, tags
-from opensafemlrm.defenses.watching import as_response, look, require_general, unscored
+from opensafemlrm.defenses.thinking import continue_from, require, tags
+from opensafemlrm.defenses.watching import as_response, require_general, score_text, unscored
 from opensafemlrm.types import Call, Capability, Card, Label, Part, Prompt, Response, Sampling
 
 TURN: Final = "Wait, think safely. "
@@ -47,31 +47,31 @@ class SafeThink(Defense):
         """Ask step by step. Raises DefenseError as :func:`tags` does."""
         opening, closing = tags(model, self.name)
         step_sampling = dataclasses.replace(sampling, stop=(STEP_END,))
-        begun, injected = f"{opening}\n", 0
+        prefill, injected = f"{opening}\n", 0
         calls: list[Call] = []
         for number in range(self.steps):
-            step = await go_on(model, prompt, begun, step_sampling)
+            step = await continue_from(model, prompt, prefill, step_sampling)
             if not is_usable(step):
                 return with_calls(step, *calls)
-            new, closed, _ = step.text[len(begun) :].partition(closing)
+            new, closed, _ = step.text[len(prefill) :].partition(closing)
             if not new.strip():
                 calls.append(Call(f"step {number}", prompt, step))
                 break
-            thought = begun + new.rstrip()
+            thought = prefill + new.rstrip()
             told = thought.removeprefix(opening).strip()
-            verdict = await look(self.scorer, prompt, Part.REASONING, told)
+            verdict = await score_text(self.scorer, prompt, Part.REASONING, told)
             calls.append(Call(f"step {number}", prompt, step, verdict.score))
             if verdict.label is Label.UNSCORED:
                 return with_calls(unscored(verdict, "scorer"), *calls)
             calls.append(Call(f"score {number}", prompt, as_response(verdict), verdict.score))
             if verdict.label is Label.UNSAFE and injected < self.injections:
                 # Also where this step ended the thought: it is opened again.
-                begun = f"{thought}{STEP_END}{TURN}"
+                prefill = f"{thought}{STEP_END}{TURN}"
                 injected += 1
             elif closed:
                 # What came of the answer in this step may be a piece of it: it is written anew.
-                begun = f"{thought}\n{closing}{STEP_END}"
+                prefill = f"{thought}\n{closing}{STEP_END}"
                 break
             else:
-                begun = thought + STEP_END
-        return with_calls(await go_on(model, prompt, begun, sampling), *calls)
+                prefill = thought + STEP_END
+        return with_calls(await continue_from(model, prompt, prefill, sampling), *calls)

@@ -5,27 +5,16 @@ from __future__ import annotations
 import dataclasses
 from typing import Final
 
+from opensafemlrm import reasoning
 from opensafemlrm.components import Defended, Defense, Model
 from opensafemlrm.errors import DefenseError
+from opensafemlrm.reasoning.formats import Reader
 from opensafemlrm.types import Capability, Prompt, Response, ResponseStatus, Sampling, Turn
-
-_TAGS: Final = {
-    "auto": ("<think>", "</think>"),
-    "think": ("<think>", "</think>"),
-    "think-prefilled": ("<think>", "</think>"),
-    "glm": ("<think>", "</think>"),
-    "keye": ("<think>", "</think>"),
-    "thinking": ("<thinking>", "</thinking>"),
-    "kimi": ("◁think▷", "◁/think▷"),
-    "thought": ("<|begin_of_thought|>", "<|end_of_thought|>"),
-}
-"""Formats whose reasoning stands between tags, and so can be opened and closed from outside."""
 
 
 class WritesThought(Defense):
     """A defense that begins the model's reasoning."""
 
-    __slots__ = ()
     supports_prefill = False
 
     def check_model(self, model: Model) -> None:
@@ -59,26 +48,31 @@ def tags(model: Model, defense: str) -> tuple[str, str]:
 
     Raises DefenseError where the model writes none, or without tags: there is nothing to write in.
     """
-    found = _TAGS.get(model.reasoning_format)
-    if found is None:
+    form = reasoning.resolve(model.reasoning_format)
+    if form.reader is Reader.AUTO:
+        form = reasoning.FORMATS["think"]
+    if form.reader is not Reader.TAGS or form.staged:
         raise DefenseError(
-            f"{defense} cannot be applied to {model.label}: its format "
-            f"({model.reasoning_format}) has no reasoning between tags"
+            f"{defense} cannot be applied to {model.label}: its format ({form}) has no reasoning "
+            "between tags"
         )
-    return found
+    opening, closing = form.blocks[0]
+    return f"{opening}{form.label}", closing
 
 
-async def go_on(model: Model, prompt: Prompt, begun: str, sampling: Sampling) -> Response:
-    """Let ``model`` go on from ``begun``; return its response with the whole text, ``begun`` first.
+async def continue_from(model: Model, prompt: Prompt, prefill: str, sampling: Sampling) -> Response:
+    """Let ``model`` continue ``prefill``; return its response with the whole text, from there on.
 
     A server that splits the reasoning off is undone: the text holds all of it, in order, and the
     tag that the server took out between the two. A request that gave no reply has no text.
     """
-    response = await model.generate(Prompt((*prompt.turns, Turn("assistant", (begun,)))), sampling)
+    response = await model.generate(
+        Prompt((*prompt.turns, Turn("assistant", (prefill,)))), sampling
+    )
     if response.status in (ResponseStatus.FAILED, ResponseStatus.BLOCKED):
         return response
     new = response.text
     if response.reasoning is not None:
-        _, closing = _TAGS[model.reasoning_format]
+        _, closing = tags(model, "a prefilled thought")
         new = f"{response.reasoning}{closing if new else ''}{new}"
-    return dataclasses.replace(response, text=begun + new, reasoning=None)
+    return dataclasses.replace(response, text=prefill + new, reasoning=None)

@@ -39,7 +39,7 @@ def require_general(judge: Judge, defense: str, part: Part) -> None:
         ) from error
 
 
-async def look(judge: Judge, prompt: Prompt, part: Part, text: str) -> Verdict:
+async def score_text(judge: Judge, prompt: Prompt, part: Part, text: str) -> Verdict:
     """Let ``judge`` score ``text`` as a part of the reply to ``prompt``, whose images it is shown.
 
     What it is told of as the question is the user's last turn.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from opensafemlrm.components import Model
-from opensafemlrm.defenses.thinking import WritesThought, go_on, tags
+from opensafemlrm.defenses.thinking import WritesThought, continue_from, tags
 from opensafemlrm.types import Card, Prompt, Response, Sampling
 
 
@@ -23,4 +23,4 @@ class ZeroThink(WritesThought):
     async def generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
         """Ask for what follows an empty thought. Raises DefenseError as :func:`tags` does."""
         opening, closing = tags(model, ZeroThink.name)
-        return await go_on(model, prompt, f"{opening}\n\n{closing}\n\n", sampling)
+        return await continue_from(model, prompt, f"{opening}\n\n{closing}\n\n", sampling)

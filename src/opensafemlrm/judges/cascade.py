@@ -71,11 +71,11 @@ class Cascade(Judge):
         """Return what the two judges' verdicts depend on."""
         return [self.first.context(item), self.second.context(item)]
 
-    async def judge(self, item: Item, asks: Sequence[JudgeRequest]) -> list[Verdict]:
+    async def judge(self, item: Item, requests: Sequence[JudgeRequest]) -> list[Verdict]:
         """Ask the first judge about every text, and the second about those in the band."""
-        firsts = await self.first.judge(item, asks)
+        firsts = await self.first.judge(item, requests)
         unsure = [at for at, verdict in enumerate(firsts) if self._is_unsure(verdict)]
-        again = await self.second.judge(item, [asks[at] for at in unsure]) if unsure else []
+        again = await self.second.judge(item, [requests[at] for at in unsure]) if unsure else []
         seconds = dict(zip(unsure, again, strict=True))
         return [self._settle(first, seconds.get(at)) for at, first in enumerate(firsts)]
 

@@ -72,9 +72,9 @@ class Panel(Judge):
         """Return what the members' verdicts depend on."""
         return [judge.context(item) for judge in self.judges]
 
-    async def judge(self, item: Item, asks: Sequence[JudgeRequest]) -> list[Verdict]:
+    async def judge(self, item: Item, requests: Sequence[JudgeRequest]) -> list[Verdict]:
         """Ask every member about every text, all at the same time."""
-        answers = await asyncio.gather(*(judge.judge(item, asks) for judge in self.judges))
+        answers = await asyncio.gather(*(judge.judge(item, requests) for judge in self.judges))
         return [self._settle(verdicts) for verdicts in zip(*answers, strict=True)]
 
     def _settle(self, verdicts: Sequence[Verdict]) -> Verdict:

@@ -285,11 +285,11 @@ class RubricJudge(Judge):
             "sampling": {"temperature": 0.0, "max_tokens": self.max_tokens, "seed": 0},
         }
 
-    async def judge(self, item: Item, asks: Sequence[JudgeRequest]) -> list[Verdict]:
-        """Return one verdict an ask, in order; the asks are judged at the same time."""
-        if len(asks) == 1:
-            return [await self._score(item, asks[0])]
-        tasks = [asyncio.create_task(self._score(item, ask)) for ask in asks]
+    async def judge(self, item: Item, requests: Sequence[JudgeRequest]) -> list[Verdict]:
+        """Return one verdict a request, in order; they are judged at the same time."""
+        if len(requests) == 1:
+            return [await self._score(item, requests[0])]
+        tasks = [asyncio.create_task(self._score(item, request)) for request in requests]
         try:
             return await asyncio.gather(*tasks)
         except BaseException:
@@ -302,8 +302,8 @@ class RubricJudge(Judge):
         """Close the judge model."""
         await self._asked.aclose()
 
-    async def _score(self, item: Item, one: JudgeRequest) -> Verdict:
-        if self.refusal_shortcut and one.role is Part.ANSWER and is_bare_refusal(one.text):
+    async def _score(self, item: Item, request: JudgeRequest) -> Verdict:
+        if self.refusal_shortcut and request.role is Part.ANSWER and is_bare_refusal(request.text):
             return self.refused()
         rubric = self.rubric_for(item)
         read = rubric.read_json if self.structured else rubric.read
@@ -313,7 +313,7 @@ class RubricJudge(Judge):
             return None if marks is None else self.verdict(marks)
 
         def prompt(*, remind: bool) -> Prompt:
-            return rubric.prompt(item.question, one.text, remind=remind, json=self.structured)
+            return rubric.prompt(item.question, request.text, remind=remind, json=self.structured)
 
         # The second prompt is rarely needed, and putting it together takes a while.
         again = functools.partial(prompt, remind=True)

@@ -21,7 +21,7 @@ from opensafemlrm.judges.fence import fence_token, neutralize
 from opensafemlrm.judges.mm_safetybench import RUBRICS, MMSafetyBenchJudge, scenario_test
 from opensafemlrm.judges.omnisafebench import OmniSafeBench, final_score
 from opensafemlrm.judges.policy_rubric import PolicyRubric
-from opensafemlrm.judges.rubric import RubricJudge
+from opensafemlrm.judges.rubric_judge import RubricJudge
 from opensafemlrm.judges.strongreject import StrongReject
 from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
 from opensafemlrm.types import (

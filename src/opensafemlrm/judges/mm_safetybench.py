@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from opensafemlrm.judges.fence import fill
-from opensafemlrm.judges.rubric import Rubric, RubricJudge, ScoreField, prompt_text, rubric
+from opensafemlrm.judges.rubric import Rubric, ScoreField, prompt_text, rubric
+from opensafemlrm.judges.rubric_judge import RubricJudge
 from opensafemlrm.types import JSON, Card, Item, Verdict
 
 _GENERAL: Final = "general"
@@ -45,7 +46,7 @@ class MMSafetyBenchJudge(RubricJudge):
     """Score 1 (unsafe) or 0 (safe) by the test of the item's scenario.
 
     A scenario that none of the five special tests is for is judged by the general one, other
-    benchmarks' scenarios too. Options: see :class:`~opensafemlrm.judges.rubric.RubricJudge`.
+    benchmarks' scenarios too. Options: see :class:`~opensafemlrm.judges.rubric_judge.RubricJudge`.
     """
 
     name = "mm-safetybench"

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from opensafemlrm.judges.rubric import ITEM, Rubric, RubricJudge, ScoreField, prompt_text
+from opensafemlrm.judges.rubric import ITEM, Rubric, ScoreField, prompt_text
+from opensafemlrm.judges.rubric_judge import RubricJudge
 from opensafemlrm.types import Card, Prompt, Verdict
 
 POLICY: Final = prompt_text("policy_rubric.md")
@@ -26,7 +27,7 @@ RUBRIC: Final = Rubric(POLICY, ITEM, _REMINDER, (ScoreField.of_range("thescore",
 class PolicyRubric(RubricJudge):
     """Score reasoning, answer and whole reply from 0 (refusal) to 5 (wholly against the policy).
 
-    Options: see :class:`~opensafemlrm.judges.rubric.RubricJudge`.
+    Options: see :class:`~opensafemlrm.judges.rubric_judge.RubricJudge`.
     """
 
     name = "policy-rubric"

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from opensafemlrm.judges.rubric import Rubric, RubricJudge, ScoreField, prompt_text, rubric
+from opensafemlrm.judges.rubric import Rubric, ScoreField, prompt_text, rubric
+from opensafemlrm.judges.rubric_judge import RubricJudge
 from opensafemlrm.types import Card, Verdict
 
 RUBRIC: Final = rubric(
@@ -27,7 +28,7 @@ RUBRIC: Final = rubric(
 class StrongReject(RubricJudge):
     """Score from 0 (refused, or of no use) to 1 (convincing and specific throughout).
 
-    Options: see :class:`~opensafemlrm.judges.rubric.RubricJudge`.
+    Options: see :class:`~opensafemlrm.judges.rubric_judge.RubricJudge`.
     """
 
     name = "strongreject"

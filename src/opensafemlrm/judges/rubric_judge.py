@@ -1,0 +1,142 @@
+"""Judges that are a rubric read by any model: the asking, once for each part of a reply."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from pydantic import Field
+
+from opensafemlrm.components import Judge, Model
+from opensafemlrm.judges.asking import ask
+from opensafemlrm.judges.refusal import RULES_VERSION, is_bare_refusal
+from opensafemlrm.judges.rubric import JSON_FORM, Rubric
+from opensafemlrm.types import (
+    JSON,
+    Capability,
+    Item,
+    JudgeRequest,
+    Part,
+    Prompt,
+    Sampling,
+    Verdict,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RubricJudge(Judge):
+    """A judge that shows a rubric to ``model``; ``max_tokens`` bounds its reply.
+
+    With ``structured`` the server is asked for JSON by a schema, which it must support. An answer
+    that is nothing but a refusal (:func:`~opensafemlrm.judges.refusal.is_bare_refusal`) gets its
+    verdict without a request, unless ``refusal_shortcut`` is off; reasoning and whole replies are
+    always read by the model, since a refusal quoted or weighed in reasoning makes nothing safe.
+
+    A reply without marks is asked for once more, then it is unscored. Errors of the model are
+    passed on: they end the run, not a verdict. Raises ValueError for ``structured`` with a model
+    that takes no extra fields of a request.
+    """
+
+    model: Model
+    max_tokens: Annotated[int, Field(ge=16)] = 1024
+    structured: bool = False
+    refusal_shortcut: bool = True
+    _asked: Model = field(init=False, repr=False, compare=False)
+    _sampling: Sampling = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        schema = self.rubrics()[0].schema()
+        asked = _with_schema(self.model, schema) if self.structured else self.model
+        sampling = Sampling(temperature=0.0, max_tokens=self.max_tokens, seed=0)
+        object.__setattr__(self, "_asked", asked)
+        object.__setattr__(self, "_sampling", sampling)
+
+    @classmethod
+    @abstractmethod
+    def rubrics(cls) -> Sequence[Rubric]:
+        """Return every rubric the judge may show; all of them end with the same marks."""
+
+    @abstractmethod
+    def verdict(self, marks: Mapping[str, str]) -> Verdict:
+        """Turn marks into a verdict."""
+
+    def rubric_for(self, item: Item) -> Rubric:
+        """Return the rubric for ``item``."""
+        del item
+        return self.rubrics()[0]
+
+    def refused(self) -> Verdict:
+        """Return the verdict of an answer that is a refusal by rule."""
+        lowest = self.scale[0]
+        return Verdict.scored(lowest, unsafe=False, refusal=True, rationale="refusal, by rule")
+
+    @property
+    def label(self) -> str:
+        """The judge and its model, as tables call them."""
+        return f"{self.name}[{self._asked.label}]"
+
+    @property
+    def sampling(self) -> Sampling:
+        """How the judge is asked: greedy, with a fixed seed."""
+        return self._sampling
+
+    def identity(self) -> Mapping[str, JSON]:
+        """Return version, prompts, rules, model and sampling."""
+        prints = [one.fingerprint for one in self.rubrics()]
+        form = {"form": JSON_FORM} if self.structured else {}
+        return {
+            "name": self.name,
+            "version": self.version,
+            "prompt": prints[0] if len(prints) == 1 else prints,
+            **form,
+            "refusal_rules": RULES_VERSION if self.refusal_shortcut else None,
+            "model": dict(self._asked.identity()),
+            "sampling": {"temperature": 0.0, "max_tokens": self.max_tokens, "seed": 0},
+        }
+
+    async def judge(self, item: Item, requests: Sequence[JudgeRequest]) -> list[Verdict]:
+        """Return one verdict a request, in order; they are judged at the same time."""
+        if len(requests) == 1:
+            return [await self._score(item, requests[0])]
+        tasks = [asyncio.create_task(self._score(item, request)) for request in requests]
+        try:
+            return await asyncio.gather(*tasks)
+        except BaseException:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            raise
+
+    async def aclose(self) -> None:
+        """Close the judge model."""
+        await self._asked.aclose()
+
+    async def _score(self, item: Item, request: JudgeRequest) -> Verdict:
+        if self.refusal_shortcut and request.role is Part.ANSWER and is_bare_refusal(request.text):
+            return self.refused()
+        rubric = self.rubric_for(item)
+        read = rubric.read_json if self.structured else rubric.read
+
+        def verdict_of(answer: str) -> Verdict | None:
+            marks = read(answer)
+            return None if marks is None else self.verdict(marks)
+
+        def prompt(*, remind: bool) -> Prompt:
+            return rubric.prompt(item.question, request.text, remind=remind, json=self.structured)
+
+        # The second prompt is rarely needed, and putting it together takes a while.
+        again = functools.partial(prompt, remind=True)
+        return await ask(self._asked, prompt(remind=False), self._sampling, verdict_of, again)
+
+
+def _with_schema(model: Model, response_format: Mapping[str, JSON]) -> Model:
+    if Capability.JSON_SCHEMA not in model.capabilities:
+        raise ValueError(
+            f"`structured` needs a judge model behind an OpenAI-compatible server (openai/ or "
+            f"vllm/), and {model.label} is none; leave it out, and the reply is parsed as text"
+        )
+    return model.with_json_schema(response_format)

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
+
+from opensafemlrm import api, registry
+from opensafemlrm.report.measured import MEASURED
+from tests.support import items, study
 
 LIGHT = {"opensafemlrm", "typer", "annotated_doc", "shellingham", "colorama", "orjson"}
 """What may be loaded beside the standard library: the project, typer and what typer needs, and what
@@ -55,3 +60,26 @@ def test_a_table_of_rates_loads_no_charts_no_client_and_no_scipy() -> None:
     loaded = loaded_by("import opensafemlrm.analysis.asr, opensafemlrm.report.asr")
     packages = {name.partition(".")[0] for name in loaded}
     assert packages & {"scipy", "altair", "vl_convert", "aiohttp", "PIL", "jinja2", "ray"} == set()
+
+
+def test_a_table_loads_only_what_it_needs(tmp_path: Path) -> None:
+    """What is named here takes longer to load than the figures of a small store to compute."""
+    store = tmp_path / "store"
+    api.evaluate(study(rows=items(4)), store, progress=False)
+    shown = (
+        "import contextlib, io, sys\n"
+        "from opensafemlrm.cli import app\n"
+        "with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
+        f"    app(['table', 'asr', {str(store)!r}])"
+    )
+    loaded = loaded_by(shown)
+    slow = {"scipy", "altair", "aiohttp", "asyncio", "numpy.ma", "PIL", "rich.console"}
+    assert "polars" in loaded
+    assert loaded & slow == set()
+    assert not {name for name in loaded if name.startswith("opensafemlrm.judges.")}
+
+
+def test_every_judge_with_measured_errors_is_known_without_loading_it() -> None:
+    kind = registry.ComponentKind.JUDGE
+    measured = {name for name in registry.BUILTIN[kind] if registry.find(kind, name).measured}
+    assert measured == MEASURED

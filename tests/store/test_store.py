@@ -12,9 +12,9 @@ from PIL import Image as PILImage
 
 from opensafemlrm.errors import StoreError, StoreVersionError
 from opensafemlrm.images import from_picture
-from opensafemlrm.store import DATABASE, Store, Writer, records, schema, verdict_key
+from opensafemlrm.store import DATABASE, Store, records, schema, verdict_key
 from opensafemlrm.store.database import decode_prompt, final_verdicts, responses
-from opensafemlrm.store.writer import DELAY
+from opensafemlrm.store.writer import DELAY, Writer
 from opensafemlrm.types import (
     Part,
     Prompt,

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from opensafemlrm.errors import StoreError
-from opensafemlrm.store import Store, Writer
+from opensafemlrm.store import Store
+from opensafemlrm.store.writer import Writer
 
 
 @pytest.fixture

@@ -67,14 +67,16 @@ def asr(
         frame = frame.with_columns(scenario=pl.lit(ALL))
     sums = unsafe_counts(frame)
     rate, size = rate_of(sums)
-    low, high = rate_interval(rate * size, size)
+    limits = rate_interval(rate * size, size)
+    # As lists: to look at an array, polars loads numpy.ma, which takes half as long as numpy.
+    asr, low, high = (pl.Series(a.tolist(), dtype=pl.Float64) for a in (rate, *limits))
     n, scored, unsafe = pl.col("n"), pl.col("scored"), pl.col("hits")
     on_study_scale = pl.all_horizontal(
         pl.col(name) == value for name, value in zip(THRESHOLDS, _STUDY_THRESHOLDS, strict=True)
     )
     rows = sums.with_columns(
         unsafe="hits",
-        asr=rate,
+        asr=asr,
         low=low,
         high=high,
         asr_if_unscored_safe=unsafe / n,

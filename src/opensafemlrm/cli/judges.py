@@ -63,7 +63,7 @@ def list_judges(to: FormatOption = Format.TEXT) -> None:
 def show_judge(name: Annotated[str, typer.Argument(help="The judge's name.")]) -> None:
     """Show a judge: where it comes from, what it reads, its options, and how wrong it is."""
     from opensafemlrm import registry
-    from opensafemlrm.report.calibration import measured_notes
+    from opensafemlrm.report.measured import measured_notes
     from opensafemlrm.text import for_terminal
 
     cls = registry.find(registry.ComponentKind.JUDGE, name)

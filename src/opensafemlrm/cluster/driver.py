@@ -25,8 +25,9 @@ from opensafemlrm.engine.run import ModelCells, first_error, schedule
 from opensafemlrm.engine.tally import Tally
 from opensafemlrm.errors import ClusterError
 from opensafemlrm.images import from_bytes
-from opensafemlrm.store import Store, Writer
+from opensafemlrm.store import Store
 from opensafemlrm.store.tables import SAMPLE_TABLES, Rows
+from opensafemlrm.store.writer import Writer
 
 _MAX_TRIES: Final = 5
 """Workers that may be lost over one batch before it is taken for what kills them."""

@@ -32,10 +32,11 @@ from opensafemlrm.engine.prompt_images import PromptImages
 from opensafemlrm.engine.run import first_error
 from opensafemlrm.engine.tally import Tally
 from opensafemlrm.errors import ClusterError, SafeMLRMError
-from opensafemlrm.store import Store, Writer
+from opensafemlrm.store import Store
 from opensafemlrm.store.database import rows_with_keys
 from opensafemlrm.store.sink import Sink
 from opensafemlrm.store.tables import TABLES, Row, Rows
+from opensafemlrm.store.writer import Writer
 from opensafemlrm.study import Study
 from opensafemlrm.subset import Subset
 

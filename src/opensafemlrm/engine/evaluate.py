@@ -29,7 +29,8 @@ from opensafemlrm.engine.search import search_prompt
 from opensafemlrm.engine.tally import Outcome
 from opensafemlrm.errors import DefenseError
 from opensafemlrm.faults import named_faults
-from opensafemlrm.store import Store, Writer, records
+from opensafemlrm.store import Store, records
+from opensafemlrm.store.writer import Writer
 from opensafemlrm.types import Prompt, Response, ResponseStatus
 
 

@@ -7,8 +7,9 @@ from typing import Protocol
 
 from opensafemlrm.components import Judge
 from opensafemlrm.engine.prepare import Sample
-from opensafemlrm.store import Store, Writer, database, records, verdict_key
+from opensafemlrm.store import Store, database, records, verdict_key
 from opensafemlrm.store.tables import Row
+from opensafemlrm.store.writer import Writer
 from opensafemlrm.types import PARTS, Item, JudgeRequest, Key, Part, Trace, Verdict
 
 

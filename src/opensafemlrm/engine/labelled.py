@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from opensafemlrm.components import Judge
 from opensafemlrm.engine.run import first_error
-from opensafemlrm.store import Store, Writer, database, records, verdict_key
+from opensafemlrm.store import Store, database, records, verdict_key
 from opensafemlrm.store.database import component_key
+from opensafemlrm.store.writer import Writer
 from opensafemlrm.types import Item, JudgeRequest, Key, Part, Unscored, Verdict
 
 

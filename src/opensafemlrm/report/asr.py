@@ -7,7 +7,6 @@ from typing import Final
 
 import polars as pl
 
-from opensafemlrm.report.calibration import measured_notes
 from opensafemlrm.report.columns import (
     CONDITION_COLUMNS,
     JUDGE,
@@ -17,6 +16,7 @@ from opensafemlrm.report.columns import (
     interval,
 )
 from opensafemlrm.report.forms import Form
+from opensafemlrm.report.measured import measured_notes
 from opensafemlrm.report.tables import Column, Table, WhenConstant
 
 ASR: Final = Table(

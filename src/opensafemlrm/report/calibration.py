@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import polars as pl
 
-from opensafemlrm import registry
 from opensafemlrm.analysis.calibration import (
     best_threshold,
     confusions,
@@ -165,30 +164,3 @@ def probe_table(rows: pl.DataFrame, threshold: float) -> Table:
     """Return the table of bias probes; a label is that at ``threshold``."""
     caption = f"A flip is a label that changes at the threshold {threshold:g}: each is an error."
     return PROBES.of(rows, caption=caption)
-
-
-def measured_notes(judges: Iterable[str]) -> list[str]:
-    """Return, for each judge (as tables call it) that ships with its errors measured, a note."""
-    notes = []
-    for name in sorted({judge.split("[")[0].split("#")[0] for judge in judges}):
-        if name in registry.names(registry.ComponentKind.JUDGE):
-            counts = registry.find(registry.ComponentKind.JUDGE, name).measured
-            if counts is not None:
-                notes.append(f"{name}: {_in_words(counts)}")
-    return notes
-
-
-def _in_words(counts: Mapping[str, int]) -> str:
-    rows = measures(pl.DataFrame([{"scenario": ALL, "threshold": 0.0, **counts}]))
-    by_name = {row["measure"]: row for row in rows.iter_rows(named=True)}
-    shares = ", ".join(
-        "{} {:.0f} % ({:.0f}–{:.0f})".format(
-            name, *(100 * (by_name[name][end] or 0) for end in ("value", "low", "high"))
-        )
-        for name in ("sensitivity", "specificity")
-    )
-    return (
-        f"a weak judge by rules; on its own {by_name['accuracy']['n']} held-out labels of harmless "
-        f"replies F1 {by_name['f1']['value']:.2f}, {shares}. Calibrate it on labels of your own "
-        "data."
-    )

@@ -9,7 +9,6 @@ sharing between studies and changing the judge are one operation: making what is
 from opensafemlrm.store.connecting import DATABASE
 from opensafemlrm.store.database import Cell, GenerationState, Store
 from opensafemlrm.store.records import SampleKey, generation_key, verdict_key
-from opensafemlrm.store.writer import Writer
 
 __all__ = [
     "DATABASE",
@@ -17,7 +16,6 @@ __all__ = [
     "GenerationState",
     "SampleKey",
     "Store",
-    "Writer",
     "generation_key",
     "verdict_key",
 ]

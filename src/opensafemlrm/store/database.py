@@ -13,8 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from filelock import FileLock, Timeout
-
 from opensafemlrm.errors import StoreError
 from opensafemlrm.store import records, schema
 from opensafemlrm.store.connecting import DATABASE, connect, require_store
@@ -24,6 +22,8 @@ from opensafemlrm.types import Image, Key, Prompt, Response, Sampling, Verdict, 
 
 if TYPE_CHECKING:
     from typing import Self
+
+    from filelock import FileLock
 
 EXTENSIONS: Final = {
     "image/png": "png",
@@ -223,6 +223,8 @@ def lock_to_write(path: Path, *, existing: bool) -> FileLock:
     """
     if existing:
         require_store(path)
+    from filelock import FileLock, Timeout  # noqa: PLC0415 # loads asyncio, which no reader needs
+
     lock = FileLock(path / "lock")
     try:
         (path / "images").mkdir(parents=True, exist_ok=True)

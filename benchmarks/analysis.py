@@ -124,7 +124,7 @@ def main() -> None:
     if options.store:
         with Store.open(options.store) as store:
             frame = frames.read(store)
-            pairs = frames.pairs(store)
+            pairs = frames.pairs(store).rows()
     else:
         frame = synthetic(options.rows, options.repeats)
         pairs = pl.DataFrame({"reasoner": [*PAIRS], "base": [*PAIRS.values()]})

@@ -37,7 +37,8 @@ from opensafemlrm import frame as frames
 from opensafemlrm.cluster import Cluster, run_on_ray
 from opensafemlrm.engine import Plan, evaluate
 from opensafemlrm.store import Store
-from opensafemlrm.store.sink import TABLES, Sink
+from opensafemlrm.store.sink import Sink
+from opensafemlrm.store.tables import RUNS, SAMPLE_TABLES, STUDY_TABLES, Rows
 from opensafemlrm.study import parse
 
 TIMES = [column for column in frames.SCHEMA if "latency" in column]
@@ -61,6 +62,12 @@ def exported(path: Path) -> bytes:
     """The tidy table, sorted, without the times that were measured."""
     with Store.open(path) as store:
         return frames.read(store).drop(TIMES).sort("sample", "judge", "part").write_csv().encode()
+
+
+def rows_of(store: Store) -> Rows:
+    """All that workers of a cluster would write of a store."""
+    tables = (*STUDY_TABLES, RUNS, *(table for table in SAMPLE_TABLES if not table.updates))
+    return {table.name: store.connection.execute(table.select()).fetchall() for table in tables}
 
 
 def alone(text: str, path: Path) -> None:
@@ -289,12 +296,7 @@ def timed_sink(where: Path) -> int:
     with tempfile.TemporaryDirectory() as folder:
         alone(study(items=125, repeats=1), Path(folder) / "one")
         with Store.open(Path(folder) / "one") as store:
-            parts: dict[str, list[tuple[Any, ...]]] = {}
-            for name, table in TABLES.items():
-                if name == "traces":
-                    continue
-                columns = ", ".join(f'"{column}"' for column in table.columns)
-                parts[name] = store.connection.execute(f"SELECT {columns} FROM {name}").fetchall()
+            parts = rows_of(store)
     target = Sink(where)
     made, run_at = 0, time.time()
     for copy in range(667):  # 500 samples each
@@ -350,12 +352,7 @@ def cost(folder: Path) -> None:
     print(f"store: {size / 5000 / 1000:.2f} KB a sample, images included")
     target = Sink(folder / "sink")
     with Store.open(folder / "ray") as store:
-        rows = {}
-        for name, table in TABLES.items():
-            if name != "traces":
-                columns = ", ".join(f'"{column}"' for column in table.columns)
-                rows[name] = store.connection.execute(f"SELECT {columns} FROM {name}").fetchall()
-    target.write({name: some for name, some in rows.items() if some}, 0.0)
+        target.write(rows_of(store), 0.0)
     size = sum(path.stat().st_size for path in (folder / "sink").rglob("*") if path.is_file())
     print(f"sink: {size / 5000 / 1000:.2f} KB a sample, without images")
 

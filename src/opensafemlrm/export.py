@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 import polars as pl
+import polars.selectors as cs
 
 from opensafemlrm.errors import OptionError
 from opensafemlrm.text import for_csv_cell
@@ -27,6 +28,7 @@ def write_frame(frame: pl.DataFrame, path: Path, to: str | None = None) -> None:
     if to not in FORMATS:
         endings = ", ".join(f".{known}" for known in FORMATS)
         raise OptionError(f"{path}: give the file one of the endings {endings}")
+    frame = frame.with_columns(cs.categorical().cast(pl.String))
     try:
         if to == "parquet":
             frame.write_parquet(path)

@@ -37,327 +37,327 @@ extra_latency
     null where there were none.
 judge_requests, judge_input_tokens, judge_output_tokens, judge_latency
     Of the verdict; one that several rows share is counted with the first of them.
+
+Texts that rows repeat are categories (``pl.Categorical``): 200,000 samples fit into a few hundred
+MB. Files that are exported hold strings.
 """
 
 from __future__ import annotations
 
-import json
-import sqlite3
-from collections import Counter
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
+import polars.selectors as cs
 
-from opensafemlrm.errors import StoreError
-from opensafemlrm.store import Store
-from opensafemlrm.store.queries import QUERIES
-from opensafemlrm.types import PARTS, Label, Unscored
+from opensafemlrm.store.named import (
+    CATEGORY,
+    hexadecimal,
+    named_cells,
+    named_judges,
+    read_table,
+)
+from opensafemlrm.store.tables import TABLES
+from opensafemlrm.types import PARTS, ItemKind, Label, Unscored
 
 if TYPE_CHECKING:
-    from opensafemlrm.store.sink_queries import SinkResults, SinkRows
+    from opensafemlrm.store.source import Source
 
+_COUNT: Final = pl.Int64()
+_NUMBER: Final = pl.Float64()
 SCHEMA: Final[dict[str, pl.DataType]] = {
-    "source": pl.String(),
-    "cell": pl.String(),
+    "source": CATEGORY,
+    "cell": CATEGORY,
     "sample": pl.String(),
-    "model": pl.String(),
-    "model_key": pl.String(),
+    "model": CATEGORY,
+    "model_key": CATEGORY,
     "simulated": pl.Boolean(),
-    "dataset": pl.String(),
-    "attack": pl.String(),
-    "defense": pl.String(),
-    "sampling": pl.String(),
-    "judge": pl.String(),
-    "item": pl.String(),
-    "item_key": pl.String(),
-    "scenario": pl.String(),
-    "expected": pl.String(),
-    "repeat": pl.Int64(),
-    "status": pl.String(),
-    "error_code": pl.String(),
-    "reasoning_status": pl.String(),
-    "part": pl.String(),
-    "label": pl.String(),
-    "score": pl.Float64(),
-    "reason": pl.String(),
+    "dataset": CATEGORY,
+    "attack": CATEGORY,
+    "defense": CATEGORY,
+    "sampling": CATEGORY,
+    "judge": CATEGORY,
+    "item": CATEGORY,
+    "item_key": CATEGORY,
+    "scenario": CATEGORY,
+    "expected": CATEGORY,
+    "repeat": _COUNT,
+    "status": CATEGORY,
+    "error_code": CATEGORY,
+    "reasoning_status": CATEGORY,
+    "part": CATEGORY,
+    "label": CATEGORY,
+    "score": _NUMBER,
+    "reason": CATEGORY,
     "refusal": pl.Boolean(),
-    "threshold_lenient": pl.Float64(),
-    "threshold_strict": pl.Float64(),
-    "input_tokens": pl.Int64(),
-    "output_tokens": pl.Int64(),
-    "reasoning_tokens": pl.Int64(),
-    "latency": pl.Float64(),
-    "retries": pl.Int64(),
-    "extra_requests": pl.Int64(),
-    "extra_retries": pl.Int64(),
-    "extra_input_tokens": pl.Int64(),
-    "extra_output_tokens": pl.Int64(),
-    "extra_reasoning_tokens": pl.Int64(),
-    "extra_latency": pl.Float64(),
-    "judge_requests": pl.Int64(),
-    "judge_input_tokens": pl.Int64(),
-    "judge_output_tokens": pl.Int64(),
-    "judge_latency": pl.Float64(),
+    "threshold_lenient": _NUMBER,
+    "threshold_strict": _NUMBER,
+    "input_tokens": _COUNT,
+    "output_tokens": _COUNT,
+    "reasoning_tokens": _COUNT,
+    "latency": _NUMBER,
+    "retries": _COUNT,
+    "extra_requests": _COUNT,
+    "extra_retries": _COUNT,
+    "extra_input_tokens": _COUNT,
+    "extra_output_tokens": _COUNT,
+    "extra_reasoning_tokens": _COUNT,
+    "extra_latency": _NUMBER,
+    "judge_requests": _COUNT,
+    "judge_input_tokens": _COUNT,
+    "judge_output_tokens": _COUNT,
+    "judge_latency": _NUMBER,
 }
-_DTYPES: Final = {
-    "generation": pl.Int64(),
-    "item_row": pl.Int64(),
-    "verdict": pl.Int64(),
-    "reasoning": pl.Int64(),
-    "answer": pl.Int64(),
-    "full": pl.Int64(),
-    "refusal": pl.Int64(),
-    "n": pl.Int64(),
-    "threshold": pl.Float64(),
-    "true_positives": pl.Int64(),
-    "false_positives": pl.Int64(),
-    "true_negatives": pl.Int64(),
-    "false_negatives": pl.Int64(),
-    "unscored": pl.Int64(),
+COST_COLUMNS: Final = tuple(SCHEMA)[list(SCHEMA).index("input_tokens") :]
+"""Columns that say what a reply and its verdicts took."""
+OUTCOME_COLUMNS: Final = tuple(name for name in SCHEMA if name not in COST_COLUMNS)
+"""All others: what figures of safety need."""
+
+_REPLY: Final = {"error_code": "code", "reasoning_status": "trace"} | {
+    name: name
+    for name in (
+        "repeat",
+        "input_tokens",
+        "output_tokens",
+        "reasoning_tokens",
+        "latency",
+        "retries",
+    )
 }
-_CHUNK: Final = 50_000
+"""Columns that are of a reply, and what the store calls them."""
+_VERDICT: Final = {"score": "score", "refusal": "refusal", "judge_requests": "requests"} | {
+    f"judge_{name}": name for name in ("input_tokens", "output_tokens", "latency")
+}
+"""Columns that are of a verdict, and what the store calls them."""
+_EXTRA: Final = {
+    f"extra_{name}": name
+    for name in ("retries", "input_tokens", "output_tokens", "reasoning_tokens", "latency")
+}
+"""Sums over the requests behind a reply, and what the store calls their terms."""
 
-_Source: TypeAlias = "sqlite3.Connection | SinkRows"
-_Results: TypeAlias = "Store | SinkResults"
-"""What the table is read from: a store, or a sink that workers of a cluster wrote."""
 
+def read(source: Source, columns: Collection[str] = tuple(SCHEMA)) -> pl.DataFrame:
+    """Return the tidy table of a store or a sink, or only some columns of it, in their order.
 
-def read(store: _Results) -> pl.DataFrame:
-    """Return the tidy table of a store or a sink (columns: see the module). Raises StoreError."""
-    try:
-        connection = store.connection
-        cells = _cells(connection)
-        judges = _judges(connection)
-        measured = _measured(connection, judges)
-        imported = _imported(connection)
-    except sqlite3.Error as error:
-        raise StoreError(f"{store.path}: the store cannot be read: {error}") from error
-    rows = pl.concat([measured, imported], how="diagonal_relaxed")
-    joined = rows.join(cells, on="cell", how="left").join(
-        judges, on="judge_key", how="left", maintain_order="left"
+    What no column needs is not read. Raises StoreError.
+    """
+    cells, judges = named_cells(source), named_judges(source)
+    rows = pl.concat(
+        [_measured(source, cells, judges, columns), _imported(source, cells, judges)],
+        how="diagonal_relaxed",
     )
-    if "label" not in joined.columns:
-        joined = joined.with_columns(label=pl.lit(None, pl.String))
-    by_score = (
-        pl.when(pl.col("score").is_null())
-        .then(pl.lit(Label.UNSCORED.value))
-        .when(pl.col("score") >= pl.col("threshold_lenient"))
-        .then(pl.lit(Label.UNSAFE.value))
-        .otherwise(pl.lit(Label.SAFE.value))
-    )
-    joined = joined.with_columns(pl.col("label").fill_null(by_score))
-    return joined.select(
-        (pl.col(name) if name in joined.columns else pl.lit(None).alias(name)).cast(dtype)
-        for name, dtype in SCHEMA.items()
+    return rows.select(
+        (pl.col(name) if name in rows.columns else pl.lit(None).alias(name)).cast(SCHEMA[name])
+        for name in columns
     )
 
 
-def pairs(store: _Results) -> pl.DataFrame:
-    """Return the store's pairs, as tables call their models: columns ``reasoner`` and ``base``.
+def pairs(source: Source) -> pl.DataFrame:
+    """Return the pairs of models, as tables call them: columns ``reasoner`` and ``base``.
 
     Only pairs of which both models have a cell. Raises StoreError.
     """
-    try:
-        keys = _query(store.connection, "pairs")
-        cells = _cells(store.connection)
-    except sqlite3.Error as error:
-        raise StoreError(f"{store.path}: the store cannot be read: {error}") from error
-    labels = cells.select("model_key", "model").unique()
-    bases = labels.rename({"model_key": "base_key", "model": "base"})
-    pairs = keys.join(labels, on="model_key").join(bases, on="base_key")
-    return pairs.select("base", reasoner="model").select("reasoner", "base").sort(pl.all())
-
-
-def not_sent(store: _Results) -> pl.DataFrame:
-    """Return the samples that were never sent, because the attack could not carry the item.
-
-    They are in no row of :func:`read`: nothing of the model was measured or missed. Columns: model,
-    dataset, attack, defense, sampling, simulated, cell, item and reason.
-    """
-    try:
-        rows = _query(store.connection, "not_sent").join(_cells(store.connection), on="cell")
-    except sqlite3.Error as error:
-        raise StoreError(f"{store.path}: the store cannot be read: {error}") from error
-    return rows.select(
-        "model",
-        "dataset",
-        "attack",
-        "defense",
-        "sampling",
-        "simulated",
-        "cell",
-        "item",
-        "reason",
+    models = named_cells(source).select("model_id", "model").unique()
+    return (
+        read_table(source, "pairs", reasoner_id="reasoner", base_id="base")
+        .join(models.rename({"model": "reasoner"}), left_on="reasoner_id", right_on="model_id")
+        .join(models.rename({"model": "base"}), left_on="base_id", right_on="model_id")
+        .select(pl.col("reasoner", "base").cast(pl.String))
+        .sort("reasoner", "base")
     )
 
 
-def detected(store: _Results) -> list[str]:
+def not_sent(source: Source) -> pl.DataFrame:
+    """Return the samples that were never sent, because the attack could not carry the item.
+
+    They are in no row of :func:`read`: nothing of the model was measured or missed. Columns: model,
+    dataset, attack, defense, sampling, simulated, cell, item and reason. Raises StoreError.
+    """
+    rows = source.query(
+        "SELECT n.cell AS cell_id, i.id AS item, n.reason AS reason "
+        "FROM inapplicable n JOIN items i ON i.key = n.item",
+        {"cell_id": pl.Binary(), "item": pl.String(), "reason": pl.String()},
+    )
+    of_cell = ("model", "dataset", "attack", "defense", "sampling", "simulated", "cell")
+    named = rows.join(named_cells(source), on="cell_id", maintain_order="left")
+    return named.select(*of_cell, "item", "reason").with_columns(cs.categorical().cast(pl.String))
+
+
+def detected(source: Source) -> list[str]:
     """Return the models, as tables call them, whose reasoning format was detected by reply.
 
     Of all others it is known and was given. Raises StoreError.
     """
-    try:
-        rows = _query(store.connection, "detected").join(_cells(store.connection), on="cell")
-    except sqlite3.Error as error:
-        raise StoreError(f"{store.path}: the store cannot be read: {error}") from error
-    return sorted(rows["model"].unique())
+    query = "SELECT DISTINCT cell FROM generations WHERE splitter LIKE 'auto@%'"
+    rows = source.query(query, {"cell": pl.Binary()})
+    named = named_cells(source).join(rows, left_on="cell_id", right_on="cell", how="semi")
+    return sorted(named["model"].unique())
 
 
-def judges(store: _Results) -> pl.DataFrame:
-    """Return what the table calls each judge: columns judge_key and judge. Raises StoreError."""
-    try:
-        return _judges(store.connection).select("judge_key", "judge")
-    except sqlite3.Error as error:
-        raise StoreError(f"{store.path}: the store cannot be read: {error}") from error
+def judges(source: Source) -> pl.DataFrame:
+    """Return what the table calls each judge: columns judge_id (its key) and judge."""
+    return named_judges(source).select("judge_id", "judge")
 
 
-def calibrations(store: _Results) -> pl.DataFrame:
+def calibrations(source: Source) -> pl.DataFrame:
     """Return how often the store's judges were right, where they were held against labels.
 
     Columns: judge (as tables call it), labels, scenario (empty for all of them), threshold,
     true_positives, false_positives, true_negatives, false_negatives and unscored. Raises
     StoreError.
     """
-    try:
-        rows = _query(store.connection, "calibrations")
-        judges = _judges(store.connection)
-    except sqlite3.Error as error:
-        raise StoreError(f"{store.path}: the store cannot be read: {error}") from error
-    named = rows.join(judges, on="judge_key", maintain_order="left")
-    return named.select("judge", *[name for name in rows.columns if name != "judge_key"])
-
-
-def _measured(connection: _Source, judges: pl.DataFrame) -> pl.DataFrame:
-    # In the order of their keys, whoever came first: the same contents give the same table.
-    generations = _query(connection, "generations").sort("sample")
-    items = _query(connection, "items")
-    judged = _query(connection, "judgements")
-    verdicts = _query(connection, "verdicts").with_columns(pl.col("refusal").cast(pl.Boolean))
-    if generations.is_empty():
-        columns = ("cell", "judge_key", "score")
-        return pl.DataFrame(schema={name: SCHEMA.get(name, pl.String()) for name in columns})
-    calls = _query(connection, "calls")
-    if not calls.is_empty():
-        generations = generations.join(calls, on="generation", how="left")
-    samples = _with_judges(generations, judged, judges)
-    parts = [_part(samples, verdicts, str(part)) for part in PARTS]
-    # A verdict that several rows share cost one request: count it with the first of them.
-    costs = ["judge_requests", "judge_input_tokens", "judge_output_tokens", "judge_latency"]
-    first = pl.col("verdict").is_first_distinct()
+    names = [name for name in TABLES["calibrations"].columns if name not in ("judge", "created")]
+    rows = read_table(source, "calibrations", judge_id="judge", **{name: name for name in names})
+    named = rows.join(named_judges(source), on="judge_id")
     return (
-        pl.concat(parts)
-        .with_columns(pl.when(first).then(pl.col(cost)).alias(cost) for cost in costs)
-        .join(items, on="item_row", how="left")
+        named.sort("judge_id", "labels", "scenario", "threshold")
+        .select("judge", *names)
+        .with_columns(cs.categorical().cast(pl.String))
     )
 
 
-def _with_judges(
-    generations: pl.DataFrame, judged: pl.DataFrame, judges: pl.DataFrame
+def _measured(
+    source: Source, cells: pl.DataFrame, judges: pl.DataFrame, columns: Collection[str]
 ) -> pl.DataFrame:
-    """Pair every generation with the judges it was, or should have been, shown to.
-
-    Replies that ended without a text to judge belong to every judge that worked on their cell.
-    """
-    with_judgement = generations.join(judged, on="generation").with_columns(judged=True)
-    without = generations.join(judged, on="generation", how="anti")
-    by_cell = with_judgement.select("cell", "judge_key").unique()
-    idle = without.select("cell").unique().join(by_cell, on="cell", how="anti")
-    by_cell = pl.concat([by_cell, idle.join(judges.select("judge_key"), how="cross")])
-    without = without.join(by_cell, on="cell", how="left").with_columns(judged=False)
-    return pl.concat([with_judgement, without], how="diagonal")
-
-
-def _part(samples: pl.DataFrame, verdicts: pl.DataFrame, part: str) -> pl.DataFrame:
-    others = [str(other) for other in PARTS if str(other) != part]
-    rows = (
-        samples.drop(others)
-        .rename({part: "verdict"})
-        .join(verdicts, on="verdict", how="left", maintain_order="left")
+    """Return a row for each part, sample and judge; samples in the order of their keys."""
+    wanted = {name: column for name, column in _VERDICT.items() if name in columns}
+    verdicts = read_table(source, "verdicts", id="key", label="label", reason="reason", **wanted)
+    numbers = verdicts.select("id").with_row_index("number")
+    samples = _samples(source, judges, columns)
+    for part in PARTS:
+        numbered = samples.join(
+            numbers, left_on=part, right_on="id", how="left", maintain_order="left"
+        )
+        samples = numbered.drop(part).rename({"number": part})
+    samples = samples.join(cells, on="cell_id", how="left", maintain_order="left").join(
+        judges, on="judge_id", how="left", maintain_order="left"
     )
+    needed = {*columns, "status", "judged", *PARTS}
+    samples = samples.select(name for name in samples.columns if name in needed)
+    rows = pl.concat([_of_part(samples, verdicts.drop("id"), part) for part in PARTS])
+    # A verdict that several rows share cost one request: count it with the first of them.
+    first = pl.col("verdict").is_first_distinct()
+    costs = [name for name in wanted if name.startswith("judge_")]
+    return rows.with_columns(pl.when(first).then(pl.col(cost)).alias(cost) for cost in costs)
+
+
+def _of_part(samples: pl.DataFrame, verdicts: pl.DataFrame, part: str) -> pl.DataFrame:
+    """Put the verdicts on one part beside the samples."""
     no_verdict = (
         pl.when(pl.col("status") != "ok")
-        .then(pl.col("status"))
-        .when(pl.col("judged"))
+        .then("status")
+        .when("judged")
         .then(pl.lit(Unscored.NO_TEXT.value))
         .otherwise(pl.lit(Unscored.NOT_JUDGED.value))
     )
-    return rows.with_columns(
-        pl.lit(part).alias("part"),
-        pl.col("label").fill_null(Label.UNSCORED.value),
-        pl.when(pl.col("label").is_null())
-        .then(no_verdict)
-        .otherwise(pl.col("reason"))
-        .alias("reason"),
-    ).drop("judged")
-
-
-def _imported(connection: _Source) -> pl.DataFrame:
-    counts = _query(connection, "counts")
-    if counts.is_empty():
-        return pl.DataFrame(schema={"cell": pl.String, "judge_key": pl.String})
-    columns = [name for name in counts.columns if name != "n"]
-    rows = counts.select(pl.col(columns).repeat_by("n")).explode(columns)
-    unscored = pl.col("score").is_null()
-    return rows.with_columns(
-        pl.lit("harmful").alias("expected"),
-        pl.when(unscored).then(pl.lit(Unscored.NOT_RECORDED.value)).alias("reason"),
+    beside = verdicts.select(pl.all().gather(samples[part]))
+    return (
+        samples.hstack(beside)
+        .with_columns(
+            part=pl.lit(part, CATEGORY),
+            verdict=pl.col(part),
+            reason=pl.when(pl.col("label").is_null())
+            .then(no_verdict)
+            .otherwise("reason")
+            .cast(CATEGORY),
+            label=pl.col("label").fill_null(Label.UNSCORED.value),
+        )
+        .drop(PARTS, "judged")
     )
 
 
-def _cells(connection: _Source) -> pl.DataFrame:
-    cells = _query(connection, "cells")
-    for kind in ("model", "dataset", "attack", "defense"):
-        cells = _tell_apart(cells, kind)
-    identities = [json.loads(text) for text in cells["model_identity"]]
-    imported = pl.Series([bool(one.get("imported_from")) for one in identities], dtype=pl.Boolean)
-    return cells.with_columns(
-        pl.Series("simulated", [bool(one.get("simulated")) for one in identities], pl.Boolean),
-        pl.when(imported).then(pl.lit("import")).otherwise(pl.lit("run")).alias("source"),
-        pl.when(imported)
-        .then(pl.lit("not recorded"))
-        .otherwise(pl.Series([_sampling_text(text) for text in cells["sampling"]], dtype=pl.String))
-        .alias("sampling"),
+def _samples(source: Source, judges: pl.DataFrame, columns: Collection[str]) -> pl.DataFrame:
+    """Pair every reply with the judges it was, or should have been, shown to.
+
+    Replies that ended without a text to judge belong to every judge that worked on their cell.
+    """
+    replies = _replies(source, columns)
+    given = read_table(
+        source,
+        "judgements",
+        id="generation",
+        judge_id="judge",
+        **{str(part): str(part) for part in PARTS},
+    )
+    judged = replies.join(given, on="id", maintain_order="left_right").with_columns(judged=True)
+    others = replies.join(given, on="id", how="anti", maintain_order="left")
+    by_cell = judged.select("cell_id", "judge_id").unique(maintain_order=True)
+    idle = others.select("cell_id").unique().join(by_cell, on="cell_id", how="anti")
+    by_cell = pl.concat([by_cell, idle.join(judges.select("judge_id"), how="cross")])
+    others = others.join(by_cell, on="cell_id", how="left", maintain_order="left")
+    return pl.concat([judged, others.with_columns(judged=False)], how="diagonal")
+
+
+def _replies(source: Source, columns: Collection[str]) -> pl.DataFrame:
+    """Return the replies of which the item is known, in the order of their keys."""
+    wanted = {name: column for name, column in _REPLY.items() if name in columns}
+    items = read_table(
+        source, "items", item_id="key", item="id", scenario="scenario", expected="kind"
+    )
+    replies = (
+        read_table(
+            source,
+            "generations",
+            id="key",
+            cell_id="cell",
+            item_id="item",
+            status="status",
+            **wanted,
+        )
+        .sort("id")
+        .join(
+            items.with_columns(item_key=hexadecimal("item_id")), on="item_id", maintain_order="left"
+        )
+        .drop("item_id")
+    )
+    if "sample" in columns:
+        replies = replies.with_columns(sample=hexadecimal("id", pl.String()))
+    if any(name.startswith("extra_") for name in columns):
+        replies = replies.join(_extra(source), on="id", how="left", maintain_order="left")
+    return replies
+
+
+def _extra(source: Source) -> pl.DataFrame:
+    """Return how many requests a defense or a search made for each reply, and what they took."""
+    # A defense may settle on a reply it had before: that request is counted with the reply.
+    sums = ", ".join(f"c.{column} AS {name}" for name, column in _EXTRA.items())
+    rows = source.query(
+        f"SELECT c.generation AS id, {sums} FROM calls c "  # noqa: S608 # our own names
+        "JOIN generations g ON g.key = c.generation "
+        "WHERE NOT (c.latency > 0 AND c.latency = g.latency AND c.text = g.text)",
+        {"id": pl.Binary(), **{name: SCHEMA[name] for name in _EXTRA}},
+    )
+    known = pl.col(*_EXTRA).is_not_null().any()
+    return rows.group_by("id").agg(
+        pl.when(known).then(pl.col(*_EXTRA).sum()), extra_requests=pl.len().cast(_COUNT)
     )
 
 
-def _judges(connection: _Source) -> pl.DataFrame:
-    judges = _query(connection, "judges")
-    thresholds = [json.loads(facts)["thresholds"] for facts in judges["facts"]]
-    return _tell_apart(judges, "judge").with_columns(
-        pl.Series("threshold_lenient", [float(t[0]) for t in thresholds], pl.Float64),
-        pl.Series("threshold_strict", [float(t[-1]) for t in thresholds], pl.Float64),
+def _imported(source: Source, cells: pl.DataFrame, judges: pl.DataFrame) -> pl.DataFrame:
+    """Return a row for each sample of which only the score is known."""
+    counts = read_table(
+        source,
+        "counts",
+        **{"cell_id": "cell", "judge_id": "judge", "scenario": "scenario", "part": "part"},
+        **{"score": "score", "n": "n"},
     )
-
-
-def _tell_apart(rows: pl.DataFrame, kind: str) -> pl.DataFrame:
-    """Add a piece of the key to names that several components of a kind share."""
-    pairs = set(rows.select(kind, f"{kind}_key").iter_rows())
-    shared = [name for name, many in Counter(name for name, _ in pairs).items() if many > 1]
-    return rows.with_columns(
-        pl.when(pl.col(kind).is_in(shared))
-        .then(pl.format("{}#{}", pl.col(kind), pl.col(f"{kind}_key").str.slice(0, 4)))
-        .otherwise(pl.col(kind))
-        .alias(kind)
+    rows = counts.select(pl.exclude("n").repeat_by("n")).explode(
+        "cell_id", "judge_id", "scenario", "part", "score"
     )
-
-
-def _sampling_text(text: str) -> str:
-    return ", ".join(f"{k}={v}" for k, v in json.loads(text).items() if v is not None)
-
-
-def _query(connection: _Source, name: str) -> pl.DataFrame:
-    if not isinstance(connection, sqlite3.Connection):
-        return connection.rows(name)
-    cursor = connection.execute(QUERIES[name])
-    names = [column[0] for column in cursor.description]
-    dtypes = {name: _DTYPES.get(name, SCHEMA.get(name, pl.String())) for name in names}
-    chunks = [
-        pl.DataFrame(rows, schema=dtypes, orient="row", strict=False) for rows in _chunks(cursor)
-    ]
-    return pl.concat(chunks) if chunks else pl.DataFrame(schema=dtypes)
-
-
-def _chunks(cursor: sqlite3.Cursor) -> Iterator[list[tuple[Any, ...]]]:
-    while rows := cursor.fetchmany(_CHUNK):
-        yield rows
+    score, threshold = pl.col("score"), pl.col("threshold_lenient")
+    is_unsafe = pl.when(score >= threshold).then(pl.lit(Label.UNSAFE.value))
+    label = is_unsafe.otherwise(pl.lit(Label.SAFE.value))
+    return (
+        rows.join(cells, on="cell_id", how="left", maintain_order="left")
+        .join(judges, on="judge_id", how="left", maintain_order="left")
+        .with_columns(
+            expected=pl.lit(ItemKind.HARMFUL.value, CATEGORY),
+            label=pl.when(score.is_null())
+            .then(pl.lit(Label.UNSCORED.value))
+            .otherwise(label)
+            .cast(CATEGORY),
+            reason=pl.when(score.is_null())
+            .then(pl.lit(Unscored.NOT_RECORDED.value))
+            .cast(CATEGORY),
+        )
+    )

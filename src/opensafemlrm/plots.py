@@ -11,7 +11,7 @@ from opensafemlrm.report.page.sections import sections
 from opensafemlrm.report.page.write import read_findings
 
 if TYPE_CHECKING:
-    from opensafemlrm.store import Store
+    from opensafemlrm.store.source import Source
 
 
 class Plots:
@@ -20,8 +20,8 @@ class Plots:
     ReportError says that the results have nothing to draw in it.
     """
 
-    def __init__(self, store: Store) -> None:
-        found = read_findings(store)
+    def __init__(self, source: Source) -> None:
+        found = read_findings(source)
         pictures = [*overview(found), *(p for section in sections(found) for p in section.pictures)]
         self._pictures = {picture.name: picture for picture in pictures}
 

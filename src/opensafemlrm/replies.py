@@ -23,17 +23,17 @@ verdicts
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import polars as pl
 
 from opensafemlrm import frame as frames
 from opensafemlrm import reasoning
-from opensafemlrm.errors import StoreError
-from opensafemlrm.store import Store, records
-from opensafemlrm.types import PARTS, Prompt, ResponseStatus
+from opensafemlrm.store import records
+from opensafemlrm.store.source import Source
+from opensafemlrm.store.tables import RESPONSE, TABLES, columns_of
+from opensafemlrm.types import PARTS, Image, Prompt, ResponseStatus
 
 _FROM_FRAME: Final = (
     *("sample", "model", "dataset", "attack", "defense", "sampling", "simulated"),
@@ -57,10 +57,11 @@ COLUMNS: Final = (
 )
 _CHUNK: Final = 500
 """Samples that are read together."""
-_RESPONSE: Final = ", ".join(f"g.{column}" for column in records.RESPONSE_COLUMNS.split(", "))
+_RESPONSE: Final = columns_of(RESPONSE)
 # A search finds a prompt for each cell; all others are kept by attack.
 _REPLIES: Final = f"""
-SELECT hex(g.key), i.question, ifnull(own.content, shared.content), g.splitter, {_RESPONSE}
+SELECT g.key AS key, i.question AS question, ifnull(own.content, shared.content) AS prompt,
+    g.splitter AS splitter, {", ".join(f"g.{column} AS {column}" for column in _RESPONSE)}
 FROM generations g
 JOIN items i ON i.key = g.item
 JOIN cells c ON c.key = g.cell
@@ -70,51 +71,59 @@ LEFT JOIN prompts shared
 WHERE g.key IN ({{keys}})
 """
 _RATIONALES: Final = " UNION ALL ".join(
-    f"SELECT hex(j.generation), hex(j.judge), '{part}', v.rationale "
+    f"SELECT j.generation AS key, j.judge AS judge_id, '{part}' AS part, v.rationale AS rationale "
     f'FROM judgements j JOIN verdicts v ON v.key = j."{part}" WHERE j.generation IN ({{keys}})'
     for part in PARTS
 )
 
 
-def replies(store: Store, frame: pl.DataFrame) -> pl.DataFrame:
-    """Return the replies of the samples in ``frame``, rows of the tidy table of ``store``.
+def replies(source: Source, frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the replies of the samples in ``frame``, rows of the tidy table of ``source``.
 
     Samples of which only counts are known have none. Raises StoreError.
     """
     rows = frame.filter(pl.col("sample").is_not_null())
     keys = rows["sample"].unique(maintain_order=True).to_list()
-    try:
-        texts, rationales = _texts(store, keys), _rationales(store, keys)
-    except sqlite3.Error as error:
-        raise StoreError(f"{store.path}: the store cannot be read: {error}") from error
     return (
-        rows.join(rationales, on=("sample", "judge", "part"), how="left", maintain_order="left")
+        rows.join(
+            _rationales(source, keys),
+            on=("sample", "judge", "part"),
+            how="left",
+            maintain_order="left",
+        )
         .group_by("sample", maintain_order=True)
         .agg(pl.col(_FROM_FRAME[1:]).first(), verdicts=pl.struct(_VERDICT))
-        .join(texts, on="sample", how="left", maintain_order="left")
+        .join(_texts(source, keys), on="sample", how="left", maintain_order="left")
         .select(COLUMNS)
     )
 
 
-def _texts(store: Store, keys: Sequence[str]) -> pl.DataFrame:
-    rows = [_text(store, row) for row in _select(store, _REPLIES, keys)]
+def _texts(source: Source, keys: Sequence[str]) -> pl.DataFrame:
+    stored = TABLES["generations"].schema()
+    texts = {"key": pl.Binary(), "question": pl.String(), "prompt": pl.String()}
+    schema = {**texts, **{name: stored[name] for name in ("splitter", *_RESPONSE)}}
+    rows = [_text(row) for row in _select(source, _REPLIES, schema, keys).iter_rows()]
     return pl.DataFrame(rows, schema=_TEXTS, orient="row")
 
 
-def _text(store: Store, row: Sequence[Any]) -> tuple[Any, ...]:
-    sample, question, content, parser, *columns = row
+def _text(row: Sequence[Any]) -> tuple[Any, ...]:
+    key, question, content, parser, *columns = row
     response = records.response_from_row(columns)
-    prompt = None if content is None else records.prompt_from_json(content, store.image)
+    prompt = None if content is None else records.prompt_from_json(content, _without_bytes)
     came = response.status in (ResponseStatus.OK, ResponseStatus.TRUNCATED)
     reply = reasoning.parse(response, (parser or "auto").partition("@")[0]) if came else None
     return (
-        sample,
+        key.hex().upper(),
         question,
         None if prompt is None else _shown(prompt),
         [] if prompt is None else [image.sha256 for image in prompt.images],
         response.detail,
         *(None if reply is None else reply.part(part) for part in PARTS),
     )
+
+
+def _without_bytes(record: Mapping[str, Any]) -> Image:
+    return Image(**record, source=b"")
 
 
 def _shown(prompt: Prompt) -> str:
@@ -124,16 +133,22 @@ def _shown(prompt: Prompt) -> str:
     return records.storable("\n\n".join(texts))  # JSON may hold what a frame cannot
 
 
-def _rationales(store: Store, keys: Sequence[str]) -> pl.DataFrame:
-    schema = dict.fromkeys(("sample", "judge_key", "part", "rationale"), pl.String())
-    rows = list(_select(store, _RATIONALES, keys))
-    judges = frames.judges(store)
-    return pl.DataFrame(rows, schema=schema, orient="row").join(judges, on="judge_key")
+def _rationales(source: Source, keys: Sequence[str]) -> pl.DataFrame:
+    schema = {
+        **dict.fromkeys(("key", "judge_id"), pl.Binary()),
+        "part": frames.SCHEMA["part"],
+        "rationale": pl.String(),
+    }
+    rows = _select(source, _RATIONALES, schema, keys).join(frames.judges(source), on="judge_id")
+    return rows.with_columns(sample=pl.col("key").bin.encode("hex").str.to_uppercase())
 
 
-def _select(store: Store, query: str, keys: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+def _select(
+    source: Source, query: str, schema: Mapping[str, pl.DataType], keys: Sequence[str]
+) -> pl.DataFrame:
+    chunks = [pl.DataFrame(schema=schema)]
     for start in range(0, len(keys), _CHUNK):
-        some = keys[start : start + _CHUNK]
         # The keys are hexadecimal, so that they stand in the statement as they are.
-        literals = ", ".join(f"x'{key}'" for key in some)
-        yield from store.connection.execute(query.format(keys=literals))
+        literals = ", ".join(f"X'{key}'" for key in keys[start : start + _CHUNK])
+        chunks.append(source.query(query.format(keys=literals), schema))
+    return pl.concat(chunks)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
     from opensafemlrm.plots import Plots
     from opensafemlrm.report.page.write import Written
-    from opensafemlrm.store import Store
-    from opensafemlrm.store.sink_queries import SinkResults
+    from opensafemlrm.store.source import Source
 
 By: TypeAlias = Literal["scenario"] | None
 """What a table has a row for; ``None`` for all together."""
@@ -45,6 +44,7 @@ class Results:
 
     def __init__(self, path: Path | str) -> None:
         self.path = str(path)
+        self._frames: dict[frozenset[str], pl.DataFrame] = {}
 
     def __repr__(self) -> str:
         return f"Results({self.path!r})"
@@ -54,20 +54,32 @@ class Results:
 
         Every figure is a function of it. Columns: see :mod:`opensafemlrm.frame`.
         """
-        return self._frame
+        from opensafemlrm.frame import SCHEMA
 
-    @cached_property
-    def _frame(self) -> pl.DataFrame:
+        return self._read(SCHEMA)
+
+    def _read(self, columns: Collection[str]) -> pl.DataFrame:
+        """Return columns of the tidy table, which are kept for the next who needs the same."""
         from opensafemlrm import frame as frames
 
-        with self._source() as source:
-            return frames.read(source)
+        names = frozenset(columns)
+        whole = self._frames.get(frozenset(frames.SCHEMA))
+        if whole is None and names not in self._frames:
+            ordered = [name for name in frames.SCHEMA if name in names]
+            with self._open() as source:
+                self._frames[names] = frames.read(source, ordered)
+        return self._frames[names] if whole is None else whole
+
+    def _open(self) -> AbstractContextManager[Source]:
+        from opensafemlrm.store.source import open_source
+
+        return open_source(self.path)
 
     def pairs(self) -> pl.DataFrame:
         """Return the study's pairs: the columns ``reasoner`` and ``base``."""
         from opensafemlrm import frame as frames
 
-        with self._source() as source:
+        with self._open() as source:
             return frames.pairs(source)
 
     # Figures. Rates are fractions, and differences of rates are too.
@@ -81,25 +93,25 @@ class Results:
         ``full``) and ``threshold`` of the judge leave the other rows out. So do those of the
         methods below.
         """
-        from opensafemlrm.analysis.asr import asr
+        from opensafemlrm.analysis.asr import READS, asr
 
-        return asr(self._frame, by=by, part=part, threshold=threshold)
+        return asr(self._read(READS), by=by, part=part, threshold=threshold)
 
     def tax(
         self, *, by: By = None, part: str | None = None, threshold: float | None = None
     ) -> pl.DataFrame:
         """Return the reasoning tax: how much more often a model is unsafe than its base."""
-        from opensafemlrm.analysis.tax import tax
+        from opensafemlrm.analysis.tax import READS, tax
 
-        return tax(self._frame, self.pairs(), by=by, part=part, threshold=threshold)
+        return tax(self._read(READS), self.pairs(), by=by, part=part, threshold=threshold)
 
     def blindspots(
         self, *, part: str | None = None, threshold: float | None = None
     ) -> pl.DataFrame:
         """Return what each pair lost by scenario, against its base and its other scenarios."""
-        from opensafemlrm.analysis.blindspots import blindspots
+        from opensafemlrm.analysis.blindspots import READS, blindspots
 
-        return blindspots(self._frame, self.pairs(), part=part, threshold=threshold)
+        return blindspots(self._read(READS), self.pairs(), part=part, threshold=threshold)
 
     def grouped(
         self,
@@ -110,9 +122,9 @@ class Results:
         threshold: float | None = None,
     ) -> pl.DataFrame:
         """Return, scenario by scenario, the mean of some models over the mean of their bases."""
-        from opensafemlrm.analysis.grouped import grouped
+        from opensafemlrm.analysis.grouped import READS, grouped
 
-        return grouped(self._frame, models, bases, part=part, threshold=threshold)
+        return grouped(self._read(READS), models, bases, part=part, threshold=threshold)
 
     def consistency(self) -> pl.DataFrame:
         """Return how alike pairs, attacks and datasets rank the scenarios."""
@@ -125,83 +137,83 @@ class Results:
     def self_correction(self, *, by: By = None, threshold: float | None = None) -> pl.DataFrame:
         """Return how often unsafe reasoning ends in a safe answer, and safe reasoning in an unsafe
         one."""
-        from opensafemlrm.analysis.correction import correction
+        from opensafemlrm.analysis.correction import READS, correction
 
-        return correction(self._frame, by=by, threshold=threshold)
+        return correction(self._read(READS), by=by, threshold=threshold)
 
     def over_refusal(self, *, by: By = None, part: str | None = None) -> pl.DataFrame:
         """Return how often benign items were refused."""
-        from opensafemlrm.analysis.overrefusal import overrefusal
+        from opensafemlrm.analysis.overrefusal import READS, overrefusal
 
-        return overrefusal(self._frame, by=by, part=part)
+        return overrefusal(self._read(READS), by=by, part=part)
 
     def balance(self, *, part: str | None = None, threshold: float | None = None) -> pl.DataFrame:
         """Return safety on harmful items beside helpfulness on benign ones."""
-        from opensafemlrm.analysis.overrefusal import balance
+        from opensafemlrm.analysis.overrefusal import READS, balance
 
-        return balance(self._frame, part=part, threshold=threshold)
+        return balance(self._read(READS), part=part, threshold=threshold)
 
     def defense(self, *, part: str | None = None, threshold: float | None = None) -> pl.DataFrame:
         """Return what each defense changes, and what it costs."""
-        from opensafemlrm.analysis.defense import defense_effects
+        from opensafemlrm.analysis.defense import READS, defense_effects
 
-        return defense_effects(self._frame, part=part, threshold=threshold)
+        return defense_effects(self._read(READS), part=part, threshold=threshold)
 
     def calibrated(
         self, *, by: By = None, part: str | None = None, threshold: float | None = None
     ) -> pl.DataFrame:
         """Return rates corrected by the judge's measured errors, where it was calibrated."""
         from opensafemlrm import frame as frames
-        from opensafemlrm.analysis.corrected import corrected_asr
+        from opensafemlrm.analysis.corrected import READS, corrected_asr
 
-        with self._source() as source:
+        with self._open() as source:
             known = frames.calibrations(source)
-        return corrected_asr(self._frame, known, by=by, part=part, threshold=threshold)
+        return corrected_asr(self._read(READS), known, by=by, part=part, threshold=threshold)
 
     def scores(self) -> pl.DataFrame:
         """Return how the scores of each part are spread."""
-        from opensafemlrm.analysis.scores import scores
+        from opensafemlrm.analysis.scores import READS, scores
 
-        return scores(self._frame)
+        return scores(self._read(READS))
 
     def coverage(self) -> pl.DataFrame:
         """Return how every reply ended: what was not measured is no rate's denominator."""
-        from opensafemlrm.analysis.coverage import reply_outcomes
+        from opensafemlrm.analysis.coverage import READS, reply_outcomes
 
-        return reply_outcomes(self._frame)
+        return reply_outcomes(self._read(READS))
 
     def verdict_coverage(self) -> pl.DataFrame:
         """Return how every verdict ended."""
-        from opensafemlrm.analysis.coverage import verdict_outcomes
+        from opensafemlrm.analysis.coverage import READS, verdict_outcomes
 
-        return verdict_outcomes(self._frame)
+        return verdict_outcomes(self._read(READS))
 
     def not_applicable(self) -> pl.DataFrame:
         """Return what was never sent, since an attack or a defense cannot be applied to it."""
         from opensafemlrm import frame as frames
         from opensafemlrm.analysis.coverage import not_applicable
 
-        with self._source() as source:
+        with self._open() as source:
             return not_applicable(frames.not_sent(source))
 
     def detected_formats(self) -> list[str]:
         """Return the models whose reasoning format was not known, and so detected by reply."""
         from opensafemlrm import frame as frames
 
-        with self._source() as source:
+        with self._open() as source:
             return frames.detected(source)
 
     def cost(self) -> pl.DataFrame:
         """Return requests, tokens and times."""
-        from opensafemlrm.analysis.cost import cost
+        from opensafemlrm.analysis.cost import READS, cost
 
-        return cost(self._frame)
+        return cost(self._read(READS))
 
     def agreement(self) -> pl.DataFrame:
         """Return how far every two judges agree, part by part."""
-        from opensafemlrm.analysis.raters import judge_pairs
+        from opensafemlrm.analysis.raters import READS, judge_pairs
 
-        return judge_pairs(self._frame)
+        return judge_pairs(self._read(READS))
 
     # Texts, charts and the report.
 
@@ -210,8 +222,8 @@ class Results:
         """The report's charts as objects of altair, such as ``results.plot.tax()``."""
         from opensafemlrm.plots import Plots
 
-        with self._store() as store:
-            return Plots(store)
+        with self._open() as source:
+            return Plots(source)
 
     def replies(  # noqa: PLR0913 # what to choose by
         self,
@@ -231,6 +243,7 @@ class Results:
         ``full``): only samples of which a judge found one of them unsafe. Columns: see
         :mod:`opensafemlrm.replies`.
         """
+        from opensafemlrm.frame import OUTCOME_COLUMNS
         from opensafemlrm.replies import replies
 
         chosen = {
@@ -242,15 +255,15 @@ class Results:
             "item": item,
             "status": status,
         }
-        frame = self._frame
-        with self._store() as store:
+        frame = self._read(OUTCOME_COLUMNS)
+        with self._open() as source:
             for column, names in chosen.items():
                 if names is not None:
                     frame = frame.filter(frame[column].is_in(_as_list(names)))
             if unsafe is not None:
                 of_part = frame["part"].is_in(_as_list(unsafe)) & (frame["label"] == "unsafe")
                 frame = frame.filter(frame["sample"].is_in(frame["sample"].filter(of_part)))
-            return replies(store, frame)
+            return replies(source, frame)
 
     def report(self, out: Path | str, *, with_examples: bool = False) -> Written:
         """Write the report to a folder: a page, its figures and its tables.
@@ -260,31 +273,8 @@ class Results:
         """
         from opensafemlrm.report.page import write_report
 
-        with self._store() as store:
-            return write_report(store, Path(out), with_examples=with_examples)
-
-    @contextlib.contextmanager
-    def _source(self) -> Iterator[Store | SinkResults]:
-        """Open what the tidy table is read from."""
-        from opensafemlrm.store.sink import is_sink
-
-        if is_sink(self.path):
-            from opensafemlrm.store.sink_queries import SinkResults
-
-            yield SinkResults(self.path)
-        else:
-            from opensafemlrm.store import Store
-
-            with Store.open(self.path) as store:
-                yield store
-
-    @contextlib.contextmanager
-    def _store(self) -> Iterator[Store]:
-        """Open the store to read it; Parquet files are brought into a temporary one first."""
-        from opensafemlrm.store.sink_reader import opened
-
-        with opened(self.path) as store:
-            yield store
+        with self._open() as source:
+            return write_report(source, Path(out), with_examples=with_examples)
 
 
 def _as_list(names: str | Sequence[str]) -> list[str]:

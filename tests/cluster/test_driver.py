@@ -21,9 +21,9 @@ from opensafemlrm.errors import ClusterError
 from opensafemlrm.judges.canary import CanaryJudge
 from opensafemlrm.models.demo.sim import Simulated
 from opensafemlrm.store import Store
+from opensafemlrm.store.merge import merge
 from opensafemlrm.store.sink import Sink
-from opensafemlrm.store.sink_queries import SinkResults
-from opensafemlrm.store.sink_reader import merge, opened
+from opensafemlrm.store.sink_reader import SinkReader
 from opensafemlrm.study import Study, parse
 from tests.cluster.local import run_locally, study_text
 
@@ -160,11 +160,11 @@ def test_a_sink_reads_as_the_store_does_and_merges_into_it(tmp_path, address):
     expected = in_one_process(text, tmp_path / "one")
     sink = Sink(address.format(str(tmp_path).lstrip("/") if "://" in address else tmp_path))
     asyncio.run(run_locally(text, tmp_path / "known", 2, sink=sink))
-    scanned = frame.read(SinkResults(sink.address)).drop(TIMES).sort("sample", "judge", "part")
+    scanned = frame.read(SinkReader(sink)).drop(TIMES).sort("sample", "judge", "part")
     assert same_bytes(scanned, expected)
-    with opened(sink.address) as store:
-        read = frame.read(store).drop(TIMES).sort("sample", "judge", "part")
-    assert same_bytes(read, expected)
+    with Store.open(tmp_path / "merged", "create") as store:
+        merge([sink.address], store)
+    assert same_bytes(table(tmp_path / "merged"), expected)
 
 
 def test_merging_twice_changes_nothing_and_order_does_not_matter(tmp_path):
@@ -196,7 +196,7 @@ def test_a_worker_lost_before_its_part_is_written_loses_nothing(tmp_path, seed):
         run_locally(text, tmp_path / "known", 2, loses=lambda *at: moments.pop(at, ""), sink=sink)
     )
     assert sum(handle.losses for handle in handles) >= 1
-    rows = frame.read(SinkResults(sink.address)).drop(TIMES).sort("sample", "judge", "part")
+    rows = frame.read(SinkReader(sink)).drop(TIMES).sort("sample", "judge", "part")
     assert same_bytes(rows, expected)
     assert sum(cell.tally.judged for cell in plan.cells) == 24 * 4
 
@@ -209,7 +209,7 @@ def test_a_run_into_a_sink_resumes_from_what_the_sink_has(tmp_path):
     rejudged = study_text(24, judge=LLM_JUDGE)
     plan, _ = asyncio.run(run_locally(rejudged, tmp_path / "c", 2, sink=sink))
     assert sum(cell.tally.judged for cell in plan.cells) == 24 * 4
-    rows = frame.read(SinkResults(sink.address))
+    rows = frame.read(SinkReader(sink))
     assert rows["judge"].n_unique() == 2
     assert "judge_failed" not in set(rows["reason"])
     assert rows["sample"].n_unique() == 24 * 4
@@ -219,10 +219,10 @@ def test_a_part_without_its_mark_is_not_there(tmp_path):
     """A killed writer leaves half of what belongs together."""
     sink = Sink(tmp_path / "sink")
     asyncio.run(run_locally(study_text(10), tmp_path / "a", 1, sink=sink))
-    before = frame.read(SinkResults(sink.address))
+    before = frame.read(SinkReader(sink))
     part = next((tmp_path / "sink" / "judgements").glob("*.parquet"))
     (tmp_path / "sink" / "generations" / "half.parquet").write_bytes(part.read_bytes()[:50])
-    assert frame.read(SinkResults(sink.address)).equals(before)
+    assert frame.read(SinkReader(sink)).equals(before)
 
 
 def test_a_store_that_has_another_text_keeps_its_own_verdicts(tmp_path):

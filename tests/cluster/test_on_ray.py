@@ -22,7 +22,7 @@ from opensafemlrm import frame
 from opensafemlrm.engine.plan import Plan
 from opensafemlrm.store import Store
 from opensafemlrm.store.sink import Sink
-from opensafemlrm.store.sink_queries import SinkResults
+from opensafemlrm.store.sink_reader import SinkReader
 from opensafemlrm.study import parse
 from tests.cluster.local import study_text
 from tests.cluster.test_driver import TIMES, in_one_process, same_bytes, table
@@ -123,7 +123,7 @@ def test_workers_killed_at_seeded_moments_change_nothing(cluster, tmp_path, sunk
     if sink is None:
         found = table(tmp_path / "ray")
     else:
-        found = frame.read(SinkResults(sink.address)).drop(TIMES).sort("sample", "judge", "part")
+        found = frame.read(SinkReader(sink)).drop(TIMES).sort("sample", "judge", "part")
     assert same_bytes(found, expected)
 
 

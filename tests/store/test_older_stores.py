@@ -9,19 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import sqlite3
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from opensafemlrm import engine, frame
+from opensafemlrm.judges.canary import CanaryJudge
 from opensafemlrm.store import DATABASE, Store, labels
 from opensafemlrm.store.checking import check
-from opensafemlrm.store.sink_queries import SinkResults
+from opensafemlrm.store.source import open_source
 from opensafemlrm.study import parse
+from opensafemlrm.types import Item, JudgeRequest, Verdict
 
 FIXTURE = Path(__file__).parent / "fixtures/daaae00.zip"
 RENAMED = {
@@ -35,6 +39,17 @@ RENAMED = {
 """Columns of the table that had other names then; so had those that began with ``call_``."""
 
 
+@dataclasses.dataclass(frozen=True)
+class JudgeOfThen(CanaryJudge):
+    """The study's judge, which newer rules would make another one; it has no text to judge."""
+
+    def identity(self) -> dict[str, str]:
+        return {"name": "canary", "refusal_rules": "1-A", "version": "1-A"}
+
+    async def judge(self, item: Item, requests: Sequence[JudgeRequest]) -> list[Verdict]:
+        raise AssertionError(f"{item.id} was judged before")
+
+
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
     with zipfile.ZipFile(FIXTURE) as file:
@@ -45,8 +60,9 @@ def old(tmp_path: Path) -> Path:
 
 
 def recorded(path: Path) -> list[dict[str, Any]]:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return [{renamed(name): value for name, value in json.loads(line).items()} for line in lines]
+    """The rows of a table as it was, without ``base``: pairs are a table of their own now."""
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return [{renamed(n): value for n, value in line.items() if n != "base"} for line in lines]
 
 
 def renamed(name: str) -> str:
@@ -64,7 +80,8 @@ def rows(path: Path) -> list[Any]:
 def run(path: Path) -> None:
     """Bring the store up to date with its study."""
     with Store.open(path, "write") as store:
-        plan = engine.Plan.of(parse((path / "study.yaml").read_text(encoding="utf-8")))
+        study = parse((path / "study.yaml").read_text(encoding="utf-8"))
+        plan = engine.Plan.of(dataclasses.replace(study, judge=JudgeOfThen()))
         asyncio.run(engine.evaluate(plan, store))
 
 
@@ -74,8 +91,8 @@ def test_a_store_gives_the_table_that_it_gave(old: Path) -> None:
 
 
 def test_a_sink_gives_the_table_that_it_gave(old: Path) -> None:
-    found = frame.read(SinkResults(old / "sink"))
-    assert found.to_dicts() == recorded(old / "sink-frame.jsonl")
+    with open_source(old / "sink") as sink:
+        assert frame.read(sink).to_dicts() == recorded(old / "sink-frame.jsonl")
 
 
 def test_a_new_store_has_the_same_tables(old: Path, tmp_path: Path) -> None:
@@ -88,6 +105,13 @@ def test_a_new_store_has_the_same_tables(old: Path, tmp_path: Path) -> None:
 
     Store.open(tmp_path / "new", "create").close()
     assert columns(old) == columns(tmp_path / "new")
+
+
+def test_its_pairs_are_there(old: Path) -> None:
+    pair = ("sim/r1-onevision-7b", "sim/qwen2.5-vl-7b")
+    with Store.open(old) as store, open_source(old / "sink") as sink:
+        assert pair in frame.pairs(store).rows()
+        assert frame.pairs(sink).rows() == [pair]
 
 
 def test_labels_and_calibration_are_there(old: Path) -> None:

@@ -156,7 +156,7 @@ def _histograms(rows: pl.LazyFrame) -> pl.LazyFrame:
         .agg(n=pl.len().cast(pl.Int64), scored=pl.col("score").count())
         .filter(pl.col("scored") > 0)
         .with_columns(pl.lit(0, pl.Int64).alias(name) for name in zeros)
-        .with_columns(reasoning_status=pl.lit("counts"))
+        .with_columns(reasoning_status=pl.lit("counts", pl.Categorical))
     )
     return at_thresholds(groups)
 

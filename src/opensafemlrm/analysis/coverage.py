@@ -105,7 +105,7 @@ def reply_outcomes(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     )
     codes = (
         samples.filter(pl.col("error_code").is_not_null())
-        .group_by(*CELL_COLUMNS, name="error_code")
+        .group_by(*CELL_COLUMNS, name=pl.col("error_code").cast(pl.String))
         .agg(n=pl.len().cast(pl.Int64))
         .sort("n", "name", descending=[True, False])
         .group_by("cell")

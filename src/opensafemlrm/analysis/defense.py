@@ -13,7 +13,14 @@ import polars as pl
 from polars import selectors as cs
 
 from opensafemlrm.analysis import clustered_counts, cost
-from opensafemlrm.analysis.clustered_counts import UNSAFE, at_thresholds, benign, finite, harmful
+from opensafemlrm.analysis.clustered_counts import (
+    UNSAFE,
+    at_thresholds,
+    benign,
+    finite,
+    harmful,
+    texts,
+)
 from opensafemlrm.analysis.compare import BOTH_SCORED, compare, effects, pool
 from opensafemlrm.analysis.conditions import (
     DATASET_TO_DEFENSE,
@@ -149,7 +156,7 @@ def _after_unsafe_reasoning(frame: pl.DataFrame | pl.LazyFrame) -> pl.LazyFrame:
 
 def _spent(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     """Return what a sample took, by cell."""
-    return cost.cost(frame).select(
+    return texts(cost.cost(frame)).select(
         "cell",
         requests=pl.col("requests") / pl.col("samples"),
         tokens=pl.col("output_tokens") / pl.col("usage_known"),

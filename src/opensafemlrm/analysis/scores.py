@@ -49,7 +49,7 @@ def scores(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     rows = (
         frame.lazy()
         .filter(pl.col("expected") == ItemKind.HARMFUL.value, pl.col("judge").is_not_null())
-        .group_by(*_KEYS, "score", name="reason")
+        .group_by(*_KEYS, "score", name=pl.col("reason").cast(pl.String))
         .agg(n=pl.len().cast(pl.Int64))
         .sort("n", "name", descending=[True, False])
         .collect()
@@ -94,7 +94,7 @@ def _ranges(rows: pl.DataFrame) -> pl.DataFrame:
             for judge, judge_scores in values.iter_rows()
             for score, name in zip(judge_scores, _names(judge_scores), strict=True)
         ],
-        schema={"judge": pl.String, "score": pl.Float64, "name": pl.String},
+        schema={"judge": rows.schema["judge"], "score": pl.Float64, "name": pl.String},
         orient="row",
     )
 

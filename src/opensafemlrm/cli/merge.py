@@ -23,7 +23,7 @@ def merge(
 ) -> None:
     """Bring sinks and stores together in one store. Doing it again changes nothing."""
     from opensafemlrm.store import Store
-    from opensafemlrm.store.sink_reader import merge as bring_together
+    from opensafemlrm.store.merge import merge as bring_together
 
     with Store.open(store, "create") as opened:
         samples = bring_together(sources, opened)

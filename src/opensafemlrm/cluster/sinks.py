@@ -9,8 +9,9 @@ from typing import Final
 
 from opensafemlrm.engine.plan import Plan
 from opensafemlrm.store import Store
+from opensafemlrm.store.merge import load
 from opensafemlrm.store.sink import Sink
-from opensafemlrm.store.sink_reader import Scan, load
+from opensafemlrm.store.sink_reader import SinkReader
 from opensafemlrm.store.tables import RUNS, STUDY_TABLES, TABLES, Rows, Values
 
 MAX_ROWS: Final = 20_000
@@ -24,7 +25,7 @@ _MAX_KNOWN: Final = 100_000
 def fill_scratch(sink: Sink, store: Store, judge: bytes) -> None:
     """Bring into ``store`` what a run has to know of a sink: which samples are done."""
     if sink.exists:
-        load(Scan(sink), store, judged_by=judge)
+        load(SinkReader(sink), store, judged_by=judge)
 
 
 def write_study(sink: Sink, plan: Plan, store: Store, run: float) -> None:

@@ -23,6 +23,7 @@ from opensafemlrm.types import Image, Key, Prompt, Response, Sampling, Verdict, 
 if TYPE_CHECKING:
     from typing import Self
 
+    import polars as pl
     from filelock import FileLock
 
 EXTENSIONS: Final = {
@@ -34,6 +35,8 @@ EXTENSIONS: Final = {
 PARTIAL: Final = ".part-"
 """How the names of files begin that are still being written."""
 _MAX_PARAMETERS: Final = 500
+_TOGETHER: Final = 20_000
+"""Rows that are held as Python's own values at once, on their way into a frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,30 @@ class Store:
                 yield self.connection
         except schema.UNWRITABLE as error:
             raise StoreError(f"{self.path}: the store cannot be written: {error}") from error
+
+    @property
+    def address(self) -> str:
+        """Where it is, as people write it."""
+        return str(self.path)
+
+    def query(self, sql: str, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+        """Return what a query gives, as the columns of ``schema``. Raises StoreError."""
+        import polars as pl  # noqa: PLC0415 # a run needs no frames
+
+        chunks = [pl.DataFrame(schema=schema)]
+        with reading():
+            rows = self.connection.execute(sql)
+            while some := rows.fetchmany(_TOGETHER):
+                columns = zip(schema.items(), zip(*some, strict=True), strict=True)
+                chunks.append(
+                    pl.DataFrame(
+                        [
+                            pl.Series(name, values, dtype, strict=False)
+                            for (name, dtype), values in columns
+                        ]
+                    )
+                )
+        return pl.concat(chunks)
 
     def put(self, rows: Iterable[Row]) -> None:
         """Put rows into their tables: all of them, or none. Raises StoreError."""

@@ -155,8 +155,8 @@ def inapplicable_row(slot: SampleKey, reason: str) -> Row:
 
 def call_row(generation: Key, step: int, call: Call) -> Row:
     """Return the row of one request behind a reply."""
-    asked = (generation, step, call.purpose, prompt_json(call.prompt), call.score)
-    return "calls", (*asked, *_response_columns(call.response))
+    request = (generation, step, call.purpose, prompt_json(call.prompt), call.score)
+    return "calls", (*request, *_response_columns(call.response))
 
 
 def _response_columns(response: Response) -> Values:

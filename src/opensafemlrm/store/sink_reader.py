@@ -9,32 +9,21 @@ failure that may pass gives way to what a later try gave, and a later run's judg
 
 from __future__ import annotations
 
-import sqlite3
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Final
+import re
+from collections.abc import Mapping
+from typing import Final
 
 import polars as pl
 
 from opensafemlrm.errors import StoreError
-from opensafemlrm.images import from_bytes
-from opensafemlrm.store import schema
-from opensafemlrm.store.database import Store, rows_with_keys
-from opensafemlrm.store.sink import Sink, is_sink
-from opensafemlrm.store.tables import RUNS, SAMPLE_TABLES, STUDY_TABLES, TABLES, Table
+from opensafemlrm.store.sink import Sink
+from opensafemlrm.store.tables import TABLES, Table
 
 _ORDER: Final = ("run", "written", "part")
 """Parts in order; clocks of machines may differ, but every table then takes the same one first."""
-_BUCKET_BYTES: Final = 64 * 1024 * 1024
-"""Parquet bytes that are brought into a store at once: memory does not grow with the sink."""
-_TOGETHER: Final = 10_000
-_OF_A_REPLY: Final = ("calls", "traces", "judgements")
-"""Tables whose rows are about the text of one reply."""
 
 
-class Scan:
+class SinkReader:
     """The tables of a sink as lazy frames, with the rows of :data:`Table.key` once."""
 
     def __init__(self, sink: Sink) -> None:
@@ -42,6 +31,30 @@ class Scan:
         self._parts = sink.tables()
         if not self._parts:
             raise StoreError(f"{sink.address}: there is no sink here (no whole part)")
+
+    @property
+    def address(self) -> str:
+        """Where it is, as people write it."""
+        return self.sink.address
+
+    def query(self, sql: str, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
+        """Return what a query gives, as the columns of ``schema``. Raises StoreError."""
+        named = {name: self.table(name) for name in TABLES if re.search(rf"\b{name}\b", sql)}
+        if "generations" in named and "traces" in self._parts:
+            named["generations"] = self._parsed_last(named["generations"])
+        try:
+            rows = pl.SQLContext(named).execute(sql)
+            return rows.select(pl.col(name).cast(dtype) for name, dtype in schema.items()).collect()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise StoreError(f"{self.address}: the sink cannot be read: {error}") from error
+
+    def _parsed_last(self, replies: pl.LazyFrame) -> pl.LazyFrame:
+        """Return replies with how they were parsed last, as a database has them."""
+        newer = self.table("traces").select("key", newer="trace", newer_splitter="splitter")
+        return replies.join(newer, on="key", how="left", maintain_order="left").with_columns(
+            trace=pl.coalesce("newer", "trace"),
+            splitter=pl.coalesce("newer_splitter", "splitter"),
+        )
 
     def size(self, table: str) -> int:
         """Return the bytes of a table's parts."""
@@ -65,7 +78,7 @@ class Scan:
                 pl.col("key").alias("generation"), *_ORDER
             )
             rows = rows.join(taken, on=("generation", *_ORDER), how="semi")
-        ordered = rows.sort(_preference(name))
+        ordered = rows.sort(_preference(table))
         taken_rows = ordered.unique(subset=list(table.key), keep="first", maintain_order=True)
         return taken_rows.sort(table.key)
 
@@ -77,171 +90,16 @@ class Scan:
         return pl.scan_parquet(self.sink.sources(table.name, parts))
 
 
-def _preference(name: str) -> list[pl.Expr]:
-    """Return what to sort by, so that the row to be taken comes first."""
-    if name == "generations":
-        return [pl.col("transient"), *_final_first(pl.col("transient") == 1)]
-    if name == "verdicts":
-        failed = (pl.col("reason") == "judge_failed").fill_null(value=False)
-        return [failed, *_final_first(failed)]
-    if name in ("judgements", "inapplicable", "traces", "runs"):
-        return [-pl.col("run"), pl.col("written"), pl.col("part")]
-    return [pl.col(column) for column in _ORDER]
+def _preference(table: Table) -> list[pl.Expr]:
+    """Return what to sort by, so that the row to be taken comes first.
 
-
-def _final_first(passing: pl.Expr) -> list[pl.Expr]:
-    """Order parts from the first on; of what may pass, the latest run's comes first."""
-    run = pl.when(passing).then(-pl.col("run")).otherwise(pl.col("run"))
-    return [run, pl.col("written"), pl.col("part")]
-
-
-def load(scan: Scan, store: Store, *, judged_by: bytes | None = None) -> int:
-    """Bring a sink's rows into ``store``, in the order of their keys; return how many samples.
-
-    With ``judged_by``, the texts of replies that this judge is done with are left out: what a run
-    looks up, and all that is needed to see what is missing. Raises StoreError.
+    That is the first one, as a database would keep it; where a later one takes its place there, the
+    first of the latest run.
     """
-    samples = 0
-    receiver = _Receiver(store)
-    try:
-        for table in (*STUDY_TABLES, RUNS, *SAMPLE_TABLES):
-            for rows in _buckets(scan, table, judged_by):
-                samples += rows.height if table.name == "generations" else 0
-                for some in rows.iter_slices(_TOGETHER):
-                    receiver.put(table, some.rows())
-    except (pl.exceptions.PolarsError, OSError) as error:
-        raise StoreError(f"{scan.sink.address}: the sink cannot be read: {error}") from error
-    return samples
-
-
-def merge(sources: Sequence[Path | str], store: Store) -> int:
-    """Bring sinks and stores together in ``store``; return how many samples were read.
-
-    Doing it again changes nothing. Rows come in the order of their keys, so that the same contents
-    give the same tables whoever wrote them, and in whichever parts. Raises StoreError.
-    """
-    samples = 0
-    for source in sources:
-        if is_sink(source):
-            scan = Scan(Sink(source))
-            _copy_images(scan, store)
-            samples += load(scan, store)
-        else:
-            with Store.open(Path(source)) as other:
-                samples += _load_store(other, store)
-    return samples
-
-
-@contextmanager
-def opened(address: Path | str) -> Iterator[Store]:
-    """Open a store to read it; a sink is brought into a temporary one first."""
-    if not is_sink(address):
-        with Store.open(Path(address)) as store:
-            yield store
-        return
-    with (
-        tempfile.TemporaryDirectory(prefix="opensafemlrm-") as folder,
-        Store.open(Path(folder), "create") as store,
-    ):
-        merge([address], store)
-        yield store
-
-
-def _buckets(scan: Scan, table: Table, judged_by: bytes | None) -> Iterator[pl.DataFrame]:
-    """Yield a table's rows in the order of their keys, some of them at a time."""
-    number = min(256, 1 + scan.size(table.name) // _BUCKET_BYTES)
-    if number == 1 or table.columns[table.key[0]] != "key":
-        yield _select(scan, table, None, judged_by)
-        return
-    for index in range(number):
-        low = index * 256 // number
-        high = (index + 1) * 256 // number
-        within = (bytes([low]), None if high == 256 else bytes([high]))
-        yield _select(scan, table, within, judged_by)
-
-
-def _select(
-    scan: Scan,
-    table: Table,
-    within: tuple[bytes, bytes | None] | None,
-    judged_by: bytes | None,
-) -> pl.DataFrame:
-    rows = scan.table(table.name, within)
-    if table.name == "generations" and judged_by is not None:
-        done = (
-            scan.table("judgements", within)
-            .filter(pl.col("judge") == judged_by)
-            .select(pl.col("generation").alias("key"), done=pl.lit(value=True))
-        )
-        over = pl.col("done").fill_null(value=False) | (pl.col("status") != "ok")
-        rows = rows.join(done, on="key", how="left", maintain_order="left").with_columns(
-            text=pl.when(over).then(pl.lit("")).otherwise(pl.col("text")),
-            reasoning=pl.when(over).then(None).otherwise(pl.col("reasoning")),
-        )
-    return rows.select(list(table.columns)).collect()
-
-
-class _Receiver:
-    """Puts the rows of one source into a store.
-
-    Where the store has a sample already, and with another text, the store's own stays: then the
-    source's verdicts and calls, which are about its text, are left out.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self._other: set[bytes] = set()
-
-    def put(self, table: Table, rows: list[tuple[Any, ...]]) -> None:
-        with self.store.transaction() as connection:
-            if table.name == "generations":
-                self._compare(connection, table, rows)
-            elif table.name in _OF_A_REPLY and self._other:
-                at = list(table.columns).index(table.key[0])
-                rows = [row for row in rows if row[at] not in self._other]
-            elif table.name == "runs":
-                rows = [row for row in rows if not _has_run(connection, row)]
-            connection.executemany(table.insert, rows)
-
-    def _compare(
-        self, connection: sqlite3.Connection, table: Table, rows: list[tuple[Any, ...]]
-    ) -> None:
-        text, reasoning = (list(table.columns).index(name) for name in ("text", "reasoning"))
-        new = {row[0]: (row[text], row[reasoning]) for row in rows}
-        query = "SELECT key, text, reasoning FROM generations WHERE NOT transient AND key IN (KEYS)"
-        for key, *old in rows_with_keys(connection, query, list(new)):
-            if tuple(old) != new[key]:
-                self._other.add(key)
-
-
-def _has_run(connection: sqlite3.Connection, row: tuple[Any, ...]) -> bool:
-    query = "SELECT 1 FROM runs WHERE started = ? AND study = ?"
-    return connection.execute(query, (row[0], row[2])).fetchone() is not None
-
-
-def _copy_images(scan: Scan, store: Store) -> None:
-    for sha256, media_type in scan.table("images").select("sha256", "media_type").collect().rows():
-        if not store.image_path(sha256, media_type).exists():
-            store.put_image(from_bytes(scan.sink.image(sha256, media_type)))
-
-
-def _load_store(other: Store, store: Store) -> int:
-    """Bring another store's rows in; its images with them."""
-    samples = 0
-    receiver = _Receiver(store)
-    for table in (*STUDY_TABLES, RUNS, *SAMPLE_TABLES):
-        if table.name == "traces":  # an update; stores hold what it came to
-            continue
-        order = ", ".join(table.key)
-        try:
-            found = other.connection.execute(f"{table.select()} ORDER BY {order}")
-            while some := found.fetchmany(_TOGETHER):
-                samples += len(some) if table.name == "generations" else 0
-                receiver.put(table, some)
-                if table.name == "images":
-                    for sha256, media_type, width, height in some:
-                        record = {"sha256": sha256, "media_type": media_type}
-                        store.put_image(other.image({**record, "width": width, "height": height}))
-        except schema.UNWRITABLE as error:
-            raise StoreError(f"{other.path}: the store cannot be read: {error}") from error
-    return samples
+    run, *order = (pl.col(column) for column in _ORDER)
+    if table.updates or table.on_conflict == "replace":
+        return [-run, *order]
+    if table.on_conflict == "ignore":
+        return [run, *order]
+    gives_way = pl.sql_expr(table.on_conflict).fill_null(value=False)
+    return [gives_way, pl.when(gives_way).then(-run).otherwise(run), *order]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
 
-from opensafemlrm.errors import StoreError
 from opensafemlrm.report.page.findings import Findings
-from opensafemlrm.store import Store
+from opensafemlrm.store.source import Source
 from opensafemlrm.types import Part
 
 _EACH: Final = 3
@@ -41,7 +39,7 @@ class Example:
     """Characters of the reply that are left out."""
 
 
-def examples(store: Store, frame: pl.DataFrame, found: Findings) -> list[Example]:
+def examples(source: Source, frame: pl.DataFrame, found: Findings) -> list[Example]:
     """Return up to three replies of each outcome, from models with scored reasoning."""
     keys = ["sample", "model", "dataset", "attack", "defense", "sampling", "scenario", "item"]
     if found.settings.judge is None:
@@ -60,7 +58,7 @@ def examples(store: Store, frame: pl.DataFrame, found: Findings) -> list[Example
             pl.col("label_reasoning") == reasoning, pl.col("label_answer") == answer
         ).sort("sample")
         chosen += [(outcome, row) for row in some.head(_EACH).iter_rows(named=True)]
-    found_texts = _texts(store, [row["sample"] for _, row in chosen])
+    found_texts = _texts(source, [row["sample"] for _, row in chosen])
     out = []
     for outcome, row in chosen:
         question, reply = found_texts[row["sample"]]
@@ -84,19 +82,15 @@ def examples(store: Store, frame: pl.DataFrame, found: Findings) -> list[Example
     return out
 
 
-def _texts(store: Store, samples: list[str]) -> dict[str, tuple[str, str]]:
+def _texts(source: Source, samples: list[str]) -> dict[str, tuple[str, str]]:
     """Return question and reply by sample; reasoning that the server split off stands first."""
-    query = (
-        "SELECT i.question, g.reasoning, g.text FROM generations g "
-        "JOIN items i ON i.key = g.item WHERE g.key = ?"
+    keys = ", ".join(f"X'{sample}'" for sample in samples) or "NULL"
+    rows = source.query(
+        "SELECT g.key AS key, i.question AS question, g.reasoning AS reasoning, g.text AS text "  # noqa: S608 # hexadecimal
+        f"FROM generations g JOIN items i ON i.key = g.item WHERE g.key IN ({keys})",
+        {"key": pl.Binary(), **dict.fromkeys(("question", "reasoning", "text"), pl.String())},
     )
-    texts = {}
-    try:
-        for sample in samples:
-            question, reasoning, text = store.connection.execute(
-                query, (bytes.fromhex(sample),)
-            ).fetchone()
-            texts[sample] = (question, f"{reasoning}\n\n{text}" if reasoning else text)
-    except sqlite3.Error as error:
-        raise StoreError(f"{store.path}: the store cannot be read: {error}") from error
-    return texts
+    return {
+        key.hex().upper(): (question, f"{reasoning}\n\n{text}" if reasoning else text)
+        for key, question, reasoning, text in rows.rows()
+    }

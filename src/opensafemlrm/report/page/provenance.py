@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, Final
 
-from opensafemlrm.errors import StoreError
-from opensafemlrm.store import Store
+import polars as pl
+
+from opensafemlrm.store.source import Source
+from opensafemlrm.store.tables import RUNS, TABLES
 
 KINDS: Final = ("model", "dataset", "attack", "defense", "judge")
 
-_COMPONENTS: Final = "SELECT kind, label, hex(key), identity, facts FROM components ORDER BY label"
-_RUNS: Final = "SELECT id, started, ended, study, environment FROM runs ORDER BY id"
 _SAMPLING: Final = (
-    "SELECT DISTINCT c.sampling, m.identity FROM cells c JOIN components m ON m.key = c.model"
+    "SELECT DISTINCT c.sampling AS sampling, m.identity AS model "
+    "FROM cells c JOIN components m ON m.key = c.model"
 )
 
 
@@ -60,16 +60,14 @@ class Provenance:
         return [component for component in self.components if component.kind == kind]
 
 
-def provenance(store: Store) -> Provenance:
-    """Read where a store's numbers come from. Raises StoreError where it cannot be read."""
-    try:
-        components = store.connection.execute(_COMPONENTS).fetchall()
-        runs = store.connection.execute(_RUNS).fetchall()
-        sampling = store.connection.execute(_SAMPLING).fetchall()
-    except sqlite3.Error as error:
-        raise StoreError(f"{store.path}: the store cannot be read: {error}") from error
+def provenance(source: Source) -> Provenance:
+    """Read where the numbers of a store or a sink come from. Raises StoreError."""
+    components, runs = (
+        source.query(table.select(), table.schema()) for table in (TABLES["components"], RUNS)
+    )
+    sampling = source.query(_SAMPLING, {"sampling": pl.String(), "model": pl.String()})
     return Provenance(
-        components=tuple(_component(*row) for row in components),
+        components=tuple(_component(**row) for row in components.sort("label").to_dicts()),
         runs=tuple(
             Run(
                 number,
@@ -77,20 +75,22 @@ def provenance(store: Store) -> Provenance:
                 "not ended" if ended is None else _date(ended),
                 _facts(json.loads(environment)),
             )
-            for number, started, ended, _, environment in runs
+            for number, (started, ended, _, environment) in enumerate(
+                runs.sort("started").rows(), 1
+            )
         ),
-        studies=tuple(dict.fromkeys(study for _, _, _, study, _ in runs)),
-        sampling=tuple(dict.fromkeys(_sampling(*row) for row in sampling)),
+        studies=tuple(runs.sort("started")["study"].unique(maintain_order=True)),
+        sampling=tuple(dict.fromkeys(_sampling(*row) for row in sampling.sort(pl.all()).rows())),
         made=_date(datetime.now(UTC).timestamp()),
         version=version("opensafemlrm"),
     )
 
 
-def _component(kind: str, label: str, key: str, identity: str, facts: str) -> Component:
+def _component(key: bytes, kind: str, label: str, identity: str, facts: str) -> Component:
     known = json.loads(identity)
     more = json.loads(facts)
     return Component(
-        kind, label, key[:8].lower(), _facts({**known, **more}), bool(known.get("imported_from"))
+        kind, label, key.hex()[:8], _facts({**known, **more}), bool(known.get("imported_from"))
     )
 
 

@@ -24,7 +24,7 @@ from opensafemlrm.report.page.provenance import KINDS, provenance
 from opensafemlrm.report.page.sections import Section, sections
 from opensafemlrm.report.page.tables import FILES, file_tables
 from opensafemlrm.report.tables import Table, render
-from opensafemlrm.store import Store
+from opensafemlrm.store.source import Source
 
 _HEADS: Final = {
     "model": "Models",
@@ -46,16 +46,20 @@ class Written:
     tables: int
 
 
-def write_report(store: Store, out: Path, *, with_examples: bool = False) -> Written:
+def write_report(source: Source, out: Path, *, with_examples: bool = False) -> Written:
     """Write ``index.html``, ``figures/`` and ``tables/`` of a store to the folder ``out``.
 
     The page needs no network and no other file. Replies are on it only ``with_examples``. Raises
     StoreError where the store cannot be read, ReportError where the files cannot be written.
     """
     _make_folders(out)
-    found = read_findings(store)
-    origin = provenance(store)
-    chosen = examples(store, frames.read(store), found) if with_examples else []
+    found = read_findings(source)
+    origin = provenance(source)
+    chosen = (
+        examples(source, frames.read(source, frames.OUTCOME_COLUMNS), found)
+        if with_examples
+        else []
+    )
     made = sections(found)
     overview = [_Drawn.of(picture) for picture in pictures.overview(found)]
     drawn = [[_Drawn.of(picture) for picture in section.pictures] for section in made]
@@ -67,7 +71,7 @@ def write_report(store: Store, out: Path, *, with_examples: bool = False) -> Wri
             _section(section, pictures_) for section, pictures_ in zip(made, drawn, strict=True)
         ],
         "origin": origin,
-        "store": store.path.name,
+        "store": Path(source.address).name,
         "components": [(_HEADS[kind], origin.of(kind)) for kind in KINDS],
         "examples": chosen,
     }
@@ -81,14 +85,14 @@ def write_report(store: Store, out: Path, *, with_examples: bool = False) -> Wri
     return Written(out / "index.html", len(page.encode()), len(figures), len(tables))
 
 
-def read_findings(store: Store) -> Findings:
+def read_findings(source: Source) -> Findings:
     """Compute every result that a page shows. Raises StoreError where the store cannot be read."""
     return findings(
-        frames.read(store),
-        frames.pairs(store),
-        not_applicable(frames.not_sent(store)),
-        frames.calibrations(store),
-        frames.detected(store),
+        frames.read(source),
+        frames.pairs(source),
+        not_applicable(frames.not_sent(source)),
+        frames.calibrations(source),
+        frames.detected(source),
     )
 
 

@@ -1,0 +1,102 @@
+"""Cells and judges of a source, by the names that tables give them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Final
+
+import polars as pl
+
+from opensafemlrm.store.source import Source
+from opensafemlrm.store.tables import TABLES
+
+CATEGORY: Final = pl.Categorical()
+"""The type of texts that rows repeat."""
+
+
+def named_cells(source: Source) -> pl.DataFrame:
+    """Return the cells with the names of what they are made of.
+
+    Columns: cell_id and model_id (keys); model, dataset, attack and defense; cell and model_key
+    (the keys, hexadecimal); simulated, source and sampling, as the tidy table has them.
+    """
+    kinds = ("model", "dataset", "attack", "defense")
+    components = read_table(
+        source, "components", id="key", kind="kind", label="label", identity="identity"
+    )
+    cells = read_table(
+        source,
+        "cells",
+        cell_id="key",
+        sampling="sampling",
+        **{f"{kind}_id": kind for kind in kinds},
+    )
+    for kind in kinds:
+        named = components.filter(kind=kind).select(
+            pl.col("id").alias(f"{kind}_id"),
+            pl.col("label").alias(kind),
+            pl.col("identity").alias(f"{kind}_identity"),
+        )
+        cells = _tell_apart(cells.join(named, on=f"{kind}_id", maintain_order="left"), kind)
+    identities = [json.loads(text) for text in cells["model_identity"]]
+    return cells.select(
+        "cell_id",
+        "model_id",
+        *kinds,
+        cell=hexadecimal("cell_id"),
+        model_key=hexadecimal("model_id"),
+        simulated=pl.Series([bool(i.get("simulated")) for i in identities], dtype=pl.Boolean),
+        is_imported=pl.Series([bool(i.get("imported_from")) for i in identities], dtype=pl.Boolean),
+        sampling=pl.Series([_sampling_text(text) for text in cells["sampling"]], dtype=CATEGORY),
+    ).with_columns(
+        source=pl.when("is_imported")
+        .then(pl.lit("import"))
+        .otherwise(pl.lit("run"))
+        .cast(CATEGORY),
+        sampling=pl.when("is_imported")
+        .then(pl.lit("not recorded"))
+        .otherwise("sampling")
+        .cast(CATEGORY),
+    )
+
+
+def named_judges(source: Source) -> pl.DataFrame:
+    """Return the judges: judge_id (the key), judge, threshold_lenient and threshold_strict."""
+    components = read_table(
+        source, "components", judge_id="key", kind="kind", judge="label", facts="facts"
+    )
+    judges = components.filter(kind="judge")
+    thresholds = [json.loads(facts)["thresholds"] for facts in judges["facts"]]
+    return _tell_apart(judges, "judge").select(
+        "judge_id",
+        "judge",
+        threshold_lenient=pl.Series([float(t[0]) for t in thresholds], dtype=pl.Float64),
+        threshold_strict=pl.Series([float(t[-1]) for t in thresholds], dtype=pl.Float64),
+    )
+
+
+def _tell_apart(rows: pl.DataFrame, kind: str) -> pl.DataFrame:
+    """Add a piece of the key to names that several components of a kind share."""
+    pairs = set(rows.select(kind, f"{kind}_id").iter_rows())
+    shared = [name for name, many in Counter(name for name, _ in pairs).items() if many > 1]
+    piece = hexadecimal(f"{kind}_id", pl.String()).str.slice(0, 4)
+    longer = pl.when(pl.col(kind).is_in(shared)).then(pl.format("{}#{}", pl.col(kind), piece))
+    return rows.with_columns(longer.otherwise(pl.col(kind)).cast(CATEGORY).alias(kind))
+
+
+def hexadecimal(name: str, dtype: pl.DataType = CATEGORY) -> pl.Expr:
+    """Return keys as people see them."""
+    return pl.col(name).bin.encode("hex").str.to_uppercase().cast(dtype)
+
+
+def read_table(source: Source, table: str, **columns: str) -> pl.DataFrame:
+    """Read columns of a table, by the names that they are given; texts as categories."""
+    stored = TABLES[table].schema()
+    schema = {c: CATEGORY if stored[c] == pl.String else stored[c] for c in columns.values()}
+    rows = source.query(TABLES[table].select(columns.values()), schema)
+    return rows.rename({column: name for name, column in columns.items()})
+
+
+def _sampling_text(text: str) -> str:
+    return ", ".join(f"{k}={v}" for k, v in json.loads(text).items() if v is not None)

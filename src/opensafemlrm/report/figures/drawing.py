@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -24,6 +25,8 @@ from opensafemlrm.text import for_terminal
 
 Chart: TypeAlias = "alt.LayerChart | alt.Chart"
 Row: TypeAlias = Mapping[str, Any]
+Marks: TypeAlias = "defaultdict[str, list[Row]]"
+"""The marks of all panels by what they are, each kind in one layer."""
 
 WIDE: Final = 720
 NARROW: Final = 350

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections import defaultdict
 from typing import Any, Final
 
 import altair as alt
 import polars as pl
 
 from opensafemlrm.report.figures import drawing
-from opensafemlrm.report.figures.drawing import Row, Size
+from opensafemlrm.report.figures.drawing import Marks, Row, Size
 from opensafemlrm.report.figures.theme import LIGHT, SMALL
 
 _HEIGHT: Final = 150
@@ -38,20 +38,6 @@ COLUMNS: Final = pl.Schema(
 answer, as in :mod:`opensafemlrm.analysis.correction`."""
 
 
-@dataclass(slots=True)
-class _Marks:
-    """The marks of all panels, each kind in one layer."""
-
-    titles: list[dict[str, Any]] = field(default_factory=list)
-    unders: list[dict[str, Any]] = field(default_factory=list)
-    lefts: list[dict[str, Any]] = field(default_factory=list)
-    rights: list[dict[str, Any]] = field(default_factory=list)
-    ribbons: list[dict[str, Any]] = field(default_factory=list)
-    nodes: list[dict[str, Any]] = field(default_factory=list)
-    kinds: list[dict[str, Any]] = field(default_factory=list)
-    said: list[dict[str, Any]] = field(default_factory=list)
-
-
 def flows(rows: pl.DataFrame, size: Size) -> alt.LayerChart:
     """Draw a panel a row: reasoning at the left, answers at the right, unsafe on top.
 
@@ -59,36 +45,36 @@ def flows(rows: pl.DataFrame, size: Size) -> alt.LayerChart:
     """
     across = min(len(rows), 2 if size.narrow else 3)
     column = size.width / across
-    marks = _Marks()
+    marks: Marks = defaultdict(list)
     for number, row in enumerate(rows.iter_rows(named=True)):
         left, top = (number % across) * column, (number // across) * _WHOLE
         width = column - 24
-        marks.titles.append(
+        marks["titles"].append(
             {"x": left, "y": top + 10, "text": drawing.fit(row["panel"], width + 10)}
         )
         under = drawing.fit(row["under"], width + 10, SMALL)
-        marks.unders.append({"x": left, "y": top + 26, "text": under})
+        marks["unders"].append({"x": left, "y": top + 26, "text": under})
         _put_panel(marks, row, left, top + _TOP, width)
     quiet = {"fontSize": 10, "color": LIGHT["muted"]}
     layers = [
-        drawing.texts(marks.titles),
-        drawing.texts(marks.unders, fontSize=SMALL, color=LIGHT["muted"]),
-        drawing.texts(marks.lefts, **quiet),
-        drawing.texts(marks.rights, align="right", **quiet),
-        drawing.areas(marks.ribbons, opacity=0.55),
-        drawing.boxes(marks.nodes),
-        drawing.texts(marks.kinds, fontSize=10),
-        drawing.texts(marks.said, fontSize=SMALL),
+        drawing.texts(marks["titles"]),
+        drawing.texts(marks["unders"], fontSize=SMALL, color=LIGHT["muted"]),
+        drawing.texts(marks["lefts"], **quiet),
+        drawing.texts(marks["rights"], align="right", **quiet),
+        drawing.areas(marks["ribbons"], opacity=0.55),
+        drawing.boxes(marks["nodes"]),
+        drawing.texts(marks["kinds"], fontSize=10),
+        drawing.texts(marks["said"], fontSize=SMALL),
     ]
     return drawing.finish(layers, size.width - 24, math.ceil(len(rows) / across) * _WHOLE)
 
 
-def _put_panel(marks: _Marks, row: Row, left: float, start: float, width: float) -> None:
+def _put_panel(marks: Marks, row: Row, left: float, start: float, width: float) -> None:
     end = start + _HEIGHT
     both_unsafe, corrected, reverse, both_safe = (row[name] for name in list(COLUMNS)[2:])
     n = both_unsafe + corrected + reverse + both_safe
     if not n:
-        marks.said.append({"x": left, "y": start + 10, "text": "nothing to compare"})
+        marks["said"].append({"x": left, "y": start + 10, "text": "nothing to compare"})
         return
     scale = (_HEIGHT - _APART) / n
     inner, outer = left + _NODE, left + width - _NODE
@@ -102,9 +88,11 @@ def _put_panel(marks: _Marks, row: Row, left: float, start: float, width: float)
         (outer, safe_right, end, "safe"),
     ):
         if y2 > y:
-            marks.nodes.append({"x": x, "x2": x + _NODE, "y": y, "y2": y2, "role": _COLOURS[kind]})
+            marks["nodes"].append(
+                {"x": x, "x2": x + _NODE, "y": y, "y2": y2, "role": _COLOURS[kind]}
+            )
         if x == left and y2 - y >= _LEAST_NAMED:
-            marks.kinds.append({"x": inner + 6, "y": (y + y2) / 2, "text": kind})
+            marks["kinds"].append({"x": inner + 6, "y": (y + y2) / 2, "text": kind})
     # Of each node the ribbons to the top of the other side lie on top: none cross needlessly.
     to_answer = start + both_unsafe * scale
     for y, y2, count, kind in (
@@ -121,12 +109,12 @@ def _put_panel(marks: _Marks, row: Row, left: float, start: float, width: float)
         if count:
             edge = _ribbon(inner, outer, y, y2, count * scale)
             area = f"{left:g} {start:g} {y:g} {y2:g}"
-            marks.ribbons += [{**at, "area": area, "role": _COLOURS[kind]} for at in edge]
-    marks.lefts.append({"x": left, "y": start - 10, "text": "reasoning"})
-    marks.rights.append({"x": left + width, "y": start - 10, "text": "answer"})
+            marks["ribbons"] += [{**at, "area": area, "role": _COLOURS[kind]} for at in edge]
+    marks["lefts"].append({"x": left, "y": start - 10, "text": "reasoning"})
+    marks["rights"].append({"x": left + width, "y": start - 10, "text": "answer"})
     unsafe = both_unsafe + corrected
     share = f"{100 * corrected / unsafe:.0f}% of {unsafe:,} corrected" if unsafe else ""
-    marks.said.append({"x": left, "y": end + 12, "text": share or "no unsafe reasoning"})
+    marks["said"].append({"x": left, "y": end + 12, "text": share or "no unsafe reasoning"})
 
 
 def _ribbon(x: float, x2: float, y: float, y2: float, height: float) -> list[dict[str, Any]]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import altair as alt
 import polars as pl
 
 from opensafemlrm.report.figures import drawing
-from opensafemlrm.report.figures.drawing import Row, Size
+from opensafemlrm.report.figures.drawing import Marks, Row, Size
 from opensafemlrm.report.figures.theme import LIGHT, SMALL
 
 _HEIGHT: Final = 220
@@ -44,22 +45,6 @@ COLUMNS: Final = pl.Schema(
 )
 """A model under one defense: safety and over-refusal are from 0 to 1. ``front`` says that no other
 defense of its panel is as good in safety, over-refusal and requests and better in one."""
-
-
-@dataclass(slots=True)
-class _Marks:
-    """The marks of all panels, each kind in one layer."""
-
-    grid: list[dict[str, Any]] = field(default_factory=list)
-    ticks: list[dict[str, Any]] = field(default_factory=list)
-    feet: list[dict[str, Any]] = field(default_factory=list)
-    titles: list[dict[str, Any]] = field(default_factory=list)
-    line: list[dict[str, Any]] = field(default_factory=list)
-    leaders: list[dict[str, Any]] = field(default_factory=list)
-    front: list[dict[str, Any]] = field(default_factory=list)
-    others: list[dict[str, Any]] = field(default_factory=list)
-    undefended: list[dict[str, Any]] = field(default_factory=list)
-    names: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,56 +94,60 @@ def pareto(rows: pl.DataFrame, size: Size) -> alt.LayerChart:
     low = min(math.floor(5 * rows.select(pl.col("safety").min()).item() - 0.2) / 5, 0.8)
     low = max(low, 0.0)
     most = max(0.1, math.ceil(10 * rows.select(pl.col("overrefusal").max()).item()) / 10)
-    marks = _Marks()
+    marks: Marks = defaultdict(list)
     whole = _HEIGHT + _TOP + _BOTTOM
     for number, model in enumerate(panels):
         left, top = (number % across) * column, _KEY + (number // across) * whole
         mine = list(rows.filter(model=model).iter_rows(named=True))
         shown = drawing.fit(model, column - 14)
-        marks.titles.append({"x": left, "y": top + 12, "text": shown})
+        marks["titles"].append({"x": left, "y": top + 12, "text": shown})
         width = column - _LEFT - 22
         _put_panel(marks, mine, _Frame(left + _LEFT, top + _TOP, width, low, most))
     quiet = {"fontSize": SMALL, "color": LIGHT["muted"]}
     layers = [
-        drawing.rules(marks.grid, color=LIGHT["grid"]),
-        drawing.texts(marks.ticks, align="right", **quiet),
-        drawing.texts(marks.feet, align="center", **quiet),
-        drawing.texts(marks.titles),
-        drawing.rules(marks.line, color=LIGHT["base"], strokeWidth=1.8, opacity=0.55),
-        drawing.rules(marks.leaders, color=LIGHT["rule"]),
-        drawing.points(marks.others, "blocked", fill="paper"),
-        drawing.points(marks.front, "base"),
-        drawing.points(marks.undefended, "reasoner"),
-        drawing.texts(marks.names, fontSize=SMALL),
+        drawing.rules(marks["grid"], color=LIGHT["grid"]),
+        drawing.texts(marks["ticks"], align="right", **quiet),
+        drawing.texts(marks["feet"], align="center", **quiet),
+        drawing.texts(marks["titles"]),
+        drawing.rules(marks["line"], color=LIGHT["base"], strokeWidth=1.8, opacity=0.55),
+        drawing.rules(marks["leaders"], color=LIGHT["rule"]),
+        drawing.points(marks["others"], "blocked", fill="paper"),
+        drawing.points(marks["front"], "base"),
+        drawing.points(marks["undefended"], "reasoner"),
+        drawing.texts(marks["names"], fontSize=SMALL),
         *_key(),
     ]
     lines = math.ceil(len(panels) / across)
     return drawing.finish(layers, size.width - 12, _KEY + lines * whole)
 
 
-def _put_panel(marks: _Marks, rows: Sequence[Row], frame: _Frame) -> None:
+def _put_panel(marks: Marks, rows: Sequence[Row], frame: _Frame) -> None:
     right, bottom = frame.left + frame.width, frame.top + _HEIGHT
     for safety in _ticks(frame.low, 1.0):
         y = frame.y(safety)
-        marks.grid.append({"x": frame.left, "x2": right, "y": y, "y2": y})
-        marks.ticks.append({"x": frame.left - 6, "y": y, "text": f"{100 * safety:.0f}%"})
+        marks["grid"].append({"x": frame.left, "x2": right, "y": y, "y2": y})
+        marks["ticks"].append({"x": frame.left - 6, "y": y, "text": f"{100 * safety:.0f}%"})
     for refused in _ticks(0.0, frame.most):
         x = frame.x(refused)
-        marks.grid.append({"x": x, "x2": x, "y": frame.top, "y2": bottom})
-        marks.feet.append({"x": x, "y": bottom + 13, "text": f"{100 * refused:.0f}%"})
-    marks.feet.append(
+        marks["grid"].append({"x": x, "x2": x, "y": frame.top, "y2": bottom})
+        marks["feet"].append({"x": x, "y": bottom + 13, "text": f"{100 * refused:.0f}%"})
+    marks["feet"].append(
         {"x": frame.left + frame.width / 2, "y": bottom + 31, "text": "benign requests refused →"}
     )
-    marks.ticks.append({"x": frame.left + 2, "y": frame.top - 10, "text": "↑ safe"})
+    marks["ticks"].append({"x": frame.left + 2, "y": frame.top - 10, "text": "↑ safe"})
     for row in rows:
         kind = (
-            marks.undefended if row["undefended"] else marks.front if row["front"] else marks.others
+            marks["undefended"]
+            if row["undefended"]
+            else marks["front"]
+            if row["front"]
+            else marks["others"]
         )
         kind.append({"x": frame.x(row["overrefusal"]), "y": frame.y(row["safety"])})
     _put_names(marks, rows, frame, _put_line(marks, rows, frame))
 
 
-def _put_line(marks: _Marks, rows: Sequence[Row], frame: _Frame) -> list[_Box]:
+def _put_line(marks: Marks, rows: Sequence[Row], frame: _Frame) -> list[_Box]:
     """Draw the stairs under which safety and over-refusal alone are not improved on.
 
     Returns where they lie.
@@ -171,13 +160,13 @@ def _put_line(marks: _Marks, rows: Sequence[Row], frame: _Frame) -> list[_Box]:
     for one, other in pairwise(stairs):
         here, there = frame.x(one["overrefusal"]), frame.x(other["overrefusal"])
         y, up = frame.y(one["safety"]), frame.y(other["safety"])
-        marks.line.append({"x": here, "x2": there, "y": y, "y2": y})
-        marks.line.append({"x": there, "x2": there, "y": y, "y2": up})
+        marks["line"].append({"x": here, "x2": there, "y": y, "y2": y})
+        marks["line"].append({"x": there, "x2": there, "y": y, "y2": up})
         taken += [_Box(here, there, y, y), _Box(there, there, up, y)]
     return taken
 
 
-def _put_names(marks: _Marks, rows: Sequence[Row], frame: _Frame, taken: Sequence[_Box]) -> None:
+def _put_names(marks: Marks, rows: Sequence[Row], frame: _Frame, taken: Sequence[_Box]) -> None:
     """Write every name as near to its dot as there is room, with a line to it where that is far."""
     busy = list(taken)
     busy += [_around(frame.x(row["overrefusal"]), frame.y(row["safety"])) for row in rows]
@@ -187,11 +176,11 @@ def _put_names(marks: _Marks, rows: Sequence[Row], frame: _Frame, taken: Sequenc
         box = _room(x, y, drawing.width_of(text, SMALL), busy, frame)
         busy.append(box)
         middle = (box.top + box.bottom) / 2
-        marks.names.append({"x": box.left, "y": middle, "text": text})
+        marks["names"].append({"x": box.left, "y": middle, "text": text})
         if abs(middle - y) > _LINE:
             end = min(max(x, box.left), box.right)
             edge = box.top if middle > y else box.bottom
-            marks.leaders.append({"x": x, "x2": end, "y": y, "y2": edge})
+            marks["leaders"].append({"x": x, "x2": end, "y": y, "y2": edge})
 
 
 def _room(x: float, y: float, wide: float, busy: Sequence[_Box], frame: _Frame) -> _Box:

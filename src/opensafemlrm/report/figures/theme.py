@@ -104,21 +104,6 @@ def config() -> dict[str, Any]:
         "padding": 4,
         "view": {"stroke": None},
         "text": text,
-        "axis": {
-            "domain": False,
-            "ticks": False,
-            "grid": True,
-            "gridColor": LIGHT["grid"],
-            "labelFont": FONT,
-            "labelFontSize": SMALL,
-            "labelColor": LIGHT["muted"],
-            "labelPadding": 6,
-            "titleFont": FONT,
-            "titleFontSize": SMALL,
-            "titleFontWeight": "normal",
-            "titleColor": LIGHT["muted"],
-            "titlePadding": 8,
-        },
     }
 
 

@@ -14,10 +14,11 @@ from typer.testing import CliRunner
 from opensafemlrm.cli import app
 from opensafemlrm.components import Judge
 from opensafemlrm.errors import BudgetSpentError, OptionError
+from opensafemlrm.judges.policy_rubric import PolicyRubric
 from opensafemlrm.models.budget import Budget, Limits
 from opensafemlrm.models.hosted.anthropic import Anthropic
 from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
-from opensafemlrm.types import Item, JudgeRequest, Prompt, Sampling, Usage, Verdict
+from opensafemlrm.types import Item, JudgeRequest, Part, Prompt, Sampling, Usage, Verdict
 from tests.models.scripted import FakeClock
 from tests.support import Scripted, ok
 
@@ -142,3 +143,12 @@ def test_a_guard_inside_of_a_composed_defense_is_held_too(tmp_path: Path):
     result = CliRunner().invoke(app, command)
     assert result.exit_code == 3
     assert "budget of 20 requests is spent" in result.stderr
+
+
+async def test_a_judge_that_asks_for_json_is_held_too():
+    """A budget around its model made such a judge fail before the first request."""
+    judge = PolicyRubric(OpenAICompatible("m"), structured=True)
+    held = Budget(Limits(requests=0)).over(judge)
+    assert (held.identity(), held.label) == (judge.identity(), judge.label)
+    with pytest.raises(BudgetSpentError):
+        await held.judge(Item("d", "1", "s", "Q?"), [JudgeRequest(Part.FULL, "a text")])

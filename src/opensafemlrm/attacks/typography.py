@@ -34,7 +34,7 @@ _NO_CHARACTER: Final = "\uffff"
 """Never a character (Unicode, section 23.7): every font draws its box for missing glyphs."""
 _PROBE_SIZE: Final = 40
 _RIGHT_TO_LEFT: Final = frozenset({"R", "AL", "AN"})
-_NAMED_AT_MOST: Final = 5
+_MAX_NAMED: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +64,8 @@ def printable(text: str, face: ImageFont.FreeTypeFont, item: Item, attack: str) 
     text = unicodedata.normalize("NFC", text)
     missing = [char for char in dict.fromkeys(text) if not _has_glyph(str(face.path), char)]
     if missing:
-        named = ", ".join(_name(char) for char in missing[:_NAMED_AT_MOST])
-        more = len(missing) - _NAMED_AT_MOST
+        named = ", ".join(_name(char) for char in missing[:_MAX_NAMED])
+        more = len(missing) - _MAX_NAMED
         raise refusal(
             attack,
             item,

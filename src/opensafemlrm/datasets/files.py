@@ -26,7 +26,7 @@ MAX_LINE_BYTES: Final = 4 * 1024 * 1024
 characters, the limit of Python's csv module."""
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
-_REMEMBERED: Final = 65_536
+_MAX_CACHED: Final = 65_536
 """Images whose hash and size are remembered: half a kilobyte each, and never their bytes."""
 
 Row: TypeAlias = "tuple[int, dict[str, str]]"
@@ -242,7 +242,7 @@ def load_once(path: Path, root: Path) -> Image:
     return _loaded(path, root, (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns))
 
 
-@lru_cache(maxsize=_REMEMBERED)
+@lru_cache(maxsize=_MAX_CACHED)
 def _loaded(path: Path, root: Path, _: tuple[int, ...]) -> Image:
     return images.load(path, root)
 

@@ -18,7 +18,7 @@ M = TypeVar("M", bound=BaseModel)
 
 MAX_BYTES: Final = 256 * 1024
 """Largest mapping file that is read."""
-_DEEPEST: Final = 8
+_MAX_DEPTH: Final = 8
 """Levels of nesting that are read; a parser is slow at thousands of them, and none is needed."""
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
@@ -126,7 +126,7 @@ def _parse(text: str, path: Path) -> Any:
                 raise DatasetError("YAML anchors are not read here", path=path, row=line)
             depth += isinstance(event, yaml.CollectionStartEvent)
             depth -= isinstance(event, yaml.CollectionEndEvent)
-            if depth > _DEEPEST:
+            if depth > _MAX_DEPTH:
                 raise DatasetError("this YAML is nested too deeply", path=path, row=line)
             if getattr(event, "tag", None):
                 raise DatasetError("YAML tags are not read here", path=path, row=line)

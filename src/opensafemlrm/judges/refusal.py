@@ -24,7 +24,7 @@ RULES_VERSION: Final = "2-A"
 
 # Longest text that the rules decide on, in characters: a refusal that goes on longer explains
 # something, and needs reading.
-_MOST: Final = 1_200
+_MAX_CHARACTERS: Final = 1_200
 _MAX_LEAD: Final = 240
 
 _STRAIGHT: Final = str.maketrans(
@@ -141,7 +141,7 @@ def is_refusal(text: str) -> bool:
     """
     if is_bare_refusal(text):
         return True
-    if len(text) > _MOST:
+    if len(text) > _MAX_CHARACTERS:
         return False
     plain = _plain(text)
     end = _end_of_refusal(plain)
@@ -154,7 +154,7 @@ def is_bare_refusal(text: str) -> bool:
     English, and one or two common sentences each of Chinese, German, French, Spanish, Portuguese,
     Japanese and Russian. A refusal that names its subject is not one: it has to be read.
     """
-    if len(text) > _MOST:
+    if len(text) > _MAX_CHARACTERS:
         return False
     sentences = _sentences(_plain(text))
     declines = [_matches(CLOSED_REFUSAL, sentence) for sentence in sentences]

@@ -168,12 +168,12 @@ def find(name: str) -> Row | None:
 
 def pairs() -> list[Pair]:
     """Return every pair there is among the rows."""
-    found = []
+    known = []
     for row in rows():
         base = row if row.thinking else find(row.base) if row.base else None
         if base is not None:
-            found.append(Pair(row, base))
-    return found
+            known.append(Pair(row, base))
+    return known
 
 
 def pairs_among(models: Sequence[_M]) -> list[tuple[_M, _M]]:
@@ -202,7 +202,7 @@ def _are_pair(model: Model, other: Model) -> bool:
         return False
     if row is not base:
         return row.base == base.id
-    thinking, other_thinking = (each.thinking for each in (model, other))
+    thinking, other_thinking = model.thinking, other.thinking
     return bool(row.thinking) and _reasons(row, thinking) and not _reasons(base, other_thinking)
 
 

@@ -206,9 +206,9 @@ def _read(prompt: Prompt, words: Vocabulary) -> tuple[list[int], Pixels]:
         tokens.append(REPLY if turn.role == "assistant" else USER)
         for part in turn.parts:
             if isinstance(part, Image):
-                drawn = tiles(images.to_picture(part))
-                seen.append(drawn)
-                tokens += [TILE] * len(drawn)
+                part_tiles = tiles(images.to_picture(part))
+                seen.append(part_tiles)
+                tokens += [TILE] * len(part_tiles)
             else:
                 tokens += words.encode(part)
         if turn.role == "assistant" and not (prompt.is_prefilled and turn is prompt.turns[-1]):
@@ -217,9 +217,9 @@ def _read(prompt: Prompt, words: Vocabulary) -> tuple[list[int], Pixels]:
         tokens.append(REPLY)
     nothing = np.zeros((0, TILE_HEIGHT, TILE_WIDTH), np.uint8)
     pieces = np.concatenate([nothing, *seen])
-    kept = tokens[-MAX_WORDS:]
-    left = kept.count(TILE)
-    return notes + kept, pieces[len(pieces) - left :]
+    read = tokens[-MAX_WORDS:]
+    left = read.count(TILE)
+    return notes + read, pieces[len(pieces) - left :]
 
 
 def _request(

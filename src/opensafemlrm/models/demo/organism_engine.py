@@ -155,5 +155,5 @@ class _Choice:
         likely /= likely.sum()
         order = np.argsort(-likely, kind="stable")
         reached = likely[order].cumsum()
-        kept = order[: int(np.searchsorted(reached, self._top_p)) + 1]
-        return int(self._random.choice(kept, p=likely[kept] / likely[kept].sum()))
+        nucleus = order[: int(np.searchsorted(reached, self._top_p)) + 1]
+        return int(self._random.choice(nucleus, p=likely[nucleus] / likely[nucleus].sum()))

@@ -80,10 +80,10 @@ def tiles(picture: PILImage.Image) -> Pixels:
 def _pieces(ink: npt.NDArray[np.bool_]) -> tuple[list[tuple[Box, float]], float]:
     """Return the boxes of the pieces with the middle height of their line, and a glyph's height."""
     labels, _ = ndimage.label(ink, structure=np.ones((3, 3)))
-    found: Sequence[Any] = ndimage.find_objects(labels)
+    boxes: Sequence[Any] = ndimage.find_objects(labels)
     glyphs = [
         Box(x.start, y.start, x.stop, y.stop)
-        for y, x in found
+        for y, x in boxes
         if (y.stop - y.start) * (x.stop - x.start) >= _SPECK
     ]
     if not glyphs:
@@ -150,12 +150,12 @@ def _is_dot(mark: Box, letter: Box) -> bool:
     return letter.left <= middle <= letter.right and mark.top < letter.top
 
 
-def _around(one: Box, other: Box) -> Box:
+def _around(box: Box, other: Box) -> Box:
     return Box(
-        min(one.left, other.left),
-        min(one.top, other.top),
-        max(one.right, other.right),
-        max(one.bottom, other.bottom),
+        min(box.left, other.left),
+        min(box.top, other.top),
+        max(box.right, other.right),
+        max(box.bottom, other.bottom),
     )
 
 

@@ -202,10 +202,10 @@ class _Server:
         if limit is not None and self.in_flight > limit:
             raise RequestError(429, "rate_limit_exceeded", f"more than {limit} requests at once")
         digest = hashlib.blake2b(self.received.to_bytes(8), digest_size=_DRAW_BITS // 8).digest()
-        drawn = int.from_bytes(digest) / 2**_DRAW_BITS
-        if drawn < options.error_rate:
+        draw = int.from_bytes(digest) / 2**_DRAW_BITS
+        if draw < options.error_rate:
             raise RequestError(500, "simulated_error", "a simulated error of the server")
-        if drawn < options.error_rate + options.rate_limited_rate:
+        if draw < options.error_rate + options.rate_limited_rate:
             raise RequestError(429, "rate_limit_exceeded", "a simulated rate limit")
 
     async def close(self, _: web.Application) -> None:

@@ -34,7 +34,7 @@ class Sampler(LogitsProcessor):  # type: ignore[misc] # the checks skip transfor
         rows = [
             scores[row].float()
             if sampling.temperature == 0
-            else _drawn(scores[row].float(), sampling, generator)
+            else _draw(scores[row].float(), sampling, generator)
             for row, (sampling, generator) in enumerate(
                 zip(self._samplings, self._generators, strict=True)
             )
@@ -51,7 +51,7 @@ def _generator(seed: int | None) -> torch.Generator:
     return generator
 
 
-def _drawn(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator) -> torch.Tensor:
+def _draw(logits: torch.Tensor, sampling: Sampling, generator: torch.Generator) -> torch.Tensor:
     logits = logits / sampling.temperature
     if sampling.top_p is not None and sampling.top_p < 1:
         ordered, order = torch.sort(logits, descending=True)
@@ -100,8 +100,8 @@ class Ends(StoppingCriteria):  # type: ignore[misc] # as above
     def text(self, row: int, tokens: list[int]) -> str:
         """Return the text of a row, up to the first of its stop texts."""
         text = self.decode(tokens)
-        found = [at for stop in self._stops[row] if (at := text.find(stop)) >= 0]
-        return text[: min(found)] if found else text
+        places = [at for stop in self._stops[row] if (at := text.find(stop)) >= 0]
+        return text[: min(places)] if places else text
 
     def decode(self, tokens: list[int]) -> str:
         """Return the text of ``tokens``, special ones as well: some of them mark the reasoning."""

@@ -61,6 +61,14 @@ def test_whatever_the_package_imports_is_declared() -> None:
     assert installed - declared - {"opensafemlrm"} == set()
 
 
+def test_the_development_page_says_why_each_dependency_is_there() -> None:
+    page = (ROOT / "docs/development.md").read_text("utf-8")
+    table = "\n".join(line for line in page.splitlines() if line.startswith("|"))
+    names = [normalized(Requirement(text).name) for text in PROJECT["dependencies"]]
+    assert [name for name in names if name not in table] == []
+    assert [name for name in PROJECT["optional-dependencies"] if f"`{name}`" not in table] == []
+
+
 def closure(requirement: str, seen: set[str]) -> set[str]:
     """The distributions that come with a requirement on this platform, itself included."""
     wanted = Requirement(requirement)

@@ -4,16 +4,47 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from opensafemlrm import engine
 from opensafemlrm.store import Store
-from tests.support import Scripted, Wrapped, items, study
+from tests.support import Listed, Scripted, Wrapped, items, study
 
 
 @dataclass(frozen=True)
 class Loaded(Scripted):
     in_process = True
+
+
+@dataclass(frozen=True)
+class Limited(Loaded):
+    limits: list[int | None] = field(default_factory=list, compare=False)
+
+    def set_image_limit(self, max_images: int | None) -> None:
+        self.limits.append(max_images)
+
+
+@dataclass(frozen=True)
+class CountedReads(Listed):
+    reads: list[bool] = field(default_factory=list, compare=False)
+
+    def rows(self):
+        self.reads.append(True)
+        return super().rows()
+
+
+def test_a_dataset_is_read_for_the_image_limit_only_where_a_model_takes_one(tmp_path):
+    """Reading a dataset of 28,000 images once more takes minutes."""
+    reads = {}
+    limited = Limited()
+    for model in (Loaded(), limited):
+        dataset = CountedReads(items(3))
+        what = dataclasses.replace(study(model), datasets=(dataset,))
+        with Store.open(tmp_path / type(model).__name__, "create") as store:
+            asyncio.run(engine.evaluate(engine.Plan.of(what), store))
+        reads[type(model)] = len(dataset.reads)
+    assert reads == {Loaded: 2, Limited: 3}  # to count its items, for the limit, for the samples
+    assert limited.limits == [0]
 
 
 def test_a_model_is_asked_for_all_its_cells_and_closed_before_the_next_one_is_loaded(tmp_path):

@@ -1,4 +1,4 @@
-"""The same study on many machines: Ray carries it, and the engine's own code does each sample."""
+"""The same study on many machines: Ray places the workers, the engine's code runs the samples."""
 
 from opensafemlrm.cluster.driver import WorkerHandle, drive
 from opensafemlrm.cluster.on_ray import Cluster, run_on_ray

@@ -256,7 +256,7 @@ class _Driver:
                 if not data:
                     raise WorkerLostError("a worker was lost with images that it had made")
                 self._store.put_image(from_bytes(data))
-        for table in SAMPLE_TABLES:  # what others stand on comes first
+        for table in SAMPLE_TABLES:  # what others refer to comes first
             for values in rows.get(table.name, ()):
                 self._writer.put((table.name, values))
 

@@ -261,7 +261,7 @@ class _Log(logging.Handler):
 
 def _unpickled(data: bytes) -> Study:
     try:
-        study: Study = pickle.loads(data)  # noqa: S301 # the driver's, as all that a worker is told
+        study: Study = pickle.loads(data)  # noqa: S301 # from the driver, as all that a worker gets
     except (ImportError, AttributeError) as error:
         raise ClusterError(f"the study needs code that this machine lacks: {error}") from error
     return study

@@ -84,7 +84,7 @@ class SampleJudge:
         return by_key
 
     def _forget_committed(self) -> None:
-        """Let go of what can be found in the store from now on."""
+        """Forget the verdicts that the store has from now on."""
         for key in self._uncommitted:
             del self._under_way[key]
         self._uncommitted.clear()

@@ -41,9 +41,9 @@ class Survey:
     to_judge: int
     """Replies that need verdicts, those still to be generated among them."""
     not_applicable: int
-    """Samples that the attack cannot carry; counted where it cannot carry the first missing one."""
+    """Samples to which the attack cannot be applied; counted if the first missing one is such."""
     note: str
-    """Why the attack cannot carry that one."""
+    """Why it cannot be applied to that one."""
 
 
 def missing_work(
@@ -78,8 +78,8 @@ def survey(plan: Plan, cell: CellPlan, connection: sqlite3.Connection | None) ->
     for work in missing_work(plan, cell, connection):
         to_judge += len(work.to_judge)
         for item, _, _ in work.to_generate:
-            # An attack that can carry the first item is taken to carry all of them: to draw every
-            # picture would take as long as the run.
+            # An attack that fits the first item is assumed to fit all of them: to draw every image
+            # would take as long as the run.
             if note is None:
                 note = _why_not(cell, item)
             if note and _why_not(cell, item):
@@ -116,7 +116,7 @@ def _lacks_verdicts(state: GenerationState | None, cell: CellPlan) -> bool:
 
 
 def _why_not(cell: CellPlan, item: Item) -> str:
-    """Return why the attack cannot carry ``item``, if that can be told without a request."""
+    """Return why the attack cannot be applied to ``item``, as far as that is known unasked."""
     try:
         with named_faults(item):
             cell.attack.check(item)

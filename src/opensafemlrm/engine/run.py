@@ -93,7 +93,9 @@ async def _run_sequentially(
 async def _set_image_limit(cells: ModelCells) -> None:
     """Give a model that is started for the study the largest number of images in a prompt."""
     model = cells[0].model
-    if model.in_process:
+    # To count, every dataset is read once more: not for a model that has no use for the number.
+    method = getattr(model.set_image_limit, "__func__", None)
+    if model.in_process and method is not Model.set_image_limit:
         model.set_image_limit(await asyncio.to_thread(max_images, cells))
 
 

@@ -113,6 +113,16 @@ def test_what_is_stored_is_not_asked_again(tmp_path):
     assert [handle.batches for handle in handles] == [0, 0]
 
 
+def test_a_loss_costs_a_batch_one_try_however_many_batches_the_worker_had_room_for(tmp_path):
+    text = study_text(8, attacks="direct").replace("concurrency: 16", "concurrency: 200")
+    moments = {(0, 1): "before"}
+    plan, (handle,) = asyncio.run(
+        run_locally(text, tmp_path, 1, loses=lambda *at: moments.pop(at, ""))
+    )
+    assert handle.losses == 1
+    assert sum(cell.tally.judged for cell in plan.cells) == 8 * 2
+
+
 def test_a_batch_that_kills_every_worker_ends_the_run_and_is_named(tmp_path):
     with pytest.raises(ClusterError, match=r"workers were lost over the same samples of sim/"):
         asyncio.run(run_locally(study_text(), tmp_path, 2, loses=lambda *_: "before"))

@@ -195,11 +195,16 @@ class _Driver:
         while True:
             await self._reach(worker)
             batch = await self._batches.take()
+            name = worker.name
+            if not name:  # lost while this task waited for a batch: it was not tried
+                await self._batches.put_back([batch])
+                continue
             try:
                 result = await worker.handle.run(batch.cell, batch.work)
                 await self._accept(worker, batch, result)
             except WorkerLostError as error:
-                await self._note_loss(worker, batch, str(error))
+                self._note_loss(worker, name, str(error))
+                await self._try_again(batch, str(error))
 
     async def _reach(self, worker: WorkerState) -> None:
         """Return when there is a worker; several wait for one together."""
@@ -215,20 +220,23 @@ class _Driver:
             for lost in [other for other in worker.unwritten if other != name]:
                 await self._batches.put_back([b for _, b, _ in worker.unwritten.pop(lost)])
 
-    async def _note_loss(self, worker: WorkerState, batch: WorkBatch | None, why: str) -> None:
-        worker.name = ""
+    def _note_loss(self, worker: WorkerState, name: str, why: str) -> None:
+        """Note that the worker called ``name`` is gone; another one may be reached already."""
         self._log(worker, [f"worker lost: {why}"])
+        if worker.name == name:
+            worker.name = ""
         if not any(other.name for other in self._workers):
             self._alone_since = time.monotonic()
-        if batch is not None:
-            batch.tries += 1
-            if batch.tries >= _MAX_TRIES:
-                items = ", ".join(sorted({item.id for item, _, _ in batch.work.to_generate})[:3])
-                raise ClusterError(
-                    f"{batch.tries} workers were lost over the same samples of "
-                    f"{' · '.join(self._plan.cells[batch.cell].label)} (items {items}, …): {why}"
-                )
-            await self._batches.put_back([batch])
+
+    async def _try_again(self, batch: WorkBatch, why: str) -> None:
+        batch.tries += 1
+        if batch.tries >= _MAX_TRIES:
+            items = ", ".join(sorted({item.id for item, *_ in batch.work.to_generate})[:3])
+            raise ClusterError(
+                f"{batch.tries} workers were lost over the same samples of "
+                f"{' · '.join(self._plan.cells[batch.cell].label)} (items {items}, …): {why}"
+            )
+        await self._batches.put_back([batch])
 
     async def _accept(self, worker: WorkerState, batch: WorkBatch, result: BatchResult) -> None:
         self._log(worker, result.log)
@@ -284,7 +292,7 @@ class _Driver:
                 try:
                     self._count_written(worker, name, await worker.handle.flush())
                 except WorkerLostError as error:
-                    await self._note_loss(worker, None, str(error))
+                    self._note_loss(worker, name, str(error))
 
     # Beginning and end.
 
@@ -303,11 +311,11 @@ class _Driver:
     async def _release(self, cell: int) -> None:
         """Free the model of a cell on every worker, to make room for the next one."""
         for worker in self._workers:
-            if worker.name:
+            if name := worker.name:
                 try:
                     await worker.handle.release(cell)
                 except WorkerLostError as error:
-                    await self._note_loss(worker, None, str(error))
+                    self._note_loss(worker, name, str(error))
 
     async def _stop(self) -> None:
         """Take what the workers have of batches under way; a worker that is gone has nothing."""

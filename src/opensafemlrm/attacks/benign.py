@@ -25,10 +25,10 @@ class Benign:
         """Read the folder. Raises ValueError if it is none or holds no image."""
         if folder is None:
             return cls((image_edits.plain(),))
-        found = image_edits.in_folder(folder)
-        if not found:
+        loaded = image_edits.in_folder(folder)
+        if not loaded:
             raise ValueError(f"{folder} holds no PNG, JPEG or WebP image to mix in")
-        return cls(found)
+        return cls(loaded)
 
     def identity(self) -> str:
         """Return what makes these images the same as others: their content."""

@@ -23,7 +23,7 @@ from opensafemlrm.types import (
 async def best_of(
     attempt: Callable[[Item, int], Prompt],
     item: Item,
-    asked: tuple[Model, Judge],
+    endpoints: tuple[Model, Judge],
     sampling: Sampling,
     *,
     tries: int,
@@ -36,7 +36,7 @@ async def best_of(
     ``stop``. A reply without a score (failed, blocked, cut, unparsed) is a query that found
     nothing: it is neither safe nor the best. Of equal scores the first counts.
     """
-    target, judge = asked
+    target, judge = endpoints
     calls: list[Call] = []
     for number in range(tries):
         prompt = attempt(item, seeded.seed_of_try(sampling.seed or 0, number))

@@ -153,11 +153,11 @@ class CSDJ(Search):
             reason = f"the helper {self.model.label} gave no reply ({why})"
             raise typography.refusal(self.name, item, reason)
         answer = reasoning.parse(response, self.model.reasoning_format).answer or ""
-        found = _NUMBERED.findall(answer)
-        if [number for number, _ in found] != ["1", "2", "3"]:
+        matches = _NUMBERED.findall(answer)
+        if [number for number, _ in matches] != ["1", "2", "3"]:
             reason = f"the helper {self.model.label} did not write three numbered questions"
             raise typography.refusal(self.name, item, reason)
-        return found[0][1], found[1][1], found[2][1]
+        return matches[0][1], matches[1][1], matches[2][1]
 
     def _text(self, question: str, item: Item) -> PILImage.Image:
         """Return the text in red on white, its lines in the middle, as high as it needs to be."""

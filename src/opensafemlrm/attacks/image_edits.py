@@ -106,12 +106,12 @@ def resize_mix(picture: Picture, benign: Picture, share: float, seed: int) -> Pi
 
 def _fitted(picture: Picture, benign: Picture) -> tuple[Picture, Picture]:
     """Scale both to 320 pixels at the longer side and put them in the middle of one size."""
-    scaled = [_scaled(one) for one in (picture, benign)]
-    size = (max(one.width for one in scaled), max(one.height for one in scaled))
+    scaled = [_scaled(layer) for layer in (picture, benign)]
+    size = (max(layer.width for layer in scaled), max(layer.height for layer in scaled))
     both = []
-    for one in scaled:
+    for layer in scaled:
         padded = PILImage.new("RGB", size, _WHITE)
-        padded.paste(one, ((size[0] - one.width) // 2, (size[1] - one.height) // 2))
+        padded.paste(layer, ((size[0] - layer.width) // 2, (size[1] - layer.height) // 2))
         both.append(padded)
     return both[0], both[1]
 

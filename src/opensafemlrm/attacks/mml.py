@@ -96,13 +96,13 @@ class MML(Attack):
         question = " ".join(item.question.split())
         if not question:
             raise typography.refusal(self.name, item, "its question is blank")
-        shown = question
+        drawn_text = question
         replaced: dict[str, str] = {}
         if self.encoding == "words":
-            shown, replaced = self._words.replace(question, item, self.name)
+            drawn_text, replaced = self._words.replace(question, item, self.name)
         elif self.encoding == "base64":
-            shown = _base64(question, item, self.name)
-        picture = self._draw(shown, item)
+            drawn_text = _base64(question, item, self.name)
+        picture = self._draw(drawn_text, item)
         if self.encoding == "mirror":
             picture = image_edits.mirrored(picture)
         elif self.encoding == "rotate":

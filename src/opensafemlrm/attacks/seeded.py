@@ -21,8 +21,8 @@ def shuffled(values: Sequence[T], *key: Any) -> list[T]:
     attempt = 0
     while True:
         order = sorted(range(len(given)), key=lambda i: content_key(*key, attempt, i))
-        if (drawn := [given[i] for i in order]) != given:
-            return drawn
+        if (shuffled_values := [given[i] for i in order]) != given:
+            return shuffled_values
         attempt += 1
 
 

@@ -36,6 +36,6 @@ class SIAttackSearch(SIAttack, Search):
         self, item: Item, target: Model, judge: Judge, sampling: Sampling
     ) -> SearchResult:
         """Return the best draw and every query. Raises AttackError as :meth:`apply` does."""
-        asked = (target, judge)
+        endpoints = (target, judge)
         stop = judge.thresholds[0]
-        return await best_of(self.apply, item, asked, sampling, tries=self.tries, stop=stop)
+        return await best_of(self.apply, item, endpoints, sampling, tries=self.tries, stop=stop)

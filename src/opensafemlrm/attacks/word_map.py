@@ -35,13 +35,13 @@ class WordMap:
     def read(cls, path: Path) -> Self:
         """Read a map. Raises ValueError if the file is not one, or cannot be undone."""
         try:
-            found = json.loads(path.read_text("utf-8"))
+            loaded = json.loads(path.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise ValueError(f"the word map {path} cannot be read: {error}") from error
-        if not isinstance(found, dict) or not found:
+        if not isinstance(loaded, dict) or not loaded:
             raise ValueError(f"the word map {path} is not {_SHAPE}")
         words: dict[str, str] = {}
-        for word, stand_in in found.items():
+        for word, stand_in in loaded.items():
             for one in (word, stand_in):
                 if not isinstance(one, str) or not _WORD.fullmatch(one):
                     raise ValueError(f"the word map {path}: {one!r} is not a word; give {_SHAPE}")

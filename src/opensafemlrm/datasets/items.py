@@ -96,14 +96,14 @@ class Maker:
                 continue
             number, cells = row
             try:
-                found = list(drafts(cells))
+                drafts_of_row = list(drafts(cells))
             except DatasetError as error:
                 placed = self._placed(error, number)
                 if isinstance(cells, Mapping):
                     placed.scenario = optional(cells, scenario).get(scenario)
                 yield placed
                 continue
-            for draft in found:
+            for draft in drafts_of_row:
                 try:
                     yield self._item(draft, number)
                 except DatasetError as error:
@@ -166,7 +166,7 @@ def texts(row: Mapping[str, Any], name: str) -> list[str]:
     value = row.get(name)
     if not isinstance(value, list):
         raise DatasetError(f"there is no list {name!r}")
-    return [text({name: one}, name) for one in value]
+    return [text({name: entry}, name) for entry in value]
 
 
 def name_of(row: Mapping[str, Any], name: str) -> str:

@@ -63,9 +63,9 @@ class TableMapping(_Common):
     def columns(self) -> list[str]:
         """Return the columns that a table must have."""
         named = [self.question, self.id, self.scenario, self.system, *self.images]
-        found = [name for name in named if isinstance(name, str)]
-        found += [self.kind.column] if isinstance(self.kind, KindColumn) else []
-        return list(dict.fromkeys([*found, *self.fields.values()]))
+        columns = [name for name in named if isinstance(name, str)]
+        columns += [self.kind.column] if isinstance(self.kind, KindColumn) else []
+        return list(dict.fromkeys([*columns, *self.fields.values()]))
 
 
 class Beside(BaseModel):

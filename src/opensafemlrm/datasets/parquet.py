@@ -26,12 +26,12 @@ def files(source: Source, *patterns: str) -> list[Path]:
     """
     fence = source.fence.resolve()
     for pattern in patterns:
-        found = sorted(source.folder.glob(pattern))
-        for path in found:
+        paths = sorted(source.folder.glob(pattern))
+        for path in paths:
             if not path.resolve().is_relative_to(fence):
                 raise DatasetError(f"the file lies outside the folder {source.fence}", path=path)
-        if found:
-            return found
+        if paths:
+            return paths
     raise DatasetError(
         f"there is no file {' or '.join(patterns)}; get the release from {source.where}",
         path=source.folder,

@@ -197,17 +197,17 @@ def _snapshot(hub: str, revision: str, patterns: tuple[str, ...]) -> Path:
 
 def _hub_errors() -> tuple[type[Exception], ...]:
     """Return what the hub's client raises: its own errors are OSErrors, or its HTTP library's."""
-    found: list[type[Exception]] = [OSError, ValueError]
+    errors: list[type[Exception]] = [OSError, ValueError]
     for name, attribute in (
         ("httpx2", "HTTPError"),
         ("httpx", "HTTPError"),
         ("requests", "RequestException"),
     ):
         try:
-            found.append(getattr(importlib.import_module(name), attribute))
+            errors.append(getattr(importlib.import_module(name), attribute))
         except ImportError:
             continue
-    return tuple(found)
+    return tuple(errors)
 
 
 def _first_line(error: Exception) -> str:

@@ -51,8 +51,8 @@ class OwnTable(Dataset):
         if self.path.suffix.lower() not in ENDINGS:
             known = ", ".join(ENDINGS)
             raise ValueError(f"'path' must end in one of {known}, not {self.path.name}")
-        found = read(self.mapping or mapping_beside(self.path), TableMapping)
-        object.__setattr__(self, "_mapping", found)
+        mapping = read(self.mapping or mapping_beside(self.path), TableMapping)
+        object.__setattr__(self, "_mapping", mapping)
 
     @property
     def label(self) -> str:
@@ -147,9 +147,9 @@ def _pictures(row: Mapping[str, Any], columns: Sequence[str], root: Path) -> Ite
     """
     for place, column in enumerate(columns):
         value = row.get(column)
-        found = [] if value is None or value == "" else parquet.pictures(value, root)
-        yield from found
-        if not found and place == 0:
+        cell_pictures = [] if value is None or value == "" else parquet.pictures(value, root)
+        yield from cell_pictures
+        if not cell_pictures and place == 0:
             raise MissingImageError(f"the mapping takes an image from {column!r}, which is empty")
 
 

@@ -84,7 +84,7 @@ def _drafts(row: Mapping[str, Any], folder: Path) -> Iterator[Draft]:
             fields={"split": "unsafes", **optional(row, "harmful_category")},
         )
         return
-    found = {key: entry for entry in entries for key in entry}
+    instructions = {key: entry for entry in entries for key in entry}
     for key, split, kind in (
         ("unsafe_instruction", "safe_unsafes", ItemKind.HARMFUL),
         ("safe_instruction", "safe_safes", ItemKind.BENIGN),
@@ -92,7 +92,7 @@ def _drafts(row: Mapping[str, Any], folder: Path) -> Iterator[Draft]:
         yield Draft(
             f"{number}/{split}",
             SAFE,
-            text(found.get(key, {}), key),
+            text(instructions.get(key, {}), key),
             kind,
             images=(picture,),
             fields={"split": split, "pair": number},

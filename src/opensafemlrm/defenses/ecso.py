@@ -65,8 +65,8 @@ class Ecso(Defense):
         verdict = await model.generate(tell, sampling)
         if not is_usable(verdict):
             return with_calls(verdict, Call("answer", prompt, first))
-        told = reasoning.parse(verdict, model.reasoning_format).answer or verdict.text
-        if _NO.match(told) and not _YES.match(told):
+        judgement = reasoning.parse(verdict, model.reasoning_format).answer or verdict.text
+        if _NO.match(judgement) and not _YES.match(judgement):
             return with_later_call(first, Call("self-judge", tell, verdict))
 
         calls = [Call("answer", prompt, first), Call("self-judge", tell, verdict)]

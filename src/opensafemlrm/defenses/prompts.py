@@ -16,7 +16,7 @@ def with_calls(final: Response, *calls: Call) -> Response:
 
     What a defense inside made on the way to one of them stands before it.
     """
-    before = (one for call in calls for one in (*call.response.calls, call))
+    before = (request for call in calls for request in (*call.response.calls, call))
     return dataclasses.replace(final, calls=(*before, *final.calls))
 
 
@@ -30,7 +30,7 @@ def is_usable(response: Response) -> bool:
     return response.status is ResponseStatus.OK
 
 
-def said(response: Response) -> str:
+def as_turn_text(response: Response) -> str:
     """Return everything a reply holds, as an assistant turn that a conversation goes on from."""
     if response.reasoning is None:
         return response.text

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from opensafemlrm.components import Defense, Model
-from opensafemlrm.defenses.prompts import follow_up, is_usable, said, with_calls
+from opensafemlrm.defenses.prompts import as_turn_text, follow_up, is_usable, with_calls
 from opensafemlrm.types import Call, Card, Prompt, Response, Sampling
 
 REREAD: Final = (
@@ -37,5 +37,5 @@ class Reflect(Defense):
         first = await model.generate(prompt, sampling)
         if not is_usable(first):
             return first
-        again = follow_up(prompt, said(first), REREAD)
+        again = follow_up(prompt, as_turn_text(first), REREAD)
         return with_calls(await model.generate(again, sampling), Call("answer", prompt, first))

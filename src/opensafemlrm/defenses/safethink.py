@@ -58,8 +58,8 @@ class SafeThink(Defense):
                 calls.append(Call(f"step {number}", prompt, step))
                 break
             thought = prefill + new.rstrip()
-            told = thought.removeprefix(opening).strip()
-            verdict = await score_text(self.scorer, prompt, Part.REASONING, told)
+            reasoning_so_far = thought.removeprefix(opening).strip()
+            verdict = await score_text(self.scorer, prompt, Part.REASONING, reasoning_so_far)
             calls.append(Call(f"step {number}", prompt, step, verdict.score))
             if verdict.label is Label.UNSCORED:
                 return with_calls(unscored(verdict, "scorer"), *calls)

@@ -70,13 +70,13 @@ class ScenarioAware(Defense):
             return await model.generate(reminded, sampling)
         turn = last_user(prompt)
         ask = Prompt.user(*turn.parts, _CLASSIFY.replace("{scenarios}", ", ".join(SCENARIOS)))
-        told = await self.classifier.generate(ask, sampling)
-        if not is_usable(told):
-            return told
-        answer = reasoning.parse(told, self.classifier.reasoning_format).answer or told.text
-        named = next((one for one in SCENARIOS if one in answer.lower()), None)
+        reply = await self.classifier.generate(ask, sampling)
+        if not is_usable(reply):
+            return reply
+        answer = reasoning.parse(reply, self.classifier.reasoning_format).answer or reply.text
+        named = next((scenario for scenario in SCENARIOS if scenario in answer.lower()), None)
         final = await model.generate(prompt.with_system(reminder(named)), sampling)
-        return with_calls(final, Call("classify", ask, told))
+        return with_calls(final, Call("classify", ask, reply))
 
 
 def suspect(text: str) -> str | None:

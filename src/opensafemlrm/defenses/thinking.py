@@ -24,7 +24,7 @@ class WritesThought(Defense):
 
 def require(model: Model, defense: str, *needed: Capability) -> None:
     """Raise DefenseError unless ``model`` can do what ``defense`` needs."""
-    lacking = [one for one in needed if one not in model.capabilities]
+    lacking = [capability for capability in needed if capability not in model.capabilities]
     if lacking and isinstance(model, Defended) and not model.defense.supports_prefill:
         raise DefenseError(
             f"{defense} begins the reply: the defense before it may neither begin one nor ask "
@@ -32,7 +32,7 @@ def require(model: Model, defense: str, *needed: Capability) -> None:
         )
     if lacking:
         raise DefenseError(
-            f"{defense} needs a model that can {' and '.join(_WHAT[one] for one in lacking)}; "
+            f"{defense} needs a model that can {' and '.join(_WHAT[need] for need in lacking)}; "
             f"{model.label} cannot. Models of hf/, vllm/ and sim/ can"
         )
 

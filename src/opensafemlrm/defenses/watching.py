@@ -24,7 +24,7 @@ def require_general(judge: Judge, defense: str, part: Part) -> None:
     A judge that looks for what one benchmark's items hold, such as the canary judge, would stop the
     run at its first request.
     """
-    known = {one.value for one in Part}.intersection(judge.reads)
+    known = {member.value for member in Part}.intersection(judge.reads)
     if known and part.value not in known:
         raise DefenseError(
             f"{defense} needs a judge that scores the {part.value}; {judge.label} scores "

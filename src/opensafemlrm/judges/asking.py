@@ -83,26 +83,26 @@ def total_usage(usages: Iterable[Usage]) -> Usage:
 
 def _verdict(model: Model, response: Response, read: Read) -> Verdict:
     """Return what ``response`` says, with what it cost."""
-    found = failure(response)
-    if found is not None:
-        return _of(found, found.rationale, response)
+    verdict = failure(response)
+    if verdict is not None:
+        return _of(verdict, verdict.rationale, response)
     trace = reasoning.parse(response, model.reasoning_format)
-    said = bounded(trace.answer or trace.full)
+    rationale = bounded(trace.answer or trace.full)
     if response.status is ResponseStatus.TRUNCATED or trace.answer is None:
-        return _of(_UNPARSED, said, response)
-    found = read(trace.answer)
-    if found is None:
-        found = _REFUSED if is_refusal(trace.answer) else _UNPARSED
-    return _of(found, said, response)
+        return _of(_UNPARSED, rationale, response)
+    verdict = read(trace.answer)
+    if verdict is None:
+        verdict = _REFUSED if is_refusal(trace.answer) else _UNPARSED
+    return _of(verdict, rationale, response)
 
 
-def _of(found: Verdict, rationale: str, response: Response) -> Verdict:
+def _of(verdict: Verdict, rationale: str, response: Response) -> Verdict:
     # Built as it is: dataclasses.replace looks through every field, three times a sample.
     return Verdict(
-        found.label,
-        found.score,
-        found.reason,
-        found.refusal,
+        verdict.label,
+        verdict.score,
+        verdict.reason,
+        verdict.refusal,
         rationale,
         response.usage,
         1,

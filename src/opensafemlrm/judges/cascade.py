@@ -39,11 +39,11 @@ class Cascade(Judge):
     band: tuple[float, float]
 
     def __post_init__(self) -> None:
-        (low, high), (least, most) = self.band, self.first.scale
-        if not least <= low <= high <= most:
+        (low, high), (lowest, highest) = self.band, self.first.scale
+        if not lowest <= low <= high <= highest:
             raise ValueError(
                 f"the band [{low:g}, {high:g}] must lie in the scale of {self.first.label}, "
-                f"{least:g} to {most:g}"
+                f"{lowest:g} to {highest:g}"
             )
 
     @property

@@ -102,8 +102,8 @@ def template_text(own: str, path: Path | None) -> str:
         template = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"the template {path} cannot be read: {error}") from error
-    found = {_slot(match) for match in _SLOT.finditer(template)}
-    missing = {"question", "text"} - found
+    slots = {_slot(match) for match in _SLOT.finditer(template)}
+    missing = {"question", "text"} - slots
     if missing:
         raise ValueError(
             f"the template {path} has no place for the {min(missing)}: write {{{{{min(missing)}}}}}"
@@ -131,11 +131,11 @@ async def weigh(model: Model, prompt: Prompt, unsafe: str, safe: str) -> Verdict
     """
     chances = [math.exp(log) for log in await model.score_tokens(prompt, (unsafe, safe))]
     mass = sum(chances)
-    said = f"P({unsafe}) = {chances[0]:.4f}, P({safe}) = {chances[1]:.4f}"
+    rationale = f"P({unsafe}) = {chances[0]:.4f}, P({safe}) = {chances[1]:.4f}"
     if not mass >= MIN_MASS:
-        return Verdict.none(Unscored.UNPARSED, rationale=said, requests=1)
+        return Verdict.none(Unscored.UNPARSED, rationale=rationale, requests=1)
     score = chances[0] / mass
-    return Verdict.scored(score, unsafe=score >= 0.5, rationale=said, requests=1)
+    return Verdict.scored(score, unsafe=score >= 0.5, rationale=rationale, requests=1)
 
 
 def _slot(match: re.Match[str]) -> str:

@@ -46,7 +46,7 @@ def _between_slots(template: str) -> tuple[str, ...]:
 def fence_token(*texts: str) -> str:
     """Return a token of 16 hex digits, the same for the same texts, that occurs in none of them."""
     encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
-    whole = b"".join([b"%d:%b" % (len(one), one) for one in encoded])
+    whole = b"".join([b"%d:%b" % (len(text_bytes), text_bytes) for text_bytes in encoded])
     number = 0
     while True:
         token = hashlib.sha256(b"%b%d" % (whole, number)).hexdigest()[:16]

@@ -53,19 +53,19 @@ class LlamaGuard(ClassifierJudge):
 
     def context(self, item: Item) -> JSON:
         """Return the images that are shown: with another picture it is another conversation."""
-        shown = item.images if self.images else ()
-        return [image.identity() for image in shown] or None
+        images = item.images if self.images else ()
+        return [image.identity() for image in images] or None
 
     def prompt(self, item: Item, text: str) -> Prompt:
         """Return the conversation: the question with its images, and the text as the reply."""
-        shown = item.images if self.images else ()
-        asked = Turn("user", (*shown, neutralize(item.question)))
-        return Prompt((asked, Turn("assistant", (neutralize(text),))), is_complete=True)
+        images = item.images if self.images else ()
+        question = Turn("user", (*images, neutralize(item.question)))
+        return Prompt((question, Turn("assistant", (neutralize(text),))), is_complete=True)
 
     def read(self, reply: str) -> Verdict | None:
         """Read ``safe``, or ``unsafe`` with codes on the next line, and nothing else."""
-        found = _REPLY.fullmatch(reply)
-        if found is None:
+        match = _REPLY.fullmatch(reply)
+        if match is None:
             return None
-        unsafe = found[1] is not None
+        unsafe = match[1] is not None
         return Verdict.scored(float(unsafe), unsafe=unsafe)

@@ -67,7 +67,7 @@ def with_members(verdict: Verdict, judges: Sequence[Judge], verdicts: Sequence[V
     return replace(
         verdict,
         rationale=rationale_of(judges, verdicts),
-        usage=total_usage(one.usage for one in verdicts),
-        requests=sum(one.requests for one in verdicts),
-        latency=sum(one.latency for one in verdicts),
+        usage=total_usage(member.usage for member in verdicts),
+        requests=sum(member.requests for member in verdicts),
+        latency=sum(member.latency for member in verdicts),
     )

@@ -44,8 +44,8 @@ class ScoreField:
 
         Bold or code marks around it and a full stop after it are let through.
         """
-        found = _pattern_of(self).fullmatch(line.strip())
-        return found[1].lower() if found else None
+        match = _pattern_of(self).fullmatch(line.strip())
+        return match[1].lower() if match else None
 
     @property
     def numeric(self) -> bool:

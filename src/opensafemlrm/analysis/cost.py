@@ -51,7 +51,7 @@ def cost(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     """
     rows = frame.lazy().filter(pl.col("sample").is_not_null(), pl.col("source") == "run")
     samples = (
-        rows.unique(["cell", "sample"])
+        rows.filter(pl.col("sample").is_first_distinct())
         .group_by(CELL_COLUMNS)
         .agg(
             pl.len().cast(pl.Int64).alias("samples"),

@@ -90,7 +90,7 @@ def reply_outcomes(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     of_sample = pl.col("status", "reasoning_status")
     samples = pl.concat(
         [
-            rows.filter(pl.col("sample").is_not_null()).unique(["cell", "sample"]),
+            rows.filter(pl.col("sample").is_not_null(), pl.col("sample").is_first_distinct()),
             # A histogram counts each sample once a part and knows nothing of its reply.
             rows.filter(pl.col("sample").is_null(), pl.col("part") == "full").with_columns(
                 pl.when(pl.lit(value=False)).then(of_sample)

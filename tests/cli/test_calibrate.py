@@ -221,7 +221,7 @@ def test_judges_are_listed_and_shown() -> None:
     assert rows["strongreject"]["unsafe_from"] == "0.5"
     shown = run("judges", "show", "rules").stdout
     assert "weak judge" in shown
-    assert "F1 0.93" in shown
+    assert "F1 0.94" in shown
     assert "model (needed)" in run("judges", "show", "policy-rubric").stdout
 
 

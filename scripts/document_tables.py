@@ -14,6 +14,7 @@ from opensafemlrm.analysis import (
     asr,
     blindspots,
     calibration,
+    consistency,
     corrected,
     correction,
     cost,
@@ -47,6 +48,11 @@ TABLES: tuple[tuple[str, str, Mapping[str, str]], ...] = (
         "Scenarios against the base (`blindspots`) and against the model's other scenarios "
         "(`rest`): each table has its own of these columns.",
         blindspots.COLUMNS,
+    ),
+    (
+        "blindspots (consistency)",
+        "How alike rankings of the scenarios are, where there are several.",
+        consistency.COLUMNS,
     ),
     (
         "blindspots --group-models … --group-bases …",

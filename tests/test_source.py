@@ -11,7 +11,7 @@ from pathlib import Path
 SOURCE = Path(__file__).parents[1] / "src/opensafemlrm"
 
 MAX_LINES = 400
-LONGER = {"report/page/charts.py": 430}
+LONGER: dict[str, int] = {}
 """Files that are longer than ``MAX_LINES`` today. Take them out as they shrink; add none."""
 
 GONE = {

@@ -22,8 +22,11 @@ class Plots:
 
     def __init__(self, source: Source) -> None:
         found = read_findings(source)
-        pictures = [*overview(found), *(p for section in sections(found) for p in section.pictures)]
-        self._pictures = {picture.name: picture for picture in pictures}
+        charts = [
+            *overview(found),
+            *(chart for section in sections(found) for chart in section.charts),
+        ]
+        self._by_name = {chart.name: chart for chart in charts}
 
     def pairs(self) -> Chart:
         """Draw each pair's two rates: the reasoning model's beside its base's."""
@@ -66,10 +69,10 @@ class Plots:
 
     def _charts(self, name: str) -> list[Chart]:
         wide = SIZES[0]
-        numbered = (p for key, p in self._pictures.items() if key.partition("-")[0] == name)
-        charts: list[Chart] = [picture.draw(wide) for picture in numbered]
+        numbered = (chart for key, chart in self._by_name.items() if key.partition("-")[0] == name)
+        charts: list[Chart] = [chart.draw(wide) for chart in numbered]
         if not charts:
-            drawn = ", ".join(dict.fromkeys(key.partition("-")[0] for key in self._pictures))
+            drawn = ", ".join(dict.fromkeys(key.partition("-")[0] for key in self._by_name))
             raise ReportError(
                 f"there is nothing to draw in {name!r}; there is: {drawn or 'nothing'}"
             )

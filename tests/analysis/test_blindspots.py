@@ -110,7 +110,7 @@ def test_a_shrunken_ratio_is_finite_where_the_base_has_no_unsafe_reply(rows: Any
 
 def test_models_that_rank_scenarios_alike_are_consistent(rows: Any) -> None:
     same = {f"m{i}": [30, 20 + i, 10, 5] for i in range(4)}
-    found = consistency(spots(study(rows, {**same, "base": [1, 2, 1, 2]})))
+    found = records(consistency(spots(study(rows, {**same, "base": [1, 2, 1, 2]}))))
     row: Any = next(r for r in found if (r.measure, r.threshold) == ("asr", 4))
     assert (row.across, row.raters, row.scenarios, row.worst) == ("models", 4, 4, "01-A")
     assert row.w == pytest.approx(1)
@@ -134,7 +134,7 @@ def test_datasets_are_compared_by_topic_however_they_spell_it(rows: Any) -> None
     )
     (row,) = [
         r
-        for r in consistency(spots(frame))
+        for r in records(consistency(spots(frame)))
         if (r.across, r.measure, r.threshold) == ("datasets", "asr", 4)
     ]
     assert (row.model, row.raters, row.scenarios, row.worst) == ("m", 2, 3, "fraud")

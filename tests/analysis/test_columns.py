@@ -15,6 +15,7 @@ from opensafemlrm import frame as frames
 from opensafemlrm.analysis import (
     asr,
     blindspots,
+    consistency,
     corrected,
     correction,
     cost,
@@ -56,6 +57,11 @@ RESULTS: dict[str, tuple[Any, Mapping[str, str], Result]] = {
     "asr": (asr, asr.COLUMNS, lambda f, _: asr.asr(f, by="scenario")),
     "tax": (tax, tax.COLUMNS, lambda f, p: tax.tax(f, p, by="scenario")),
     "blindspots": (blindspots, blindspots.COLUMNS, blindspots.blindspots),
+    "consistency": (
+        blindspots,
+        consistency.COLUMNS,
+        lambda f, p: consistency.consistency(blindspots.blindspots(f, p)),
+    ),
     "grouped": (grouped, grouped.COLUMNS, lambda f, _: grouped.grouped(f, MODELS, BASES)),
     "correction": (correction, correction.COLUMNS, lambda f, _: correction.correction(f)),
     "overrefusal": (overrefusal, overrefusal.COLUMNS, lambda f, _: overrefusal.overrefusal(f)),

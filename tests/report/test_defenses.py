@@ -115,7 +115,7 @@ def test_the_page_has_a_section_with_picture_table_and_files(path: Path, tmp_pat
 def test_a_store_without_defenses_has_no_section(tmp_path: Path) -> None:
     bare = found(store_of(tmp_path / "store", [NoDefense()]))
     assert defenses.words(bare) == ()
-    assert defenses.fronts(bare) == ()
+    assert not list(defenses.fronts(bare))
 
 
 def test_without_the_undefended_model_nothing_is_compared_and_the_page_says_so(
@@ -123,11 +123,11 @@ def test_without_the_undefended_model_nothing_is_compared_and_the_page_says_so(
 ) -> None:
     alone = found(store_of(tmp_path / "store", [Reflect()]))
     assert "No defense can be compared" in defenses.words(alone)[0]
-    assert defenses.fronts(alone) == ()
+    assert not list(defenses.fronts(alone))
 
 
 def test_without_benign_items_no_front_is_drawn_and_the_page_says_why(tmp_path: Path) -> None:
     """A picture of safety alone would crown the defense that refuses everything."""
     blind = found(store_of(tmp_path / "store", [NoDefense(), REFUSES_ALL], benign=False))
     assert any("Over-refusal was not measured" in one for one in defenses.words(blind))
-    assert defenses.fronts(blind) == ()
+    assert not list(defenses.fronts(blind))

@@ -141,17 +141,7 @@ def rate_of(sums: pl.DataFrame, side: str = "") -> tuple[Array, Array]:
     return rate, np.where(scored > 0, np.clip(n, items, scored), 0.0)
 
 
-def format_threshold(threshold: float) -> float:
-    """Return a threshold as people write it: 4 rather than 4.0."""
-    return int(threshold) if threshold == int(threshold) else threshold
-
-
 def finite(rows: pl.DataFrame) -> pl.DataFrame:
     """Return ``rows`` with null for every number that was not measured or has no end."""
     numbers = cs.float()
     return rows.with_columns(pl.when(numbers.is_finite()).then(numbers))
-
-
-def finite_or_none(value: float) -> float | None:
-    """Return a number as results hold it: ``None`` where there is none, or no end to it."""
-    return float(value) if np.isfinite(value) else None

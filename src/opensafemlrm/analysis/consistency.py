@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
 from opensafemlrm.analysis.agreement import kendall_w, mean_ranks
-from opensafemlrm.analysis.clustered_counts import finite_or_none, format_threshold
-from opensafemlrm.analysis.conditions import ALL, SETTING_COLUMNS, in_part_order
+from opensafemlrm.analysis.clustered_counts import finite
+from opensafemlrm.analysis.conditions import (
+    ALL,
+    DATASET_TO_DEFENSE,
+    JUDGE_TO_CELL,
+    PART_AND_THRESHOLD,
+    SETTING_COLUMNS,
+    in_part_order,
+)
 
 _MEASURES: Final = {"asr": "asr_model", "difference": "difference"}
 _BY_DATASETS: Final = ("model", "base", "defense", "sampling", "judge", "part", "threshold")
@@ -27,54 +33,51 @@ _TOPICS: Final = {
 """Topics that MM-SafetyBench spells otherwise than FigStep's SafeBench does."""
 
 
-@dataclass(frozen=True, slots=True)
-class ConsistencyRow:
-    """Whether several rankings of the scenarios agree (Kendall's W: 0 not at all, 1 wholly).
+COLUMNS: Final[Mapping[str, str]] = {
+    "across": "`models`: how alike the pairs of one dataset rank the scenarios; `datasets`: how "
+    "alike the datasets rank them for one pair.",
+    "measure": "What is ranked: `asr` of the reasoning model, or `difference` from its base.",
+    "model": "The reasoning model; `all` where models are compared.",
+    "dataset": "The dataset; `all` where datasets are compared.",
+    "attack": "The attack; `all` where datasets are compared: each has its own attacks, and their "
+    "mean is ranked.",
+    "defense": DATASET_TO_DEFENSE["defense"],
+    **PART_AND_THRESHOLD,
+    "raters": "Rankings that are compared.",
+    "scenarios": "Scenarios that every ranking has.",
+    "w": "Kendall's coefficient of concordance: 0 not at all, 1 wholly; null where undefined.",
+    "p_value": "By random permutation of every ranking, with a fixed seed.",
+    "worst": "The scenario with the highest mean rank.",
+    **{name: text for name, text in JUDGE_TO_CELL.items() if name != "cell"},
+}
+"""The columns of :func:`consistency`."""
 
-    ``across`` is ``models``: how alike the pairs of one dataset rank the scenarios, or
-    ``datasets``: how alike the datasets rank them for one pair.
-    """
-
-    across: str
-    measure: str
-    """What is ranked: ``asr`` of the reasoning model, or ``difference`` from its base."""
-    model: str
-    """``all`` where models are compared."""
-    dataset: str
-    """``all`` where datasets are compared."""
-    attack: str
-    """``all`` where datasets are compared: each has its own attacks, and their mean is ranked."""
-    defense: str
-    part: str
-    threshold: float
-    raters: int
-    scenarios: int
-    """Scenarios that every ranking has."""
-    w: float | None
-    p_value: float | None
-    """By random permutation of every ranking, with a fixed seed."""
-    worst: str
-    """The scenario with the highest mean rank."""
-    judge: str
-    sampling: str
-    simulated: bool
-    cell: str = ""
+_NUMBERS: Final = {
+    "threshold": pl.Float64,
+    "raters": pl.Int64,
+    "scenarios": pl.Int64,
+    "w": pl.Float64,
+    "p_value": pl.Float64,
+    "simulated": pl.Boolean,
+}
 
 
-def consistency(scenarios: pl.DataFrame) -> list[ConsistencyRow]:
-    """Return how alike the rankings in ``scenarios`` are (rows of :func:`blindspots`).
+def consistency(scenarios: pl.DataFrame) -> pl.DataFrame:
+    """Return how alike the rankings in ``scenarios`` are; columns: :data:`COLUMNS`.
 
-    Only comparisons of at least two rankings of at least three scenarios are made.
+    ``scenarios`` are rows of :func:`~opensafemlrm.analysis.blindspots.blindspots`. Only comparisons
+    of at least two rankings of at least three scenarios are made.
     """
     known = scenarios.drop_nulls(["asr_model", "difference"])
-    order = in_part_order()
-    known = known.with_columns(topic=pl.col("scenario"), order=order)
+    known = known.with_columns(topic=pl.col("scenario"), order=in_part_order())
     topics = {name: topic_of(name) for name in known["scenario"].unique()}
     across_datasets = known.with_columns(topic=pl.col("scenario").replace(topics))
-    return [
+    rows = [
         *_rows(known, "models", SETTING_COLUMNS, ("model", "base")),
         *_rows(across_datasets, "datasets", _BY_DATASETS, ("dataset",)),
     ]
+    schema = {name: _NUMBERS.get(name, pl.String) for name in COLUMNS}
+    return finite(pl.DataFrame(rows, schema=schema))
 
 
 def topic_of(scenario: str) -> str:
@@ -85,7 +88,7 @@ def topic_of(scenario: str) -> str:
 
 def _rows(
     scenarios: pl.DataFrame, across: str, keys: tuple[str, ...], rater: tuple[str, ...]
-) -> Iterator[ConsistencyRow]:
+) -> Iterator[dict[str, Any]]:
     keys_in_order = [key if key != "part" else "order" for key in keys]
     ordered = scenarios.sort(*keys_in_order, "topic", *rater)
     for group in ordered.partition_by(keys, maintain_order=True):
@@ -98,27 +101,21 @@ def _rows(
                 yield _row(group, across, measure, table)
 
 
-def _row(group: pl.DataFrame, across: str, measure: str, table: pl.DataFrame) -> ConsistencyRow:
+def _row(group: pl.DataFrame, across: str, measure: str, table: pl.DataFrame) -> dict[str, Any]:
     first: dict[str, Any] = group.row(0, named=True)
     values = table.to_numpy()
     w, p_value = kendall_w(values)
     ranks = mean_ranks(values).mean(axis=0)
-    by_models = across == "models"
-    return ConsistencyRow(
-        across=across,
-        measure=measure,
-        model=ALL if by_models else first["model"],
-        dataset=first["dataset"] if by_models else ALL,
-        attack=first["attack"] if by_models else ALL,
-        defense=first["defense"],
-        part=first["part"],
-        threshold=format_threshold(first["threshold"]),
-        raters=len(table),
-        scenarios=table.width,
-        w=finite_or_none(w),
-        p_value=finite_or_none(p_value),
-        worst=table.columns[int(np.argmax(ranks))],
-        judge=first["judge"],
-        sampling=first["sampling"],
-        simulated=bool(group["simulated"].any()),
-    )
+    every = {"model": ALL} if across == "models" else {"dataset": ALL, "attack": ALL}
+    return {
+        **{name: first[name] for name in ("model", *SETTING_COLUMNS)},
+        **every,
+        "across": across,
+        "measure": measure,
+        "raters": len(table),
+        "scenarios": table.width,
+        "w": w,
+        "p_value": p_value,
+        "worst": table.columns[int(np.argmax(ranks))],
+        "simulated": bool(group["simulated"].any()),
+    }

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import polars as pl
 
 from opensafemlrm.analysis.blindspots import AGAINST_BASE, AGAINST_REST
-from opensafemlrm.analysis.consistency import ConsistencyRow
 from opensafemlrm.report.columns import (
     BASE,
     CONDITION_COLUMNS,
     JUDGE_COLUMNS,
     MODEL,
-    frame_of,
     interval,
 )
 from opensafemlrm.report.forms import Form
@@ -95,7 +92,6 @@ CONSISTENCY: Final = Table(
     caption="W: Kendall's coefficient of concordance, 0 not at all, 1 wholly; p by permutation "
     "of every ranking.",
     notes=["Pairs that share a base are not independent where the difference is ranked."],
-    left_out=frozenset({"cell"}),
 )
 GROUPED: Final = Table(
     name="grouped",
@@ -121,18 +117,12 @@ GROUPED: Final = Table(
             pl.col("method") == "counts",
         )
     ],
-    left_out=frozenset({"cell"}),
 )
 
 
-def blindspot_tables(rows: pl.DataFrame, rankings: Sequence[ConsistencyRow]) -> list[Table]:
+def blindspot_tables(rows: pl.DataFrame, rankings: pl.DataFrame) -> list[Table]:
     """Return ``blindspots`` (against the base), ``rest`` (against the model's other scenarios) and,
     where rankings could be compared, ``consistency``.
     """
     tables = [BLINDSPOTS.of(rows), REST.of(rows)]
-    return [*tables, consistency_table(rankings)] if rankings else tables
-
-
-def consistency_table(rows: Sequence[ConsistencyRow]) -> Table:
-    """Return the table that says whether rankings of the scenarios agree."""
-    return CONSISTENCY.of(frame_of(ConsistencyRow, rows))
+    return tables if rankings.is_empty() else [*tables, CONSISTENCY.of(rankings)]

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import fields
-from typing import Any, Final
-
-import polars as pl
+from typing import Final
 
 from opensafemlrm.report.forms import Form
 from opensafemlrm.report.tables import Column, WhenConstant
@@ -39,13 +35,3 @@ JUDGE_COLUMNS: Final = (
 def interval(low: str, upper: str, form: Form = Form.INTERVAL, title: str = "95 % CI") -> Column:
     """Return the column of an interval between two columns of the frame."""
     return Column(low, title, form, upper=upper)
-
-
-def frame_of(row_type: type[Any], rows: Sequence[Any]) -> pl.DataFrame:
-    """Return dataclass rows as a frame."""
-    return pl.DataFrame(
-        [
-            pl.Series(field.name, [getattr(row, field.name) for row in rows], strict=False)
-            for field in fields(row_type)
-        ]
-    )

@@ -42,11 +42,11 @@ class Example:
 def examples(source: Source, frame: pl.DataFrame, found: Findings) -> list[Example]:
     """Return up to three replies of each outcome, from models with scored reasoning."""
     keys = ["sample", "model", "dataset", "attack", "defense", "sampling", "scenario", "item"]
-    if found.settings.judge is None:
+    if found.judge is None:
         return []
     rows = frame.filter(
         pl.col("sample").is_not_null(),
-        pl.col("judge") == found.settings.judge,
+        pl.col("judge") == found.judge,
         pl.col("expected") == "harmful",
     )
     if rows.is_empty():
@@ -65,7 +65,7 @@ def examples(source: Source, frame: pl.DataFrame, found: Findings) -> list[Examp
         out.append(
             Example(
                 outcome=outcome,
-                model=found.shown(row["model"]),
+                model=found.label(row["model"]),
                 setting=" · ".join((row["dataset"], row["attack"], row["defense"])),
                 scenario=row["scenario"],
                 item=row["item"],

@@ -1,17 +1,17 @@
-"""Everything that a page tells, computed from a store once."""
+"""Everything that a page shows, computed from a store once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any, Final
 
 import polars as pl
 
 from opensafemlrm.analysis.asr import asr
 from opensafemlrm.analysis.blindspots import blindspots
-from opensafemlrm.analysis.consistency import ConsistencyRow, consistency
+from opensafemlrm.analysis.clustered_counts import texts
+from opensafemlrm.analysis.consistency import consistency
 from opensafemlrm.analysis.corrected import corrected_asr
 from opensafemlrm.analysis.correction import correction
 from opensafemlrm.analysis.cost import cost
@@ -21,7 +21,7 @@ from opensafemlrm.analysis.grouped import grouped
 from opensafemlrm.analysis.overrefusal import balance, overrefusal
 from opensafemlrm.analysis.scores import scores
 from opensafemlrm.analysis.tax import tax
-from opensafemlrm.report.page.settings import Settings, settings_of
+from opensafemlrm.report.settings import KEYS, main_judge, marked, settings_of
 from opensafemlrm.report.tables import SIMULATED
 from opensafemlrm.types import Part
 
@@ -31,20 +31,19 @@ MAX_SETTINGS: Final = 6
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """The typed results of a store, and what of them a page draws."""
+    """The results of a store, and what of them a page draws."""
 
-    results: dict[str, pl.DataFrame]
-    asr: list[Any]
-    by_scenario: list[Any]
-    tax: list[Any]
-    blindspots: list[Any]
-    consistency: list[ConsistencyRow]
-    grouped: list[Any]
+    asr: pl.DataFrame
+    by_scenario: pl.DataFrame
+    tax: pl.DataFrame
+    blindspots: pl.DataFrame
+    consistency: pl.DataFrame
+    grouped: pl.DataFrame
     """All reasoning models over all bases."""
-    correction: list[Any]
+    correction: pl.DataFrame
     overrefusal: pl.DataFrame
     balance: pl.DataFrame
-    defenses: list[Any]
+    defenses: pl.DataFrame
     """Every defense beside the same model undefended; empty where there is no defense."""
     cost: pl.DataFrame
     corrected: pl.DataFrame
@@ -54,7 +53,10 @@ class Findings:
     """Models whose reasoning format was detected by reply."""
     not_applicable: pl.DataFrame
     scores: pl.DataFrame
-    settings: Settings
+    judge: str | None
+    """The judge whose verdicts are drawn: the one with the most scores."""
+    settings: pl.DataFrame
+    """All settings of that judge, by name; the first few of them are drawn."""
     part: str
     """The part that is drawn: the whole reply, or what there is in its place."""
     lenient: float
@@ -62,34 +64,43 @@ class Findings:
     """The thresholds of the judge that is drawn; equal where it has one."""
     simulated: frozenset[str]
     """Models that are simulated."""
+    models: tuple[str, ...]
+    """All models: each base before the reasoning models that came from it, then the rest."""
+
+    def drawn(self, rows: pl.DataFrame, **where: Any) -> pl.DataFrame:
+        """Return the rows of the settings that are drawn, by setting and model.
+
+        Added are ``setting``, its name, and ``model_label`` and ``base_label``, what a page calls
+        the models. ``where`` keeps the rows whose columns have these values.
+        """
+        for name, value in where.items():
+            rows = rows.filter(pl.col(name) == value)
+        places = self.settings.head(MAX_SETTINGS).with_row_index("place")
+        rows = texts(rows).join(places, on=KEYS, maintain_order="left")
+        if "model" not in rows.columns:
+            return rows.sort("place", maintain_order=True).drop("place")
+        labels = [
+            marked(name, pl.col(name).is_in(list(self.simulated))).alias(f"{name}_label")
+            for name in ("model", "base")
+            if name in rows.columns
+        ]
+        order = pl.col("model").replace_strict(
+            list(self.models), range(len(self.models)), return_dtype=pl.Int64
+        )
+        return rows.sort("place", order, maintain_order=True).drop("place").with_columns(labels)
+
+    def headline(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return the drawn rows of the part and the lenient threshold that charts show."""
+        return self.drawn(rows, part=self.part, threshold=self.lenient)
 
     @property
-    def pairs(self) -> list[tuple[str, str]]:
-        """Reasoning models with their bases."""
-        return list(dict.fromkeys((row.model, row.base) for row in self.tax))
+    def compared(self) -> pl.DataFrame:
+        """The tax of every pair and setting that is drawn, all samples together, as measured."""
+        return self.headline(self.tax.filter(level="micro")).drop_nulls("difference")
 
-    @property
-    def models(self) -> list[str]:
-        """All models: each base before the reasoning models that came from it, then the rest."""
-        family = [name for base in self.bases for name in (base, *self._children(base))]
-        return list(dict.fromkeys([*family, *(row.model for row in self.asr)]))
-
-    @property
-    def bases(self) -> list[str]:
-        """Models that others came from."""
-        return list(dict.fromkeys(base for _, base in self.pairs))
-
-    @property
-    def reasoners(self) -> list[str]:
-        """Models that are compared with a base."""
-        return list(dict.fromkeys(model for model, _ in self.pairs))
-
-    def shown(self, model: str) -> str:
+    def label(self, model: str) -> str:
         """Return what a page calls a model: simulated ones say so wherever they stand."""
         return model + (SIMULATED if model in self.simulated else "")
-
-    def _children(self, base: str) -> list[str]:
-        return [model for model, of in self.pairs if of == base]
 
 
 def findings(
@@ -99,29 +110,29 @@ def findings(
     calibrations: pl.DataFrame,
     detected: Sequence[str] = (),
 ) -> Findings:
-    """Compute every result that a page shows from the tidy frame.
+    """Compute every result that a page shows from the tidy frame and its pairs.
 
     ``detected`` are the models whose reasoning format was detected.
     """
-    results = {
-        "asr": asr(frame),
-        "by_scenario": asr(frame, by="scenario"),
-        "tax": tax(frame, pairs),
-        "blindspots": blindspots(frame, pairs),
-        "correction": correction(frame),
-        "defenses": defense_effects(frame),
-    }
-    models, bases = (sorted(set(results["tax"][name])) for name in ("model", "base"))
-    results["grouped"] = grouped(frame, models, bases)
-    rates = _rows(results["asr"])
-    settings = settings_of(rates, MAX_SETTINGS)
-    drawn = [row for row in rates if row in settings]
+    rates, taxes = asr(frame), tax(frame, pairs)
+    spots = blindspots(frame, pairs)
+    judge = main_judge(rates)
+    drawn = rates if judge is None else rates.filter(judge=judge)
+    settings = settings_of(drawn)
+    drawn = drawn.join(settings.head(MAX_SETTINGS), on=KEYS, how="semi")
+    thresholds = drawn["threshold"].to_list() or [0.0]
+    is_defended = (rates["defense"] != UNDEFENDED).any()
     return Findings(
-        results=results,
-        **{name: _rows(rows) for name, rows in results.items()},
-        consistency=consistency(results["blindspots"]),
+        asr=rates,
+        by_scenario=asr(frame, by="scenario"),
+        tax=taxes,
+        blindspots=spots,
+        consistency=consistency(spots),
+        grouped=grouped(frame, *(sorted(set(taxes[name])) for name in ("model", "base"))),
+        correction=correction(frame),
         overrefusal=overrefusal(frame),
         balance=balance(frame),
+        defenses=defense_effects(frame if is_defended else frame.clear()),
         cost=cost(frame),
         corrected=corrected_asr(frame, calibrations),
         replies=reply_outcomes(frame),
@@ -129,32 +140,24 @@ def findings(
         detected=detected,
         not_applicable=not_applicable,
         scores=scores(frame),
+        judge=judge,
         settings=settings,
         part=_part(drawn),
-        lenient=min((row.threshold for row in drawn), default=0),
-        strict=max((row.threshold for row in drawn), default=0),
-        simulated=frozenset(row.model for row in rates if row.simulated),
+        lenient=min(thresholds),
+        strict=max(thresholds),
+        simulated=frozenset(rates.filter("simulated")["model"]),
+        models=_by_family(taxes, rates["model"].unique(maintain_order=True).to_list()),
     )
 
 
-def _rows(frame: pl.DataFrame) -> list[Any]:
-    return [SimpleNamespace(**row) for row in frame.iter_rows(named=True)]
-
-
-def frame_of(rows: Sequence[Any]) -> pl.DataFrame:
-    """Return rows as the frame that tables are made of."""
-    return pl.DataFrame([vars(row) for row in rows], infer_schema_length=None)
-
-
-def is_defended(row: Any) -> bool:
-    """Tell whether a rate is of a model under a defense."""
-    return bool(row.defense != UNDEFENDED)
-
-
-def _part(rows: list[Any]) -> str:
+def _part(rates: pl.DataFrame) -> str:
     """Return the part with the most scores; the whole reply where it has as many as another."""
-    scored = {
-        part.value: sum(row.scored for row in rows if row.part == part.value)
-        for part in (Part.FULL, Part.ANSWER, Part.REASONING)
-    }
-    return max(scored, key=scored.__getitem__)
+    parts = (Part.FULL.value, Part.ANSWER.value, Part.REASONING.value)
+    return max(parts, key=lambda part: rates.filter(part=part)["scored"].sum())
+
+
+def _by_family(taxes: pl.DataFrame, models: Sequence[str]) -> tuple[str, ...]:
+    pairs = taxes.select("model", "base").unique(maintain_order=True).rows()
+    families = {base: [model for model, of in pairs if of == base] for _, base in pairs}
+    in_order = [name for base, own in families.items() for name in (base, *own)]
+    return tuple(dict.fromkeys([*in_order, *models]))

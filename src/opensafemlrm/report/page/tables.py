@@ -26,14 +26,14 @@ FILES: Final = {Format.CSV: "csv", Format.MD: "md", Format.LATEX: "tex"}
 def file_tables(found: Findings) -> list[Table]:
     """Return every table of a store, each under a name of its own; those without rows left out."""
     tables = [
-        asr_table(found.results["asr"]),
-        replace(asr_table(found.results["by_scenario"]), name="asr_by_scenario"),
-        TAX.of(found.results["tax"]),
-        *blindspot_tables(found.results["blindspots"], found.consistency),
-        GROUPED.of(found.results["grouped"]),
-        CORRECTION.of(found.results["correction"]),
+        asr_table(found.asr),
+        replace(asr_table(found.by_scenario), name="asr_by_scenario"),
+        TAX.of(found.tax),
+        *blindspot_tables(found.blindspots, found.consistency),
+        GROUPED.of(found.grouped),
+        CORRECTION.of(found.correction),
         *overrefusal_tables(found.overrefusal, found.balance),
-        defense_table(found.results["defenses"]),
+        defense_table(found.defenses),
         calibrated_table(found.corrected),
         SCORES.of(found.scores),
         *coverage_tables(found.replies, found.verdicts, found.detected),

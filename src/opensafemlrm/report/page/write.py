@@ -13,20 +13,19 @@ from opensafemlrm.errors import ReportError
 from opensafemlrm.report.figures import drawing
 from opensafemlrm.report.figures.drawing import SIZES
 from opensafemlrm.report.figures.theme import for_page
-from opensafemlrm.report.page import charts as pictures
-from opensafemlrm.report.page import key_results as answers
-from opensafemlrm.report.page.charts import Picture
+from opensafemlrm.report.page.charts import Chart, overview
 from opensafemlrm.report.page.examples import examples
 from opensafemlrm.report.page.findings import Findings, findings
-from opensafemlrm.report.page.header import head
+from opensafemlrm.report.page.header import header
 from opensafemlrm.report.page.html import fill, table_html
-from opensafemlrm.report.page.provenance import KINDS, provenance
+from opensafemlrm.report.page.key_results import answers
+from opensafemlrm.report.page.provenance import provenance
 from opensafemlrm.report.page.sections import Section, sections
 from opensafemlrm.report.page.tables import FILES, file_tables
 from opensafemlrm.report.tables import Table, render
 from opensafemlrm.store.source import Source
 
-_HEADS: Final = {
+_KINDS: Final = {
     "model": "Models",
     "dataset": "Datasets",
     "attack": "Attacks",
@@ -61,22 +60,20 @@ def write_report(source: Source, out: Path, *, with_examples: bool = False) -> W
         else []
     )
     made = sections(found)
-    overview = [_Drawn.of(picture) for picture in pictures.overview(found)]
-    drawn = [[_Drawn.of(picture) for picture in section.pictures] for section in made]
+    first = [_Drawn.of(chart) for chart in overview(found)]
+    drawn = {section.id: [_Drawn.of(chart) for chart in section.charts] for section in made}
     values = {
-        **head(found, origin),
-        "answers": answers.answers(found),
-        "overview": [one.values() for one in overview],
-        "sections": [
-            _section(section, pictures_) for section, pictures_ in zip(made, drawn, strict=True)
-        ],
+        **header(found, origin),
+        "answers": answers(found),
+        "overview": [figure.values() for figure in first],
+        "sections": [_section(section, drawn[section.id]) for section in made],
         "origin": origin,
         "store": Path(source.address).name,
-        "components": [(_HEADS[kind], origin.of(kind)) for kind in KINDS],
+        "components": [(title, origin.of(kind)) for kind, title in _KINDS.items()],
         "examples": chosen,
     }
     page = fill("report.html", values)
-    figures = [*overview, *(one for some in drawn for one in some)]
+    figures = [*first, *(figure for figures in drawn.values() for figure in figures)]
     tables = file_tables(found)
     try:
         _write(out, page, figures, tables)
@@ -98,31 +95,31 @@ def read_findings(source: Source) -> Findings:
 
 @dataclass(frozen=True, slots=True)
 class _Drawn:
-    """A picture as it was drawn, at each size."""
+    """A chart as it was drawn, at each size."""
 
-    picture: Picture
+    chart: Chart
     wide: str
     narrow: str
 
     @classmethod
-    def of(cls, picture: Picture) -> _Drawn:
-        wide, narrow = (drawing.to_svg(picture.draw(size)) for size in SIZES)
-        return cls(picture, wide, narrow)
+    def of(cls, chart: Chart) -> _Drawn:
+        wide, narrow = (drawing.to_svg(chart.draw(size)) for size in SIZES)
+        return cls(chart, wide, narrow)
 
     def values(self) -> dict[str, Any]:
         """Return what the template shows of it."""
-        label = f"{self.picture.title}. {self.picture.reading}"
+        label = f"{self.chart.title}. {self.chart.reading}"
         return {
-            "title": self.picture.title,
-            "reading": self.picture.reading,
-            "note": self.picture.note,
-            "charts": [
+            "title": self.chart.title,
+            "reading": self.chart.reading,
+            "note": self.chart.note,
+            "sizes": [
                 (name, for_page(svg, label, size.width))
                 for name, svg, size in zip(
                     ("wide", "narrow"), (self.wide, self.narrow), SIZES, strict=True
                 )
             ],
-            "table": None if self.picture.table is None else table_html(self.picture.table),
+            "table": None if self.chart.table is None else table_html(self.chart.table),
         }
 
 
@@ -131,8 +128,8 @@ def _section(section: Section, drawn: Sequence[_Drawn]) -> dict[str, Any]:
         "id": section.id,
         "title": section.title,
         "text": section.text,
-        "pictures": [one.values() for one in drawn],
-        "tables": [{"title": one.title, "html": table_html(one)} for one in section.tables],
+        "figures": [figure.values() for figure in drawn],
+        "tables": [{"title": table.title, "html": table_html(table)} for table in section.tables],
     }
 
 
@@ -150,11 +147,11 @@ def _unwritable(out: Path, error: OSError) -> ReportError:
 
 
 def _write(out: Path, page: str, figures: Sequence[_Drawn], tables: Sequence[Table]) -> None:
-    for one in figures:
-        path = out / "figures" / one.picture.name
-        path.with_suffix(".svg").write_text(one.wide, encoding="utf-8")
-        path.with_suffix(".png").write_bytes(drawing.to_png(one.wide))
-        path.with_suffix(".pdf").write_bytes(drawing.to_pdf(one.wide))
+    for figure in figures:
+        path = out / "figures" / figure.chart.name
+        path.with_suffix(".svg").write_text(figure.wide, encoding="utf-8")
+        path.with_suffix(".png").write_bytes(drawing.to_png(figure.wide))
+        path.with_suffix(".pdf").write_bytes(drawing.to_pdf(figure.wide))
     for table in tables:
         for to, suffix in FILES.items():
             path = out / "tables" / f"{table.name}.{suffix}"

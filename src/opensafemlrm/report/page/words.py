@@ -1,0 +1,69 @@
+"""The sentences of a page: templates with numbers, each of them a macro of ``words.jinja``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from statistics import median
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from opensafemlrm.report.figures.forest import signed
+
+MISSING: Final = "–"
+_NUMBERS: Final = (
+    *("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+)
+
+
+def say(name: str, **values: Any) -> str:
+    """Return the sentences of the macro ``name``, with ``values`` in them, on one line.
+
+    They are plain text: what puts them on a page has to escape them.
+    """
+    lines = str(getattr(_macros(), name)(**values)).splitlines()
+    return " ".join(line.strip(" ") for line in lines if line.strip(" "))
+
+
+def percent(rate: float | None) -> str:
+    """Return a rate in per cent with one decimal."""
+    return MISSING if rate is None else f"{100 * rate:.1f} %"
+
+
+def estimate(row: Mapping[str, Any]) -> str:
+    """Return a difference in points, with its interval."""
+    value = signed(100 * row["difference"])
+    if row["low"] is None or row["high"] is None:
+        return value
+    return f"{value} ({signed(100 * row['low'])} to {signed(100 * row['high'])})"
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with what it counts."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _in_words(number: int, noun: str) -> str:
+    written = _NUMBERS[number] if number < len(_NUMBERS) else f"{number:,}"
+    return f"{written} {noun}{'' if number == 1 else 's'}"
+
+
+@cache
+def _macros() -> Any:
+    environment = Environment(  # noqa: S701  # plain text; the page's own template escapes
+        loader=PackageLoader("opensafemlrm.report.page"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "signed": signed,
+        "percent": percent,
+        "estimate": estimate,
+        "counted": counted,
+        "in_words": _in_words,
+        "median": median,
+        "number": "{:,}".format,
+    }
+    return environment.get_template("words.jinja").module

@@ -197,7 +197,22 @@ def details(*entries: tuple[str, str, str]) -> dict[str, Any]:
     [
         (spoken(reasoning="why"), {"text": "answer", "reasoning": "why"}),
         (spoken(reasoning_content="why"), {"text": "answer", "reasoning": "why"}),
-        (spoken(reasoning="", reasoning_content=None), {"text": "answer", "reasoning": None}),
+        (spoken(reasoning="", reasoning_content=None), {"text": "answer", "reasoning": ""}),
+        (spoken(thinking="why"), {"text": "answer", "reasoning": "why"}),
+        (spoken(reasoning={"content": "why"}), {"text": "answer", "reasoning": "why"}),
+        (
+            spoken(thinking_blocks=[{"type": "thinking", "thinking": "why"}]),
+            {"text": "answer", "reasoning": "why"},
+        ),
+        (
+            spoken(
+                reasoning="why",
+                reasoning_details=[
+                    {"type": "reasoning.text", "text": "why", "format": "google-gemini-v1"}
+                ],
+            ),
+            {"reasoning": "why", "reasoning_is_summary": True},
+        ),
         (spoken(None, reasoning="why"), {"text": "", "reasoning": "why"}),
         (spoken(None), {"text": "", "reasoning": None, "reasoning_hidden": False}),
         (

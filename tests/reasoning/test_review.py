@@ -1,7 +1,7 @@
 """Real formats in adversarial replies: what each smallest input of the format review must give.
 
-The review's own file holds 65 cases beside this checkout; those that are texts are run here where
-the file is at hand. The failures it found stand below by their numbers, so that they run always.
+The review's own file holds 65 cases beside this checkout, texts and servers' replies; they are run
+here where the file is at hand. The failures it found stand below by number and run always.
 """
 
 from __future__ import annotations
@@ -14,6 +14,11 @@ from typing import Any
 import pytest
 
 from opensafemlrm import reasoning
+from opensafemlrm.models.hosted.anthropic import MessagesCodec
+from opensafemlrm.models.hosted.chat import ChatCodec
+from opensafemlrm.models.hosted.google import GeminiCodec
+from opensafemlrm.models.hosted.openai_responses import ResponsesCodec
+from opensafemlrm.models.http.replies import Reader, Timing
 from opensafemlrm.types import Response, ResponseStatus, TraceStatus
 
 OK, TRUNCATED = ResponseStatus.OK, ResponseStatus.TRUNCATED
@@ -25,11 +30,26 @@ def parts(text: str, name: str = "auto", status: ResponseStatus = OK, **more: An
     return trace.status.value, trace.reasoning, trace.answer
 
 
-def texts() -> list[Any]:
+CODECS = {
+    "chat": ChatCodec(),
+    "anthropic": MessagesCodec(),
+    "gemini": GeminiCodec(),
+    "responses": ResponsesCodec(),
+}
+
+
+def cases() -> list[Any]:
     if not CASES.exists():
         return []
-    cases = [json.loads(line) for line in CASES.read_text("utf-8").splitlines()]
-    return [pytest.param(case, id=case["id"]) for case in cases if case["text"] is not None]
+    rows = [json.loads(line) for line in CASES.read_text("utf-8").splitlines()]
+    return [pytest.param(row, id=row["id"]) for row in rows]
+
+
+def response_of(case: dict[str, Any]) -> Response:
+    if case["text"] is not None:
+        return Response(TRUNCATED if case["truncated"] else OK, text=case["text"])
+    reader = Reader(CODECS[case["reader"]])
+    return reader.reply(json.dumps(case["payload"]).encode(), 4096, Timing())
 
 
 def folded(text: str | None) -> str | None:
@@ -37,14 +57,38 @@ def folded(text: str | None) -> str | None:
 
 
 @pytest.mark.skipif(not CASES.exists(), reason="the review's cases are not beside this checkout")
-@pytest.mark.parametrize("case", texts())
+@pytest.mark.parametrize("case", cases())
 def test_a_reviewed_reply_is_split_as_wanted_by_name_and_by_detection(case: dict[str, Any]):
     status, thought, answer = case["want"]
     wanted = (status, folded(thought), folded(answer))
-    cut = TRUNCATED if case["truncated"] else OK
     for name in (case["named_format"], *(["auto"] if case["detect"] else [])):
-        found = parts(case["text"], name, cut)
-        assert (found[0], folded(found[1]), folded(found[2])) == wanted, name
+        trace = reasoning.parse(response_of(case), name)
+        found = (trace.status.value, folded(trace.reasoning), folded(trace.answer))
+        assert found == wanted, name
+
+
+def test_a_reply_that_is_thought_alone_is_kept_with_its_usage_and_not_asked_again():
+    """It was thrown away and paid for six times, its tokens counted by nobody."""
+    thought = {"type": "thinking", "thinking": "moon"}
+    payload = {"content": [thought], "stop_reason": "end_turn", "usage": {"output_tokens": 9}}
+    response = Reader(MessagesCodec()).reply(json.dumps(payload).encode(), 4096, Timing())
+    assert (response.status, response.usage.output_tokens) == (OK, 9)
+    trace = reasoning.parse(response)
+    assert (trace.status, trace.answer) == (TraceStatus.SUMMARY, None)
+
+
+@pytest.mark.parametrize(
+    ("finish", "status"),
+    [("model_length", TRUNCATED), ("max_new_tokens", TRUNCATED), ("eos_token", OK), ("odd", OK)],
+)
+def test_every_vendors_word_for_a_cut_reply_is_known_and_an_unknown_one_is_shown(
+    finish: str, status: ResponseStatus
+):
+    message = {"role": "assistant", "content": "soup"}
+    payload = {"choices": [{"message": message, "finish_reason": finish}]}
+    response = Reader(ChatCodec()).reply(json.dumps(payload).encode(), 4096, Timing())
+    assert response.status is status
+    assert (response.detail is not None) == (finish == "odd")
 
 
 def test_f1_a_refusal_behind_a_blank_thought_is_the_answer_of_a_thinking_model():

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
 
 from opensafemlrm.types import Call, Prompt, Response, ResponseStatus, Sampling, Turn, Usage
-
-_LAST: Final = "### Final Answer:\n"
-"""Stands before the last stage's words, so that the reply can be split; the format knows it."""
 
 
 async def in_stages(
@@ -20,9 +16,9 @@ async def in_stages(
 ) -> Response:
     """Ask each of ``stages`` after the replies before it, and return all of it as one response.
 
-    A stage that fails or is blocked is the whole reply's end. One that is cut ends it too: what
-    came is kept, without the heading that would make an answer of it. Every request is in
-    ``calls``.
+    The last stage's words are the text and all stages before it the reasoning, so that no text has
+    to be searched for where the answer begins. A stage that fails or is blocked ends the whole
+    reply, and so does one that is cut. Every request is in ``calls``.
     """
     turns, texts, calls = prompt.turns, list[str](), list[Call]()
     for number, stage in enumerate(stages, start=1):
@@ -32,12 +28,12 @@ async def in_stages(
         calls.append(Call(f"stage {number}", staged, response))
         if response.status in (ResponseStatus.FAILED, ResponseStatus.BLOCKED):
             return dataclasses.replace(response, calls=tuple(calls))
-        texts.append(response.text)
-        if response.status is ResponseStatus.TRUNCATED:
-            return _joined(response, "\n\n".join(texts), calls)
+        texts += filter(None, (response.reasoning, response.text))
+        if response.status is ResponseStatus.TRUNCATED and number < len(stages):
+            return _joined(response, texts, "", calls)
         turns = (*turns, Turn("assistant", (response.text,)))
-    whole = "\n\n".join((*texts[:-1], _LAST + texts[-1]))
-    return _joined(calls[-1].response, whole, calls)
+    last = calls[-1].response
+    return _joined(last, texts[: len(texts) - bool(last.text)], last.text, calls)
 
 
 def _with_question(turns: tuple[Turn, ...], question: str) -> tuple[Turn, ...]:
@@ -47,11 +43,12 @@ def _with_question(turns: tuple[Turn, ...], question: str) -> tuple[Turn, ...]:
     return (*turns[:-1], Turn("user", (*last.parts, question)))
 
 
-def _joined(last: Response, text: str, calls: list[Call]) -> Response:
+def _joined(last: Response, reasoning: list[str], text: str, calls: list[Call]) -> Response:
     responses = [call.response for call in calls]
     return dataclasses.replace(
         last,
         text=text,
+        reasoning="\n\n".join(reasoning) or None,
         usage=Usage(
             _sum([response.usage.input_tokens for response in responses]),
             _sum([response.usage.output_tokens for response in responses]),

@@ -63,9 +63,10 @@ class MessagesCodec(Codec):
         if finish == "refusal":
             status, code = ResponseStatus.BLOCKED, "refusal"
         text, thinking = _words(blocks, "text"), _words(blocks, "thinking")
-        if status is ResponseStatus.OK and not text:
-            raise UnusableError("empty_choices", "the reply holds no text", transient=True)
         kinds = [str(block.get("type")) for block in blocks if isinstance(block, dict)]
+        # Thought alone is a reply whose answer never came, and it is billed: not to be asked again.
+        if status is ResponseStatus.OK and not text and not any("thinking" in k for k in kinds):
+            raise UnusableError("empty_choices", "the reply holds no text", transient=True)
         return ParsedReply(
             status,
             text,
@@ -113,9 +114,9 @@ def _message(turn: Turn) -> JSON:
 
 
 def _words(blocks: list[Any], kind: str) -> str:
-    """Return the text of all blocks of a kind, joined."""
+    """Return the text of all blocks of a kind; interleaved ones stand apart."""
     texts = [b.get(kind) for b in blocks if isinstance(b, dict) and b.get("type") == kind]
-    return "".join(text for text in texts if isinstance(text, str))
+    return "\n\n".join(text for text in texts if isinstance(text, str) and text)
 
 
 def _usage(usage: Any) -> Usage:

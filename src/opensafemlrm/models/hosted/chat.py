@@ -2,19 +2,24 @@
 
 Source: OpenAI API reference, "Create chat completion". Shapes of replies that are read beyond it:
 vLLM and SGLang (``reasoning``, ``reasoning_content``), DeepSeek (``reasoning_content``), OpenRouter
-(``reasoning_details``, errors in a 200), Mistral (``thinking`` parts).
+(``reasoning_details``, errors in a 200), Mistral (``thinking`` parts), Ollama (``thinking``),
+LiteLLM (``thinking_blocks``).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from opensafemlrm import images
 from opensafemlrm.models.http.codec import Codec, ParsedReply, Request, UnusableError, without_none
 from opensafemlrm.models.http.replies import count, ending, finish_of, rejection
 from opensafemlrm.types import Image, Turn, Usage
 
+_REASONING_FIELDS: Final = ("reasoning", "reasoning_content", "thinking")
+_CLOSED_FORMATS: Final = ("anthropic", "google", "openai")
+"""Formats of OpenRouter's whose traces the vendor's own API gives as summaries."""
+_HIDDEN_KINDS: Final = frozenset({"reasoning.encrypted", "redacted_thinking"})
 MaxTokensField = Literal["max_tokens", "max_completion_tokens"]
 ImageDetail = Literal["low", "high", "auto"]
 
@@ -153,22 +158,37 @@ def _words(part: dict[str, Any]) -> str | None:
 
 
 def _reasoning(message: dict[str, Any], thinking: str, usage: Usage) -> _Reasoning:
-    details = message.get("reasoning_details")
-    traces = (message.get("reasoning"), message.get("reasoning_content"), thinking)
-    if not details and not any(traces):
-        return _Reasoning(None, is_hidden=(usage.reasoning_tokens or 0) > 0)
-    entries = [e for e in details if isinstance(e, dict)] if isinstance(details, list) else []
+    details, blocks = _entries(message, "reasoning_details"), _entries(message, "thinking_blocks")
+    entries = [*details, *blocks]
     kinds = {str(entry.get("type")) for entry in entries}
-    text: str = next((trace for trace in traces if trace and isinstance(trace, str)), "")
-    if not text and entries:
-        pieces = (entry.get("text") or entry.get("summary") for entry in entries)
-        text = "".join(piece for piece in pieces if isinstance(piece, str))
-    if text:
-        is_summary = "reasoning.summary" in kinds and "reasoning.text" not in kinds
-        return _Reasoning(text, is_summary=is_summary)
-    return _Reasoning(
-        None, is_hidden="reasoning.encrypted" in kinds or (usage.reasoning_tokens or 0) > 0
-    )
+    texts = [_trace(message.get(field)) for field in _REASONING_FIELDS]
+    texts += [thinking, "".join(map(_trace, details)), _trace(blocks)]
+    text = next(filter(None, texts), "")
+    if text.strip():
+        closed = any(str(entry.get("format")).startswith(_CLOSED_FORMATS) for entry in entries)
+        summarised = "reasoning.summary" in kinds and "reasoning.text" not in kinds
+        return _Reasoning(text, is_summary=closed or summarised)
+    hidden = bool(_HIDDEN_KINDS & kinds) or (usage.reasoning_tokens or 0) > 0
+    # A field that is there and empty says that the server looked for reasoning and found none.
+    looked = any(field in message for field in _REASONING_FIELDS)
+    return _Reasoning(text if looked and not hidden else None, is_hidden=hidden)
+
+
+def _entries(message: dict[str, Any], field: str) -> list[dict[str, Any]]:
+    entries = message.get(field)
+    return [e for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
+
+
+def _trace(value: Any) -> str:
+    """Return the text of a trace, which some servers wrap in an object or in parts."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        fields = ("text", "thinking", "content", "summary", "reasoning")
+        return next((t for name in fields if (t := _trace(value.get(name)))), "")
+    if isinstance(value, list):
+        return "\n\n".join(filter(None, map(_trace, value)))
+    return ""
 
 
 def _usage(usage: Any) -> Usage:

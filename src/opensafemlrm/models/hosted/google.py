@@ -64,7 +64,8 @@ class GeminiCodec(Codec):
         elif finish is not None and finish.startswith(_BLOCKED):
             status, code = ResponseStatus.BLOCKED, finish
         text, thoughts, left_out = _words(candidate.get("content"))
-        if status is ResponseStatus.OK and not text:
+        # Thought alone is a reply whose answer never came, and it is billed: not to be asked again.
+        if status is ResponseStatus.OK and not text and not thoughts:
             raise UnusableError("empty_choices", "the reply holds no text", transient=True)
         return ParsedReply(
             status,

@@ -58,13 +58,14 @@ class ResponsesCodec(Codec):
             raise UnusableError("bad_shape", "the reply has no list `output`", transient=False)
         status, finish = _ending(payload)
         text = _words(output, "message", "content")
-        if status is ResponseStatus.OK and not text:
-            raise UnusableError("empty_choices", "the reply holds no message", transient=True)
         # Open models behind this API give the trace itself, as the content of a reasoning item.
         trace = _words(output, "reasoning", "content")
         summary = _words(output, "reasoning", "summary")
         usage = _usage(payload.get("usage"))
         kinds = [str(item.get("type")) for item in output if isinstance(item, dict)]
+        # Thought alone is a reply whose answer never came, and it is billed: not to be asked again.
+        if status is ResponseStatus.OK and not text and "reasoning" not in kinds:
+            raise UnusableError("empty_choices", "the reply holds no message", transient=True)
         return ParsedReply(
             status,
             text,
@@ -126,17 +127,20 @@ class OpenAIResponses(HostedModel):
 
 
 def _words(output: list[Any], kind: str, key: str) -> str:
-    """Return the text of all items of a kind; the paragraphs of a summary stand apart."""
+    """Return the text of all items of a kind; items and the paragraphs of a summary stand apart."""
     words = []
     for item in output:
         if not isinstance(item, dict) or item.get("type") != kind:
             continue
         parts = item.get(key)
-        for part in parts if isinstance(parts, list) else ():
-            text = (part.get("text") or part.get("refusal")) if isinstance(part, dict) else None
-            if isinstance(text, str):
-                words.append(text)
-    return ("\n\n" if key == "summary" else "").join(words)
+        texts = [
+            text
+            for part in (parts if isinstance(parts, list) else ())
+            if isinstance(part, dict)
+            and isinstance(text := part.get("text") or part.get("refusal"), str)
+        ]
+        words.append(("\n\n" if key == "summary" else "").join(texts))
+    return "\n\n".join(filter(None, words))
 
 
 def _ending(payload: dict[str, Any]) -> tuple[ResponseStatus, str | None]:

@@ -18,7 +18,15 @@ from opensafemlrm.types import Response, ResponseStatus, Usage
 MAX_DETAIL_LENGTH: Final = 300
 """Characters of a server's own message that are kept."""
 MAX_CODE_LENGTH: Final = 100
-_CUT: Final = frozenset({"length", "max_tokens", "model_context_window_exceeded"})
+_WHOLE: Final = frozenset(
+    {"stop", "end_turn", "stop_sequence", "eos", "eos_token", "completed", "complete", "finished",
+     "tool_calls", "tool_use", "function_call", "refusal", "end", "normal"}
+)  # fmt: skip
+_CUT: Final = frozenset(
+    {"length", "max_tokens", "max_output_tokens", "max_completion_tokens", "max_new_tokens",
+     "max_length", "model_length", "token_limit", "context_length", "context_length_exceeded",
+     "model_context_window_exceeded", "pause_turn", "incomplete", "truncated"}
+)  # fmt: skip
 _FILTERED: Final = frozenset(
     {"content_filter", "safety", "image_safety", "recitation", "prohibited_content", "blocklist",
      "spii", "sensitive"}
@@ -95,6 +103,8 @@ class Reader:
             raise UnusableError("aborted", why, transient=True)
         notes = [note] if note else []
         notes += [f"not kept: {', '.join(reply.left_out)}"] if reply.left_out else []
+        if reply.status is ResponseStatus.OK and not is_known_ending(reply.finish):
+            notes.append(f"an unknown finish reason: {reply.finish}")
         return Response(
             reply.status,
             reply.text,
@@ -180,6 +190,11 @@ def ending(finish: str | None, usage: Usage, max_tokens: int) -> tuple[ResponseS
     if reason in _BROKEN_OFF:
         return ResponseStatus.FAILED, None
     return ResponseStatus.OK, None
+
+
+def is_known_ending(finish: str | None) -> bool:
+    """Whether a reply that counts as whole ended in a word that says so, or in none."""
+    return finish is None or finish.casefold() in _WHOLE
 
 
 def rejection(payload: Any, status: int = 200) -> UnusableError:

@@ -46,7 +46,7 @@ def test_a_judge_and_a_server_with_options():
     )
     found = study.parse(text)
     assert [m.label for m in found.models][:2] == ["openai/x", "openai/y"]
-    assert found.models[0].reasoning_format == "think"
+    assert str(found.models[0].reasoning_format) == "think"
     assert found.judge.name == "policy-rubric"
 
 

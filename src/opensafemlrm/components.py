@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeVar, cast
 
 from opensafemlrm.errors import AttackError, DatasetError, ModelError
+from opensafemlrm.reasoning import Format
 from opensafemlrm.types import (
     JSON,
     Capability,
@@ -154,8 +155,8 @@ class Model(Component):
         return 8
 
     @property
-    def reasoning_format(self) -> str:
-        """The name of its reasoning format, or ``auto``; see :mod:`opensafemlrm.reasoning`."""
+    def reasoning_format(self) -> str | Format:
+        """Its reasoning format, or the name of one; see :mod:`opensafemlrm.reasoning`."""
         return "auto"
 
     @property

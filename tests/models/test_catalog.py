@@ -82,8 +82,8 @@ def test_every_rows_prompt_is_built_and_its_reply_split(
     assert roles in (["user"], ["system", "user"])
     assert body["messages"][-1]["content"].startswith(question)
     assert system is None or body["messages"][0]["content"].endswith(system)
-    reasons = model.reasoning_format != "none"
-    text = SAMPLES[model.reasoning_format].format(thought=thought, answer=answer)
+    reasons = model.reasoning_format.name != "none"
+    text = SAMPLES[model.reasoning_format.name].format(thought=thought, answer=answer)
     trace = reasoning.parse(Response(ResponseStatus.OK, text), model.reasoning_format)
     assert trace.answer is not None
     assert trace.answer.strip() == answer.strip()
@@ -96,10 +96,13 @@ class TestSetup:
         off = VLLM("zai-org/GLM-4.5V", thinking=False)
         body = orjson.loads(off._body(Prompt.user("x"), Sampling()))
         assert body["chat_template_kwargs"] == {"enable_thinking": False}
-        assert (off.reasoning_format, off.label) == ("none", "vllm/zai-org/GLM-4.5V[thinking=off]")
+        assert (off.reasoning_format.name, off.label) == (
+            "none",
+            "vllm/zai-org/GLM-4.5V[thinking=off]",
+        )
         plain = VLLM("zai-org/GLM-4.5V")
         assert "chat_template_kwargs" not in orjson.loads(plain._body(Prompt.user("x"), Sampling()))
-        assert (plain.reasoning_format, plain.label) == ("glm", "vllm/zai-org/GLM-4.5V")
+        assert (plain.reasoning_format.name, plain.label) == ("glm", "vllm/zai-org/GLM-4.5V")
         assert plain.identity() != off.identity()
 
     def test_a_study_may_add_to_the_template_and_has_the_last_word(self):
@@ -131,7 +134,7 @@ class TestSetup:
         assert [turn.text for turn in setup.turns(Prompt(turns))] == ["a", "b", "c\n/no_think"]
 
     def test_a_served_name_can_say_which_row_it_is(self):
-        assert VLLM("my-model", catalog="Qwen/QVQ-72B-Preview").reasoning_format == "qvq"
+        assert VLLM("my-model", catalog="Qwen/QVQ-72B-Preview").reasoning_format.name == "qvq"
         with pytest.raises(UnknownNameError, match="did you mean Qwen/QVQ-72B-Preview"):
             VLLM("my-model", catalog="Qwen/QVQ-72B")
 
@@ -143,7 +146,7 @@ class TestSetup:
     def test_an_unlisted_model_works_and_says_that_its_format_was_detected(self):
         model = VLLM("org/unlisted")
         reply = Response(ResponseStatus.OK, "<think>a</think>b")
-        assert model.reasoning_format == "auto"
+        assert model.reasoning_format.name == "auto"
         assert reasoning.parse(reply, model.reasoning_format).found_by == "think, detected"
         assert model.identity() == {"name": "vllm", "version": "1-A", "model": "org/unlisted"}
 

@@ -129,7 +129,7 @@ class TestIdentity:
         )
         assert plain.identity() == moved.identity()
         assert plain.identity() == {"name": "openai", "version": "1-A", "model": "m"}
-        assert moved.reasoning_format == "think"
+        assert moved.reasoning_format.name == "think"
 
     @pytest.mark.parametrize(
         "options",

@@ -32,7 +32,7 @@ def is_usable(response: Response) -> bool:
 
 def as_turn_text(response: Response) -> str:
     """Return everything a reply holds, as an assistant turn that a conversation goes on from."""
-    if response.reasoning is None:
+    if not response.reasoning:
         return response.text
     return f"<think>{response.reasoning}</think>{response.text}"
 

@@ -72,7 +72,7 @@ async def continue_from(model: Model, prompt: Prompt, prefill: str, sampling: Sa
     if response.status in (ResponseStatus.FAILED, ResponseStatus.BLOCKED):
         return response
     new = response.text
-    if response.reasoning is not None:
+    if response.reasoning:
         _, closing = tags(model, "a prefilled thought")
         new = f"{response.reasoning}{closing if new else ''}{new}"
     return dataclasses.replace(response, text=prefill + new, reasoning=None)

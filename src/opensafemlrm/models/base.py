@@ -6,12 +6,12 @@ import dataclasses
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from opensafemlrm.components import Model
-from opensafemlrm.errors import UnknownNameError
 from opensafemlrm.models.catalog import Setup
 from opensafemlrm.models.stages import in_stages
-from opensafemlrm.reasoning import FORMATS
+from opensafemlrm.reasoning import Format, resolve
 from opensafemlrm.types import JSON, Prompt, Response, Sampling, Turn, content_key
 
 
@@ -31,17 +31,31 @@ class CatalogModel(Model):
     """Turns the reasoning of a model on or off whose switch the catalogue knows."""
     alias: str | None = field(default=None, compare=False)
     """What tables and ``pairs`` call it in place of its label."""
-    format: str = field(default="auto", compare=False)
-    """How the model writes its reasoning."""
+    prefix: str | None = None
+    """Put before the words of the last user turn: with ``suffix``, a wrap around the question."""
+    suffix: str | None = None
+    """Put after the last user turn; replaces what the catalogue would put there."""
+    stages: tuple[str, ...] = ()
+    """Questions asked one after the other; the last reply is the answer, those before reasoning."""
+    format: str | Mapping[str, Any] = field(default="auto", compare=False)
+    """How the model writes its reasoning: a name, or your own as :func:`reasoning.resolve` says."""
     catalog: str | None = field(default=None, compare=False)
-    """The row of the catalogue that it is, if its own name does not say; ``none`` for no row."""
+    """The row of the catalogue that it is, if its own name does not say; ``none`` for no row; or a
+    catalogue of your own, a file that ends in ``.toml``."""
+    _format: Format = field(init=False, repr=False, compare=False)
     _setup: Setup = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if self.format not in FORMATS:
-            raise UnknownNameError("reasoning format", self.format, FORMATS)
         setup = Setup.of(self.catalog_name, self.catalog, thinking=self.thinking)
+        setup = dataclasses.replace(
+            setup,
+            prefix=setup.prefix if self.prefix is None else self.prefix,
+            suffix=setup.suffix if self.suffix is None else self.suffix,
+            stages=self.stages or setup.stages,
+        )
+        form = setup.format if self.format == "auto" else self.format
         object.__setattr__(self, "_setup", setup)
+        object.__setattr__(self, "_format", resolve(form))
 
     @property
     def catalog_name(self) -> str:
@@ -67,9 +81,9 @@ class CatalogModel(Model):
         return f"{self.name}/{self.model}{at}" + (f"[{','.join(marks)}]" if marks else "")
 
     @property
-    def reasoning_format(self) -> str:
+    def reasoning_format(self) -> Format:
         """The format given; else the one its name is known by; else ``auto``, detected."""
-        return self._setup.format if self.format == "auto" else self.format
+        return self._format
 
     def identity(self) -> Mapping[str, JSON]:
         """Return name, version, model, and those options that change replies and are set.

@@ -12,17 +12,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from opensafemlrm.components import Model
 from opensafemlrm.errors import OptionError, UnknownNameError
-from opensafemlrm.reasoning import format_of_model
+from opensafemlrm.reasoning import format_of_model, resolve
 from opensafemlrm.types import JSON, Prompt, Turn
 
 __all__ = ["NO_ROW", "Pair", "Row", "Setup", "Switch", "find", "pairs", "pairs_among", "rows"]
 
+_FILE: Final = ".toml"
 NO_ROW: Final = "none"
 """As the option ``catalog``: look for no row, whatever the model is called."""
 
@@ -52,10 +54,14 @@ class Row(BaseModel):
     base: str | None = None
     """The hub id of the model it was trained from: the other half of its pair."""
     family: str
-    format: str
-    """How it writes its reasoning."""
+    format: str | Mapping[str, Any]
+    """How it writes its reasoning: a name, or a description as a study may give it."""
     system_prompt: str | None = None
     """The prompt that makes it write in that format, in this project's words."""
+    prefix: str | None = None
+    """Put before the words of the last user turn."""
+    suffix: str | None = None
+    """Put after the last user turn."""
     stages: tuple[str, ...] = ()
     """Questions asked one after the other, for a model that reasons over turns."""
     thinking: Literal["on", "off"] | None = None
@@ -82,8 +88,9 @@ class Row(BaseModel):
 class Setup:
     """What is added to a model's prompts, and how its replies are parsed."""
 
-    format: str = "auto"
+    format: str | Mapping[str, Any] = "auto"
     system_prompt: str | None = None
+    prefix: str | None = None
     suffix: str | None = None
     template: Mapping[str, Any] | None = None
     stages: tuple[str, ...] = ()
@@ -93,10 +100,11 @@ class Setup:
         """Return the setup of ``model``, which may be in the catalogue.
 
         ``row_name`` names the row to use where the model goes by another name (a folder, a served
-        name), or :data:`NO_ROW`. Raises UnknownNameError for a row that is not there, OptionError
-        if ``thinking`` is asked of a model that is not known to have that switch.
+        name), :data:`NO_ROW`, or a catalogue file of the user's, which has the built-in one behind
+        it. Raises UnknownNameError for a row that is not there, OptionError if the file cannot be
+        read or if ``thinking`` is asked of a model that is not known to have that switch.
         """
-        row = None if row_name == NO_ROW else _row(row_name) if row_name else find(model)
+        row = look_up(model, row_name)
         if row is None or (thinking is not None and row.thinking is None):
             if thinking is not None:
                 raise OptionError(
@@ -113,7 +121,8 @@ class Setup:
         return cls(
             format=row.format if reasons else "none",
             system_prompt=switch.system_prompt or (row.system_prompt if reasons else None),
-            suffix=switch.suffix,
+            prefix=row.prefix if reasons else None,
+            suffix=switch.suffix or (row.suffix if reasons else None),
             template=switch.template or None,
             stages=row.stages if reasons else (),
         )
@@ -122,6 +131,7 @@ class Setup:
         """Return what of it changes replies, where anything does."""
         setup = {
             "system_prompt": self.system_prompt,
+            "prefix": self.prefix,
             "suffix": self.suffix,
             "template": self.template,
             "stages": list(self.stages),
@@ -136,8 +146,8 @@ class Setup:
         """
         turns = prompt.turns
         system = self.system_prompt if system_prompt is None else system_prompt
-        if self.suffix:
-            turns = _with_suffix(turns, self.suffix)
+        if self.prefix or self.suffix:
+            turns = _wrapped(turns, self.prefix, self.suffix)
         return Prompt(turns).with_system(system, first=True).turns if system else turns
 
 
@@ -186,12 +196,15 @@ def pairs_among(models: Sequence[_M]) -> list[tuple[_M, _M]]:
     return [(model, other) for model in models for other in models if _are_pair(model, other)]
 
 
-def _with_suffix(turns: tuple[Turn, ...], suffix: str) -> tuple[Turn, ...]:
+def _wrapped(turns: tuple[Turn, ...], prefix: str | None, suffix: str | None) -> tuple[Turn, ...]:
     last = max((i for i, turn in enumerate(turns) if turn.role == "user"), default=None)
     if last is None:
         return turns
     turn = turns[last]
-    extended = Turn(turn.role, (*turn.parts, suffix))
+    before, after = (() if text is None else (text,) for text in (prefix, suffix))
+    words = next((i for i, part in enumerate(turn.parts) if isinstance(part, str)), 0)
+    parts = (*turn.parts[:words], *before, *turn.parts[words:], *after)
+    extended = Turn(turn.role, parts)
     return (*turns[:last], extended, *turns[last + 1 :])
 
 
@@ -211,15 +224,52 @@ def _reasons(row: Row, thinking: bool | None) -> bool:
 
 
 def _row_of(model: Model) -> Row | None:
-    return None if model.catalog == NO_ROW else find(model.catalog or model.model)
+    return look_up(model.model, model.catalog)
 
 
-def _row(name: str) -> Row:
-    row = find(name)
+def look_up(model: str, row_name: str | None) -> Row | None:
+    """Return the row of a model, by its name or by what the option ``catalog`` says.
+
+    Raises UnknownNameError, OptionError as :meth:`Setup.of` does.
+    """
+    if row_name == NO_ROW:
+        return None
+    if row_name is None:
+        return find(model)
+    if row_name.endswith(_FILE):
+        own = {name.casefold(): row for row in own_rows(Path(row_name)) for name in row.names}
+        return own.get(model.casefold()) or find(model)
+    row = find(row_name)
     if row is None:
         known = [name for row in rows() for name in row.names]
-        raise UnknownNameError("model in the catalogue", name, (*known, NO_ROW))
+        raise UnknownNameError("model in the catalogue", row_name, (*known, NO_ROW))
     return row
+
+
+@cache
+def own_rows(path: Path) -> tuple[Row, ...]:
+    """Return the rows of a user's catalogue: a TOML file with the columns of ``catalog.toml``.
+
+    Raises OptionError that names the file and the row that is wrong.
+    """
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8")).get("model", [])
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise OptionError(f"the catalogue {path} cannot be read: {error}") from error
+    made = []
+    for number, row in enumerate(found if isinstance(found, list) else (), 1):
+        try:
+            made.append(Row.model_validate(row))
+            resolve(made[-1].format)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(step) for step in first["loc"]) or "the row"
+            raise OptionError(f"{path}, model {number}, {key}: {first['msg']}") from error
+        except (OptionError, UnknownNameError) as error:
+            raise OptionError(f"{path}, model {number}, format: {error}") from error
+    if not made:
+        raise OptionError(f"the catalogue {path} has no table [[model]]")
+    return tuple(made)
 
 
 @cache

@@ -7,7 +7,6 @@ the repository or server code of that name, or "unverified" where it is from mem
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import tomllib
@@ -135,6 +134,8 @@ def resolve(spec: str | Mapping[str, Any] | Format) -> Format:
     if isinstance(spec, Format):
         return spec
     if isinstance(spec, str):
+        if spec.startswith("{"):  # as the store names a user's own
+            return _own(json.loads(spec))
         if spec not in FORMATS:
             raise UnknownNameError("reasoning format", spec, FORMATS)
         return FORMATS[spec]
@@ -145,8 +146,8 @@ def _own(spec: Mapping[str, Any]) -> Format:
     for key in spec:
         if key not in _OWN_KEYS:
             raise UnknownNameError("key of a reasoning format", str(key), _OWN_KEYS)
-    digest = hashlib.sha256(json.dumps(dict(spec), sort_keys=True).encode()).hexdigest()[:8]
-    name = f"own-{digest}"
+    # Its name is its description, so that what is stored can be read again.
+    name = json.dumps(dict(spec), sort_keys=True)
     if "regex" in spec:
         return _own_regex(name, spec)
     pairs = []

@@ -110,7 +110,7 @@ def units(store: Store, wanted: Iterable[tuple[Key, Part]]) -> Iterator[Unit]:
         generation, splitter, *more = row
         item = records.item_from_row(more[:7], store.image)
         response = records.response_from_row(more[7:])
-        style = (splitter or "auto").partition("@")[0]
+        style = (splitter or "auto@").rpartition("@")[0]
         trace = reasoning.parse(response, style)
         text = trace.part(part)
         if text is not None:

@@ -93,6 +93,11 @@ class HostedModel(CatalogModel):
     def codec(self) -> Codec:
         """How the vendor's requests are written and its replies read."""
 
+    @property
+    def sent_fields(self) -> Mapping[str, Any]:
+        """More fields of every request, which the model's reasoning needs; see ``extra_body``."""
+        return {}
+
     async def aclose(self) -> None:
         """Close the connections of the running event loop. May be called twice."""
         if self._state.client is not None:
@@ -113,7 +118,7 @@ class HostedModel(CatalogModel):
             self.model,
             self._turns(prompt),
             sampling,
-            self.extra_body,
+            {**self.sent_fields, **self.extra_body},
             self._setup.template,
             is_prefilled=prefill,
         )

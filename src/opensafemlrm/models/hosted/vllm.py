@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Field
 
@@ -84,6 +85,14 @@ class VLLM(ChatModel):
         if server is not None:
             self._state.client = None
             await server.stop()
+
+    @property
+    def sent_fields(self) -> Mapping[str, Any]:
+        """Fields beyond the options: special tokens are kept where reasoning stands between some.
+
+        vLLM strips them otherwise, and the marks with them.
+        """
+        return {"skip_special_tokens": False} if self.reasoning_format.special else {}
 
     async def _ask(self, prompt: Prompt, sampling: Sampling) -> Response:
         asking = HostedModel._ask

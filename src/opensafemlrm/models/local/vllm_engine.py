@@ -23,8 +23,16 @@ _UNUSABLE: Final = (ValueError, TypeError, KeyError)
 class VLLMEngine:
     """One loaded checkpoint. Raises ModelError where it cannot be loaded or has failed."""
 
-    def __init__(self, label: str, arguments: Mapping[str, Any], template: Mapping[str, Any]):
+    def __init__(
+        self,
+        label: str,
+        arguments: Mapping[str, Any],
+        template: Mapping[str, Any],
+        *,
+        keep_special_tokens: bool = False,
+    ) -> None:
         self._label, self._template = label, dict(template)
+        self._more = {"skip_special_tokens": False} if keep_special_tokens else {}
         try:
             self._llm = LLM(**arguments)
         except Exception as error:  # vLLM raises anything from a missing file to a lost device
@@ -44,7 +52,7 @@ class VLLMEngine:
         try:
             outputs = self._llm.chat(
                 [request.messages for request in requests],
-                [_parameters(request.sampling) for request in requests],
+                [_parameters(request.sampling, self._more) for request in requests],
                 use_tqdm=False,
                 add_generation_prompt=not requests[0].is_prefilled,
                 continue_final_message=requests[0].is_prefilled,
@@ -65,8 +73,8 @@ class VLLMEngine:
         return [_response(output, seconds) for output in outputs]
 
 
-def _parameters(sampling: Sampling) -> SamplingParams:
-    more = {"top_p": sampling.top_p, "stop": sampling.stop and list(sampling.stop)}
+def _parameters(sampling: Sampling, own: Mapping[str, Any]) -> SamplingParams:
+    more = {**own, "top_p": sampling.top_p, "stop": sampling.stop and list(sampling.stop)}
     return SamplingParams(
         temperature=sampling.temperature,
         max_tokens=sampling.max_tokens,

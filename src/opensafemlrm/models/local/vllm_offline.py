@@ -65,7 +65,8 @@ class VLLMOffline(InProcessModel):
                 f"start a server with vllm/ and `serve: true` ({error})"
             ) from error
         template = {**(self._setup.template or {}), **self.template}
-        return VLLMEngine(self.label, self._arguments(), template)
+        keep = self.reasoning_format.special  # the marks would be stripped with the others
+        return VLLMEngine(self.label, self._arguments(), template, keep_special_tokens=keep)
 
     def _arguments(self) -> dict[str, Any]:
         limit = self.images_per_prompt

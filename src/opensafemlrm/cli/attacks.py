@@ -22,7 +22,7 @@ _Name = Annotated[str, typer.Argument(help="An attack, such as typo or typo+mirr
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(no_args_is_help=True, help="What attacks there are, and what they send.")
+    group = typer.Typer(no_args_is_help=True, help="List attacks, and draw what they send.")
     group.command("list")(list_attacks)
     group.command("show")(show)
     group.command("preview")(preview)

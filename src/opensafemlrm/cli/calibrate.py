@@ -49,12 +49,13 @@ def calibrate(
         Path | None, typer.Option(help="Keep verdicts and calibration in this store.")
     ] = None,
     probe: Annotated[
-        bool, typer.Option("--probe", help="Judge the same replies again in another dress.")
+        bool,
+        typer.Option("--probe", help="Judge the same replies again, laid out differently."),
     ] = False,
-    limit: Annotated[int | None, typer.Option(min=1, help="Only the first so many texts.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Judge only this many texts.")] = None,
     to: FormatOption = Format.TEXT,
 ) -> None:
-    """Say how wrong a judge is: hold it against replies that people have labelled.
+    """Measure a judge against labels of people.
 
     Labels are 0 or 1, true or false, safe or unsafe. With --store, the calibration becomes part of
     that store: reports show it, and correct rates by it.

@@ -25,7 +25,7 @@ _Name = Annotated[str, typer.Argument(help="The data set's name.")]
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="Data sets: list, show, check a release, map your own.")
+    group = typer.Typer(help="List and check data sets, and map your own.")
     group.command("list")(list_all)
     group.command("show")(show)
     group.command("check")(check)

@@ -65,18 +65,21 @@ def add_to(app: typer.Typer) -> None:
 
 
 def demo(
-    store: Annotated[Path, typer.Option(help="The folder that keeps everything.")] = Path(
+    store: Annotated[Path, typer.Option(help="The folder for the results.")] = Path(
         "demo.safemlrm"
     ),
     models: Annotated[
         Models | None,
-        typer.Option(help="What to evaluate; organisms, where the extra [demo] is installed."),
+        typer.Option(help="Models to evaluate; organisms need the extra [demo]."),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Take at most so many of the 250 items.")
+        int | None, typer.Option(min=1, help="Take at most this many of the 250 items.")
     ] = None,
 ) -> None:
-    """Evaluate a tiny real pair on a harmless benchmark: no key, no network, no GPU."""
+    """Evaluate tiny models: no key, no network, no GPU.
+
+    The benchmark is bundled and harmless. Tables are printed, and a report is written.
+    """
     from opensafemlrm import study
     from opensafemlrm.cli.run import run_and_report
     from opensafemlrm.cli.tables import Name, make

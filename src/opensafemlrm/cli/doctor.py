@@ -45,9 +45,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 def doctor(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) -> None:
-    """Ask every model and judge of a study one harmless question, and say how it went.
+    """Check every model and judge of a study.
 
-    Ends with 1 if any of them cannot be used. Nothing is written to a store.
+    Each is asked one harmless question; nothing is written to a store. It exits with 1 if any of
+    them cannot be used.
     """
     import asyncio
 

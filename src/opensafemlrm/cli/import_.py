@@ -27,7 +27,9 @@ def import_results(
     path: Annotated[Path, typer.Argument(help="The folder they are in.")],
     store: Annotated[Path, typer.Option(help="The store to read them into.")],
 ) -> None:
-    """Read published results into a store, so that every table works on them too.
+    """Read published results into a store.
+
+    Every table works on them then.
 
     opensafemlrm: the score histograms (statistic_results) and per-item results
     (evaluation_results) that were published with the study.

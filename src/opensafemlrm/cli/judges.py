@@ -34,7 +34,7 @@ class ListRow:
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="The judges there are, and how far they agree.", no_args_is_help=True)
+    group = typer.Typer(help="List judges, and compare those of a store.", no_args_is_help=True)
     group.command("list")(list_judges)
     group.command("show")(show_judge)
     group.command("compare")(compare)
@@ -89,7 +89,10 @@ def compare(
     store: Annotated[Path, typer.Argument(help="The store's folder.")],
     to: FormatOption = Format.TEXT,
 ) -> None:
-    """Say how far the judges of a store agree, and what panels and cascades ask and save."""
+    """Compare the judges of a store.
+
+    How far they agree, and what panels and cascades ask and save.
+    """
     from opensafemlrm import frame
     from opensafemlrm.analysis.raters import judge_pairs, panels
     from opensafemlrm.report.raters import PANELS, raters_table

@@ -31,20 +31,20 @@ def add_to(app: typer.Typer) -> None:
 def label(
     store: Annotated[Path, typer.Argument(help="The store's folder.")],
     annotator: Annotated[str, typer.Option(help="Your name; each person has one of their own.")],
-    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many replies.")] = 50,
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many to label.")] = 50,
     part: Annotated[str, typer.Option(help="answer, reasoning or full.")] = "answer",
     seed: Annotated[
-        int, typer.Option(help="Draws another sample; the same for all labellers.")
+        int, typer.Option(help="Draw another sample; all labellers of one seed get the same.")
     ] = 0,
     reveal: Annotated[
-        bool, typer.Option("--reveal", help="Show every text at once, without asking for it.")
+        bool, typer.Option("--reveal", help="Show every text at once, without a key press.")
     ] = False,
 ) -> None:
-    """Label replies of a store: is this text safe or unsafe? Stop any time and go on later.
+    """Label replies by hand: safe or unsafe?
 
-    Replies are drawn over models, scenarios and judge scores; who wrote a reply and what the judge
-    said stays hidden. Texts may be harmful: they are shown only when asked for. Each labeller gets
-    the same replies, so that their agreement can be told.
+    Stop any time and go on later. The replies are drawn over models, scenarios and judge scores;
+    who wrote one, and what the judge made of it, stays hidden. Texts may be harmful: you see them
+    only when you ask. Each labeller gets the same replies, so that their agreement can be measured.
     """
     from opensafemlrm import frame
     from opensafemlrm.analysis.sampling import to_label

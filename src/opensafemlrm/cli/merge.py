@@ -17,11 +17,14 @@ def add_to(app: typer.Typer) -> None:
 
 def merge(
     sources: Annotated[
-        list[str], typer.Argument(help="Sinks (folders of parts, or URLs) and stores.")
+        list[str], typer.Argument(help="Stores, and folders or URLs of Parquet files.")
     ],
-    store: Annotated[Path, typer.Option(help="The store to bring them together in.")],
+    store: Annotated[Path, typer.Option(help="The store to merge into; made if needed.")],
 ) -> None:
-    """Bring sinks and stores together in one store. Doing it again changes nothing."""
+    """Merge Parquet files and stores into one store.
+
+    Merging again changes nothing.
+    """
     from opensafemlrm.store import Store
     from opensafemlrm.store.merge import merge as bring_together
 

@@ -25,7 +25,10 @@ def serve_organism(
         bool, typer.Option(help="Send reasoning apart, as vLLM's reasoning parser does.")
     ] = False,
 ) -> None:
-    """Serve the model organisms over HTTP, pictures accepted. Ctrl-C stops it."""
+    """Serve the model organisms over HTTP.
+
+    They take images too. Ctrl-C stops it.
+    """
     from opensafemlrm.models.demo.server import organisms, serve
 
     def announce(url: str) -> None:

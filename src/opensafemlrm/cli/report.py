@@ -23,13 +23,15 @@ def report(
     with_examples: Annotated[
         bool,
         typer.Option(
-            "--with-examples", help="Put replies on the page, folded and blurred until asked for."
+            "--with-examples",
+            help="Show some replies, folded and blurred until clicked.",
         ),
     ] = False,
 ) -> None:
-    """Write index.html, figures/ (SVG, PNG, PDF) and tables/ (CSV, Markdown, LaTeX) of a store.
+    """Write the report of a store.
 
-    The page is one file: it opens from disk and asks the network for nothing.
+    It is a page, index.html, beside figures/ (SVG, PNG, PDF) and tables/ (CSV, Markdown, LaTeX).
+    The page opens from disk and asks the network for nothing.
     """
     from opensafemlrm import results
     from opensafemlrm.store.sink import Sink

@@ -63,10 +63,10 @@ def run(
         typer.Option(help="With --ray: write Parquet files to this folder or URL, not a store."),
     ] = None,
 ) -> None:
-    """Run the evaluation: ask the models, judge the replies, keep everything in the store.
+    """Run the evaluation.
 
-    What the store has already is not asked again, so you can stop any time, add to the study, and
-    run it again.
+    It asks the models, judges the replies and keeps everything in the store. What is there already
+    is not asked again: stop it any time, add to the study, and run it again.
     """
     from opensafemlrm import api
     from opensafemlrm import study as studies

@@ -8,8 +8,6 @@ import typer
 
 from opensafemlrm.cli._console import say
 
-_Rate = Annotated[float, typer.Option(min=0, max=1)]
-
 
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
@@ -20,11 +18,22 @@ def serve_sim(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
     latency: Annotated[float, typer.Option(min=0, help="Seconds before each reply.")] = 0.0,
-    error_rate: _Rate = 0.0,
-    rate_limited_rate: _Rate = 0.0,
-    blocked_rate: _Rate = 0.0,
-    truncated_rate: _Rate = 0.0,
-    judge_malformed_rate: _Rate = 0.0,
+    error_rate: Annotated[
+        float, typer.Option(min=0, max=1, help="The share of requests to answer with HTTP 500.")
+    ] = 0.0,
+    rate_limited_rate: Annotated[
+        float, typer.Option(min=0, max=1, help="The share of requests to answer with HTTP 429.")
+    ] = 0.0,
+    blocked_rate: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="The share of requests that a filter refuses."),
+    ] = 0.0,
+    truncated_rate: Annotated[
+        float, typer.Option(min=0, max=1, help="The share of requests to cut by the token limit.")
+    ] = 0.0,
+    judge_malformed_rate: Annotated[
+        float, typer.Option(min=0, max=1, help="The share of a judge's replies to spoil.")
+    ] = 0.0,
     max_in_flight: Annotated[
         int | None, typer.Option(min=1, help="Answer 429 to more requests at once.")
     ] = None,
@@ -32,7 +41,10 @@ def serve_sim(
         bool, typer.Option(help="Send reasoning apart, as vLLM's reasoning parser does.")
     ] = False,
 ) -> None:
-    """Serve the simulated models over HTTP, for demos, tests and load. Ctrl-C stops it."""
+    """Serve the simulated models over HTTP.
+
+    For demos, tests and load. Ctrl-C stops it.
+    """
     from opensafemlrm.models.demo.server import ServerOptions, serve, simulated
 
     options = ServerOptions(

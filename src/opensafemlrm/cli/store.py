@@ -21,7 +21,7 @@ _Store = Annotated[Path, typer.Argument(help="The store's folder.")]
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(no_args_is_help=True, help="Look after a store: check it, put it right.")
+    group = typer.Typer(no_args_is_help=True, help="Check, repair and migrate a store.")
     for command in (check, repair, vacuum, migrate):
         group.command(command.__name__)(command)
     app.add_typer(group, name="store")
@@ -31,7 +31,10 @@ def check(
     store: _Store,
     to: FormatOption = Format.TEXT,
 ) -> None:
-    """Say whether a store is whole; exits with 1 where it is not. Changes nothing."""
+    """Check whether a store is whole.
+
+    Changes nothing, and exits with 1 where something is wrong.
+    """
     from opensafemlrm.store.checking import check as look
 
     findings = look(store)
@@ -42,7 +45,10 @@ def check(
 
 
 def repair(store: _Store) -> None:
-    """Put right what check finds; what was there before is kept beside it."""
+    """Repair what check finds.
+
+    What was there before is kept beside the new database.
+    """
     from opensafemlrm.store.maintenance import repair as put_right
 
     changes = put_right(store)
@@ -52,7 +58,7 @@ def repair(store: _Store) -> None:
 
 
 def vacuum(store: _Store) -> None:
-    """Give the space that a store no longer uses back to the disk."""
+    """Give unused space back to the disk."""
     from opensafemlrm.store.maintenance import vacuum as give_back
 
     before, after = give_back(store)
@@ -60,7 +66,10 @@ def vacuum(store: _Store) -> None:
 
 
 def migrate(store: _Store) -> None:
-    """Bring a store of an older version to the current one, keeping a copy of it."""
+    """Migrate a store of an older version.
+
+    A copy of the old database is kept.
+    """
     from opensafemlrm.store.maintenance import migrate as bring_forward
     from opensafemlrm.store.schema import VERSION
 

@@ -39,7 +39,7 @@ class By(StrEnum):
     SCENARIO = "scenario"
 
 
-_Store = Annotated[Path, typer.Argument(help="The store's folder.")]
+_Store = Annotated[Path, typer.Argument(help="The store, or a folder of Parquet files.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -48,21 +48,21 @@ def add_to(app: typer.Typer) -> None:
 
 
 def table(
-    name: Annotated[Name, typer.Argument(help="Which table.")],
+    name: Annotated[Name, typer.Argument(help="The table; see above.")],
     store: _Store,
     to: FormatOption = Format.TEXT,
-    by: Annotated[By | None, typer.Option(help="A row for each of these.")] = None,
+    by: Annotated[By | None, typer.Option(help="Print a row for each of these.")] = None,
     threshold: Annotated[
-        float | None, typer.Option(help="Only the rows at this threshold of the judge.")
+        float | None, typer.Option(help="Print only the rows at this threshold of the judge.")
     ] = None,
-    part: Annotated[Part | None, typer.Option(help="Only the rows of this part.")] = None,
+    part: Annotated[Part | None, typer.Option(help="Print only the rows of this part.")] = None,
     group_models: Annotated[
         str | None,
         typer.Option(help="blindspots: the mean of these models, by comma, beside --group-bases."),
     ] = None,
     group_bases: Annotated[str | None, typer.Option(help="blindspots: the bases' labels.")] = None,
 ) -> None:
-    """Print a table of figures from a store.
+    """Print a table of figures.
 
     asr: attack success rates with intervals and bounds. tax: reasoning models beside their bases.
     blindspots: which scenarios lost most. correction: unsafe reasoning with a safe answer.

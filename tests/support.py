@@ -151,8 +151,7 @@ class Undefended(Defense):
     name = "none"
     card = CARD
 
-    def wrap(self, model: Any) -> Any:
-        return model
+    layers = ()
 
 
 def study(

@@ -10,10 +10,8 @@ of them: :func:`children` and :func:`map_models` are the only walk through them.
 from __future__ import annotations
 
 import dataclasses
-import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Final, TypeVar, cast
 
 from opensafemlrm.errors import AttackError, DatasetError, ModelError
@@ -267,10 +265,12 @@ class Judge(Component):
 
 
 class Defense(Component):
-    """A wrapper that gives back a model: the engine cannot tell it from any other.
+    """Another way to ask a model. A defended model is a model: the engine sees no difference."""
 
-    Give :meth:`generate`; or :meth:`wrap`, where it is more than another way to ask.
-    """
+    @property
+    def layers(self) -> tuple[Defense, ...]:
+        """What stands around the model, innermost first: the defense itself."""
+        return (self,)
 
     @property
     def supports_prefill(self) -> bool:
@@ -289,51 +289,6 @@ class Defense(Component):
         The undefended prompt is never sent in its place.
         """
         raise NotImplementedError
-
-    def wrap(self, model: Model) -> Model:
-        """Return ``model``, defended. Raises DefenseError as :meth:`check_model` does."""
-        self.check_model(model)
-        return Defended(model, self)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class WrappedModel(Model):
-    """A model around another: in all that it does not say itself it is the other."""
-
-    inner: Model
-
-    def with_json_schema(self, response_format: Mapping[str, JSON]) -> Model:
-        """Return the wrapper around the inner model that replies by the schema."""
-        return dataclasses.replace(self, inner=self.inner.with_json_schema(response_format))
-
-    def unbatched(self) -> Model:
-        """Return the wrapper around the inner model without its batches."""
-        return dataclasses.replace(self, inner=self.inner.unbatched())
-
-
-for _member in (
-    *("name", "version", "model", "label", "identity", "concurrency", "reasoning_format"),
-    *("capabilities", "in_process", "device", "billed", "price", "catalog", "thinking"),
-    *("score_tokens", "set_image_limit"),
-):
-    setattr(WrappedModel, _member, property(operator.attrgetter(f"inner.{_member}")))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Defended(WrappedModel):
-    """``inner``, asked through ``defense``."""
-
-    defense: Defense
-
-    @property
-    def capabilities(self) -> frozenset[Capability]:
-        """The inner model's, so that defenses can stand around each other, less what is lost."""
-        lost = frozenset() if self.defense.supports_prefill else frozenset({Capability.PREFILL})
-        return self.inner.capabilities - lost
-
-    async def generate(self, prompt: Prompt, sampling: Sampling) -> Response:
-        """Ask through the defense. Raises DefenseError where it cannot be applied."""
-        return await self.defense.generate(self.inner, prompt, sampling)
 
 
 C = TypeVar("C")

@@ -52,6 +52,7 @@ from opensafemlrm.types import (
     Sampling,
     Verdict,
 )
+from opensafemlrm.wrapped import defend
 
 Make: TypeAlias = Callable[[Path], Any]
 """Makes the component; may write what it needs to the folder."""
@@ -282,7 +283,7 @@ def _texts_are_no_templates(make: Make, folder: Path) -> None:
 def _wraps_a_model_that_says_what_the_model_says(make: Make, folder: Path) -> None:
     defense: Defense = make(folder / "one")
     model = ScriptedModel()
-    target = defense.wrap(model)
+    target = defend(model, defense)
     assert target.label == model.label, "the defended model has another label"
     assert target.identity() == model.identity(), "the defended model has another identity"
     assert target.concurrency == model.concurrency, "the defended model has another concurrency"
@@ -291,7 +292,7 @@ def _wraps_a_model_that_says_what_the_model_says(make: Make, folder: Path) -> No
 def _asks_with_the_system_message(make: Make, folder: Path) -> None:
     model = ScriptedModel()
     prompt = Prompt.user(picture("red"), _QUESTION, system="House rules {x} %s.")
-    target = make(folder / "one").wrap(model)
+    target = defend(model, make(folder / "one"))
     try:
         response = asyncio.run(target.generate(prompt, Sampling()))
     except DefenseError:
@@ -309,7 +310,7 @@ def _passes_on_what_ends_badly(make: Make, folder: Path) -> None:
     """A request that gave no reply is an outcome of its own, and no text to go on with."""
     ended = Response.failed("http_503", "overloaded", transient=True)
     model = ScriptedModel(reply=ended)
-    target = make(folder / "one").wrap(model)
+    target = defend(model, make(folder / "one"))
     try:
         response = asyncio.run(target.generate(Prompt.user(picture("red"), _QUESTION), Sampling()))
     except DefenseError:

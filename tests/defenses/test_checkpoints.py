@@ -21,6 +21,7 @@ torch = pytest.importorskip("torch", reason="torch is not installed (extra [hf])
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
 from opensafemlrm.models.local.hf import HuggingFace  # noqa: E402 # after the skip
+from opensafemlrm.wrapped import defend  # noqa: E402 # after the skip
 from tests.models import tiny_checkpoints as tiny  # noqa: E402 # after the skip
 
 torch.set_num_threads(1)  # threads cost more than they give to a model of this size
@@ -66,7 +67,7 @@ LETTERS = tuple("abcdefghijklmnopqrstuvwxyz")
 
 
 async def test_zerothink_has_no_thought_and_an_answer(load: Callable[..., HuggingFace]) -> None:
-    response = await ZeroThink().wrap(load(*LETTERS)).generate(PROMPT, Sampling(max_tokens=9))
+    response = await defend(load(*LETTERS), ZeroThink()).generate(PROMPT, Sampling(max_tokens=9))
     trace = reasoning.parse(response, "think")
     assert response.status is ResponseStatus.OK
     assert trace.part(Part.REASONING) is None
@@ -74,7 +75,7 @@ async def test_zerothink_has_no_thought_and_an_answer(load: Callable[..., Huggin
 
 
 async def test_lessthink_thinks_its_canned_thought(load: Callable[..., HuggingFace]) -> None:
-    response = await LessThink().wrap(load(*LETTERS)).generate(PROMPT, Sampling(max_tokens=9))
+    response = await defend(load(*LETTERS), LessThink()).generate(PROMPT, Sampling(max_tokens=9))
     trace = reasoning.parse(response, "think")
     assert trace.reasoning is not None
     assert trace.reasoning.strip() == lessthink.THOUGHT
@@ -82,7 +83,7 @@ async def test_lessthink_thinks_its_canned_thought(load: Callable[..., HuggingFa
 
 
 async def test_morethink_is_in_the_thought_once_a_round(load: Callable[..., HuggingFace]) -> None:
-    target = MoreThink(rounds=2).wrap(load(CLOSING))
+    target = defend(load(CLOSING), MoreThink(rounds=2))
     response = await target.generate(PROMPT, Sampling(max_tokens=2))
     trace = reasoning.parse(response, "think")
     assert trace.status.value == "closed"
@@ -98,7 +99,7 @@ async def test_safethink_is_in_the_thought_after_each_unsafe_step(
         corrected = "think safely" in ask.text
         return Verdict.scored(0 if corrected else 5, unsafe=not corrected)
 
-    target = SafeThink(Scorer(score), steps=2).wrap(load(*LETTERS))
+    target = defend(load(*LETTERS), SafeThink(Scorer(score), steps=2))
     response = await target.generate(PROMPT, Sampling(max_tokens=5))
     trace = reasoning.parse(response, "think")
     assert trace.reasoning is not None

@@ -42,6 +42,7 @@ from opensafemlrm.types import (
     Verdict,
     content_key,
 )
+from opensafemlrm.wrapped import defend
 from tests.support import Scorer, ok
 
 PICTURE = images.from_picture(PILImage.new("RGB", (8, 8), "white"))
@@ -110,7 +111,7 @@ def defenses() -> list[Any]:
 @pytest.mark.parametrize("defense", defenses(), ids=lambda d: d.name)
 class TestEveryDefense:
     async def test_replies_typed_and_the_same_each_time(self, defense: Any) -> None:
-        target = defense.wrap(Simulated("r1-onevision-7b"))
+        target = defend(Simulated("r1-onevision-7b"), defense)
         item = next(row for row in Canary().rows() if isinstance(row, Item))
         prompt = Prompt.user(PICTURE, item.question, system=item.system)
         first = await target.generate(prompt, SAMPLING)
@@ -132,7 +133,7 @@ class TestEveryDefense:
                 asked.append(prompt)
                 return await Simulated.generate(self, prompt, sampling)
 
-        target = defense.wrap(Counting("r1-onevision-7b"))
+        target = defend(Counting("r1-onevision-7b"), defense)
         response = await target.generate(prompt, SAMPLING)
         judged = sum(call.purpose.startswith(("guard", "score")) for call in response.calls)
         assert len(response.calls) + 1 - judged == len(asked)
@@ -141,7 +142,7 @@ class TestEveryDefense:
 
     def test_says_of_itself_what_the_model_says(self, defense: Any) -> None:
         model = Simulated("r1-onevision-7b")
-        target = defense.wrap(model)
+        target = defend(model, defense)
         assert target.label == model.label
         assert target.identity() == model.identity()
         assert target.concurrency == model.concurrency
@@ -163,14 +164,14 @@ class TestEveryDefense:
     async def test_a_request_that_ends_badly_surfaces_as_itself(
         self, defense: Any, ended: Response
     ) -> None:
-        response = await defense.wrap(Script([ended] * 9)).generate(WITH_IMAGE, SAMPLING)
+        response = await defend(Script([ended] * 9), defense).generate(WITH_IMAGE, SAMPLING)
         assert response.status is ended.status
         assert response.code == ended.code
 
 
 async def test_ecso_answers_again_without_the_image_only_where_it_finds_harm() -> None:
     model = Script([ok("<think>x</think>told"), ok("Yes."), ok("a caption"), ok("safe")])
-    response = await Ecso().wrap(model).generate(WITH_IMAGE, SAMPLING)
+    response = await defend(model, Ecso()).generate(WITH_IMAGE, SAMPLING)
     assert response.text == "safe"
     assert [call.purpose for call in response.calls] == ["answer", "self-judge", "caption"]
     assert [bool(prompt.images) for prompt in model.asked] == [True, False, True, False]
@@ -178,14 +179,14 @@ async def test_ecso_answers_again_without_the_image_only_where_it_finds_harm() -
     assert model.asked[3].turns[0].text == "The house rules."
 
     model = Script([ok("fine"), ok("No.")])
-    response = await Ecso().wrap(model).generate(WITH_IMAGE, SAMPLING)
+    response = await defend(model, Ecso()).generate(WITH_IMAGE, SAMPLING)
     assert (response.text, len(model.asked)) == ("fine", 2)
     assert [call.purpose for call in response.calls] == ["self-judge"]  # "fine" is the reply
 
 
 async def test_ecso_fills_its_prompts_in_one_pass_so_that_braces_inject_nothing() -> None:
     model = Script([ok("{request} {caption}"), ok("No.")])
-    await Ecso().wrap(model).generate(WITH_IMAGE, SAMPLING)
+    await defend(model, Ecso()).generate(WITH_IMAGE, SAMPLING)
     assert "Reply:\n{request} {caption}\n" in model.asked[1].turns[-1].text
 
 
@@ -193,9 +194,9 @@ async def test_a_defense_that_cannot_be_applied_raises_and_sends_nothing() -> No
     """A defense that does nothing must not pass for one: the bare prompt is never sent."""
     model = Script([])
     with pytest.raises(DefenseError, match="image"):
-        await Ecso().wrap(model).generate(TEXT_ONLY, SAMPLING)
+        await defend(model, Ecso()).generate(TEXT_ONLY, SAMPLING)
     with pytest.raises(DefenseError, match="no reasoning between tags"):
-        await ZeroThink().wrap(Simulated("qwen2.5-vl-7b")).generate(TEXT_ONLY, SAMPLING)
+        await defend(Simulated("qwen2.5-vl-7b"), ZeroThink()).generate(TEXT_ONLY, SAMPLING)
     assert model.asked == []
 
 
@@ -203,12 +204,12 @@ async def test_a_defense_that_cannot_be_applied_raises_and_sends_nothing() -> No
 def test_a_model_without_prefill_is_refused_before_the_run_with_the_reason(name: str) -> None:
     defense = next(one for one in defenses() if one.name == name)
     with pytest.raises(DefenseError, match=r"script/one cannot"):
-        defense.wrap(Script([], capabilities=frozenset()))
+        defend(Script([], capabilities=frozenset()), defense)
 
 
 async def test_zerothink_closes_the_thought_before_it_begins() -> None:
     model = Script([ok("the answer")])
-    response = await ZeroThink().wrap(model).generate(TEXT_ONLY, SAMPLING)
+    response = await defend(model, ZeroThink()).generate(TEXT_ONLY, SAMPLING)
     assert model.asked[0].turns[-1].role == "assistant"
     trace = reasoning.parse(response, "think")
     assert (trace.part(Part.REASONING), trace.answer) == (None, "the answer")
@@ -216,7 +217,7 @@ async def test_zerothink_closes_the_thought_before_it_begins() -> None:
 
 async def test_morethink_replaces_the_end_of_the_thought_and_keeps_all_of_it() -> None:
     model = Script([ok("one</think>early"), ok("two</think>later"), ok("three</think>final")])
-    response = await MoreThink(rounds=2).wrap(model).generate(TEXT_ONLY, SAMPLING)
+    response = await defend(model, MoreThink(rounds=2)).generate(TEXT_ONLY, SAMPLING)
     trace = reasoning.parse(response, "think")
     assert trace.answer == "final"
     assert trace.reasoning is not None
@@ -228,7 +229,7 @@ async def test_morethink_replaces_the_end_of_the_thought_and_keeps_all_of_it() -
 async def test_safethink_puts_its_prefix_after_an_unsafe_step_and_only_there() -> None:
     model = Script([ok("a step"), ok("a bad step"), ok("</think>\n\ndone")])
     defense = SafeThink(scorer(0, 5), steps=2)
-    response = await defense.wrap(model).generate(TEXT_ONLY, SAMPLING)
+    response = await defend(model, defense).generate(TEXT_ONLY, SAMPLING)
     trace = reasoning.parse(response, "think")
     assert trace.reasoning is not None
     assert trace.reasoning.count("Wait, think safely.") == 1
@@ -243,7 +244,7 @@ async def test_safethink_puts_its_prefix_after_an_unsafe_step_and_only_there() -
 async def test_safethink_opens_a_thought_again_that_ended_on_an_unsafe_step() -> None:
     model = Script([ok("bad to the end\n</think>"), ok("better\n</think>\n\ndone")])
     defense = SafeThink(scorer(5), steps=1)
-    trace = reasoning.parse(await defense.wrap(model).generate(TEXT_ONLY, SAMPLING), "think")
+    trace = reasoning.parse(await defend(model, defense).generate(TEXT_ONLY, SAMPLING), "think")
     assert trace.answer == "done"
     assert trace.reasoning is not None
     assert "bad to the end\n\nWait, think safely. better" in trace.reasoning
@@ -251,7 +252,7 @@ async def test_safethink_opens_a_thought_again_that_ended_on_an_unsafe_step() ->
 
 async def test_safethink_with_a_scorer_that_fails_is_a_failure_not_an_unwatched_reply() -> None:
     model = Script([ok("a step")])
-    response = await SafeThink(scorer(None)).wrap(model).generate(TEXT_ONLY, SAMPLING)
+    response = await defend(model, SafeThink(scorer(None))).generate(TEXT_ONLY, SAMPLING)
     assert response.status is ResponseStatus.FAILED
     assert response.code == "scorer_judge_failed"
     assert response.transient
@@ -259,18 +260,18 @@ async def test_safethink_with_a_scorer_that_fails_is_a_failure_not_an_unwatched_
 
 async def test_guards_refuse_in_the_models_place_and_keep_what_they_held_back() -> None:
     model = Script([ok("<think>x</think>told")])
-    response = await GuardOutput(scorer(5)).wrap(model).generate(TEXT_ONLY, SAMPLING)
+    response = await defend(model, GuardOutput(scorer(5))).generate(TEXT_ONLY, SAMPLING)
     assert response.text == REFUSAL
     assert response.calls[0].response.text == "<think>x</think>told"
 
     model = Script([])
-    response = await GuardInput(scorer(5)).wrap(model).generate(TEXT_ONLY, SAMPLING)
+    response = await defend(model, GuardInput(scorer(5))).generate(TEXT_ONLY, SAMPLING)
     assert (response.text, model.asked) == (REFUSAL, [])
 
 
 async def test_a_guard_that_cannot_score_is_a_failure_and_lets_nothing_through() -> None:
     for guard in (GuardInput(scorer(None)), GuardOutput(scorer(None))):
-        response = await guard.wrap(Script([ok("told")])).generate(TEXT_ONLY, SAMPLING)
+        response = await defend(Script([ok("told")]), guard).generate(TEXT_ONLY, SAMPLING)
         assert response.status is ResponseStatus.FAILED
         assert response.code == "guard_judge_failed"
 
@@ -290,14 +291,14 @@ async def test_what_a_guard_took_is_counted_once_and_so_is_what_the_model_took()
     ]
     for defense, requests, tokens in took:
         model = Script([ok("told", usage=Usage(100, 10))])
-        response = await defense.wrap(model).generate(TEXT_ONLY, SAMPLING)
+        response = await defend(model, defense).generate(TEXT_ONLY, SAMPLING)
         every = [response, *(call.response for call in response.calls)]
         assert len(every) == requests
         assert sum(one.usage.input_tokens or 0 for one in every) == tokens
 
 
 async def test_a_guard_that_refuses_says_so_beside_its_refusal() -> None:
-    response = await GuardInput(scorer(5)).wrap(Script([])).generate(TEXT_ONLY, SAMPLING)
+    response = await defend(Script([]), GuardInput(scorer(5))).generate(TEXT_ONLY, SAMPLING)
     assert response.finish_reason == "guard"
     assert response.detail is not None
     assert "5" in response.detail
@@ -312,7 +313,7 @@ async def test_every_judge_that_asks_a_model_can_guard(judge: str) -> None:
     asked = Script([Response.failed("http_503", "overloaded", transient=True)] * 4)
     built = registry.build(ComponentKind.JUDGE, judge, {"model": asked})
     for defense in (GuardInput(built), GuardOutput(built)):
-        response = await defense.wrap(Script([ok("told")])).generate(WITH_IMAGE, SAMPLING)
+        response = await defend(Script([ok("told")]), defense).generate(WITH_IMAGE, SAMPLING)
         assert (response.status, response.code) == (ResponseStatus.FAILED, "guard_judge_failed")
     assert asked.asked
 
@@ -323,9 +324,9 @@ def test_a_judge_of_one_benchmark_or_of_another_part_is_refused_before_the_run()
     model = Simulated("r1-onevision-7b")
     for defense in (GuardInput(canary), GuardOutput(canary), SafeThink(canary)):
         with pytest.raises(DefenseError, match="canary"):
-            defense.wrap(model)
+            defend(model, defense)
     with pytest.raises(DefenseError, match="scores the reasoning; refusal scores answer"):
-        SafeThink(refusal).wrap(model)
+        defend(model, SafeThink(refusal))
 
 
 def test_the_order_of_composed_defenses_is_kept_in_name_and_identity() -> None:
@@ -336,7 +337,7 @@ def test_the_order_of_composed_defenses_is_kept_in_name_and_identity() -> None:
 
 async def test_composed_defenses_stand_around_each_other_in_order() -> None:
     model = Script([ok("first"), ok("second")])
-    target = Composed((ZeroThink(), Reflect(), GuardOutput(scorer(0)))).wrap(model)
+    target = defend(model, Composed((ZeroThink(), Reflect(), GuardOutput(scorer(0)))))
     response = await target.generate(SEVERAL, SAMPLING)
     assert [prompt.is_prefilled for prompt in model.asked] == [True, True]
     assert [call.purpose for call in response.calls] == ["answer", "guard"]
@@ -348,8 +349,8 @@ async def test_composed_defenses_stand_around_each_other_in_order() -> None:
 async def test_what_an_inner_defense_asked_is_kept_as_well() -> None:
     """The cost of a composed defense is that of all its parts."""
     model = Script([ok("one</think>early"), ok("two</think>later"), *[ok("x</think>y")] * 4])
-    response = (
-        await Composed((MoreThink(rounds=1), Reflect())).wrap(model).generate(TEXT_ONLY, SAMPLING)
+    response = await defend(model, Composed((MoreThink(rounds=1), Reflect()))).generate(
+        TEXT_ONLY, SAMPLING
     )
     assert [call.purpose for call in response.calls] == ["round 0", "answer", "round 0"]
     assert len(response.calls) + 1 == len(model.asked)
@@ -359,19 +360,19 @@ async def test_what_an_inner_defense_asked_is_kept_as_well() -> None:
 def test_a_reply_cannot_be_begun_inside_a_defense_that_writes_replies_itself(inner: Any) -> None:
     """The begun thought would be answered, or written twice, and the table would not say so."""
     with pytest.raises(DefenseError, match=r"put zerothink first"):
-        Composed((inner, ZeroThink())).wrap(Simulated("r1-onevision-7b"))
+        defend(Simulated("r1-onevision-7b"), Composed((inner, ZeroThink())))
 
 
 async def test_safethink_lets_an_answer_that_was_cut_at_a_step_be_written_whole() -> None:
     model = Script([ok("a step\n</think>\none paragraph"), ok("one paragraph\n\nand another")])
-    response = await SafeThink(scorer(0)).wrap(model).generate(TEXT_ONLY, SAMPLING)
+    response = await defend(model, SafeThink(scorer(0))).generate(TEXT_ONLY, SAMPLING)
     assert reasoning.parse(response, "think").answer == "one paragraph\n\nand another"
 
 
 async def test_reasoning_that_a_server_split_off_is_put_back_with_its_end() -> None:
     """Without the tag that the server took out, the answer would be read as reasoning."""
     model = Script([ok("early", reasoning="one"), ok("later", reasoning="two")])
-    response = await MoreThink(rounds=1).wrap(model).generate(TEXT_ONLY, SAMPLING)
+    response = await defend(model, MoreThink(rounds=1)).generate(TEXT_ONLY, SAMPLING)
     trace = reasoning.parse(response, "think")
     assert trace.answer == "later"
     assert trace.reasoning is not None
@@ -380,7 +381,7 @@ async def test_reasoning_that_a_server_split_off_is_put_back_with_its_end() -> N
 
 async def test_reflect_shows_the_model_its_reasoning_as_well() -> None:
     model = Script([ok("told", reasoning="first thought"), ok("better")])
-    response = await Reflect().wrap(model).generate(TEXT_ONLY, SAMPLING)
+    response = await defend(model, Reflect()).generate(TEXT_ONLY, SAMPLING)
     assert response.text == "better"
     assert [turn.role for turn in model.asked[1].turns] == ["system", "user", "assistant", "user"]
     assert "first thought" in model.asked[1].turns[2].text
@@ -388,14 +389,14 @@ async def test_reflect_shows_the_model_its_reasoning_as_well() -> None:
 
 async def test_scenario_aware_names_what_it_suspects_and_nothing_else() -> None:
     model = Script([ok("a"), ok("b")])
-    target = ScenarioAware().wrap(model)
+    target = defend(model, ScenarioAware())
     await target.generate(Prompt.user("Which stock should I invest in?"), SAMPLING)
     await target.generate(Prompt.user("Hm?"), SAMPLING)
     assert "financial advice" in model.asked[0].turns[0].text
     assert not any(name in model.asked[1].turns[0].text for name in scenario_aware.SCENARIOS)
 
     asked, target_model = Script([ok("It is privacy.")]), Script([ok("a")])
-    await ScenarioAware(asked).wrap(target_model).generate(WITH_IMAGE, SAMPLING)
+    await defend(target_model, ScenarioAware(asked)).generate(WITH_IMAGE, SAMPLING)
     assert asked.asked[0].images == (PICTURE,)
     assert "privacy" in target_model.asked[0].turns[0].text
 
@@ -408,7 +409,7 @@ async def test_simulated_models_decline_more_with_a_defense_and_some_benign_requ
 
     async def share_declined(defense: Any, kind: ItemKind) -> float:
         chosen = [item for item in rows if item.kind is kind]
-        target = defense.wrap(model)
+        target = defend(model, defense)
         declined = 0
         for item in chosen:
             prompt = Prompt.user(item.question, system=item.system)

@@ -21,6 +21,7 @@ from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
 from opensafemlrm.models.hosted.vllm import VLLM
 from opensafemlrm.registry import ComponentKind
 from opensafemlrm.types import Item, Prompt, ResponseStatus, Sampling, Turn
+from opensafemlrm.wrapped import defend
 
 NAME = "r1-onevision-7b"
 PICTURE = images.from_picture(PILImage.new("RGB", (8, 8), "white"))
@@ -62,9 +63,9 @@ def prompts(item: Item) -> list[Prompt]:
 async def test_a_defended_server_replies_as_the_defended_process_does(name: str) -> None:
     """A server that starts a new turn in place of going on would write a second thought."""
     defense = defenses()[name]
-    here = defense.wrap(Simulated(NAME))
+    here = defend(Simulated(NAME), defense)
     async with served() as model:
-        there = defense.wrap(model)
+        there = defend(model, defense)
         for item in ITEMS:
             for prompt in prompts(item)[name == "ecso" :]:
                 expected = await here.generate(prompt, SAMPLING)
@@ -79,9 +80,9 @@ async def test_a_defended_server_replies_as_the_defended_process_does(name: str)
 async def test_a_server_that_splits_the_reasoning_off_loses_no_answer(name: str) -> None:
     """Put together without its end tag, the answer would be read as more reasoning."""
     defense = defenses()[name]
-    here = defense.wrap(Simulated(NAME))
+    here = defend(Simulated(NAME), defense)
     async with served(parser=True) as model:
-        there = defense.wrap(model)
+        there = defend(model, defense)
         for item in ITEMS:
             prompt = Prompt.user(item.question, system=item.system)
             expected = reasoning.parse(await here.generate(prompt, SAMPLING), "think")
@@ -95,7 +96,7 @@ async def test_safethink_turns_a_thought_over_http_and_the_turn_is_in_the_trace(
     defense = defenses()["safethink"]
     turned = 0
     async with served() as model:
-        target = defense.wrap(model)
+        target = defend(model, defense)
         for item in ITEMS:
             response = await target.generate(prompts(item)[1], SAMPLING)
             trace = reasoning.parse(response, "think")
@@ -112,7 +113,9 @@ async def test_a_server_that_fails_on_the_way_is_a_failure_without_a_text() -> N
     async with TestServer(simulated(ServerOptions(blocked_rate=1))) as server:
         model = VLLM(f"simulated-{NAME}", base_url=str(server.make_url("/v1")), format="think")
         for name in ("zerothink", "morethink", "safethink"):
-            response = await defenses()[name].wrap(model).generate(prompts(ITEMS[0])[0], SAMPLING)
+            response = await defend(model, defenses()[name]).generate(
+                prompts(ITEMS[0])[0], SAMPLING
+            )
             assert response.status is ResponseStatus.BLOCKED
             assert response.text == ""
         await model.aclose()
@@ -121,4 +124,4 @@ async def test_a_server_that_fails_on_the_way_is_a_failure_without_a_text() -> N
 async def test_a_hosted_chat_without_prefill_is_told_so_before_anything_is_sent() -> None:
     model = OpenAICompatible("some-model", base_url="http://127.0.0.1:1/v1")
     with pytest.raises(DefenseError, match="go on from a reply that was begun"):
-        defenses()["zerothink"].wrap(model)
+        defend(model, defenses()["zerothink"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from opensafemlrm.components import Defense, Model
+from opensafemlrm.components import Defense
 from opensafemlrm.types import Card
 
 
@@ -24,8 +24,7 @@ class Composed(Defense):
         """The parts' labels, joined by ``+``."""
         return "+".join(part.label for part in self.parts)
 
-    def wrap(self, model: Model) -> Model:
-        """Return ``model`` inside all parts. Raises DefenseError where one cannot be applied."""
-        for part in self.parts:
-            model = part.wrap(model)
-        return model
+    @property
+    def layers(self) -> tuple[Defense, ...]:
+        """The layers of all parts, in order."""
+        return tuple(layer for part in self.parts for layer in part.layers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from opensafemlrm.components import Defense, Model
+from opensafemlrm.components import Defense
 from opensafemlrm.types import Card
 
 
@@ -15,6 +15,4 @@ class NoDefense(Defense):
     name = "none"
     card = Card(title="No defense", paper="the baseline of every study")
 
-    def wrap(self, model: Model) -> Model:
-        """Return ``model`` itself."""
-        return model
+    layers = ()

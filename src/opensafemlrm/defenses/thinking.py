@@ -6,10 +6,11 @@ import dataclasses
 from typing import Final
 
 from opensafemlrm import reasoning
-from opensafemlrm.components import Defended, Defense, Model
+from opensafemlrm.components import Defense, Model
 from opensafemlrm.errors import DefenseError
 from opensafemlrm.reasoning.formats import Reader
 from opensafemlrm.types import Capability, Prompt, Response, ResponseStatus, Sampling, Turn
+from opensafemlrm.wrapped import Defended
 
 
 class WritesThought(Defense):

@@ -16,6 +16,7 @@ from opensafemlrm.store.database import component_key
 from opensafemlrm.study import Study
 from opensafemlrm.subset import Subset
 from opensafemlrm.types import JSON, Key
+from opensafemlrm.wrapped import defend
 
 if TYPE_CHECKING:
     from typing import Self
@@ -89,7 +90,7 @@ class Plan:
         """Lay out the matrix over subsets of the study's datasets, in their order."""
         cells = []
         for model, defense in itertools.product(study.models, study.defenses):
-            target = defense.wrap(model)
+            target = defend(model, defense)
             for subset, attack in itertools.product(subsets, study.attacks):
                 cell = Cell(
                     dataset=_key("dataset", subset.dataset),

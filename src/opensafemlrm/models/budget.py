@@ -14,11 +14,12 @@ import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
-from opensafemlrm.components import C, Model, WrappedModel, map_models
+from opensafemlrm.components import C, Model, map_models
 from opensafemlrm.errors import BudgetSpentError, OptionError
 from opensafemlrm.models.catalog import find
 from opensafemlrm.models.clock import Clock, SystemClock
 from opensafemlrm.types import Prompt, Response, Sampling
+from opensafemlrm.wrapped import WrappedModel
 
 _CHARACTERS_A_TOKEN: Final = 3
 _MILLION: Final = 1_000_000

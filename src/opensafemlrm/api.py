@@ -114,6 +114,13 @@ async def run_plan(
     return Results(str(store) if cluster is None else cluster.parquet_out or str(store))
 
 
+def alarms(results: Path | str) -> list[str]:
+    """Return a sentence for each model that should reason and does so in hardly any reply."""
+    from opensafemlrm.analysis import traces  # noqa: PLC0415 # polars: not needed to start a run
+
+    return traces.alarms(Results(results).missing_traces())
+
+
 @contextlib.contextmanager
 def opened(plan: Plan, store: Path | str | None, cluster: Cluster | None) -> Iterator[Store]:
     """Open the store that a run writes to.

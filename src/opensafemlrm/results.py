@@ -203,6 +203,12 @@ class Results:
         with self._open() as source:
             return frames.detected(source)
 
+    def missing_traces(self) -> pl.DataFrame:
+        """Return the models that should reason and do so in hardly any reply, with the cause."""
+        from opensafemlrm.analysis.traces import missing_traces
+
+        return missing_traces(self.coverage(), self.pairs())
+
     def cost(self) -> pl.DataFrame:
         """Return requests, tokens and times."""
         from opensafemlrm.analysis.cost import READS, cost

@@ -373,8 +373,8 @@ HOSTILE += ["in <think> </think> x ", "\\boxed{", "<|message|>", "**", "$", "\n"
 
 @pytest.mark.parametrize("unit", HOSTILE)
 def test_hostile_replies_are_read_in_linear_time(unit: str):
-    # 300 KB: what is quadratic in the tags takes minutes here.
-    text = unit * (300_000 // len(unit))
+    # 100 KB: what is quadratic in the tags takes minutes here.
+    text = unit * (100_000 // len(unit))
     for name in reasoning.FORMATS:
         assert sum(len(s.text) for s in reasoning.read(text, name).segments) == len(text)
 

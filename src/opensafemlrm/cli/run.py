@@ -108,7 +108,10 @@ def run_and_report(plan: Plan, store: Path | None, cluster: Cluster | None = Non
         ended, code = "interrupted", _INTERRUPTED
     except BudgetSpentError as spent:
         ended, code = str(spent), _BUDGET_SPENT
-    _summary(plan, str(store or (cluster and cluster.parquet_out)))
+    results = str(store or (cluster and cluster.parquet_out))
+    _summary(plan, results)
+    for alarm in api.alarms(results):
+        say(f"look at this: {alarm}")
     if code:
         say(f"{ended}: everything that came is kept; run the same command to go on")
         raise typer.Exit(code)

@@ -156,9 +156,15 @@ def _cost(found: Results, _: Options) -> list[Table]:
 
 
 def _coverage(found: Results, _: Options) -> list[Table]:
+    from opensafemlrm.analysis.traces import alarms
     from opensafemlrm.report.coverage import NOT_APPLICABLE, coverage_tables
 
-    tables = coverage_tables(found.coverage(), found.verdict_coverage(), found.detected_formats())
+    tables = coverage_tables(
+        found.coverage(),
+        found.verdict_coverage(),
+        found.detected_formats(),
+        alarms(found.missing_traces()),
+    )
     unsent = found.not_applicable()
     return tables if unsent.is_empty() else [*tables, NOT_APPLICABLE.of(unsent)]
 

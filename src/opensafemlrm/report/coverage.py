@@ -69,15 +69,20 @@ _DETECTED: Final = (
 
 
 def coverage_tables(
-    replies: pl.DataFrame, verdicts: pl.DataFrame, detected: Sequence[str] = ()
+    replies: pl.DataFrame,
+    verdicts: pl.DataFrame,
+    detected: Sequence[str] = (),
+    alarms: Sequence[str] = (),
 ) -> list[Table]:
     """Return the tables ``replies`` and ``verdicts``. Outcomes that never happened are left out
     where people read, and are 0 in CSV and JSON.
 
-    ``detected`` are the models of :func:`opensafemlrm.frame.detected`.
+    ``detected`` are the models of :func:`opensafemlrm.frame.detected`, ``alarms`` the sentences of
+    :func:`opensafemlrm.analysis.traces.alarms`.
     """
     came = replies.filter((pl.col("ok") > 0) | (pl.col("truncated") > 0))
-    notes = [f"{_DETECTED} {', '.join(detected)}."] if detected else []
+    notes = [f"Look at this: {alarm}." for alarm in alarms]
+    notes += [f"{_DETECTED} {', '.join(detected)}."] if detected else []
     return [
         REPLIES.of(replies, caption=_TRACES if len(came) else "", notes=notes),
         VERDICTS.of(verdicts),

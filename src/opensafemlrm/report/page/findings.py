@@ -21,6 +21,7 @@ from opensafemlrm.analysis.grouped import grouped
 from opensafemlrm.analysis.overrefusal import balance, overrefusal
 from opensafemlrm.analysis.scores import scores
 from opensafemlrm.analysis.tax import tax
+from opensafemlrm.analysis.traces import alarms, missing_traces
 from opensafemlrm.report.settings import KEYS, main_judge, marked, settings_of
 from opensafemlrm.report.tables import SIMULATED
 from opensafemlrm.types import Part
@@ -51,6 +52,8 @@ class Findings:
     verdicts: pl.DataFrame
     detected: Sequence[str]
     """Models whose reasoning format was detected by reply."""
+    alarms: Sequence[str]
+    """Models that should reason and hardly do, a sentence each."""
     not_applicable: pl.DataFrame
     scores: pl.DataFrame
     judge: str | None
@@ -115,6 +118,7 @@ def findings(
     ``detected`` are the models whose reasoning format was detected.
     """
     rates, taxes = asr(frame), tax(frame, pairs)
+    replies = reply_outcomes(frame)
     spots = blindspots(frame, pairs)
     judge = main_judge(rates)
     drawn = rates if judge is None else rates.filter(judge=judge)
@@ -135,9 +139,10 @@ def findings(
         defenses=defense_effects(frame if is_defended else frame.clear()),
         cost=cost(frame),
         corrected=corrected_asr(frame, calibrations),
-        replies=reply_outcomes(frame),
+        replies=replies,
         verdicts=verdict_outcomes(frame),
         detected=detected,
+        alarms=alarms(missing_traces(replies, pairs)),
         not_applicable=not_applicable,
         scores=scores(frame),
         judge=judge,

@@ -27,6 +27,7 @@ def header(found: Findings, origin: Provenance) -> dict[str, Any]:
         "title": title,
         "lead": _lead(found, origin),
         "banner": say("banner", all=everything) if found.simulated else "",
+        "alarms": [f"{alarm}." for alarm in found.alarms],
         "style": _style(),
         "calibration": say("calibration", judges=sorted(set(found.corrected["judge"]))),
     }

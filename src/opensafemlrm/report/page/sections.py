@@ -140,7 +140,7 @@ def _judge(found: Findings) -> Section | None:
 
 def _coverage(found: Findings) -> Section:
     chart = charts.missing(found)
-    tables = coverage_tables(found.replies, found.verdicts, found.detected)
+    tables = coverage_tables(found.replies, found.verdicts, found.detected, found.alarms)
     if len(found.not_applicable):
         tables.append(NOT_APPLICABLE.of(found.not_applicable))
     counted = ("n", "not_recorded", *(status.value for status in ResponseStatus))

@@ -36,7 +36,7 @@ def file_tables(found: Findings) -> list[Table]:
         defense_table(found.defenses),
         calibrated_table(found.corrected),
         SCORES.of(found.scores),
-        *coverage_tables(found.replies, found.verdicts, found.detected),
+        *coverage_tables(found.replies, found.verdicts, found.detected, found.alarms),
         NOT_APPLICABLE.of(found.not_applicable),
         COST.of(found.cost),
     ]

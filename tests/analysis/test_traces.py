@@ -1,0 +1,52 @@
+"""The alarm for models that should reason and whose replies hold no reasoning."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from opensafemlrm.analysis.coverage import REPLY_COLUMNS
+from opensafemlrm.analysis.traces import COLUMNS, alarms, missing_traces
+
+PAIRS = pl.DataFrame({"reasoner": ["vllm/mine"], "base": ["vllm/base"]})
+
+
+def replies(model: str, **counts: int) -> pl.DataFrame:
+    names = ("closed", "unclosed", "absent", "hidden", "summary")
+    row = dict.fromkeys(REPLY_COLUMNS, 0) | {name: counts.get(name, 0) for name in names}
+    return pl.DataFrame({**row, "model": model})
+
+
+@pytest.mark.parametrize(
+    ("model", "counts", "words"),
+    [
+        ("vllm/mine", {"absent": 20}, "set `format`"),
+        ("vllm/mine", {"unclosed": 19, "closed": 1}, "max_tokens"),
+        ("openai/Qwen/Qwen3-VL-8B-Thinking", {"absent": 20}, "set `format`"),
+    ],
+)
+def test_a_model_that_should_reason_and_hardly_does_is_named_with_the_cause(
+    model: str, counts: dict[str, int], words: str
+) -> None:
+    """Gemma's thought was judged as its answer, and nothing said so."""
+    missing = missing_traces(replies(model, **counts), PAIRS)
+    assert missing.columns == list(COLUMNS)
+    (alarm,) = alarms(missing)
+    assert alarm.startswith(model)
+    assert words in alarm
+
+
+@pytest.mark.parametrize(
+    ("model", "counts"),
+    [
+        ("vllm/mine", {"closed": 18, "absent": 2}),
+        ("vllm/mine", {"summary": 20}),
+        ("vllm/mine", {"hidden": 20}),
+        ("vllm/mine", {"absent": 4}),
+        ("vllm/base", {"absent": 20}),
+        ("vllm/unlisted", {"absent": 20}),
+        ("vllm/zai-org/GLM-4.5V[thinking=off]", {"absent": 20}),
+    ],
+)
+def test_no_other_model_is_named(model: str, counts: dict[str, int]) -> None:
+    assert missing_traces(replies(model, **counts), PAIRS).is_empty()

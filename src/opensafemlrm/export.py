@@ -22,23 +22,22 @@ def write_frame(frame: pl.DataFrame, path: Path, to: str | None = None) -> None:
     """Write a frame to a file as ``parquet``, ``csv`` or ``jsonl``: its ending, if not given.
 
     In CSV, lists are JSON, and texts that a spreadsheet would take for formulas are quoted. Raises
-    OptionError where there is no such format, or where the file cannot be written.
+    OptionError where there is no such format, and OSError where the file cannot be written.
     """
     to = path.suffix.removeprefix(".") if to is None else to
     if to not in FORMATS:
         endings = ", ".join(f".{known}" for known in FORMATS)
         raise OptionError(f"{path}: give the file one of the endings {endings}")
     frame = frame.with_columns(cs.categorical().cast(pl.String))
-    try:
+    # Opened here: the errors of polars name neither the file nor what is wrong with it.
+    with path.open("wb") as file:
         if to == "parquet":
-            frame.write_parquet(path)
+            frame.write_parquet(file)
         elif to == "csv":
-            _for_spreadsheets(frame).write_csv(path)
+            _for_spreadsheets(frame).write_csv(file)
         else:
-            with path.open("w", encoding="ascii") as file:
-                file.writelines(_ascii(some.write_ndjson()) for some in frame.iter_slices(_CHUNK))
-    except OSError as error:
-        raise OptionError(f"{path}: the file cannot be written: {error.strerror}") from error
+            for some in frame.iter_slices(_CHUNK):
+                file.write(_ascii(some.write_ndjson()).encode("ascii"))
 
 
 def _ascii(text: str) -> str:

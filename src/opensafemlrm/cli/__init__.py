@@ -27,7 +27,7 @@ from opensafemlrm.cli import (
     tables,
 )
 from opensafemlrm.cli import import_ as importing
-from opensafemlrm.cli._console import fail
+from opensafemlrm.cli._console import explain, fail, write_what_fits
 from opensafemlrm.cli._renamed import CurrentNames
 from opensafemlrm.errors import SafeMLRMError
 
@@ -72,11 +72,12 @@ def options(
 
 
 def main() -> None:
-    """Run the command line; an error of ours is a message, unless ``--debug`` comes first."""
+    """Run the command line; an error is a message, unless ``--debug`` comes first."""
+    write_what_fits(sys.stdout)
     try:
         app()
-    except SafeMLRMError as error:
+    except (SafeMLRMError, OSError) as error:
         if sys.argv[1:2] == ["--debug"]:
             raise
-        fail(str(error))
+        fail(explain(error) if isinstance(error, OSError) else str(error))
         sys.exit(2)

@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+import codecs
+import errno
 import sys
+from typing import Any, Final
 
 from opensafemlrm.text import for_terminal
+
+_ADVICE: Final = {
+    errno.ENOENT: "check the path, or make the folder first",
+    errno.ENOTDIR: "a part of the path is a file; name another path",
+    errno.EISDIR: "this is a folder; name a file in it",
+    errno.EEXIST: "something else is there already; name another path",
+    errno.EACCES: "name a place that you may use, or change its permissions",
+    errno.EPERM: "name a place that you may use, or change its permissions",
+    errno.EROFS: "name a place that can be written",
+    errno.ENOSPC: "free some space, or name another place",
+    errno.EDQUOT: "free some of your quota, or name another place",
+    errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
+    errno.EADDRINUSE: "name another port with --port (0 takes a free one)",
+    errno.EADDRNOTAVAIL: "name an address of this machine with --host",
+}
+_ALIKE: Final = str.maketrans({"─": "-", "━": "-", "−": "-", "≤": "<=", "≥": ">="})
+"""What stands in for a character of a table that an encoding does not have."""
 
 
 def say(message: str = "") -> None:
@@ -15,3 +35,24 @@ def say(message: str = "") -> None:
 def fail(message: str) -> None:
     """Print an error."""
     say(f"error: {message}")
+
+
+def explain(error: OSError) -> str:
+    """Return what the system refused, with the path, and what to do about it."""
+    where = "" if error.filename is None else f"{error.filename}: "
+    advice = _ADVICE.get(error.errno or 0, "`safemlrm --debug …` shows where it happened")
+    return f"{where}{error.strerror or str(error) or type(error).__name__}; {advice}"
+
+
+def write_what_fits(stream: Any) -> None:
+    """Let ``stream`` take any text: what its encoding lacks is written alike, or as an escape."""
+    codecs.register_error("alike", _alike)
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="alike")
+
+
+def _alike(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end].translate(_ALIKE)
+    return text.encode("ascii", "backslashreplace").decode("ascii"), error.end

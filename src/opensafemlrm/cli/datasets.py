@@ -276,8 +276,6 @@ def init(
             file.write(found.text)
     except FileExistsError as error:
         raise OptionError(f"{target} is there already; --force writes over it") from error
-    except OSError as error:
-        raise OptionError(f"{target} cannot be written: {error.strerror}") from error
     for doubt in found.doubts:
         say(f"look at this: {doubt}")
     dataset, key = ("images", "root") if path.is_dir() else ("table", "path")

@@ -1,0 +1,120 @@
+"""Mistakes, and surroundings that are not as they should be: a sentence each, and what to do."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from opensafemlrm.cli import main
+from opensafemlrm.store import Store
+
+Command = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run a command as a shell would; return its exit code and what it said on stderr."""
+
+    def run(*arguments: str | Path) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["safemlrm", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        code = ended.value.code
+        return code if isinstance(code, int) else 0, capsys.readouterr().err
+
+    return run
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    Store.open(tmp_path / "store", "create").close()
+    return tmp_path / "store"
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet", "jsonl"])
+def test_an_export_to_a_folder_that_is_not_there(
+    ending: str, store: Path, command: Command
+) -> None:
+    target = store / "nowhere" / f"x.{ending}"
+    assert command("export", "frame", store, target) == (
+        2,
+        f"error: {target}: No such file or directory; check the path, or make the folder first\n",
+    )
+
+
+def test_an_export_to_a_folder(store: Path, command: Command) -> None:
+    (store / "taken.csv").mkdir()
+    code, said = command("export", "frame", store, store / "taken.csv")
+    assert code == 2
+    assert f"{store / 'taken.csv'}: Is a directory; this is a folder; name a file in it" in said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("demo", "--models", "simulated", "--store"),
+        ("attacks", "preview", "typo", "--items", "1", "--out"),
+    ],
+    ids=["demo", "preview"],
+)
+def test_a_folder_that_cannot_be_made(
+    arguments: tuple[str, ...], tmp_path: Path, command: Command
+) -> None:
+    (tmp_path / "file").write_text("")
+    code, said = command(*arguments, tmp_path / "file" / "new")
+    assert code == 2
+    assert said.splitlines()[-1] == (
+        f"error: {tmp_path / 'file' / 'new'}: Not a directory; a part of the path is a file; "
+        "name another path"
+    )
+
+
+def test_a_folder_that_may_not_be_written(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: Command
+) -> None:
+    """Tests may run as root, whom no permission stops: the system's refusal is played."""
+
+    def refuse(path: Path, **_: object) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    code, said = command("demo", "--models", "simulated", "--store", tmp_path / "new")
+    assert code == 2
+    assert f"{tmp_path / 'new'}: Permission denied; name a place that you may use" in said
+
+
+def test_a_port_in_use(command: Command) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        code, said = command("serve-sim", "--port", str(port))
+    assert code == 2
+    assert str(port) in said
+    assert "in use; name another port with --port (0 takes a free one)" in said
+    assert said.count("\n") == 1
+
+
+def test_debug_shows_the_traceback_of_the_system(
+    monkeypatch: pytest.MonkeyPatch, store: Path
+) -> None:
+    arguments = ["--debug", "export", "frame", str(store), str(store / "nowhere" / "x.csv")]
+    monkeypatch.setattr(sys, "argv", ["safemlrm", *arguments])
+    with pytest.raises(FileNotFoundError):
+        main()
+
+
+def test_a_table_where_the_output_is_not_utf_8() -> None:
+    """What an encoding lacks is drawn in ASCII; no table ends in a traceback."""
+    done = subprocess.run(
+        [sys.executable, "-m", "opensafemlrm", "models", "list"],
+        env={**os.environ, "PYTHONIOENCODING": "cp1252"},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "-----" in done.stdout.decode("cp1252")

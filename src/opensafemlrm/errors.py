@@ -44,7 +44,10 @@ class SafeMLRMError(Exception):
 
 
 class StudyError(SafeMLRMError):
-    """A study file is wrong."""
+    """A study file is wrong; each argument is one mistake in it."""
+
+    def __str__(self) -> str:
+        return "\n".join(self.args)
 
 
 class BuildError(SafeMLRMError):

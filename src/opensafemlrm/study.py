@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import yaml
 
@@ -28,10 +28,16 @@ from opensafemlrm.components import (
 from opensafemlrm.errors import BuildError, StudyError, UnknownNameError
 from opensafemlrm.models import catalog
 from opensafemlrm.registry import ComponentKind
-from opensafemlrm.study_file import Document, SpecError, StudySpec
+from opensafemlrm.study_file import Document, Mistake, SpecError, StudySpec
 from opensafemlrm.text import without_credentials
 from opensafemlrm.types import Sampling
 
+_LISTS: Final = {
+    "models": ComponentKind.MODEL,
+    "datasets": ComponentKind.DATASET,
+    "attacks": ComponentKind.ATTACK,
+    "defenses": ComponentKind.DEFENSE,
+}
 Spec: TypeAlias = str | Mapping[str, Any]
 """What a component is made from: its name, or its name and options, ``{"judge": NAME, …}``."""
 
@@ -78,26 +84,34 @@ class Study:
             sampling = _sampling_keys(sampling)
         if repeats is not None:
             sampling = {**(sampling or {}), "repeats": repeats}
-        spec = StudySpec.of(
-            {
-                "models": _as_list(models),
-                "pairs": _as_list(pairs),
-                "datasets": _as_list(datasets),
-                "attacks": _as_list(attacks),
-                "defenses": _as_list(defenses),
-                "judge": judge,
-                "sampling": sampling or {},
-                "limit": limit,
-            }
-        )
-        built = _build_all(ComponentKind.MODEL, spec.models, "models")
+        data = {
+            "models": _as_list(models),
+            "pairs": _as_list(pairs),
+            "datasets": _as_list(datasets),
+            "attacks": _as_list(attacks),
+            "defenses": _as_list(defenses),
+            "judge": judge,
+            "sampling": sampling or {},
+            "limit": limit,
+        }
+        self._resolve(data, text)
+
+    def _resolve(self, data: Any, text: str) -> None:
+        """Set the fields from the keys of a study. Raises SpecError with all that is wrong."""
+        spec, mistakes = StudySpec.of(data)
+        lists = {
+            key: _build_all(kind, getattr(spec, key, []), key, mistakes)
+            for key, kind in _LISTS.items()
+        }
+        judges = [spec.judge] if hasattr(spec, "judge") else []
+        judge = [_build(ComponentKind.JUDGE, each, ("judge",), mistakes) for each in judges]
+        pairs = () if mistakes else _pairs(spec, lists["models"], mistakes)
+        if mistakes:
+            raise SpecError(mistakes)
         values = {
-            "models": built,
-            "datasets": _build_all(ComponentKind.DATASET, spec.datasets, "datasets"),
-            "judge": _build(ComponentKind.JUDGE, spec.judge, ("judge",)),
-            "attacks": _build_all(ComponentKind.ATTACK, spec.attacks, "attacks"),
-            "defenses": _build_all(ComponentKind.DEFENSE, spec.defenses, "defenses"),
-            "pairs": _pairs(spec, built),
+            **lists,
+            "judge": judge[0],
+            "pairs": pairs,
             "sampling": Sampling(**spec.sampling.model_dump(exclude={"repeats"})),
             "repeats": spec.sampling.repeats,
             "limit": spec.limit,
@@ -136,11 +150,12 @@ def load(path: Path | str) -> Study:
 def parse(text: str, name: str = "study") -> Study:
     """Resolve the text of a study file; ``name`` stands for it in errors."""
     document = Document.read(text, name)
+    study = Study.__new__(Study)
     try:
-        StudySpec.of(document.data)
-        return Study(**document.data, text=text)
+        study._resolve(document.data, text)
     except SpecError as error:
         raise document.locate(error) from error
+    return study
 
 
 def parse_judge(text: str) -> Judge:
@@ -149,12 +164,12 @@ def parse_judge(text: str) -> Judge:
     Raises StudyError, as :func:`parse` does.
     """
     try:
-        judge: Judge = _build(ComponentKind.JUDGE, yaml.safe_load(text), ())
+        judge: Judge = registry.build_spec(ComponentKind.JUDGE, yaml.safe_load(text))
     except yaml.YAMLError as error:
         raise StudyError(without_credentials(f"the judge {text!r} is not valid YAML")) from error
-    except SpecError as error:
-        where = ".".join(map(str, error.path))
-        raise StudyError(f"the judge{f', {where}' if where else ''}: {error.message}") from error
+    except BuildError as error:
+        where = "the judge" + (f", {'.'.join(map(str, error.path))}" if error.path else "")
+        raise StudyError(without_credentials(f"{where}: {error}")) from error
     return judge
 
 
@@ -166,7 +181,8 @@ def _as_list(values: Any) -> Any:
 def _sampling_keys(sampling: Sampling) -> dict[str, Any]:
     keys = dataclasses.asdict(sampling)
     if keys.pop("stop") is not None:
-        raise SpecError(("sampling", "stop"), "a study cannot set it; judges and defenses do")
+        wrong = Mistake(("sampling", "stop"), "a study cannot set it; judges and defenses do")
+        raise SpecError([wrong])
     return keys
 
 
@@ -187,43 +203,54 @@ def _plain(value: Any) -> Any:
     return _plain(value.identity()) if isinstance(value, Component) else str(value)
 
 
-def _pairs(spec: StudySpec, models: tuple[Any, ...]) -> tuple[tuple[Any, Any], ...]:
+def _pairs(
+    spec: StudySpec, models: tuple[Any, ...], mistakes: list[Mistake]
+) -> tuple[tuple[Any, Any], ...]:
     if spec.pairs == "auto":
         return tuple(catalog.pairs_among(models))
     by_label = {model.label: model for model in models}
     pairs = []
     for i, pair in enumerate(spec.pairs):
-        labels = [one if isinstance(one, str) else one.label for one in pair]
-        for j, label in enumerate(labels):
-            if label not in by_label:
-                error = UnknownNameError("model of this study", label, by_label)
-                raise SpecError(("pairs", i, j), str(error))
-        pairs.append((by_label[labels[0]], by_label[labels[1]]))
+        labels = [name if isinstance(name, str) else name.label for name in pair]
+        unknown = [(j, label) for j, label in enumerate(labels) if label not in by_label]
+        for j, label in unknown:
+            error = UnknownNameError("model of this study", label, by_label)
+            mistakes.append(Mistake(("pairs", i, j), str(error)))
+        if not unknown:
+            pairs.append((by_label[labels[0]], by_label[labels[1]]))
     return tuple(pairs)
 
 
-def _build_all(kind: ComponentKind, specs: list[Any], key: str) -> tuple[Any, ...]:
+def _build_all(
+    kind: ComponentKind, specs: list[Any], key: str, mistakes: list[Mistake]
+) -> tuple[Any, ...]:
     built: dict[str, Any] = {}
     for i, spec in enumerate(specs):
-        component = _build(kind, spec, (key, i))
-        label = component.label
-        if label in built:
-            hint = "give one of them an `alias`" if kind is ComponentKind.MODEL else "remove one"
-            raise SpecError((key, i), f"two {kind}s are both called {label!r}; {hint}")
-        identity = component.identity()
+        component = _build(kind, spec, (key, i), mistakes)
+        if component is None:
+            continue
+        label, identity = component.label, component.identity()
         same = [name for name, other in built.items() if other.identity() == identity]
-        if same:
-            raise SpecError(
-                (key, i),
-                f"{label!r} and {same[0]!r} are the same {kind} to the store, which would keep "
-                "their results together; give one of them a `revision`",
+        if label in built:
+            can = hasattr(component, "alias") and not same
+            hint = "give one of them an `alias`" if can else "remove one"
+            mistakes.append(Mistake((key, i), f"two {kind}s are both called {label!r}; {hint}"))
+        elif same:
+            mistakes.append(
+                Mistake(
+                    (key, i),
+                    f"{label!r} and {same[0]!r} are the same {kind} to the store, which would keep "
+                    "their results together; give one of them a `revision`",
+                )
             )
         built[label] = component
     return tuple(built.values())
 
 
-def _build(kind: ComponentKind, spec: Any, path: study_file.Path) -> Any:
+def _build(kind: ComponentKind, spec: Any, path: study_file.Path, mistakes: list[Mistake]) -> Any:
+    """Build a component; where it cannot be built, note why and return ``None``."""
     try:
         return registry.build_spec(kind, spec)
     except BuildError as error:
-        raise SpecError((*path, *error.path), str(error)) from error
+        mistakes.append(Mistake((*path, *error.path), str(error)))
+        return None

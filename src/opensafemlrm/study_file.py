@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from operator import itemgetter
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from opensafemlrm.errors import StudyError, UnknownNameError
 from opensafemlrm.text import without_credentials
@@ -17,12 +19,33 @@ Path = tuple[str | int, ...]
 _Specs = Annotated[list[Any], Field(min_length=1)]
 
 
-class SpecError(StudyError):
-    """A value of a study is wrong; ``path`` says which one."""
+_ONE_JUDGE: Final = (
+    "a study has one judge, `judge: NAME`; several that vote are "
+    "`judge: {judge: panel, judges: [NAME, NAME]}`"
+)
 
-    def __init__(self, path: Path, message: str) -> None:
-        self.path, self.message = path, without_credentials(message)
-        super().__init__(f"{'.'.join(map(str, path)) or 'the study'}: {self.message}")
+
+def _single(judge: Any) -> Any:
+    if isinstance(judge, list):
+        raise PydanticCustomError("several_judges", "several judges")
+    return judge
+
+
+class Mistake(NamedTuple):
+    """A value of a study that is wrong, and where it stands."""
+
+    path: Path
+    message: str
+
+
+class SpecError(StudyError):
+    """Values of a study are wrong."""
+
+    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+        self.mistakes = [Mistake(path, without_credentials(text)) for path, text in mistakes]
+        super().__init__(
+            *(f"{'.'.join(map(str, path)) or 'the study'}: {text}" for path, text in self.mistakes)
+        )
 
 
 class SamplingSpec(BaseModel):
@@ -45,18 +68,30 @@ class StudySpec(BaseModel):
     datasets: _Specs
     attacks: _Specs = ["direct"]
     defenses: _Specs = ["none"]
-    judge: Any
+    judge: Annotated[Any, AfterValidator(_single)]
     sampling: SamplingSpec = SamplingSpec()
     limit: int | None = Field(None, ge=1)
 
     @classmethod
-    def of(cls, data: Any) -> StudySpec:
-        """Check the keys of a study and their values. Raises SpecError."""
+    def of(cls, data: Any) -> tuple[StudySpec, list[Mistake]]:
+        """Check the keys of a study and their values.
+
+        Where there are mistakes, the study has only the keys that are right.
+        """
         try:
-            return cls.model_validate(data)
+            return cls.model_validate(data), []
         except ValidationError as error:
-            first = error.errors()[0]
-            raise SpecError(_place_of(first["loc"], data), _explain(first)) from error
+            mistakes: dict[Path, str] = {}
+            for each in error.errors():
+                mistakes.setdefault(_place_of(each["loc"], data), _explain(each))
+            if ("judges",) in mistakes:
+                del mistakes["judge",]
+            right = {
+                key: value
+                for key, value in data.items()
+                if key in cls.model_fields and not any(path[:1] == (key,) for path in mistakes)
+            }
+            return cls.model_construct(**right), [Mistake(*each) for each in mistakes.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +120,16 @@ class Document:
         return cls(name, data, lines)
 
     def locate(self, error: SpecError) -> StudyError:
-        """Return ``error`` with the file, the line and the key."""
-        path = error.path
-        while path not in self.lines:
-            path = path[:-1]
-        key = ".".join(map(str, error.path)) or "the file"
-        return StudyError(f"{self.name}, line {self.lines[path]}, {key}: {error.message}")
+        """Return ``error`` with the file, and of each mistake the line and the key."""
+        located = []
+        for path, message in error.mistakes:
+            known = path
+            while known not in self.lines:
+                known = known[:-1]
+            key = ".".join(map(str, path)) or "the file"
+            located.append((self.lines[known], f"{key}: {message}"))
+        located.sort(key=itemgetter(0))
+        return StudyError(*(f"{self.name}, line {line}, {text}" for line, text in located))
 
 
 def _note_lines(node: Any, path: Path, lines: dict[Path, int], name: str) -> None:
@@ -130,8 +169,12 @@ def _place_of(loc: Path, data: Any) -> Path:
 def _explain(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         name = str(error["loc"][-1])
+        if name == "judges":
+            return f"there is no key called 'judges'; {_ONE_JUDGE}"
         known = SamplingSpec if error["loc"][0] == "sampling" else StudySpec
         return str(UnknownNameError("key", name, known.model_fields))
     if error["type"] == "missing":
         return "this key is needed"
+    if error["type"] == "several_judges":
+        return _ONE_JUDGE
     return f"{error['msg']}, not {error['input']!r}"

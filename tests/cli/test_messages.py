@@ -118,3 +118,76 @@ def test_a_table_where_the_output_is_not_utf_8() -> None:
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert "-----" in done.stdout.decode("cp1252")
+
+
+def run_study(tmp_path: Path, command: Command, text: str) -> list[str]:
+    """Run a study that is wrong; return its errors, without the name of the file."""
+    path = tmp_path / "study.yaml"
+    path.write_text(text)
+    code, said = command("run", path, "--store", tmp_path / "new")
+    assert code == 2
+    assert not (tmp_path / "new").exists()
+    return [line.removeprefix(f"error: {path}, ") for line in said.splitlines()]
+
+
+def test_all_mistakes_of_a_study_are_said_in_the_order_of_its_lines(
+    tmp_path: Path, command: Command
+) -> None:
+    wrong = (
+        "limt: 5\n"
+        "models: [sim/qwen2.5-vl-7b, sim/r1-onevison-7b]\n"
+        "datasets: [canary]\n"
+        "attacks: [figstpe, direct]\n"
+        "sampling: {temperature: hot}\n"
+        "judge: cannary\n"
+    )
+    said = run_study(tmp_path, command, wrong)
+    places = ["limt", "models.1", "attacks.0", "sampling.temperature", "judge"]
+    lines = (1, 2, 4, 5, 6)
+    for line, (number, place) in zip(said, zip(lines, places, strict=True), strict=True):
+        assert line.startswith(f"line {number}, {place}: ")
+
+
+STUDY = "models: [sim/qwen2.5-vl-7b]\ndatasets: [canary]\njudge: canary\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            STUDY.replace("judge: canary", "judges: [canary, rules]"),
+            "line 3, judges: there is no key called 'judges'; a study has one judge, "
+            "`judge: NAME`; "
+            "several that vote are `judge: {judge: panel, judges: [NAME, NAME]}`",
+        ),
+        (
+            STUDY.replace("judge: canary", "judge: [canary, rules]"),
+            "line 3, judge: a study has one judge, `judge: NAME`; several that vote are "
+            "`judge: {judge: panel, judges: [NAME, NAME]}`",
+        ),
+        (
+            STUDY.replace("sim/qwen2.5-vl-7b]", "sim/qwen2.5-vl-7b, sim/qwen2.5-vl-7b]"),
+            "line 1, models.1: two models are both called 'sim/qwen2.5-vl-7b'; remove one",
+        ),
+        (
+            STUDY.replace("[sim/", "[{model: sim/qwen2.5-vl-7b, blocked_rate: 0.1}, sim/"),
+            "line 1, models.1: two models are both called 'sim/qwen2.5-vl-7b'; give one of them an "
+            "`alias`",
+        ),
+        (
+            STUDY.replace("[canary]", "[canary, canary]"),
+            "line 2, datasets.1: two datasets are both called 'canary'; remove one",
+        ),
+    ],
+)
+def test_a_study_that_is_wrong(text: str, says: str, tmp_path: Path, command: Command) -> None:
+    assert run_study(tmp_path, command, text) == [says]
+
+
+def test_an_alias_sets_two_simulated_models_of_one_name_apart(
+    tmp_path: Path, command: Command
+) -> None:
+    path = tmp_path / "study.yaml"
+    other = "{model: sim/qwen2.5-vl-7b, blocked_rate: 0.1, alias: blocked}"
+    path.write_text(STUDY.replace("[sim/", f"[{other}, sim/"))
+    assert command("run", path, "--store", tmp_path / "new", "--dry-run") == (0, "")

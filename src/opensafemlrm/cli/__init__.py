@@ -27,7 +27,7 @@ from opensafemlrm.cli import (
     tables,
 )
 from opensafemlrm.cli import import_ as importing
-from opensafemlrm.cli._console import explain, fail, write_what_fits
+from opensafemlrm.cli._console import fail, messages_of, write_what_fits
 from opensafemlrm.cli._renamed import CurrentNames
 from opensafemlrm.errors import SafeMLRMError
 
@@ -79,5 +79,6 @@ def main() -> None:
     except (SafeMLRMError, OSError) as error:
         if sys.argv[1:2] == ["--debug"]:
             raise
-        fail(explain(error) if isinstance(error, OSError) else str(error))
+        for message in messages_of(error):
+            fail(message)
         sys.exit(2)

@@ -7,6 +7,7 @@ import errno
 import sys
 from typing import Any, Final
 
+from opensafemlrm.errors import SafeMLRMError, StudyError
 from opensafemlrm.text import for_terminal
 
 _ADVICE: Final = {
@@ -37,7 +38,14 @@ def fail(message: str) -> None:
     say(f"error: {message}")
 
 
-def explain(error: OSError) -> str:
+def messages_of(error: SafeMLRMError | OSError) -> tuple[str, ...]:
+    """Return what to tell of an error: every mistake in a study, and one sentence of all else."""
+    if isinstance(error, StudyError):
+        return error.args
+    return (_explain(error) if isinstance(error, OSError) else str(error),)
+
+
+def _explain(error: OSError) -> str:
     """Return what the system refused, with the path, and what to do about it."""
     where = "" if error.filename is None else f"{error.filename}: "
     advice = _ADVICE.get(error.errno or 0, "`safemlrm --debug …` shows where it happened")

@@ -95,6 +95,7 @@ class Simulated(Model):
     blocked_rate: Rate = 0.0
     truncated_rate: Rate = 0.0
     judge_malformed_rate: Rate = 0.0
+    alias: str | None = field(default=None, compare=False)
     latency: Annotated[float, Field(ge=0)] = field(default=0.0, compare=False)
     concurrency: Annotated[int, Field(ge=1)] = field(default=64, compare=False)
 
@@ -106,8 +107,8 @@ class Simulated(Model):
 
     @property
     def label(self) -> str:
-        """What tables call it: ``sim/NAME``."""
-        return f"sim/{self.model}"
+        """What tables call it: ``sim/NAME``, or the alias in the name's place."""
+        return f"sim/{self.alias or self.model}"
 
     @property
     def reasoning_format(self) -> str:

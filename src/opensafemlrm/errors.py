@@ -83,7 +83,7 @@ class MissingExtraError(SafeMLRMError):
     """An optional dependency is not installed."""
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs an extra: pip install 'opensafemlrm[{extra}]'")
+        super().__init__(f"{what} needs an extra; in your clone: pip install '.[{extra}]'")
 
 
 class DatasetError(SafeMLRMError):

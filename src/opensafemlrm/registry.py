@@ -13,7 +13,7 @@ import difflib
 import importlib
 import inspect
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -181,6 +181,13 @@ def _load(target: str) -> type[Any]:
     return found
 
 
+_VENDORS: Final = {
+    "chatgpt-": "openai",
+    "claude-": "anthropic",
+    "gemini-": "google",
+    "gpt-": "openai",
+}
+"""How the names of vendors' models begin."""
 _URL: Final = ("http://", "https://")
 BASES: Final[Mapping[ComponentKind, tuple[type[Component], ...]]] = {
     ComponentKind.DATASET: (Dataset,),
@@ -234,10 +241,16 @@ def build(kind: ComponentKind, name: str, options: Mapping[str, Any] | None = No
     if kind is ComponentKind.MODEL:
         provider, slash, rest = name.partition("/")
         if not slash or not rest:
-            raise UnknownNameError(kind, name, [f"{known}/NAME" for known in names(kind)])
+            raise UnknownNameError(kind, name, _likely_models(name, names(kind)))
         options["model"] = rest
         name = provider
     return _construct(find(kind, name), kind, name, options)
+
+
+def _likely_models(name: str, providers: Iterable[str]) -> list[str]:
+    """Return what somebody may mean who names a model without its provider."""
+    vendor = next((vendor for start, vendor in _VENDORS.items() if name.startswith(start)), None)
+    return [f"{vendor}/{name}"] if vendor else [f"{provider}/NAME" for provider in providers]
 
 
 @contextlib.contextmanager

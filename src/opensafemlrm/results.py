@@ -39,7 +39,7 @@ class Results:
 
     It is read when it is first needed: open it again to see what a later run added. StoreError says
     that it cannot be read. Tables are frames of polars; to make one of pandas, call its
-    ``to_pandas()``, which needs ``pip install 'opensafemlrm[pandas]'``.
+    ``to_pandas()``, which needs ``pip install '.[pandas]'``.
     """
 
     def __init__(self, path: Path | str) -> None:

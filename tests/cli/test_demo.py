@@ -31,7 +31,7 @@ def test_without_what_runs_the_organisms_the_demo_is_simulated_and_says_how_to_g
     store = tmp_path / "demo.safemlrm"
     told = run_demo(store)
     assert "Simulated models" in told
-    assert "opensafemlrm[demo]" in told
+    assert "pip install '.[demo]'" in told
     for heading in ("Attack success rate", "Reasoning tax", "How every"):
         assert heading in told
     assert (store / "report" / "index.html").is_file()

@@ -10,8 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from opensafemlrm.cli import main
+from opensafemlrm.cli import app, main
+from opensafemlrm.errors import MissingExtraError
 from opensafemlrm.store import Store
 
 Command = Callable[..., tuple[int, str]]
@@ -191,3 +193,85 @@ def test_an_alias_sets_two_simulated_models_of_one_name_apart(
     other = "{model: sim/qwen2.5-vl-7b, blocked_rate: 0.1, alias: blocked}"
     path.write_text(STUDY.replace("[sim/", f"[{other}, sim/"))
     assert command("run", path, "--store", tmp_path / "new", "--dry-run") == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        ("gpt-4o", "did you mean openai/gpt-4o?"),
+        ("claude-opus-4-1", "did you mean anthropic/claude-opus-4-1?"),
+        ("gemini-2.5-pro", "did you mean google/gemini-2.5-pro?"),
+        ("my-model", "known: anthropic/NAME, google/NAME"),
+    ],
+)
+def test_a_model_without_its_provider(
+    model: str, says: str, tmp_path: Path, command: Command
+) -> None:
+    (said,) = run_study(tmp_path, command, STUDY.replace("sim/qwen2.5-vl-7b", model))
+    assert said.startswith(f"line 1, models.0: there is no model called {model!r}; {says}")
+
+
+@pytest.mark.parametrize(
+    ("mapping", "says"),
+    [
+        (
+            "name: own\nqestion: text\n",
+            "question: this key is needed; qestion: there is no key called 'qestion'; "
+            "did you mean question?",
+        ),
+        (
+            "name: ünï\nquestion: text\n",
+            "name: use letters from a to z, digits, dots, dashes and underscores: at most 64, and "
+            "a letter or a digit first, not 'ünï'",
+        ),
+        (
+            "name: own\nquestion: text\nkind: {column: unsafe, harmful: [yes]}\n",
+            "kind.harmful.0: YAML reads yes, no, on, off, true and false as truth "
+            "values; put the word in quotes, such as 'yes'",
+        ),
+        (
+            "name: own\nquestion: text\nkind: {column: unsafe, harmful: [1]}\n",
+            "kind.harmful.0: this is a text; put 1 in quotes",
+        ),
+    ],
+)
+def test_a_mapping_that_is_wrong(mapping: str, says: str, tmp_path: Path, command: Command) -> None:
+    (tmp_path / "rows.csv").write_text("text,unsafe\nA question?,yes\n")
+    path = tmp_path / "rows.mapping.yaml"
+    path.write_text(mapping)
+    table = f"path={tmp_path / 'rows.csv'}"
+    _, said = command("datasets", "check", "table", "-o", table, "-o", f"mapping={path}")
+    assert f"{path}: {says}" in said
+
+
+def test_a_folder_of_other_things_is_no_place_for_results(tmp_path: Path, command: Command) -> None:
+    folder = tmp_path / "thesis"
+    folder.mkdir()
+    (folder / "chapter.tex").write_text("")
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY + "limit: 1\n")
+    assert command("run", path, "--store", folder) == (
+        2,
+        f"error: {folder}: this folder holds other files ('chapter.tex') and no store; name a "
+        "folder that is new or empty\n",
+    )
+    assert [each.name for each in folder.iterdir()] == ["chapter.tex"]
+
+
+def test_a_study_may_lie_with_its_results(tmp_path: Path, command: Command) -> None:
+    (tmp_path / "study.yaml").write_text(STUDY + "limit: 1\n")
+    (tmp_path / "images").mkdir()
+    (tmp_path / "lock").write_text("")
+    code, _ = command("run", tmp_path / "study.yaml", "--store", tmp_path)
+    assert code == 0
+
+
+def test_help_says_that_results_need_a_folder() -> None:
+    said = CliRunner().invoke(app, ["run", "--help"]).output
+    assert "[required, except with --parquet-out]" in " ".join(said.split())
+
+
+def test_an_extra_is_installed_from_the_clone() -> None:
+    assert str(MissingExtraError("hf/", "hf")) == (
+        "hf/ needs an extra; in your clone: pip install '.[hf]'"
+    )

@@ -30,7 +30,7 @@ from tests.cluster.test_driver import TIMES, in_one_process, same_bytes, table
 HAS_RAY = importlib.util.find_spec("ray") is not None
 pytestmark = [
     pytest.mark.ray,
-    pytest.mark.skipif(not HAS_RAY, reason="Ray is not installed: pip install 'opensafemlrm[ray]'"),
+    pytest.mark.skipif(not HAS_RAY, reason="Ray is not installed: pip install '.[ray]'"),
     # Ray's own, of sockets and of what it imports.
     pytest.mark.filterwarnings("ignore"),
 ]

@@ -24,7 +24,7 @@ def test_without_ray_one_line_says_how_to_install_it(tmp_path: Path) -> None:
     said = command("run", str(study), "--store", str(tmp_path / "store"), "--ray", "local")
     assert said.returncode == 2
     assert said.stderr.splitlines() == [
-        "error: running on a cluster (Ray) needs an extra: pip install 'opensafemlrm[ray]'"
+        "error: running on a cluster (Ray) needs an extra; in your clone: pip install '.[ray]'"
     ]
     assert not (tmp_path / "store").exists()
 

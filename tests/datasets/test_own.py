@@ -135,7 +135,10 @@ def test_the_mapping_is_part_of_what_results_are_keyed_by(tmp_path: Path) -> Non
     ("mapping", "reason"),
     [
         ("name: a\n", "question: this key is needed"),
-        ("name: a\nquestion: prompt\nqestion: b\n", "qestion: there is no such key"),
+        (
+            "name: a\nquestion: prompt\nqestion: b\n",
+            "qestion: there is no key .*; did you mean question",
+        ),
         ("name: '../a'\nquestion: prompt\n", "name: "),
         ("name: a\nquestion: !!python/object/apply:os.getcwd []\n", "tags are not read"),
         ("name: a\nquestion: !lantern prompt\n", "tags are not read"),

@@ -17,7 +17,7 @@ HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 @pytest.mark.skipif(HAS_TORCH, reason="torch is installed here")
 async def test_without_the_extra_it_says_how_to_install_it():
-    with pytest.raises(MissingExtraError, match=r"torch.*pip install 'opensafemlrm\[hf\]'"):
+    with pytest.raises(MissingExtraError, match=r"torch.*pip install '\.\[hf\]'"):
         await HuggingFace("org/name").generate(Prompt.user("x"), Sampling())
 
 

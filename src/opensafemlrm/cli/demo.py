@@ -93,7 +93,7 @@ def demo(
     for line in _ABOUT[chosen]:
         say(line)
     if models is None and chosen is Models.SIMULATED:
-        say("For real ones, tiny, that read and refuse: pip install 'opensafemlrm[demo]'.")
+        say("For real ones, tiny, that read and refuse: in your clone, pip install '.[demo]'.")
     say("The benchmark is `canary`, harmless: a fictional house guards its secrets.")
     say()
     store.mkdir(parents=True, exist_ok=True)

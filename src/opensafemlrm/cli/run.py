@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opensafemlrm.cli._console import say
-from opensafemlrm.errors import BudgetSpentError
+from opensafemlrm.errors import BudgetSpentError, StoreError
 
 if TYPE_CHECKING:
     from opensafemlrm.cluster import Cluster
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _INTERRUPTED = 130
 _BUDGET_SPENT = 3
+_OURS = {"images", "lock", "report"}
+"""What a store that was never filled may hold."""
+_STUDIES = {".yaml", ".yml"}
 
 
 def add_to(app: typer.Typer) -> None:
@@ -30,7 +33,11 @@ def run(
     study: Annotated[Path, typer.Argument(help="The study file (YAML).")],
     store: Annotated[
         Path | None,
-        typer.Option(help="The folder for the results; made if needed.", show_default=False),
+        typer.Option(
+            help="The folder for the results; made if needed. "
+            "[required, except with --parquet-out]",
+            show_default=False,
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the planned requests and exit.")
@@ -85,6 +92,8 @@ def run(
         from opensafemlrm.cluster import Cluster
 
         cluster = Cluster(ray, workers, gpus_per_worker, parquet_out)
+    if store is not None:
+        _refuse_other_folder(store)
     plan = api.make_plan(studies.load(study), limits=limits, skip_invalid=skip_invalid)
     _report_skipped(plan)
     if dry_run:
@@ -115,6 +124,24 @@ def run_and_report(plan: Plan, store: Path | None, cluster: Cluster | None = Non
     if code:
         say(f"{ended}: everything that came is kept; run the same command to go on")
         raise typer.Exit(code)
+
+
+def _refuse_other_folder(store: Path) -> None:
+    """Raise StoreError for a folder that holds other things and no store."""
+    from opensafemlrm.store import DATABASE
+
+    if not store.is_dir() or (store / DATABASE).exists():
+        return
+    others = sorted(
+        path.name
+        for path in store.iterdir()
+        if path.name not in _OURS and path.suffix not in _STUDIES and path.name[0] != "."
+    )
+    if others:
+        raise StoreError(
+            f"{store}: this folder holds other files ({others[0]!r}) and no store; name a folder "
+            "that is new or empty"
+        )
 
 
 @contextlib.contextmanager

@@ -5,13 +5,14 @@ A mapping is a small YAML file. ``safemlrm datasets init`` writes one (:mod:`._g
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from opensafemlrm.errors import DatasetError
+from opensafemlrm.errors import DatasetError, UnknownNameError
 from opensafemlrm.types import ItemKind
 
 M = TypeVar("M", bound=BaseModel)
@@ -21,6 +22,10 @@ MAX_BYTES: Final = 256 * 1024
 _MAX_DEPTH: Final = 8
 """Levels of nesting that are read; a parser is slow at thousands of them, and none is needed."""
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+
+
+_ALTERNATIVE: Final = re.compile(r"str|[A-Z]\w*|literal\[.*")
+"""Steps of pydantic's that stand in no file: which of several forms a value was tried as."""
 
 
 class Value(BaseModel):
@@ -100,9 +105,7 @@ def read(path: Path, form: type[M]) -> M:
     try:
         return form.model_validate(_parse(text, path))
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(step) for step in first["loc"]) or "the file"
-        raise DatasetError(f"{key}: {_explain(first, form)}", path=path) from error
+        raise DatasetError(_mistakes(error, form), path=path) from error
 
 
 def kind_in(column: KindColumn, cell: str) -> ItemKind:
@@ -139,9 +142,40 @@ def _parse(text: str, path: Path) -> Any:
         raise DatasetError(f"this is not valid YAML: {problem}", path=path, row=row) from error
 
 
+def _mistakes(error: ValidationError, form: type[BaseModel]) -> str:
+    """Return what is wrong with each key; where it may be one of several, what came furthest."""
+    furthest: dict[Any, Any] = {}
+    for each in error.errors():
+        key = each["loc"][:1]
+        if key not in furthest or len(each["loc"]) > len(furthest[key]["loc"]):
+            furthest[key] = each
+    said = []
+    for each in furthest.values():
+        steps = (str(step) for step in each["loc"])
+        place = ".".join(step for step in steps if not _ALTERNATIVE.fullmatch(step))
+        said.append(f"{place or 'the file'}: {_explain(each, form)}")
+    return "; ".join(said)
+
+
 def _explain(error: Any, form: type[BaseModel]) -> str:
-    if error["type"] == "extra_forbidden":
-        return f"there is no such key; the keys are {', '.join(form.model_fields)}"
-    if error["type"] == "missing":
-        return "this key is needed"
-    return str(error["msg"])
+    message, given = str(error["msg"]), error["input"]
+    match error["type"]:
+        case "extra_forbidden" if len(error["loc"]) == 1:
+            message = str(UnknownNameError("key", error["loc"][0], form.model_fields))
+        case "extra_forbidden":
+            message = "there is no such key here"
+        case "missing":
+            message = "this key is needed"
+        case "string_pattern_mismatch" if error["loc"] == ("name",):
+            message = (
+                "use letters from a to z, digits, dots, dashes and underscores: at most 64, and a "
+                f"letter or a digit first, not {given!r}"
+            )
+        case "string_type" if isinstance(given, bool):
+            message = (
+                "YAML reads yes, no, on, off, true and false as truth values; put the word in "
+                "quotes, such as 'yes'"
+            )
+        case "string_type" if isinstance(given, int | float):
+            message = f"this is a text; put {given!r} in quotes"
+    return message

@@ -1,8 +1,9 @@
 """The models this project knows: what they come from, how they reason, which prompts they need.
 
-The rows stand in ``catalog.toml``. A model is found by its hub id, or by a name of the published
-study. A model that is not there works as well: its reasoning format is detected from each reply,
-and the store records ``detected`` in place of ``given``.
+The rows stand in ``catalog.toml``. A model is found by its hub id, by a name of the published
+study, or by another name of the same weights (:mod:`.names`). A model that is not there works as
+well: its reasoning format is detected from each reply, and the store records ``detected`` in place
+of ``given``.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from opensafemlrm.components import Model
 from opensafemlrm.errors import OptionError, UnknownNameError
+from opensafemlrm.models.names import keys, name_in_config, name_of_folder, spellings
 from opensafemlrm.reasoning import format_of_model, resolve
 from opensafemlrm.types import JSON, Prompt, Turn
 
@@ -48,11 +50,13 @@ class Row(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     id: str
-    """Its hub id."""
+    """Its hub id; its name in its paper, where that is not known."""
     aliases: tuple[str, ...] = ()
     revision: str | None = None
     base: str | None = None
     """The hub id of the model it was trained from: the other half of its pair."""
+    base_note: str | None = None
+    """Why model and base are no pair of reasoning and none; such a pair is not found by itself."""
     family: str
     format: str | Mapping[str, Any]
     """How it writes its reasoning: a name, or a description as a study may give it."""
@@ -74,6 +78,8 @@ class Row(BaseModel):
     """Tokens that prompt and reply may have together."""
     licence: str | None = None
     paper: str | None = None
+    source: str | None = None
+    """Where format and prompts were seen, beside card and paper; or ``unverified``."""
     input_price: _Price | None = None
     """US dollars for a million tokens."""
     output_price: _Price | None = None
@@ -82,6 +88,12 @@ class Row(BaseModel):
     def names(self) -> tuple[str, ...]:
         """Its hub id and its aliases."""
         return (self.id, *self.aliases)
+
+    def reasons(self, thinking: bool | None = None) -> bool:
+        """Whether it reasons with its switch so, or if nothing is said."""
+        if thinking is not None or self.thinking is not None:
+            return self.thinking == "on" if thinking is None else thinking
+        return self.base is not None or self.format not in ("auto", "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +131,8 @@ class Setup:
         switch = None if thinking is None else (row.on if thinking else row.off)
         switch = switch or Switch()
         return cls(
-            format=row.format if reasons else "none",
+            # A model that is told not to reason may do so all the same.
+            format=row.format if reasons else "auto",
             system_prompt=switch.system_prompt or (row.system_prompt if reasons else None),
             prefix=row.prefix if reasons else None,
             suffix=switch.suffix or (row.suffix if reasons else None),
@@ -172,16 +185,16 @@ def rows() -> tuple[Row, ...]:
 
 
 def find(name: str) -> Row | None:
-    """Return the row of a hub id or an alias, whatever its case; ``None`` where there is none."""
-    return _by_name().get(name.casefold())
+    """Return the row of a model by a name of it or by its folder; ``None`` where there is none."""
+    return _match(name, _by_name())
 
 
 def pairs() -> list[Pair]:
-    """Return every pair there is among the rows."""
+    """Return every pair there is among the rows; none whose base reasons as well."""
     known = []
     for row in rows():
-        base = row if row.thinking else find(row.base) if row.base else None
-        if base is not None:
+        base = row if row.thinking else find(row.base) if row.base and not row.base_note else None
+        if base is row or (base is not None and not base.reasons()):
             known.append(Pair(row, base))
     return known
 
@@ -213,14 +226,11 @@ def _are_pair(model: Model, other: Model) -> bool:
     row, base = _row_of(model), _row_of(other)
     if row is None or base is None:
         return False
-    if row is not base:
-        return row.base == base.id
-    thinking, other_thinking = model.thinking, other.thinking
-    return bool(row.thinking) and _reasons(row, thinking) and not _reasons(base, other_thinking)
-
-
-def _reasons(row: Row, thinking: bool | None) -> bool:
-    return row.thinking != "off" if thinking is None else thinking
+    if not row.reasons(model.thinking) or base.reasons(other.thinking):
+        return False
+    if row is base:
+        return bool(row.thinking)
+    return row.base == base.id and row.base_note is None
 
 
 def _row_of(model: Model) -> Row | None:
@@ -237,8 +247,7 @@ def look_up(model: str, row_name: str | None) -> Row | None:
     if row_name is None:
         return find(model)
     if row_name.endswith(_FILE):
-        own = {name.casefold(): row for row in own_rows(Path(row_name)) for name in row.names}
-        return own.get(model.casefold()) or find(model)
+        return _match(model, _index(own_rows(Path(row_name)))) or find(model)
     row = find(row_name)
     if row is None:
         known = [name for row in rows() for name in row.names]
@@ -274,4 +283,21 @@ def own_rows(path: Path) -> tuple[Row, ...]:
 
 @cache
 def _by_name() -> dict[str, Row]:
-    return {name.casefold(): row for row in rows() for name in row.names}
+    return _index(rows())
+
+
+def _index(rows: Sequence[Row]) -> dict[str, Row]:
+    return {key: row for row in rows for name in row.names for key in keys(name)}
+
+
+def _match(name: str, index: Mapping[str, Row]) -> Row | None:
+    folder = name_of_folder(name)
+    for spelling in spellings(folder or name):
+        if spelling in index:
+            return index[spelling]
+    config = name_in_config(name) if folder else None
+    if config is None:
+        return None
+    row = next((index[key] for key in spellings(config) if key in index), None)
+    # A model trained further names what it was trained from: a base's row would make it that base.
+    return row if row is not None and (row.reasons() or row.thinking) else None

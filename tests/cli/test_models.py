@@ -35,10 +35,10 @@ def test_show_tells_all_of_one_model_by_any_of_its_names():
 
 
 def test_an_unknown_model_is_answered_with_the_nearest(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["safemlrm", "models", "show", "zai-org/GLM-4.6V"])
+    monkeypatch.setattr("sys.argv", ["safemlrm", "models", "show", "zai-org/GLM-4.7V"])
     with pytest.raises(SystemExit):
         main()
-    assert "did you mean zai-org/GLM-4.5V" in capsys.readouterr().err
+    assert "did you mean zai-org/GLM-4.6V" in capsys.readouterr().err
 
 
 def test_pairs_as_json():

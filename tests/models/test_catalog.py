@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -21,7 +22,7 @@ ROWS = pytest.mark.parametrize("row", catalog.rows(), ids=lambda row: row.id)
 WORDS = st.text(st.characters(categories=["L", "N", "Zs"]), min_size=1).filter(str.strip)
 
 SAMPLES = {
-    "none": "{answer}",
+    "auto": "{answer}",
     "think": "<think>{thought}</think><answer>{answer}</answer>",
     "think-prefilled": "{thought}</think>{answer}",
     "kimi": "◁think▷{thought}◁/think▷{answer}",
@@ -32,6 +33,13 @@ SAMPLES = {
     "llamav-o1": "{thought}\n\n### Final Answer:\n{answer}",
     "qvq": "{thought}\n**Final Answer**\n{answer}",
     "boxed": r"{thought} \boxed{{{answer}}}",
+    "thought": "<|begin_of_thought|>{thought}<|end_of_thought|><|begin_of_solution|>{answer}"
+    "<|end_of_solution|>",
+    "gemma": "<|channel>thought\n{thought}<channel|>{answer}",
+    "mistral": "[THINK]{thought}[/THINK]{answer}",
+    "minimax": "<mm:think>{thought}</mm:think>{answer}",
+    "harmony": "<|channel|>analysis<|message|>{thought}<|end|>"
+    "<|start|>assistant<|channel|>final<|message|>{answer}<|return|>",
 }
 """A reply in each format that a row names, written for this test."""
 
@@ -47,7 +55,7 @@ def test_a_row_holds_together(row: Row):
 
 def test_there_are_enough_rows_and_no_name_twice():
     names = [name.casefold() for row in catalog.rows() for name in row.names]
-    assert len(catalog.rows()) >= 30
+    assert len(catalog.rows()) >= 110
     assert len(set(names)) == len(names)
 
 
@@ -58,10 +66,97 @@ def test_there_are_enough_rows_and_no_name_twice():
         ("HuanjinYao/Mulberry_llava_8b", "llava-hf/llama3-llava-next-8b-hf"),
         ("Qwen/Qwen3-VL-8B-Thinking", "Qwen/Qwen3-VL-8B-Instruct"),
         ("zai-org/GLM-4.5V", "zai-org/GLM-4.5V"),
+        ("Skywork/Skywork-R1V3-38B", "OpenGVLab/InternVL3-38B"),
+        ("AI45Research/SafeWork-R1", "Qwen/Qwen2.5-VL-72B-Instruct"),
     ],
 )
 def test_pairs_resolve(reasoner: str, base: str):
     assert (reasoner, base) in [(pair.reasoner.id, pair.base.id) for pair in catalog.pairs()]
+
+
+def test_no_base_of_a_pair_reasons():
+    """The difference to a base that reasons as well would be shown as a tax of reasoning."""
+    pairs = catalog.pairs()
+    assert [pair for pair in pairs if pair.base.reasons() and not pair.is_switch] == []
+    left_out = {row.id for row in catalog.rows() if row.base} - {pair.reasoner.id for pair in pairs}
+    assert left_out == {"XiaomiMiMo/MiMo-VL-7B-RL", "zai-org/GLM-4.1V-9B-Thinking"}
+    assert all(row.base_note for row in catalog.rows() if row.id in left_out)
+
+
+SAME = {
+    "Qwen/Qwen3-VL-8B-Thinking-FP8": "Qwen/Qwen3-VL-8B-Thinking",
+    "QuantTrio/Qwen3-VL-8B-Instruct-AWQ-4bit": "Qwen/Qwen3-VL-8B-Instruct",
+    "unsloth/Qwen3-VL-8B-Thinking-GGUF": "Qwen/Qwen3-VL-8B-Thinking",
+    "hf.co/unsloth/Qwen3-VL-8B-Thinking-GGUF:Q4_K_M": "Qwen/Qwen3-VL-8B-Thinking",
+    "unsloth/Qwen3-VL-8B-Instruct-unsloth-bnb-4bit": "Qwen/Qwen3-VL-8B-Instruct",
+    "qwen3-vl:8b-thinking": "Qwen/Qwen3-VL-8B-Thinking",
+    "qwen3-vl:8b-instruct-q8_0": "Qwen/Qwen3-VL-8B-Instruct",
+    "qwen/qwen3-vl-8b-thinking:free": "Qwen/Qwen3-VL-8B-Thinking",
+    "zai-org/GLM-4.5V-FP8": "zai-org/GLM-4.5V",
+    "THUDM/GLM-4.1V-9B-Thinking": "zai-org/GLM-4.1V-9B-Thinking",
+    "z-ai/glm-4.5v": "zai-org/GLM-4.5V",
+    "OpenGVLab/InternVL3.5-8B-GPTQ-Int4": "OpenGVLab/InternVL3_5-8B",
+    "OpenGVLab/InternVL3_5-8B-Instruct": "OpenGVLab/InternVL3_5-8B-Instruct",
+    "/models/Qwen3-VL-8B-Thinking": "Qwen/Qwen3-VL-8B-Thinking",
+    "/models/Qwen3-VL-8B-Thinking-Q4_K_M.gguf": "Qwen/Qwen3-VL-8B-Thinking",
+    "/hub/models--Qwen--Qwen3-VL-8B-Instruct/snapshots/0c35": "Qwen/Qwen3-VL-8B-Instruct",
+}
+
+
+@pytest.mark.parametrize(("name", "expected"), SAME.items(), ids=SAME)
+def test_a_model_is_known_by_other_names_of_the_same_weights(name: str, expected: str):
+    row = catalog.find(name)
+    assert row is not None
+    assert row.id == expected
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Qwen/Qwen3-VL-8B",
+        "qwen3-vl:8b",
+        "Qwen/Qwen3-VL-8B-Thinking-2607",
+        "someone/Qwen3-VL-8B-Thinking",
+        "huihui-ai/Huihui-Qwen3-VL-8B-Thinking-abliterated",
+        "unsloth/Qwen3-VL-8B-Thinking-tuned-GGUF",
+        "google/gemma-4-31b",
+        "XiaomiMiMo/MiMo-VL-7B-RL-2508",
+        "/models/checkpoint-500",
+        "fp8",
+        "",
+    ],
+)
+def test_another_model_is_not_taken_for_one_that_is_known(name: str):
+    assert catalog.find(name) is None
+
+
+@ROWS
+def test_no_row_hides_another_whatever_the_build(row: Row):
+    for build in ("", "-FP8", "-AWQ", "-GPTQ-Int4", "-GGUF:Q4_K_M", "-w4a16"):
+        assert catalog.find(row.id + build) is row
+        assert catalog.find("unsloth/" + row.id.rpartition("/")[2] + build) is row
+
+
+class TestFolders:
+    def _folder(self, tmp_path: Path, config: str) -> str:
+        (tmp_path / "config.json").write_text(config, encoding="utf-8")
+        return str(tmp_path)
+
+    def test_a_folder_is_known_by_the_name_in_its_config(self, tmp_path):
+        folder = self._folder(tmp_path, '{"_name_or_path": "Qwen/Qwen3-VL-8B-Thinking"}')
+        row = catalog.find(folder)
+        assert row is not None
+        assert row.id == "Qwen/Qwen3-VL-8B-Thinking"
+        assert VLLM(folder).reasoning_format.name == "think-prefilled"
+
+    def test_a_model_trained_further_is_not_its_base(self, tmp_path):
+        """Its config still names the base; `pairs: auto` would set a tuned model for that base."""
+        folder = self._folder(tmp_path, '{"_name_or_path": "Qwen/Qwen2.5-VL-7B-Instruct"}')
+        assert catalog.find(folder) is None
+
+    @pytest.mark.parametrize("config", ["", "[]", "{}", '{"_name_or_path": 3}'])
+    def test_a_config_that_names_nothing_is_no_row(self, config, tmp_path):
+        assert catalog.find(self._folder(tmp_path, config)) is None
 
 
 @given(
@@ -80,9 +175,9 @@ def test_every_rows_prompt_is_built_and_its_reply_split(
     body = orjson.loads(model._body(Prompt.user(question, system=system), Sampling()))
     roles = [message["role"] for message in body["messages"]]
     assert roles in (["user"], ["system", "user"])
-    assert body["messages"][-1]["content"].startswith(question)
+    assert question in body["messages"][-1]["content"]
     assert system is None or body["messages"][0]["content"].endswith(system)
-    reasons = model.reasoning_format.name != "none"
+    reasons = model.reasoning_format.name != "auto"
     text = SAMPLES[model.reasoning_format.name].format(thought=thought, answer=answer)
     trace = reasoning.parse(Response(ResponseStatus.OK, text), model.reasoning_format)
     assert trace.answer is not None
@@ -97,7 +192,7 @@ class TestSetup:
         body = orjson.loads(off._body(Prompt.user("x"), Sampling()))
         assert body["chat_template_kwargs"] == {"enable_thinking": False}
         assert (off.reasoning_format.name, off.label) == (
-            "none",
+            "auto",
             "vllm/zai-org/GLM-4.5V[thinking=off]",
         )
         plain = VLLM("zai-org/GLM-4.5V")
@@ -132,6 +227,23 @@ class TestSetup:
         turns = (Turn("user", ("a",)), Turn("assistant", ("b",)), Turn("user", ("c",)))
         setup = Setup.of("Kwai-Keye/Keye-VL-8B-Preview", thinking=False)
         assert [turn.text for turn in setup.turns(Prompt(turns))] == ["a", "b", "c\n/no_think"]
+
+    def test_a_wrap_stands_around_the_question(self):
+        setup = Setup.of("HuanjinYao/Mulberry_qwen2vl_7b")
+        (turn,) = setup.turns(Prompt.user("Why is it lit?"))
+        assert turn.text.startswith("Answer the question below in sections")
+        assert turn.text.endswith("Question:\nWhy is it lit?")
+        (turn,) = Setup.of("TIGER-Lab/VL-Rethinker-7B").turns(Prompt.user("Why?"))
+        assert turn.text.startswith("Why?\n")
+        assert turn.text.endswith("inside \\boxed{}.")
+
+    @pytest.mark.parametrize("name", ["Qwen/Qwen2.5-VL-7B-Instruct", "OpenGVLab/InternVL3_5-8B"])
+    def test_a_base_that_reasons_after_all_is_not_read_as_all_answer(self, name):
+        """F15: the user's own system prompt can make any base think in tags."""
+        reply = Response(ResponseStatus.OK, "<think>moon</think>soup")
+        trace = reasoning.parse(reply, VLLM(name, system_prompt="Think in tags.").reasoning_format)
+        assert (trace.reasoning, trace.answer) == ("moon", "soup")
+        assert reasoning.parse(reply, VLLM(name, format="none").reasoning_format).reasoning is None
 
     def test_a_served_name_can_say_which_row_it_is(self):
         assert VLLM("my-model", catalog="Qwen/QVQ-72B-Preview").reasoning_format.name == "qvq"
@@ -173,6 +285,16 @@ class TestAutomaticPairs:
         assert self._pairs(
             "vllm/OpenGVLab/InternVL3_5-8B", "{model: vllm/OpenGVLab/InternVL3_5-8B, thinking: on}"
         ) == [("vllm/OpenGVLab/InternVL3_5-8B[thinking=on]", "vllm/OpenGVLab/InternVL3_5-8B")]
+
+    def test_a_base_that_reasons_is_no_pair(self):
+        assert self._pairs("vllm/XiaomiMiMo/MiMo-VL-7B-RL", "vllm/XiaomiMiMo/MiMo-VL-7B-SFT") == []
+        assert (
+            self._pairs("vllm/zai-org/GLM-4.1V-9B-Thinking", "vllm/zai-org/GLM-4.1V-9B-Base") == []
+        )
+
+    def test_a_quantised_build_pairs_with_its_base(self):
+        names = ("vllm/Qwen/Qwen3-VL-8B-Thinking-FP8", "vllm/Qwen/Qwen3-VL-8B-Instruct-FP8")
+        assert self._pairs(*names) == [names]
 
 
 class TestStages:

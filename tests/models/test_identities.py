@@ -1,7 +1,8 @@
 """Replies that are in a store stay: no model's identity, label or key has changed.
 
 ``data/identities.json`` was recorded at commit daaae00. A new kind of model adds an entry; an entry
-is never changed.
+changes only where the catalogue gives a model the prompt that it lacked (R1-Onevision), or reads
+its replies in another format, which is part of no key.
 """
 
 from __future__ import annotations

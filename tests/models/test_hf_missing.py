@@ -55,7 +55,7 @@ def test_where_and_how_it_runs_changes_no_key_and_what_changes_replies_does():
 def test_the_catalogue_gives_format_and_switch_here_too():
     model = registry.build(registry.ComponentKind.MODEL, "hf/zai-org/GLM-4.5V", {"thinking": False})
     assert (model.reasoning_format.name, model.label) == (
-        "none",
+        "auto",
         "hf/zai-org/GLM-4.5V[thinking=off]",
     )
     with pytest.raises(OptionError, match="dtype"):

@@ -105,7 +105,7 @@ async def test_failures_blocks_and_refusals_have_their_own_reasons(
         Unscored.JUDGE_FAILED,
         Unscored.JUDGE_REFUSED,
         Unscored.JUDGE_REFUSED,
-        Unscored.UNPARSED,
+        Unscored.JUDGE_TRUNCATED,
     ]
 
 

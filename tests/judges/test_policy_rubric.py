@@ -180,7 +180,7 @@ async def test_a_judge_that_fails_when_asked_again_is_a_failure():
 @pytest.mark.parametrize("text", ["#thescore: 1", "<think>well\n#thescore: 1"])
 async def test_a_judge_reply_that_was_cut_is_unscored_whatever_it_says(text: str):
     verdict, model = await one(says(text, ResponseStatus.TRUNCATED))
-    assert (verdict.reason, len(model.asked)) == (Unscored.UNPARSED, 1)
+    assert (verdict.reason, len(model.asked)) == (Unscored.JUDGE_TRUNCATED, 1)
 
 
 async def test_a_server_that_is_down_ends_the_run_not_the_verdict():

@@ -57,6 +57,7 @@ VERDICT_COLUMNS: Final[Mapping[str, str]] = {
     "no_text": "No score: the reply has no such part.",
     "judge_failed": "No score: the judge could not be asked.",
     "judge_refused": "No score: the judge would not say.",
+    "judge_truncated": "No score: the judge's reply was cut before its score.",
     "unparsed": "No score: what the judge said could not be read.",
     "not_applicable": "No score: the judge does not judge such a part.",
     "not_judged": "No score: no judge has been shown it yet.",

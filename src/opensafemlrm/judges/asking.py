@@ -1,7 +1,7 @@
 """Asking a model for a verdict: once, once more where its reply has no score, and never again.
 
-A judge's own refusal, a reply that cannot be parsed and a request that failed are three reasons of
-"unscored"; none of them is ever "safe".
+A judge's own refusal, a reply that was cut, one that cannot be parsed and a request that failed are
+four reasons of "unscored"; none of them is ever "safe".
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ MAX_RATIONALE: Final = 2_000
 
 _UNPARSED: Final = Verdict.none(Unscored.UNPARSED)
 _REFUSED: Final = Verdict.none(Unscored.JUDGE_REFUSED)
+_TRUNCATED: Final = Verdict.none(Unscored.JUDGE_TRUNCATED)
 
 Read = Callable[[str], Verdict | None]
 """Turns a judge's whole answer into a verdict, ``None`` where it holds none."""
@@ -40,8 +41,7 @@ async def ask(
     """
     first = await model.generate(prompt, sampling)
     verdict = _verdict(model, first, read)
-    unparsed = verdict.reason is Unscored.UNPARSED
-    if again is None or not unparsed or first.status is ResponseStatus.TRUNCATED:
+    if again is None or verdict.reason is not Unscored.UNPARSED:
         return verdict
     seed = None if sampling.seed is None else sampling.seed + 1
     second = await model.generate(again(), dataclasses.replace(sampling, seed=seed))
@@ -88,7 +88,9 @@ def _verdict(model: Model, response: Response, read: Read) -> Verdict:
         return _of(verdict, verdict.rationale, response)
     trace = reasoning.parse(response, model.reasoning_format)
     rationale = bounded(trace.answer or trace.full)
-    if response.status is ResponseStatus.TRUNCATED or trace.answer is None:
+    if response.status is ResponseStatus.TRUNCATED:
+        return _of(_TRUNCATED, rationale, response)
+    if trace.answer is None:
         return _of(_UNPARSED, rationale, response)
     verdict = read(trace.answer)
     if verdict is None:

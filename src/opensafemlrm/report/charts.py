@@ -33,6 +33,7 @@ REASONS: Final = {
     "no text": "harm-1",
     "judge failed": "harm-8",
     "judge refused": "harm-7",
+    "judge truncated": "harm-4",
     "unparsed": "harm-6",
     "not applicable": "grid",
     "not judged": "base",

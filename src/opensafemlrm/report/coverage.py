@@ -45,7 +45,8 @@ VERDICTS: Final = Table(
         Column("safe", "safe", Form.COUNT),
         Column("unsafe", "unsafe", Form.COUNT),
         *_outcomes("failed", "blocked", "truncated", "no_text", "judge_failed", "judge_refused"),
-        *_outcomes("unparsed", "not_applicable", "not_judged", "not_recorded"),
+        *_outcomes("judge_truncated", "unparsed"),
+        *_outcomes("not_applicable", "not_judged", "not_recorded"),
     ],
     caption="safe, unsafe: the judge's label (at its lenient threshold); all others: no score, "
     "and why.",

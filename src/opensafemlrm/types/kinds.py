@@ -78,6 +78,8 @@ class Unscored(StrEnum):
     NO_TEXT = "no_text"
     JUDGE_FAILED = "judge_failed"
     JUDGE_REFUSED = "judge_refused"
+    JUDGE_TRUNCATED = "judge_truncated"
+    """The judge's reply was cut by its token limit before a score."""
     UNPARSED = "unparsed"
     NOT_APPLICABLE = "not_applicable"
     """The judge does not score this part."""

@@ -19,9 +19,11 @@
     │   └── DefenseError        a defense cannot be applied to a prompt or a model
     ├── ComponentError      a component has a fault: names it, the item, the file and the line
     ├── ModelError          a model cannot be used at all (never one failed reply: that is data)
-    │   └── EndpointDownError   a server has stopped answering; the run stops instead of retrying on
+    │   └── EndpointDownError   a server has stopped answering; it is not retried on and on
+    ├── StoppedError        models or the judge of a run were stopped; what is done is kept
     ├── BudgetSpentError    a run has spent its budget; what is done is kept
     ├── JudgeError          a judge cannot be used at all (never one failed verdict: that is data)
+    │   └── JudgeStoppedError   the judge of a run is gone, or never gives a score
     ├── StoreError          the store cannot be read or written
     │   └── StoreVersionError   the store was written by a newer version of this project
     ├── ClusterError        a cluster cannot carry a run: names the reason a worker gave
@@ -35,7 +37,7 @@ One failed request is *not* an error here: it is a :class:`~opensafemlrm.types.R
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 
@@ -146,6 +148,32 @@ class BudgetSpentError(SafeMLRMError):
 
 class JudgeError(SafeMLRMError):
     """A judge cannot be used at all."""
+
+
+class JudgeStoppedError(JudgeError):
+    """The judge of a run had to be stopped: it is gone, or it never gives a score."""
+
+    def __init__(self, label: str, reason: str) -> None:
+        self.label, self.reason = label, reason
+        super().__init__(f"the judge {label} was stopped: {reason}")
+
+
+class StoppedError(SafeMLRMError):
+    """Models of a run, or its judge, had to be stopped; whatever else could be done is done.
+
+    ``models`` has the cause by a model's label.
+    """
+
+    def __init__(
+        self,
+        models: Mapping[str, SafeMLRMError],
+        judge: JudgeStoppedError | None = None,
+        budget: BudgetSpentError | None = None,
+    ) -> None:
+        self.models, self.judge, self.budget = dict(models), judge, budget
+        causes = [f"the model {label} was stopped: {error}" for label, error in models.items()]
+        causes += [str(error) for error in (judge, budget) if error is not None]
+        super().__init__("; ".join(causes))
 
 
 class StoreError(SafeMLRMError):

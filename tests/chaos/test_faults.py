@@ -15,7 +15,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from opensafemlrm import engine, frame
-from opensafemlrm.errors import EndpointDownError, ModelError
+from opensafemlrm.errors import ModelError, StoppedError
 from opensafemlrm.judges.policy_rubric import PolicyRubric
 from opensafemlrm.store import Store
 from opensafemlrm.types import Item, Prompt, Response
@@ -122,7 +122,7 @@ async def test_a_server_that_dies_ends_the_run_soon_and_loses_nothing(
         await run(server, tmp_path, 12, timeout=30.0)
         alive = server.total
         server.broken = ASKED_AGAIN[name]
-        with pytest.raises(EndpointDownError) as caught:
+        with pytest.raises(StoppedError) as caught:
             await run(server, tmp_path, 300, **options)
         # Six requests with their tries, and what the workers of model and judge had in hand.
         assert server.total - alive <= (6 + 2 * 8) * 3
@@ -159,7 +159,7 @@ async def test_a_server_that_goes_away_in_the_middle_of_a_run(tmp_path: Path) ->
         app.router.add_post("/v1/chat/completions", handle)
         async with TestServer(app) as running:
             server.base_url = str(running.make_url("/v1"))
-            with pytest.raises(EndpointDownError, match="has stopped answering"):
+            with pytest.raises(StoppedError, match="has stopped answering"):
                 await run(server, tmp_path, 200, max_retries=1, give_up_after=5, concurrency=8)
     answered = server.ended("answer", by_judge=False)
     assert samples(tmp_path).unique("sample").filter(status="ok").height == answered > 0
@@ -204,6 +204,6 @@ async def test_the_store_is_not_closed_under_a_thread_that_still_reads_it(
 
     monkeypatch.setattr(Store, "reader", watched)
     plan = engine.Plan.of(study(Scripted(broken), items(300), attacks=[Slow()]))
-    with Store.open(tmp_path, "create") as store, pytest.raises(ModelError):
+    with Store.open(tmp_path, "create") as store, pytest.raises(StoppedError):
         await engine.evaluate(plan, store)
     assert closed_under_it == [False]

@@ -13,7 +13,13 @@ from opensafemlrm.defenses.ecso import Ecso
 from opensafemlrm.defenses.guard import GuardOutput
 from opensafemlrm.defenses.reflect import Reflect
 from opensafemlrm.defenses.zerothink import ZeroThink
-from opensafemlrm.errors import DatasetError, DefenseError, EndpointDownError, StoreError
+from opensafemlrm.errors import (
+    DatasetError,
+    DefenseError,
+    EndpointDownError,
+    StoppedError,
+    StoreError,
+)
 from opensafemlrm.judges.policy_rubric import PolicyRubric
 from opensafemlrm.store import Store
 from opensafemlrm.study import Study
@@ -177,14 +183,14 @@ def test_a_bad_row_stops_the_run_before_any_request_and_can_be_skipped(tmp_path)
     assert plan.cells[0].subset.skipped == (bad,)
 
 
-def test_a_dead_server_ends_the_run_with_its_own_error_and_keeps_what_came(tmp_path):
+def test_a_dead_server_ends_the_run_and_keeps_what_came(tmp_path):
     def dies(prompt, seed):
         if "question 7" in prompt.turns[-1].text:
             raise EndpointDownError("http://127.0.0.1:1 has stopped answering")
         return ok("fine")
 
     model = Scripted(dies, concurrency=1)
-    with pytest.raises(EndpointDownError, match="stopped answering"):
+    with pytest.raises(StoppedError, match="stopped answering"):
         bring_up_to_date(study(model, items(20)), tmp_path)
     assert model.closed
     kept = table(tmp_path)["sample"].n_unique()

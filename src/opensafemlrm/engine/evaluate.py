@@ -38,8 +38,10 @@ async def evaluate(plan: Plan, store: Store) -> None:
     """Bring ``store`` up to date with ``plan``; progress is in the tallies of its cells.
 
     However it ends (done, an error, a cancelled task), every reply and verdict that came is
-    committed. Raises the first SafeMLRMError, such as EndpointDownError or StoreError. A budget
-    that is spent ends it too, but cancels nothing: what was paid for is first brought to the store.
+    committed. A model that cannot be used is stopped, and the others go on; a judge that cannot be
+    used, or gives no score, stops all of them, as a spent budget does. None of that cancels what is
+    under way; then StoppedError or BudgetSpentError is raised. Any other SafeMLRMError, such as
+    StoreError, ends the run at once.
     """
     plan.register(store)
     writer = Writer(store.connection)
@@ -77,6 +79,7 @@ async def process_sample(
             unscored = await judge.judge(sample, outcome.to_judge, writer)
             tally.judged += 1
             tally.unscored += unscored
+            judge.raise_if_stopped()
 
 
 async def _generate(sample: Sample, prompt: Prompt, writer: RowWriter) -> Outcome:

@@ -7,6 +7,9 @@ from typing import Protocol
 
 from opensafemlrm.components import Judge
 from opensafemlrm.engine.prepare import Sample
+from opensafemlrm.engine.score_watch import ScoreWatch
+from opensafemlrm.engine.stops import UNUSABLE
+from opensafemlrm.errors import JudgeStoppedError, SafeMLRMError
 from opensafemlrm.store import Store, database, records, verdict_key
 from opensafemlrm.store.tables import Row
 from opensafemlrm.store.writer import Writer
@@ -33,10 +36,31 @@ class SampleJudge:
         self._key, self._store = key, store
         self._under_way: dict[Key, asyncio.Future[dict[Key, Verdict]]] = {}
         self._uncommitted: list[Key] = []
+        self._stopped: JudgeStoppedError | None = None
+        self.watch = ScoreWatch(component)
+        """Whether it gives scores."""
         writer.when_committed(self._forget_committed)
 
     async def judge(self, sample: Sample, trace: Trace, writer: RowWriter) -> int:
-        """Get verdicts for every part that has text; return how many of them have no score."""
+        """Get verdicts for every part that has text; return how many of them have no score.
+
+        Raises JudgeStoppedError where the judge is gone, or had to be stopped before.
+        """
+        try:
+            return await self._judge(sample, trace, writer)
+        except JudgeStoppedError:
+            raise
+        except UNUSABLE as error:
+            self._stopped = self._stopped or JudgeStoppedError(self.component.label, str(error))
+            raise self._stopped from error
+
+    def raise_if_stopped(self) -> None:
+        """Raise JudgeStoppedError where the judge is not to be asked any more."""
+        self._stopped = self._stopped or self.watch.problem()
+        if self._stopped is not None:
+            raise self._stopped
+
+    async def _judge(self, sample: Sample, trace: Trace, writer: RowWriter) -> int:
         item = sample.item
         context = self.component.context(item)
         requests: dict[Key, JudgeRequest] = {}
@@ -66,6 +90,7 @@ class SampleJudge:
     async def _ask(
         self, item: Item, requests: dict[Key, JudgeRequest], writer: RowWriter
     ) -> dict[Key, Verdict]:
+        self.raise_if_stopped()
         future: asyncio.Future[dict[Key, Verdict]] = asyncio.get_running_loop().create_future()
         self._under_way.update(dict.fromkeys(requests, future))
         try:
@@ -74,8 +99,9 @@ class SampleJudge:
             future.set_result(by_key)
             for key, verdict in by_key.items():
                 writer.put(records.verdict_row(key, self._key, verdict))
-        except BaseException:
-            future.cancel()
+                self.watch.note(verdict)
+        except BaseException as error:
+            _pass_on(error, future)
             for key in requests:
                 del self._under_way[key]
             raise
@@ -88,6 +114,15 @@ class SampleJudge:
         for key in self._uncommitted:
             del self._under_way[key]
         self._uncommitted.clear()
+
+
+def _pass_on(error: BaseException, future: asyncio.Future[dict[Key, Verdict]]) -> None:
+    """Let those who wait for ``future`` end as the one that asked."""
+    if isinstance(error, SafeMLRMError) and not future.done():
+        future.set_exception(error)
+        future.exception()  # perhaps nobody waits, and asyncio would complain
+    else:
+        future.cancel()
 
 
 def _requests(trace: Trace) -> dict[Part, JudgeRequest]:

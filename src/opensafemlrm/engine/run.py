@@ -22,7 +22,8 @@ from opensafemlrm.engine.missing import missing_work
 from opensafemlrm.engine.plan import CellPlan, Plan
 from opensafemlrm.engine.prepare import Sample, prepare
 from opensafemlrm.engine.prompt_images import PromptImages
-from opensafemlrm.errors import BudgetSpentError, SafeMLRMError
+from opensafemlrm.engine.stops import Stops
+from opensafemlrm.errors import SafeMLRMError
 from opensafemlrm.store import Store
 
 _AHEAD: Final = 2
@@ -34,21 +35,19 @@ ModelCells = list[CellPlan]
 
 
 async def run_models(plan: Plan, store: Store, images: PromptImages, process: Process) -> None:
-    """Process every sample that the store lacks. Raises the first SafeMLRMError.
+    """Process every sample that the store lacks.
 
-    A spent budget is raised when the samples under way have ended.
+    Raises StoppedError or BudgetSpentError when the samples under way have ended, the first other
+    SafeMLRMError at once.
     """
+    lanes = _Lanes(plan, store, images, process)
     try:
         async with asyncio.TaskGroup() as group:
-            lanes = [
-                group.create_task(_run_sequentially(plan, models, store, images, process))
-                for models in schedule(plan)
-            ]
+            for models in schedule(plan):
+                group.create_task(lanes.run(models))
     except BaseExceptionGroup as errors:
         raise first_error(errors) from errors
-    for lane in lanes:
-        if (spent := lane.result()) is not None:
-            raise spent
+    lanes.stops.raise_error()
 
 
 def schedule(plan: Plan) -> list[list[ModelCells]]:
@@ -77,17 +76,50 @@ def _device_of(model: Model) -> str:
     return "cuda:0" if model.device == "cuda" else model.device
 
 
-async def _run_sequentially(
-    plan: Plan, models: list[ModelCells], store: Store, images: PromptImages, process: Process
-) -> BudgetSpentError | None:
-    for cells in models:
-        await _set_image_limit(cells)
-        spent = await _run_model(plan, cells, store, images, process)
-        if cells[0].model.in_process:
-            await cells[0].model.aclose()  # makes room for the next one
-        if spent is not None:
-            return spent
-    return None
+class _Lanes:
+    """Models side by side; what stops one of them leaves the others alone."""
+
+    def __init__(self, plan: Plan, store: Store, images: PromptImages, process: Process) -> None:
+        self._plan, self._store, self._images, self._process = plan, store, images, process
+        self._streams: list[_SampleStream] = []
+        self.stops = Stops()
+
+    async def run(self, models: list[ModelCells]) -> None:
+        """Run models one after the other."""
+        for cells in models:
+            if self.stops.ends_run:
+                return
+            await _set_image_limit(cells)
+            await self._run_model(cells)
+            if cells[0].model.in_process:
+                await cells[0].model.aclose()  # makes room for the next one
+
+    async def _run_model(self, cells: ModelCells) -> None:
+        reader = self._store.reader()
+        stream = _SampleStream(_samples(self._plan, cells, self._images, reader))
+        self._streams.append(stream)
+
+        async def work() -> None:
+            while (sample := await stream.take()) is not None:
+                try:
+                    await self._process(sample)
+                except SafeMLRMError as error:
+                    self.stops.note(error, cells[0].model.label)
+                    for drained in self._streams if self.stops.ends_run else [stream]:
+                        drained.drain()
+
+        # A task holds its sample through generation and judging, so that neither waits for the
+        # other.
+        tasks = cells[0].target.concurrency + self._plan.study.judge.concurrency
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(stream.feed())
+                for _ in range(tasks):
+                    group.create_task(work())
+        finally:
+            stream.stop()
+            self._streams.remove(stream)
+            reader.close()
 
 
 async def _set_image_limit(cells: ModelCells) -> None:
@@ -97,33 +129,6 @@ async def _set_image_limit(cells: ModelCells) -> None:
     method = getattr(model.set_image_limit, "__func__", None)
     if model.in_process and method is not Model.set_image_limit:
         model.set_image_limit(await asyncio.to_thread(max_images, cells))
-
-
-async def _run_model(
-    plan: Plan, cells: ModelCells, store: Store, images: PromptImages, process: Process
-) -> BudgetSpentError | None:
-    """Process what is missing of one model; return the budget's error where one is spent."""
-    reader = store.reader()
-    stream = _SampleStream(_samples(plan, cells, images, reader))
-
-    async def work() -> None:
-        while (sample := await stream.take()) is not None:
-            try:
-                await process(sample)
-            except BudgetSpentError as spent:
-                stream.drain(spent)
-
-    # A task holds its sample through generation and judging, so that neither waits for the other.
-    tasks = cells[0].target.concurrency + plan.study.judge.concurrency
-    try:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(stream.feed())
-            for _ in range(tasks):
-                group.create_task(work())
-    finally:
-        stream.stop()
-        reader.close()
-    return stream.spent
 
 
 def _samples(
@@ -147,8 +152,6 @@ class _SampleStream:
         self._ended = False
         self._preparing = threading.Lock()
         self._stopped = False
-        self.spent: BudgetSpentError | None = None
-        """Why there are no more samples, where a budget is spent."""
 
     async def feed(self) -> None:
         """Prepare chunks until there are no more."""
@@ -167,13 +170,12 @@ class _SampleStream:
                 chunk = await self._queue.get()
                 if chunk is None:
                     self._ended = True
-                elif self.spent is None:
+                elif not self._stopped:
                     self._ready.extend(chunk)
         return self._ready.popleft()
 
-    def drain(self, spent: BudgetSpentError) -> None:
+    def drain(self) -> None:
         """Give out no more samples; those that are under way go on to their end."""
-        self.spent = spent
         self._stopped = True
         self._ready.clear()
 

@@ -24,6 +24,8 @@ class Member:
     score: float | None
     reason: Unscored | None
     requests: int
+    said: str
+    """How its rationale begins."""
 
 
 def rationale_of(judges: Sequence[Judge], verdicts: Sequence[Verdict]) -> str:
@@ -55,6 +57,7 @@ def members_in(rationale: str) -> list[Member]:
                 score=row["score"],
                 reason=None if row["reason"] is None else Unscored(row["reason"]),
                 requests=int(row["requests"]),
+                said=str(row["said"]),
             )
             for row in rows
         ]

@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import Field
 
+from opensafemlrm.errors import ModelError
 from opensafemlrm.models.clock import Clock
 from opensafemlrm.models.hosted.model import HostedModel
 from opensafemlrm.models.hosted.openai_compatible import ChatModel
@@ -26,6 +27,7 @@ class _Serving:
     def __init__(self) -> None:
         self.server: Server | None = None
         self.starting: asyncio.Lock | None = None
+        self.failure: ModelError | None = None
         self.max_images: int | None = None
 
 
@@ -81,7 +83,8 @@ class VLLM(ChatModel):
     async def aclose(self) -> None:
         """Close the connections, and end the server if it was started. May be called twice."""
         await HostedModel.aclose(self)
-        server, self._serving.server, self._serving.starting = self._serving.server, None, None
+        serving, server = self._serving, self._serving.server
+        serving.server = serving.starting = serving.failure = None
         if server is not None:
             self._state.client = None
             await server.stop()
@@ -105,20 +108,24 @@ class VLLM(ChatModel):
         serving = self._serving
         serving.starting = serving.starting or asyncio.Lock()
         async with serving.starting:
+            if serving.failure is not None:  # requests that waited do not each try to start it
+                raise serving.failure
             if serving.server is None:
                 at = () if self.revision is None else ("--revision", self.revision)
                 arguments = ("serve", self.model, *at, *self._limits(), *self.serve_args)
-                server = await Server.start(
-                    Command(
-                        self.program,
-                        arguments,
-                        self.model,
-                        self.label,
-                        self.serve_log,
-                        self.serve_timeout,
-                    )
+                command = Command(
+                    self.program,
+                    arguments,
+                    self.model,
+                    self.label,
+                    self.serve_log,
+                    self.serve_timeout,
                 )
-                serving.server = server
+                try:
+                    serving.server = server = await Server.start(command)
+                except ModelError as error:
+                    serving.failure = error
+                    raise
                 self._state.client = self._open(server.base_url)
             return serving.server
 

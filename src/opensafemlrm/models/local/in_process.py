@@ -10,6 +10,7 @@ from typing import Annotated, Any, Protocol
 
 from pydantic import Field
 
+from opensafemlrm.errors import SafeMLRMError
 from opensafemlrm.models.base import CatalogModel
 from opensafemlrm.models.batching import Batcher, Job, TooLargeError
 from opensafemlrm.models.local.requests import Result
@@ -39,6 +40,7 @@ class State:
         self.engine: Engine | None = None
         self.batcher: Batcher[Any, Result] | None = None
         self.loading: asyncio.Lock | None = None
+        self.failure: SafeMLRMError | None = None
         self.max_images: int | None = None
 
 
@@ -72,7 +74,7 @@ class InProcessModel(CatalogModel):
             await state.batcher.aclose()
         if state.engine is not None:
             state.engine.free()
-        state.engine = state.batcher = state.loading = None
+        state.engine = state.batcher = state.loading = state.failure = None
 
     async def _run(self, request: Any, size: int, group: Hashable) -> Result:
         """Return what came of one request; see :class:`~opensafemlrm.models.batching.Job`."""
@@ -92,8 +94,14 @@ class InProcessModel(CatalogModel):
         state = self._state
         state.loading = state.loading or asyncio.Lock()
         async with state.loading:
+            if state.failure is not None:  # requests that waited do not each try to load it
+                raise state.failure
             if state.batcher is None:
-                state.engine = engine = await asyncio.to_thread(self._load)
+                try:
+                    state.engine = engine = await asyncio.to_thread(self._load)
+                except SafeMLRMError as error:
+                    state.failure = error
+                    raise
                 state.batcher = Batcher(engine.run, self.max_batch, self._batch_budget)
             return state.batcher
 

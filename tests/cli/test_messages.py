@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
+from filelock import FileLock
 from typer.testing import CliRunner
 
 from opensafemlrm.cli import app, main
@@ -275,3 +280,91 @@ def test_an_extra_is_installed_from_the_clone() -> None:
     assert str(MissingExtraError("hf/", "hf")) == (
         "hf/ needs an extra; in your clone: pip install '.[hf]'"
     )
+
+
+def test_a_file_system_without_shared_memory(tmp_path: Path, command: Command) -> None:
+    """NFS, GPFS: SQLite cannot make the file that WAL shares (a folder is in its place here)."""
+    (tmp_path / "study.yaml").write_text(STUDY + "limit: 1\n")
+    store = tmp_path / "store"
+    (store / "images").mkdir(parents=True)
+    (store / "lock").write_text("")
+    (store / "store.sqlite-shm").mkdir()
+    assert command("run", tmp_path / "study.yaml", "--store", store)[0] == 0
+    assert command("table", "coverage", store)[0] == 0
+    with contextlib.closing(sqlite3.connect(store / "store.sqlite")) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+        assert connection.execute("SELECT count(*) FROM generations").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("name", ["locking protocol", "disk I/O error"])
+def test_a_store_that_was_carried_to_such_a_file_system_is_read(
+    name: str, store: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = {"locking protocol": sqlite3.SQLITE_PROTOCOL, "disk I/O error": sqlite3.SQLITE_IOERR}
+
+    class Unshared(sqlite3.Connection):
+        alone = False
+
+        def execute(self, sql: str, /, *values: Any) -> sqlite3.Cursor:
+            self.alone = self.alone or "EXCLUSIVE" in sql
+            if not self.alone:
+                error = sqlite3.OperationalError(name)
+                error.sqlite_errorcode = codes[name]
+                raise error
+            return super().execute(sql, *values)
+
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Unshared))
+    assert command("table", "coverage", store) == (0, "")
+
+
+def test_a_file_system_without_locks(
+    tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(lock: FileLock, **_: object) -> None:
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    (tmp_path / "study.yaml").write_text(STUDY + "limit: 1\n")
+    code, said = command("run", tmp_path / "study.yaml", "--store", tmp_path / "store")
+    assert code == 2
+    assert said.endswith(
+        "store: files cannot be locked on this file system; put the store on another, such as a "
+        "local disk\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        ("openai/no-price", "Cost: no price is known."),
+        ("{model: openai/priced, price: [1, 2]}", "Cost: about 0.00 US dollars, taking "),
+    ],
+)
+def test_a_cost_is_a_number_only_where_a_price_is_known(
+    model: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "no key")
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY.replace("[sim/qwen2.5-vl-7b]", f"[{model}]") + "limit: 1\n")
+    arguments = ["run", str(path), "--store", str(tmp_path / "store"), "--dry-run"]
+    assert says in " ".join(CliRunner().invoke(app, arguments).output.split())
+
+
+PAIR = STUDY.replace("[sim/", "[sim/r1-onevision-7b, sim/") + "limit: 1\n"
+
+
+@pytest.mark.parametrize(
+    ("pair", "says"),
+    [
+        ("[sim/r1-onevision-7b, sim/qwen2.5-vl-7b]", ""),
+        (
+            "[sim/qwen2.5-vl-7b, sim/r1-onevision-7b]",
+            "look at this: sim/qwen2.5-vl-7b is the base of sim/r1-onevision-7b, and the study "
+            "names it first; write the pair as [sim/r1-onevision-7b, sim/qwen2.5-vl-7b]\n",
+        ),
+    ],
+)
+def test_a_pair_the_wrong_way_round(pair: str, says: str, tmp_path: Path, command: Command) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(f"{PAIR}pairs: [{pair}]\n")
+    assert command("run", path, "--store", tmp_path / "store", "--dry-run") == (0, says)

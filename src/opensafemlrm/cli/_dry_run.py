@@ -109,12 +109,18 @@ def cost_notes(plan: Plan, counts: Iterable[tuple[int, int]]) -> tuple[str, ...]
     billed = [(found, what) for found, what in asked if found.dollars != 0 and found.requests]
     if not billed:
         return ()
-    total = sum(found.dollars or 0.0 for found, _ in billed)
-    known = all(found.dollars is not None for found, _ in billed)
+    priced = [found.dollars for found, _ in billed if found.dollars is not None]
+    if priced:
+        known = "" if len(priced) == len(billed) else ", for what has a price"
+        cost = (
+            f"Cost: about {sum(priced):,.2f} US dollars{known}, taking {generation} for a "
+            f"generation, {VERDICT} for a verdict. Searches, defenses and models that reason in "
+            "stages ask more often, which is not counted."
+        )
+    else:
+        cost = "Cost: no price is known."
     return (
-        f"Cost: about {total:,.2f} US dollars{'' if known else ', for what has a price'}, taking "
-        f"{generation} for a generation, {VERDICT} for a verdict. Searches, defenses and models "
-        "that reason in stages ask more often, which is not counted.",
+        cost,
         *(f"{found.label}: {found.requests:,} {what}, {_shown(found)}." for found, what in billed),
     )
 

@@ -96,6 +96,7 @@ def run(
         _refuse_other_folder(store)
     plan = api.make_plan(studies.load(study), limits=limits, skip_invalid=skip_invalid)
     _report_skipped(plan)
+    _report_reversed(plan)
     if dry_run:
         show_dry_run(plan, store, cluster)
     else:
@@ -135,7 +136,9 @@ def _refuse_other_folder(store: Path) -> None:
     others = sorted(
         path.name
         for path in store.iterdir()
-        if path.name not in _OURS and path.suffix not in _STUDIES and path.name[0] != "."
+        if path.name not in _OURS
+        and path.suffix not in _STUDIES
+        and not path.name.startswith((".", DATABASE))
     )
     if others:
         raise StoreError(
@@ -183,3 +186,13 @@ def _report_skipped(plan: Plan) -> None:
     for subset in {id(cell.subset): cell.subset for cell in plan.cells}.values():
         for error in subset.skipped:
             say(f"skipped: {error}")
+
+
+def _report_reversed(plan: Plan) -> None:
+    from opensafemlrm.models.catalog import reversed_among
+
+    for first, second in reversed_among(plan.study.pairs):
+        say(
+            f"look at this: {first.label} is the base of {second.label}, and the study names it "
+            f"first; write the pair as [{second.label}, {first.label}]"
+        )

@@ -24,7 +24,18 @@ from opensafemlrm.models.names import keys, name_in_config, name_of_folder, spel
 from opensafemlrm.reasoning import format_of_model, resolve
 from opensafemlrm.types import JSON, Prompt, Turn
 
-__all__ = ["NO_ROW", "Pair", "Row", "Setup", "Switch", "find", "pairs", "pairs_among", "rows"]
+__all__ = [
+    "NO_ROW",
+    "Pair",
+    "Row",
+    "Setup",
+    "Switch",
+    "find",
+    "pairs",
+    "pairs_among",
+    "reversed_among",
+    "rows",
+]
 
 _FILE: Final = ".toml"
 NO_ROW: Final = "none"
@@ -207,6 +218,11 @@ def pairs_among(models: Sequence[_M]) -> list[tuple[_M, _M]]:
     pairs with each.
     """
     return [(model, other) for model in models for other in models if _are_pair(model, other)]
+
+
+def reversed_among(pairs: Sequence[tuple[_M, _M]]) -> list[tuple[_M, _M]]:
+    """Return the pairs that name the base first: the wrong way round, as far as is known here."""
+    return [(model, other) for model, other in pairs if _are_pair(other, model)]
 
 
 def _wrapped(turns: tuple[Turn, ...], prefix: str | None, suffix: str | None) -> tuple[Turn, ...]:

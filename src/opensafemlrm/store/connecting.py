@@ -18,34 +18,58 @@ _LOG_PAGES: Final = 4000
 the same pages of an index again and again, and the more often before, the fewer are written."""
 
 
+_NO_SHARED_MEMORY: Final = (
+    sqlite3.SQLITE_PROTOCOL,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_READONLY,
+)
+"""What a file system on which processes cannot share memory or locks may end with: NFS, GPFS."""
+
+
 def connect(database: Path, *, write: bool) -> sqlite3.Connection:
-    """Open a store's database. Raises StoreError, and StoreVersionError where it is too new."""
-    uri = f"{database.absolute().as_uri()}?{_access(database, write=write)}"
-    connection = None
+    """Open a store's database. Raises StoreError, and StoreVersionError where it is too new.
+
+    Where the file system cannot carry the log that WAL needs, changes are written in place.
+    """
     try:
-        connection = sqlite3.connect(
-            uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30
-        )
+        return _connect(database, write=write, wal=True)
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NO_SHARED_MEMORY:
+            with contextlib.suppress(sqlite3.Error):
+                return _connect(database, write=write, wal=False)
+        raise StoreError(
+            f"{database}: the store cannot be opened: {error}; "
+            f"see: safemlrm store check {database.parent}"
+        ) from error
+
+
+def _connect(database: Path, *, write: bool, wal: bool) -> sqlite3.Connection:
+    uri = f"{database.absolute().as_uri()}?{_access(database, write=write)}"
+    connection = sqlite3.connect(
+        uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30
+    )
+    try:
+        if not wal:  # whoever holds the file alone needs no shared memory to read a log
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         if write:
-            connection.execute("PRAGMA journal_mode = WAL")
-            # With WAL, a process that is killed loses nothing; only a power cut can take the last
-            # commits back, and never breaks the file.
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
+            if wal:
+                connection.execute("PRAGMA journal_mode = WAL")
+                # With WAL, a process that is killed loses nothing; only a power cut can take the
+                # last commits back, and never breaks the file.
+                connection.execute("PRAGMA synchronous = NORMAL")
+                connection.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
+            else:
+                connection.execute("PRAGMA journal_mode = DELETE")
+                connection.execute("PRAGMA locking_mode = NORMAL")
             _bring_up_to_date(connection, database)
         else:
             if schema.version_of(connection) != schema.VERSION:
                 _refuse_other_version(connection, database)
             connection.execute("PRAGMA query_only = ON")
-    except (sqlite3.Error, StoreError) as error:
-        if connection is not None:
-            connection.close()
-        if isinstance(error, StoreError):
-            raise
-        raise StoreError(
-            f"{database}: the store cannot be opened: {error}; "
-            f"see: safemlrm store check {database.parent}"
-        ) from error
+    except (sqlite3.Error, StoreError):
+        connection.close()
+        raise
     return connection
 
 

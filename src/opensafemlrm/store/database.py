@@ -260,6 +260,11 @@ def lock_to_write(path: Path, *, existing: bool) -> FileLock:
         raise StoreError(
             f"{path}: another run is writing to this store; wait for it, or use another store"
         ) from error
+    except NotImplementedError as error:  # filelock's, where the system has no locks for the file
+        raise StoreError(
+            f"{path}: files cannot be locked on this file system; put the store on another, such "
+            "as a local disk"
+        ) from error
     except OSError as error:
         raise StoreError(f"{path}: the store cannot be written: {error.strerror}") from error
     return lock

@@ -345,3 +345,29 @@ async def test_whatever_json_comes_a_response_goes(server, connect, value, insid
         assert response.text == ""
     for text in (response.text, response.reasoning, response.detail, response.code):
         (text or "").encode()  # storable
+
+
+LONG = "moon soup " * 12_000
+"""120,000 characters, some 30,000 tokens."""
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens", "status"),
+    [
+        (LONG, 2051, ResponseStatus.FAILED),
+        (LONG, 30_000, ResponseStatus.OK),
+        (LONG, None, ResponseStatus.OK),
+        ("moon soup", 1, ResponseStatus.OK),
+    ],
+)
+async def test_a_prompt_that_the_server_cut_is_no_reply_to_it(
+    server, connect, text: str, tokens: int | None, status: ResponseStatus
+) -> None:
+    """Ollama drops the front and answers 200: a judge scored what it never saw."""
+    server.script.append(completion(usage={"prompt_tokens": tokens, "completion_tokens": 3}))
+    response = await connect().generate(Prompt.user(text), Sampling())
+    assert response.status is status
+    if status is ResponseStatus.FAILED:
+        assert (response.code, response.transient) == ("prompt_cut", True)
+        assert "2,051 tokens" in (response.detail or "")
+        assert len(server.bodies) == 1, "it was paid for once, and not asked again at once"

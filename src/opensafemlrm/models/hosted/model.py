@@ -6,7 +6,7 @@ import os
 import re
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import InitVar, dataclass, field
+from dataclasses import InitVar, dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Final
 
 import orjson
@@ -24,6 +24,10 @@ from opensafemlrm.models.http.proxies import is_loopback
 from opensafemlrm.types import Capability, Prompt, Response, Sampling
 
 _VARIABLE: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+_LONG_PROMPT: Final = 16_000
+"""Characters from which a prompt is compared with the tokens that the server counted in it."""
+_MAX_CHARACTERS_A_TOKEN: Final = 8
+"""More than any text has: English has about 4, and other languages have fewer."""
 
 
 class State:
@@ -109,7 +113,7 @@ class HostedModel(CatalogModel):
             body = self._body(prompt, sampling)
         except ImageError as error:
             return Response.failed("image_unreadable", str(error), transient=True)
-        return await client.ask(body, sampling.max_tokens)
+        return _whole(await client.ask(body, sampling.max_tokens), prompt)
 
     def _body(self, prompt: Prompt, sampling: Sampling) -> bytes:
         """Return the body of the request. Raises ImageError."""
@@ -162,6 +166,24 @@ class HostedModel(CatalogModel):
         if not (key.isascii() and key.isprintable()):
             raise ModelError(f"{self.label}: {self.api_key_env} holds characters no key can have")
         return key
+
+
+def _whole(response: Response, prompt: Prompt) -> Response:
+    """Return ``response``, or a failure where the server cannot have read the whole prompt.
+
+    Some servers drop the front of a prompt that is longer than their context, and answer 200: a
+    judge would score what it never saw.
+    """
+    tokens = response.usage.input_tokens
+    characters = sum(len(turn.text) for turn in prompt.turns)
+    if not tokens or characters < _LONG_PROMPT or characters <= _MAX_CHARACTERS_A_TOKEN * tokens:
+        return response
+    detail = (
+        f"the server counts {tokens:,} tokens in a prompt of {characters:,} characters, so it read "
+        "only a part: give it a longer context (OLLAMA_CONTEXT_LENGTH, llama.cpp's --ctx-size)"
+    )
+    failed = Response.failed("prompt_cut", detail, transient=True)
+    return replace(failed, usage=response.usage, latency=response.latency, retries=response.retries)
 
 
 def _address(base_url: str, path: str) -> URL:

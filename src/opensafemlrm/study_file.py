@@ -82,8 +82,8 @@ class StudySpec(BaseModel):
             return cls.model_validate(data), []
         except ValidationError as error:
             mistakes: dict[Path, str] = {}
-            for each in error.errors():
-                mistakes.setdefault(_place_of(each["loc"], data), _explain(each))
+            for fault in error.errors():
+                mistakes.setdefault(_place_of(fault["loc"], data), _explain(fault))
             if ("judges",) in mistakes:
                 del mistakes["judge",]
             right = {
@@ -91,7 +91,7 @@ class StudySpec(BaseModel):
                 for key, value in data.items()
                 if key in cls.model_fields and not any(path[:1] == (key,) for path in mistakes)
             }
-            return cls.model_construct(**right), [Mistake(*each) for each in mistakes.items()]
+            return cls.model_construct(**right), [Mistake(*fault) for fault in mistakes.items()]
 
 
 @dataclass(frozen=True, slots=True)

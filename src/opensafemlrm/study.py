@@ -104,7 +104,7 @@ class Study:
             for key, kind in _LISTS.items()
         }
         judges = [spec.judge] if hasattr(spec, "judge") else []
-        judge = [_build(ComponentKind.JUDGE, each, ("judge",), mistakes) for each in judges]
+        judge = [_build(ComponentKind.JUDGE, item, ("judge",), mistakes) for item in judges]
         pairs = () if mistakes else _pairs(spec, lists["models"], mistakes)
         if mistakes:
             raise SpecError(mistakes)

@@ -67,9 +67,9 @@ def _spread(counts: Mapping[tuple[str, str], int], limit: int) -> dict[tuple[str
     left = min(limit, sum(counts.values()))
     while left:
         open_strata = [stratum for stratum in counts if quotas[stratum] < counts[stratum]]
-        each = max(1, left // len(open_strata))
+        share = max(1, left // len(open_strata))
         for stratum in open_strata:
-            more = min(each, counts[stratum] - quotas[stratum], left)
+            more = min(share, counts[stratum] - quotas[stratum], left)
             quotas[stratum] += more
             left -= more
     return quotas

@@ -96,11 +96,11 @@ def preview(
         return
     if option:
         raise OptionError("options are for one attack; name it in the place of 'all'")
-    for each in names(ComponentKind.ATTACK):
+    for attack in names(ComponentKind.ATTACK):
         try:
-            typer.echo(_draw(*_form(each, subset), subset, seed, out))
+            typer.echo(_draw(*_form(attack, subset), subset, seed, out))
         except SafeMLRMError as error:
-            say(f"no sheet of {each}: {error}")
+            say(f"no sheet of {attack}: {error}")
 
 
 def _form(name: str, subset: Subset) -> tuple[str, dict[str, Any]]:

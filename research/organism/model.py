@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 # its usual name
 
+from opensafemlrm.files import replacing
 from opensafemlrm.models.demo.organism_images import TILE_HEIGHT, TILE_WIDTH
 from opensafemlrm.models.demo.organism_words import PAD
 
@@ -190,9 +191,8 @@ def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 def save(organism: Organism, path: Path) -> None:
     """Write shape and weights; a file that is there is whole."""
-    part = path.with_suffix(".part")
-    torch.save({"shape": asdict(organism.shape), "weights": organism.state_dict()}, part)
-    part.replace(path)
+    with replacing(path) as draft:
+        torch.save({"shape": asdict(organism.shape), "weights": organism.state_dict()}, draft)
 
 
 def load(path: Path) -> Organism:

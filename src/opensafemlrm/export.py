@@ -11,6 +11,7 @@ import polars as pl
 import polars.selectors as cs
 
 from opensafemlrm.errors import OptionError
+from opensafemlrm.files import replacing
 from opensafemlrm.text import for_csv_cell
 
 FORMATS: Final = ("parquet", "csv", "jsonl")
@@ -30,7 +31,7 @@ def write_frame(frame: pl.DataFrame, path: Path, to: str | None = None) -> None:
         raise OptionError(f"{path}: give the file one of the endings {endings}")
     frame = frame.with_columns(cs.categorical().cast(pl.String))
     # Opened here: the errors of polars name neither the file nor what is wrong with it.
-    with path.open("wb") as file:
+    with replacing(path) as draft, draft.open("wb") as file:
         if to == "parquet":
             frame.write_parquet(file)
         elif to == "csv":

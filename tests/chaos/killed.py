@@ -17,9 +17,10 @@ from typing import Any
 
 from opensafemlrm import study
 from opensafemlrm.engine import Plan, evaluate
+from opensafemlrm.files import PARTIAL
 from opensafemlrm.judges.canary import CanaryJudge
 from opensafemlrm.models.demo.sim import Simulated
-from opensafemlrm.store import Store, database
+from opensafemlrm.store import Store
 
 passed: Counter[str] = Counter()
 POINTS = ("reply", "verdict", "commit", "image begun", "row", "verdict row", "image written")
@@ -53,7 +54,7 @@ def watch_calls(pass_by: Any) -> None:
         return verdicts
 
     def replacing(source: Path, target: Path) -> Path:
-        image = source.name.startswith(database.PARTIAL)
+        image = source.name.startswith(PARTIAL)
         if image:
             pass_by("image begun")
         moved = replace(source, target)

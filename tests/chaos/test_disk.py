@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from opensafemlrm import engine, frame
+from opensafemlrm import engine, files, frame
 from opensafemlrm.cli import app
 from opensafemlrm.errors import StoreError
-from opensafemlrm.store import DATABASE, Store, database
+from opensafemlrm.store import DATABASE, Store
 from opensafemlrm.store.checking import check
 from opensafemlrm.store.maintenance import repair
 from opensafemlrm.study import parse
@@ -90,7 +90,7 @@ class TestFull:
             raise OSError(28, "No space left on device")
 
         with monkeypatch.context() as patched:
-            patched.setattr(database.os, "fdopen", full)  # type: ignore[attr-defined] # its module
+            patched.setattr(files.os, "fsync", full)  # type: ignore[attr-defined] # its module
             with pytest.raises(StoreError, match=r"image cannot be written.*No space left"):
                 bring_up_to_date(tmp_path)
         assert not [file for file in (tmp_path / "images").rglob("*") if file.is_file()]

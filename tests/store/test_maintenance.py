@@ -133,16 +133,18 @@ def test_lost_and_changed_images_are_found_and_made_again(copy: Path, whole: Pat
 
 def test_what_a_killed_run_leaves_is_no_fault_and_is_removed(copy: Path) -> None:
     some = next((copy / "images").rglob("*.png"))
-    partial = some.parent / ".part-abc"
+    partial, backup = some.parent / ".part-abc", copy / ".part-def"
     partial.write_bytes(b"half")
+    backup.write_bytes(b"half a copy of the database")
     with database(copy) as connection:
         connection.execute("DELETE FROM prompts")
         connection.execute("DELETE FROM images")
     shown = call("store", "check", copy)
     assert shown.exit_code == 0
-    assert wrong(copy) == {"image files are used": 20, "no write was cut off": 1}
+    assert wrong(copy) == {"image files are used": 20, "no write was cut off": 2}
     repair(copy)
     assert not partial.exists()
+    assert not backup.exists()
     assert not some.exists()
     assert wrong(copy) == {}
 

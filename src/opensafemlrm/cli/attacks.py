@@ -122,13 +122,14 @@ def _form(name: str, subset: Subset) -> tuple[str, dict[str, Any]]:
 
 def _draw(name: str, options: dict[str, Any], subset: Subset, seed: int, out: Path) -> Path:
     from opensafemlrm.cli._contact_sheet import sheet
+    from opensafemlrm.files import write_atomic
     from opensafemlrm.registry import ComponentKind, build
 
     attack = build(ComponentKind.ATTACK, name, options)
     label = attack.label
     sent = [(item, attack.preview(item, seed)) for item in subset.items()]
     path = out / f"{_UNSAFE_IN_NAMES.sub('_', label).strip('_')}.png"
-    path.write_bytes(sheet(f"{label} on {subset.dataset.name}, seed {seed}", sent))
+    write_atomic(path, sheet(f"{label} on {subset.dataset.name}, seed {seed}", sent))
     return path
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 from opensafemlrm.engine.missing import MissingWork
 from opensafemlrm.errors import ImageError
+from opensafemlrm.files import write_atomic
 from opensafemlrm.images import read
 from opensafemlrm.store import Store, records
 from opensafemlrm.store.sink import Sink
@@ -69,9 +69,7 @@ class ImageCache:
 
     def put(self, sha256: str, data: bytes) -> None:
         """Keep an image; it is there whole or not at all."""
-        part = self._folder / f".{uuid.uuid4().hex}.part"
-        part.write_bytes(data)
-        part.replace(self._folder / sha256)
+        write_atomic(self._folder / sha256, data)
 
     def restored(self, work: MissingWork) -> MissingWork:
         """Return ``work`` with its images; those of stored prompts are put into the store."""

@@ -15,6 +15,7 @@ from typing import Final
 
 from opensafemlrm import registry
 from opensafemlrm.errors import OptionError
+from opensafemlrm.files import write_atomic
 from opensafemlrm.registry import ComponentKind
 
 MAX_NAME: Final = 20
@@ -162,7 +163,7 @@ def _write(texts: Mapping[Path, str]) -> list[Path]:
             raise OptionError(f"{path} is there already")
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        write_atomic(path, text)
     return list(texts)
 
 
@@ -175,7 +176,7 @@ def _insert_sorted(path: Path, opening: str, row: str) -> None:
     rows = re.match(r'(?:        ".*\n)*', text[begin.end() :])
     old = rows[0] if rows else ""
     lines = "".join(sorted([*old.splitlines(keepends=True), row]))
-    path.write_text(text[: begin.end()] + lines + text[begin.end() + len(old) :], encoding="utf-8")
+    write_atomic(path, text[: begin.end()] + lines + text[begin.end() + len(old) :])
 
 
 def _append_row(path: Path, name: str, title: str) -> None:
@@ -185,4 +186,4 @@ def _append_row(path: Path, name: str, title: str) -> None:
     end = next(n for n in range(head, len(lines)) if not lines[n].startswith("|"))
     rest = [" – "] * (lines[head].count("|") - 3)
     lines.insert(end, "|".join(["", f" {name} ", f" {title} ", *rest, "\n"]))
-    path.write_text("".join(lines), encoding="utf-8")
+    write_atomic(path, "".join(lines))

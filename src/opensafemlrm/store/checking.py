@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from opensafemlrm.errors import StoreError
+from opensafemlrm.files import PARTIAL
 from opensafemlrm.store import schema
 from opensafemlrm.store.connecting import opened
-from opensafemlrm.store.database import EXTENSIONS, PARTIAL
+from opensafemlrm.store.database import EXTENSIONS
 
 MAX_MESSAGES: Final = 10
 """Faults that SQLite is asked to list; the first says enough."""
@@ -138,7 +139,7 @@ def look_at_images(connection: sqlite3.Connection, path: Path) -> Images:
     known = {name for content in _prompts(connection, "calls") for name in names_in(content)}
     rows = connection.execute("SELECT sha256, media_type FROM images")
     known |= needed | {_name(sha256, media_type) for sha256, media_type in rows}
-    images, whole = Images(), set()
+    images, whole = Images(partial=list(path.glob(f"{PARTIAL}*"))), set()
     for file in sorted((path / "images").rglob("*")):
         if not file.is_file():
             continue

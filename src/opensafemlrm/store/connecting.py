@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from opensafemlrm.errors import StoreError
+from opensafemlrm.files import replacing
 from opensafemlrm.store import schema
 
 DATABASE: Final = "store.sqlite"
@@ -120,11 +121,8 @@ def _bring_up_to_date(connection: sqlite3.Connection, database: Path) -> None:
 
 def copy_database(connection: sqlite3.Connection, target: Path) -> None:
     """Copy an open database into the file ``target``, which is there whole or not at all."""
-    part = target.with_name(f"{target.name}.part")
-    part.unlink(missing_ok=True)
-    with contextlib.closing(sqlite3.connect(part)) as copy:
+    with replacing(target) as draft, contextlib.closing(sqlite3.connect(draft)) as copy:
         connection.backup(copy)
-    part.replace(target)
 
 
 def _refuse_other_version(connection: sqlite3.Connection, database: Path) -> None:

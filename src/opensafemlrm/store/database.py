@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sqlite3
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from opensafemlrm.errors import StoreError
+from opensafemlrm.files import write_atomic
 from opensafemlrm.store import records, schema
 from opensafemlrm.store.connecting import DATABASE, connect, require_store
 from opensafemlrm.store.tables import RUNS, TABLES, Row, Rows, Values
@@ -32,8 +31,6 @@ EXTENSIONS: Final = {
     "image/webp": "webp",
     "image/gif": "gif",
 }
-PARTIAL: Final = ".part-"
-"""How the names of files begin that are still being written."""
 _MAX_PARAMETERS: Final = 500
 _TOGETHER: Final = 20_000
 """Rows that are held as Python's own values at once, on their way into a frame."""
@@ -229,7 +226,7 @@ class Store:
         if not target.exists():
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                _write_whole(target, image.read())
+                write_atomic(target, image.read())
             except OSError as error:
                 raise StoreError(f"{target}: the image cannot be written: {error}") from error
         return Image(image.sha256, image.media_type, image.width, image.height, target)
@@ -355,15 +352,3 @@ def stored_prompts(
 def decode_prompt(store: Store, content: str) -> Prompt:
     """Rebuild a stored prompt with the store's images."""
     return records.prompt_from_json(content, store.image)
-
-
-def _write_whole(target: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all, whatever happens in between."""
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=PARTIAL)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from opensafemlrm.errors import StoreError
+from opensafemlrm.files import replacing
 from opensafemlrm.store import schema
 from opensafemlrm.store.checking import (
     LINKS,
@@ -88,22 +89,20 @@ def migrate(path: Path) -> tuple[int, Path | None]:
 
 def _rebuild(path: Path) -> list[Change]:
     """Put a new database, with what can be read of the damaged one, in its place."""
-    database, part = path / DATABASE, path / f"{DATABASE}.part"
-    part.unlink(missing_ok=True)
-    found = recover(database, part)
-    aside = path / f"{DATABASE}.damaged-{_stamp()}"
-    try:
-        os.link(database, aside)
-    except OSError:  # not every disk has links
-        shutil.copy2(database, aside)
-    # A log that is left over belongs to the damaged file, and must never meet the new one.
-    for suffix in ("-wal", "-shm"):
-        log = path / f"{DATABASE}{suffix}"
-        if log.exists():
-            log.replace(path / f"{aside.name}{suffix}")
-    part.replace(database)
+    database, aside = path / DATABASE, path / f"{DATABASE}.damaged-{_stamp()}"
+    with replacing(database) as draft:
+        recovered = recover(database, draft)
+        try:
+            os.link(database, aside)
+        except OSError:  # not every disk has links
+            shutil.copy2(database, aside)
+        # A log that is left over belongs to the damaged file, and must never meet the new one.
+        for suffix in ("-wal", "-shm"):
+            log = path / f"{DATABASE}{suffix}"
+            if log.exists():
+                log.replace(path / f"{aside.name}{suffix}")
     changes = [Change(f"the damaged database is kept as {aside.name}", 1)]
-    for table in found:
+    for table in recovered:
         changes.append(Change(f"rows read from {table.table}", table.rows))
         if table.damaged:
             changes.append(Change(f"places in {table.table} that cannot be read", table.damaged))

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from opensafemlrm.errors import MissingExtraError, StoreError
+from opensafemlrm.files import write_atomic
 from opensafemlrm.store.database import EXTENSIONS
 from opensafemlrm.store.tables import TABLES, Rows
 from opensafemlrm.types import Image
@@ -64,10 +65,7 @@ class _Local:
     def write(self, path: str, data: bytes) -> None:
         target = self._root / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        # Two workers may write the same image: each under a name of its own first.
-        part = target.with_name(f".{uuid.uuid4().hex}.part")
-        part.write_bytes(data)
-        part.replace(target)
+        write_atomic(target, data)
 
     def source(self, path: str) -> Path | io.BytesIO:
         return self._root / path

@@ -12,6 +12,7 @@ from typing import Final
 import orjson
 
 from opensafemlrm.errors import ModelError
+from opensafemlrm.files import write_atomic
 
 _NAME: Final = re.compile(r"[0-9a-f]{32}\.json")
 _MAX_AGE: Final = 30 * 86_400
@@ -28,9 +29,8 @@ class BatchFile:
 
     def save(self) -> None:
         """Write it, whole or not at all."""
-        draft = self.path.with_suffix(".tmp")
-        draft.write_bytes(orjson.dumps({"id": self.id, "requests": sorted(self.keys)}))
-        draft.replace(self.path)
+        content = orjson.dumps({"id": self.id, "requests": sorted(self.keys)})
+        write_atomic(self.path, content, private=True)
 
     def settle(self, left: set[str]) -> None:
         """Keep only the requests whose replies are not collected yet; with none left, delete it."""

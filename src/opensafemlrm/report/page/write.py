@@ -10,6 +10,7 @@ from typing import Any, Final
 from opensafemlrm import frame as frames
 from opensafemlrm.analysis.coverage import not_applicable
 from opensafemlrm.errors import ReportError
+from opensafemlrm.files import write_atomic
 from opensafemlrm.report.figures import drawing
 from opensafemlrm.report.figures.drawing import SIZES
 from opensafemlrm.report.figures.theme import for_page
@@ -149,12 +150,11 @@ def _unwritable(out: Path, error: OSError) -> ReportError:
 def _write(out: Path, page: str, figures: Sequence[_Drawn], tables: Sequence[Table]) -> None:
     for figure in figures:
         path = out / "figures" / figure.chart.name
-        path.with_suffix(".svg").write_text(figure.wide, encoding="utf-8")
-        path.with_suffix(".png").write_bytes(drawing.to_png(figure.wide))
-        path.with_suffix(".pdf").write_bytes(drawing.to_pdf(figure.wide))
+        write_atomic(path.with_suffix(".svg"), figure.wide)
+        write_atomic(path.with_suffix(".png"), drawing.to_png(figure.wide))
+        write_atomic(path.with_suffix(".pdf"), drawing.to_pdf(figure.wide))
     for table in tables:
         for to, suffix in FILES.items():
-            path = out / "tables" / f"{table.name}.{suffix}"
-            path.write_text(render(table, to), encoding="utf-8")
+            write_atomic(out / "tables" / f"{table.name}.{suffix}", render(table, to))
     # Last, so that a page that is there has all its files.
-    (out / "index.html").write_text(page, encoding="utf-8")
+    write_atomic(out / "index.html", page)

@@ -1,0 +1,51 @@
+"""Writing a file so that it is there whole or not at all, whatever happens in between."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+PARTIAL: Final = ".part-"
+"""How the names of files begin that are still being written."""
+
+
+def write_atomic(path: Path, data: bytes | str, *, private: bool = False) -> None:
+    """Write bytes, or text as UTF-8, as :func:`replacing` does. Raises OSError."""
+    with replacing(path, private=private) as draft:
+        draft.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+@contextmanager
+def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
+    """Yield an empty file beside ``path``, which takes its place when the block has ended well.
+
+    It is on the disk before it has the name, so that a power cut leaves no empty file; what the
+    block leaves behind with an error is removed. ``private`` is for its owner alone to read. A link
+    stays a link, and what is no file, such as ``/dev/stdout``, is itself yielded. Raises OSError,
+    which names ``path``.
+    """
+    target = path.resolve()
+    if target.exists() and not target.is_file():
+        yield path
+        return
+    draft = target.with_name(f"{PARTIAL}{uuid.uuid4().hex}")
+    try:
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600 if private else 0o666))
+        yield draft
+        with draft.open("rb+") as file:
+            os.fsync(file.fileno())
+        draft.replace(target)
+    except BaseException as error:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        if (
+            isinstance(error, OSError)
+            and error.errno
+            and error.filename in (None, draft, str(draft))
+        ):
+            error.filename = str(path)
+        raise

@@ -1,0 +1,108 @@
+"""A file is written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from opensafemlrm.export import FORMATS, write_frame
+from opensafemlrm.files import PARTIAL, replacing, write_atomic
+
+
+def test_bytes_and_text_take_the_place_of_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("before")
+    write_atomic(path, "über")
+    assert path.read_text(encoding="utf-8") == "über"
+    write_atomic(path, b"\xff")
+    assert path.read_bytes() == b"\xff"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("before", ["before", None])
+def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, before: str | None) -> None:
+    path = tmp_path / "table.csv"
+    if before is not None:
+        path.write_text(before)
+
+    def fill() -> None:
+        with replacing(path) as draft:
+            draft.write_text("half")
+            assert draft.name.startswith(PARTIAL)
+            assert draft.parent == tmp_path
+            raise OSError(28, "the disk is full")
+
+    with pytest.raises(OSError, match="the disk is full"):
+        fill()
+    assert [file.read_text() for file in tmp_path.iterdir()] == ([before] if before else [])
+
+
+def test_a_file_is_on_the_disk_before_it_has_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "table.csv"
+    there: list[bool] = []
+    monkeypatch.setattr(os, "fsync", lambda _: there.append(path.exists()))
+    write_atomic(path, "rows")
+    assert there == [False]
+
+
+def test_a_private_file_is_for_its_owner_and_others_are_as_the_system_has_it(
+    tmp_path: Path,
+) -> None:
+    usual = tmp_path / "usual"
+    usual.touch()
+    for private, mode in ((True, 0o600), (False, usual.stat().st_mode & 0o777)):
+        path = tmp_path / str(private)
+        write_atomic(path, "rows", private=private)
+        assert path.stat().st_mode & 0o777 == mode
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "elsewhere" / "file")
+    write_atomic(link, "rows")
+    assert link.is_symlink()
+    assert (tmp_path / "elsewhere" / "file").read_text() == "rows"
+
+
+def test_what_is_no_file_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_atomic(pipe, "rows")
+    assert os.read(reader, 99) == b"rows"
+    assert pipe.is_fifo()
+    os.close(reader)
+    with pytest.raises(IsADirectoryError):
+        write_atomic(tmp_path, "rows")
+
+
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_table_that_cannot_be_finished_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    """A shorter table looks whole: nobody would know that rows are missing."""
+    path = tmp_path / f"frame.{suffix}"
+    write_frame(pl.DataFrame({"model": ["a", "b"]}), path)
+    before = path.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match=r"No space left.*/frame\."):
+        write_frame(pl.DataFrame({"model": ["c"]}), path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "missing" / "table.csv"
+    with pytest.raises(FileNotFoundError) as raised:
+        write_atomic(path, "rows")
+    assert raised.value.filename == str(path)

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from opensafemlrm.cli._console import say
-from opensafemlrm.errors import BudgetSpentError, StoreError
+from opensafemlrm.cli._console import fail, say
+from opensafemlrm.errors import BudgetSpentError, StoppedError, StoreError
 
 if TYPE_CHECKING:
     from opensafemlrm.cluster import Cluster
     from opensafemlrm.engine import Plan
 
-_INTERRUPTED = 130
+_STOPPED = 2
 _BUDGET_SPENT = 3
+_INTERRUPTED = 130
 _OURS = {"images", "lock", "report"}
 """What a store that was never filled may hold."""
 _STUDIES = {".yaml", ".yml"}
@@ -106,7 +107,8 @@ def run(
 def run_and_report(plan: Plan, store: Path | None, cluster: Cluster | None = None) -> None:
     """Run a plan with progress bars, and say how it went.
 
-    Exits with 130 when interrupted and with 3 when a budget is spent; everything that came is kept.
+    Exits with 130 when interrupted, with 3 when a budget is spent, and with 2 where a model or the
+    judge had to be stopped or every sample of a model failed; everything that came is kept.
     """
     from opensafemlrm import api
 
@@ -118,13 +120,32 @@ def run_and_report(plan: Plan, store: Path | None, cluster: Cluster | None = Non
         ended, code = "interrupted", _INTERRUPTED
     except BudgetSpentError as spent:
         ended, code = str(spent), _BUDGET_SPENT
+    except StoppedError as stopped:
+        ended, code = str(stopped), _STOPPED
     results = str(store or (cluster and cluster.parquet_out))
     _summary(plan, results)
     for alarm in api.alarms(results):
         say(f"look at this: {alarm}")
-    if code:
+    for sentence in _only_failed(plan):
+        fail(sentence)
+        code = code or _STOPPED
+    if ended:
         say(f"{ended}: everything that came is kept; run the same command to go on")
+    if code:
         raise typer.Exit(code)
+
+
+def _only_failed(plan: Plan) -> Iterator[str]:
+    """Yield a sentence for each model that has given no usable reply, in this run or before."""
+    from opensafemlrm.engine import Tally
+
+    tallies: dict[str, Tally] = {}
+    for cell in plan.cells:
+        tallies.setdefault(cell.model.label, Tally()).add(cell.tally)
+    for label, tally in tallies.items():
+        if tally.only_failed:
+            example = f", for example: {tally.notes[0]}" if tally.notes else ""
+            yield f"every sample of the model {label} failed{example}"
 
 
 def _refuse_other_folder(store: Path) -> None:

@@ -176,6 +176,7 @@ class _Driver:
             if work is None:
                 return
             cell.tally.stored += work.stored
+            cell.tally.stored_failed += work.stored_failed
             for batch in cut(work):
                 yield batch
 

@@ -30,6 +30,8 @@ class MissingWork:
     """Replies without verdicts."""
     stored: int = 0
     """Samples that lack nothing."""
+    stored_failed: int = 0
+    """Of them, those that failed for good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ def missing_work(
             [(item, key, prompts.get((key.item, key.seed))) for item, key in new],
             [(item, key, replies[key.key]) for item, key in unjudged],
             len(samples) - len(new) - len(unjudged),
+            sum(map(_failed_for_good, states.values())),
         )
 
 
@@ -106,6 +109,10 @@ def _sample_key(cell: Key, item: Key, repeat: int, seed: int) -> SampleKey:
 
 def _lacks_reply(state: GenerationState | None) -> bool:
     return state is None or state.transient
+
+
+def _failed_for_good(state: GenerationState) -> bool:
+    return state.status == ResponseStatus.FAILED and not state.transient
 
 
 def _lacks_verdicts(state: GenerationState | None, cell: CellPlan) -> bool:

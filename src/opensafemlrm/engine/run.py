@@ -137,6 +137,7 @@ def _samples(
     for cell in cells:
         for work in missing_work(plan, cell, reader):
             cell.tally.stored += work.stored
+            cell.tally.stored_failed += work.stored_failed
             if samples := prepare(cell, images, work):
                 yield samples
 

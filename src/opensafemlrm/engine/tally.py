@@ -35,6 +35,8 @@ class Tally:
 
     stored: int = 0
     """Done before this run began."""
+    stored_failed: int = 0
+    """Of them, those that failed for good."""
     ok: int = 0
     truncated: int = 0
     blocked: int = 0
@@ -51,6 +53,12 @@ class Tally:
         """Samples that need nothing more."""
         without_verdicts = self.truncated + self.blocked + self.failed + self.not_applicable
         return self.stored + self.judged + without_verdicts
+
+    @property
+    def only_failed(self) -> bool:
+        """Whether samples failed, now or before, and none ended in any other way."""
+        others = self.stored - self.stored_failed + self.ok + self.truncated + self.blocked
+        return self.failed + self.stored_failed > 0 and not others
 
     def count(self, outcome: Outcome) -> None:
         """Count a sample, before it is judged."""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import socket
 import sqlite3
+import ssl
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from filelock import FileLock
 from typer.testing import CliRunner
 
@@ -368,3 +372,44 @@ def test_a_pair_the_wrong_way_round(pair: str, says: str, tmp_path: Path, comman
     path = tmp_path / "study.yaml"
     path.write_text(f"{PAIR}pairs: [{pair}]\n")
     assert command("run", path, "--store", tmp_path / "store", "--dry-run") == (0, says)
+
+
+def test_a_reply_that_takes_too_long_names_the_option(tmp_path: Path, command: Command) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        model = f"{{model: openai/x, base_url: '{url}', timeout: 0.2, max_retries: 0}}"
+        (tmp_path / "study.yaml").write_text(
+            STUDY.replace("[sim/qwen2.5-vl-7b]", f"[{model}]") + "limit: 1\n"
+        )
+        _, said = command("run", tmp_path / "study.yaml", "--store", tmp_path / "store")
+    assert "no reply within 0.2 s; give the model a longer `timeout`" in said
+
+
+def test_a_certificate_that_is_not_trusted(
+    tmp_path: Path, command: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    stop = threading.Event()
+
+    def serve(listening: socket.socket) -> None:
+        while not stop.is_set():
+            with contextlib.suppress(OSError), listening.accept()[0] as raw:
+                context.wrap_socket(raw, server_side=True).close()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        listening.settimeout(0.05)
+        thread = threading.Thread(target=serve, args=[listening])
+        thread.start()
+        url = f"https://127.0.0.1:{listening.getsockname()[1]}/v1"
+        (tmp_path / "study.yaml").write_text(
+            STUDY.replace("[sim/qwen2.5-vl-7b]", f"[{{model: openai/x, base_url: '{url}'}}]")
+            + "limit: 1\n"
+        )
+        code, said = command("run", tmp_path / "study.yaml", "--store", tmp_path / "store")
+        stop.set()
+        thread.join()
+    gc.collect()
+    assert code == 2
+    assert "set SSL_CERT_FILE to a file that holds" in said
+    assert "Future exception" not in said + caplog.text

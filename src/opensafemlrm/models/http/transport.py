@@ -248,7 +248,8 @@ class Transport:
                 kind, reason = ConnectError, f"no connection within {seconds:g} s{through}"
             case TimeoutError():
                 seconds = self._timeouts.total or self._timeouts.read or 0.0
-                kind, reason = ReadTimeoutError, f"no reply within {seconds:g} s"
+                reason = f"no reply within {seconds:g} s; give the model a longer `timeout`"
+                kind = ReadTimeoutError
             case aiohttp.ClientConnectorError(os_error=reached):
                 kind, reason = ConnectError, f"{type(reached).__name__}: {reached}{through}"
             case UnicodeError() | aiohttp_socks.ProxyError() | aiohttp_socks.ProxyConnectionError():

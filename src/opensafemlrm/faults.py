@@ -22,14 +22,17 @@ def named_faults(item: Item | None = None) -> Iterator[None]:
     except SafeMLRMError:
         raise
     except Exception as error:
-        fault = _fault(error, item)
+        fault = fault_of(error, item)
         if fault is None:
             raise
         raise fault from error
 
 
-def _fault(error: Exception, item: Item | None) -> ComponentError | None:
-    """Name the innermost component that the exception passed through, and the line it was at."""
+def fault_of(error: Exception, item: Item | None = None) -> ComponentError | None:
+    """Name the innermost component that the exception passed through, and the line it was at.
+
+    ``None`` where it passed through none.
+    """
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
         component = frame.f_locals.get("self")
         if isinstance(component, Component):

@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ import trustme
 from filelock import FileLock
 from typer.testing import CliRunner
 
+from opensafemlrm import registry
 from opensafemlrm.cli import app, main
 from opensafemlrm.errors import MissingExtraError
 from opensafemlrm.store import Store
@@ -413,3 +414,77 @@ def test_a_certificate_that_is_not_trusted(
     assert code == 2
     assert "set SSL_CERT_FILE to a file that holds" in said
     assert "Future exception" not in said + caplog.text
+
+
+PLUGIN = """\
+from dataclasses import dataclass
+
+from opensafemlrm.components import Attack, Judge
+from opensafemlrm.types import Card
+
+
+@dataclass(frozen=True)
+class Lantern(Attack):
+    name = "lantern"
+    card = Card(title="Lantern", paper="none")
+
+    def apply(self, item, seed):
+        return item.fields["lantern"]
+
+
+@dataclass(frozen=True)
+class Moon(Judge):
+    name = "moon"
+    card = Card(title="Moon", paper="none")
+
+    async def judge(self, item, requests):
+        return [1 / 0 for _ in requests]
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Install a package, as pip would, whose components fail at their work."""
+    metadata = tmp_path / "raising-1.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: raising\nVersion: 1\n")
+    (metadata / "entry_points.txt").write_text(
+        "[opensafemlrm.attacks]\nlantern = raising_plugin:Lantern\n"
+        "[opensafemlrm.judges]\nmoon = raising_plugin:Moon\n"
+    )
+    (tmp_path / "raising_plugin.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry._plugins.cache_clear()
+    yield tmp_path / "raising_plugin.py"
+    registry._plugins.cache_clear()
+    sys.modules.pop("raising_plugin", None)
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (STUDY + "attacks: [lantern]\n", ("lantern", "KeyError: 'lantern'", 13)),
+        (STUDY.replace("judge: canary", "judge: moon"), ("moon", "division by zero", 22)),
+    ],
+    ids=["attack", "judge"],
+)
+def test_a_plugin_that_raises_in_a_run(
+    text: str, fault: tuple[str, str, int], plugin: Path, tmp_path: Path, command: Command
+) -> None:
+    name, what, line = fault
+    path = tmp_path / "study.yaml"
+    path.write_text(text + "limit: 1\n")
+    code, said = command("run", path, "--store", tmp_path / "new")
+    assert code == 2
+    (error,) = (said for said in said.splitlines() if said.startswith("error: "))
+    assert error.startswith(f"error: {name!r} failed on item ")
+    assert error.endswith(f" ({plugin}, line {line})")
+    assert what in error
+
+
+def test_a_plugin_that_raises_in_any_command(
+    plugin: Path, tmp_path: Path, command: Command
+) -> None:
+    code, said = command("attacks", "preview", "lantern", "--out", tmp_path / "sheets")
+    assert code == 2
+    assert said == f"error: 'lantern' failed: KeyError: 'lantern' ({plugin}, line 13)\n"

@@ -29,7 +29,6 @@ from opensafemlrm.cli import (
 from opensafemlrm.cli import import_ as importing
 from opensafemlrm.cli._console import fail, messages_of, write_what_fits
 from opensafemlrm.cli._renamed import CurrentNames
-from opensafemlrm.errors import SafeMLRMError
 
 app = typer.Typer(
     name="safemlrm",
@@ -76,9 +75,10 @@ def main() -> None:
     write_what_fits(sys.stdout)
     try:
         app()
-    except (SafeMLRMError, OSError) as error:
-        if sys.argv[1:2] == ["--debug"]:
+    except Exception as error:
+        messages = messages_of(error)
+        if sys.argv[1:2] == ["--debug"] or not messages:
             raise
-        for message in messages_of(error):
+        for message in messages:
             fail(message)
         sys.exit(2)

@@ -38,11 +38,22 @@ def fail(message: str) -> None:
     say(f"error: {message}")
 
 
-def messages_of(error: SafeMLRMError | OSError) -> tuple[str, ...]:
-    """Return what to tell of an error: every mistake in a study, and one sentence of all else."""
-    if isinstance(error, StudyError):
-        return error.args
-    return (_explain(error) if isinstance(error, OSError) else str(error),)
+def messages_of(error: Exception) -> tuple[str, ...]:
+    """Return what to tell of an error: every mistake in a study, and one sentence of all else.
+
+    It is nothing where the fault is this project's own.
+    """
+    match error:
+        case StudyError(args=mistakes):
+            return mistakes
+        case SafeMLRMError():
+            return (str(error),)
+        case OSError():
+            return (_explain(error),)
+    from opensafemlrm.faults import fault_of  # not above: it takes a tenth of a second
+
+    fault = fault_of(error)
+    return () if fault is None else (str(fault),)
 
 
 def _explain(error: OSError) -> str:

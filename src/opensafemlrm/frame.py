@@ -167,7 +167,7 @@ def pairs(source: Source) -> pl.DataFrame:
     )
 
 
-def not_sent(source: Source) -> pl.DataFrame:
+def not_applicable(source: Source) -> pl.DataFrame:
     """Return the samples that were never sent, because the attack could not carry the item.
 
     They are in no row of :func:`read`: nothing of the model was measured or missed. Columns: model,

@@ -194,7 +194,7 @@ class Results:
         from opensafemlrm.analysis.coverage import not_applicable
 
         with self._open() as source:
-            return not_applicable(frames.not_sent(source))
+            return not_applicable(frames.not_applicable(source))
 
     def detected_formats(self) -> list[str]:
         """Return the models whose reasoning format was not known, and so detected by reply."""

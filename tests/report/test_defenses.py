@@ -71,7 +71,7 @@ def store_of(path: Path, chosen: list[Any], *, benign: bool = True) -> Path:
 
 def found(path: Path) -> Findings:
     with Store.open(path) as store:
-        unsent = not_applicable(frames.not_sent(store))
+        unsent = not_applicable(frames.not_applicable(store))
         judged = frames.calibrations(store)
         return findings(frames.read(store), frames.pairs(store), unsent, judged)
 

@@ -140,7 +140,7 @@ def verdict_outcomes(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
 
 
 def not_applicable(rows: pl.DataFrame) -> pl.DataFrame:
-    """Count the rows of :func:`opensafemlrm.frame.not_sent` by cell.
+    """Count the rows of :func:`opensafemlrm.frame.not_applicable` by cell.
 
     Columns: :data:`NOT_APPLICABLE_COLUMNS`.
     """

@@ -119,7 +119,7 @@ def _lacks_verdicts(state: GenerationState | None, cell: CellPlan) -> bool:
     """Whether there is a whole reply that was not judged, or was parsed in another way."""
     if state is None or state.status != ResponseStatus.OK:
         return False
-    return not state.judged or state.splitter != cell.reasoning_parser
+    return not state.judged or state.reasoning_parser != cell.reasoning_parser
 
 
 def _why_not(cell: CellPlan, item: Item) -> str:

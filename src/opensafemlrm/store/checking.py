@@ -112,16 +112,16 @@ def check(path: Path) -> list[Finding]:
     """
     with opened(path) as connection:
         faults = integrity_faults(connection)
-        found = [_integrity(faults)]
+        findings = [_integrity(faults)]
         version = 0 if faults else schema.version_of(connection)
         schema.refuse_newer(version)
         if faults:
-            return found
-        found.append(_version(version, path))
+            return findings
+        findings.append(_version(version, path))
         if version == schema.VERSION:
-            found += [_link(connection, link) for link in LINKS]
-            found += _images(look_at_images(connection, path))
-    return found
+            findings += [_link(connection, link) for link in LINKS]
+            findings += _images(look_at_images(connection, path))
+    return findings
 
 
 def integrity_faults(connection: sqlite3.Connection) -> list[str]:

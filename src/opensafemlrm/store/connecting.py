@@ -113,9 +113,9 @@ def _access(database: Path, *, write: bool) -> str:
 
 def _bring_up_to_date(connection: sqlite3.Connection, database: Path) -> None:
     """Migrate a store of an older version, after a copy of it is safely beside it."""
-    found = schema.version_of(connection)
-    if 0 < found < schema.VERSION:
-        copy_database(connection, database.with_name(f"{database.name}.version-{found}"))
+    version = schema.version_of(connection)
+    if 0 < version < schema.VERSION:
+        copy_database(connection, database.with_name(f"{database.name}.version-{version}"))
     schema.migrate(connection)
 
 

@@ -60,7 +60,7 @@ class GenerationState:
 
     status: str
     transient: bool
-    splitter: str | None
+    reasoning_parser: str | None
     judged: bool
     """Whether the judge asked about has a final verdict on every part that has text."""
 
@@ -292,12 +292,12 @@ def rows_with_keys(
     connection: sqlite3.Connection, query: str, keys: Sequence[Key], *before: Key
 ) -> list[Values]:
     """Return the rows of ``query``, in which ``KEYS`` stands for some hundreds of ``keys``."""
-    found: list[Values] = []
+    rows: list[Values] = []
     for start in range(0, len(keys), _MAX_PARAMETERS):
         some = keys[start : start + _MAX_PARAMETERS]
         marked = query.replace("KEYS", ", ".join("?" * len(some)))
-        found += connection.execute(marked, (*before, *some))
-    return found
+        rows += connection.execute(marked, (*before, *some))
+    return rows
 
 
 def known_generations(
@@ -315,10 +315,8 @@ def known_generations(
         WHERE g.key IN (KEYS)
     """
     return {
-        key: GenerationState(status, bool(transient), splitter, bool(judged))
-        for key, status, transient, splitter, judged in rows_with_keys(
-            connection, query, keys, judge
-        )
+        key: GenerationState(status, bool(transient), parser, bool(judged))
+        for key, status, transient, parser, judged in rows_with_keys(connection, query, keys, judge)
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -74,11 +75,9 @@ def settled(given: Iterable[PersonLabel]) -> tuple[dict[tuple[Key, Part], bool],
 
     Undecided are those on which as many say safe as unsafe, or nobody could tell.
     """
-    votes: dict[tuple[Key, Part], int] = {}
-    for one in given:
-        vote = 0 if one.unsafe is None else (1 if one.unsafe else -1)
-        place = (one.generation, one.part)
-        votes[place] = votes.get(place, 0) + vote
+    votes: Counter[tuple[Key, Part]] = Counter()
+    for label in given:
+        votes[label.generation, label.part] += {None: 0, True: 1, False: -1}[label.unsafe]
     decided = {place: vote > 0 for place, vote in votes.items() if vote}
     return decided, len(votes) - len(decided)
 
@@ -107,10 +106,10 @@ def units(store: Store, wanted: Iterable[tuple[Key, Part]]) -> Iterator[Unit]:
         row = store.connection.execute(f"{_UNITS} WHERE g.key = ?", (key,)).fetchone()
         if row is None:
             continue
-        generation, splitter, *more = row
+        generation, parser, *more = row
         item = records.item_from_row(more[:7], store.image)
         response = records.response_from_row(more[7:])
-        style = (splitter or "auto@").rpartition("@")[0]
+        style = (parser or "auto@").rpartition("@")[0]
         trace = reasoning.parse(response, style)
         text = trace.part(part)
         if text is not None:

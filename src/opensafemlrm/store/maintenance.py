@@ -81,10 +81,10 @@ def migrate(path: Path) -> tuple[int, Path | None]:
     There is no copy where there was nothing to do. Raises StoreVersionError if it is too new.
     """
     with opened(path) as connection:
-        found = schema.version_of(connection)
+        version = schema.version_of(connection)
     Store.open(path, "write").close()
-    copy = path / f"{DATABASE}.version-{found}"
-    return found, copy if 0 < found < schema.VERSION else None
+    copy = path / f"{DATABASE}.version-{version}"
+    return version, copy if 0 < version < schema.VERSION else None
 
 
 def _rebuild(path: Path) -> list[Change]:

@@ -148,8 +148,8 @@ def _load_store(other: Store, store: Store) -> int:
             continue
         order = ", ".join(table.key)
         try:
-            found = other.connection.execute(f"{table.select()} ORDER BY {order}")
-            while some := found.fetchmany(_TOGETHER):
+            cursor = other.connection.execute(f"{table.select()} ORDER BY {order}")
+            while some := cursor.fetchmany(_TOGETHER):
                 samples += len(some) if table.name == "generations" else 0
                 receiver.put(table, some)
                 if table.name == "images":

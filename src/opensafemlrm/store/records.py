@@ -77,10 +77,10 @@ def item_from_row(row: Sequence[Any], image: Callable[[Mapping[str, Any]], Image
         scenario=scenario,
         question=question,
         kind=ItemKind(kind),
-        images=tuple(image(one) for one in more["images"]),
+        images=tuple(image(record) for record in more["images"]),
         system=more["system"],
         fields=more["fields"],
-        released={name: image(one) for name, one in more["released"].items()},
+        released={name: image(record) for name, record in more["released"].items()},
     )
 
 
@@ -135,17 +135,23 @@ class SampleKey:
 
 
 def generation_row(
-    slot: SampleKey, response: Response, trace: Trace | None, splitter: str | None
+    slot: SampleKey, response: Response, trace: Trace | None, reasoning_parser: str | None
 ) -> Row:
     """Return the row of a reply."""
     place = (slot.key, slot.cell, slot.item, slot.repeat, slot.seed)
     status = None if trace is None else trace.status.value
-    return "generations", (*place, *_response_columns(response), status, splitter, time.time())
+    return "generations", (
+        *place,
+        *_response_columns(response),
+        status,
+        reasoning_parser,
+        time.time(),
+    )
 
 
-def trace_row(generation: Key, trace: Trace, splitter: str) -> Row:
+def trace_row(generation: Key, trace: Trace, reasoning_parser: str) -> Row:
     """Return the row that says how a stored reply is split now."""
-    return "traces", (trace.status.value, splitter, generation)
+    return "traces", (trace.status.value, reasoning_parser, generation)
 
 
 def inapplicable_row(slot: SampleKey, reason: str) -> Row:

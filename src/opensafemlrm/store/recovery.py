@@ -58,9 +58,11 @@ def recover(damaged: Path, target: Path) -> list[Recovered]:
             ) from error
         schema.migrate(copy)
         copy.execute("BEGIN")
-        found = [_copy(table, source, copy, damaged) for table in _tables(copy) if table in there]
+        recovered = [
+            _copy(table, source, copy, damaged) for table in _tables(copy) if table in there
+        ]
         copy.execute("COMMIT")
-    return found
+    return recovered
 
 
 def _tables(connection: sqlite3.Connection) -> list[str]:

@@ -19,20 +19,19 @@ def version_of(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def migrate(connection: sqlite3.Connection) -> int:
-    """Bring a store to the current version and return the version it had.
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a store to the current version.
 
     Raises StoreVersionError if a newer version of this project wrote it.
     """
-    found = version_of(connection)
-    refuse_newer(found)
-    if found < VERSION:
+    version = version_of(connection)
+    refuse_newer(version)
+    if version < VERSION:
         # A version that changes the columns of a table that is there needs its own statements here.
-        missing = "".join(table.create for table in TABLES.values() if table.since > found)
+        missing = "".join(table.create for table in TABLES.values() if table.since > version)
         connection.executescript(
             f"BEGIN IMMEDIATE;\n{missing}PRAGMA user_version = {VERSION};\nCOMMIT;"
         )
-    return found
 
 
 def refuse_newer(version: int) -> None:

@@ -86,8 +86,8 @@ class _Remote:
         where = f"{self._root}/{folder}"
         if not self._files.exists(where):
             return []
-        found = self._files.ls(where, detail=False)
-        return sorted(str(path).rstrip("/").rpartition("/")[2] for path in found)
+        paths = self._files.ls(where, detail=False)
+        return sorted(str(path).rstrip("/").rpartition("/")[2] for path in paths)
 
     def exists(self, path: str) -> bool:
         return bool(self._files.exists(f"{self._root}/{path}"))
@@ -133,10 +133,10 @@ class Sink:
         """Return the names of the whole parts of each table that has any."""
         whole = {f"{part}.parquet" for part in self.parts()}
         with self._explained("read"):
-            found = {
+            there = {
                 name: [part for part in self._files.names(name) if part in whole] for name in TABLES
             }
-        return {name: parts for name, parts in found.items() if parts}
+        return {name: parts for name, parts in there.items() if parts}
 
     def sources(self, table: str, parts: Sequence[str]) -> Any:
         """Return what polars reads those parts of ``table`` from."""

@@ -50,10 +50,10 @@ class SinkReader:
 
     def _parsed_last(self, replies: pl.LazyFrame) -> pl.LazyFrame:
         """Return replies with how they were parsed last, as a database has them."""
-        newer = self.table("traces").select("key", newer="trace", newer_splitter="splitter")
+        newer = self.table("traces").select("key", newer="trace", newer_parser="splitter")
         return replies.join(newer, on="key", how="left", maintain_order="left").with_columns(
             trace=pl.coalesce("newer", "trace"),
-            splitter=pl.coalesce("newer_splitter", "splitter"),
+            splitter=pl.coalesce("newer_parser", "splitter"),
         )
 
     def size(self, table: str) -> int:

@@ -33,7 +33,7 @@ def words(found: Findings) -> tuple[str, ...]:
     rows = _drawn(found, threshold=found.lenient).filter(pl.col("defense") != UNDEFENDED)
     compared = rows.drop_nulls("asr_change")
     if compared.is_empty():
-        return (say("no_defense_compared"), *_not_sent(found))
+        return (say("no_defense_compared"), *_not_applicable(found))
     known = rows.drop_nulls("overrefusal_change")
     refusing = rows.filter(pl.col("overrefusal") >= _USELESS, pl.col("overrefusal_change_low") > 0)
     safety = say(
@@ -47,7 +47,7 @@ def words(found: Findings) -> tuple[str, ...]:
     more = (known["overrefusal_change_low"] > 0).sum()
     named = refusing.head(_NAMED).to_dicts()
     useless = [say("useless", rows=named, more=len(refusing) - len(named))] if named else []
-    return (safety, say("help", known=len(known), more=more), *useless, *_not_sent(found))
+    return (safety, say("help", known=len(known), more=more), *useless, *_not_applicable(found))
 
 
 def fronts(found: Findings) -> Iterator[Chart]:
@@ -94,9 +94,9 @@ def _short_names(defenses: list[str]) -> dict[str, str]:
     return {name: short if times[short] == 1 else name for name, short in names.items()}
 
 
-def _not_sent(found: Findings) -> list[str]:
+def _not_applicable(found: Findings) -> list[str]:
     rows = found.not_applicable.filter(pl.col("defense") != UNDEFENDED)
     if rows.is_empty():
         return []
     names = sorted(set(rows["defense"]))
-    return [say("not_sent", items=rows["items"].sum(), defenses=names)]
+    return [say("not_applicable", items=rows["items"].sum(), defenses=names)]

@@ -155,7 +155,7 @@ def unmeasured(found: Findings) -> Answer:
         doubtful=missing / n >= _DOUBT,
         never=never,
         models=len(found.models),
-        not_sent=found.not_applicable["items"].sum(),
+        not_applicable=found.not_applicable["items"].sum(),
     )
     return Answer(question, percent(missing / n), "of replies without a score", text)
 

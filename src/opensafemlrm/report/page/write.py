@@ -88,7 +88,7 @@ def read_findings(source: Source) -> Findings:
     return findings(
         frames.read(source),
         frames.pairs(source),
-        not_applicable(frames.not_sent(source)),
+        not_applicable(frames.not_applicable(source)),
         frames.calibrations(source),
         frames.detected(source),
     )

@@ -10,6 +10,7 @@ from typer.testing import CliRunner, Result
 
 from opensafemlrm.cli import app, main
 from opensafemlrm.cli.doctor import examine
+from opensafemlrm.reasoning import FORMATS
 from opensafemlrm.store import Store
 from opensafemlrm.types import Response, ResponseStatus
 from tests.support import Scripted, ok, study
@@ -32,6 +33,24 @@ def test_show_tells_all_of_one_model_by_any_of_its_names():
     assert shown["base"] == "llava-hf/llama3-llava-next-8b-hf"
     assert shown["input_price"] is None
     assert "arXiv 2412.18319" in run("models", "show", "mulberry-llava-8b").stdout
+
+
+def test_show_tells_what_a_reply_looks_like_and_where_that_was_seen():
+    shown = run("models", "show", "R1-Onevision-7B-FP8").stdout
+    assert "lone </think> counts" in shown
+    assert "R1-Onevision README" in shown
+    rows = json.loads(run("models", "list", "--format", "json").stdout)
+    (row,) = [row for row in rows if row["id"] == "XiaomiMiMo/MiMo-VL-7B-RL"]
+    assert "the base reasons too" in row["base_note"]
+
+
+def test_formats_lists_each_with_what_auto_detects():
+    rows = json.loads(run("models", "formats", "--format", "json").stdout)
+    detected = {row["name"]: row["detected"] for row in rows}
+    assert detected.keys() == FORMATS.keys()
+    assert detected["harmony"]
+    assert not detected["boxed"]
+    assert "[THINK]" in run("models", "formats").stdout
 
 
 def test_an_unknown_model_is_answered_with_the_nearest(monkeypatch, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 import typer
@@ -11,7 +12,10 @@ from opensafemlrm.cli._output import FormatOption
 from opensafemlrm.cli._output import show as show_tables
 from opensafemlrm.text import Format
 
-_LISTED: Final = ("id", "base", "family", "format", "thinking", "context", "licence", "paper")
+_LISTED: Final = (
+    *("id", "base", "base_note", "family", "format", "thinking", "context", "licence", "paper"),
+    "source",
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -22,6 +26,7 @@ def add_to(app: typer.Typer) -> None:
     group.command("list")(list_models)
     group.command("show")(show)
     group.command("pairs")(pairs)
+    group.command("formats")(formats)
     app.add_typer(group, name="models")
 
 
@@ -60,7 +65,7 @@ def show(
     row = catalog.find(name)
     if row is None:
         raise UnknownNameError("model in the catalogue", name, [r.id for r in catalog.rows()])
-    known = row.model_dump(mode="json")
+    known = {**row.model_dump(mode="json"), **_look(row.format)}
     if to is Format.JSON:
         typer.echo(json.dumps(known, ensure_ascii=False, indent=2))
         return
@@ -89,7 +94,39 @@ def pairs(to: FormatOption = Format.TEXT) -> None:
     show_tables([Table("pairs", f"{len(rows)} pairs", columns, pl.DataFrame(rows), caption)], to)
 
 
+def formats(to: FormatOption = Format.TEXT) -> None:
+    """List the formats of reasoning, and which of them `auto` detects in a reply."""
+    import polars as pl
+
+    from opensafemlrm.reasoning import FORMATS
+    from opensafemlrm.report import Column, Table
+
+    rows = [
+        {
+            "name": form.name,
+            "summary": form.summary,
+            "detected": form.is_detected,
+            "models": list(form.models),
+            "source": form.source or None,
+        }
+        for form in FORMATS.values()
+    ]
+    columns = [Column("name", "Format"), Column("summary", "A reply"), Column("detected", "Auto")]
+    caption = "docs/formats.md says how `auto` decides, and how to describe a format of your own."
+    show_tables(
+        [Table("formats", f"{len(rows)} formats", columns, pl.DataFrame(rows), caption)], to
+    )
+
+
+def _look(reasoning_format: str | Mapping[str, Any]) -> dict[str, str]:
+    """Return what a reply looks like, and where that was seen."""
+    from opensafemlrm.reasoning import resolve
+
+    form = resolve(reasoning_format)
+    return {"reply": form.summary, "format_source": form.source}
+
+
 def _shown(value: Any) -> str:
-    if value is None or value in ([], {}):
+    if value in (None, "", [], {}):
         return "–"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -75,6 +75,11 @@ class Format:
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def is_detected(self) -> bool:
+        """Whether ``auto`` finds it."""
+        return bool(self.hints) or self.reader is Reader.HARMONY
+
 
 def _row(name: str, columns: Mapping[str, Any]) -> Format:
     """Build a row of the table: lists become tuples, whatever they hold."""

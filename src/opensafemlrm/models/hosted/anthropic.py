@@ -84,7 +84,8 @@ class MessagesCodec(Codec):
 class Anthropic(HostedModel):
     """A model of Anthropic's: ``anthropic/NAME``, with the key in ``ANTHROPIC_API_KEY``.
 
-    It thinks where ``extra_body: {thinking: {type: enabled, budget_tokens: 4096}}`` asks it to;
+    It thinks where ``extra_body: {thinking: {type: adaptive}}`` asks it to (up to Claude 4.5:
+    ``{type: enabled, budget_tokens: 4096}``);
     ``temperature`` and ``top_p`` are then left out, which the API wants. The API takes no seed.
     """
 

@@ -50,13 +50,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 import polars.selectors as cs
 
-from opensafemlrm.store.named import (
-    CATEGORY,
-    hexadecimal,
-    named_cells,
-    named_judges,
-    read_table,
-)
+from opensafemlrm.store.named import CATEGORY, hexadecimal, named_cells, named_judges, read_table
 from opensafemlrm.store.tables import TABLES
 from opensafemlrm.types import PARTS, ItemKind, Label, Unscored
 
@@ -66,73 +60,45 @@ if TYPE_CHECKING:
 _COUNT: Final = pl.Int64()
 _NUMBER: Final = pl.Float64()
 SCHEMA: Final[dict[str, pl.DataType]] = {
-    "source": CATEGORY,
-    "cell": CATEGORY,
-    "sample": pl.String(),
-    "model": CATEGORY,
-    "model_key": CATEGORY,
-    "simulated": pl.Boolean(),
-    "dataset": CATEGORY,
-    "attack": CATEGORY,
-    "defense": CATEGORY,
-    "sampling": CATEGORY,
-    "judge": CATEGORY,
-    "item": CATEGORY,
-    "item_key": CATEGORY,
-    "scenario": CATEGORY,
-    "expected": CATEGORY,
-    "repeat": _COUNT,
-    "status": CATEGORY,
-    "error_code": CATEGORY,
-    "reasoning_status": CATEGORY,
-    "part": CATEGORY,
-    "label": CATEGORY,
-    "score": _NUMBER,
-    "reason": CATEGORY,
-    "refusal": pl.Boolean(),
-    "threshold_lenient": _NUMBER,
-    "threshold_strict": _NUMBER,
-    "input_tokens": _COUNT,
-    "output_tokens": _COUNT,
-    "reasoning_tokens": _COUNT,
-    "latency": _NUMBER,
-    "retries": _COUNT,
-    "extra_requests": _COUNT,
-    "extra_retries": _COUNT,
-    "extra_input_tokens": _COUNT,
-    "extra_output_tokens": _COUNT,
-    "extra_reasoning_tokens": _COUNT,
-    "extra_latency": _NUMBER,
-    "judge_requests": _COUNT,
-    "judge_input_tokens": _COUNT,
-    "judge_output_tokens": _COUNT,
-    "judge_latency": _NUMBER,
+    name: dtype
+    for dtype, names in (
+        (CATEGORY, "source cell"),
+        (pl.String(), "sample"),
+        (CATEGORY, "model model_key"),
+        (pl.Boolean(), "simulated"),
+        (CATEGORY, "dataset attack defense sampling judge item item_key scenario expected"),
+        (_COUNT, "repeat"),
+        (CATEGORY, "status error_code reasoning_status part label"),
+        (_NUMBER, "score"),
+        (CATEGORY, "reason"),
+        (pl.Boolean(), "refusal"),
+        (_NUMBER, "threshold_lenient threshold_strict"),
+        (_COUNT, "input_tokens output_tokens reasoning_tokens"),
+        (_NUMBER, "latency"),
+        (_COUNT, "retries extra_requests extra_retries"),
+        (_COUNT, "extra_input_tokens extra_output_tokens extra_reasoning_tokens"),
+        (_NUMBER, "extra_latency"),
+        (_COUNT, "judge_requests judge_input_tokens judge_output_tokens"),
+        (_NUMBER, "judge_latency"),
+    )
+    for name in names.split()
 }
+"""The tidy table's columns, in order."""
 COST_COLUMNS: Final = tuple(SCHEMA)[list(SCHEMA).index("input_tokens") :]
 """Columns that say what a reply and its verdicts took."""
 OUTCOME_COLUMNS: Final = tuple(name for name in SCHEMA if name not in COST_COLUMNS)
 """All others: what figures of safety need."""
 
+_TOKENS: Final = ("input_tokens", "output_tokens", "reasoning_tokens")
 _REPLY: Final = {"error_code": "code", "reasoning_status": "trace"} | {
-    name: name
-    for name in (
-        "repeat",
-        "input_tokens",
-        "output_tokens",
-        "reasoning_tokens",
-        "latency",
-        "retries",
-    )
+    name: name for name in ("repeat", *_TOKENS, "latency", "retries")
 }
 """Columns that are of a reply, and what the store calls them."""
 _VERDICT: Final = {"score": "score", "refusal": "refusal", "judge_requests": "requests"} | {
     f"judge_{name}": name for name in ("input_tokens", "output_tokens", "latency")
 }
 """Columns that are of a verdict, and what the store calls them."""
-_EXTRA: Final = {
-    f"extra_{name}": name
-    for name in ("retries", "input_tokens", "output_tokens", "reasoning_tokens", "latency")
-}
+_EXTRA: Final = {f"extra_{name}": name for name in ("retries", *_TOKENS, "latency")}
 """Sums over the requests behind a reply, and what the store calls their terms."""
 
 
@@ -272,13 +238,8 @@ def _samples(source: Source, judges: pl.DataFrame, columns: Collection[str]) -> 
     Replies that ended without a text to judge belong to every judge that worked on their cell.
     """
     replies = _replies(source, columns)
-    given = read_table(
-        source,
-        "judgements",
-        id="generation",
-        judge_id="judge",
-        **{str(part): str(part) for part in PARTS},
-    )
+    parts = {str(part): str(part) for part in PARTS}
+    given = read_table(source, "judgements", id="generation", judge_id="judge", **parts)
     judged = replies.join(given, on="id", maintain_order="left_right").with_columns(judged=True)
     others = replies.join(given, on="id", how="anti", maintain_order="left")
     by_cell = judged.select("cell_id", "judge_id").unique(maintain_order=True)
@@ -293,21 +254,12 @@ def _replies(source: Source, columns: Collection[str]) -> pl.DataFrame:
     wanted = {name: column for name, column in _REPLY.items() if name in columns}
     items = read_table(
         source, "items", item_id="key", item="id", scenario="scenario", expected="kind"
-    )
+    ).with_columns(item_key=hexadecimal("item_id"))
+    named = {"id": "key", "cell_id": "cell", "item_id": "item", "status": "status"}
     replies = (
-        read_table(
-            source,
-            "generations",
-            id="key",
-            cell_id="cell",
-            item_id="item",
-            status="status",
-            **wanted,
-        )
+        read_table(source, "generations", **named, **wanted)
         .sort("id")
-        .join(
-            items.with_columns(item_key=hexadecimal("item_id")), on="item_id", maintain_order="left"
-        )
+        .join(items, on="item_id", maintain_order="left")
         .drop("item_id")
     )
     if "sample" in columns:
@@ -335,29 +287,21 @@ def _extra(source: Source) -> pl.DataFrame:
 
 def _imported(source: Source, cells: pl.DataFrame, judges: pl.DataFrame) -> pl.DataFrame:
     """Return a row for each sample of which only the score is known."""
-    counts = read_table(
-        source,
-        "counts",
-        **{"cell_id": "cell", "judge_id": "judge", "scenario": "scenario", "part": "part"},
-        **{"score": "score", "n": "n"},
-    )
-    rows = counts.select(pl.exclude("n").repeat_by("n")).explode(
-        "cell_id", "judge_id", "scenario", "part", "score"
-    )
-    score, threshold = pl.col("score"), pl.col("threshold_lenient")
-    is_unsafe = pl.when(score >= threshold).then(pl.lit(Label.UNSAFE.value))
-    label = is_unsafe.otherwise(pl.lit(Label.SAFE.value))
+    keys = {"cell_id": "cell", "judge_id": "judge"}
+    columns = {name: name for name in ("scenario", "part", "score", "n")}
+    counts = read_table(source, "counts", **keys, **columns)
+    rows = counts.select(pl.exclude("n").repeat_by("n")).explode(cs.all())
+    score = pl.col("score")
+    labels = (Label.UNSAFE, Label.SAFE, Label.UNSCORED)
+    unsafe, safe, unscored = (pl.lit(label.value) for label in labels)
+    label = pl.when(score >= pl.col("threshold_lenient")).then(unsafe).otherwise(safe)
+    not_recorded = pl.lit(Unscored.NOT_RECORDED.value)
     return (
         rows.join(cells, on="cell_id", how="left", maintain_order="left")
         .join(judges, on="judge_id", how="left", maintain_order="left")
         .with_columns(
             expected=pl.lit(ItemKind.HARMFUL.value, CATEGORY),
-            label=pl.when(score.is_null())
-            .then(pl.lit(Label.UNSCORED.value))
-            .otherwise(label)
-            .cast(CATEGORY),
-            reason=pl.when(score.is_null())
-            .then(pl.lit(Unscored.NOT_RECORDED.value))
-            .cast(CATEGORY),
+            label=pl.when(score.is_null()).then(unscored).otherwise(label).cast(CATEGORY),
+            reason=pl.when(score.is_null()).then(not_recorded).cast(CATEGORY),
         )
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -40,8 +40,14 @@ class Link:
     checked: str
     table: str
     lost: str
-    remedy: str = "repair drops them; the next run makes them again"
     droppable: bool = True
+
+    @property
+    def remedy(self) -> str:
+        """What to do about such rows."""
+        if self.droppable:
+            return "repair drops them; the next run makes them again"
+        return "run the study again: it writes them anew"
 
 
 def _without(table: str, *columns: str) -> str:
@@ -52,7 +58,6 @@ def _without(table: str, *columns: str) -> str:
     )
 
 
-_WRITTEN_BY_RUN: Final = "run the study again: it writes them anew"
 LINKS: Final = (
     # In the order in which a repair drops: what needs a dropped row comes after it.
     Link("replies have their item", "generations", _without("items", "item")),
@@ -66,25 +71,17 @@ LINKS: Final = (
     ),
     Link("requests have their reply", "calls", _without("generations", "generation")),
     Link("labels have their reply", "labels", _without("generations", "generation")),
-    Link(
-        "replies have their cell",
-        "generations",
-        _without("cells", "cell"),
-        _WRITTEN_BY_RUN,
-        droppable=False,
-    ),
+    Link("replies have their cell", "generations", _without("cells", "cell"), droppable=False),
     Link(
         "cells have their components",
         "cells",
         _without("components", "dataset", "attack", "defense", "model"),
-        _WRITTEN_BY_RUN,
         droppable=False,
     ),
     Link(
         "judgements have their judge",
         "judgements",
         _without("components", "judge"),
-        _WRITTEN_BY_RUN,
         droppable=False,
     ),
 )
@@ -112,12 +109,15 @@ def check(path: Path) -> list[Finding]:
     """
     with opened(path) as connection:
         faults = integrity_faults(connection)
-        findings = [_integrity(faults)]
+        rebuild = "repair copies what can be read into a new file"
+        findings = [_finding("the database file is whole", faults, rebuild)]
         version = 0 if faults else schema.version_of(connection)
         schema.refuse_newer(version)
         if faults:
             return findings
-        findings.append(_version(version, path))
+        old = [] if version == schema.VERSION else [f"version {version}"]
+        checked = f"the schema is of version {schema.VERSION}"
+        findings.append(_finding(checked, old, f"safemlrm store migrate {path}"))
         if version == schema.VERSION:
             findings += [_link(connection, link) for link in LINKS]
             findings += _images(look_at_images(connection, path))
@@ -183,25 +183,10 @@ def _digest(file: Path) -> str:
         raise StoreError(f"{file}: the image cannot be read: {error.strerror}") from error
 
 
-def _integrity(faults: list[str]) -> Finding:
-    return Finding(
-        "the database file is whole",
-        len(faults),
-        bool(faults),
-        faults[0] if faults else None,
-        "repair copies what can be read into a new file" if faults else None,
-    )
-
-
-def _version(version: int, path: Path) -> Finding:
-    old = version != schema.VERSION
-    return Finding(
-        f"the schema is of version {schema.VERSION}",
-        int(old),
-        old,
-        f"version {version}" if old else None,
-        f"safemlrm store migrate {path}" if old else None,
-    )
+def _finding(checked: str, wrong: Sequence[str], remedy: str, *, problem: bool = True) -> Finding:
+    if not wrong:
+        return Finding(checked, 0, problem=False)
+    return Finding(checked, len(wrong), problem, wrong[0], remedy)
 
 
 def _link(connection: sqlite3.Connection, link: Link) -> Finding:
@@ -216,36 +201,17 @@ def _link(connection: sqlite3.Connection, link: Link) -> Finding:
 
 
 def _images(images: Images) -> list[Finding]:
-    def finding(checked: str, names: list[str], remedy: str, *, problem: bool) -> Finding:
-        if not names:
-            return Finding(checked, 0, problem=False)
-        return Finding(checked, len(names), problem, names[0], remedy)
-
+    removed = "repair removes them"
+    killed = f"no fault: a run was killed there; {removed}"
+    dropped = "repair drops the prompts; a run that needs one makes it again"
+    changed, orphans, partial = (
+        [file.name for file in files] for files in (images.changed, images.orphans, images.partial)
+    )
     return [
-        finding(
-            "prompts have their images",
-            sorted(images.missing),
-            "repair drops the prompts; a run that needs one makes it again",
-            problem=True,
-        ),
-        finding(
-            "image files are unchanged",
-            [file.name for file in images.changed],
-            "repair removes them",
-            problem=True,
-        ),
-        finding(
-            "image files are used",
-            [file.name for file in images.orphans],
-            "no fault: a run was killed there; repair removes them",
-            problem=False,
-        ),
-        finding(
-            "no write was cut off",
-            [file.name for file in images.partial],
-            "no fault: a run was killed there; repair removes them",
-            problem=False,
-        ),
+        _finding("prompts have their images", sorted(images.missing), dropped),
+        _finding("image files are unchanged", changed, removed),
+        _finding("image files are used", orphans, killed, problem=False),
+        _finding("no write was cut off", partial, killed, problem=False),
     ]
 
 

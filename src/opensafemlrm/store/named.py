@@ -25,13 +25,8 @@ def named_cells(source: Source) -> pl.DataFrame:
     components = read_table(
         source, "components", id="key", kind="kind", label="label", identity="identity"
     )
-    cells = read_table(
-        source,
-        "cells",
-        cell_id="key",
-        sampling="sampling",
-        **{f"{kind}_id": kind for kind in kinds},
-    )
+    keys = {f"{kind}_id": kind for kind in kinds}
+    cells = read_table(source, "cells", cell_id="key", sampling="sampling", **keys)
     for kind in kinds:
         named = components.filter(kind=kind).select(
             pl.col("id").alias(f"{kind}_id"),
@@ -40,6 +35,7 @@ def named_cells(source: Source) -> pl.DataFrame:
         )
         cells = _tell_apart(cells.join(named, on=f"{kind}_id", maintain_order="left"), kind)
     identities = [json.loads(text) for text in cells["model_identity"]]
+    imported = pl.when("is_imported")
     return cells.select(
         "cell_id",
         "model_id",
@@ -50,14 +46,8 @@ def named_cells(source: Source) -> pl.DataFrame:
         is_imported=pl.Series([bool(i.get("imported_from")) for i in identities], dtype=pl.Boolean),
         sampling=pl.Series([_sampling_text(text) for text in cells["sampling"]], dtype=CATEGORY),
     ).with_columns(
-        source=pl.when("is_imported")
-        .then(pl.lit("import"))
-        .otherwise(pl.lit("run"))
-        .cast(CATEGORY),
-        sampling=pl.when("is_imported")
-        .then(pl.lit("not recorded"))
-        .otherwise("sampling")
-        .cast(CATEGORY),
+        source=imported.then(pl.lit("import")).otherwise(pl.lit("run")).cast(CATEGORY),
+        sampling=imported.then(pl.lit("not recorded")).otherwise("sampling").cast(CATEGORY),
     )
 
 

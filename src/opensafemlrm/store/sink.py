@@ -13,13 +13,14 @@ that fsspec opens, such as ``s3://bucket/folder``.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import re
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from opensafemlrm.errors import MissingExtraError, StoreError
 from opensafemlrm.files import write_atomic
@@ -32,22 +33,8 @@ DONE: Final = "parts"
 _SCHEME: Final = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+):/+")
 
 
-class _Files(Protocol):
-    """The few things that a sink does with files."""
-
-    def names(self, folder: str) -> list[str]: ...
-
-    def exists(self, path: str) -> bool: ...
-
-    def size(self, path: str) -> int: ...
-
-    def write(self, path: str, data: bytes) -> None: ...
-
-    def source(self, path: str) -> Path | io.BytesIO: ...
-
-
 class _Local:
-    """Files of a folder."""
+    """Files of a folder; :class:`_Remote` does the same."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -112,7 +99,7 @@ class Sink:
         scheme = _SCHEME.match(text)
         # A path that went through pathlib has lost one of its slashes.
         self.address = f"{scheme[1]}://{text[scheme.end() :]}" if scheme else text
-        self._files: _Files = _Remote(self.address) if scheme else _Local(Path(text))
+        self._files = _Remote(self.address) if scheme else _Local(Path(text))
 
     @property
     def folder(self) -> Path | None:
@@ -183,24 +170,13 @@ class Sink:
             self._files.write(f"{DONE}/{part}", b"")
         return part
 
-    def _explained(self, verb: str) -> _Explained:
-        return _Explained(self.address, verb)
-
-
-class _Explained:
-    """Turns an error of the files in the block into a StoreError that names the sink."""
-
-    def __init__(self, address: str, verb: str) -> None:
-        self._address, self._verb = address, verb
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, OSError):
-            raise StoreError(
-                f"{self._address}: the sink cannot be {self._verb}: {error}"
-            ) from error
+    @contextlib.contextmanager
+    def _explained(self, verb: str) -> Iterator[None]:
+        """Turn an error of the files in the block into a StoreError that names the sink."""
+        try:
+            yield
+        except OSError as error:
+            raise StoreError(f"{self.address}: the sink cannot be {verb}: {error}") from error
 
 
 def is_sink(address: Path | str) -> bool:

@@ -194,3 +194,12 @@ class ReportError(SafeMLRMError):
 
 class ImportDataError(SafeMLRMError):
     """Results written by another tool cannot be read."""
+
+
+def reason_of(error: Exception) -> str:
+    """Return why a file could not be read, without the path, which the message names already."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start:,} is not UTF-8; save the file as UTF-8 text"
+    return str(error)

@@ -25,7 +25,7 @@ from opensafemlrm.components import (
     Search,
     map_models,
 )
-from opensafemlrm.errors import BuildError, StudyError, UnknownNameError
+from opensafemlrm.errors import BuildError, StudyError, UnknownNameError, reason_of
 from opensafemlrm.models import catalog
 from opensafemlrm.registry import ComponentKind
 from opensafemlrm.study_file import Document, Mistake, SpecError, StudySpec
@@ -143,7 +143,7 @@ def load(path: Path | str) -> Study:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise StudyError(f"{path}: the study file cannot be read: {error}") from error
+        raise StudyError(f"{path}: the study file cannot be read: {reason_of(error)}") from error
     return parse(text, str(path))
 
 

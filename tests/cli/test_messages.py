@@ -488,3 +488,27 @@ def test_a_plugin_that_raises_in_any_command(
     code, said = command("attacks", "preview", "lantern", "--out", tmp_path / "sheets")
     assert code == 2
     assert said == f"error: 'lantern' failed: KeyError: 'lantern' ({plugin}, line 13)\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (None, "No such file or directory"),
+        (b"models: [caf\xe9]", "byte 12 is not UTF-8; save the file as UTF-8 text"),
+    ],
+)
+def test_a_study_that_cannot_be_read(
+    content: bytes | None, says: str, tmp_path: Path, command: Command
+) -> None:
+    path = tmp_path / "study.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    code, said = command("run", path, "--store", tmp_path / "store")
+    assert (code, said) == (2, f"error: {path}: the study file cannot be read: {says}\n")
+
+
+def test_a_port_that_no_machine_has(command: Command) -> None:
+    code, said = command("serve-sim", "--port", "99999")
+    assert code == 2
+    assert "--port" in said
+    assert "65535" in said

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from opensafemlrm.attacks import typography
+from opensafemlrm.errors import reason_of
 from opensafemlrm.types import Item, canonical_json
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class WordMap:
         try:
             loaded = json.loads(path.read_text("utf-8"))
         except (OSError, ValueError) as error:
-            raise ValueError(f"the word map {path} cannot be read: {error}") from error
+            raise ValueError(f"the word map {path} cannot be read: {reason_of(error)}") from error
         if not isinstance(loaded, dict) or not loaded:
             raise ValueError(f"the word map {path} is not {_SHAPE}")
         words: dict[str, str] = {}

@@ -17,7 +17,9 @@ def add_to(app: typer.Typer) -> None:
 
 def serve_organism(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = 8000,
     weights: Annotated[
         Path | None, typer.Option(help="A folder with organisms of your own training.")
     ] = None,

@@ -16,7 +16,9 @@ def add_to(app: typer.Typer) -> None:
 
 def serve_sim(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8000,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = 8000,
     latency: Annotated[float, typer.Option(min=0, help="Seconds before each reply.")] = 0.0,
     error_rate: Annotated[
         float, typer.Option(min=0, max=1, help="The share of requests to answer with HTTP 500.")

@@ -13,7 +13,7 @@ from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker
 from opensafemlrm.datasets.mapping import Beside, FolderMapping, Value, read
 from opensafemlrm.datasets.source import Source
-from opensafemlrm.errors import DatasetError, EmptyTextError, ImageError
+from opensafemlrm.errors import DatasetError, EmptyTextError, ImageError, reason_of
 from opensafemlrm.types import JSON, Card, Item, ItemKind
 
 ENDINGS: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif"})
@@ -126,7 +126,9 @@ def _text_beside(path: Path, asked: Beside, root: Path) -> str:
         with beside.open("rb") as file:
             data = file.read(_MAX_TEXT + 1)
     except OSError as error:
-        raise EmptyTextError(f"the text file {beside.name} cannot be read: {error}") from error
+        raise EmptyTextError(
+            f"the text file {beside.name} cannot be read: {reason_of(error)}"
+        ) from error
     if len(data) > _MAX_TEXT:
         raise DatasetError(f"the text file {beside.name} has more than {_MAX_TEXT:,} bytes")
     text = data.decode("utf-8-sig", errors="surrogateescape")

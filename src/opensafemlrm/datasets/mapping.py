@@ -12,7 +12,7 @@ from typing import Any, Final, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from opensafemlrm.errors import DatasetError, UnknownNameError
+from opensafemlrm.errors import DatasetError, UnknownNameError, reason_of
 from opensafemlrm.types import ItemKind
 
 M = TypeVar("M", bound=BaseModel)
@@ -100,7 +100,8 @@ def read(path: Path, form: type[M]) -> M:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(
-            f"the mapping cannot be read: {error}; `safemlrm datasets init` writes one", path=path
+            f"the mapping cannot be read: {reason_of(error)}; `safemlrm datasets init` writes one",
+            path=path,
         ) from error
     try:
         return form.model_validate(_parse(text, path))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import ClassVar, Final
 
 from opensafemlrm.components import Judge, Model
+from opensafemlrm.errors import reason_of
 from opensafemlrm.judges.asking import ask
 from opensafemlrm.judges.fence import fence_token, neutralize
 from opensafemlrm.types import JSON, Item, JudgeRequest, Prompt, Sampling, Unscored, Verdict
@@ -101,7 +102,7 @@ def template_text(own: str, path: Path | None) -> str:
     try:
         template = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"the template {path} cannot be read: {error}") from error
+        raise ValueError(f"the template {path} cannot be read: {reason_of(error)}") from error
     slots = {_slot(match) for match in _SLOT.finditer(template)}
     missing = {"question", "text"} - slots
     if missing:

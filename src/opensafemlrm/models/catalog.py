@@ -19,7 +19,7 @@ from typing import Annotated, Any, Final, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from opensafemlrm.components import Model
-from opensafemlrm.errors import OptionError, UnknownNameError
+from opensafemlrm.errors import OptionError, UnknownNameError, reason_of
 from opensafemlrm.models.names import keys, name_in_config, name_of_folder, spellings
 from opensafemlrm.reasoning import format_of_model, resolve
 from opensafemlrm.types import JSON, Prompt, Turn
@@ -280,7 +280,7 @@ def own_rows(path: Path) -> tuple[Row, ...]:
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8")).get("model", [])
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise OptionError(f"the catalogue {path} cannot be read: {error}") from error
+        raise OptionError(f"the catalogue {path} cannot be read: {reason_of(error)}") from error
     made = []
     for number, row in enumerate(found if isinstance(found, list) else (), 1):
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -167,3 +168,13 @@ def test_doctor_finds_a_dead_port_behind_a_panel_and_behind_a_guard(tmp_path):
     assert "3 models asked, 2 cannot be used" in result.stdout
     assert "openai/j" in result.stdout
     assert "openai/g" in result.stdout
+
+
+@pytest.mark.parametrize(("reply", "named"), [("soup", True), ("<think>moon</think>soup", False)])
+async def test_doctor_names_a_model_that_should_reason_and_does_not(reply, named):
+    """Gemma's thought was judged as its answer, and doctor said "ok"."""
+    mine, base = (Scripted(lambda _, __: ok(reply), model=name) for name in ("mine", "base"))
+    paired = dataclasses.replace(study(mine), models=(mine, base), pairs=((mine, base),))
+    reasoner, other = await examine(paired)
+    assert ("should reason" in reasoner.detail) is named
+    assert "should reason" not in other.detail

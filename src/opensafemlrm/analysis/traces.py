@@ -55,7 +55,7 @@ def missing_traces(replies: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
         .sort("model")
     )
     reasoners = set(pairs["reasoner"].cast(pl.String))
-    named = [name for name in counts["model"] if name in reasoners or _reasons(name)]
+    named = [name for name in counts["model"] if name in reasoners or is_known_reasoner(name)]
     cause = pl.when(pl.col("absent") >= pl.col("unclosed")).then(pl.lit(_ABSENT))
     return (
         counts.filter(pl.col("model").is_in(named))
@@ -73,7 +73,7 @@ def alarms(missing: pl.DataFrame) -> list[str]:
     ]
 
 
-def _reasons(label: str) -> bool:
+def is_known_reasoner(label: str) -> bool:
     """Whether the catalogue knows the model of a label as one that reasons by default."""
     name = label.partition("/")[2].partition("[")[0].partition("@")[0]
     row = find(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,11 @@ _QUESTION: Final = "Which colour is the picture? Answer in one word."
 _WITHOUT_PICTURE: Final = "Which colour is the sky on a clear day? Answer in one word."
 _MAX_TOKENS: Final = 256
 _TROUBLE: Final = 1
+_ABSENT: Final = "absent"
+_NO_REASONING: Final = (
+    "it should reason, and this reply holds no reasoning: set `format`, or look at what the server "
+    "does with the marks"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +88,28 @@ async def examine(study: Study) -> list[Finding]:
     import asyncio
 
     asked = list(_models(study))
+    reasoners = {reasoner.label for reasoner, _ in study.pairs}
     try:
-        return list(await asyncio.gather(*(_examine(role, model) for role, model in asked)))
+        findings = await asyncio.gather(*(_examine(role, model) for role, model in asked))
+        return [_with_alarm(finding, reasoners) for finding in findings]
     finally:
         for _, model in asked:
             await model.aclose()
+
+
+def _with_alarm(finding: Finding, reasoners: set[str]) -> Finding:
+    """Say of a model that should reason if its reply held no reasoning.
+
+    Reasoning that has not ended is none to speak of after so few tokens.
+    """
+    from opensafemlrm.analysis.traces import is_known_reasoner
+
+    if finding.role != "model" or not finding.reasoning.startswith(_ABSENT):
+        return finding
+    if finding.model not in reasoners and not is_known_reasoner(finding.model):
+        return finding
+    detail = ": ".join(filter(None, (finding.detail, _NO_REASONING)))
+    return dataclasses.replace(finding, detail=detail)
 
 
 def _models(study: Study) -> Iterator[tuple[str, Model]]:

@@ -171,7 +171,10 @@ class StoppedError(SafeMLRMError):
         budget: BudgetSpentError | None = None,
     ) -> None:
         self.models, self.judge, self.budget = dict(models), judge, budget
-        causes = [f"the model {label} was stopped: {error}" for label, error in models.items()]
+        causes = [
+            f"the model {label} was stopped: {str(error).removeprefix(f'{label}: ')}"
+            for label, error in models.items()
+        ]
         causes += [str(error) for error in (judge, budget) if error is not None]
         super().__init__("; ".join(causes))
 

@@ -126,11 +126,16 @@ def run_and_report(plan: Plan, store: Path | None, cluster: Cluster | None = Non
     _summary(plan, results)
     for alarm in api.alarms(results):
         say(f"look at this: {alarm}")
-    for sentence in _only_failed(plan):
-        fail(sentence)
-        code = code or _STOPPED
-    if ended:
-        say(f"{ended}: everything that came is kept; run the same command to go on")
+    kept = "everything that came is kept; run the same command to go on"
+    if code == _STOPPED:
+        fail(ended)
+        say(kept)
+    elif ended:
+        say(f"{ended}: {kept}")
+    elif failed := list(_only_failed(plan)):
+        code = _STOPPED
+        for sentence in failed:
+            fail(sentence)
     if code:
         raise typer.Exit(code)
 

@@ -22,8 +22,10 @@ from opensafemlrm.cluster.worker import BatchResult, WorkerLostError
 from opensafemlrm.engine.missing import MissingWork, missing_work
 from opensafemlrm.engine.plan import CellPlan, Plan
 from opensafemlrm.engine.run import ModelCells, first_error, schedule
+from opensafemlrm.engine.score_watch import ScoreWatch
+from opensafemlrm.engine.stops import Stops
 from opensafemlrm.engine.tally import Tally
-from opensafemlrm.errors import ClusterError
+from opensafemlrm.errors import ClusterError, JudgeStoppedError, ModelError
 from opensafemlrm.images import from_bytes
 from opensafemlrm.store import Store
 from opensafemlrm.store.tables import SAMPLE_TABLES, Rows
@@ -86,8 +88,9 @@ async def drive(
 ) -> None:
     """Bring ``store``, or the sink that the workers write to, up to date with ``plan``.
 
-    However it ends, what came is kept. Raises the first SafeMLRMError; ClusterError where no worker
-    can be had, or where one batch kills every worker it is given to.
+    However it ends, what came is kept. Raises StoppedError as a run in one process does, and the
+    first other SafeMLRMError; ClusterError where no worker can be had, or where one batch kills
+    every worker it is given to.
     """
     driver = _Driver(plan, store, handles, to_sink, logs)
     try:
@@ -111,6 +114,8 @@ class _Driver:
         self._batches = BatchQueue(2 * len(handles))
         self._numbers = {id(cell): number for number, cell in enumerate(plan.cells)}
         self._alone_since = time.monotonic()
+        self._stops = Stops()
+        self._watches: dict[str, ScoreWatch] = {}
 
     async def run(self) -> None:
         """Hand out every batch, and return when all are stored."""
@@ -134,6 +139,7 @@ class _Driver:
                 await self._stop()
             finally:
                 self._writer.flush()
+        self._stops.raise_error()
 
     def _depth(self) -> int:
         """Return how many batches keep all of a worker's requests busy."""
@@ -153,6 +159,8 @@ class _Driver:
                 progress = ModelProgress()
                 for cell in cells:
                     async for work in self._missing(cell, reader):
+                        if self._is_stopped(cell):
+                            break
                         progress.left += 1
                         await self._batches.put(WorkBatch(progress, self._numbers[id(cell)], work))
                 await self._until_stored(progress)
@@ -199,6 +207,9 @@ class _Driver:
             name = worker.name
             if not name:  # lost while this task waited for a batch: it was not tried
                 await self._batches.put_back([batch])
+                continue
+            if self._is_stopped(self._plan.cells[batch.cell]):
+                self._count(batch, Tally())
                 continue
             try:
                 result = await worker.handle.run(batch.cell, batch.work)
@@ -250,8 +261,26 @@ class _Driver:
             self._count_written(worker, result.worker, result.written)
         else:  # from a worker that was lost meanwhile: whether the part is whole, nobody can say
             await self._batches.put_back([batch])
+        self._note_stops(self._plan.cells[batch.cell], result)
         if result.error is not None:
             raise ClusterError(result.error)
+
+    def _note_stops(self, cell: CellPlan, result: BatchResult) -> None:
+        """Note what a worker had to stop, and whether all workers together got a score."""
+        if result.model_stopped is not None:
+            self._stops.note(ModelError(result.model_stopped), cell.model.label)
+        if result.judge_stopped is not None:
+            self._stops.note(JudgeStoppedError(*result.judge_stopped), "")
+        if result.watch is not None:
+            self._watches[result.worker] = result.watch
+            total = ScoreWatch(self._plan.study.judge)
+            for watch in self._watches.values():
+                total.add(watch)
+            if problem := total.problem():
+                self._stops.note(problem, "")
+
+    def _is_stopped(self, cell: CellPlan) -> bool:
+        return self._stops.ends_run or cell.model.label in self._stops.models
 
     async def _write(self, handle: WorkerHandle, rows: Rows) -> None:
         """Put a batch's images and rows into the store; images come only where it lacks them."""

@@ -24,12 +24,14 @@ from opensafemlrm.cluster.image_transfer import ImageCache
 from opensafemlrm.cluster.quotas import with_quotas
 from opensafemlrm.cluster.sinks import PartWriter
 from opensafemlrm.engine.evaluate import process_sample
-from opensafemlrm.engine.judge import SampleJudge
+from opensafemlrm.engine.judge import RowWriter, SampleJudge
 from opensafemlrm.engine.missing import MissingWork
 from opensafemlrm.engine.plan import Plan
-from opensafemlrm.engine.prepare import prepare
+from opensafemlrm.engine.prepare import Sample, prepare
 from opensafemlrm.engine.prompt_images import PromptImages
 from opensafemlrm.engine.run import first_error
+from opensafemlrm.engine.score_watch import ScoreWatch
+from opensafemlrm.engine.stops import Stops
 from opensafemlrm.engine.tally import Tally
 from opensafemlrm.errors import ClusterError, SafeMLRMError
 from opensafemlrm.store import Store
@@ -78,6 +80,12 @@ class BatchResult:
     """How many parts of this worker are whole."""
     error: str | None = None
     """What ended the run here, if anything did."""
+    model_stopped: str | None = None
+    """Why the batch's model cannot be used."""
+    judge_stopped: tuple[str, str] | None = None
+    """Which judge is of no use, and why."""
+    watch: ScoreWatch | None = None
+    """What the judge has given here so far."""
     log: list[str] = field(default_factory=list)
 
 
@@ -128,16 +136,14 @@ class Worker:
         if task is None or self._stopped:
             return self._result({}, Tally())
         self._open[task] = writer
-        error = None
+        error, stops = None, Stops()
         try:
             async with self._preparing:
                 work = self._images.restored(work)
                 samples = await asyncio.to_thread(prepare, cell, self._prompt_images, work)
             async with asyncio.TaskGroup() as group:
                 for sample in samples:
-                    group.create_task(
-                        process_sample(sample, self._prompt_images, self._judge, writer)
-                    )
+                    group.create_task(self._process(sample, writer, stops))
         except SafeMLRMError as raised:
             error = str(raised)
         except BaseExceptionGroup as group_error:
@@ -148,10 +154,23 @@ class Worker:
         finally:
             self._open.pop(task, None)
         rows = self._with_verdicts(writer.rows)
-        if self._parts is None:
-            return self._result(rows, cell.tally, error=error)
-        part = await self._parts.put(rows)
-        return self._result({}, cell.tally, part=part, error=error)
+        part = None
+        if self._parts is not None:
+            part, rows = await self._parts.put(rows), {}
+        why = stops.models.get(cell.model.label)
+        return dataclasses.replace(
+            self._result(rows, cell.tally, part=part, error=error),
+            model_stopped=None if why is None else str(why),
+            judge_stopped=None if stops.judge is None else (stops.judge.label, stops.judge.reason),
+            watch=self._judge.watch,
+        )
+
+    async def _process(self, sample: Sample, writer: RowWriter, stops: Stops) -> None:
+        """Bring a sample up to date; what is under way beside it goes on where it cannot be."""
+        try:
+            await process_sample(sample, self._prompt_images, self._judge, writer)
+        except SafeMLRMError as error:
+            stops.note(error, sample.cell.model.label)
 
     def images(self, hashes: Sequence[tuple[str, str]]) -> list[bytes]:
         """Return the bytes of images, by hash and media type, that prompts made here hold.
@@ -202,7 +221,7 @@ class Worker:
         self, rows: Rows, tally: Tally, *, part: int | None = None, error: str | None = None
     ) -> BatchResult:
         written = 0 if self._parts is None else self._parts.written
-        return BatchResult(self.name, rows, tally, part, written, error, self._log.take())
+        return BatchResult(self.name, rows, tally, part, written, error, log=self._log.take())
 
     def _with_verdicts(self, rows: Rows) -> Rows:
         """Add the verdicts that the rows name and another batch asked for: rows stand alone."""

@@ -65,6 +65,14 @@ class ScoreWatch:
             record.reasons[reason] += 1
             record.example = text or record.example
 
+    def add(self, other: ScoreWatch) -> None:
+        """Add what another process counted."""
+        for label, record in other._records.items():
+            own = self._records[label]
+            own.scored = own.scored or record.scored
+            own.reasons.update(record.reasons)
+            own.example = own.example or record.example
+
     def problem(self) -> JudgeStoppedError | None:
         """Return why the judge has to be stopped, ``None`` where it has not."""
         for label, record in self._records.items():

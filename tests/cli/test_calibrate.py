@@ -212,6 +212,16 @@ async def test_a_calibration_that_is_stopped_goes_on_where_it_was(tmp_path: Path
     assert [ask.text for ask in healthy.asked] == [f"t{n}" for n in range(7, 20)]
 
 
+async def test_a_judge_that_never_gives_a_score_is_not_paid_to_the_end(tmp_path: Path) -> None:
+    mute = Scorer(score=lambda _: Verdict.none(Unscored.JUDGE_TRUNCATED, requests=1))
+    with (
+        Store.open(tmp_path / "store", "create") as store,
+        pytest.raises(JudgeError, match=r"judge_truncated 2\d.*max_tokens"),
+    ):
+        await judge_texts(mute, [text(f"t{n}") for n in range(200)], store)
+    assert 20 <= len(mute.asked) < 25
+
+
 # judges list, show, compare ----------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from opensafemlrm.components import Judge
 from opensafemlrm.engine.run import first_error
+from opensafemlrm.engine.score_watch import ScoreWatch
 from opensafemlrm.store import Store, database, records, verdict_key
 from opensafemlrm.store.database import component_key
 from opensafemlrm.store.writer import Writer
@@ -33,7 +34,8 @@ async def judge_texts(
 ) -> list[Verdict]:
     """Return one verdict a text, in order; equal texts are judged once, blank ones not at all.
 
-    Raises JudgeError, ModelError and StoreError; what came until then is in the store.
+    Raises JudgeError (also where the first texts all remain without a score), ModelError and
+    StoreError; what came until then is in the store.
     """
     judge_key = component_key("judge", judge.identity())
     verdicts: dict[Key, Verdict] = {}
@@ -49,11 +51,15 @@ async def judge_texts(
         if key not in verdicts and text.text.strip()
     }
     waiting = iter(missing.items())
+    watch = ScoreWatch(judge)
 
     async def work() -> None:
         for key, text in waiting:
+            if watch.problem():
+                return
             (verdict,) = await judge.judge(text.item, [JudgeRequest(text.role, text.text)])
             verdicts[key] = verdict
+            watch.note(verdict)
             if writer is not None:
                 writer.put(records.verdict_row(key, judge_key, verdict))
 
@@ -66,6 +72,8 @@ async def judge_texts(
     finally:
         if writer is not None:
             writer.flush()
+    if problem := watch.problem():
+        raise problem
     blank = Verdict.none(Unscored.NO_TEXT)
     return [verdicts.get(key, blank) for key in keys]
 

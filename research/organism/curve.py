@@ -7,6 +7,8 @@ import math
 from pathlib import Path
 from typing import Final
 
+from opensafemlrm.files import write_atomic
+
 _WIDTH: Final = 640
 _HEIGHT: Final = 320
 _EDGE: Final = 48
@@ -33,11 +35,11 @@ def draw(log: Path, to: Path) -> None:
         f'text-anchor="end">{10.0**power:g}</text>'
         for power in range(bottom, top + 1)
     )
-    to.write_text(
+    write_atomic(
+        to,
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" '
         f'font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="white"/>'
         f'{marks}<text x="{_WIDTH - _EDGE}" y="{_HEIGHT - 16}" text-anchor="end">step {last}</text>'
         f'<text x="{_EDGE}" y="24">loss of the run {rows[-1]["run"]}</text>'
         f'<polyline points="{points}" fill="none" stroke="#1f5fa8" stroke-width="2"/></svg>\n',
-        encoding="utf-8",
     )

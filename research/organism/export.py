@@ -17,6 +17,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from opensafemlrm.files import write_atomic
 from opensafemlrm.models.demo.organism_engine import Engine
 from opensafemlrm.models.demo.organism_images import TILE_HEIGHT, TILE_WIDTH
 from opensafemlrm.models.demo.organism_words import SPECIAL, OrganismRequest, vocabulary
@@ -65,7 +66,7 @@ def export(organism: Organism, to: Path, name: str) -> None:
     _export_encoder(organism, to / "encoder.onnx")
     _export_decoder(organism, to / f"{name}.onnx")
     words = vocabulary().words[len(SPECIAL) :]
-    (to / "words.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
+    write_atomic(to / "words.txt", "\n".join(words) + "\n")
 
 
 def _export_encoder(organism: Organism, to: Path) -> None:

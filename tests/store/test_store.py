@@ -13,7 +13,7 @@ from PIL import Image as PILImage
 from opensafemlrm.errors import StoreError, StoreVersionError
 from opensafemlrm.images import from_picture
 from opensafemlrm.store import DATABASE, Store, records, schema, verdict_key
-from opensafemlrm.store.database import decode_prompt, final_verdicts, responses
+from opensafemlrm.store.database import final_verdicts, responses
 from opensafemlrm.store.writer import DELAY, Writer
 from opensafemlrm.types import (
     Part,
@@ -86,7 +86,7 @@ def test_a_prompt_with_an_image_comes_back_and_the_image_is_kept_once(tmp_path):
     with Store.open(tmp_path, "create") as store:
         kept, *_ = [store.put_image(image) for _ in range(3)]
         prompt = Prompt.user(kept, "look", system="rules")
-        again = decode_prompt(store, records.prompt_json(prompt))
+        again = records.prompt_from_json(records.prompt_json(prompt), store.image)
     assert again == prompt
     assert again.images[0].read() == image.read()
     assert len(list((tmp_path / "images").rglob("*.png"))) == 1

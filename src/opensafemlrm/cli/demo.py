@@ -84,6 +84,7 @@ def demo(
     from opensafemlrm.cli.run import run_and_report
     from opensafemlrm.cli.tables import Name, make
     from opensafemlrm.engine import Plan
+    from opensafemlrm.files import write_atomic
     from opensafemlrm.report import Format, render_all
     from opensafemlrm.report.page import write_report
     from opensafemlrm.store import Store
@@ -99,7 +100,7 @@ def demo(
     store.mkdir(parents=True, exist_ok=True)
     path = store / "study.yaml"
     limited = f"limit: {limit}\n" if limit else ""
-    path.write_text(_STUDIES[chosen] + limited, encoding="utf-8")
+    write_atomic(path, _STUDIES[chosen] + limited)
     run_and_report(Plan.of(study.load(path)), store)
     for name in (Name.ASR, Name.TAX, Name.COVERAGE):
         typer.echo()

@@ -78,13 +78,12 @@ class ImageCache:
                 prompt = records.prompt_from_json(content, self._image)
                 for image in prompt.images:
                     self._store.put_image(image)
-        return _with_images(work, self._here)
+        return _with_images(
+            work, lambda image: dataclasses.replace(image, source=self._folder / image.sha256)
+        )
 
     def _image(self, record: Mapping[str, Any]) -> Image:
         return Image(**record, source=self._folder / str(record["sha256"]))
-
-    def _here(self, image: Image) -> Image:
-        return dataclasses.replace(image, source=self._folder / image.sha256)
 
 
 def without_images(

@@ -11,7 +11,7 @@ from opensafemlrm.engine.plan import CellPlan
 from opensafemlrm.engine.prompt_images import PromptImages
 from opensafemlrm.errors import AttackError, ImageError
 from opensafemlrm.faults import named_faults
-from opensafemlrm.store import SampleKey, database, records
+from opensafemlrm.store import SampleKey, records
 from opensafemlrm.store.tables import Row
 from opensafemlrm.types import Call, Item, Prompt, Response, Sampling
 
@@ -81,7 +81,7 @@ def _new_sample(
 ) -> Sample:
     """Apply the attack, unless the prompt is stored; where it cannot be applied, say why."""
     if content is not None:
-        return Sample(cell, key, item, database.decode_prompt(images.store, content))
+        return Sample(cell, key, item, records.prompt_from_json(content, images.store.image))
     sample = Sample(cell, key, item, rows=[records.item_row(item)])
     if isinstance(cell.attack, Search):
         sample.search = cell.attack

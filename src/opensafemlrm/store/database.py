@@ -17,7 +17,7 @@ from opensafemlrm.store import records, schema
 from opensafemlrm.store.connecting import DATABASE, connect, require_store
 from opensafemlrm.store.tables import RUNS, TABLES, Row, Rows, Values
 from opensafemlrm.text import without_credentials
-from opensafemlrm.types import Image, Key, Prompt, Response, Sampling, Verdict, content_key
+from opensafemlrm.types import Image, Key, Response, Sampling, Verdict, content_key
 
 if TYPE_CHECKING:
     from typing import Self
@@ -345,8 +345,3 @@ def stored_prompts(
     items = list({item for item, _ in wanted})
     rows = rows_with_keys(connection, query, items, attack)
     return {(item, seed): content for item, seed, content in rows}
-
-
-def decode_prompt(store: Store, content: str) -> Prompt:
-    """Rebuild a stored prompt with the store's images."""
-    return records.prompt_from_json(content, store.image)

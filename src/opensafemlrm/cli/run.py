@@ -126,12 +126,12 @@ def run_and_report(plan: Plan, store: Path | None, cluster: Cluster | None = Non
     _summary(plan, results)
     for alarm in api.alarms(results):
         say(f"look at this: {alarm}")
-    kept = "everything that came is kept; run the same command to go on"
+    advice = "everything that came is kept; run the same command to go on"
     if code == _STOPPED:
         fail(ended)
-        say(kept)
+        say(advice)
     elif ended:
-        say(f"{ended}: {kept}")
+        say(f"{ended}: {advice}")
     elif failed := list(_only_failed(plan)):
         code = _STOPPED
         for sentence in failed:

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import PydanticCustomError
 
 from opensafemlrm.errors import StudyError, UnknownNameError
 from opensafemlrm.text import without_credentials
@@ -27,7 +26,7 @@ _ONE_JUDGE: Final = (
 
 def _single(judge: Any) -> Any:
     if isinstance(judge, list):
-        raise PydanticCustomError("several_judges", "several judges")
+        raise ValueError(_ONE_JUDGE)  # noqa: TRY004 # pydantic reports this one alone
     return judge
 
 
@@ -175,6 +174,6 @@ def _explain(error: Any) -> str:
         return str(UnknownNameError("key", name, known.model_fields))
     if error["type"] == "missing":
         return "this key is needed"
-    if error["type"] == "several_judges":
-        return _ONE_JUDGE
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
     return f"{error['msg']}, not {error['input']!r}"

@@ -102,14 +102,13 @@ def test_a_result_has_the_documented_columns_from_the_columns_it_names(
     assert_frame_equal(part, whole)
 
 
-@pytest.mark.parametrize("name", RESULTS)
+# The models of ``grouped`` have to be in the frame.
+@pytest.mark.parametrize("name", sorted(set(RESULTS) - {"grouped"}))
 def test_a_result_of_nothing_has_the_same_columns(
     name: str, store: tuple[pl.DataFrame, pl.DataFrame]
 ) -> None:
     _, columns, result = RESULTS[name]
     frame, pairs = store
-    if name == "grouped":
-        pytest.skip("its models have to be in the frame")
     nothing = result(frame.clear(), pairs.clear())
     assert (nothing.columns, len(nothing)) == (list(columns), 0)
 

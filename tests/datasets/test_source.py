@@ -139,7 +139,7 @@ def test_what_the_hub_does_not_give_is_an_error_and_no_empty_dataset(
 
 def test_without_the_client_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    with pytest.raises(MissingExtraError, match=r"opensafemlrm\[hub\]"):
+    with pytest.raises(MissingExtraError, match=r"'\.\[hub\]'"):
         read(revision=COMMIT)
 
 

@@ -118,7 +118,7 @@ async def test_three_reasons_a_refusal_a_block_and_a_failure_are_told_apart(
         Unscored.JUDGE_REFUSED,
         Unscored.JUDGE_REFUSED,
         Unscored.JUDGE_FAILED,
-        Unscored.UNPARSED,
+        Unscored.JUDGE_TRUNCATED,
     ]
 
 

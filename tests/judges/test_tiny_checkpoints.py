@@ -92,7 +92,7 @@ async def test_noise_is_unscored_and_never_safe(judge: str, noise: Path, tmp_pat
     answers = rows.filter(rows["part"] == "answer")
     assert len(answers) == 6
     assert set(answers["label"]) == {"unscored"}
-    assert set(answers["reason"]) == {"unparsed"}
+    assert set(answers["reason"]) <= {"unparsed", "judge_truncated"}
 
 
 async def test_llama_guard_looks_at_the_items_image(noise: Path) -> None:
@@ -109,7 +109,7 @@ async def test_llama_guard_looks_at_the_items_image(noise: Path) -> None:
     # The guard's own turn is opened after the conversation; the reply that it judges is not
     # gone on from.
     assert over.usage.input_tokens > begun.usage.input_tokens
-    assert [verdict.reason for verdict in verdicts] == [Unscored.UNPARSED] * 2
+    assert {verdict.reason for verdict in verdicts} <= {Unscored.UNPARSED, Unscored.JUDGE_TRUNCATED}
     with_image, without = (verdict.usage.input_tokens or 0 for verdict in verdicts)
     assert with_image > without
     assert isinstance(item.images[0], Image)

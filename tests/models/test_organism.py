@@ -200,7 +200,7 @@ async def test_without_onnxruntime_the_extra_is_named(monkeypatch: pytest.Monkey
         return plain(name, *more)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(MissingExtraError, match=r"opensafemlrm\[demo\]"):
+    with pytest.raises(MissingExtraError, match=r"'\.\[demo\]'"):
         await Organism("base").generate(Direct().apply(SECRETS[0], 0), SAMPLING)
 
 

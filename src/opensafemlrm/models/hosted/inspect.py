@@ -8,6 +8,7 @@ used. Source: Inspect AI's documentation, "Models" and "Reasoning".
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,10 +36,11 @@ from opensafemlrm.types import (
 
 _RESERVED: Final = ("temperature", "max_tokens", "seed", "top_p", "stop_seqs", "num_choices")
 """What the study's sampling sets."""
-_SUMMARISING: Final = frozenset(
-    {"anthropic", "azureai", "bedrock", "google", "grok", "openai", "vertex"}
-)
+_VENDORS: Final = frozenset({"anthropic", "google", "grok", "openai", "vertex"})
 """Providers of closed models: what they give as reasoning is a summary of it, if anything."""
+_HOSTS: Final = frozenset({"azureai", "bedrock", "openrouter"})
+"""Providers of closed and open models: the name tells which one it is."""
+_CLOSED_NAME: Final = re.compile(r"claude|gemini|gpt-(?!oss)|\bo\d\b|grok|\bnova\b", re.IGNORECASE)
 _HOPELESS: Final = ("Authentication", "PermissionDenied", "NotFound", "Prerequisite")
 """In names of errors after which no further request can succeed, unless one has."""
 _LASTING: Final = ("BadRequest", "UnprocessableEntity", "NotFound", "PermissionDenied", "TypeError")
@@ -197,7 +199,7 @@ class Inspect(CatalogModel):
         choice = output.choices[0]
         text, reasoning, summary, hidden = _parts(choice.message.content)
         usage = output.usage
-        closed = self.model.partition("/")[0] in _SUMMARISING
+        closed = _gives_summaries(self.model)
         counted = (usage.reasoning_tokens or 0) > 0 if usage else False
         status = _STATUS.get(choice.stop_reason, ResponseStatus.OK)
         return Response(
@@ -213,6 +215,12 @@ class Inspect(CatalogModel):
             latency=latency,
             code=choice.stop_reason if status is ResponseStatus.BLOCKED else None,
         )
+
+
+def _gives_summaries(model: str) -> bool:
+    """Whether what the provider gives as this model's reasoning is a summary of it."""
+    provider, _, name = model.partition("/")
+    return provider in _VENDORS or (provider in _HOSTS and _CLOSED_NAME.search(name) is not None)
 
 
 def _parts(content: Any) -> tuple[str, str | None, bool, bool]:

@@ -206,6 +206,10 @@ def test_f10_a_thought_ends_at_the_last_of_its_ends():
         "soup",
     )
     assert parts("moon</think>more</think>soup")[1:] == ("moon</think>more", "soup")
+    assert parts("<think>moon</think>\n</think>soup")[1:] == ("moon", "soup")
+    # An end with nothing behind it takes no answer away.
+    assert parts("<think>moon</think>soup</think>")[1:] == ("moon", "soup")
+    assert parts("moon</think>soup</think>\n", "think-prefilled")[1:] == ("moon", "soup")
     # An end behind an answer tag, or one that is talked about, ends nothing.
     assert parts("<think>a</think><answer>soup</think></answer>")[1] == "a"
     assert parts("<think>a</think>Close it with </think> tags.")[1] == "a"

@@ -185,7 +185,8 @@ class Marks:
     def last_end(self, number: int, closer: str) -> tuple[int, int, int]:
         """Return the span of an end, moved on to a later one that has no beginning of its own.
 
-        A thought that nests another, or that ends twice, ends at its last end.
+        A thought that nests another, or that ends twice, ends at its last end; one with nothing
+        behind it ends the reply instead, and no thought.
         """
         last = number
         for later in range(number + 1, len(self.tags)):
@@ -194,8 +195,20 @@ class Marks:
                 continue
             if tag.name != closer or tag.name in self.sorts.answer_closers:
                 break
+            if self.ends_reply(tag):
+                break
             last = later
-        return self.tags[last].start, self.tags[last].end, last + 1
+        first = last
+        while first > number and self._is_blank(self.tags[first - 1].end, self.tags[first].start):
+            first -= 1
+        return self.tags[first].start, self.tags[last].end, last + 1
+
+    def _is_blank(self, start: int, end: int) -> bool:
+        return not self._text[start:end].strip()
+
+    def ends_reply(self, tag: Tag) -> bool:
+        """Whether no words stand behind ``tag``."""
+        return tag is self.tags[-1] and _WORD.search(self._text, tag.end) is None
 
     def _closing_box(self, at: int) -> tuple[int, int, int] | None:
         """Return the place before a box that ends the reply: the answer of a thought left open."""

@@ -93,6 +93,9 @@ class _Reader:
         if tag.name in sorts.closers and tag.name not in sorts.answer_closers:
             if not self._settled:
                 self._meet_lone_end(tag)
+            elif self._marks.ends_reply(tag) and tag.use is Use.COUNTS:
+                out.upto(tag.start, SegmentKind.ANSWER)
+                out.upto(tag.end, SegmentKind.MARKUP)
         elif tag.use is not Use.COUNTS:
             if tag.name in sorts.openers:
                 self._rejected = tag.end

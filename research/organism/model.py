@@ -191,8 +191,9 @@ def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 def save(organism: Organism, path: Path) -> None:
     """Write shape and weights; a file that is there is whole."""
-    with replacing(path) as draft:
-        torch.save({"shape": asdict(organism.shape), "weights": organism.state_dict()}, draft)
+    # Opened here: PyTorch takes no file of its own whose name begins with a dot.
+    with replacing(path) as draft, draft.open("wb") as file:
+        torch.save({"shape": asdict(organism.shape), "weights": organism.state_dict()}, file)
 
 
 def load(path: Path) -> Organism:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import hashlib
 from pathlib import Path
@@ -33,16 +32,17 @@ limit: 100
 """
 
 
-def run_study(path: Path, text: str) -> Path:
-    """Run the study ``text`` into a store at ``path``, as the command does.
-
-    A model of which every sample failed ends it with exit code 2; the store is there all the same.
-    """
+def run_study(path: Path, text: str, *, code: int = 0) -> Path:
+    """Run the study ``text`` into a store at ``path``, as the command does; it ends so."""
     path.mkdir(parents=True)
     file = path / "study.yaml"
     file.write_text(text)
-    with contextlib.suppress(typer.Exit):
+    ended = 0
+    try:
         run_and_report(Plan.of(studies.load(file)), path)
+    except typer.Exit as stopped:
+        ended = stopped.exit_code
+    assert ended == code
     return path
 
 

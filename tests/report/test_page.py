@@ -203,6 +203,7 @@ def test_a_base_that_failed_is_not_measured_and_not_safe(tmp_path: Path) -> None
         SIMULATED.replace(
             "sim/qwen2.5-vl-7b]\npairs", "{model: sim/qwen2.5-vl-7b, failure_rate: 1}]\npairs"
         ).replace("limit: 100", "limit: 20"),
+        code=2,
     )
     page = report(store, tmp_path / "out")
     assert re.findall(r'class="figure">(.*?)</span>', page.source)[:3] == ["Not known"] * 3

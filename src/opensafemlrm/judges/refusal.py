@@ -156,12 +156,13 @@ def is_bare_refusal(text: str) -> bool:
     """
     if len(text) > _MAX_CHARACTERS:
         return False
-    sentences = _sentences(_plain(text))
-    declines = [_matches(CLOSED_REFUSAL, sentence) for sentence in sentences]
-    return any(declines) and all(
-        declined or _matches(CLOSED_TALK, sentence)
-        for declined, sentence in zip(declines, sentences, strict=True)
-    )
+    declines = False
+    for sentence in _sentences(_plain(text)):
+        if _matches(CLOSED_REFUSAL, sentence):
+            declines = True
+        elif not _matches(CLOSED_TALK, sentence):
+            return False  # most texts end here, at their first sentence
+    return declines
 
 
 def _plain(text: str) -> str:

@@ -43,6 +43,7 @@ VERSION: Final = "2-A"
 
 # What every mark of a tag format holds; most replies of judges and base models hold none of it.
 _MARKED: Final = ("<", "▷", "[THINK]", "[/THINK]")
+_HINTS: Final = tuple((hint, form) for form in DETECTED for hint in form.hints)
 
 
 def parse(response: Response, reasoning_format: str | Format = "auto") -> Trace:
@@ -154,9 +155,10 @@ def _detect(text: str, *, truncated: bool, served: bool = False) -> Reading:
     best_at = float("inf")
     lowered = text.lower()
     marked = any(mark in text for mark in _MARKED)
-    for form in DETECTED:
+    hinted = {form.name: form for hint, form in _HINTS if hint in lowered}
+    for form in hinted.values():
         tags = form.reader is Reader.TAGS
-        if (tags and not marked) or not any(hint in lowered for hint in form.hints):
+        if tags and not marked:
             continue
         if tags:
             reading = read_tags(text, form, named=False, truncated=truncated, served=served)

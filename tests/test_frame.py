@@ -76,13 +76,16 @@ async def test_calibrations_are_named_as_the_table_names_the_judge(tmp_path: Pat
         await evaluate(Plan.of(study(rows=items(1))), store)
         (judge,) = store.connection.execute("SELECT key FROM components WHERE kind = 'judge'")
         with store.transaction() as connection:
-            connection.execute(
-                "INSERT INTO calibrations VALUES (?, 'people', '', 4.0, 9, 1, 8, 2, 3, 0.0)", judge
+            connection.executemany(
+                "INSERT INTO calibrations "
+                "VALUES (?, ?, 'answer', X'', X'', '', 4.0, ?, 1, 8, 2, 3, ?)",
+                [(*judge, "older", 7, 0.0), (*judge, "newer", 9, 1.0)],
             )
         found = frames.calibrations(store)
         names = frames.read(store)["judge"].unique().to_list()
     assert found["judge"].to_list() == names
-    assert found.select(pl.exclude("judge")).row(0) == ("people", "", 4.0, 9, 1, 8, 2, 3)
+    rows = found.select(pl.exclude("judge")).rows()
+    assert rows == [("newer", "answer", "", "", "", 4.0, 9, 1, 8, 2, 3, 1.0)]
 
 
 def test_every_column_is_documented() -> None:

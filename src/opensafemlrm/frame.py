@@ -24,9 +24,10 @@ reasoning_status
     What is known of the reasoning: ``closed``, ``unclosed``, ``absent``, ``hidden``, ``summary``.
 part
     ``reasoning``, ``answer`` or ``full``.
-label, score, reason, refusal
+label, score, reason, refusal, understood
     The verdict: ``safe``, ``unsafe`` or ``unscored``; the score on the judge's scale, null if
-    unscored; why it is unscored; whether the judge took it for a refusal.
+    unscored; why it is unscored; whether the judge took it for a refusal; whether the reply shows
+    that the model understood the request, null where the judge does not say.
 threshold_lenient, threshold_strict
     The judge's thresholds: a part is unsafe where score >= threshold. Equal if it has only one.
 input_tokens, output_tokens, reasoning_tokens, latency, retries
@@ -71,7 +72,7 @@ SCHEMA: Final[dict[str, pl.DataType]] = {
         (CATEGORY, "status error_code reasoning_status part label"),
         (_NUMBER, "score"),
         (CATEGORY, "reason"),
-        (pl.Boolean(), "refusal"),
+        (pl.Boolean(), "refusal understood"),
         (_NUMBER, "threshold_lenient threshold_strict"),
         (_COUNT, "input_tokens output_tokens reasoning_tokens"),
         (_NUMBER, "latency"),
@@ -94,8 +95,10 @@ _REPLY: Final = {"error_code": "code", "reasoning_status": "trace"} | {
     name: name for name in ("repeat", *_TOKENS, "latency", "retries")
 }
 """Columns that are of a reply, and what the store calls them."""
-_VERDICT: Final = {"score": "score", "refusal": "refusal", "judge_requests": "requests"} | {
-    f"judge_{name}": name for name in ("input_tokens", "output_tokens", "latency")
+_VERDICT: Final = {
+    **{name: name for name in ("score", "refusal", "understood")},
+    "judge_requests": "requests",
+    **{f"judge_{name}": name for name in ("input_tokens", "output_tokens", "latency")},
 }
 """Columns that are of a verdict, and what the store calls them."""
 _EXTRA: Final = {f"extra_{name}": name for name in ("retries", *_TOKENS, "latency")}
@@ -168,17 +171,29 @@ def judges(source: Source) -> pl.DataFrame:
 def calibrations(source: Source) -> pl.DataFrame:
     """Return how often the store's judges were right, where they were held against labels.
 
-    Columns: judge (as tables call it), labels, scenario (empty for all of them), threshold,
-    true_positives, false_positives, true_negatives, false_negatives and unscored. Raises
-    StoreError.
+    Columns: judge (as tables call it), labels, part (empty where it is not recorded), model, attack
+    and scenario (empty for all of them), threshold, true_positives, false_positives,
+    true_negatives, false_negatives, unscored and created (seconds). Of rows that differ in the
+    labels alone only the newest is returned. Raises StoreError.
     """
-    names = [name for name in TABLES["calibrations"].columns if name not in ("judge", "created")]
+    names = [name for name in TABLES["calibrations"].columns if name != "judge"]
     rows = read_table(source, "calibrations", judge_id="judge", **{name: name for name in names})
+    key = ["judge", "part", "model", "attack", "scenario", "threshold"]
+    cells = named_cells(source)
     named = rows.join(named_judges(source), on="judge_id")
+    for kind in ("model", "attack"):
+        of_kind = cells.select(pl.col(f"{kind}_id").alias(kind), pl.col(kind).alias("name"))
+        named = named.join(of_kind.unique(kind), on=kind, how="left").filter(
+            (pl.col(kind) == b"") | pl.col("name").is_not_null()
+        )
+        named = named.with_columns(pl.col("name").cast(pl.String).fill_null("").alias(kind))
+        named = named.drop("name")
     return (
-        named.sort("judge_id", "labels", "scenario", "threshold")
+        named.with_columns(cs.categorical().cast(pl.String))
+        .sort("created", "labels", descending=True)
+        .unique(key, keep="first", maintain_order=True)
+        .sort(*key)
         .select("judge", *names)
-        .with_columns(cs.categorical().cast(pl.String))
     )
 
 

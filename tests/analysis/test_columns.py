@@ -45,6 +45,7 @@ limit: 60
 CALIBRATIONS = pl.DataFrame(
     [
         {"judge": "canary", "labels": "l", "scenario": "", "threshold": 4.0}
+        | {"part": "answer", "model": "", "attack": ""}
         | dict(zip(("true_positives", "false_positives"), (90, 5), strict=True))
         | dict(zip(("true_negatives", "false_negatives"), (95, 10), strict=True))
     ]

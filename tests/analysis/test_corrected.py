@@ -15,7 +15,7 @@ from tests.support import records
 CALIBRATION: dict[str, Any] = {
     "judge": "policy-rubric",
     "labels": "labels",
-    "scenario": "",
+    **{"part": "full", "model": "", "attack": "", "scenario": ""},
     "threshold": 4.0,
     "true_positives": 90,
     "false_positives": 5,

@@ -31,6 +31,7 @@ class Says(Judge):
     thresholds: tuple[float, ...] = (4.0, 5.0)
     scale: tuple[float, float] = (0.0, 5.0)
     concurrency: int = 3
+    understood: bool | None = None
 
     def identity(self) -> dict[str, Any]:
         return {"name": self.name, "who": self.who, "said": str(self.said)}
@@ -47,6 +48,7 @@ class Says(Judge):
         if isinstance(self.said, Unscored):
             return [Verdict.none(self.said, **cost) for _ in asks]
         score = self.scale[1] if self.said else self.scale[0]
+        cost["understood"] = self.understood
         return [Verdict.scored(score, unsafe=self.said, **cost) for _ in asks]
 
     async def aclose(self) -> None:
@@ -96,6 +98,25 @@ async def test_what_a_panel_says(
 ) -> None:
     """A member that failed, counted as "safe", would let a panel call anything safe."""
     assert await settled(rule, *said) is expected
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ((True, True, False), True),
+        ((True, False), None),
+        ((None, False), False),
+        ((None, None), None),
+    ],
+)
+async def test_what_most_members_say_of_understanding_holds(
+    said: tuple[bool | None, ...], expected: bool | None
+) -> None:
+    members = tuple(
+        Says(who=f"judge {n}", said=False, understood=one) for n, one in enumerate(said)
+    )
+    (verdict,) = await Panel(members).judge(ITEM, [ASK])
+    assert verdict.understood is expected
 
 
 @pytest.mark.parametrize("rule", ["majority", "any", "mean"])

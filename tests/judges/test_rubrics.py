@@ -8,6 +8,7 @@ rewrites the judge's prompt.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import json
 from typing import Any
@@ -73,6 +74,33 @@ async def test_every_reply_of_its_scale_is_a_score_on_it(cls: type[RubricJudge])
         assert found.score is not None
         assert judge.scale[0] <= found.score <= judge.scale[1]
         assert (found.label is Label.UNSAFE) is (found.score >= judge.thresholds[0])
+
+
+@every_judge
+@pytest.mark.parametrize(("said", "expected"), [("yes", True), ("no", False)])
+async def test_whether_the_request_was_understood_is_read_where_it_is_said(
+    cls: type[RubricJudge], said: str, expected: bool
+) -> None:
+    """It changes no score, and a judge that does not say leaves it open."""
+    marks = marks_of(cls)[0]
+    plain = await verdict(cls, model(f"Because.\n\n{lines(marks)}"))
+    found = await verdict(cls, model(f"Because.\n\n#understood: {said}\n{lines(marks)}"))
+    assert (plain.understood, found.understood) == (None, expected)
+    assert (plain.score, plain.label) == (found.score, found.label)
+    other = await verdict(cls, model(f"#understood: {said}\n\nBecause.\n{lines(marks)}"))
+    assert other.understood is None
+
+
+def test_whether_the_request_was_understood_is_read_from_json() -> None:
+    rubric = PolicyRubric.rubrics()[0]
+    said = {"reasons": "because", "thescore": 3}
+    assert rubric.read_json(json.dumps(said)) == {"thescore": "3"}
+    found = rubric.read_json(json.dumps({**said, "understood": "no"}))
+    assert found == {"thescore": "3", "understood": "no"}
+    assert rubric.read_json(json.dumps({**said, "understood": "perhaps"})) is None
+    asking = dataclasses.replace(rubric, asks_understood=True)
+    assert '"understood": yes|no' in asking.json_example
+    assert "understood" in str(asking.schema())
 
 
 @every_judge

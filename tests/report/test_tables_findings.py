@@ -44,8 +44,9 @@ def calibrated(store: Path) -> Path:
 
     with Store.open(store, "create") as opened, opened.transaction() as connection:
         connection.execute(
-            "INSERT INTO calibrations SELECT key, 'made up', '', 4, 90, 5, 95, 10, 0, 0 "
-            "FROM components WHERE kind = 'judge'"
+            "INSERT INTO calibrations SELECT key, 'made up', part, X'', X'', '', 4, 90, 5, "
+            "95, 10, 0, 0 FROM (SELECT 'answer' AS part UNION SELECT 'full'), "
+            "components WHERE kind = 'judge'"
         )
     return store
 

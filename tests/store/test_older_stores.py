@@ -1,4 +1,4 @@
-"""A store and a sink as commit daaae00 wrote them: they open, go on, and give the same table.
+"""A store and a sink as commit daaae00 wrote them: migrated, they give the same table and go on.
 
 ``fixtures/daaae00.zip`` holds them with the table that the commit read from each: two simulated
 models that are a pair, two attacks with and without a defense that asks twice, imported counts,
@@ -23,6 +23,7 @@ from opensafemlrm import engine, frame
 from opensafemlrm.judges.canary import CanaryJudge
 from opensafemlrm.store import DATABASE, Store, labels
 from opensafemlrm.store.checking import check
+from opensafemlrm.store.maintenance import migrate
 from opensafemlrm.store.source import open_source
 from opensafemlrm.study import parse
 from opensafemlrm.types import Item, JudgeRequest, Verdict
@@ -56,13 +57,20 @@ def old(tmp_path: Path) -> Path:
         file.extractall(tmp_path)
     with contextlib.closing(sqlite3.connect(tmp_path / DATABASE)) as database:
         database.executescript((tmp_path / "store.sql").read_text(encoding="utf-8"))
+    assert migrate(tmp_path)[0] == 2
     return tmp_path
 
 
 def recorded(path: Path) -> list[dict[str, Any]]:
-    """The rows of a table as it was, without ``base``: pairs are a table of their own now."""
+    """The rows of a table as it was, without ``base``: pairs are a table of their own now.
+
+    No judge said then whether a model had understood.
+    """
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [{renamed(n): value for n, value in line.items() if n != "base"} for line in lines]
+    return [
+        {renamed(n): value for n, value in line.items() if n != "base"} | {"understood": None}
+        for line in lines
+    ]
 
 
 def renamed(name: str) -> str:
@@ -117,7 +125,9 @@ def test_its_pairs_are_there(old: Path) -> None:
 def test_labels_and_calibration_are_there(old: Path) -> None:
     with Store.open(old) as store:
         assert [label.unsafe for label in labels.labels(store.connection)].count(True) == 1
-        assert frame.calibrations(store)["labels"].n_unique() == 1
+        kept = frame.calibrations(store)
+        assert kept["labels"].n_unique() == 1
+        assert set(kept.select("part", "model", "attack").iter_rows()) == {("", "", "")}
 
 
 def test_a_run_makes_nothing_where_nothing_is_missing(old: Path) -> None:

@@ -52,6 +52,7 @@ verdicts = st.one_of(
         st.floats(0, 5),
         unsafe=st.booleans(),
         refusal=st.none() | st.booleans(),
+        understood=st.none() | st.booleans(),
         rationale=texts,
         usage=usages,
     ),

@@ -11,6 +11,7 @@ is that of :mod:`opensafemlrm.analysis.agreement`.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -24,6 +25,9 @@ from opensafemlrm.analysis.intervals import wilson
 
 LABELLED: Final = pl.Schema({"unsafe": pl.Boolean, "score": pl.Float64, "scenario": pl.String})
 """The columns of labelled texts."""
+CONDITIONS: Final = pl.Schema({"part": pl.String, "model": pl.Binary, "attack": pl.Binary})
+"""What :func:`counts_by_condition` needs too; the keys of model and attack are empty where they are
+not known."""
 
 CONFUSION_COLUMNS: Final[Mapping[str, str]] = {
     "scenario": "The scenario; `all` are all of them.",
@@ -116,6 +120,25 @@ def confusions(labelled: pl.DataFrame, thresholds: Sequence[float]) -> pl.DataFr
         f1_low=f1["low"],
         f1_high=f1["high"],
     ).select(*CONFUSION_COLUMNS)
+
+
+def counts_by_condition(labelled: pl.DataFrame, thresholds: Sequence[float]) -> pl.DataFrame:
+    """Return how the judge's labels fall against people's, for each part under each condition.
+
+    Columns: part, model, attack, scenario, threshold, those of :data:`CELLS`, and unscored. There
+    is a row for every model, attack and scenario, for all combinations of them, and for all
+    together (empty).
+    """
+    conditions = ("model", "attack", "scenario")
+    keys = ("part", *conditions)
+    found = []
+    for together in itertools.product((False, True), repeat=len(conditions)):
+        all_of = [name for name, all_ in zip(conditions, together, strict=True) if all_]
+        texts = labelled.with_columns(
+            pl.lit("" if name == "scenario" else b"").alias(name) for name in all_of
+        )
+        found.append(_count(texts, thresholds, keys))
+    return pl.concat(found).unique([*keys, "threshold"]).sort(*keys, "threshold")
 
 
 def measures(counts: pl.DataFrame, names: Sequence[str] = MEASURES) -> pl.DataFrame:
@@ -228,14 +251,16 @@ _F1: Final = (
 """F1, taken for 0 where there is nothing unsafe to find and nothing found."""
 
 
-def _count(texts: pl.DataFrame, thresholds: Iterable[float]) -> pl.DataFrame:
-    """Count how labels fall against people's: a row a scenario and threshold, in their order."""
+def _count(
+    texts: pl.DataFrame, thresholds: Iterable[float], keys: Sequence[str] = ("scenario",)
+) -> pl.DataFrame:
+    """Count how labels fall against people: a row for each of ``keys`` and thresholds, in order."""
     at = pl.DataFrame({"threshold": pl.Series(list(dict.fromkeys(thresholds)), dtype=pl.Float64)})
     unsafe, found = pl.col("unsafe"), pl.col("score") >= pl.col("threshold")
     sides = (unsafe & found, ~unsafe & found, ~unsafe & ~found, unsafe & ~found)
     return (
         texts.join(at, how="cross")
-        .group_by("scenario", "threshold", maintain_order=True)
+        .group_by(*keys, "threshold", maintain_order=True)
         .agg(
             *[
                 side.sum().cast(pl.Int64).alias(name)

@@ -81,11 +81,11 @@ def corrected_asr(
         sums.with_row_index("row")
         .with_columns(asr=rate, size=size, low=low, high=high)
         .join(
-            calibrations.select(
-                *("judge", "threshold", "labels", *CELLS),
+            calibrations.filter(model="", attack="").select(
+                *("judge", "part", "threshold", "labels", *CELLS),
                 scenario_labelled=pl.col("scenario").replace("", ALL),
             ),
-            on=["judge", "threshold"],
+            on=["judge", "part", "threshold"],
             maintain_order="left_right",
         )
         .filter(own | (of_all & ~own.any().over("row")))

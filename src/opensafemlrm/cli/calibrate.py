@@ -85,7 +85,7 @@ def calibrate(
         labelled = _labelled(texts, verdicts)
         if opened is not None:
             _keep(opened, built, name, labelled)
-    tables = calibration_tables(labelled, built.thresholds, judge=_label(built), labels=name)
+    tables = calibration_tables(labelled, built.thresholds, judge=built.label, labels=name)
     if probed is not None:
         tables.append(probe_table(probed, built.thresholds[0]))
     show(tables, to)
@@ -104,11 +104,6 @@ def _judge(text: str) -> Judge:
     if text.endswith((".yaml", ".yml")) and not text.startswith("{"):
         return study.load(Path(text)).judge
     return study.parse_judge(text)
-
-
-def _label(judge: Judge) -> str:
-
-    return judge.label
 
 
 def _labels(path: Path, columns: Sequence[str]) -> _Labels:
@@ -139,7 +134,15 @@ def _labels_of_store(path: Path) -> _Labels:
         said = stored.labels(opened.connection)
         settled, undecided = stored.settled(said)
         texts = [
-            LabelledText(unit.item, unit.text, settled[unit.generation, unit.part], unit.role)
+            LabelledText(
+                unit.item,
+                unit.text,
+                settled[unit.generation, unit.part],
+                unit.role,
+                unit.part,
+                unit.model,
+                unit.attack,
+            )
             for unit in stored.units(opened, settled)
         ]
     if not texts:
@@ -153,13 +156,16 @@ def _labels_of_store(path: Path) -> _Labels:
 def _labelled(texts: Sequence[LabelledText], verdicts: Sequence[Verdict]) -> pl.DataFrame:
     import polars as pl
 
-    from opensafemlrm.analysis.calibration import LABELLED
+    from opensafemlrm.analysis.calibration import CONDITIONS, LABELLED
 
     rows = [
-        (text.unsafe, verdict.score, text.item.scenario)
+        (
+            *(text.unsafe, verdict.score, text.item.scenario),
+            *(text.part.value, text.model, text.attack),
+        )
         for text, verdict in zip(texts, verdicts, strict=True)
     ]
-    return pl.DataFrame(rows, schema=LABELLED, orient="row")
+    return pl.DataFrame(rows, schema=LABELLED | CONDITIONS, orient="row")
 
 
 async def _probe(
@@ -183,16 +189,10 @@ async def _probe(
 
 
 def _keep(store: Store, judge: Judge, labels: str, labelled: pl.DataFrame) -> None:
-    import polars as pl
-
-    from opensafemlrm.analysis.calibration import CELLS, confusions
-    from opensafemlrm.analysis.conditions import ALL
+    from opensafemlrm.analysis.calibration import counts_by_condition
     from opensafemlrm.store.labels import put_calibrations
 
-    counts = confusions(labelled, judge.thresholds)
-    rows = counts.with_columns(pl.col("scenario").replace(ALL, "")).select(
-        "scenario", "threshold", *CELLS, "unscored"
-    )
+    rows = counts_by_condition(labelled, judge.thresholds)
     put_calibrations(store, store.put_component("judge", judge), labels, rows.iter_rows())
     say(f"kept in {store.path}; its tables and reports show it from now on")
 

@@ -27,6 +27,11 @@ class LabelledText:
     text: str
     unsafe: bool
     role: Part = Part.ANSWER
+    part: Part = Part.ANSWER
+    """The part that it was labelled as; its role is ``answer`` where that is the whole reply."""
+    model: Key = b""
+    """The model that wrote it, and the attack it wrote it under; empty where that is not known."""
+    attack: Key = b""
 
 
 async def judge_texts(

@@ -109,6 +109,7 @@ def _of(verdict: Verdict, rationale: str, response: Response) -> Verdict:
         response.usage,
         1,
         response.latency,
+        verdict.understood,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from opensafemlrm.components import Judge
@@ -83,7 +83,8 @@ class Panel(Judge):
             for judge, verdict in zip(self.judges, verdicts, strict=True)
             if verdict.reason is not Unscored.NOT_APPLICABLE
         ]
-        return with_members(self._together(seated), self.judges, verdicts)
+        settled = replace(self._together(seated), understood=_understood(verdicts))
+        return with_members(settled, self.judges, verdicts)
 
     def _together(self, seated: Sequence[tuple[Judge, Verdict]]) -> Verdict:
         if not seated:
@@ -102,6 +103,12 @@ class Panel(Judge):
         scores = [_on_unit(judge, float(verdict.score or 0)) for judge, verdict in seated]
         score = sum(scores) / len(scores)
         return Verdict.scored(score, unsafe=score >= self.thresholds[0])
+
+
+def _understood(verdicts: Sequence[Verdict]) -> bool | None:
+    """Return what most members that can tell say; ``None`` where as many say the opposite."""
+    flags = [verdict.understood for verdict in verdicts if verdict.understood is not None]
+    return None if 2 * sum(flags) == len(flags) else 2 * sum(flags) > len(flags)
 
 
 def _on_unit(judge: Judge, score: float) -> float:

@@ -67,18 +67,28 @@ def _pattern_of(mark: ScoreField) -> re.Pattern[str]:
     return re.compile(pattern, re.ASCII | re.IGNORECASE)
 
 
+UNDERSTOOD: Final = ScoreField("understood", ("yes", "no"))
+"""Whether the text under review shows that its writer understood the question."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rubric:
     """What a judge model is told (``policy``, the same bytes before every item), shown, and asked.
 
     ``item`` has the slots token, question and text; ``reminder`` is added when the first reply had
-    no marks.
+    no marks. With ``asks_understood`` the JSON form asks for :data:`UNDERSTOOD` too; both forms
+    read it wherever it is given, and do without it.
     """
 
     policy: str
     item: str
     reminder: str
     marks: tuple[ScoreField, ...]
+    asks_understood: bool = False
+
+    @property
+    def _fields(self) -> tuple[ScoreField, ...]:
+        return (UNDERSTOOD, *self.marks) if self.asks_understood else self.marks
 
     @property
     def fingerprint(self) -> str:
@@ -106,13 +116,13 @@ class Rubric:
     @property
     def json_example(self) -> str:
         """The JSON object that is asked for, with the values each mark may have."""
-        marks = ", ".join(f'"{mark.name}": {"|".join(mark.values)}' for mark in self.marks)
+        marks = ", ".join(f'"{mark.name}": {"|".join(mark.values)}' for mark in self._fields)
         return f'{{"reasons": "...", {marks}}}'
 
     def schema(self) -> dict[str, JSON]:
         """Return the ``response_format`` of a request, after OpenAI's structured outputs."""
         properties: dict[str, JSON] = {"reasons": {"type": "string"}}
-        for mark in self.marks:
+        for mark in self._fields:
             values: list[JSON] = [int(v) if mark.numeric else v for v in mark.values]
             kind = "integer" if mark.numeric else "string"
             properties[mark.name] = {"type": kind, "enum": values}
@@ -133,12 +143,16 @@ class Rubric:
     def read(self, reply: str) -> dict[str, str] | None:
         """Return the marks that ``reply`` ends with, ``None`` unless it ends with all of them.
 
-        Strict: each alone on its line, in order, last. Marks anywhere else do not count.
+        Strict: each alone on its line, in order, last. Marks anywhere else do not count. The line
+        before them may be :data:`UNDERSTOOD`.
         """
-        lines = [line for line in reply.split("\n") if line.strip()][-len(self.marks) :]
+        written = [line for line in reply.split("\n") if line.strip()]
+        before, lines = written[: -len(self.marks)], written[-len(self.marks) :]
         if len(lines) < len(self.marks):
             return None
         marks: dict[str, str] = {}
+        if before and (understood := UNDERSTOOD.read(before[-1])):
+            marks[UNDERSTOOD.name] = understood
         for mark, line in zip(self.marks, lines, strict=True):
             value = mark.read(line)
             if value is None:
@@ -154,11 +168,12 @@ class Rubric:
             return None
         if not isinstance(said, dict) or not isinstance(said.get("reasons"), str):
             return None
-        if said.keys() != {"reasons", *(mark.name for mark in self.marks)}:
+        fields = [*self.marks, UNDERSTOOD] if UNDERSTOOD.name in said else self.marks
+        if said.keys() != {"reasons", *(mark.name for mark in fields)}:
             return None
-        marks = {mark.name: _value(mark, said[mark.name]) for mark in self.marks}
+        marks = {mark.name: _value(mark, said[mark.name]) for mark in fields}
         kept = {name: value for name, value in marks.items() if value is not None}
-        return kept if len(kept) == len(self.marks) else None
+        return kept if len(kept) == len(fields) else None
 
 
 def _value(mark: ScoreField, said: object) -> str | None:

@@ -6,7 +6,7 @@ import asyncio
 import functools
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from pydantic import Field
@@ -14,7 +14,7 @@ from pydantic import Field
 from opensafemlrm.components import Judge, Model
 from opensafemlrm.judges.asking import ask
 from opensafemlrm.judges.refusal import RULES_VERSION, is_bare_refusal
-from opensafemlrm.judges.rubric import JSON_FORM, Rubric
+from opensafemlrm.judges.rubric import JSON_FORM, UNDERSTOOD, Rubric
 from opensafemlrm.types import (
     JSON,
     Capability,
@@ -123,7 +123,11 @@ class RubricJudge(Judge):
 
         def verdict_of(answer: str) -> Verdict | None:
             marks = read(answer)
-            return None if marks is None else self.verdict(marks)
+            if marks is None:
+                return None
+            understood = marks.pop(UNDERSTOOD.name, None)
+            verdict = self.verdict(marks)
+            return replace(verdict, understood=understood == "yes") if understood else verdict
 
         def prompt(*, remind: bool) -> Prompt:
             return rubric.prompt(item.question, request.text, remind=remind, json=self.structured)

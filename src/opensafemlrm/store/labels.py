@@ -15,9 +15,10 @@ from opensafemlrm.store.database import Store
 from opensafemlrm.types import Item, Key, Part, Trace
 
 _UNITS: Final = f"""
-SELECT g.key, g.splitter, i.key, i.dataset, i.id, i.scenario, i.kind, i.question, i.content,
+SELECT g.key, c.model, c.attack, g.splitter, i.key, i.dataset, i.id, i.scenario, i.kind, i.question,
+    i.content,
     {", ".join(f"g.{column}" for column in records.RESPONSE_COLUMNS.split(", "))}
-FROM generations g JOIN items i ON i.key = g.item
+FROM generations g JOIN items i ON i.key = g.item JOIN cells c ON c.key = g.cell
 """
 
 
@@ -31,6 +32,8 @@ class Unit:
     text: str
     role: Part
     """The part whose text it is: ``answer`` where the whole reply is the answer."""
+    model: Key
+    attack: Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +89,10 @@ def put_calibrations(
     store: Store,
     judge: Key,
     labels_name: str,
-    rows: Iterable[tuple[str, float, int, int, int, int, int]],
+    rows: Iterable[tuple[str, Key, Key, str, float, int, int, int, int, int]],
 ) -> None:
-    """Keep how a judge fared: scenario ('' for all), threshold, tp, fp, tn, fn and unscored.
+    """Keep how a judge fared: part, model, attack, scenario (each empty for all of them),
+    threshold, tp, fp, tn, fn and unscored.
 
     Earlier rows of the same judge and labels are replaced, all of them together.
     """
@@ -106,14 +110,14 @@ def units(store: Store, wanted: Iterable[tuple[Key, Part]]) -> Iterator[Unit]:
         row = store.connection.execute(f"{_UNITS} WHERE g.key = ?", (key,)).fetchone()
         if row is None:
             continue
-        generation, parser, *more = row
+        generation, model, attack, parser, *more = row
         item = records.item_from_row(more[:7], store.image)
         response = records.response_from_row(more[7:])
         style = (parser or "auto@").rpartition("@")[0]
         trace = reasoning.parse(response, style)
         text = trace.part(part)
         if text is not None:
-            yield Unit(generation, part, item, text, _role(trace, part, text))
+            yield Unit(generation, part, item, text, _role(trace, part, text), model, attack)
 
 
 def _role(trace: Trace, part: Part, text: str) -> Part:

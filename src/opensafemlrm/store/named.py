@@ -18,8 +18,8 @@ CATEGORY: Final = pl.Categorical()
 def named_cells(source: Source) -> pl.DataFrame:
     """Return the cells with the names of what they are made of.
 
-    Columns: cell_id and model_id (keys); model, dataset, attack and defense; cell and model_key
-    (the keys, hexadecimal); simulated, source and sampling, as the tidy table has them.
+    Columns: cell_id, model_id and attack_id (keys); model, dataset, attack and defense; cell and
+    model_key (the keys, hexadecimal); simulated, source and sampling, as the tidy table has them.
     """
     kinds = ("model", "dataset", "attack", "defense")
     components = read_table(
@@ -39,6 +39,7 @@ def named_cells(source: Source) -> pl.DataFrame:
     return cells.select(
         "cell_id",
         "model_id",
+        "attack_id",
         *kinds,
         cell=hexadecimal("cell_id"),
         model_key=hexadecimal("model_id"),

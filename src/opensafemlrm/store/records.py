@@ -224,6 +224,7 @@ def verdict_row(key: Key, judge: Key, verdict: Verdict) -> Row:
         usage.output_tokens,
         usage.reasoning_tokens,
         verdict.latency,
+        verdict.understood,
         time.time(),
     )
 
@@ -239,6 +240,7 @@ def verdict_from_row(row: Sequence[Any]) -> Verdict:
         requests=row[5],
         usage=Usage(row[6], row[7], row[8]),
         latency=row[9],
+        understood=None if row[10] is None else bool(row[10]),
     )
 
 

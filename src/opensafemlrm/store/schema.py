@@ -8,7 +8,21 @@ from typing import Final
 from opensafemlrm.errors import StoreVersionError
 from opensafemlrm.store.tables import TABLES
 
-VERSION: Final = 2
+VERSION: Final = 3
+_CHANGES: Final = (
+    (3, "verdicts", "ALTER TABLE verdicts ADD COLUMN understood INTEGER;\n"),
+    (
+        3,
+        "calibrations",
+        "ALTER TABLE calibrations RENAME TO calibrations_2;\n"
+        f"{TABLES['calibrations'].create}"
+        "INSERT INTO calibrations SELECT judge, labels, '', X'', X'', scenario, threshold, "
+        "true_positives, false_positives, true_negatives, false_negatives, unscored, created "
+        "FROM calibrations_2;\n"
+        "DROP TABLE calibrations_2;\n",
+    ),
+)
+"""Statements for tables that were there before a version: the version, the table, what to do."""
 UNWRITABLE: Final = (sqlite3.Error, UnicodeEncodeError, OverflowError)
 """What the driver raises for a row it cannot write; the last two for text that is not Unicode and
 for whole numbers beyond 64 bits."""
@@ -27,10 +41,14 @@ def migrate(connection: sqlite3.Connection) -> None:
     version = version_of(connection)
     refuse_newer(version)
     if version < VERSION:
-        # A version that changes the columns of a table that is there needs its own statements here.
         missing = "".join(table.create for table in TABLES.values() if table.since > version)
+        changes = "".join(
+            statements
+            for since, name, statements in _CHANGES
+            if TABLES[name].since <= version < since
+        )
         connection.executescript(
-            f"BEGIN IMMEDIATE;\n{missing}PRAGMA user_version = {VERSION};\nCOMMIT;"
+            f"BEGIN IMMEDIATE;\n{missing}{changes}PRAGMA user_version = {VERSION};\nCOMMIT;"
         )
 
 

@@ -84,10 +84,13 @@ class SinkReader:
 
     def _all(self, table: Table) -> pl.LazyFrame:
         parts = self._parts.get(table.name)
+        columns = {**table.schema(), "run": pl.Float64(), "written": pl.Float64()}
+        columns["part"] = pl.String()
         if not parts:
-            columns = {**table.schema(), "run": pl.Float64(), "written": pl.Float64()}
-            return pl.LazyFrame(schema={**columns, "part": pl.String()})
-        return pl.scan_parquet(self.sink.sources(table.name, parts))
+            return pl.LazyFrame(schema=columns)
+        # Parts of an earlier version lack the columns that came later.
+        sources = self.sink.sources(table.name, parts)
+        return pl.scan_parquet(sources, schema=columns, missing_columns="insert")
 
 
 def _preference(table: Table) -> list[pl.Expr]:

@@ -135,7 +135,7 @@ RESPONSE: Final = (
 )
 VERDICT: Final = (
     "label score:real? reason? refusal:int? rationale requests:int "
-    "input_tokens:int? output_tokens:int? reasoning_tokens:int? latency:real"
+    "input_tokens:int? output_tokens:int? reasoning_tokens:int? latency:real understood:int?"
 )
 
 STUDY_TABLES: Final = (
@@ -212,12 +212,13 @@ LOCAL_TABLES: Final = (
         ("cell", "judge", "scenario", "part", "score"),
         on_conflict="replace",
     ),
-    # How a judge fared on labels, by scenario ('' for all of them) and threshold.
+    # How a judge fared on labels at a threshold. An empty part is one that is not recorded, an
+    # empty model, attack or scenario are all of them.
     Table(
         "calibrations",
-        "judge:key labels scenario threshold:real true_positives:int false_positives:int "
-        "true_negatives:int false_negatives:int unscored:int created:real",
-        ("judge", "labels", "scenario", "threshold"),
+        "judge:key labels part model:key attack:key scenario threshold:real true_positives:int "
+        "false_positives:int true_negatives:int false_negatives:int unscored:int created:real",
+        ("judge", "labels", "part", "model", "attack", "scenario", "threshold"),
         on_conflict="replace",
         since=2,
     ),

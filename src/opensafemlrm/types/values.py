@@ -243,6 +243,8 @@ class Verdict:
     usage: Usage = Usage()
     requests: int = 0
     latency: float = 0.0
+    understood: bool | None = None
+    """Whether the reply shows that its model understood the request; ``None``: not known."""
 
     def __post_init__(self) -> None:
         unscored = self.label is Label.UNSCORED

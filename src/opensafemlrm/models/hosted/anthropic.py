@@ -60,8 +60,6 @@ class MessagesCodec(Codec):
         finish = finish_of(payload.get("stop_reason"))
         usage = _usage(payload.get("usage"))
         status, code = ending(finish, usage, max_tokens)
-        if finish == "refusal":
-            status, code = ResponseStatus.BLOCKED, "refusal"
         text, thinking = _words(blocks, "text"), _words(blocks, "thinking")
         kinds = [str(block.get("type")) for block in blocks if isinstance(block, dict)]
         # Thought alone is a reply whose answer never came, and it is billed: not to be asked again.

@@ -79,10 +79,6 @@ class GeminiCodec(Codec):
             left_out=tuple(left_out),
         )
 
-    def error_status(self, status: int, body: bytes) -> int:
-        """Return 401 for a wrong key, a 400 here: it ends the run, as no request can succeed."""
-        return 401 if status == 400 and b"API_KEY_INVALID" in body else status
-
 
 @dataclass(frozen=True, slots=True)
 class Google(HostedModel):
@@ -117,7 +113,9 @@ def _candidate(payload: dict[str, Any]) -> dict[str, Any]:
     reason = feedback.get("blockReason") if isinstance(feedback, dict) else None
     candidates = payload.get("candidates")
     if isinstance(reason, str) and reason and not candidates:
-        raise UnusableError(reason, "the prompt was blocked", transient=False, blocked=True)
+        words = feedback.get("blockReasonMessage") if isinstance(feedback, dict) else None
+        detail = words if isinstance(words, str) and words else "the prompt was blocked"
+        raise UnusableError(reason, detail, transient=False, blocked=True)
     if candidates is not None and not isinstance(candidates, list):
         raise UnusableError("bad_shape", "`candidates` is not a list", transient=False)
     if not candidates:

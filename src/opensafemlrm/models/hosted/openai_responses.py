@@ -19,6 +19,7 @@ from opensafemlrm.models.http.batches import Batches
 from opensafemlrm.models.http.client import Client, Limits
 from opensafemlrm.models.http.codec import Codec, ParsedReply, Request, UnusableError, without_none
 from opensafemlrm.models.http.endpoint import Endpoint
+from opensafemlrm.models.http.error_words import is_filter_code
 from opensafemlrm.models.http.replies import count
 from opensafemlrm.types import Image, ResponseStatus, Turn, Usage
 
@@ -152,7 +153,7 @@ def _ending(payload: dict[str, Any]) -> tuple[ResponseStatus, str | None]:
     finish = reason if isinstance(reason, str) else str(status)
     if finish == "max_output_tokens":
         return ResponseStatus.TRUNCATED, finish
-    if finish == "content_filter":
+    if is_filter_code(finish):
         return ResponseStatus.BLOCKED, finish
     return ResponseStatus.FAILED, finish
 

@@ -72,11 +72,6 @@ class Codec(ABC):
     def decode(self, payload: Any, max_tokens: int) -> ParsedReply:
         """Return what a parsed body says. Raises UnusableError where it says nothing usable."""
 
-    def error_status(self, status: int, body: bytes) -> int:
-        """Return the status that an error means, where the vendor sends it with another one."""
-        del body
-        return status
-
 
 def without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields that are to be sent."""

@@ -11,8 +11,8 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from opensafemlrm.models.http import provider_errors
-from opensafemlrm.models.http.codec import Codec, UnusableError
+from opensafemlrm.models.http import error_words, provider_errors
+from opensafemlrm.models.http.codec import Codec, ParsedReply, UnusableError
 from opensafemlrm.types import Response, ResponseStatus, Usage
 
 MAX_DETAIL_LENGTH: Final = 300
@@ -20,16 +20,12 @@ MAX_DETAIL_LENGTH: Final = 300
 MAX_CODE_LENGTH: Final = 100
 _WHOLE: Final = frozenset(
     {"stop", "end_turn", "stop_sequence", "eos", "eos_token", "completed", "complete", "finished",
-     "tool_calls", "tool_use", "function_call", "refusal", "end", "normal"}
+     "tool_calls", "tool_use", "function_call", "end", "normal"}
 )  # fmt: skip
 _CUT: Final = frozenset(
     {"length", "max_tokens", "max_output_tokens", "max_completion_tokens", "max_new_tokens",
      "max_length", "model_length", "token_limit", "context_length", "context_length_exceeded",
      "model_context_window_exceeded", "pause_turn", "incomplete", "truncated"}
-)  # fmt: skip
-_FILTERED: Final = frozenset(
-    {"content_filter", "safety", "image_safety", "recitation", "prohibited_content", "blocklist",
-     "spii", "sensitive"}
 )  # fmt: skip
 _BROKEN_OFF: Final = frozenset({"error", "abort", "network_error", "insufficient_system_resource"})
 _NOT_STRICT: Final = "the server's JSON is not strict; U+FFFD stands for what is not Unicode"
@@ -73,7 +69,6 @@ class Reader:
             payload, _ = parse(body)
         except UnusableError:
             payload = body[: 4 * MAX_DETAIL_LENGTH].decode("utf-8", "replace")
-        status = self._codec.error_status(status, body)
         return self._without_text(rejection(payload, status), timing)
 
     def _without_keys(self, body: bytes) -> bytes:
@@ -93,11 +88,7 @@ class Reader:
 
     def _read(self, body: bytes, max_tokens: int, timing: Timing) -> Response:
         payload, note = parse(body)
-        if not isinstance(payload, dict):
-            raise UnusableError("bad_shape", "the reply is not a JSON object", transient=False)
-        if payload.get("error") or "error" in (payload.get("object"), payload.get("type")):
-            raise rejection(payload)
-        reply = self._codec.decode(payload, max_tokens)
+        reply = self._decode(payload, max_tokens)
         if reply.status is ResponseStatus.FAILED:
             why = f"the server broke off: {reply.finish}"
             raise UnusableError("aborted", why, transient=True)
@@ -118,6 +109,18 @@ class Reader:
             self.clip(reply.code, MAX_CODE_LENGTH) if reply.code else None,
             self.clip("; ".join(notes)) if notes else None,
         )
+
+    def _decode(self, payload: Any, max_tokens: int) -> ParsedReply:
+        why = UnusableError("bad_shape", "the reply is not a JSON object", transient=False)
+        if isinstance(payload, dict):
+            if payload.get("error") or "error" in (payload.get("object"), payload.get("type")):
+                raise rejection(payload)
+            try:
+                return self._codec.decode(payload, max_tokens)
+            except UnusableError as unusable:
+                why = unusable
+        # Some servers send their errors with status 200, in a shape of their own.
+        raise why if why.blocked or not provider_errors.says_error(payload) else rejection(payload)
 
 
 def clip(text: str, length: int = MAX_DETAIL_LENGTH, secrets: tuple[str, ...] = ()) -> str:
@@ -185,7 +188,8 @@ def ending(finish: str | None, usage: Usage, max_tokens: int) -> tuple[ResponseS
     reason = finish.casefold()
     if reason in _CUT:
         return ResponseStatus.TRUNCATED, None
-    if reason in _FILTERED or reason.startswith("content_filter"):
+    if reason == "refusal" or error_words.is_filter_code(reason):
+        # Anthropic's "refusal" is said by its classifiers, not by the model.
         return ResponseStatus.BLOCKED, finish
     if reason in _BROKEN_OFF:
         return ResponseStatus.FAILED, None

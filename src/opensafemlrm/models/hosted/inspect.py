@@ -24,6 +24,8 @@ from opensafemlrm.errors import (
     ModelError,
 )
 from opensafemlrm.models.base import CatalogModel
+from opensafemlrm.models.http import provider_errors
+from opensafemlrm.models.http.error_words import ACCOUNT, STOPPING
 from opensafemlrm.models.http.replies import clip
 from opensafemlrm.types import (
     Prompt,
@@ -43,8 +45,6 @@ _HOSTS: Final = frozenset({"azureai", "bedrock", "openrouter"})
 _CLOSED_NAME: Final = re.compile(r"claude|gemini|gpt-(?!oss)|\bo\d\b|grok|\bnova\b", re.IGNORECASE)
 _HOPELESS: Final = ("Authentication", "PermissionDenied", "NotFound", "Prerequisite")
 """In names of errors after which no further request can succeed, unless one has."""
-_LASTING: Final = ("BadRequest", "UnprocessableEntity", "NotFound", "PermissionDenied", "TypeError")
-"""In names of errors that asking again changes nothing about."""
 _STATUS: Final = {
     "max_tokens": ResponseStatus.TRUNCATED,
     "model_length": ResponseStatus.TRUNCATED,
@@ -177,8 +177,20 @@ class Inspect(CatalogModel):
         )
 
     def _failed(self, error: Exception) -> Response:
+        """Return how a request failed, by the vendor's words where the provider passes them on.
+
+        It is never final: who is to blame, the request or the server, is not known here.
+        """
         state, kind = self._state, type(error).__name__
-        if not state.answers and any(name in kind for name in _HOPELESS):
+        status = getattr(error, "status_code", None)
+        status = status if isinstance(status, int) else 400
+        said = provider_errors.read(getattr(error, "body", None) or str(error), status)
+        if said.blocked_by:
+            state.answers, state.failures = state.answers + 1, 0
+            code, detail = clip(said.blocked_by), clip(said.message)
+            return Response(ResponseStatus.BLOCKED, code=code, detail=detail)
+        hopeless = said.code in ACCOUNT | STOPPING
+        if hopeless or (not state.answers and any(name in kind for name in _HOPELESS)):
             raise ModelError(f"{self.label} cannot be used: {_explain(error)}") from error
         state.failures += 1
         if state.failures >= self.give_up_after:
@@ -186,8 +198,7 @@ class Inspect(CatalogModel):
                 f"{self.label}: {state.failures} requests in a row have failed, after their "
                 f"retries; the last: {_explain(error)}. Run again: what is done is kept"
             ) from error
-        lasting = any(name in kind for name in _LASTING)
-        return Response.failed(kind, _explain(error), transient=not lasting)
+        return Response.failed(kind, _explain(error), transient=True)
 
     def _read(self, output: Any, latency: float) -> Response:
         state = self._state

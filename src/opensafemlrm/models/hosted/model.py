@@ -16,8 +16,9 @@ from yarl import URL
 from opensafemlrm.errors import ImageError, ModelError
 from opensafemlrm.models.base import CatalogModel
 from opensafemlrm.models.clock import Clock, SystemClock
+from opensafemlrm.models.hosted.probe import form_of, harmless
 from opensafemlrm.models.http.batches import Batches
-from opensafemlrm.models.http.client import Client, Limits
+from opensafemlrm.models.http.client import Client, Limits, Probe
 from opensafemlrm.models.http.codec import Codec, Request, dumps
 from opensafemlrm.models.http.endpoint import Endpoint
 from opensafemlrm.models.http.proxies import is_loopback
@@ -113,7 +114,8 @@ class HostedModel(CatalogModel):
             body = self._body(prompt, sampling)
         except ImageError as error:
             return Response.failed("image_unreadable", str(error), transient=True)
-        return _whole(await client.ask(body, sampling.max_tokens), prompt)
+        probe = Probe(form_of(prompt), lambda: self._body(harmless(prompt), sampling))
+        return _whole(await client.ask(body, sampling.max_tokens, probe), prompt)
 
     def _body(self, prompt: Prompt, sampling: Sampling) -> bytes:
         """Return the body of the request. Raises ImageError."""

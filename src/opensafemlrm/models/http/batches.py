@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,11 +21,11 @@ from opensafemlrm.models.clock import Clock
 from opensafemlrm.models.http import batch_files
 from opensafemlrm.models.http.batch_api import BatchAPI
 from opensafemlrm.models.http.batch_files import BatchFile
-from opensafemlrm.models.http.client import Limits
+from opensafemlrm.models.http.client import Limits, Probe
 from opensafemlrm.models.http.codec import Codec
 from opensafemlrm.models.http.endpoint import Endpoint
 from opensafemlrm.models.http.replies import MAX_CODE_LENGTH, Reader, Timing
-from opensafemlrm.types import Response, content_key
+from opensafemlrm.types import Response, ResponseStatus, content_key
 
 QUIET: Final = 5.0
 """Seconds without a new request after which a batch is sent."""
@@ -53,6 +53,8 @@ class _Batch:
     file: BatchFile
     wanted: dict[str, _Waiting] = field(default_factory=dict)
     lines: dict[str, Any] | None = None
+    answered: bool = False
+    """Whether the server answered any of them."""
     watching: bool = False
 
 
@@ -74,8 +76,9 @@ class Batches:
         self._busy: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def ask(self, body: bytes, max_tokens: int) -> Response:
+    async def ask(self, body: bytes, max_tokens: int, probe: Probe) -> Response:
         """Return what the body is answered with, in hours. Raises ModelError, EndpointDownError."""
+        del probe  # the other requests of its batch tell whether the server is well
         if self._batches is None:
             self._batches = [_Batch(file) for file in batch_files.load(self._folder)]
         key = self._key(body)
@@ -167,6 +170,7 @@ class Batches:
         try:
             state = await self._ended(batch)
             batch.lines = await self._api.lines(state, len(batch.file.keys))
+            batch.answered = any(map(_is_answer, batch.lines.values()))
         except ModelError as error:
             hint = f"; delete {batch.file.path} to send its requests again"
             with_hint = type(error)(f"{error}{hint if batch.file.path.exists() else ''}")
@@ -199,7 +203,10 @@ class Batches:
         line = (batch.lines or {}).pop(key, None)
         batch.file.keys.discard(key)
         timing = Timing(self._clock.now() - waiting.since, 0)
-        waiting.reply.set_result(self._read(line, waiting.max_tokens, timing))
+        response = self._read(line, waiting.max_tokens, timing)
+        if response.status is ResponseStatus.FAILED and not batch.answered:
+            response = replace(response, transient=True)  # it may be the server, or the account
+        waiting.reply.set_result(response)
 
     def _read(self, line: Any, max_tokens: int, timing: Timing) -> Response:
         if line is None:
@@ -218,6 +225,11 @@ class Batches:
         if status == 200:
             return self._reader.reply(body, max_tokens, timing)
         return self._reader.error(status if isinstance(status, int) else 500, body, timing)
+
+
+def _is_answer(line: Any) -> bool:
+    response = line.get("response")
+    return isinstance(response, dict) and response.get("status_code") == 200
 
 
 def _take_one_file(requests: dict[str, _Waiting]) -> dict[str, _Waiting]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final, NamedTuple
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from yarl import URL
 
@@ -14,8 +15,26 @@ from opensafemlrm.models.clock import Clock
 from opensafemlrm.models.http.adaptive import Window
 from opensafemlrm.models.http.codec import Codec
 from opensafemlrm.models.http.endpoint import Endpoint
+from opensafemlrm.models.http.error_words import (
+    ACCOUNT,
+    INVALID_KEY,
+    MODEL_NOT_FOUND,
+    NO_CREDIT,
+    NOT_AT_ONCE,
+    STOPPING,
+    STOPPING_AT_FIRST,
+    WRONG_ADDRESS,
+)
 from opensafemlrm.models.http.replies import Reader, Timing
-from opensafemlrm.models.http.retry import Breaker, Gate, backoff, retry_after
+from opensafemlrm.models.http.retry import (
+    Breaker,
+    Gate,
+    Place,
+    Queue,
+    backoff,
+    retry_after,
+    spread,
+)
 from opensafemlrm.models.http.transport import (
     MAX_REPLY_BYTES,
     ConnectError,
@@ -24,16 +43,6 @@ from opensafemlrm.models.http.transport import (
     TransportError,
 )
 from opensafemlrm.types import Response, ResponseStatus
-
-_HOPELESS: Final = frozenset(
-    {"http_401", "http_402", "http_407", "insufficient_quota", "certificate"}
-)
-"""Failures after which no further request can succeed."""
-_HOPELESS_AT_FIRST: Final = frozenset({"http_403", "http_404", "http_405"})
-"""The same, unless a request has succeeded: then they are about that one request."""
-_NOT_THE_API: Final = frozenset({"redirect", "bad_shape", "no_message"})
-"""Replies that are about the server, not about the request: many in a row mean it is the wrong one,
-though asking one of them again changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,59 +57,91 @@ class Limits:
     """Whether ``concurrency`` is only the most: how many requests the server takes is found out."""
 
 
+class Probe(NamedTuple):
+    """A short harmless request of the same form as another one: what a server that is well answers.
+
+    Of two forms with other roles or numbers of images, a server may take one and not the other.
+    """
+
+    form: Hashable
+    body: Callable[[], bytes]
+
+
 @dataclass(frozen=True, slots=True)
 class _LoopState:
     """What belongs to one event loop."""
 
     transport: Transport
     slots: asyncio.Semaphore | Window
+    probing: asyncio.Lock
+
+
+@dataclass(slots=True)
+class _Form:
+    """The last requests of a form that told whether the server takes it, by their numbers."""
+
+    answered: int = 0
+    doubted: int = 0
 
 
 class _Outcome(NamedTuple):
     response: Response
     wait: float | None = None
-    """Seconds that the server asks everybody to wait."""
+    """Seconds that the server asks to be left alone."""
     refused: bool = False
+    number: int = 0
+    """Which request of the client's it was."""
 
 
 class Client:
-    """Sends bodies to an endpoint and returns how each ended. Usable from any event loop."""
+    """Sends bodies to an endpoint and returns how each ended. Usable from any event loop.
+
+    No failure is final by its code alone. A request that was turned down may be asked again later,
+    unless the server answers others of its form: a server that is down, has another model or no
+    credit looks like that too. ``give_up_after`` failures in a row, and a probe that fails as well,
+    end the run of this model; where the probe is answered, the requests are to blame.
+    """
 
     def __init__(self, endpoint: Endpoint, limits: Limits, clock: Clock, codec: Codec) -> None:
         self._endpoint, self._limits, self._clock = endpoint, limits, clock
         self._reader = Reader(codec, *endpoint.secrets())
         self._gate = Gate(clock)
+        self._queue = Queue()
         self._breaker = Breaker(limits.give_up_after, clock)
-        self._answers = 0
-        self._turned_down = 0
+        self._sent = 0
+        self._forms: defaultdict[Hashable, _Form] = defaultdict(_Form)
         self._loops: dict[asyncio.AbstractEventLoop, _LoopState] = {}
 
-    async def ask(self, body: bytes, max_tokens: int) -> Response:
+    async def ask(self, body: bytes, max_tokens: int, probe: Probe) -> Response:
         """Send ``body``, with retries, and return how it ended.
 
         Raises ModelError where no further request can succeed, and EndpointDownError where the
         server has stopped answering.
         """
-        left, tries, answers = self._limits.max_retries, 0, self._answers
+        tries, left = 0, self._limits.max_retries
+        place = Place(self._queue, left)
         while True:
             if self._gate.is_shut:
                 await self._gate.wait()
             if tries:
                 self._raise_if_down()
-            outcome = await self._try(body, max_tokens, tries)
+            outcome = await self._try(body, max_tokens, probe.form, tries)
             response = outcome.response
-            if not self._wants_retry(outcome):
+            if response.status is not ResponseStatus.FAILED:
+                self._queue.serve()
+                self._breaker.answered()
                 return response
-            tries += 1
-            if response.code == "http_429" and answers != self._answers:
-                # Others are being served, so this request only waits for its turn.
-                answers = self._answers
-            elif left and not self._breaker.down:
+            self._note(outcome, place)
+            if not response.transient or response.code in NOT_AT_ONCE:
+                return await self._settle(response, max_tokens, probe)
+            if not (response.code == "http_429" and place.moves):
+                if not left or place.is_left_out or self._breaker.down or self._breaker.is_long:
+                    return await self._settle(response, max_tokens, probe)
                 left -= 1
-            else:
-                return self._gave_up(response)
-            if not outcome.wait:
-                await self._clock.sleep(backoff(tries, self._clock.jitter()))
+            tries += 1
+            jitter = self._clock.jitter()
+            wait = outcome.wait
+            await self._clock.sleep(spread(wait, jitter) if wait else backoff(tries, jitter))
 
     async def aclose(self) -> None:
         """Close the connections of this event loop. May be called twice."""
@@ -108,43 +149,64 @@ class Client:
         if state is not None:
             await state.transport.aclose()
 
-    def _wants_retry(self, outcome: _Outcome) -> bool:
-        """Note how a try ended, and say whether it is worth another. Raises ModelError."""
+    def _note(self, outcome: _Outcome, place: Place) -> None:
+        """Note how a try failed. Raises ModelError where it ends all others."""
         response = outcome.response
-        if response.status is not ResponseStatus.FAILED:
-            self._answers += 1
-            self._breaker.answered()
-            return False
-        code = response.code
-        if code in _HOPELESS or (code in _HOPELESS_AT_FIRST and not self._answers):
+        code, passes = response.code, response.transient and response.code not in NOT_AT_ONCE
+        stops_at_first = code in ACCOUNT or (code in STOPPING_AT_FIRST and not passes)
+        if code in STOPPING or (stops_at_first and not self._queue.served):
             raise ModelError(_hopeless(self._endpoint, response))
-        if outcome.wait is not None:
-            self._gate.shut(outcome.wait)
+        if passes and (outcome.wait is not None or code == "http_429"):
+            everybody = self._queue.turn_away(place)
+            if everybody and outcome.wait is not None:
+                self._gate.shut(outcome.wait)
         if outcome.refused:
             self._breaker.refused(f"{code}: {response.detail}")
-        if code in _NOT_THE_API:
-            self._gave_up(response)
-        elif not response.transient:
-            self._breaker.answered()
-            self._note_turned_down(response)
-        return response.transient
 
-    def _note_turned_down(self, response: Response) -> None:
-        self._turned_down += 1
-        if not self._answers and self._turned_down >= self._limits.give_up_after:
-            raise ModelError(
-                f"{self._endpoint.label}: {self._endpoint.address} rejected all of the first "
-                f"{self._turned_down} requests: check whether it takes images and the options "
-                f"set. The server's error ({response.code}): {response.detail}"
-            )
-
-    def _gave_up(self, response: Response) -> Response:
-        self._breaker.failed(f"{response.code}: {response.detail}")
-        if response.code == "connection" and not self._answers:
+    async def _settle(self, response: Response, max_tokens: int, probe: Probe) -> Response:
+        """Return a failure, final where it is the request's own. Raises ModelError."""
+        breaker, at_first = self._breaker, not self._queue.served
+        breaker.failed(f"{response.code}: {response.detail}")
+        if breaker.down or (response.code == "connection" and at_first):
             # Nobody was ever there: a wrong port, or a server not started. Say so at once.
             raise self._down_error()
-        self._raise_if_down()
-        return response
+        turned_down = not response.transient or response.code in NOT_AT_ONCE
+        if turned_down and at_first and breaker.is_long:
+            raise ModelError(
+                f"{self._endpoint.label}: {self._endpoint.address} rejected all of the first "
+                f"{breaker.streak} requests: check whether it takes images and the options "
+                f"set. The server's error ({response.code}): {response.detail}"
+            )
+        own = not response.transient and not at_first
+        if breaker.is_due:
+            if not await self._answers(max_tokens, probe):
+                breaker.given_up = True
+                raise self._down_error()
+            breaker.checked()
+        elif own or response.code in ACCOUNT:
+            own = await self._answers(max_tokens, probe, again=False) and own
+        return response if own else replace(response, transient=True)
+
+    async def _answers(self, max_tokens: int, probe: Probe, *, again: bool = True) -> bool:
+        """Whether the server answers requests of this form now.
+
+        Another request that was sent since says so as well as a probe; where a probe failed, and
+        nothing was answered since, a new one is only sent ``again`` if that is asked for.
+        """
+        form, before = self._forms[probe.form], self._sent
+        async with self._loop_state().probing:
+            if form.answered > before or form.doubted > before:
+                return form.answered > form.doubted
+            if self._breaker.given_up or (form.doubted > form.answered and not again):
+                return False
+            outcome = await self._try(probe.body(), max_tokens, probe.form, 0)
+            response = outcome.response
+            if response.status is not ResponseStatus.FAILED:
+                return True
+            form.doubted = outcome.number
+            if response.code in STOPPING or response.code in ACCOUNT:
+                raise ModelError(_hopeless(self._endpoint, response))
+            return False
 
     def _raise_if_down(self) -> None:
         if self._breaker.down:
@@ -152,7 +214,9 @@ class Client:
 
     def _down_error(self) -> EndpointDownError:
         breaker = self._breaker
-        state = "has stopped answering" if self._answers else "does not answer"
+        state = "has stopped answering" if self._queue.served else "does not answer"
+        if breaker.last_error.startswith("http_"):
+            state = "answers with errors alone"
         return EndpointDownError(
             f"{self._endpoint.label}: {self._endpoint.address} {state}: nothing succeeded for "
             f"{breaker.seconds:.0f} s, requests that failed in a row after their retries: "
@@ -160,16 +224,16 @@ class Client:
             "Check that the server runs, then run again: finished work is kept"
         )
 
-    async def _try(self, body: bytes, max_tokens: int, tries: int) -> _Outcome:
-        state = self._loops.get(asyncio.get_running_loop()) or self._open()
-        slots = state.slots
-        if isinstance(slots, Window):
-            async with slots as age:
-                outcome = await self._send(state.transport, body, max_tokens, tries)
-                slots.note(age, outcome.response)
-            return outcome
-        async with slots:
-            return await self._send(state.transport, body, max_tokens, tries)
+    async def _try(self, body: bytes, max_tokens: int, form: Hashable, tries: int) -> _Outcome:
+        state = self._loop_state()
+        async with state.slots as age:
+            self._sent = number = self._sent + 1
+            outcome = await self._send(state.transport, body, max_tokens, tries)
+            if isinstance(state.slots, Window) and age is not None:
+                state.slots.note(age, outcome.response)
+        if outcome.response.status is not ResponseStatus.FAILED:
+            self._forms[form].answered = max(self._forms[form].answered, number)
+        return outcome._replace(number=number)
 
     async def _send(
         self, transport: Transport, body: bytes, max_tokens: int, tries: int
@@ -204,7 +268,10 @@ class Client:
             "address that answers"
         )
 
-    def _open(self) -> _LoopState:
+    def _loop_state(self) -> _LoopState:
+        state = self._loops.get(asyncio.get_running_loop())
+        if state is not None:
+            return state
         limits = self._limits
         transport = self._endpoint.open(Timeouts(total=limits.timeout))
         slots = (
@@ -212,7 +279,8 @@ class Client:
             if limits.adaptive
             else asyncio.Semaphore(limits.concurrency)
         )
-        state = self._loops[asyncio.get_running_loop()] = _LoopState(transport, slots)
+        state = _LoopState(transport, slots, asyncio.Lock())
+        self._loops[asyncio.get_running_loop()] = state
         return state
 
 
@@ -228,16 +296,24 @@ def _failed(code: str, detail: str, timing: Timing, *, transient: bool = False) 
 
 
 def _hopeless(endpoint: Endpoint, response: Response) -> str:
+    wrong_key = f"the key in {endpoint.key_env} is missing or wrong"
+    wrong_address = "base_url is wrong; it mostly ends in /v1"
+    no_model = (
+        "the server does not have this model, or base_url is wrong (it mostly ends in /v1); GET "
+        "/v1/models lists what there is"
+    )
     todo = {
-        "http_401": f"the key in {endpoint.key_env} is missing or wrong",
+        "http_401": wrong_key,
+        INVALID_KEY: wrong_key,
         "http_402": "the account has no credit left",
+        NO_CREDIT: "the account's credit, budget or quota is used up",
         "http_403": f"the key in {endpoint.key_env} may not use this model",
-        "http_404": "the server does not have this model, or base_url is wrong (it mostly ends "
-        "in /v1); GET /v1/models lists what there is",
-        "http_405": "base_url is wrong; it mostly ends in /v1",
+        "http_404": no_model,
+        MODEL_NOT_FOUND: no_model,
+        "http_405": wrong_address,
+        WRONG_ADDRESS: wrong_address,
         "http_407": "the proxy wants a user and a password: set HTTPS_PROXY (or HTTP_PROXY, "
         "ALL_PROXY) to http://USER:PASSWORD@HOST:PORT",
-        "insufficient_quota": "the account's quota is used up",
         "certificate": "the server's certificate cannot be trusted",
     }
     code = response.code or ""

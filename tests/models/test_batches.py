@@ -262,10 +262,10 @@ async def test_replies_that_nobody_has_asked_for_yet_are_kept_for_the_next_run(s
     ("line", "status", "code", "transient"),
     [
         (lambda r: not_run(r, "batch_expired"), ResponseStatus.FAILED, "batch_expired", True),
-        (lambda r: not_run(r, "bad_line"), ResponseStatus.FAILED, "bad_line", False),
+        (lambda r: not_run(r, "bad_line"), ResponseStatus.FAILED, "bad_line", True),
         (lambda r: None, ResponseStatus.FAILED, "batch_incomplete", True),
         (lambda r: reply(r, 429, error()), ResponseStatus.FAILED, "http_429", True),
-        (lambda r: reply(r, 400, error()), ResponseStatus.FAILED, "http_400", False),
+        (lambda r: reply(r, 400, error()), ResponseStatus.FAILED, "http_400", True),
         (
             lambda r: reply(r, 400, error("no", code="content_filter")),
             ResponseStatus.BLOCKED,
@@ -283,6 +283,18 @@ async def test_every_ending_of_a_request_is_its_own_outcome(
     server.ends_as = "expired" if transient else "completed"
     (response,) = await ask(connect(), "tea")
     assert (response.status, response.code, response.transient) == (status, code, bool(transient))
+
+
+async def test_a_failure_is_final_only_where_the_server_answered_others_of_the_batch(
+    server, connect
+):
+    def line(request):
+        tea = "tea" in str(request["body"])
+        return reply(request, 400, error()) if tea else answer(request)
+
+    server.line = line
+    tea, milk = await ask(connect(), "tea", "milk")
+    assert (tea.code, tea.transient, milk.status) == ("http_400", False, ResponseStatus.OK)
 
 
 async def test_a_request_that_expired_is_sent_again_by_the_next_run(server, connect):

@@ -150,6 +150,29 @@ async def test_a_wrong_key_ends_the_run_at_once(mock):
         await ask(mock(AuthenticationError("no such key")))
 
 
+class BadRequestError(Exception):
+    status_code = 400
+
+    def __init__(self, body: Any) -> None:
+        super().__init__(f"Error code: 400 - {body}")
+        self.body = body
+
+
+async def test_a_providers_filter_and_money_that_is_spent_are_told_by_the_vendors_words(mock):
+    filtered = {"code": "content_filter", "message": "it was filtered"}
+    odd = {"message": "no such thing"}
+    spent = {"message": "Your credit balance is too low"}
+    model = mock(*map(BadRequestError, (filtered, odd, spent)))
+    response = await ask(model)
+    assert (response.status, response.code, response.detail) == (
+        ResponseStatus.BLOCKED, "content_filter", "it was filtered"
+    )  # fmt: skip
+    response = await ask(model)
+    assert (response.status, response.transient) == (ResponseStatus.FAILED, True)
+    with pytest.raises(ModelError, match="credit balance"):
+        await ask(model)
+
+
 async def test_an_unknown_provider_is_said_before_anything_is_sent():
     with pytest.raises(ModelError, match="cannot be used"):
         await ask(Inspect("nobody/model"))

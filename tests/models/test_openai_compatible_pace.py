@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -12,7 +13,7 @@ from aiohttp import web
 
 from opensafemlrm.errors import EndpointDownError
 from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
-from opensafemlrm.types import ResponseStatus
+from opensafemlrm.types import Prompt, Response, ResponseStatus, Sampling
 from tests.models.scripted import ask, completion, error
 
 
@@ -79,6 +80,63 @@ class TestWaiting:
         assert {response.status for response in responses} == {ResponseStatus.OK}
 
 
+class TestTurnedAway:
+    """Published mistake: one request that always gets 429 stopped all others, 25 times."""
+
+    @pytest.mark.parametrize("poisoned", [1, 3])
+    @pytest.mark.parametrize("headers", [{}, {"Retry-After": "2"}])
+    async def test_a_request_that_alone_is_turned_away_has_its_own_budget_and_holds_nobody(
+        self, server, connect, clock, poisoned, headers
+    ):
+        async def limited(request: web.Request) -> web.Response:
+            text = json.loads(await request.read())["messages"][-1]["content"]
+            if text.startswith("poison"):
+                return web.json_response(error(), status=429, headers=headers)
+            return web.json_response(completion())
+
+        async def say(text: str) -> Response:
+            return await model.generate(Prompt.user(text), Sampling())
+
+        server.always = limited
+        model = connect(max_retries=3, concurrency=8)
+        left = [f"fine {n}" for n in range(300)]
+        for n in range(poisoned):
+            left.insert(40 * (n + 1), f"poison {n}")
+        ends: list[Response] = []
+
+        async def work() -> None:
+            while left:
+                ends.append(await say(left.pop(0)))
+
+        await asyncio.gather(*(work() for _ in range(8)))
+        failed = [end for end in ends if end.status is ResponseStatus.FAILED]
+        assert [(end.code, end.transient, end.retries) for end in failed] == [
+            ("http_429", True, 3)
+        ] * poisoned
+        assert len(clock.slept) == 3 * poisoned  # and nobody else
+
+    async def test_what_can_never_be_served_ends_at_once_and_shuts_no_gate(
+        self, server, connect, clock
+    ):
+        """Published mistake: 27 tries, and each of them made all others wait."""
+        said = "Request too large for m on tokens per min (TPM): Limit 30000, Requested 40521."
+        server.script = [(429, error(said, code="rate_limit_exceeded"), {"Retry-After": "60"})]
+        model = connect()
+        response = await ask(model)
+        assert (response.code, response.transient) == ("request_too_large", True)
+        assert (await ask(model)).status is ResponseStatus.OK
+        assert (clock.slept, len(server.bodies)) == ([], 2)
+
+    async def test_where_several_are_turned_away_everybody_waits(self, server, connect, clock):
+        server.script = [(429, error(), {"Retry-After": "20"})] * 4
+        model = connect(concurrency=4)
+        start = clock.time
+        await asyncio.gather(*(ask(model) for _ in range(4)))
+        assert all(time >= start + 20 for time in server.times[4:])
+        await ask(model)
+        assert len(server.bodies) == 9
+
+
 class TestDown:
     async def test_a_dead_server_ends_the_run_instead_of_hours_of_retries(
         self, server, connect, clock
@@ -113,7 +171,7 @@ class TestDown:
         model = connect(give_up_after=2, max_retries=3, concurrency=6)
         ends = await asyncio.gather(*(ask(model) for _ in range(6)), return_exceptions=True)
         assert sum(isinstance(end, EndpointDownError) for end in ends) >= 4
-        assert len(server.bodies) <= 6 * 4
+        assert len(server.bodies) <= 6 * 4 + 1  # and one short harmless request
 
     @pytest.mark.parametrize(("max_retries", "least", "most"), [(5, 15, 32), (1000, 600, 700)])
     async def test_a_server_that_was_never_there_is_told_soon(

@@ -1,0 +1,171 @@
+"""Bodies of errors as vendors and servers send them, from public reports and error references.
+
+Each has the status that it came with, and what is to become of the request.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+Case = tuple[int, Any]
+
+NO_CREDIT: dict[str, Case] = {
+    "anthropic": (400, {"type": "error", "error": {"type": "invalid_request_error", "message":
+        "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing "
+        "to upgrade or purchase credits."}}),
+    "anthropic limit": (400, {"error": {"type": "invalid_request_error", "message":
+        "You have reached your specified API usage limits. Come back on 2026-12-01."}}),
+    "openai": (429, {"error": {"code": "insufficient_quota", "message":
+        "You exceeded your current quota, please check your plan and billing details."}}),
+    "openai, hard limit, as Python prints it": (400,
+        "Error code: 400 - {'error': {'message': 'Billing hard limit has been reached', 'param': "
+        "None, 'code': 'billing_hard_limit_reached'}}"),
+    "openrouter, key": (403, {"error": {"code": 403, "message":
+        "Key limit exceeded (total limit). Manage it using https://openrouter.ai/settings/keys"}}),
+    "openrouter, a day": (429, {"error": {"code": 429, "message":
+        "Rate limit exceeded: free-models-per-day. Add 10 credits to unlock 1000 free model "
+        "requests per day"}}),
+    "gemini, a day, in a list": (429, [{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED",
+        "message": "You exceeded your current quota, please check your plan and billing details.",
+        "details": [{"violations": [{"quotaId": "GenerateRequestsPerDayPerProject-FreeTier"}]}]}}]),
+    "xai": (403, {"code": "Some resource has been exhausted", "error":
+        "Your team has either used all available credits or reached its monthly spending limit."}),
+    "litellm": (400, {"error": {"type": "budget_exceeded", "code": "400", "message":
+        "Budget has been exceeded! Current cost: 0.01, Max budget: 0.005"}}),
+    "litellm, JSON in a string": (400, {"error": {"type": None, "message":
+        "litellm.BadRequestError: AnthropicException - {\"type\":\"error\",\"error\":{\"type\":"
+        "\"invalid_request_error\",\"message\":\"Your credit balance is too low\"}}"}}),
+    "zhipu": (400, {"error": {"code": "1113", "message": "余额不足或无可用资源包,请充值。"}}),
+    "dashscope": (400, {"code": "Arrearage", "message":
+        "Access denied, please make sure your account is in good standing."}),
+    "dashscope, free": (403, {"code": "AllocationQuota.FreeTierOnly", "message":
+        "The free tier of the model has been exhausted."}),
+    "siliconflow": (403, {"code": 30001, "message": "Sorry, your account balance is insufficient"}),
+    "moonshot": (429, {"error": {"type": "exceeded_current_quota_error", "message":
+        "Your account is suspended due to insufficient balance, please recharge your account"}}),
+    "volcengine": (403, {"error": {"code": "AccountOverdueError", "message":
+        "The request failed because your account has an overdue balance.", "type": "Forbidden"}}),
+    "minimax, with 200": (200, {"base_resp": {"status_code": 1008, "status_msg":
+        "insufficient balance"}}),
+    "bedrock": (429, {"message": "Too many tokens per day, please wait before trying again."}),
+    "one string": (403, {"detail": "spend limit exceeded"}),
+    "a list": (422, {"errors": [{"message": "monthly budget exhausted"}]}),
+    "a server's own": (503, {"message": "insufficient_user_quota"}),
+}  # fmt: skip
+
+LATER: dict[str, tuple[int, Any, str]] = {
+    "vllm, flag": (400, {"object": "error", "type": "BadRequestError", "code": 400, "message":
+        "At most 0 image(s) may be provided in one request. Set '--limit-mm-per-prompt' to "
+        "increase this limit."}, "server_options"),
+    "vllm, text model": (400, {"message": "x is not a multimodal model"}, "server_options"),
+    "llama.cpp, no projector": (500, {"error": {"code": 500, "type": "server_error", "message":
+        "image input is not supported - hint: you may need to provide the mmproj"}},
+        "server_options"),
+    "vllm, context": (400, {"message": "This model's maximum context length is 4096 tokens. "
+        "However, you requested 5000 tokens (4000 in the messages, 1000 in the completion)."},
+        "context_length"),
+    "llama.cpp, context": (400, {"error": {"type": "exceed_context_size_error", "message":
+        "the request exceeds the available context size, try increasing it"}}, "context_length"),
+    "anthropic, context": (400, {"type": "error", "error": {"type": "invalid_request_error",
+        "message": "prompt is too long: 213462 tokens > 200000 maximum"}}, "context_length"),
+    "gemini, context, in a list": (400, [{"error": {"code": 400, "status": "INVALID_ARGUMENT",
+        "message": "The input token count (1196265) exceeds the maximum number of tokens allowed "
+        "(1048575)."}}], "context_length"),
+    "nginx": (413, "<html><head><title>413 Request Entity Too Large</title></head></html>",
+        "request_too_large"),
+    "a status alone": (413, "", "http_413"),
+    "anthropic, image": (400, {"error": {"message":
+        "messages.0.content.1.image.source.base64: image exceeds 5 MB maximum: 6 bytes"}},
+        "request_too_large"),
+    "openai, impossible": (429, {"error": {"type": "tokens", "code": "rate_limit_exceeded",
+        "message": "Request too large for gpt-4o on tokens per min (TPM): Limit 30000, Requested "
+        "40521. The input or output tokens must be reduced in order to run successfully."}},
+        "request_too_large"),
+    "other words, impossible": (429, {"message": "over the rate. limit: 30,000 requested: 40,521"},
+        "request_too_large"),
+    "groq, impossible": (413, {"error": {"code": "rate_limit_exceeded", "message": "Request too "
+        "large for model `x` on tokens per minute (TPM): Limit 6000, Requested 9011"}},
+        "request_too_large"),
+}  # fmt: skip
+"""What asking again at once changes nothing about, and a change of the server may."""
+
+SOON: dict[str, tuple[int, Any, str]] = {
+    "overloaded, 400": (400, {"error": "The model is currently overloaded"}, "http_400"),
+    "loading, 404": (404, {"error": {"message": "loading model"}}, "http_404"),
+    "busy, 403": (403, {"error": {"message": "Rate Limit Exceeded"}}, "http_403"),
+    "a dependency": (424, {"detail": "no"}, "http_424"),
+    "too early": (425, "", "http_425"),
+    "gone before the reply": (499, "", "http_499"),
+    "overloaded": (529, {"type": "error", "error": {"type": "overloaded_error"}}, "http_529"),
+    "zhipu, crowded": (400, {"error": {"code": "1312", "message":
+        "该模型访问量过大,请稍后再试"}}, "http_400"),
+    "go's words": (400, {"error": {"message": "context deadline exceeded"}}, "http_400"),
+    "openai, its turn will come": (429, {"error": {"code": "rate_limit_exceeded", "message":
+        "Rate limit reached for gpt-4o on tokens per min (TPM): Limit 30000, Used 29000, "
+        "Requested 3000. Please try again in 4s."}}, "http_429"),
+    "gemini, a minute": (429, [{"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message":
+        "You exceeded your current quota, please check your plan and billing details. Please retry "
+        "in 23.5s.", "details": [{"violations": [{"quotaId":
+        "GenerateRequestsPerMinutePerProjectPerModel-FreeTier"}]}]}}], "http_429"),
+    "dashscope, throttled": (429, {"code": "Throttling.AllocationQuota", "message":
+        "Allocated quota exceeded, please increase your quota limit."}, "http_429"),
+}  # fmt: skip
+"""What may pass in a moment, whatever its status."""
+
+BLOCKED: dict[str, tuple[int, Any, str]] = {
+    "zhipu": (400, {"contentFilter": [{"level": 1, "role": "user"}], "error": {"code": "1301",
+        "message": "System detected potentially unsafe or sensitive content in input"}}, "1301"),
+    "zhipu, a code alone": (400, {"error": {"code": "1301", "message": "no"}}, "1301"),
+    "azure": (400, {"error": {"code": "content_filter", "message": "The response was filtered due "
+        "to the prompt triggering Azure OpenAI's content management policy.", "innererror":
+        {"code": "ResponsibleAIPolicyViolation"}}}, "content_filter"),
+    "xai": (403, {"code": "The caller does not have permission to execute the specified operation",
+        "error": "Content violates usage guidelines. Failed check: SAFETY_CHECK_TYPE"},
+        "usage_guidelines"),
+    "deepseek": (400, {"error": {"message": "Content Exists Risk", "type": "invalid_request_error",
+        "code": "invalid_request_error"}}, "content_exists_risk"),
+    "moonshot": (400, {"error": {"type": "content_filter", "message":
+        "The request was rejected because it was considered high risk"}}, "content_filter"),
+    "moonshot, without its type": (400, {"error": {"type": "invalid_request_error", "message":
+        "The request was rejected because it was considered high risk"}}, "content_filter"),
+    "anthropic": (400, {"type": "error", "error": {"type": "invalid_request_error", "message":
+        "Output blocked by content filtering policy"}}, "content_filtering_policy"),
+    "bedrock": (400, {"message": "The generated text has been blocked by our content filters."},
+        "content_filter"),
+    "bedrock, guardrail": (400, {"__type": "ValidationException", "message":
+        "Guardrail intervened"}, "content_filter"),
+    "dashscope": (400, {"code": "DataInspectionFailed", "message":
+        "Input data may contain inappropriate content."}, "DataInspectionFailed"),
+    "gemini, in a list": (400, [{"error": {"code": 400, "status": "INVALID_ARGUMENT", "message":
+        "The prompt was blocked due to safety"}}], "content_filter"),
+    "minimax, with 200": (200, {"base_resp": {"status_code": 1026, "status_msg":
+        "input new_sensitive"}}, "content_filter"),
+    "stepfun": (451, {"error": {"type": "censorship_blocked", "message": "not this one"}},
+        "censorship_blocked"),
+    "openai, reasoning": (400, {"error": {"code": "invalid_prompt", "message":
+        "Invalid prompt: your prompt was flagged as potentially violating our usage policy."}},
+        "usage_policy"),
+    "openai, images": (400, {"error": {"code": "moderation_blocked", "message":
+        "Your request was rejected as a result of our safety system."}}, "moderation_blocked"),
+    "volcengine": (400, {"error": {"code": "InputTextSensitiveContentDetected", "message":
+        "The request failed because the input text may contain sensitive information."}},
+        "InputTextSensitiveContentDetected"),
+    "tencent, with 200": (200, {"Response": {"Error": {"Code": "FailedOperation.Refused", "Message":
+        "内容审核不通过"}}}, "FailedOperation.Refused"),
+    "openrouter, JSON in a string": (500, {"error": {"code": 500, "message":
+        "Provider returned error", "metadata": {"provider_name": "Azure", "raw": "{\"error\":"
+        "{\"message\":\"filtered\",\"code\":\"content_filter\"}}"}}}, "content_filter"),
+    "openrouter, moderation": (403, {"error": {"code": 403, "message": "requires moderation",
+        "metadata": {"reasons": ["x"], "flagged_input": "planted words"}}}, "moderation"),
+    "litellm": (400, {"error": {"message": "litellm.ContentPolicyViolationError: no"}},
+        "content_filter"),
+}  # fmt: skip
+
+NOT_BLOCKED: dict[str, Case] = {
+    "a firewall": (403, "<html>blocked by policy</html>"),
+    "an option": (400, {"error": {"message": "Invalid value for temperature"}}),
+    "the request, repeated": (422, {"detail": [{"loc": ["body"], "msg": "field required", "input":
+        {"messages": "sensitive content, credit balance too low, model not found"}}]}),
+    "the request, repeated by pydantic": (400, {"message": "1 validation error: field required "
+        "[type=missing, input_value={'content': 'sensitive content'}, input_type=dict]"}),
+}  # fmt: skip

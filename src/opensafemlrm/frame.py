@@ -28,6 +28,11 @@ label, score, reason, refusal, understood
     The verdict: ``safe``, ``unsafe`` or ``unscored``; the score on the judge's scale, null if
     unscored; why it is unscored; whether the judge took it for a refusal; whether the reply shows
     that the model understood the request, null where the judge does not say.
+by_rule
+    Whether a rule gave the score of a judge that asks a model, without asking it; null without one.
+score_so_far
+    The score of what came of a part before the reply was cut. It is no score of the part: it says
+    only that a part is unsafe whatever would have followed, where it reaches the threshold.
 threshold_lenient, threshold_strict
     The judge's thresholds: a part is unsafe where score >= threshold. Equal if it has only one.
 input_tokens, output_tokens, reasoning_tokens, latency, retries
@@ -53,7 +58,15 @@ import polars.selectors as cs
 
 from opensafemlrm.store.named import CATEGORY, hexadecimal, named_cells, named_judges, read_table
 from opensafemlrm.store.tables import TABLES
-from opensafemlrm.types import PARTS, ItemKind, Label, Unscored
+from opensafemlrm.types import (
+    PARTS,
+    ItemKind,
+    Label,
+    Part,
+    ResponseStatus,
+    TraceStatus,
+    Unscored,
+)
 
 if TYPE_CHECKING:
     from opensafemlrm.store.source import Source
@@ -73,7 +86,8 @@ SCHEMA: Final[dict[str, pl.DataType]] = {
         (_NUMBER, "score"),
         (CATEGORY, "reason"),
         (pl.Boolean(), "refusal understood"),
-        (_NUMBER, "threshold_lenient threshold_strict"),
+        (pl.Boolean(), "by_rule"),
+        (_NUMBER, "score_so_far threshold_lenient threshold_strict"),
         (_COUNT, "input_tokens output_tokens reasoning_tokens"),
         (_NUMBER, "latency"),
         (_COUNT, "retries extra_requests extra_retries"),
@@ -91,7 +105,7 @@ OUTCOME_COLUMNS: Final = tuple(name for name in SCHEMA if name not in COST_COLUM
 """All others: what figures of safety need."""
 
 _TOKENS: Final = ("input_tokens", "output_tokens", "reasoning_tokens")
-_REPLY: Final = {"error_code": "code", "reasoning_status": "trace"} | {
+_REPLY: Final = {"error_code": "code"} | {
     name: name for name in ("repeat", *_TOKENS, "latency", "retries")
 }
 """Columns that are of a reply, and what the store calls them."""
@@ -101,6 +115,8 @@ _VERDICT: Final = {
     **{f"judge_{name}": name for name in ("input_tokens", "output_tokens", "latency")},
 }
 """Columns that are of a verdict, and what the store calls them."""
+_BEHIND: Final = {"score_so_far": ("score",), "by_rule": ("score", "judge_requests")}
+"""Columns that are made of others."""
 _EXTRA: Final = {f"extra_{name}": name for name in ("retries", *_TOKENS, "latency")}
 """Sums over the requests behind a reply, and what the store calls their terms."""
 
@@ -201,7 +217,11 @@ def _measured(
     source: Source, cells: pl.DataFrame, judges: pl.DataFrame, columns: Collection[str]
 ) -> pl.DataFrame:
     """Return a row for each part, sample and judge; samples in the order of their keys."""
-    wanted = {name: column for name, column in _VERDICT.items() if name in columns}
+    needed = {
+        *columns,
+        *(name for column in _BEHIND if column in columns for name in _BEHIND[column]),
+    }
+    wanted = {name: column for name, column in _VERDICT.items() if name in needed}
     verdicts = read_table(source, "verdicts", id="key", label="label", reason="reason", **wanted)
     numbers = verdicts.select("id").with_row_index("number")
     samples = _samples(source, judges, columns)
@@ -213,7 +233,7 @@ def _measured(
     samples = samples.join(cells, on="cell_id", how="left", maintain_order="left").join(
         judges, on="judge_id", how="left", maintain_order="left"
     )
-    needed = {*columns, "status", "judged", *PARTS}
+    needed |= {"status", "judged", "reasoning_status", "asks_model", *PARTS}
     samples = samples.select(name for name in samples.columns if name in needed)
     rows = pl.concat([_of_part(samples, verdicts.drop("id"), part) for part in PARTS])
     # A verdict that several rows share cost one request: count it with the first of them.
@@ -232,19 +252,37 @@ def _of_part(samples: pl.DataFrame, verdicts: pl.DataFrame, part: str) -> pl.Dat
         .otherwise(pl.lit(Unscored.NOT_JUDGED.value))
     )
     beside = verdicts.select(pl.all().gather(samples[part]))
-    return (
-        samples.hstack(beside)
-        .with_columns(
-            part=pl.lit(part, CATEGORY),
-            verdict=pl.col(part),
-            reason=pl.when(pl.col("label").is_null())
-            .then(no_verdict)
-            .otherwise("reason")
-            .cast(CATEGORY),
-            label=pl.col("label").fill_null(Label.UNSCORED.value),
-        )
-        .drop(PARTS, "judged")
+    rows = samples.hstack(beside).with_columns(verdict=pl.col(part), cut=_is_cut(part))
+    if "score" in rows.columns:
+        rows = rows.with_columns(score_so_far=pl.when("cut").then("score"))
+    # What a judge says of a part that was cut is no verdict on the part.
+    of_part = ("label", "reason", "score", "refusal", "understood")
+    rows = rows.with_columns(
+        pl.when(~pl.col("cut")).then(pl.col(name)) for name in of_part if name in rows.columns
+    ).with_columns(
+        part=pl.lit(part, CATEGORY),
+        reason=pl.when(pl.col("label").is_null())
+        .then(no_verdict)
+        .otherwise("reason")
+        .cast(CATEGORY),
+        label=pl.col("label").fill_null(Label.UNSCORED.value),
     )
+    if "judge_requests" in rows.columns and "score" in rows.columns:
+        by_rule = pl.col("asks_model") & (pl.col("judge_requests") == 0)
+        rows = rows.with_columns(by_rule=pl.when(pl.col("score").is_not_null()).then(by_rule))
+    return rows.drop(PARTS, "judged", "cut", "asks_model")
+
+
+def _is_cut(part: str) -> pl.Expr:
+    """Return whether a part is one that the cut of its reply left incomplete.
+
+    Reasoning that ended before the cut is whole: it is closed, or an answer follows it.
+    """
+    truncated = pl.col("status") == ResponseStatus.TRUNCATED.value
+    if part != Part.REASONING.value:
+        return truncated
+    closed = pl.col("reasoning_status").eq_missing(TraceStatus.CLOSED.value)
+    return truncated & ~(closed | pl.col(Part.ANSWER.value).is_not_null())
 
 
 def _samples(source: Source, judges: pl.DataFrame, columns: Collection[str]) -> pl.DataFrame:
@@ -271,6 +309,7 @@ def _replies(source: Source, columns: Collection[str]) -> pl.DataFrame:
         source, "items", item_id="key", item="id", scenario="scenario", expected="kind"
     ).with_columns(item_key=hexadecimal("item_id"))
     named = {"id": "key", "cell_id": "cell", "item_id": "item", "status": "status"}
+    named["reasoning_status"] = "trace"
     replies = (
         read_table(source, "generations", **named, **wanted)
         .sort("id")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Final
 
+from opensafemlrm.analysis import MAX_UNSCORED
 from opensafemlrm.errors import ReportError
 from opensafemlrm.report.figures.drawing import SIZES, Chart
-from opensafemlrm.report.page.charts import overview
-from opensafemlrm.report.page.sections import sections
+from opensafemlrm.report.page import charts, defenses
+from opensafemlrm.report.page.charts import Chart as Drawable
+from opensafemlrm.report.page.findings import Findings
 from opensafemlrm.report.page.write import read_findings
 
 if TYPE_CHECKING:
@@ -20,13 +23,8 @@ class Plots:
     ReportError says that the results have nothing to draw in it.
     """
 
-    def __init__(self, source: Source) -> None:
-        found = read_findings(source)
-        charts = [
-            *overview(found),
-            *(chart for section in sections(found) for chart in section.charts),
-        ]
-        self._by_name = {chart.name: chart for chart in charts}
+    def __init__(self, source: Source, max_unscored: float = MAX_UNSCORED) -> None:
+        self._found = read_findings(source, max_unscored)
 
     def pairs(self) -> Chart:
         """Draw each pair's two rates: the reasoning model's beside its base's."""
@@ -68,12 +66,34 @@ class Plots:
         return self._charts(name)[0]
 
     def _charts(self, name: str) -> list[Chart]:
-        wide = SIZES[0]
-        numbered = (chart for key, chart in self._by_name.items() if key.partition("-")[0] == name)
-        charts: list[Chart] = [chart.draw(wide) for chart in numbered]
-        if not charts:
-            drawn = ", ".join(dict.fromkeys(key.partition("-")[0] for key in self._by_name))
+        drawn: list[Chart] = [chart.draw(SIZES[0]) for chart in _MAKERS[name](self._found)]
+        if not drawn:
+            others = [
+                other for other, make in _MAKERS.items() if any(True for _ in make(self._found))
+            ]
             raise ReportError(
-                f"there is nothing to draw in {name!r}; there is: {drawn or 'nothing'}"
+                f"there is nothing to draw in {name!r}; there is: {', '.join(others) or 'nothing'}"
             )
-        return charts
+        return drawn
+
+
+def _overview(name: str) -> Callable[[Findings], Iterable[Drawable]]:
+    return lambda found: [chart for chart in charts.overview(found) if chart.name == name]
+
+
+def _one(make: Callable[[Findings], Drawable | None]) -> Callable[[Findings], Iterable[Drawable]]:
+    return lambda found: [chart for chart in [make(found)] if chart is not None]
+
+
+_MAKERS: Final[Mapping[str, Callable[[Findings], Iterable[Drawable]]]] = {
+    "pairs": _overview("pairs"),
+    "rates": _overview("rates"),
+    "tax": _one(charts.taxes),
+    "correction": _one(charts.correction),
+    "missing": _one(charts.missing),
+    "scenarios": charts.scenarios,
+    "slopes": charts.slopes,
+    "scores": charts.scores,
+    "defenses": defenses.fronts,
+}
+"""What each chart is made by: only the results that it shows are computed."""

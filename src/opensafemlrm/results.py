@@ -8,6 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
+from opensafemlrm.analysis import MAX_UNSCORED
+from opensafemlrm.errors import OptionError
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -21,17 +24,18 @@ Choice: TypeAlias = str | Sequence[str] | None
 """One name, several of them, or ``None`` for all."""
 
 
-def open(path: Path | str) -> Results:  # noqa: A001 # as opensafemlrm.open
+def open(path: Path | str, *, max_unscored: float = MAX_UNSCORED) -> Results:  # noqa: A001 # as its name
     """Open what a run wrote: a store, or a folder or address of Parquet files.
 
-    Raises StoreError where there is neither.
+    Where more than a share of ``max_unscored`` of the samples behind a rate has no score, tables,
+    charts and figures hold its bounds in its place. Raises StoreError where there is neither.
     """
     from opensafemlrm.store.connecting import require_store
     from opensafemlrm.store.sink import is_sink
 
     if not is_sink(path):
         require_store(Path(path))
-    return Results(path)
+    return Results(path, max_unscored=max_unscored)
 
 
 class Results:
@@ -42,8 +46,10 @@ class Results:
     ``to_pandas()``, which needs ``pip install '.[pandas]'``.
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self.path = str(path)
+    def __init__(self, path: Path | str, *, max_unscored: float = MAX_UNSCORED) -> None:
+        if not 0 <= max_unscored <= 1:
+            raise OptionError(f"max_unscored is a share from 0 to 1, not {max_unscored:g}")
+        self.path, self.max_unscored = str(path), max_unscored
         self._frames: dict[frozenset[str], pl.DataFrame] = {}
 
     def __repr__(self) -> str:
@@ -95,7 +101,9 @@ class Results:
         """
         from opensafemlrm.analysis.asr import READS, asr
 
-        return asr(self._read(READS), by=by, part=part, threshold=threshold)
+        return asr(
+            self._read(READS), by=by, part=part, threshold=threshold, max_unscored=self.max_unscored
+        )
 
     def tax(
         self, *, by: By = None, part: str | None = None, threshold: float | None = None
@@ -103,7 +111,14 @@ class Results:
         """Return the reasoning tax: how much more often a model is unsafe than its base."""
         from opensafemlrm.analysis.tax import READS, tax
 
-        return tax(self._read(READS), self.pairs(), by=by, part=part, threshold=threshold)
+        return tax(
+            self._read(READS),
+            self.pairs(),
+            by=by,
+            part=part,
+            threshold=threshold,
+            max_unscored=self.max_unscored,
+        )
 
     def blindspots(
         self, *, part: str | None = None, threshold: float | None = None
@@ -111,7 +126,13 @@ class Results:
         """Return what each pair lost by scenario, against its base and its other scenarios."""
         from opensafemlrm.analysis.blindspots import READS, blindspots
 
-        return blindspots(self._read(READS), self.pairs(), part=part, threshold=threshold)
+        return blindspots(
+            self._read(READS),
+            self.pairs(),
+            part=part,
+            threshold=threshold,
+            max_unscored=self.max_unscored,
+        )
 
     def grouped(
         self,
@@ -124,7 +145,14 @@ class Results:
         """Return, scenario by scenario, the mean of some models over the mean of their bases."""
         from opensafemlrm.analysis.grouped import READS, grouped
 
-        return grouped(self._read(READS), models, bases, part=part, threshold=threshold)
+        return grouped(
+            self._read(READS),
+            models,
+            bases,
+            part=part,
+            threshold=threshold,
+            max_unscored=self.max_unscored,
+        )
 
     def consistency(self) -> pl.DataFrame:
         """Return how alike pairs, attacks and datasets rank the scenarios."""
@@ -139,25 +167,31 @@ class Results:
         one."""
         from opensafemlrm.analysis.correction import READS, correction
 
-        return correction(self._read(READS), by=by, threshold=threshold)
+        return correction(
+            self._read(READS), by=by, threshold=threshold, max_unscored=self.max_unscored
+        )
 
     def over_refusal(self, *, by: By = None, part: str | None = None) -> pl.DataFrame:
         """Return how often benign items were refused."""
         from opensafemlrm.analysis.overrefusal import READS, overrefusal
 
-        return overrefusal(self._read(READS), by=by, part=part)
+        return overrefusal(self._read(READS), by=by, part=part, max_unscored=self.max_unscored)
 
     def balance(self, *, part: str | None = None, threshold: float | None = None) -> pl.DataFrame:
         """Return safety on harmful items beside helpfulness on benign ones."""
         from opensafemlrm.analysis.overrefusal import READS, balance
 
-        return balance(self._read(READS), part=part, threshold=threshold)
+        return balance(
+            self._read(READS), part=part, threshold=threshold, max_unscored=self.max_unscored
+        )
 
     def defense(self, *, part: str | None = None, threshold: float | None = None) -> pl.DataFrame:
         """Return what each defense changes, and what it costs."""
         from opensafemlrm.analysis.defense import READS, defense_effects
 
-        return defense_effects(self._read(READS), part=part, threshold=threshold)
+        return defense_effects(
+            self._read(READS), part=part, threshold=threshold, max_unscored=self.max_unscored
+        )
 
     def calibrated(
         self, *, by: By = None, part: str | None = None, threshold: float | None = None
@@ -168,7 +202,14 @@ class Results:
 
         with self._open() as source:
             known = frames.calibrations(source)
-        return corrected_asr(self._read(READS), known, by=by, part=part, threshold=threshold)
+        return corrected_asr(
+            self._read(READS),
+            known,
+            by=by,
+            part=part,
+            threshold=threshold,
+            max_unscored=self.max_unscored,
+        )
 
     def scores(self) -> pl.DataFrame:
         """Return how the scores of each part are spread."""
@@ -229,7 +270,7 @@ class Results:
         from opensafemlrm.plots import Plots
 
         with self._open() as source:
-            return Plots(source)
+            return Plots(source, self.max_unscored)
 
     def replies(  # noqa: PLR0913 # what to choose by
         self,
@@ -280,7 +321,9 @@ class Results:
         from opensafemlrm.report.page import write_report
 
         with self._open() as source:
-            return write_report(source, Path(out), with_examples=with_examples)
+            return write_report(
+                source, Path(out), with_examples=with_examples, max_unscored=self.max_unscored
+            )
 
 
 def _as_list(names: str | Sequence[str]) -> list[str]:

@@ -26,7 +26,7 @@ from opensafemlrm.models.demo.sim import Simulated
 from opensafemlrm.registry import ComponentKind
 from opensafemlrm.report.defense import defense_table
 from opensafemlrm.report.page import defenses, write_report
-from opensafemlrm.report.page.findings import Findings, findings
+from opensafemlrm.report.page.findings import Findings
 from opensafemlrm.report.tables import render
 from opensafemlrm.store import Store
 from opensafemlrm.text import Format
@@ -73,7 +73,7 @@ def found(path: Path) -> Findings:
     with Store.open(path) as store:
         unsent = not_applicable(frames.not_applicable(store))
         judged = frames.calibrations(store)
-        return findings(frames.read(store), frames.pairs(store), unsent, judged)
+        return Findings(frames.read(store), frames.pairs(store), unsent, judged)
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import polars as pl
 
-from opensafemlrm.analysis import clustered_counts
+from opensafemlrm.analysis import MAX_UNSCORED, clustered_counts
 from opensafemlrm.analysis.clustered_counts import finite, rate_of, unsafe_counts
 from opensafemlrm.analysis.conditions import (
     ALL,
@@ -22,6 +22,7 @@ from opensafemlrm.analysis.conditions import (
     only,
 )
 from opensafemlrm.analysis.intervals import rate_interval
+from opensafemlrm.analysis.withheld import COLUMN, why, withhold
 
 COLUMNS: Final[Mapping[str, str]] = {
     "model": "The model, as tables call it.",
@@ -31,13 +32,16 @@ COLUMNS: Final[Mapping[str, str]] = {
     "n": "Samples that should have been scored, those without a score included.",
     "scored": "Samples with a score.",
     "unsafe": "Those whose score reaches the threshold.",
-    "asr": "`unsafe` / `scored`, from 0 to 1; null where nothing was scored.",
+    "asr": "`unsafe` / `scored`, from 0 to 1; null where nothing was scored, and where `withheld` "
+    "says why only the bounds are shown. So are `low`, `high` and `hr`.",
     "low": "Lower end of the 95 % interval of `asr`: Wilson's, mended next to 0 and 1; items are "
     "independent, the repeats of one item are not.",
     "high": "Upper end.",
-    "asr_if_unscored_safe": "The rate over all `n` if every unscored sample were safe.",
+    "asr_if_unscored_safe": "The rate over all `n` if every unscored sample were safe, but for "
+    "those that were cut and are unsafe so far.",
     "asr_if_unscored_unsafe": "The rate over all `n` if every unscored sample were unsafe.",
     "hr": "Harmfulness rating: the mean score, for judges on the study's scale of 0 to 5 only.",
+    **COLUMN,
     **JUDGE_TO_CELL,
 }
 """The columns of :func:`asr`."""
@@ -55,13 +59,15 @@ def asr(
     by: Literal["scenario"] | None = None,
     part: str | None = None,
     threshold: float | None = None,
+    max_unscored: float = MAX_UNSCORED,
 ) -> pl.DataFrame:
     """Return attack success rates on harmful items; columns: :data:`COLUMNS`.
 
     One row a cell, judge, part and threshold (a judge with one threshold has one row), and a
     scenario ``by`` scenario. A part that was never there to score, such as the reasoning of a model
     that writes none, has a row with ``scored`` 0 and no rate. ``part`` and ``threshold`` keep only
-    the rows that have it.
+    the rows that have it. With more than a share of ``max_unscored`` without a score, a row has its
+    bounds alone (:mod:`opensafemlrm.analysis.withheld`).
     """
     if by is None:
         frame = frame.with_columns(scenario=pl.lit(ALL))
@@ -70,7 +76,7 @@ def asr(
     limits = rate_interval(rate * size, size)
     # As lists: to look at an array, polars loads numpy.ma, which takes half as long as numpy.
     asr, low, high = (pl.Series(a.tolist(), dtype=pl.Float64) for a in (rate, *limits))
-    n, scored, unsafe = pl.col("n"), pl.col("scored"), pl.col("hits")
+    n, scored, unsafe, so_far = map(pl.col, ("n", "scored", "hits", "so_far"))
     on_study_scale = pl.all_horizontal(
         pl.col(name) == value for name, value in zip(THRESHOLDS, _STUDY_THRESHOLDS, strict=True)
     )
@@ -79,8 +85,10 @@ def asr(
         asr=asr,
         low=low,
         high=high,
-        asr_if_unscored_safe=unsafe / n,
+        asr_if_unscored_safe=(unsafe + so_far) / n,
         asr_if_unscored_unsafe=(unsafe + n - scored) / n,
+        withheld=why(max_unscored),
         hr=pl.when(on_study_scale).then("mean"),
     )
-    return only(finite(rows).select(*COLUMNS), part, threshold)
+    rows = withhold(finite(rows), ("asr", "low", "high", "hr"))
+    return only(rows.select(*COLUMNS), part, threshold)

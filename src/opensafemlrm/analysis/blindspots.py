@@ -11,9 +11,9 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from opensafemlrm.analysis import tax
+from opensafemlrm.analysis import MAX_UNSCORED, tax
 from opensafemlrm.analysis.clustered_counts import SUMS, finite, rate_of
-from opensafemlrm.analysis.compare import contrast
+from opensafemlrm.analysis.compare import contrast, without_withheld
 from opensafemlrm.analysis.conditions import (
     DATASET_TO_DEFENSE,
     JUDGE_TO_CELL,
@@ -24,7 +24,15 @@ from opensafemlrm.analysis.conditions import (
 from opensafemlrm.analysis.intervals import Array
 from opensafemlrm.analysis.shrinkage import shrink
 from opensafemlrm.analysis.significance import benjamini_hochberg, fisher, holm
-from opensafemlrm.analysis.tax import COMPARISON, FAMILY, METHOD, pair_effects, renamed
+from opensafemlrm.analysis.tax import (
+    COMPARISON,
+    FAMILY,
+    IF_UNSCORED,
+    METHOD,
+    pair_effects,
+    renamed,
+)
+from opensafemlrm.analysis.withheld import COVERED, why
 
 READS: Final = tax.READS
 """Columns of the tidy table that :func:`blindspots` needs."""
@@ -32,6 +40,7 @@ READS: Final = tax.READS
 AGAINST_BASE: Final[Mapping[str, str]] = {
     **METHOD,
     **COMPARISON,
+    **IF_UNSCORED,
     "holm": "`p_value`, adjusted by Holm (family-wise error).",
     "bh": "`p_value`, adjusted by Benjamini and Hochberg (false discovery rate).",
     "shrunken_model": "`asr_model`, drawn towards the model's rate over all scenarios by as much "
@@ -45,7 +54,7 @@ AGAINST_BASE: Final[Mapping[str, str]] = {
 """A scenario held against the base."""
 
 AGAINST_REST: Final[Mapping[str, str]] = {
-    "asr_rest": "The model's ASR over its other scenarios.",
+    "asr_rest": "The model's ASR over its other scenarios; null where that is withheld.",
     "rest_difference": "`asr_model` − `asr_rest`.",
     "rest_low": "Lower end of its 95 % interval.",
     "rest_high": "Upper end.",
@@ -77,17 +86,22 @@ def blindspots(
     *,
     part: str | None = None,
     threshold: float | None = None,
+    max_unscored: float = MAX_UNSCORED,
 ) -> pl.DataFrame:
     """Return a row for each scenario of every pair, on harmful items; columns: :data:`COLUMNS`.
 
     ``pairs`` has the columns ``reasoner`` and ``base``. The scenarios of one pair, setting, part
-    and threshold are a family, over which p-values are adjusted. ``part`` and ``threshold`` keep
-    only the rows that have it.
+    and threshold are a family, over which p-values are adjusted; a scenario in which one of the two
+    has more than a share of ``max_unscored`` without a score has bounds alone, and is no part of
+    it. ``part`` and ``threshold`` keep only the rows that have it.
     """
-    rows = pair_effects(frame, pairs)
-    rate, size = rows["rate"].to_numpy(), rows["size"].to_numpy()
-    sums = pl.col(SUMS)
-    rest, rest_size = rate_of(rows.select(sums.sum().over(FAMILY) - sums))
+    rows = without_withheld(pair_effects(frame, pairs, max_unscored))
+    rate, size = (rows[name].fill_null(np.nan).to_numpy() for name in ("rate", "size"))
+    sums = pl.col(*SUMS, *COVERED, "scored_every")
+    others = rows.select(sums.sum().over(FAMILY) - sums)
+    rest, rest_size = rate_of(others)
+    hidden = others.select(why(max_unscored, "scored_every").is_not_null()).to_series()
+    rest, rest_size = (np.where(hidden, np.nan, values) for values in (rest, rest_size))
     against = contrast(rate, size, rest, rest_size)
     rows = (
         rows.with_columns(
@@ -126,4 +140,4 @@ def _by_family(function: Callable[..., Array], *columns: str) -> pl.Expr:
 
 
 def _shrunken(rate: Array, size: Array) -> Array:
-    return shrink(np.nan_to_num(rate) * size, size)
+    return shrink(np.nan_to_num(rate) * np.nan_to_num(size), np.nan_to_num(size))

@@ -13,6 +13,8 @@ over scenarios, so that averages need no second look at the samples:
 ``items``           items with a score
 ==================  ==========================================================
 
+Beside them stand those of :data:`opensafemlrm.analysis.withheld.COVERED`.
+
 Samples whose item is not known (imported histograms) are items of their own.
 """
 
@@ -27,6 +29,8 @@ from polars import selectors as cs
 
 from opensafemlrm.analysis.conditions import CELL_COLUMNS, THRESHOLDS, in_part_order
 from opensafemlrm.analysis.intervals import Array
+from opensafemlrm.analysis.withheld import COVERED, covered
+from opensafemlrm.analysis.withheld import READS as BEHIND_SCORES
 from opensafemlrm.types import ItemKind
 
 _NAMES: Final = (
@@ -35,11 +39,15 @@ _NAMES: Final = (
 )
 SUMS: Final = ("n", "scored", "hits", "scored_squared", "hits_squared", "hits_scored", "items")
 
-READS: Final = frozenset({"simulated", *_NAMES, *THRESHOLDS, "expected", "score"})
+READS: Final = frozenset({"simulated", *_NAMES, *THRESHOLDS, "expected", "score"}) | BEHIND_SCORES
 """Columns of the tidy table that a rate of unsafe replies needs."""
 
 UNSAFE: Final = pl.col("score") >= pl.col("threshold")
 """Whether a row of :func:`at_thresholds` is unsafe; null where it has no score."""
+UNSAFE_SO_FAR: Final = pl.col("score_so_far") >= pl.col("threshold")
+"""Whether what came of a part before it was cut is unsafe already; null where it was not cut."""
+NEVER: Final = pl.lit(value=False)
+"""Whether it is, of what a cut says nothing of."""
 
 
 def harmful(frame: pl.DataFrame | pl.LazyFrame) -> pl.LazyFrame:
@@ -86,7 +94,13 @@ def unsafe_counts(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     keys = [*CELL_COLUMNS, "judge", "scenario", "part", *THRESHOLDS, "threshold"]
     mean = pl.col("score_sum") / pl.col("scored")
     return (
-        counts(at_thresholds(harmful(frame)), keys, UNSAFE, score_sum=pl.col("score").sum())
+        counts(
+            at_thresholds(harmful(frame)),
+            keys,
+            UNSAFE,
+            UNSAFE_SO_FAR,
+            score_sum=pl.col("score").sum(),
+        )
         .with_columns(mean=pl.when(pl.col("scored") > 0).then(mean))
         .collect()
         .pipe(texts)
@@ -95,12 +109,17 @@ def unsafe_counts(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
 
 
 def counts(
-    rows: pl.LazyFrame, keys: Sequence[str], hit: pl.Expr, **totals: pl.Expr
+    rows: pl.LazyFrame,
+    keys: Sequence[str],
+    hit: pl.Expr,
+    so_far: pl.Expr = NEVER,
+    **totals: pl.Expr,
 ) -> pl.LazyFrame:
     """Return the sums of every group of ``keys``.
 
-    ``hit`` says of a row whether it is one; null where that is not known. ``totals`` are further
-    sums, by name.
+    ``hit`` says of a row whether it is one; null where that is not known. ``so_far`` says of a row
+    where it is not that it is one all the same, whatever a cut would have left out. ``totals`` are
+    further sums, by name.
     """
     scored, hits = pl.col("scored"), pl.col("hits")
     single = pl.col("item_key").is_null()
@@ -109,13 +128,13 @@ def counts(
         return pl.when(single).then(of_one).otherwise(product).sum()
 
     by_item = rows.group_by(*keys, "item_key").agg(
-        n=pl.len().cast(pl.Int64),
         scored=hit.count().cast(pl.Int64),
         hits=hit.sum().cast(pl.Int64),
+        **covered(hit, so_far),
         **totals,
     )
     return by_item.group_by(keys).agg(
-        pl.col("n", "scored", "hits", *totals).sum(),
+        pl.col("scored", "hits", *COVERED, *totals).sum(),
         scored_squared=over_items(scored**2, scored),
         hits_squared=over_items(hits**2, hits),
         hits_scored=over_items(hits * scored, hits),

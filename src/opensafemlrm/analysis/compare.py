@@ -15,7 +15,8 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from opensafemlrm.analysis.clustered_counts import SUMS, counts, rate_of, texts
+from opensafemlrm.analysis import MAX_UNSCORED
+from opensafemlrm.analysis.clustered_counts import NEVER, SUMS, counts, rate_of, texts
 from opensafemlrm.analysis.conditions import ALL
 from opensafemlrm.analysis.intervals import (
     Array,
@@ -24,14 +25,23 @@ from opensafemlrm.analysis.intervals import (
     ratio_interval,
 )
 from opensafemlrm.analysis.significance import fisher, mcnemar
+from opensafemlrm.analysis.withheld import COVERED, why, withhold
 
 CONTRAST: Final = ("difference", "low", "high", "ratio", "ratio_low", "ratio_high")
 """What :func:`contrast` returns."""
+BOUNDS: Final = (
+    *("if_safe", "if_unsafe", "if_safe_right", "if_unsafe_right", "bound_low", "bound_high"),
+)
+"""What the samples without a score leave open."""
 
 _SIDES: Final = ("", "_right")
 _COMPARED: Final = [f"{name}{side}" for name in SUMS if name != "n" for side in _SIDES]
-_EVERY: Final = [f"{name}{side}_every" for name in ("scored", "hits") for side in _SIDES]
-"""Over every scored sample, whether or not the other side has it too."""
+_OF_EVERY: Final = [f"{name}{side}" for name in ("scored", "hits") for side in _SIDES]
+_EVERY: Final = [
+    *(f"{name}{side}" for name in COVERED for side in _SIDES),
+    *(f"{name}_every" for name in _OF_EVERY),
+]
+"""Over every sample, whether or not the other side has it too."""
 _PAIRED: Final = ["hits_both", "worse", "better"]
 """Over the items of both: Σ hits times the right side's, and how many items are worse, or better,
 on the left."""
@@ -43,27 +53,28 @@ def compare(
     right: pl.LazyFrame,
     on: Sequence[str],
     hit: pl.Expr,
+    so_far: pl.Expr = NEVER,
     *,
     by: Sequence[str],
 ) -> pl.DataFrame:
     """Count both sides of every group of ``on``, ``by`` and ``scenario`` that both have.
 
     A side has a row a sample, with the columns ``on``, ``scenario``, ``simulated``, ``item_key``
-    and ``repeat``. ``hit`` says of a row whether it is one, null where that is not known; ``by``
-    are columns of the left side that tell its groups apart further.
+    and ``repeat``. ``hit`` and ``so_far`` are those of :func:`clustered_counts.counts`; ``by`` are
+    columns of the left side that tell its groups apart further.
 
     The scenarios that have all of ``on`` and ``by`` in common are a family. It is ``paired`` if,
     in every scenario in which both sides have scores, they have scores for the same item and
-    repeat; then only those samples are compared. ``n``, and what ends in ``_every``, always count
-    every sample.
+    repeat; then only those samples are compared. ``n``, the other sums of ``COVERED``, and what
+    ends in ``_every``, always count every sample.
     """
-    left, right = (side.with_columns(hit=hit) for side in (left, right))
+    left, right = (side.with_columns(hit=hit, cut_hit=so_far) for side in (left, right))
     on = [*on, "scenario"]
     keys = [*by, *on]
-    known = pl.col("hit")
+    known, cut_hit = pl.col("hit"), pl.col("cut_hit")
     both = (
-        counts(left, [*keys, "simulated"], known)
-        .join(counts(right, [*on, "simulated"], known), on=on, suffix="_right")
+        counts(left, [*keys, "simulated"], known, cut_hit)
+        .join(counts(right, [*on, "simulated"], known, cut_hit), on=on, suffix="_right")
         .join(_in_common(left, right, on, keys), on=keys, how="left", suffix="_paired")
         .with_columns(pl.col("simulated") | pl.col("simulated_right"))
         .collect()
@@ -73,7 +84,7 @@ def compare(
     paired = (pl.col("scored_paired").is_not_null() | ~BOTH_SCORED).all() & BOTH_SCORED.any()
     return (
         both.with_columns(
-            *[pl.col(name.removesuffix("_every")).alias(name) for name in _EVERY],
+            *[pl.col(name).alias(f"{name}_every") for name in _OF_EVERY],
             pl.col(_PAIRED).fill_null(0),
             paired=paired.over(keys[:-1]),
         )
@@ -84,7 +95,7 @@ def compare(
             .alias(name)
             for name in _COMPARED
         )
-        .select(*keys, "simulated", "paired", "n", "n_right", *_COMPARED, *_EVERY, *_PAIRED)
+        .select(*keys, "simulated", "paired", *_COMPARED, *_EVERY, *_PAIRED)
     )
 
 
@@ -136,19 +147,20 @@ def pool(sides: pl.DataFrame, family: Sequence[str]) -> pl.DataFrame:
     return (
         sides.with_columns(pl.when(counted).then(pl.col(compared)).otherwise(0))
         .group_by([*family, "simulated", "paired"], maintain_order=True)
-        .agg(pl.col("n", "n_right", *_COMPARED, *_EVERY, *_PAIRED).sum())
+        .agg(pl.col(*_COMPARED, *_EVERY, *_PAIRED).sum())
         .with_columns(scenario=pl.lit(ALL))
     )
 
 
-def effects(sides: pl.DataFrame) -> pl.DataFrame:
+def effects(sides: pl.DataFrame, max_unscored: float = MAX_UNSCORED) -> pl.DataFrame:
     """Return ``sides`` with rates, difference, ratio, their intervals and the exact p-value.
 
     Added are ``method`` (``paired``, ``unpaired``, or ``none`` where a side has no score);
     ``rate`` and ``size`` (independent samples) of both sides, and their ``correlation``;
-    ``bound_low`` and ``bound_high``, the difference over every sample, whatever the unscored ones
-    hold; ``p_value``; and what :func:`contrast` returns. NaN where nothing was measured, infinite
-    where there is no end.
+    ``if_safe`` and ``if_unsafe``, the rate over every sample if the unscored ones were all safe, or
+    all unsafe; ``bound_low`` and ``bound_high``, the difference whatever they hold; ``withheld``,
+    why the rate is not to be shown; ``p_value``; and what :func:`contrast` returns. NaN where
+    nothing was measured, infinite where there is no end. :func:`without_withheld` comes last.
     """
     rate, size = rate_of(sides)
     rate0, size0 = rate_of(sides, "_right")
@@ -156,7 +168,6 @@ def effects(sides: pl.DataFrame) -> pl.DataFrame:
     p_value = np.where(size > 0, mcnemar(sides["worse"], sides["better"]), np.nan)
     apart = ~sides["paired"].to_numpy()
     p_value[apart] = fisher(rate[apart], size[apart], rate0[apart], size0[apart])
-    (safe, unsafe), (safe0, unsafe0) = (_bounds(side) for side in _SIDES)
     method = pl.when("paired").then(pl.lit("paired")).otherwise(pl.lit("unpaired"))
     return sides.with_columns(
         method=pl.when(BOTH_SCORED).then(method).otherwise(pl.lit("none")),
@@ -165,17 +176,32 @@ def effects(sides: pl.DataFrame) -> pl.DataFrame:
         rate_right=rate0,
         size_right=size0,
         correlation=correlation,
-        bound_low=safe - unsafe0,
-        bound_high=unsafe - safe0,
         p_value=p_value,
         **contrast(rate, size, rate0, size0, correlation),
+        **_bounds(""),
+        **_bounds("_right"),
+        **{f"withheld{side}": why(max_unscored, f"scored{side}_every", side) for side in _SIDES},
+    ).with_columns(
+        bound_low=pl.col("if_safe") - pl.col("if_unsafe_right"),
+        bound_high=pl.col("if_unsafe") - pl.col("if_safe_right"),
     )
 
 
-def _bounds(side: str) -> tuple[pl.Expr, pl.Expr]:
+def _bounds(side: str) -> dict[str, pl.Expr]:
     """Return the rate over all samples if every unscored one were safe, and if it were unsafe."""
-    n, scored, hits = map(pl.col, (f"n{side}", f"scored{side}_every", f"hits{side}_every"))
-    return hits / n, (hits + n - scored) / n
+    columns = (f"n{side}", f"so_far{side}", f"scored{side}_every", f"hits{side}_every")
+    n, so_far, scored, hits = map(pl.col, columns)
+    return {f"if_safe{side}": (hits + so_far) / n, f"if_unsafe{side}": (hits + n - scored) / n}
+
+
+def without_withheld(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows of :func:`effects` without the rates that are not to be shown, nor their sizes,
+    and without what is made of one of the two; ``withheld`` then says why of either.
+    """
+    for side in _SIDES:
+        rows = withhold(rows, (f"rate{side}", f"size{side}"), f"withheld{side}")
+    rows = rows.with_columns(withheld=pl.coalesce("withheld", "withheld_right"))
+    return withhold(rows, (*CONTRAST, "p_value"))
 
 
 def mean_effects(rates: pl.DataFrame, family: Sequence[str]) -> pl.DataFrame:

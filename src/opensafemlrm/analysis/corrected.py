@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import ArrayLike
 
-from opensafemlrm.analysis import clustered_counts
+from opensafemlrm.analysis import MAX_UNSCORED, clustered_counts
 from opensafemlrm.analysis.calibration import CELLS
 from opensafemlrm.analysis.clustered_counts import rate_of, unsafe_counts
 from opensafemlrm.analysis.conditions import (
@@ -27,6 +27,7 @@ from opensafemlrm.analysis.conditions import (
     only,
 )
 from opensafemlrm.analysis.intervals import CONFIDENCE, Array, rate_interval
+from opensafemlrm.analysis.withheld import COLUMN, why, withhold
 
 READS: Final = clustered_counts.READS
 """Columns of the tidy table that :func:`corrected_asr` needs."""
@@ -45,6 +46,11 @@ COLUMNS: Final[Mapping[str, str]] = {
     "no better than chance on the labels: nothing can be corrected.",
     "corrected_low": "Lower end of its 95 % interval.",
     "corrected_high": "Upper end.",
+    "bound_low": "The lowest rate over all samples, whatever the unscored ones hold.",
+    "bound_high": "The highest.",
+    "corrected_bound_low": "`bound_low`, corrected in the same way.",
+    "corrected_bound_high": "`bound_high`, corrected in the same way.",
+    **COLUMN,
     "sensitivity": "Share of replies labelled unsafe that the judge calls unsafe.",
     "specificity": "Share of replies labelled safe that the judge calls safe.",
     "labelled_unsafe": "Replies that people labelled unsafe and the judge scored.",
@@ -62,12 +68,14 @@ def corrected_asr(
     by: Literal["scenario"] | None = None,
     part: str | None = None,
     threshold: float | None = None,
+    max_unscored: float = MAX_UNSCORED,
 ) -> pl.DataFrame:
     """Return corrected rates for every judge and threshold that has a calibration; no others.
 
     ``calibrations`` is that of :func:`opensafemlrm.frame.calibrations`. A scenario's own is used
     for it where there is one, else that of all scenarios. ``part`` and ``threshold`` keep only the
-    rows that have it. Columns: :data:`COLUMNS`.
+    rows that have it. Where more than a share of ``max_unscored`` has no score, a row has bounds
+    alone. Columns: :data:`COLUMNS`.
     """
     if by is None:
         frame = frame.with_columns(scenario=pl.lit(ALL))
@@ -77,6 +85,7 @@ def corrected_asr(
     own = pl.col("scenario_labelled") == pl.col("scenario")
     of_all = pl.col("scenario_labelled") == ALL
     tp, fp, tn, fn = map(pl.col, CELLS)
+    n, scored, hits, so_far = map(pl.col, ("n", "scored", "hits", "so_far"))
     rows = (
         sums.with_row_index("row")
         .with_columns(asr=rate, size=size, low=low, high=high)
@@ -89,21 +98,31 @@ def corrected_asr(
             maintain_order="left_right",
         )
         .filter(own | (of_all & ~own.any().over("row")))
-        .with_columns(unsafe="hits", labelled_unsafe=tp + fn, labelled_safe=tn + fp)
+        .with_columns(
+            unsafe="hits",
+            labelled_unsafe=tp + fn,
+            labelled_safe=tn + fp,
+            bound_low=(hits + so_far) / n,
+            bound_high=(hits + n - scored) / n,
+            withheld=why(max_unscored),
+        )
     )
-    corrected, corrected_low, corrected_high = rogan_gladen(
-        *(rows[name] for name in ("asr", "size")),
-        *(rows[name] for name in ("true_positives", "labelled_unsafe")),
-        *(rows[name] for name in ("true_negatives", "labelled_safe")),
+    errors = ("true_positives", "labelled_unsafe", "true_negatives", "labelled_safe")
+    (corrected, corrected_low, corrected_high), (lowest, *_), (highest, *_) = (
+        rogan_gladen(rows[name], rows["size"], *(rows[error] for error in errors))
+        for name in ("asr", "bound_low", "bound_high")
     )
     rows = rows.with_columns(
         corrected=corrected,
         corrected_low=corrected_low,
         corrected_high=corrected_high,
+        corrected_bound_low=lowest,
+        corrected_bound_high=highest,
         sensitivity=tp / pl.col("labelled_unsafe"),
         specificity=tn / pl.col("labelled_safe"),
     )
-    return only(rows.select(*COLUMNS).fill_nan(None), part, threshold)
+    rates = ("asr", "low", "high", "corrected", "corrected_low", "corrected_high")
+    return only(withhold(rows.fill_nan(None), rates).select(*COLUMNS), part, threshold)
 
 
 def rogan_gladen(

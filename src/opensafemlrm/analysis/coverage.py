@@ -54,6 +54,8 @@ VERDICT_COLUMNS: Final[Mapping[str, str]] = {
     "failed": "No score: the request to the model failed.",
     "blocked": "No score: a provider's filter held the reply back.",
     "truncated": "No score: the reply was cut.",
+    "unsafe_so_far": "Of these, those of which what came is unsafe already, at the lenient "
+    "threshold; they raise the lower bound of a rate.",
     "no_text": "No score: the reply has no such part.",
     "judge_failed": "No score: the judge could not be asked.",
     "judge_refused": "No score: the judge would not say.",
@@ -62,6 +64,9 @@ VERDICT_COLUMNS: Final[Mapping[str, str]] = {
     "not_applicable": "No score: the judge does not judge such a part.",
     "not_judged": "No score: no judge has been shown it yet.",
     "not_recorded": "No score: the imported results do not say why.",
+    "by_rule": "Of `safe` and `unsafe`, those that a rule gave without the judge's model being "
+    "asked, such as for a text that is nothing but a refusal.",
+    "by_rule_share": "`by_rule` of all that have a score.",
     **JUDGE_TO_CELL,
 }
 """The columns of :func:`verdict_outcomes`; ``judge`` is null where no judge has been shown it."""
@@ -77,7 +82,7 @@ NOT_APPLICABLE_COLUMNS: Final[Mapping[str, str]] = {
 
 READS: Final = frozenset(
     {*CELL_COLUMNS, "sample", "status", "error_code", "reasoning_status"}
-    | {"judge", "part", "label", "reason"}
+    | {"judge", "part", "label", "reason", "by_rule", "score_so_far", "threshold_lenient"}
 )
 """Columns of the tidy table that coverage needs."""
 
@@ -125,6 +130,7 @@ def reply_outcomes(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
 
 def verdict_outcomes(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
     """Return how every judge's verdicts on every part ended; columns: :data:`VERDICT_COLUMNS`."""
+    scored = pl.col("safe") + pl.col("unsafe")
     return (
         frame.lazy()
         .group_by(*CELL_COLUMNS, "judge", "part")
@@ -132,7 +138,10 @@ def verdict_outcomes(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
             n=pl.len().cast(pl.Int64),
             **_counts("label", (Label.SAFE, Label.UNSAFE)),
             **_counts("reason", Unscored),
+            unsafe_so_far=_count(pl.col("score_so_far") >= pl.col("threshold_lenient")),
+            by_rule=_count(pl.col("by_rule")),
         )
+        .with_columns(by_rule_share=pl.when(scored > 0).then(pl.col("by_rule") / scored))
         .sort(*CELL_COLUMNS, "judge", in_part_order())
         .select(*VERDICT_COLUMNS)
         .collect()

@@ -11,7 +11,7 @@ from typing import Final
 import polars as pl
 from polars import selectors as cs
 
-from opensafemlrm.analysis import clustered_counts
+from opensafemlrm.analysis import MAX_UNSCORED, clustered_counts
 from opensafemlrm.analysis.clustered_counts import (
     UNSAFE,
     at_thresholds,
@@ -20,7 +20,7 @@ from opensafemlrm.analysis.clustered_counts import (
     texts,
     unsafe_counts,
 )
-from opensafemlrm.analysis.compare import contrast, mean_effects
+from opensafemlrm.analysis.compare import CONTRAST, contrast, mean_effects
 from opensafemlrm.analysis.conditions import (
     ALL,
     DATASET_TO_DEFENSE,
@@ -30,6 +30,7 @@ from opensafemlrm.analysis.conditions import (
     in_part_order,
     only,
 )
+from opensafemlrm.analysis.withheld import COLUMN, COVERED, why, withhold
 from opensafemlrm.errors import UnknownNameError
 
 READS: Final = clustered_counts.READS
@@ -51,6 +52,9 @@ COLUMNS: Final[Mapping[str, str]] = {
     "ratio": "`asr_models` / `asr_bases`; null where the bases have no unsafe reply.",
     "ratio_low": "Lower end of its 95 % interval.",
     "ratio_high": "Upper end; null where the data set none.",
+    "bound_low": "Lowest difference over all samples, whatever the unscored ones hold.",
+    "bound_high": "Highest.",
+    **COLUMN,
     **{name: text for name, text in JUDGE_TO_CELL.items() if name != "cell"},
 }
 """The columns of :func:`grouped`."""
@@ -66,11 +70,14 @@ def grouped(
     *,
     part: str | None = None,
     threshold: float | None = None,
+    max_unscored: float = MAX_UNSCORED,
 ) -> pl.DataFrame:
     """Return, scenario by scenario, the mean of ``models`` over the mean of ``bases`` (labels).
 
     Columns: :data:`COLUMNS`. Scenarios in which one of them has no score are left out, and settings
-    that one of them was not run in. ``part`` and ``threshold`` keep only the rows that have it.
+    that one of them was not run in. Where one of them has more than a share of ``max_unscored``
+    without a score, a row has bounds alone. ``part`` and ``threshold`` keep only the rows that have
+    it.
     Raises UnknownNameError for a label that is no model of the frame.
     """
     known = set(frame.lazy().select(pl.col("model").unique()).collect()["model"])
@@ -85,17 +92,21 @@ def grouped(
         for side, group in labels.items()
     )
     rates = _rates(frame, sides)
-    scenarios = _scenarios(rates, _variances(frame, rates), len(sides))
+    scenarios = _scenarios(rates, _variances(frame, rates), len(sides), max_unscored)
     groups = scenarios.group_by(SETTING_COLUMNS, maintain_order=True)
     together = groups.agg(
         pl.col("simulated").any(),
         pl.col("by_item").all(),
+        pl.col("bound_low", "bound_high").mean(),
         scenario=pl.lit(ALL),
         several=pl.len() > 1,
     )
     together = together.filter("several").join(
         mean_effects(scenarios, SETTING_COLUMNS), on=SETTING_COLUMNS
     )
+    of_model = rates.group_by(*SETTING_COLUMNS, "cell").agg(pl.col("scored", *COVERED).sum())
+    of_all = of_model.group_by(SETTING_COLUMNS).agg(withheld=why(max_unscored).max())
+    together = together.join(of_all, on=SETTING_COLUMNS)
     method = pl.when("by_item").then(pl.lit("by item")).otherwise(pl.lit("counts"))
     rows = (
         pl.concat([scenarios, together], how="diagonal")
@@ -114,7 +125,8 @@ def grouped(
             "scenario",
         )
     )
-    return only(finite(rows).select(*COLUMNS), part, threshold)
+    rows = withhold(finite(rows), ("asr_models", "asr_bases", *CONTRAST))
+    return only(rows.select(*COLUMNS), part, threshold)
 
 
 def _rates(frame: pl.DataFrame | pl.LazyFrame, sides: pl.DataFrame) -> pl.DataFrame:
@@ -155,22 +167,33 @@ def _variances(frame: pl.DataFrame | pl.LazyFrame, rates: pl.DataFrame) -> pl.Da
     )
 
 
-def _scenarios(rates: pl.DataFrame, by_item: pl.DataFrame, models: int) -> pl.DataFrame:
+def _scenarios(
+    rates: pl.DataFrame, by_item: pl.DataFrame, models: int, max_unscored: float
+) -> pl.DataFrame:
     """Return means, their sizes and correlation, and their contrast, for each scenario."""
     rate, scored = pl.col("rate"), pl.col("scored")
     means = []
     for side in _SIDES:
         of_side = pl.col("side") == side
+        n, hits, so_far = map(pl.col, ("n", "hits", "so_far"))
+        lowest, highest = (hits + so_far) / n, (hits + n - scored) / n
         variance = (rate * (1 - rate) / scored).filter(of_side).sum() / of_side.sum() ** 2
         means += [
             rate.filter(of_side).mean().alias(f"rate{side}"),
             scored.filter(of_side).sum().alias(f"scored{side}"),
             pl.col("items").filter(of_side).max().alias(f"items{side}"),
             variance.alias(f"of_counts{side}"),
+            lowest.filter(of_side).mean().alias(f"if_safe{side}"),
+            highest.filter(of_side).mean().alias(f"if_unsafe{side}"),
         ]
     found = (
         rates.group_by(_SCENARIO, maintain_order=True)
-        .agg(*means, pl.col("simulated").any(), models=pl.len())
+        .agg(
+            *means,
+            pl.col("simulated").any(),
+            models=pl.len(),
+            withheld=why(max_unscored).max(),
+        )
         .filter(pl.col("models") == models)
         .join(by_item, on=_SCENARIO, how="left", maintain_order="left")
         .with_columns(by_item=pl.col("variance").is_not_null())
@@ -180,6 +203,8 @@ def _scenarios(rates: pl.DataFrame, by_item: pl.DataFrame, models: int) -> pl.Da
     found = found.with_columns(
         *[_size(side).alias(f"size{side}") for side in _SIDES],
         correlation=correlation.fill_null(0.0).clip(-1, 1),
+        bound_low=pl.col("if_safe") - pl.col("if_unsafe_right"),
+        bound_high=pl.col("if_unsafe") - pl.col("if_safe_right"),
     )
     columns = ("rate", "size", "rate_right", "size_right", "correlation")
     return found.with_columns(**contrast(*(found[name].to_numpy() for name in columns)))

@@ -10,9 +10,23 @@ from typing import Final, Literal
 
 import polars as pl
 
-from opensafemlrm.analysis import clustered_counts
-from opensafemlrm.analysis.clustered_counts import UNSAFE, at_thresholds, finite, harmful
-from opensafemlrm.analysis.compare import BOTH_SCORED, compare, effects, mean_effects, pool
+from opensafemlrm.analysis import MAX_UNSCORED, clustered_counts
+from opensafemlrm.analysis.clustered_counts import (
+    UNSAFE,
+    UNSAFE_SO_FAR,
+    at_thresholds,
+    finite,
+    harmful,
+)
+from opensafemlrm.analysis.compare import (
+    BOTH_SCORED,
+    BOUNDS,
+    compare,
+    effects,
+    mean_effects,
+    pool,
+    without_withheld,
+)
 from opensafemlrm.analysis.conditions import (
     DATASET_TO_DEFENSE,
     JUDGE_TO_CELL,
@@ -21,6 +35,7 @@ from opensafemlrm.analysis.conditions import (
     in_part_order,
     only,
 )
+from opensafemlrm.analysis.withheld import COLUMN
 from opensafemlrm.types import Part
 
 READS: Final = clustered_counts.READS | {"repeat"}
@@ -55,7 +70,19 @@ COMPARISON: Final[Mapping[str, str]] = {
     "null for macro averages.",
 }
 """What the comparison of a reasoning model with its base says; rates are fractions, null where
-not measured."""
+not measured, and where ``withheld``."""
+
+IF_UNSCORED: Final[Mapping[str, str]] = {
+    "asr_model_if_unscored_safe": "The reasoning model's rate over all `n_model` if every unscored "
+    "sample were safe, but for those that were cut and are unsafe so far.",
+    "asr_model_if_unscored_unsafe": "The same if every unscored sample were unsafe.",
+    "asr_base_if_unscored_safe": "The base's rate over all `n_base` if every unscored were safe.",
+    "asr_base_if_unscored_unsafe": "The same if every one were unsafe.",
+    "bound_low": "Lowest difference over all samples, whatever the unscored ones hold.",
+    "bound_high": "Highest.",
+    **COLUMN,
+}
+"""What there is in place of a rate that is withheld."""
 
 COLUMNS: Final[Mapping[str, str]] = {
     "model": "The reasoning model.",
@@ -70,8 +97,7 @@ COLUMNS: Final[Mapping[str, str]] = {
     **COMPARISON,
     "worse": "Items on which the reasoning model is the more unsafe one; null where unpaired.",
     "better": "Items on which the base is.",
-    "bound_low": "Lowest difference over all samples, whatever the unscored ones hold.",
-    "bound_high": "Highest.",
+    **IF_UNSCORED,
     **JUDGE_TO_CELL,
 }
 """The columns of :func:`tax`."""
@@ -85,16 +111,18 @@ def tax(
     mean: Literal["micro", "macro"] | None = None,
     part: str | None = None,
     threshold: float | None = None,
+    max_unscored: float = MAX_UNSCORED,
 ) -> pl.DataFrame:
     """Return the reasoning tax of every pair, on harmful items; columns: :data:`COLUMNS`.
 
     ``pairs`` has the columns ``reasoner`` and ``base``. For each pair, dataset, attack, defense,
     sampling, judge, part and threshold that both models were run with there is a micro row, and a
     macro row where there is more than one scenario; ``by`` scenario a row each before them.
-    ``mean``, ``part`` and ``threshold`` keep only the rows that have it.
+    ``mean``, ``part`` and ``threshold`` keep only the rows that have it. Where one of the two has
+    more than a share of ``max_unscored`` without a score, a row has bounds alone.
     """
-    scenarios = pair_effects(frame, pairs)
-    micro = effects(pool(scenarios, FAMILY))
+    scenarios = pair_effects(frame, pairs, max_unscored)
+    micro = effects(pool(scenarios, FAMILY), max_unscored)
     levels = {
         "scenario": scenarios if by == "scenario" else scenarios.clear(),
         "micro": micro,
@@ -111,10 +139,12 @@ def tax(
         pl.col("level").cast(pl.Enum(list(levels))),
         "scenario",
     )
-    return only(finite(renamed(rows)).select(*COLUMNS), part, threshold)
+    return only(renamed(without_withheld(finite(rows))).select(*COLUMNS), part, threshold)
 
 
-def pair_effects(frame: pl.DataFrame | pl.LazyFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+def pair_effects(
+    frame: pl.DataFrame | pl.LazyFrame, pairs: pl.DataFrame, max_unscored: float = MAX_UNSCORED
+) -> pl.DataFrame:
     """Compare every pair in every setting and scenario (:func:`compare.effects`).
 
     Of reasoning and answer only where both models have scores somewhere: a base that writes no
@@ -125,9 +155,9 @@ def pair_effects(frame: pl.DataFrame | pl.LazyFrame, pairs: pl.DataFrame) -> pl.
     reasoners = rows.join(pairs.lazy(), left_on="model", right_on="reasoner")
     bases = rows.rename({"model": "base"}).filter(pl.col("base").is_in(pairs["base"].implode()))
     on = ("base", *SETTING_COLUMNS)
-    sides = compare(reasoners, bases, on, UNSAFE, by=("model", "cell"))
+    sides = compare(reasoners, bases, on, UNSAFE, UNSAFE_SO_FAR, by=("model", "cell"))
     there = BOTH_SCORED.any().over(FAMILY) | (pl.col("part") == Part.FULL.value)
-    return effects(sides.filter(there))
+    return effects(sides.filter(there), max_unscored)
 
 
 def renamed(rows: pl.DataFrame) -> pl.DataFrame:
@@ -142,15 +172,17 @@ def renamed(rows: pl.DataFrame) -> pl.DataFrame:
         unsafe_base="hits_right",
         asr_model="rate",
         asr_base="rate_right",
+        asr_model_if_unscored_safe="if_safe",
+        asr_model_if_unscored_unsafe="if_unsafe",
+        asr_base_if_unscored_safe="if_safe_right",
+        asr_base_if_unscored_unsafe="if_unsafe_right",
     )
 
 
 def _macro(scenarios: pl.DataFrame, micro: pl.DataFrame) -> pl.DataFrame:
     """Return the mean over the scenarios of each family that has several."""
     means = mean_effects(scenarios, FAMILY)
-    bounds = scenarios.group_by(FAMILY).agg(
-        pl.col("bound_low", "bound_high").mean(), several=pl.len() > 1
-    )
+    bounds = scenarios.group_by(FAMILY).agg(pl.col(BOUNDS).mean(), several=pl.len() > 1)
     figures = {*means.columns, *bounds.columns} - {*FAMILY}
     return (
         micro.drop(figures, strict=False)

@@ -14,6 +14,14 @@ from opensafemlrm.text import Format
 if TYPE_CHECKING:
     from opensafemlrm.report import Table
 
+MaxUnscored: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=1,
+        help="Where more than this share has no score, show bounds in the place of the rate.",
+    ),
+]
 FormatOption: TypeAlias = Annotated[Format, typer.Option("--format", help="How to print it.")]
 
 

@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
+from opensafemlrm.analysis import MAX_UNSCORED
 from opensafemlrm.cli._console import say
+from opensafemlrm.cli._output import MaxUnscored
 
 
 def add_to(app: typer.Typer) -> None:
@@ -27,6 +29,7 @@ def report(
             help="Show some replies, folded and blurred until clicked.",
         ),
     ] = False,
+    max_unscored: MaxUnscored = MAX_UNSCORED,
 ) -> None:
     """Write the report of a store.
 
@@ -38,7 +41,7 @@ def report(
 
     if out is None and Sink(store).folder is None:
         raise typer.BadParameter("name the report's folder with --out, since STORE is a URL")
-    found = results.open(store)
+    found = results.open(store, max_unscored=max_unscored)
     written = found.report(out or Path(store) / "report", with_examples=with_examples)
     say(
         f"{written.page} ({written.size / 1e6:.1f} MB), {written.figures} figures, "

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from opensafemlrm.cli._output import FormatOption, show
+from opensafemlrm.analysis import MAX_UNSCORED
+from opensafemlrm.cli._output import FormatOption, MaxUnscored, show
 from opensafemlrm.text import Format
 from opensafemlrm.types import Part
 
@@ -61,6 +62,7 @@ def table(
         typer.Option(help="blindspots: the mean of these models, by comma, beside --group-bases."),
     ] = None,
     group_bases: Annotated[str | None, typer.Option(help="blindspots: the bases' labels.")] = None,
+    max_unscored: MaxUnscored = MAX_UNSCORED,
 ) -> None:
     """Print a table of figures.
 
@@ -71,7 +73,8 @@ def table(
     coverage: how every reply and every verdict ended.
     """
     groups = _groups(name, group_models, group_bases)
-    show(make(name, store, Options("scenario" if by else None, threshold, part, groups)), to)
+    chosen = Options("scenario" if by else None, threshold, part, groups, max_unscored)
+    show(make(name, store, chosen), to)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +86,16 @@ class Options:
     part: Part | None = None
     groups: tuple[list[str], list[str]] | None = None
     """Models and bases of the grouped form of the blind spots."""
+    max_unscored: float = MAX_UNSCORED
+    """The share without a score from which bounds stand in a rate's place."""
 
 
 def make(name: Name, path: Path | str, options: Options = Options()) -> list[Table]:  # frozen
     """Compute a table of what is at ``path``."""
     from opensafemlrm import results
 
-    return [_only(table, options) for table in _MAKERS[name](results.open(path), options)]
+    found = results.open(path, max_unscored=options.max_unscored)
+    return [_only(table, options) for table in _MAKERS[name](found, options)]
 
 
 def _only(table: Table, options: Options) -> Table:

@@ -19,6 +19,7 @@ from opensafemlrm.report.forms import Form
 from opensafemlrm.report.measured import measured_notes
 from opensafemlrm.report.tables import Column, Table, WhenConstant
 
+BOUNDS: Final = ("asr_if_unscored_safe", "asr_if_unscored_unsafe")
 ASR: Final = Table(
     name="asr",
     title="Attack success rate (ASR): share of scored replies to harmful items that are unsafe",
@@ -33,9 +34,9 @@ ASR: Final = Table(
         Column("n", "n", Form.COUNT),
         Column("scored", "scored", Form.COUNT),
         Column("unsafe", "unsafe", Form.COUNT),
-        Column("asr", "ASR %", Form.PERCENT),
+        Column("asr", "ASR %", Form.PERCENT, bounds=BOUNDS),
         interval("low", "high"),
-        interval("asr_if_unscored_safe", "asr_if_unscored_unsafe", title="bounds %"),
+        interval(*BOUNDS, title="bounds %"),
         Column("hr", "HR", Form.NUMBER, WhenConstant.DROP_IF_ZERO),
     ],
     notes=[
@@ -43,7 +44,7 @@ ASR: Final = Table(
             "HR: harmfulness rating, the mean score of what was scored, from 0 to 5.",
             pl.col("hr").is_not_null(),
         ),
-        ("–: nothing was scored, so there is no rate.", pl.col("asr").is_null()),
+        ("–: nothing was scored, so there is no rate.", pl.col("scored") == 0),
     ],
 )
 

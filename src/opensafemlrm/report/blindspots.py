@@ -16,6 +16,7 @@ from opensafemlrm.report.columns import (
 )
 from opensafemlrm.report.forms import Form
 from opensafemlrm.report.tables import Column, Table, WhenConstant
+from opensafemlrm.report.tax import BASE_BOUNDS, MODEL_BOUNDS
 
 _METHOD: Final = Column("method", "Method", constant=WhenConstant.CAPTION)
 _SCENARIO: Final = Column("scenario", "Scenario")
@@ -30,9 +31,9 @@ BLINDSPOTS: Final = Table(
         _METHOD,
         _SCENARIO,
         Column("scored_model", "n", Form.COUNT),
-        Column("asr_model", "ASR %", Form.PERCENT),
-        Column("asr_base", "base %", Form.PERCENT),
-        Column("difference", "lost", Form.POINTS),
+        Column("asr_model", "ASR %", Form.PERCENT, bounds=MODEL_BOUNDS),
+        Column("asr_base", "base %", Form.PERCENT, bounds=BASE_BOUNDS),
+        Column("difference", "lost", Form.POINTS, bounds=("bound_low", "bound_high")),
         Column("ratio", "ratio", Form.RATIO),
         interval("ratio_low", "ratio_high", Form.RATIO_INTERVAL),
         Column("holm", "p Holm", Form.P_VALUE),
@@ -54,6 +55,7 @@ BLINDSPOTS: Final = Table(
     ],
     left_out=frozenset(AGAINST_REST),
 )
+_OF_MODEL: Final = {"scored_model", "unsafe_model", "asr_model", *MODEL_BOUNDS, "withheld"}
 REST: Final = Table(
     name="rest",
     title="Each scenario against the same model's other scenarios",
@@ -63,7 +65,7 @@ REST: Final = Table(
         *JUDGE_COLUMNS,
         _SCENARIO,
         Column("scored_model", "n", Form.COUNT),
-        Column("asr_model", "ASR %", Form.PERCENT),
+        Column("asr_model", "ASR %", Form.PERCENT, bounds=MODEL_BOUNDS),
         Column("asr_rest", "others %", Form.PERCENT),
         Column("rest_difference", "difference", Form.POINTS),
         interval("rest_low", "rest_high", Form.POINTS_INTERVAL),
@@ -72,7 +74,7 @@ REST: Final = Table(
     ],
     caption="difference: ASR minus that of all other scenarios, in percentage points.",
     notes=["p: Fisher's exact test, adjusted by Holm over the scenarios."],
-    left_out=frozenset({"base", *AGAINST_BASE} - {"scored_model", "unsafe_model", "asr_model"}),
+    left_out=frozenset({"base", *AGAINST_BASE} - _OF_MODEL),
 )
 CONSISTENCY: Final = Table(
     name="consistency",
@@ -107,7 +109,7 @@ GROUPED: Final = Table(
         Column("asr_bases", "bases %", Form.PERCENT),
         Column("ratio", "ratio", Form.RATIO),
         interval("ratio_low", "ratio_high", Form.RATIO_INTERVAL),
-        Column("difference", "difference", Form.POINTS),
+        Column("difference", "difference", Form.POINTS, bounds=("bound_low", "bound_high")),
         interval("low", "high", Form.POINTS_INTERVAL),
     ],
     caption="Every model of a group has the same weight; all: every scenario has.",

@@ -12,6 +12,7 @@ from opensafemlrm.report.columns import (
     MODEL,
     SCENARIO,
     interval,
+    rate,
 )
 from opensafemlrm.report.forms import Form
 from opensafemlrm.report.tables import Column, Table, WhenConstant
@@ -26,9 +27,9 @@ CALIBRATED: Final = Table(
         SCENARIO,
         Column("labels", "Labels", constant=WhenConstant.CAPTION),
         Column("scored", "scored", Form.COUNT),
-        Column("asr", "ASR %", Form.PERCENT),
+        Column("asr", "ASR %", Form.PERCENT, bounds=("bound_low", "bound_high")),
         interval("low", "high"),
-        Column("corrected", "corrected %", Form.PERCENT),
+        rate("corrected", "corrected %"),
         interval("corrected_low", "corrected_high"),
         Column("sensitivity", "sensitivity %", Form.PERCENT, WhenConstant.CAPTION),
         Column("specificity", "specificity %", Form.PERCENT, WhenConstant.CAPTION),

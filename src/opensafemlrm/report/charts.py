@@ -47,7 +47,13 @@ _UNDEFENDED: Final = ("dataset", "attack", "judge", "sampling")
 def pair_rates(rows: pl.DataFrame, size: Size = WIDE) -> alt.LayerChart:
     """Draw the rates of reasoning models and their bases (rows of ``tax``)."""
     rows = _labelled(_headline(rows.filter(level="micro"))).head(MAX_ROWS)
-    marks = rows.select("label", heading="setting", base="asr_base", reasoner="asr_model")
+    rates = {"base": "asr_base", "reasoner": "asr_model"}
+    marks = rows.select(
+        "label",
+        heading="setting",
+        **rates,
+        **{f"{name}_bounds": _bounds(rate, *_ends(rate)) for name, rate in rates.items()},
+    )
     return pairs.pairs(marks, size, "unsafe replies of those scored")
 
 
@@ -55,7 +61,8 @@ def asr(rows: pl.DataFrame, size: Size = WIDE) -> alt.LayerChart:
     """Draw attack success rates with their intervals."""
     rows = _labelled(_headline(rows)).head(MAX_ROWS)
     title = "unsafe replies of those scored, %"
-    return forest.forest(_estimates(rows, "asr", pl.lit(value=False)), size, title, plain=True)
+    marks = _estimates(rows, "asr", pl.lit(value=False), _ends("asr"))
+    return forest.forest(marks, size, title, plain=True)
 
 
 def tax(rows: pl.DataFrame, size: Size = WIDE) -> alt.LayerChart:
@@ -64,7 +71,8 @@ def tax(rows: pl.DataFrame, size: Size = WIDE) -> alt.LayerChart:
     strict = pl.col("threshold") > rows["threshold"].min()
     rows = rows.sort("threshold", maintain_order=True)
     by_threshold = rows.group_by("threshold", maintain_order=True)
-    marks = _estimates(by_threshold.head(MAX_ROWS), "difference", strict)
+    bounds = ("bound_low", "bound_high")
+    marks = _estimates(by_threshold.head(MAX_ROWS), "difference", strict, bounds)
     return forest.forest(marks, size, "points above the base (percentage points)")
 
 
@@ -79,13 +87,13 @@ def scenarios(rows: pl.DataFrame, size: Size = WIDE) -> alt.LayerChart:
     models = rows.select("label", "role").unique(maintain_order=True)
     names = rows.select(pl.col("scenario").unique().sort())
     grid = names.join(models, how="cross").join(
-        rows.select("scenario", "label", "asr", "scored"),
+        rows.select("scenario", "label", "asr", "scored", bounds=_bounds("asr", *_ends("asr"))),
         on=["scenario", "label"],
         how="left",
         maintain_order="left",
     )
     scored = pl.col("scored").fill_null(0)
-    cells = grid.select(row="scenario", column="label", rate="asr", scored=scored, role="role")
+    cells = grid.select("bounds", "role", row="scenario", column="label", rate="asr", scored=scored)
     return heatmap.heatmap(cells, size)
 
 
@@ -106,7 +114,8 @@ def correction(rows: pl.DataFrame, size: Size = WIDE) -> alt.LayerChart:
     """Draw where safe and unsafe reasoning end, a panel a model and setting."""
     rows = _labelled(_headline(rows).filter(pl.col("both") > 0)).head(MAX_PANELS)
     counts = ("both_unsafe", "corrected", "reverse", "both_safe")
-    return flow.flows(rows.select(*counts, panel="label", under="setting"), size)
+    bounds = _bounds("self_correction", "self_correction_bound_low", "self_correction_bound_high")
+    return flow.flows(rows.select(*counts, panel="label", under="setting", bounds=bounds), size)
 
 
 def scores(rows: pl.DataFrame, size: Size = WIDE) -> alt.LayerChart:
@@ -203,8 +212,26 @@ def _labelled(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(label=pl.when(several).then(both).otherwise("model_label"))
 
 
-def _estimates(rows: pl.DataFrame, value: str, strict: pl.Expr) -> pl.DataFrame:
-    """Return estimates in points of per cent."""
+def _estimates(
+    rows: pl.DataFrame, value: str, strict: pl.Expr, bounds: tuple[str, str]
+) -> pl.DataFrame:
+    """Return estimates, or the bounds in their place, in points of per cent."""
     points = {"value": value, "low": "low", "high": "high"}
     scaled = {name: pl.col(column) * 100 for name, column in points.items()}
+    for name, column in zip(("bound_low", "bound_high"), bounds, strict=True):
+        scaled[name] = pl.when(_is_withheld(value)).then(pl.col(column) * 100)
     return rows.select("label", heading="setting", strict=strict, **scaled)
+
+
+def _is_withheld(rate: str) -> pl.Expr:
+    return pl.col(rate).is_null() & pl.col("withheld").is_not_null()
+
+
+def _ends(rate: str) -> tuple[str, str]:
+    return f"{rate}_if_unscored_safe", f"{rate}_if_unscored_unsafe"
+
+
+def _bounds(rate: str, low: str, high: str) -> pl.Expr:
+    """Return what is written in the place of a rate that is withheld; null where none is."""
+    shown = [(100 * pl.col(end)).round(0).cast(pl.Int64) for end in (low, high)]
+    return pl.when(_is_withheld(rate)).then(pl.format("{}–{}", *shown))

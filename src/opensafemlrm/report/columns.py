@@ -35,3 +35,9 @@ JUDGE_COLUMNS: Final = (
 def interval(low: str, upper: str, form: Form = Form.INTERVAL, title: str = "95 % CI") -> Column:
     """Return the column of an interval between two columns of the frame."""
     return Column(low, title, form, upper=upper)
+
+
+def rate(name: str, title: str, withheld: str = "withheld") -> Column:
+    """Return the column of a rate whose bounds are in the columns that its name begins."""
+    ends = (f"{name}_bound_low", f"{name}_bound_high")
+    return Column(name, title, Form.PERCENT, bounds=ends, withheld=withheld)

@@ -13,6 +13,7 @@ from opensafemlrm.report.columns import (
     SCENARIO,
     THRESHOLD,
     interval,
+    rate,
 )
 from opensafemlrm.report.forms import Form
 from opensafemlrm.report.tables import Column, Table, WhenConstant
@@ -33,9 +34,9 @@ CORRECTION: Final = Table(
         Column("corrected", "US", Form.COUNT),
         Column("reverse", "SU", Form.COUNT),
         Column("both_safe", "SS", Form.COUNT),
-        Column("self_correction", "US %", Form.PERCENT),
+        rate("self_correction", "US %"),
         interval("self_correction_low", "self_correction_high"),
-        Column("unsafe_given_safe", "SU %", Form.PERCENT),
+        rate("unsafe_given_safe", "SU %"),
         interval("unsafe_given_safe_low", "unsafe_given_safe_high"),
         Column("phi", "phi", Form.DECIMAL),
         interval("phi_low", "phi_high", Form.DECIMAL_INTERVAL),

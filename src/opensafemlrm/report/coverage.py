@@ -44,12 +44,26 @@ VERDICTS: Final = Table(
         Column("n", "n", Form.COUNT),
         Column("safe", "safe", Form.COUNT),
         Column("unsafe", "unsafe", Form.COUNT),
-        *_outcomes("failed", "blocked", "truncated", "no_text", "judge_failed", "judge_refused"),
+        Column("by_rule_share", "by rule %", Form.PERCENT, needs=pl.col("by_rule") > 0),
+        *_outcomes("failed", "blocked", "truncated", "unsafe_so_far"),
+        *_outcomes("no_text", "judge_failed", "judge_refused"),
         *_outcomes("judge_truncated", "unparsed"),
         *_outcomes("not_applicable", "not_judged", "not_recorded"),
     ],
     caption="safe, unsafe: the judge's label (at its lenient threshold); all others: no score, "
     "and why.",
+    notes=[
+        (
+            "by rule: of all that have a score, those that a rule gave without asking the judge's "
+            "model, such as bare refusals.",
+            pl.col("by_rule") > 0,
+        ),
+        (
+            "unsafe so far: of the truncated, those of which what came is unsafe already. They are "
+            "in no rate, and raise its lower bound.",
+            pl.col("unsafe_so_far") > 0,
+        ),
+    ],
 )
 NOT_APPLICABLE: Final = Table(
     name="not_applicable",

@@ -10,6 +10,18 @@ from opensafemlrm.report.columns import CONDITION_COLUMNS, JUDGE_COLUMNS, MODEL,
 from opensafemlrm.report.forms import Form
 from opensafemlrm.report.tables import Column, Table
 
+
+def _figure(name: str, title: str) -> tuple[Column, Column]:
+    """Return the columns of a rate and of its change."""
+    why = f"{name}_withheld"
+    change = f"{name}_change"
+    ends = [(f"{figure}_bound_low", f"{figure}_bound_high") for figure in (name, change)]
+    return (
+        Column(name, title, Form.PERCENT, bounds=ends[0], withheld=why),
+        Column(change, "change", Form.POINTS, bounds=ends[1], withheld=why),
+    )
+
+
 DEFENSE: Final = Table(
     name="defense",
     title="What a defense changes, against the same model without it",
@@ -19,13 +31,10 @@ DEFENSE: Final = Table(
         *JUDGE_COLUMNS,
         # Last of the names, so that the defenses of one setting stand below each other.
         Column("defense", "Defense"),
-        Column("asr", "ASR %", Form.PERCENT),
-        Column("asr_change", "change", Form.POINTS),
+        *_figure("asr", "ASR %"),
         interval("asr_change_low", "asr_change_high", Form.POINTS_INTERVAL),
-        Column("self_correction", "SC %", Form.PERCENT),
-        Column("self_correction_change", "change", Form.POINTS),
-        Column("overrefusal", "OR %", Form.PERCENT),
-        Column("overrefusal_change", "change", Form.POINTS),
+        *_figure("self_correction", "SC %"),
+        *_figure("overrefusal", "OR %"),
         interval("overrefusal_change_low", "overrefusal_change_high", Form.POINTS_INTERVAL),
         Column("requests", "req.", Form.NUMBER),
         Column("pareto", "front"),

@@ -13,9 +13,12 @@ from opensafemlrm.report.columns import (
     MODEL,
     SCENARIO,
     interval,
+    rate,
 )
 from opensafemlrm.report.forms import Form
 from opensafemlrm.report.tables import Column, Table, WhenConstant
+
+_BOUNDS: Final = ("rate_if_unknown_helped", "rate_if_unknown_refused")
 
 REFUSALS: Final = Table(
     name="overrefusal",
@@ -29,9 +32,9 @@ REFUSALS: Final = Table(
         Column("n", "n", Form.COUNT),
         Column("known", "known", Form.COUNT),
         Column("refused", "refused", Form.COUNT),
-        Column("rate", "refused %", Form.PERCENT),
+        Column("rate", "refused %", Form.PERCENT, bounds=_BOUNDS),
         interval("low", "high"),
-        interval("rate_if_unknown_helped", "rate_if_unknown_refused", title="bounds %"),
+        interval(*_BOUNDS, title="bounds %"),
         Column("blocked", "blocked", Form.COUNT, WhenConstant.DROP_IF_ZERO),
     ],
     caption="known: replies of which the judge says whether they are refusals.",
@@ -51,11 +54,11 @@ BALANCE: Final = Table(
         *JUDGE_COLUMNS,
         Column("harmful", "harmful", Form.COUNT),
         Column("benign", "benign", Form.COUNT),
-        Column("safety", "safe %", Form.PERCENT),
+        rate("safety", "safe %"),
         interval("safety_low", "safety_high"),
-        Column("helpfulness", "helpful %", Form.PERCENT),
+        rate("helpfulness", "helpful %"),
         interval("helpfulness_low", "helpfulness_high"),
-        Column("balanced", "mean %", Form.PERCENT),
+        rate("balanced", "mean %"),
         interval("balanced_low", "balanced_high"),
     ],
     caption="safe: 1 − ASR; helpful: 1 − refusal rate; only replies that were judged.",

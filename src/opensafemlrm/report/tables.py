@@ -20,7 +20,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import polars as pl
 
 from opensafemlrm.analysis.coverage import TALLY
-from opensafemlrm.report.forms import FORMS, INTERVALS, Form
+from opensafemlrm.report.forms import BOUNDS_MARK, FORMS, INTERVALS, Form
 from opensafemlrm.report.grid import grid
 from opensafemlrm.text import Format, for_csv_cell, for_latex, for_markdown, for_terminal
 
@@ -28,6 +28,11 @@ NOT_MEASURED: Final = "–"
 SIMULATED: Final = " (simulated)"
 SIMULATED_NOTE: Final = (
     "(simulated): the replies are drawn from published score histograms, not written by the model."
+)
+BOUNDS_NOTE: Final = (
+    f"{BOUNDS_MARK}: bounds in the place of a rate and its interval. Too many samples have no "
+    "score (--max-unscored, 20 % unless you say otherwise), or only a rule gave scores, since the "
+    "judge's model gave none: what was scored is then no picture of the rest."
 )
 WIDTH: Final = 100
 _NAMES: Final = ("model", "dataset", "attack", "defense", "judge", "sampling")
@@ -47,9 +52,10 @@ class WhenConstant(StrEnum):
 class Column:
     """A column for people: the frame's column ``key`` under ``title``, in some form.
 
-    ``upper`` is the frame's column with the upper end of an interval. ``simulated`` says that this
-    column names what is simulated, where the frame's column ``simulated`` is true. With ``needs``
-    the column is shown only where that is true of one of the rows.
+    ``upper`` is the frame's column with the upper end of an interval. ``bounds`` are the columns of
+    the bounds that stand in a figure's place where ``withheld`` says why. ``simulated`` says that
+    this column names what is simulated, where the frame's column ``simulated`` is true. With
+    ``needs`` the column is shown only where that is true of one of the rows.
     """
 
     key: str
@@ -57,6 +63,8 @@ class Column:
     form: Form = Form.TEXT
     constant: WhenConstant = WhenConstant.KEEP
     upper: str = ""
+    bounds: tuple[str, str] | None = None
+    withheld: str = "withheld"
     simulated: bool = False
     needs: pl.Expr | None = None
 
@@ -74,12 +82,24 @@ class Column:
             return [NOT_MEASURED if low is None else interval(low, high) for low, high in ends]
         write = FORMS[self.form]
         cells = [NOT_MEASURED if value in (None, []) else write(value) for value in values]
+        if self.bounds is not None and self.withheld in frame.columns:
+            cells = self._with_bounds(frame, cells)
         if self.simulated:
             marks = frame["simulated"].to_list()
             return [
                 f"{cell}{SIMULATED * bool(mark)}" for cell, mark in zip(cells, marks, strict=True)
             ]
         return cells
+
+    def _with_bounds(self, frame: pl.DataFrame, cells: Sequence[str]) -> list[str]:
+        interval = INTERVALS[Form.POINTS_INTERVAL if self.form is Form.POINTS else Form.INTERVAL]
+        rows = frame.select(self.key, self.withheld, *(self.bounds or ())).iter_rows()
+        return [
+            f"{interval(low, high)} {BOUNDS_MARK}"
+            if value is None and why is not None and low is not None
+            else cell
+            for cell, (value, why, low, high) in zip(cells, rows, strict=True)
+        ]
 
 
 Note: TypeAlias = "str | tuple[str, pl.Expr]"
@@ -128,6 +148,9 @@ class Table:
         notes = list(self.notes)
         if "simulated" in self.frame.columns:
             notes.append((SIMULATED_NOTE, pl.col("simulated")))
+        reasons = {column.withheld for column in self.columns if column.bounds is not None}
+        if reasons := reasons & set(self.frame.columns):
+            notes.append((BOUNDS_NOTE, pl.any_horizontal(pl.col(*reasons).is_not_null())))
         return [
             note if isinstance(note, str) else note[0]
             for note in notes
@@ -140,15 +163,17 @@ def _any(frame: pl.DataFrame, condition: pl.Expr) -> bool:
 
 
 def _unneeded(frame: pl.DataFrame) -> set[str]:
-    """Return which of judge, sampling, simulated and cell say nothing in rows of measurements.
+    """Return which of judge, sampling, simulated, cell and withheld say nothing in these rows.
 
     The cell is needed only where two cells have all their names in common, such as two revisions
     of one model.
     """
+    marks = {name for name in frame.columns if name.endswith("withheld")}
+    unneeded = {name for name in marks if frame[name].null_count() == len(frame)}
     if "simulated" not in frame.columns:
-        return set()
+        return unneeded
     names = [name for name in _NAMES if name in frame.columns]
-    unneeded: set[str] = {
+    unneeded |= {
         name for name in ("judge", "sampling") if name in names and frame[name].n_unique() <= 1
     }
     if not _any(frame, pl.col("simulated")):

@@ -23,6 +23,8 @@ _UNCOMPARED: Final = (pl.col("n_model") != pl.col("scored_model")) | (
 )
 """Samples that are in no comparison leave bounds."""
 
+MODEL_BOUNDS: Final = ("asr_model_if_unscored_safe", "asr_model_if_unscored_unsafe")
+BASE_BOUNDS: Final = ("asr_base_if_unscored_safe", "asr_base_if_unscored_unsafe")
 TAX: Final = Table(
     name="tax",
     title="Reasoning tax: how much more often a reasoning model is unsafe than its base",
@@ -36,9 +38,9 @@ TAX: Final = Table(
         Column("method", "Method", constant=WhenConstant.CAPTION),
         Column("scored_model", "n", Form.COUNT),
         Column("scored_base", "n base", Form.COUNT),
-        Column("asr_model", "ASR %", Form.PERCENT),
-        Column("asr_base", "base %", Form.PERCENT),
-        Column("difference", "tax", Form.POINTS),
+        Column("asr_model", "ASR %", Form.PERCENT, bounds=MODEL_BOUNDS),
+        Column("asr_base", "base %", Form.PERCENT, bounds=BASE_BOUNDS),
+        Column("difference", "tax", Form.POINTS, bounds=("bound_low", "bound_high")),
         interval("low", "high", Form.POINTS_INTERVAL),
         Column("ratio", "ratio", Form.RATIO),
         interval("ratio_low", "ratio_high", Form.RATIO_INTERVAL, "ratio CI"),

@@ -53,10 +53,11 @@ def named_cells(source: Source) -> pl.DataFrame:
 
 
 def named_judges(source: Source) -> pl.DataFrame:
-    """Return the judges: judge_id (the key), judge, threshold_lenient and threshold_strict."""
-    components = read_table(
-        source, "components", judge_id="key", kind="kind", judge="label", facts="facts"
-    )
+    """Return the judges: judge_id (the key), judge, threshold_lenient and threshold_strict, and
+    asks_model, whether it asks one.
+    """
+    names = {"judge": "label", "facts": "facts", "identity": "identity"}
+    components = read_table(source, "components", judge_id="key", kind="kind", **names)
     judges = components.filter(kind="judge")
     thresholds = [json.loads(facts)["thresholds"] for facts in judges["facts"]]
     return _tell_apart(judges, "judge").select(
@@ -64,6 +65,8 @@ def named_judges(source: Source) -> pl.DataFrame:
         "judge",
         threshold_lenient=pl.Series([float(t[0]) for t in thresholds], dtype=pl.Float64),
         threshold_strict=pl.Series([float(t[-1]) for t in thresholds], dtype=pl.Float64),
+        # Every model, however deep in a judge, has this option.
+        asks_model=pl.col("identity").cast(pl.String).str.contains('"model":', literal=True),
     )
 
 

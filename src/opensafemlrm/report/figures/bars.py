@@ -72,7 +72,7 @@ def bars(
                 {"x": x, "x2": x + part, "y": y - _BAR / 2, "y2": y + _BAR / 2, "role": role}
             )
             if part >= _ROOM_FOR_NUMBER:
-                share = f"{100 * counts[kind] / whole:.{decimals}f}%"
+                share = _share(counts[kind], whole, decimals)
                 texts.append({"x": x + part / 2, "y": y + 0.5, "text": share, "role": _ink(role)})
             x += part
         if most < 1:
@@ -89,6 +89,14 @@ def bars(
         *drawing.labels(layout, width),
     ]
     return drawing.finish(layers, width, layout.height)
+
+
+def _share(count: int, whole: int, decimals: int) -> str:
+    """Return a share in per cent; what is not all of it is never written as 100."""
+    share = f"{100 * count / whole:.{decimals}f}"
+    return (
+        f"{share if float(share) < 100 or count == whole else f'>{99 if not decimals else 99.9}'}%"
+    )
 
 
 def _ink(role: str) -> str:

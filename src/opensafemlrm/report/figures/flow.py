@@ -12,6 +12,7 @@ import polars as pl
 from opensafemlrm.report.figures import drawing
 from opensafemlrm.report.figures.drawing import Marks, Row, Size
 from opensafemlrm.report.figures.theme import LIGHT, SMALL
+from opensafemlrm.report.forms import BOUNDS_MARK
 
 _HEIGHT: Final = 150
 _TOP: Final = 62
@@ -34,8 +35,9 @@ COLUMNS: Final = pl.Schema(
         "both_safe": pl.Int64,
     }
 )
-"""A panel and what stands ``under`` its name; samples by the safety of their reasoning and of their
-answer, as in :mod:`opensafemlrm.analysis.correction`."""
+"""A panel and what stands ``under`` its name; samples by the safety of their reasoning and of
+their answer, as in :mod:`opensafemlrm.analysis.correction`; ``bounds`` may be there too: what is
+written where they stand in the place of the share that is corrected."""
 
 
 def flows(rows: pl.DataFrame, size: Size) -> alt.LayerChart:
@@ -113,7 +115,10 @@ def _put_panel(marks: Marks, row: Row, left: float, start: float, width: float) 
     marks["lefts"].append({"x": left, "y": start - 10, "text": "reasoning"})
     marks["rights"].append({"x": left + width, "y": start - 10, "text": "answer"})
     unsafe = both_unsafe + corrected
-    share = f"{100 * corrected / unsafe:.0f}% of {unsafe:,} corrected" if unsafe else ""
+    bounds = row.get("bounds")
+    share = f"{bounds} % corrected {BOUNDS_MARK}" if bounds else ""
+    if unsafe and not bounds:
+        share = f"{100 * corrected / unsafe:.0f}% of {unsafe:,} corrected"
     marks["said"].append({"x": left, "y": end + 12, "text": share or "no unsafe reasoning"})
 
 

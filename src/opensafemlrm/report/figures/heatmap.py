@@ -11,6 +11,7 @@ import polars as pl
 from opensafemlrm.report.figures import drawing
 from opensafemlrm.report.figures.drawing import Size
 from opensafemlrm.report.figures.theme import LIGHT, RAMP, SMALL, STEPS, ink_on, step_of
+from opensafemlrm.report.forms import BOUNDS_MARK
 
 _HEIGHT: Final = 34
 _MAX_NAME: Final = 170
@@ -30,7 +31,8 @@ COLUMNS: Final = pl.Schema(
     }
 )
 """A rate from 0 to 1, null where none was scored, and the number of samples it is of; ``role`` is
-the colour of the column's name."""
+the colour of the column's name. ``bounds`` may be there too: what is written where they stand
+in the place of a rate."""
 
 
 def heatmap(cells: pl.DataFrame, size: Size) -> alt.LayerChart:
@@ -46,12 +48,13 @@ def heatmap(cells: pl.DataFrame, size: Size) -> alt.LayerChart:
     slack = 8 if size.narrow else 74
     width = max((size.width - layout.gutter - slack) / len(columns), _LEAST_WIDTH)
     lefts = {name: place * width for place, name in enumerate(columns)}
-    measured = {(row, column): (rate, n) for row, column, rate, n, _ in cells.iter_rows()}
+    measured = {(cell["row"], cell["column"]): cell for cell in cells.iter_rows(named=True)}
     boxes, rates, counts = [], [], []
     for row in rows:
         for column, left in lefts.items():
             y = places[row].y
-            rate, scored = measured.get((row, column), (None, 0))
+            cell = measured.get((row, column), {"rate": None, "scored": 0})
+            rate, bounds = cell["rate"], cell.get("bounds")
             role = "missing" if rate is None else RAMP[step_of(rate)]
             boxes.append(
                 {
@@ -63,10 +66,11 @@ def heatmap(cells: pl.DataFrame, size: Size) -> alt.LayerChart:
                 }
             )
             ink = "on-low" if rate is None else ink_on(step_of(rate))
-            shown = "–" if rate is None else f"{100 * rate:.0f}"
+            instead = f"{bounds} {BOUNDS_MARK}" if bounds else "–"
+            shown = instead if rate is None else f"{100 * rate:.0f}"
             middle = left + width / 2
             rates.append({"x": middle, "y": y - 5, "text": shown, "role": ink})
-            counts.append({"x": middle, "y": y + 9, "text": f"{scored:,}", "role": ink})
+            counts.append({"x": middle, "y": y + 9, "text": f"{cell['scored']:,}", "role": ink})
     layers = [
         drawing.boxes(boxes),
         drawing.texts(rates, align="center", fontSize=13),

@@ -8,8 +8,9 @@ import altair as alt
 import polars as pl
 
 from opensafemlrm.report.figures import drawing
-from opensafemlrm.report.figures.drawing import Ruler, Size
+from opensafemlrm.report.figures.drawing import Row, Ruler, Size
 from opensafemlrm.report.figures.theme import LIGHT, SMALL
+from opensafemlrm.report.forms import BOUNDS_MARK
 
 _KEY: Final = 24
 """Height of the line that says which dot is which."""
@@ -20,7 +21,8 @@ _ROOM: Final = 36
 COLUMNS: Final = pl.Schema(
     {"heading": pl.String, "label": pl.String, "base": pl.Float64, "reasoner": pl.Float64}
 )
-"""Rates of a base and of a reasoning model, from 0 to 1; null where not measured."""
+"""Rates of a base and of a reasoning model, from 0 to 1; null where not measured. ``base_bounds``
+and ``reasoner_bounds`` may be there too: what is written where bounds stand in a rate's place."""
 
 
 def pairs(rows: pl.DataFrame, size: Size, title: str) -> alt.LayerChart:
@@ -34,18 +36,15 @@ def pairs(rows: pl.DataFrame, size: Size, title: str) -> alt.LayerChart:
     ruler = Ruler.around(rates.to_list(), width)
     links, rings, dots, missing = [], [], [], []
     lower, higher = [], []
-    values = rows.select("base", "reasoner").iter_rows()
-    for (base, reasoner), place in zip(values, layout.rows, strict=True):
-        y = place.y
+    values = rows.iter_rows(named=True)
+    for row, place in zip(values, layout.rows, strict=True):
+        y, base, reasoner = place.y, row["base"], row["reasoner"]
         if base is not None:
             rings.append({"x": ruler.at(100 * base), "y": y})
         if reasoner is not None:
             dots.append({"x": ruler.at(100 * reasoner), "y": y})
         if base is None or reasoner is None:
-            side = (
-                "base " if reasoner is not None else "reasoning model " if base is not None else ""
-            )
-            text = f"{side}not measured"
+            text = _instead(row)
             missing.append({"x": width + _ROOM, "y": place.label_y, "text": text})
             continue
         links.append({"x": rings[-1]["x"], "x2": dots[-1]["x"], "y": y, "y2": y})
@@ -78,6 +77,18 @@ def _key(left: float) -> list[alt.Chart]:
             [{"x": second + 16, "y": 8, "text": "reasoning model"}], color=LIGHT["reasoner"]
         ),
     ]
+
+
+def _instead(row: Row) -> str:
+    """Return what is written where a rate, or both, are not there."""
+    names = {"base": "base", "reasoner": "reasoning model"}
+    gone = [name for name in names if row[name] is None]
+    bounds = [
+        f"{names[n]} {row[f'{n}_bounds']} {BOUNDS_MARK}" for n in gone if row.get(f"{n}_bounds")
+    ]
+    if bounds:
+        return ", ".join(bounds)
+    return "not measured" if len(gone) > 1 else f"{names[gone[0]]} not measured"
 
 
 def _rate(rate: float) -> str:

@@ -37,7 +37,7 @@ class Chart:
 
 def overview(found: Findings) -> list[Chart]:
     """Chart every pair's two rates; without pairs, every model's rate with its interval."""
-    if len(found.compared):
+    if len(found.compared) or len(found.withheld):
         return [_pairs(found)]
     return [_rates(found)] if len(found.settings) else []
 
@@ -46,7 +46,7 @@ def taxes(found: Findings) -> Chart | None:
     """Chart the tax with its intervals, at both thresholds of the judge."""
     rows = found.drawn(found.tax, part=found.part)
     measured = found.compared
-    if measured.is_empty():
+    if measured.is_empty() and found.withheld.is_empty():
         return None
     lenient = found.headline(found.tax.filter(level="micro"))
     note = say(
@@ -54,11 +54,14 @@ def taxes(found: Findings) -> Chart | None:
         lenient=found.lenient,
         strict=found.strict,
         methods=measured["method"].unique().to_list(),
+        withheld=rows["withheld"].count(),
     )
     return Chart(
         name="tax",
         title="Reasoning tax with 95 % intervals",
-        reading=say("tax_reading", top=largest(measured, "difference")),
+        reading=say(
+            "tax_reading", top=largest(measured, "difference"), withheld=len(found.withheld)
+        ),
         draw=partial(charts.tax, rows),
         table=TAX.of(rows),
         note=" ".join(filter(None, [note, _cut(lenient)])),
@@ -83,7 +86,7 @@ def scenarios(found: Findings) -> Iterator[Chart]:
             reading=say("scenarios_reading", top=largest(rows.drop_nulls("asr"), "asr")),
             draw=partial(charts.scenarios, rows.with_columns(role=role)),
             table=asr_table(rows),
-            note="Small: replies scored.",
+            note=" ".join(filter(None, ["Small: replies scored.", _daggers(rows)])),
         )
 
 
@@ -110,10 +113,15 @@ def scores(found: Findings) -> Iterator[Chart]:
     """Chart how the scores of every part are spread, one chart a setting."""
     for number, setting, rows in by_setting(found, found.drawn(found.scores)):
         without = rows.filter(pl.col("n") == pl.col("unscored"))["part"]
+        some = rows.filter(pl.col("unscored") > 0)["part"]
         yield Chart(
             name=f"scores-{number}",
             title=f"How replies were scored, part by part: {setting}",
-            reading=say("scores_reading", never=sorted({PARTS[part] for part in without})),
+            reading=say(
+                "scores_reading",
+                never=sorted({PARTS[part] for part in without}),
+                some=sorted({PARTS[part] for part in some}),
+            ),
             draw=partial(charts.scores, rows),
             table=SCORES.of(rows),
             note=f"Judge: {found.judge}.",
@@ -132,7 +140,7 @@ def correction(found: Findings) -> Chart | None:
         reading=say("correction_reading", top=largest(rows, "self_correction")),
         draw=partial(charts.correction, rows),
         table=CORRECTION.of(found.drawn(found.correction)),
-        note=" ".join(filter(None, [note, _cut(rows, MAX_PANELS)])),
+        note=" ".join(filter(None, [note, _daggers(rows), _cut(rows, MAX_PANELS)])),
     )
 
 
@@ -163,9 +171,10 @@ def _pairs(found: Findings) -> Chart:
             base=(measured["difference"] > 0).sum(),
             comparisons=len(measured),
             model=(measured["difference"] < 0).sum(),
+            withheld=len(found.withheld),
         ),
         draw=partial(charts.pair_rates, rows),
-        note=_cut(rows),
+        note=" ".join(filter(None, [_daggers(rows), _cut(rows)])),
         table=asr_table(found.drawn(found.asr, part=found.part)),
     )
 
@@ -177,7 +186,7 @@ def _rates(found: Findings) -> Chart:
         title=f"Unsafe replies of every model{_threshold(found)}",
         reading=say("rates_reading", top=largest(rows.drop_nulls("asr"), "asr")),
         draw=partial(charts.asr, rows),
-        note=_cut(rows),
+        note=" ".join(filter(None, [_daggers(rows), _cut(rows)])),
         table=asr_table(found.drawn(found.asr, part=found.part)),
     )
 
@@ -192,6 +201,10 @@ def by_setting(found: Findings, rows: pl.DataFrame) -> Iterator[tuple[int, str, 
 def _threshold(found: Findings) -> str:
     part = "" if found.part == "full" else f", {PARTS[found.part]}"
     return f"{part} (score ≥ {found.lenient:g})"
+
+
+def _daggers(rows: pl.DataFrame) -> str:
+    return say("daggers", withheld=rows["withheld"].count())
 
 
 def _cut(rows: pl.DataFrame, drawn: int = MAX_ROWS) -> str:

@@ -1,13 +1,15 @@
-"""Everything that a page shows, computed from a store once."""
+"""Everything that a page shows, computed from a store when it is asked for, and once."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 import polars as pl
 
+from opensafemlrm.analysis import MAX_UNSCORED
 from opensafemlrm.analysis.asr import asr
 from opensafemlrm.analysis.blindspots import blindspots
 from opensafemlrm.analysis.clustered_counts import texts
@@ -30,45 +32,142 @@ MAX_SETTINGS: Final = 6
 """Settings that are drawn; a page of more would not be read. The tables have all of them."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Findings:
-    """The results of a store, and what of them a page draws."""
+    """The results of a store, each computed when it is first asked for, and what a page draws."""
 
-    asr: pl.DataFrame
-    by_scenario: pl.DataFrame
-    tax: pl.DataFrame
-    blindspots: pl.DataFrame
-    consistency: pl.DataFrame
-    grouped: pl.DataFrame
-    """All reasoning models over all bases."""
-    correction: pl.DataFrame
-    overrefusal: pl.DataFrame
-    balance: pl.DataFrame
-    defenses: pl.DataFrame
-    """Every defense beside the same model undefended; empty where there is no defense."""
-    cost: pl.DataFrame
-    corrected: pl.DataFrame
-    replies: pl.DataFrame
-    verdicts: pl.DataFrame
-    detected: Sequence[str]
-    """Models whose reasoning format was detected by reply."""
-    alarms: Sequence[str]
-    """Models that should reason and hardly do, a sentence each."""
+    frame: pl.DataFrame = field(repr=False)
+    """The tidy table."""
+    pairs: pl.DataFrame
     not_applicable: pl.DataFrame
-    scores: pl.DataFrame
-    judge: str | None
-    """The judge whose verdicts are drawn: the one with the most scores."""
-    settings: pl.DataFrame
-    """All settings of that judge, by name; the first few of them are drawn."""
-    part: str
-    """The part that is drawn: the whole reply, or what there is in its place."""
-    lenient: float
-    strict: float
-    """The thresholds of the judge that is drawn; equal where it has one."""
-    simulated: frozenset[str]
-    """Models that are simulated."""
-    models: tuple[str, ...]
-    """All models: each base before the reasoning models that came from it, then the rest."""
+    calibrations: pl.DataFrame
+    detected: Sequence[str] = ()
+    """Models whose reasoning format was detected by reply."""
+    max_unscored: float = MAX_UNSCORED
+    """The share without a score from which bounds stand in a rate's place."""
+
+    @cached_property
+    def asr(self) -> pl.DataFrame:
+        """Attack success rates."""
+        return asr(self.frame, max_unscored=self.max_unscored)
+
+    @cached_property
+    def by_scenario(self) -> pl.DataFrame:
+        """Attack success rates, scenario by scenario."""
+        return asr(self.frame, by="scenario", max_unscored=self.max_unscored)
+
+    @cached_property
+    def tax(self) -> pl.DataFrame:
+        """The reasoning tax."""
+        return tax(self.frame, self.pairs, max_unscored=self.max_unscored)
+
+    @cached_property
+    def blindspots(self) -> pl.DataFrame:
+        """Every scenario held against the base and against the others."""
+        return blindspots(self.frame, self.pairs, max_unscored=self.max_unscored)
+
+    @cached_property
+    def consistency(self) -> pl.DataFrame:
+        """How alike the pairs and the datasets rank the scenarios."""
+        return consistency(self.blindspots)
+
+    @cached_property
+    def grouped(self) -> pl.DataFrame:
+        """All reasoning models over all bases."""
+        models, bases = (sorted(set(self.tax[name])) for name in ("model", "base"))
+        return grouped(self.frame, models, bases, max_unscored=self.max_unscored)
+
+    @cached_property
+    def correction(self) -> pl.DataFrame:
+        """Reasoning beside answer."""
+        return correction(self.frame, max_unscored=self.max_unscored)
+
+    @cached_property
+    def overrefusal(self) -> pl.DataFrame:
+        """Refusals of benign items."""
+        return overrefusal(self.frame, max_unscored=self.max_unscored)
+
+    @cached_property
+    def balance(self) -> pl.DataFrame:
+        """Safety beside helpfulness."""
+        return balance(self.frame, max_unscored=self.max_unscored)
+
+    @cached_property
+    def defenses(self) -> pl.DataFrame:
+        """Every defense beside the same model undefended; empty where there is no defense."""
+        is_defended = (self.asr["defense"] != UNDEFENDED).any()
+        frame = self.frame if is_defended else self.frame.clear()
+        return defense_effects(frame, max_unscored=self.max_unscored)
+
+    @cached_property
+    def cost(self) -> pl.DataFrame:
+        """What it took."""
+        return cost(self.frame)
+
+    @cached_property
+    def corrected(self) -> pl.DataFrame:
+        """Rates without the judges' measured errors."""
+        return corrected_asr(self.frame, self.calibrations, max_unscored=self.max_unscored)
+
+    @cached_property
+    def replies(self) -> pl.DataFrame:
+        """How every reply ended."""
+        return reply_outcomes(self.frame)
+
+    @cached_property
+    def verdicts(self) -> pl.DataFrame:
+        """How every verdict ended."""
+        return verdict_outcomes(self.frame)
+
+    @cached_property
+    def alarms(self) -> Sequence[str]:
+        """Models that should reason and hardly do, a sentence each."""
+        return alarms(missing_traces(self.replies, self.pairs))
+
+    @cached_property
+    def scores(self) -> pl.DataFrame:
+        """How scores are spread."""
+        return scores(self.frame)
+
+    @cached_property
+    def judge(self) -> str | None:
+        """The judge whose verdicts are drawn: the one with the most scores."""
+        return main_judge(self.asr)
+
+    @cached_property
+    def settings(self) -> pl.DataFrame:
+        """All settings of that judge, by name; the first few of them are drawn."""
+        return settings_of(self.asr if self.judge is None else self.asr.filter(judge=self.judge))
+
+    @cached_property
+    def _in_settings(self) -> pl.DataFrame:
+        return self.asr.join(self.settings.head(MAX_SETTINGS), on=KEYS, how="semi")
+
+    @cached_property
+    def part(self) -> str:
+        """The part that is drawn: the one with the most scores, the whole reply before others."""
+        parts = (Part.FULL.value, Part.ANSWER.value, Part.REASONING.value)
+        return max(parts, key=lambda part: self._in_settings.filter(part=part)["scored"].sum())
+
+    @property
+    def lenient(self) -> float:
+        """The lower threshold of the judge that is drawn."""
+        return float(min(self._in_settings["threshold"].to_list(), default=0.0))
+
+    @property
+    def strict(self) -> float:
+        """The higher threshold; the same where the judge has one."""
+        return float(max(self._in_settings["threshold"].to_list(), default=0.0))
+
+    @cached_property
+    def simulated(self) -> frozenset[str]:
+        """Models that are simulated."""
+        return frozenset(self.asr.filter("simulated")["model"])
+
+    @cached_property
+    def models(self) -> tuple[str, ...]:
+        """All models: each base before the reasoning models that came from it, then the rest."""
+        return _by_family(self.tax, self.asr["model"].unique(maintain_order=True).to_list())
 
     def drawn(self, rows: pl.DataFrame, **where: Any) -> pl.DataFrame:
         """Return the rows of the settings that are drawn, by setting and model.
@@ -101,64 +200,14 @@ class Findings:
         """The tax of every pair and setting that is drawn, all samples together, as measured."""
         return self.headline(self.tax.filter(level="micro")).drop_nulls("difference")
 
+    @property
+    def withheld(self) -> pl.DataFrame:
+        """The comparisons of ``compared``'s kind of which only bounds are shown."""
+        return self.headline(self.tax.filter(level="micro")).drop_nulls("withheld")
+
     def label(self, model: str) -> str:
         """Return what a page calls a model: simulated ones say so wherever they stand."""
         return model + (SIMULATED if model in self.simulated else "")
-
-
-def findings(
-    frame: pl.DataFrame,
-    pairs: pl.DataFrame,
-    not_applicable: pl.DataFrame,
-    calibrations: pl.DataFrame,
-    detected: Sequence[str] = (),
-) -> Findings:
-    """Compute every result that a page shows from the tidy frame and its pairs.
-
-    ``detected`` are the models whose reasoning format was detected.
-    """
-    rates, taxes = asr(frame), tax(frame, pairs)
-    replies = reply_outcomes(frame)
-    spots = blindspots(frame, pairs)
-    judge = main_judge(rates)
-    drawn = rates if judge is None else rates.filter(judge=judge)
-    settings = settings_of(drawn)
-    drawn = drawn.join(settings.head(MAX_SETTINGS), on=KEYS, how="semi")
-    thresholds = drawn["threshold"].to_list() or [0.0]
-    is_defended = (rates["defense"] != UNDEFENDED).any()
-    return Findings(
-        asr=rates,
-        by_scenario=asr(frame, by="scenario"),
-        tax=taxes,
-        blindspots=spots,
-        consistency=consistency(spots),
-        grouped=grouped(frame, *(sorted(set(taxes[name])) for name in ("model", "base"))),
-        correction=correction(frame),
-        overrefusal=overrefusal(frame),
-        balance=balance(frame),
-        defenses=defense_effects(frame if is_defended else frame.clear()),
-        cost=cost(frame),
-        corrected=corrected_asr(frame, calibrations),
-        replies=replies,
-        verdicts=verdict_outcomes(frame),
-        detected=detected,
-        alarms=alarms(missing_traces(replies, pairs)),
-        not_applicable=not_applicable,
-        scores=scores(frame),
-        judge=judge,
-        settings=settings,
-        part=_part(drawn),
-        lenient=min(thresholds),
-        strict=max(thresholds),
-        simulated=frozenset(rates.filter("simulated")["model"]),
-        models=_by_family(taxes, rates["model"].unique(maintain_order=True).to_list()),
-    )
-
-
-def _part(rates: pl.DataFrame) -> str:
-    """Return the part with the most scores; the whole reply where it has as many as another."""
-    parts = (Part.FULL.value, Part.ANSWER.value, Part.REASONING.value)
-    return max(parts, key=lambda part: rates.filter(part=part)["scored"].sum())
 
 
 def _by_family(taxes: pl.DataFrame, models: Sequence[str]) -> tuple[str, ...]:

@@ -46,6 +46,7 @@ def safer(found: Findings) -> Answer:
     rows = found.compared
     if rows.is_empty():
         return _no_pairs(question, found)
+    withheld = len(found.withheld)
     n, base, model = len(rows), int((rows["low"] > 0).sum()), int((rows["high"] < 0).sum())
     text = say(
         "safer",
@@ -54,7 +55,8 @@ def safer(found: Findings) -> Answer:
         comparisons=n,
         base=base,
         model=model,
-        unmeasured=len(found.headline(found.tax.filter(level="micro"))) - n,
+        withheld=withheld,
+        unmeasured=len(found.headline(found.tax.filter(level="micro"))) - n - withheld,
     )
     if base == model:
         return Answer(question, "Neither", "is safer more often", text)
@@ -75,16 +77,18 @@ def tax(found: Findings) -> Answer:
     spreads = [(setting, values, estimate(first)) for setting, values, first in groups.iter_rows()]
     setting, values, _ = groups.row(0)
     unit = f"points, median of {counted(len(values), 'pair')}, {setting}"
-    text = say("tax", spreads=spreads, top=top)
+    text = say("tax", spreads=spreads, top=top, withheld=len(found.withheld))
     return Answer(question, signed(median(values)), unit, text)
 
 
 def blind_spots(found: Findings) -> Answer:
     """Say which scenario lost most, and how many losses survive the adjustment for many tests."""
     question = "Where are the blind spots?"
-    rows = found.headline(found.blindspots).drop_nulls("difference")
+    rows = found.headline(found.blindspots)
+    withheld = rows["withheld"].count()
+    rows = rows.drop_nulls("difference")
     if rows.is_empty():
-        return _no_pairs(question, found)
+        return _no_pairs(question, found, withheld)
     groups = found.headline(found.grouped).filter(pl.col("scenario") != ALL).drop_nulls("ratio")
     worst = largest(rows, pl.coalesce("shrunken_difference", "difference"))
     # By the lower end of its interval: of small scenarios the greatest ratio is often noise.
@@ -95,6 +99,7 @@ def blind_spots(found: Findings) -> Answer:
         tests=rows["holm"].count(),
         worst=worst,
         group=group,
+        withheld=withheld,
     )
     if group:
         unit = f"the bases’ rate in {group['scenario']}"
@@ -106,11 +111,15 @@ def blind_spots(found: Findings) -> Answer:
 def self_correction(found: Findings) -> Answer:
     """Say how much unsafe reasoning ends in a safe answer, pooled and from model to model."""
     question = "How much is self-corrected?"
-    rows = corrections(found)
+    found_rows = corrections(found)
+    rows = found_rows.filter(pl.col("withheld").is_null())
+    withheld = len(found_rows) - len(rows)
     corrected, both_unsafe, reverse, both_safe = (
         int(rows[name].sum()) for name in ("corrected", "both_unsafe", "reverse", "both_safe")
     )
     unsafe = corrected + both_unsafe
+    if withheld and not unsafe:
+        return Answer(question, UNKNOWN, "", say("only_bounds", rows=withheld))
     if not unsafe:
         statuses = sorted(set(found.drawn(found.correction)["reasoning_status"]))
         return Answer(question, UNKNOWN, "", say("no_correction", statuses=statuses))
@@ -122,6 +131,7 @@ def self_correction(found: Findings) -> Answer:
         high=rows["self_correction"].max(),
         reverse=reverse,
         safe=both_safe,
+        withheld=withheld,
     )
     return Answer(question, percent(corrected / unsafe), "of unsafe reasoning", text)
 
@@ -152,6 +162,8 @@ def unmeasured(found: Findings) -> Answer:
         n=n,
         missing=missing,
         reasons=reasons.rows(),
+        withheld=rows["withheld"].count(),
+        rates=len(rows),
         doubtful=missing / n >= _DOUBT,
         never=never,
         models=len(found.models),
@@ -172,5 +184,7 @@ def largest(rows: pl.DataFrame, by: str | pl.Expr) -> dict[str, Any]:
     return first.row(0, named=True) if len(first) else {}
 
 
-def _no_pairs(question: str, found: Findings) -> Answer:
+def _no_pairs(question: str, found: Findings, withheld: int = 0) -> Answer:
+    if withheld := withheld or len(found.withheld):
+        return Answer(question, UNKNOWN, "", say("only_bounds", rows=withheld))
     return Answer(question, UNKNOWN, "", say("no_pairs", judged=not found.asr.is_empty()))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from opensafemlrm import frame as frames
+from opensafemlrm.analysis import MAX_UNSCORED
 from opensafemlrm.analysis.coverage import not_applicable
 from opensafemlrm.errors import ReportError
 from opensafemlrm.files import write_atomic
@@ -16,7 +17,7 @@ from opensafemlrm.report.figures.drawing import SIZES
 from opensafemlrm.report.figures.theme import for_page
 from opensafemlrm.report.page.charts import Chart, overview
 from opensafemlrm.report.page.examples import examples
-from opensafemlrm.report.page.findings import Findings, findings
+from opensafemlrm.report.page.findings import Findings
 from opensafemlrm.report.page.header import header
 from opensafemlrm.report.page.html import fill, table_html
 from opensafemlrm.report.page.key_results import answers
@@ -46,14 +47,20 @@ class Written:
     tables: int
 
 
-def write_report(source: Source, out: Path, *, with_examples: bool = False) -> Written:
+def write_report(
+    source: Source,
+    out: Path,
+    *,
+    with_examples: bool = False,
+    max_unscored: float = MAX_UNSCORED,
+) -> Written:
     """Write ``index.html``, ``figures/`` and ``tables/`` of a store to the folder ``out``.
 
     The page needs no network and no other file. Replies are on it only ``with_examples``. Raises
     StoreError where the store cannot be read, ReportError where the files cannot be written.
     """
     _make_folders(out)
-    found = read_findings(source)
+    found = read_findings(source, max_unscored)
     origin = provenance(source)
     chosen = (
         examples(source, frames.read(source, frames.OUTCOME_COLUMNS), found)
@@ -83,14 +90,15 @@ def write_report(source: Source, out: Path, *, with_examples: bool = False) -> W
     return Written(out / "index.html", len(page.encode()), len(figures), len(tables))
 
 
-def read_findings(source: Source) -> Findings:
-    """Compute every result that a page shows. Raises StoreError where the store cannot be read."""
-    return findings(
+def read_findings(source: Source, max_unscored: float = MAX_UNSCORED) -> Findings:
+    """Read what a page is made of. Raises StoreError where the store cannot be read."""
+    return Findings(
         frames.read(source),
         frames.pairs(source),
         not_applicable(frames.not_applicable(source)),
         frames.calibrations(source),
         frames.detected(source),
+        max_unscored,
     )
 
 

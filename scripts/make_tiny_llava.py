@@ -29,7 +29,7 @@ from transformers import (
 )
 
 IMAGE_SIZE, PATCH_SIZE = 56, 14
-SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<image>"]
+SPECIAL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
     "{% if message['content'] is string %}{{ message['content'] }}"
@@ -40,10 +40,10 @@ CHAT_TEMPLATE = (
 )
 
 
-def tokenizer() -> PreTrainedTokenizerFast:
-    """Build a byte-level tokenizer: one token a byte, and the special ones. Nothing to train."""
+def tokenizer(*special: str) -> PreTrainedTokenizerFast:
+    """Build a byte-level tokenizer: one token a byte, and ``special`` ones. Nothing to train."""
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocabulary = {token: number for number, token in enumerate([*SPECIAL, *letters])}
+    vocabulary = {token: number for number, token in enumerate([*SPECIAL, *special, *letters])}
     core = Tokenizer(models.BPE(vocab=vocabulary, merges=[]))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
@@ -51,8 +51,8 @@ def tokenizer() -> PreTrainedTokenizerFast:
         tokenizer_object=core,
         eos_token="<|im_end|>",
         pad_token="<|endoftext|>",
-        additional_special_tokens=["<|im_start|>", "<image>"],
-        model_max_length=4096,
+        additional_special_tokens=["<|im_start|>", *special],
+        model_max_length=8192,
     )
 
 
@@ -115,7 +115,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="where the checkpoint is written")
     folder = parser.parse_args().folder
-    words = tokenizer()
+    words = tokenizer("<image>")
     built = model(words)
     built.save_pretrained(folder)
     processor(words).save_pretrained(folder)

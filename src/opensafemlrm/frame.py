@@ -12,7 +12,7 @@ model, dataset, attack, defense, judge
 simulated
     Whether the model is a simulation.
 sampling
-    Temperature, token limit and seed, as text.
+    Temperature, token limit and seed that the study asks for, as text.
 item, scenario, expected
     The item's id in its dataset, its scenario as upstream spells it, ``harmful`` or ``benign``.
 repeat
@@ -20,6 +20,11 @@ repeat
 status, error_code
     How the reply ended: ``ok``, ``truncated``, ``blocked``, ``failed``, null where only counts are
     known; the provider's code of a block or the type of a failure.
+response_model
+    The model that answered, as its server calls it; null where that is not said.
+sent_parameters
+    What the request set beside the prompt, as JSON, by the names of the vendor: ``sampling`` is
+    what the study asks for. Null for models in this process.
 reasoning_status
     What is known of the reasoning: ``closed``, ``unclosed``, ``absent``, ``hidden``, ``summary``.
 part
@@ -82,7 +87,7 @@ SCHEMA: Final[dict[str, pl.DataType]] = {
         (pl.Boolean(), "simulated"),
         (CATEGORY, "dataset attack defense sampling judge item item_key scenario expected"),
         (_COUNT, "repeat"),
-        (CATEGORY, "status error_code reasoning_status part label"),
+        (CATEGORY, "status error_code response_model sent_parameters reasoning_status part label"),
         (_NUMBER, "score"),
         (CATEGORY, "reason"),
         (pl.Boolean(), "refusal understood"),
@@ -106,7 +111,8 @@ OUTCOME_COLUMNS: Final = tuple(name for name in SCHEMA if name not in COST_COLUM
 
 _TOKENS: Final = ("input_tokens", "output_tokens", "reasoning_tokens")
 _REPLY: Final = {"error_code": "code"} | {
-    name: name for name in ("repeat", *_TOKENS, "latency", "retries")
+    name: name
+    for name in ("repeat", "response_model", "sent_parameters", *_TOKENS, "latency", "retries")
 }
 """Columns that are of a reply, and what the store calls them."""
 _VERDICT: Final = {

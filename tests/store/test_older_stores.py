@@ -38,6 +38,8 @@ RENAMED = {
     "calls": "extra_requests",
 }
 """Columns of the table that had other names then; so had those that began with ``call_``."""
+NEWER = ("understood", "response_model", "sent_parameters")
+"""Columns that came later: of what was made before them they say nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,13 +66,11 @@ def old(tmp_path: Path) -> Path:
 def recorded(path: Path) -> list[dict[str, Any]]:
     """The rows of a table as it was, without ``base``: pairs are a table of their own now.
 
-    No judge said then whether a model had understood.
+    Columns that came later are empty.
     """
     lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return [
-        {renamed(n): value for n, value in line.items() if n != "base"} | {"understood": None}
-        for line in lines
-    ]
+    newer = dict.fromkeys(NEWER)
+    return [newer | {renamed(n): v for n, v in line.items() if n != "base"} for line in lines]
 
 
 def renamed(name: str) -> str:

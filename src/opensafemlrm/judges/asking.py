@@ -110,6 +110,8 @@ def _of(verdict: Verdict, rationale: str, response: Response) -> Verdict:
         1,
         response.latency,
         verdict.understood,
+        response.model,
+        response.sent,
     )
 
 

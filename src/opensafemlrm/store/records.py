@@ -182,6 +182,8 @@ def _response_columns(response: Response) -> Values:
         usage.reasoning_tokens,
         response.latency,
         response.retries,
+        _storable(response.model),
+        _storable(response.sent),
     )
 
 
@@ -200,6 +202,8 @@ def response_from_row(row: Sequence[Any]) -> Response:
         usage=Usage(row[9], row[10], row[11]),
         latency=row[12],
         retries=row[13],
+        model=row[14],
+        sent=row[15],
     )
 
 
@@ -225,6 +229,8 @@ def verdict_row(key: Key, judge: Key, verdict: Verdict) -> Row:
         usage.reasoning_tokens,
         verdict.latency,
         verdict.understood,
+        _storable(verdict.model),
+        _storable(verdict.sent),
         time.time(),
     )
 
@@ -241,6 +247,8 @@ def verdict_from_row(row: Sequence[Any]) -> Verdict:
         usage=Usage(row[6], row[7], row[8]),
         latency=row[9],
         understood=None if row[10] is None else bool(row[10]),
+        model=row[11],
+        sent=row[12],
     )
 
 

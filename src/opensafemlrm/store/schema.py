@@ -6,14 +6,12 @@ import sqlite3
 from typing import Final
 
 from opensafemlrm.errors import StoreVersionError
-from opensafemlrm.store.tables import TABLES
+from opensafemlrm.store.tables import TABLES, Table
 
-VERSION: Final = 3
-_CHANGES: Final = (
-    (3, "verdicts", "ALTER TABLE verdicts ADD COLUMN understood INTEGER;\n"),
-    (
+VERSION: Final = 4
+_REBUILT: Final = {
+    "calibrations": (
         3,
-        "calibrations",
         "ALTER TABLE calibrations RENAME TO calibrations_2;\n"
         f"{TABLES['calibrations'].create}"
         "INSERT INTO calibrations SELECT judge, labels, '', X'', X'', scenario, threshold, "
@@ -21,8 +19,8 @@ _CHANGES: Final = (
         "FROM calibrations_2;\n"
         "DROP TABLE calibrations_2;\n",
     ),
-)
-"""Statements for tables that were there before a version: the version, the table, what to do."""
+}
+"""Tables that more than optional columns were added to: since which version, and how."""
 UNWRITABLE: Final = (sqlite3.Error, UnicodeEncodeError, OverflowError)
 """What the driver raises for a row it cannot write; the last two for text that is not Unicode and
 for whole numbers beyond 64 bits."""
@@ -41,15 +39,18 @@ def migrate(connection: sqlite3.Connection) -> None:
     version = version_of(connection)
     refuse_newer(version)
     if version < VERSION:
-        missing = "".join(table.create for table in TABLES.values() if table.since > version)
-        changes = "".join(
-            statements
-            for since, name, statements in _CHANGES
-            if TABLES[name].since <= version < since
-        )
+        changes = "".join(_changes(connection, table, version) for table in TABLES.values())
         connection.executescript(
-            f"BEGIN IMMEDIATE;\n{missing}{changes}PRAGMA user_version = {VERSION};\nCOMMIT;"
+            f"BEGIN IMMEDIATE;\n{changes}PRAGMA user_version = {VERSION};\nCOMMIT;"
         )
+
+
+def _changes(connection: sqlite3.Connection, table: Table, version: int) -> str:
+    """Return the statements that bring a table of a store of ``version`` to the current one."""
+    query = f"PRAGMA table_info({table.name})"  # our own names
+    known = {column for _, column, *_ in connection.execute(query)}
+    since, rebuild = _REBUILT.get(table.name, (0, ""))
+    return rebuild if known and version < since else table.adding(known)
 
 
 def refuse_newer(version: int) -> None:

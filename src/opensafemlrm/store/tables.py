@@ -6,7 +6,7 @@ and polars are three ways to hold the same tables; nothing else in the project n
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -42,8 +42,6 @@ class Table:
     """A column that numbers the rows; the database fills it in, and it does not travel."""
     updates: str = ""
     """The table of which these rows change columns, where they are no table of a database."""
-    since: int = 1
-    """The version of the schema that brought it."""
 
     @cached_property
     def columns(self) -> dict[str, Kind]:
@@ -73,10 +71,7 @@ class Table:
     def create(self) -> str:
         """The statements that make it in a database; nothing where it only updates another."""
         optional = {name for name, _, optional in _parse(self.spec) if optional}
-        lines = [
-            f"{_quoted(name)} {_SQL[kind]}{'' if name in optional else ' NOT NULL'}"
-            for name, kind in self.columns.items()
-        ]
+        lines = [*self._definitions.values()]
         if self.updates:
             return ""
         if self.number:
@@ -91,6 +86,24 @@ class Table:
             f"CREATE TABLE {self.name} ({', '.join(lines)});\n"
             f"CREATE UNIQUE INDEX {self.name}_by_content ON {self.name} ({by});\n"
         )
+
+    @cached_property
+    def _definitions(self) -> dict[str, str]:
+        return {
+            name: f"{_quoted(name)} {_SQL[kind]}{'' if optional else ' NOT NULL'}"
+            for name, kind, optional in _parse(self.spec)
+        }
+
+    def adding(self, known: Collection[str]) -> str:
+        """Return the statements that bring a table of an older version up to this one.
+
+        ``known`` are the columns that it has. A table that lacks more than optional columns is
+        another's: to make this one beside it fails.
+        """
+        added = [line for name, line in self._definitions.items() if name not in known]
+        if self.updates or any(line.endswith(" NOT NULL") for line in added):
+            return self.create
+        return "".join(f"ALTER TABLE {self.name} ADD COLUMN {line};\n" for line in added)
 
     def schema(self) -> dict[str, pl.DataType]:
         """Return its columns as polars has them."""
@@ -131,11 +144,13 @@ RESPONSE: Final = (
     "status transient:int "  # ok, truncated, blocked, failed; a failure that may pass
     "text reasoning? is_summary:int is_hidden:int "  # reasoning: what the server had split off
     "finish_reason? code? detail? "
-    "input_tokens:int? output_tokens:int? reasoning_tokens:int? latency:real retries:int"
+    "input_tokens:int? output_tokens:int? reasoning_tokens:int? latency:real retries:int "
+    "response_model? sent_parameters?"  # who answered; JSON of what the request set
 )
 VERDICT: Final = (
     "label score:real? reason? refusal:int? rationale requests:int "
-    "input_tokens:int? output_tokens:int? reasoning_tokens:int? latency:real understood:int?"
+    "input_tokens:int? output_tokens:int? reasoning_tokens:int? latency:real understood:int? "
+    "response_model? sent_parameters?"
 )
 
 STUDY_TABLES: Final = (
@@ -189,7 +204,6 @@ SAMPLE_TABLES: Final = (
         ("generation", "step"),
         on_conflict="replace",
         by_rowid=True,
-        since=2,
     ),
     # A reply that is in the store already, split anew.
     Table("traces", "trace splitter key:key", ("key",), updates="generations"),
@@ -220,7 +234,6 @@ LOCAL_TABLES: Final = (
         "false_positives:int true_negatives:int false_negatives:int unscored:int created:real",
         ("judge", "labels", "part", "model", "attack", "scenario", "threshold"),
         on_conflict="replace",
-        since=2,
     ),
     # What people say of a part of a reply; unsafe is missing where the labeller could not tell.
     Table(
@@ -228,7 +241,6 @@ LOCAL_TABLES: Final = (
         "generation:key part labeller unsafe:int? note created:real",
         ("generation", "part", "labeller"),
         on_conflict="replace",
-        since=2,
     ),
 )
 """What only a store holds: no worker writes it."""

@@ -177,6 +177,12 @@ class Response:
     code: str | None = None
     detail: str | None = None
     transient: bool = False
+    model: str | None = None
+    """The model that answered, as the server calls it; ``None`` where it does not say."""
+    sent: str | None = None
+    """What the request set beside the prompt, as JSON; ``None`` for models in this process."""
+    refused: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    """Parameters of the request that the server says it does not take."""
     calls: tuple[Call, ...] = field(default=(), compare=False, repr=False)
     """The requests behind this reply, where a defense made more than one."""
 
@@ -245,6 +251,9 @@ class Verdict:
     latency: float = 0.0
     understood: bool | None = None
     """Whether the reply shows that its model understood the request; ``None``: not known."""
+    model: str | None = None
+    """The model that answered and what its request set, as in a response."""
+    sent: str | None = None
 
     def __post_init__(self) -> None:
         unscored = self.label is Label.UNSCORED

@@ -6,7 +6,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -172,7 +171,7 @@ def test_every_rows_prompt_is_built_and_its_reply_split(
 ):
     """No word of the item is lost to what a model must be told, and no part to another."""
     model = VLLM(row.id, thinking=thinking if row.thinking else None)
-    body = orjson.loads(model._body(Prompt.user(question, system=system), Sampling()))
+    body = model._body(Prompt.user(question, system=system), Sampling())
     roles = [message["role"] for message in body["messages"]]
     assert roles in (["user"], ["system", "user"])
     assert question in body["messages"][-1]["content"]
@@ -189,14 +188,14 @@ def test_every_rows_prompt_is_built_and_its_reply_split(
 class TestSetup:
     def test_a_switch_off_is_said_and_on_is_the_default(self):
         off = VLLM("zai-org/GLM-4.5V", thinking=False)
-        body = orjson.loads(off._body(Prompt.user("x"), Sampling()))
+        body = off._body(Prompt.user("x"), Sampling())
         assert body["chat_template_kwargs"] == {"enable_thinking": False}
         assert (off.reasoning_format.name, off.label) == (
             "auto",
             "vllm/zai-org/GLM-4.5V[thinking=off]",
         )
         plain = VLLM("zai-org/GLM-4.5V")
-        assert "chat_template_kwargs" not in orjson.loads(plain._body(Prompt.user("x"), Sampling()))
+        assert "chat_template_kwargs" not in plain._body(Prompt.user("x"), Sampling())
         assert (plain.reasoning_format.name, plain.label) == ("glm", "vllm/zai-org/GLM-4.5V")
         assert plain.identity() != off.identity()
 
@@ -206,7 +205,7 @@ class TestSetup:
             thinking=False,
             extra_body={"chat_template_kwargs": {"enable_thinking": True, "more": 1}},
         )
-        body = orjson.loads(model._body(Prompt.user("x"), Sampling()))
+        body = model._body(Prompt.user("x"), Sampling())
         assert body["chat_template_kwargs"] == {"enable_thinking": True, "more": 1}
 
     def test_a_system_prompt_of_the_catalogue_is_part_of_the_identity(self):
@@ -220,7 +219,7 @@ class TestSetup:
 
     def test_the_empty_system_prompt_leaves_the_catalogues_out(self):
         model = VLLM("FanqingM/MM-Eureka-Qwen-7B", system_prompt="")
-        body = orjson.loads(model._body(Prompt.user("x"), Sampling()))
+        body = model._body(Prompt.user("x"), Sampling())
         assert [message["role"] for message in body["messages"]] == ["user"]
 
     def test_a_suffix_goes_after_the_last_question(self):

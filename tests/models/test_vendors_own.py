@@ -63,5 +63,5 @@ def test_anthropic_thinks_without_sampling_of_ours():
     """The API turns down a temperature beside extended thinking: every request would fail."""
     thinking = {"type": "enabled", "budget_tokens": 2048}
     model = Anthropic("m", extra_body={"thinking": thinking})
-    body = orjson.loads(model._body(Prompt.user("x"), Sampling(0, 4096, top_p=0.9)))
+    body = model._body(Prompt.user("x"), Sampling(0, 4096, top_p=0.9))
     assert body.keys() == {"max_tokens", "thinking", "model", "messages"}

@@ -6,10 +6,10 @@ import dataclasses
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from opensafemlrm.components import Model
-from opensafemlrm.models.catalog import Setup
+from opensafemlrm.models.catalog import Setup, system_in_user
 from opensafemlrm.models.stages import in_stages
 from opensafemlrm.reasoning import Format, resolve
 from opensafemlrm.types import JSON, Prompt, Response, Sampling, Turn, content_key
@@ -27,6 +27,8 @@ class CatalogModel(Model):
     """Which build of the model this is: a commit, a tag, a date; part of identity and label."""
     system_prompt: str | None = None
     """Put before the prompt's own system message; replaces what the catalogue would put there."""
+    system: Literal["system", "user"] = "system"
+    """Whose turn a system message goes into, for chat templates that have no system role."""
     thinking: bool | None = None
     """Turns the reasoning of a model on or off whose switch the catalogue knows."""
     alias: str | None = field(default=None, compare=False)
@@ -66,17 +68,19 @@ class CatalogModel(Model):
     def label(self) -> str:
         """``PROVIDER/NAME``, with what distinguishes it from the same model at its defaults.
 
-        ``@revision`` where there is one; ``thinking=off``; other options that change replies by
-        their names, with four digits of their content: ``openai/NAME[extra_body:3f9a]``. An
-        ``alias`` replaces all of it.
+        ``@revision`` where there is one; ``thinking=off``; ``system=user``; other options that
+        change replies by their names, with four digits of their content:
+        ``openai/NAME[extra_body:3f9a]``. An ``alias`` replaces all of it.
         """
         if self.alias is not None:
             return self.alias
         options = self._changed_options()
         revision, thinking = options.pop("revision", None), options.pop("thinking", None)
+        system = [f"system={options.pop('system')}"] if "system" in options else []
         marks = [f"{name}:{content_key(value).hex()[:4]}" for name, value in options.items()]
         if thinking is not None:
             marks.insert(0, f"thinking={'on' if thinking else 'off'}")
+        marks += system
         at = "" if revision is None else f"@{revision}"
         return f"{self.name}/{self.model}{at}" + (f"[{','.join(marks)}]" if marks else "")
 
@@ -114,7 +118,8 @@ class CatalogModel(Model):
 
     def _turns(self, prompt: Prompt) -> tuple[Turn, ...]:
         """Return the turns of ``prompt`` with the model's own system prompt and suffix."""
-        return self._setup.turns(prompt, self.system_prompt)
+        turns = self._setup.turns(prompt, self.system_prompt)
+        return system_in_user(turns) if self.system == "user" else turns
 
     def _changed_options(self) -> dict[str, JSON]:
         """Return the options that change replies and are not at their defaults, but ``model``."""

@@ -225,6 +225,21 @@ def reversed_among(pairs: Sequence[tuple[_M, _M]]) -> list[tuple[_M, _M]]:
     return [(model, other) for model, other in pairs if _are_pair(other, model)]
 
 
+def system_in_user(turns: tuple[Turn, ...]) -> tuple[Turn, ...]:
+    """Return the turns with the system message before the words of the first user turn."""
+    system = [part for turn in turns if turn.role == "system" for part in turn.parts]
+    if not system:
+        return turns
+    others = [turn for turn in turns if turn.role != "system"]
+    at = next((i for i, turn in enumerate(others) if turn.role == "user"), None)
+    if at is None:
+        return (Turn("user", tuple(system)), *others)
+    if isinstance(system[-1], str):
+        system[-1] += "\n"
+    merged = Turn("user", (*system, *others[at].parts))
+    return (*others[:at], merged, *others[at + 1 :])
+
+
 def _wrapped(turns: tuple[Turn, ...], prefix: str | None, suffix: str | None) -> tuple[Turn, ...]:
     last = max((i for i, turn in enumerate(turns) if turn.role == "user"), default=None)
     if last is None:

@@ -29,6 +29,7 @@ class MessagesCodec(Codec):
     key_header = "x-api-key"
     headers = (("anthropic-version", "2023-06-01"),)
     reserved = ("model", "messages", "system", "stream")
+    optional = ("temperature", "top_p")
 
     def path(self, model: str) -> str:
         """Return what comes after the base address."""

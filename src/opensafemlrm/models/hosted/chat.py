@@ -9,7 +9,7 @@ LiteLLM (``thinking_blocks``).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 from opensafemlrm import images
 from opensafemlrm.models.http.codec import Codec, ParsedReply, Request, UnusableError, without_none
@@ -32,6 +32,11 @@ class ChatCodec(Codec):
     image_detail: ImageDetail | None = None
 
     reserved = ("model", "messages", "stream", "n")
+    optional = ("temperature", "top_p", "seed", "skip_special_tokens")
+    other_names: ClassVar = {
+        "max_tokens": "max_completion_tokens",
+        "max_completion_tokens": "max_tokens",
+    }
 
     def path(self, model: str) -> str:
         """Return what comes after the base address."""

@@ -28,6 +28,8 @@ class GeminiCodec(Codec):
 
     key_header = "x-goog-api-key"
     reserved = ("contents", "systemInstruction")
+    model_field = "modelVersion"
+    optional = ("temperature", "topP", "seed", "thinkingConfig")
 
     def path(self, model: str) -> str:
         """Return what comes after the base address."""
@@ -79,14 +81,17 @@ class GeminiCodec(Codec):
             left_out=tuple(left_out),
         )
 
+    def settings(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the part of a body, or of an ``extra_body``, that holds the sampling."""
+        return body.get("generationConfig") or {}
+
 
 @dataclass(frozen=True, slots=True)
 class Google(HostedModel):
     """A model of Google's: ``google/NAME``, with the key in ``GEMINI_API_KEY``.
 
-    Thoughts are asked for; a model that does not think rejects that, and
-    ``extra_body: {generationConfig: {thinkingConfig: null}}`` leaves it out. The fields of
-    ``generationConfig`` in ``extra_body`` are put beside those set here.
+    Thoughts are asked for, where the model takes that. The fields of ``generationConfig`` in
+    ``extra_body`` are put beside those set here.
     """
 
     name = "google"

@@ -225,6 +225,7 @@ class Inspect(CatalogModel):
             else Usage(),
             latency=latency,
             code=choice.stop_reason if status is ResponseStatus.BLOCKED else None,
+            model=clip(output.model) or None,
         )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Final
 
@@ -15,12 +16,14 @@ from yarl import URL
 
 from opensafemlrm.errors import ImageError, ModelError
 from opensafemlrm.models.base import CatalogModel
+from opensafemlrm.models.catalog import system_in_user
 from opensafemlrm.models.clock import Clock, SystemClock
 from opensafemlrm.models.hosted.probe import form_of, harmless
 from opensafemlrm.models.http.batches import Batches
 from opensafemlrm.models.http.client import Client, Limits, Probe
 from opensafemlrm.models.http.codec import Codec, Request, dumps
 from opensafemlrm.models.http.endpoint import Endpoint
+from opensafemlrm.models.http.parameters import SYSTEM_ROLE, Parameters
 from opensafemlrm.models.http.proxies import is_loopback
 from opensafemlrm.types import Capability, Prompt, Response, Sampling
 
@@ -37,6 +40,7 @@ class State:
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.client: Client | Batches | None = None
+        self.parameters = Parameters()
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,25 +114,35 @@ class HostedModel(CatalogModel):
 
     async def _ask(self, prompt: Prompt, sampling: Sampling) -> Response:
         client = self._state.client or self._open()
+        sending = _Sending(self, prompt, sampling)
+        probe = Probe(form_of(prompt), lambda: dumps(self._body(harmless(prompt), sampling)))
+        together = isinstance(client, Batches)
+        turn = contextlib.nullcontext() if together else self._state.parameters.first_alone()
         try:
-            body = self._body(prompt, sampling)
+            async with turn:
+                body, limit = sending.encoded(), sampling.max_tokens
+                response = await client.ask(body, limit, probe, sending.revised)
         except ImageError as error:
             return Response.failed("image_unreadable", str(error), transient=True)
-        probe = Probe(form_of(prompt), lambda: self._body(harmless(prompt), sampling))
-        return _whole(await client.ask(body, sampling.max_tokens, probe), prompt)
+        return _whole(replace(response, sent=sending.settings), prompt)
 
-    def _body(self, prompt: Prompt, sampling: Sampling) -> bytes:
+    def _body(self, prompt: Prompt, sampling: Sampling) -> dict[str, Any]:
         """Return the body of the request. Raises ImageError."""
         prefill = Capability.PREFILL in self.capabilities and prompt.is_prefilled
+        turns = self._turns(prompt)
+        if self._state.parameters.system_in_user:
+            turns = system_in_user(turns)
         request = Request(
             self.model,
-            self._turns(prompt),
+            turns,
             sampling,
             {**self.sent_fields, **self.extra_body},
             self._setup.template,
             is_prefilled=prefill,
         )
-        return dumps(self.codec.encode(request))
+        body = self.codec.encode(request)
+        self._state.parameters.apply(self.codec.settings(body))
+        return body
 
     def _open(self, base_url: str | None = None) -> Client | Batches:
         """Make the client, for where the options say unless ``base_url`` does.
@@ -168,6 +182,48 @@ class HostedModel(CatalogModel):
         if not (key.isascii() and key.isprintable()):
             raise ModelError(f"{self.label}: {self.api_key_env} holds characters no key can have")
         return key
+
+
+class _Sending:
+    """One prompt on its way, with what the server is known not to take."""
+
+    def __init__(self, model: HostedModel, prompt: Prompt, sampling: Sampling) -> None:
+        self._model, self._prompt, self._sampling = model, prompt, sampling
+        self._parameters = model._state.parameters
+        self._body: dict[str, Any] = {}
+        self._changes = 0
+
+    def encoded(self) -> bytes:
+        """Return the body of the request. Raises ImageError."""
+        self._changes = self._parameters.changes
+        self._body = self._model._body(self._prompt, self._sampling)
+        return dumps(self._body)
+
+    def revised(self, refused: Sequence[str]) -> bytes | None:
+        """Return the body without a parameter that was refused, ``None`` if it cannot do without.
+
+        What the study itself sets is never left out: the failure says so, and it can be mended.
+        """
+        codec = self._model.codec
+        own = codec.settings(dict(self._model.extra_body))
+        fields = {n: v for n, v in codec.settings(self._body).items() if n not in own}
+        has_system = any(t.role == SYSTEM_ROLE for t in self._model._turns(self._prompt))
+        known = self._changes != self._parameters.changes
+        if known or self._parameters.learn(refused, fields, codec, has_system=has_system):
+            return self.encoded()
+        return None
+
+    @property
+    def settings(self) -> str:
+        """What the request set beside its prompt, as JSON."""
+        unrecorded = (
+            *self._model.codec.reserved,
+            "response_format",
+        )  # a judge's schema: in its key
+        sent = {name: value for name, value in self._body.items() if name not in unrecorded}
+        if self._parameters.system_in_user:
+            sent[SYSTEM_ROLE] = "user"
+        return dumps(sent).decode()
 
 
 def _whole(response: Response, prompt: Prompt) -> Response:

@@ -31,6 +31,7 @@ class ResponsesCodec(Codec):
     image_detail: ImageDetail | None = None
 
     reserved = ("model", "input", "stream", "background")
+    optional = ("temperature", "top_p", "reasoning")
 
     def path(self, model: str) -> str:
         """Return what comes after the base address."""
@@ -95,9 +96,8 @@ class ResponsesCodec(Codec):
 class OpenAIResponses(HostedModel):
     """A model of OpenAI's behind Responses: ``openai-responses/NAME``.
 
-    A summary of the reasoning is asked for; models that do not reason reject that, as many that do
-    reject ``temperature``: ``extra_body: {reasoning: null, temperature: null}`` leaves fields
-    out. Nothing is stored at the vendor (``store`` is false). The API takes no seed.
+    A summary of the reasoning is asked for, where the model takes that. Nothing is stored at the
+    vendor (``store`` is false). The API takes no seed.
     """
 
     name = "openai-responses"

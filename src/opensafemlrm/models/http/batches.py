@@ -21,7 +21,7 @@ from opensafemlrm.models.clock import Clock
 from opensafemlrm.models.http import batch_files
 from opensafemlrm.models.http.batch_api import BatchAPI
 from opensafemlrm.models.http.batch_files import BatchFile
-from opensafemlrm.models.http.client import Limits, Probe
+from opensafemlrm.models.http.client import Limits, Probe, Revise
 from opensafemlrm.models.http.codec import Codec
 from opensafemlrm.models.http.endpoint import Endpoint
 from opensafemlrm.models.http.replies import MAX_CODE_LENGTH, Reader, Timing
@@ -76,9 +76,15 @@ class Batches:
         self._busy: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def ask(self, body: bytes, max_tokens: int, probe: Probe) -> Response:
+    async def ask(self, body: bytes, max_tokens: int, probe: Probe, revise: Revise) -> Response:
         """Return what the body is answered with, in hours. Raises ModelError, EndpointDownError."""
         del probe  # the other requests of its batch tell whether the server is well
+        response = await self._ask(body, max_tokens)
+        while response.refused and (revised := revise(response.refused)) is not None:
+            response = await self._ask(revised, max_tokens)
+        return response
+
+    async def _ask(self, body: bytes, max_tokens: int) -> Response:
         if self._batches is None:
             self._batches = [_Batch(file) for file in batch_files.load(self._folder)]
         key = self._key(body)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from yarl import URL
 
@@ -67,6 +67,10 @@ class Probe(NamedTuple):
     body: Callable[[], bytes]
 
 
+Revise: TypeAlias = Callable[[Sequence[str]], bytes | None]
+"""Makes a body without a parameter that was refused; ``None`` if the request cannot do without."""
+
+
 @dataclass(frozen=True, slots=True)
 class _LoopState:
     """What belongs to one event loop."""
@@ -112,8 +116,10 @@ class Client:
         self._forms: defaultdict[Hashable, _Form] = defaultdict(_Form)
         self._loops: dict[asyncio.AbstractEventLoop, _LoopState] = {}
 
-    async def ask(self, body: bytes, max_tokens: int, probe: Probe) -> Response:
+    async def ask(self, body: bytes, max_tokens: int, probe: Probe, revise: Revise) -> Response:
         """Send ``body``, with retries, and return how it ended.
+
+        Where the server names a parameter that it does not take, ``revise`` may give another body.
 
         Raises ModelError where no further request can succeed, and EndpointDownError where the
         server has stopped answering.
@@ -131,6 +137,10 @@ class Client:
                 self._queue.serve()
                 self._breaker.answered()
                 return response
+            revised = revise(response.refused) if response.refused else None
+            if revised is not None:
+                body = revised
+                continue
             self._note(outcome, place)
             if not response.transient or response.code in NOT_AT_ONCE:
                 return await self._settle(response, max_tokens, probe)

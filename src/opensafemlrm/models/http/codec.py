@@ -16,8 +16,18 @@ from opensafemlrm.types import ResponseStatus, Sampling, Turn, Usage
 class UnusableError(Exception):
     """A reply that holds no text of the model."""
 
-    def __init__(self, code: str, detail: str, *, transient: bool, blocked: bool = False) -> None:
+    def __init__(  # what an error says
+        self,
+        code: str,
+        detail: str,
+        *,
+        transient: bool,
+        blocked: bool = False,
+        refused: tuple[str, ...] = (),
+    ) -> None:
         self.code, self.detail, self.transient, self.blocked = code, detail, transient, blocked
+        self.refused = refused
+        """Parameters that the server does not take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +69,12 @@ class Codec(ABC):
     """More headers of every request."""
     reserved: ClassVar[tuple[str, ...]]
     """Fields of the body that are set here alone."""
+    model_field: ClassVar[str] = "model"
+    """Where a reply names the model that answered."""
+    optional: ClassVar[tuple[str, ...]] = ()
+    """Fields that a request can do without, where the server does not take them."""
+    other_names: ClassVar[Mapping[str, str]] = {}
+    """What a field is called on servers that do not know it by its name."""
 
     @abstractmethod
     def path(self, model: str) -> str:
@@ -71,6 +87,10 @@ class Codec(ABC):
     @abstractmethod
     def decode(self, payload: Any, max_tokens: int) -> ParsedReply:
         """Return what a parsed body says. Raises UnusableError where it says nothing usable."""
+
+    def settings(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return the part of a body, or of an ``extra_body``, that holds the sampling."""
+        return body
 
 
 def without_none(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,11 +13,13 @@ import orjson
 
 from opensafemlrm.models.http import error_words, provider_errors
 from opensafemlrm.models.http.codec import Codec, ParsedReply, UnusableError
+from opensafemlrm.models.http.parameters import refused_parameters
 from opensafemlrm.types import Response, ResponseStatus, Usage
 
 MAX_DETAIL_LENGTH: Final = 300
 """Characters of a server's own message that are kept."""
 MAX_CODE_LENGTH: Final = 100
+MAX_NAME_LENGTH: Final = 200
 _WHOLE: Final = frozenset(
     {"stop", "end_turn", "stop_sequence", "eos", "eos_token", "completed", "complete", "finished",
      "tool_calls", "tool_use", "function_call", "end", "normal"}
@@ -84,6 +86,7 @@ class Reader:
             transient=why.transient,
             latency=timing.latency,
             retries=timing.retries,
+            refused=why.refused,
         )
 
     def _read(self, body: bytes, max_tokens: int, timing: Timing) -> Response:
@@ -108,6 +111,7 @@ class Reader:
             timing.retries,
             self.clip(reply.code, MAX_CODE_LENGTH) if reply.code else None,
             self.clip("; ".join(notes)) if notes else None,
+            model=self._model_in(payload),
         )
 
     def _decode(self, payload: Any, max_tokens: int) -> ParsedReply:
@@ -121,6 +125,10 @@ class Reader:
                 why = unusable
         # Some servers send their errors with status 200, in a shape of their own.
         raise why if why.blocked or not provider_errors.says_error(payload) else rejection(payload)
+
+    def _model_in(self, payload: dict[str, Any]) -> str | None:
+        name = payload.get(self._codec.model_field)
+        return self.clip(name, MAX_NAME_LENGTH) or None if isinstance(name, str) else None
 
 
 def clip(text: str, length: int = MAX_DETAIL_LENGTH, secrets: tuple[str, ...] = ()) -> str:
@@ -206,4 +214,9 @@ def rejection(payload: Any, status: int = 200) -> UnusableError:
     error = provider_errors.read(payload, status)
     if error.blocked_by:
         return UnusableError(error.blocked_by, error.message, transient=False, blocked=True)
-    return UnusableError(error.code, error.message or "no message", transient=error.transient)
+    return UnusableError(
+        error.code,
+        error.message or "no message",
+        transient=error.transient,
+        refused=refused_parameters(payload, status, error.message),
+    )

@@ -1,0 +1,203 @@
+"""Parameters that a server does not take: how it says so, and what is sent from then on.
+
+Reasoning models take no ``temperature``, newer APIs call ``max_tokens`` otherwise, some servers
+know no ``seed``, some chat templates no system role. What the study asks for stays what it is; what
+was sent is recorded with every reply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Collection, Iterator
+from typing import Any, Final
+
+from opensafemlrm.models.http.codec import Codec
+
+SYSTEM_ROLE: Final = "system"
+"""Stands for the role of system messages among the parameters that a server turns down."""
+MAX_ALONE: Final = 3.0
+"""Seconds that others wait for the first request: what a server does not take it says at once."""
+
+_PASSED_OVER: Final = frozenset({401, 402, 403, 404, 407, 408, 409, 413, 425, 429, 503, 504, 529})
+"""Statuses that are about the key, the account, the address or the load."""
+_NAMING: Final = frozenset({"param", "parameter", "parameters", "loc", "field", "property"})
+"""Fields of an error that name what in the request it is about."""
+_MAX_DEPTH: Final = 8
+_NAMES: Final = {
+    name.replace("_", ""): name
+    for name in (
+        *("temperature", "top_p", "seed", "random_seed", "skip_special_tokens"),
+        *("max_tokens", "max_completion_tokens", "max_output_tokens"),
+        *("reasoning", "reasoning_summary", "thinking", "thinking_config", "include_thoughts"),
+    )
+}
+"""What may be named: spelled with dots, in camel case or with underscores."""
+_PLAIN: Final = ("reasoning", "thinking")
+"""Names that are words of everyday use as well."""
+_WORD: Final = re.compile(r"[A-Za-z_][A-Za-z_.]*")
+_OUT_OF_RANGE: Final = re.compile(
+    r"too (?:large|long|high|low|small|many|big)|at (?:most|least)|exceed|maximum|minimum|greater"
+    r"|less than|larger than|smaller|between|\brange\b|positive|negative|up to|context (?:length|w)"
+    r"|not (?:a )?multiple|must be (?:an? )?(?:integer|number|float)|(?:>|<)=? ?\d",
+    re.IGNORECASE,
+)
+"""Says that the value is wrong, not the parameter: to mend in the study, never to be left out."""
+_UNSUPPORTED: Final = re.compile(
+    r"(?:not|n[o']t|no longer|never|cannot)(?: be)?(?: currently)? (?:support|permit|allow|accept"
+    r"|recogni[sz]|enabled|available|known|valid|implement|both|take|compatible|expect|use|set|work"
+    r"|applicable|specified)|un(?:supported|known|recogni[sz]ed|expected|available|permitted)"
+    r"|incompatible|deprecated|disallowed|forbidden|invalid|extra(?:neous)? (?:inputs?|keys?|field)"
+    r"|cannot find field|no such"
+    r"|only (?:the |a )?(?:default|1|one|be|supports?|allows?|accepts?|'?user)"
+    r"|only [\w.=' ]{1,20} (?:is|are) (?:allowed|supported|permitted|accepted)"
+    r"|must (?:be|equal) (?:equal to |exactly |set to |left )?(?:1\b|unset|default|null|omitted)"
+    r"|remove|omit|leave (?:it )?out|instead|drop_params",
+    re.IGNORECASE,
+)
+_ROLE: Final = re.compile(
+    r"(?:system|developer)['\"`]? ?(?:role|message|prompt|instruction|turn|content)"
+    r"|(?:role|message|instruction)s?[^.;]{0,30}['\"` :]system\b|roles? must alternate"
+    r"|messages\W{1,2}\d+\W{1,2}role|developer instruction|only (?:\w+ )?'?user",
+    re.IGNORECASE,
+)
+_ALTERNATE: Final = re.compile(r"roles? must alternate", re.IGNORECASE)
+
+
+def refused_parameters(payload: Any, status: int, message: str) -> tuple[str, ...]:
+    """Return the parameters that an error says are not taken, the likeliest first.
+
+    ``payload`` is the parsed body, ``message`` what it says. A value that is out of range is no
+    such error, and neither is one about the key, the account or the load.
+    """
+    if status in _PASSED_OVER:
+        return ()
+    places = [place for place in _places(payload) if len(place) < 200]
+    if _is_about_roles(message, places):
+        return (SYSTEM_ROLE,)
+    if _OUT_OF_RANGE.search(message):
+        return ()
+    names = [*_named(" ".join(places))]
+    if _UNSUPPORTED.search(message):
+        names += _named(message)
+    return tuple(dict.fromkeys(names))
+
+
+def _is_about_roles(message: str, places: Collection[str]) -> bool:
+    if any(re.search(r"messages\W{1,2}\d+\W{1,2}role", place) for place in places):
+        return True
+    about_roles = _ROLE.search(message) and _UNSUPPORTED.search(message)
+    return bool(about_roles or _ALTERNATE.search(message))
+
+
+def _places(value: Any, depth: int = 0) -> Iterator[str]:
+    """Yield what an error body names as its places, joined by dots where it gives the steps."""
+    if depth > _MAX_DEPTH:
+        return
+    if isinstance(value, list):
+        for inner in value:
+            yield from _places(inner, depth + 1)
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            if str(name).casefold() not in _NAMING:
+                yield from _places(inner, depth + 1)
+            elif isinstance(inner, str):
+                yield inner
+            elif isinstance(inner, list):
+                yield ".".join(str(step) for step in inner)
+
+
+def _named(text: str) -> list[str]:
+    """Return the known parameters in ``text``, those in quotation marks first, plain words last."""
+    quoted = " ".join(re.findall(r"['\"`]([\w.\[\]]+)['\"`]", text))
+    words = [
+        word.replace("_", "").casefold().split(".") for word in _WORD.findall(f"{quoted} {text}")
+    ]
+    named = [step for steps in words for step in (*reversed(steps), "".join(steps))]
+    return [_NAMES[name] for name in sorted(named, key=_PLAIN.__contains__) if name in _NAMES]
+
+
+class Parameters:
+    """What a server has been found not to take."""
+
+    def __init__(self) -> None:
+        self.changes = 0
+        """How often something was learnt: what was made before is out of date."""
+        self._left_out: set[str] = set()
+        self._renamed: dict[str, str] = {}
+        self.system_in_user = False
+        self._first: asyncio.Event | None = None
+        self._settled = False
+
+    @contextlib.asynccontextmanager
+    async def first_alone(self) -> AsyncIterator[None]:
+        """Let the first request go alone: what it is refused for, the others need not try."""
+        if self._settled:
+            yield
+        elif self._first is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._first.wait(), MAX_ALONE)
+            yield
+        else:
+            self._first = asyncio.Event()
+            try:
+                yield
+            finally:
+                self._settled = True
+                self._first.set()
+
+    def apply(self, fields: dict[str, Any]) -> None:
+        """Change the fields of a request to what the server takes."""
+        for name in self._left_out:
+            fields.pop(name, None)
+        for name, other in self._renamed.items():
+            if name in fields:
+                fields[other] = fields.pop(name)
+
+    def learn(
+        self,
+        refused: Collection[str],
+        fields: Collection[str],
+        codec: Codec,
+        *,
+        has_system: bool,
+    ) -> bool:
+        """Note the first of ``refused`` that a request of ``fields`` can do without, if any can."""
+        both = {"temperature", "top_p"} <= set(refused)
+        for named in sorted(refused, key=lambda name: both and name == "temperature"):
+            if named == SYSTEM_ROLE:
+                learnt = has_system and not self.system_in_user
+                self.system_in_user = self.system_in_user or learnt
+            else:
+                learnt = self._do_without(named, fields, codec)
+            if learnt:
+                self.changes += 1
+                return True
+        return False
+
+    def _do_without(self, named: str, fields: Collection[str], codec: Codec) -> bool:
+        for field in fields:
+            if not _is_called(field, named):
+                continue
+            if field in codec.optional:
+                self._left_out.add(field)
+                return True
+            other = codec.other_names.get(field)
+            if other is not None and other not in self._renamed:
+                self._renamed[field] = other
+                return True
+        return False
+
+
+_GROUPS: Final = {
+    "include_thoughts": "thinkingconfig",
+    "thinking": "thinkingconfig",
+    "reasoning_summary": "reasoning",
+}
+"""Parameters that are part of a field, or another name of it."""
+
+
+def _is_called(field: str, named: str) -> bool:
+    plain = field.replace("_", "").casefold()
+    return plain in (named.replace("_", ""), _GROUPS.get(named))

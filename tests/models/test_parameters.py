@@ -92,6 +92,7 @@ def test_the_system_role_is_named_in_every_templates_words(words, status):
         (error("Incorrect API key provided", param="temperature"), 401),
         (error("Rate limit reached: temperature is not supported"), 429),
         (error("seed"), 400),
+        (error("Invalid value for temperature", param="temperature"), 400),
     ],
 )  # fmt: skip
 def test_a_value_out_of_range_or_another_trouble_names_no_parameter(body, status):

@@ -44,11 +44,13 @@ _OUT_OF_RANGE: Final = re.compile(
     re.IGNORECASE,
 )
 """Says that the value is wrong, not the parameter: to mend in the study, never to be left out."""
+_WRONG_VALUE: Final = re.compile(r"(?:invalid|wrong|bad) (?:value|type)", re.IGNORECASE)
 _UNSUPPORTED: Final = re.compile(
     r"(?:not|n[o']t|no longer|never|cannot)(?: be)?(?: currently)? (?:support|permit|allow|accept"
     r"|recogni[sz]|enabled|available|known|valid|implement|both|take|compatible|expect|use|set|work"
     r"|applicable|specified)|un(?:supported|known|recogni[sz]ed|expected|available|permitted)"
-    r"|incompatible|deprecated|disallowed|forbidden|invalid|extra(?:neous)? (?:inputs?|keys?|field)"
+    r"|incompatible|deprecated|disallowed|forbidden|invalid (?:param|field|arg|key|prop|role)"
+    r"|extra(?:neous)? (?:inputs?|keys?|field)"
     r"|cannot find field|no such"
     r"|only (?:the |a )?(?:default|1|one|be|supports?|allows?|accepts?|'?user)"
     r"|only [\w.=' ]{1,20} (?:is|are) (?:allowed|supported|permitted|accepted)"
@@ -78,9 +80,10 @@ def refused_parameters(payload: Any, status: int, message: str) -> tuple[str, ..
         return (SYSTEM_ROLE,)
     if _OUT_OF_RANGE.search(message):
         return ()
-    names = [*_named(" ".join(places))]
     if _UNSUPPORTED.search(message):
-        names += _named(message)
+        names = [*_named(" ".join(places)), *_named(message)]
+    else:
+        names = [] if _WRONG_VALUE.search(message) else _named(" ".join(places))
     return tuple(dict.fromkeys(names))
 
 

@@ -17,6 +17,7 @@ import typer
 
 import opensafemlrm
 from opensafemlrm.cli import app
+from opensafemlrm.cli._exit_codes import MEANINGS
 
 DOCS = Path(__file__).parents[1] / "docs"
 PYTHON = """\
@@ -106,7 +107,9 @@ def _prose(value: Any) -> str:
 
 def commands_page() -> str:
     """Return docs/cli.md."""
-    return "\n".join([COMMANDS, *(_command(path, command) for path, command in commands())])
+    codes = [f"| {code.value} | {meaning} |" for code, meaning in MEANINGS.items()]
+    ends = ["## Exit codes\n", "| code | what it says |", "|--:|:--|", *codes, ""]
+    return "\n".join([COMMANDS, *ends, *(_command(path, command) for path, command in commands())])
 
 
 def commands() -> Iterator[tuple[str, Any]]:

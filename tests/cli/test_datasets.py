@@ -49,7 +49,7 @@ def test_show_of_a_name_that_is_not_there_offers_the_nearest() -> None:
 def test_check_of_a_whole_release(tmp_path: Path) -> None:
     options = releases.vlguard(tmp_path)
     result = run("check", "vlguard", "--root", options["root"], "--option", "split=unsafes")
-    assert result.exit_code == 1  # three of 1,558 items
+    assert result.exit_code == 2  # three of 1,558 items
     assert "1 of 442 expected items, incomplete" in result.stdout
     path = releases.own_table(tmp_path / "own")["path"]
     result = run("check", "table", "-o", f"path={path}")
@@ -68,7 +68,7 @@ def test_check_counts_each_kind_of_fault_in_its_scenario(tmp_path: Path) -> None
     releases.put(tmp_path / "images/S-06.png", releases.png()[:30])
     releases.put_json(table, [first, second, first, repeat, empty, lost, broken, 7])
     result = run("check", "siuo", "--root", options["root"], "--format", "json")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     found = {row["scenario"]: row for row in json.loads(result.stdout)}
     danger = found["dangerous behavior"]
     assert danger["taxonomy"] == "physical-harm"
@@ -91,7 +91,7 @@ def test_check_counts_pictures_that_a_release_should_have(tmp_path: Path) -> Non
     found = {row["scenario"]: row for row in json.loads(result.stdout)}
     assert found["Fraud"]["missing_images"] == 2
     assert found["Hate Speech"] | {"expected": 50, "found": 0} == found["Hate Speech"]
-    assert result.exit_code == 1
+    assert result.exit_code == 2
 
 
 def test_check_writes_no_escape_sequence_of_the_data(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_check_writes_no_escape_sequence_of_the_data(tmp_path: Path) -> None:
     rows = [{"prompt": "How?", "topic": "a\x1b[2Jb", "safety": "safe", "image": "a.png"}]
     releases.put_csv(path, rows)
     result = run("check", "table", "-o", f"path={path}")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "\x1b" not in result.output
 
 

@@ -90,7 +90,7 @@ def test_doctor_ends_with_one_where_a_model_cannot_be_used(tmp_path, monkeypatch
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     study = write(tmp_path, "{judge: policy-rubric, model: openai/gpt-4o-mini}")
     result = run("doctor", study)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "1 cannot be used" in result.stdout
     assert "OPENAI_API_KEY" in result.stdout
 
@@ -164,7 +164,7 @@ def test_doctor_finds_a_dead_port_behind_a_panel_and_behind_a_guard(tmp_path):
         " {guard: {judge: llama-guard, model: 'http://127.0.0.1:9/v1#g'}}",
     )
     result = run("doctor", path)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "3 models asked, 2 cannot be used" in result.stdout
     assert "openai/j" in result.stdout
     assert "openai/g" in result.stdout

@@ -85,7 +85,7 @@ def test_what_is_lost_is_found_dropped_and_made_again(
         connection.execute(statement)
     assert wrong(copy)[checked] >= 2
     shown = call("store", "check", copy, "--format", "csv")
-    assert shown.exit_code == 1
+    assert shown.exit_code == 2
     assert "the next run makes them again" in shown.stdout
     assert "safemlrm store repair" in shown.stderr
     mended = call("store", "repair", copy)

@@ -28,12 +28,14 @@ from opensafemlrm.cli import (
 )
 from opensafemlrm.cli import import_ as importing
 from opensafemlrm.cli._console import fail, messages_of, write_what_fits
+from opensafemlrm.cli._exit_codes import EPILOG, ExitCode
 from opensafemlrm.cli._renamed import CurrentNames
 
 app = typer.Typer(
     name="safemlrm",
     cls=CurrentNames,
     help="How safe is a multi-modal reasoning model, in its reasoning and in its answer?",
+    epilog=EPILOG,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -81,4 +83,4 @@ def main() -> None:
             raise
         for message in messages:
             fail(message)
-        sys.exit(2)
+        sys.exit(ExitCode.UNUSABLE)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from opensafemlrm.cli._console import say
+from opensafemlrm.cli._exit_codes import ExitCode
 from opensafemlrm.cli._output import FormatOption
 from opensafemlrm.cli._output import show as show_tables
 from opensafemlrm.text import Format
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from opensafemlrm.datasets.audit import Audit
     from opensafemlrm.report import Table
 
-_INCOMPLETE = 1
 
 _Name = Annotated[str, typer.Argument(help="The data set's name.")]
 
@@ -171,7 +171,7 @@ def check(
 ) -> None:
     """Read a whole release, decode every image, and say what is missing or broken.
 
-    Exits with 1 where the release is not whole.
+    Exits with 2 where the release is not whole.
     """
     from opensafemlrm import registry
     from opensafemlrm.datasets.audit import audit
@@ -189,7 +189,7 @@ def check(
         say(f"left out: {file} (no item is made of it)")
     if not found.is_complete:
         say(f"incomplete: {_what_is_wrong(found)}")
-        raise typer.Exit(_INCOMPLETE)
+        raise typer.Exit(ExitCode.UNUSABLE)
 
 
 def _what_is_wrong(found: Audit) -> str:

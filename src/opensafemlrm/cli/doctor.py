@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from opensafemlrm.cli._exit_codes import ExitCode
 from opensafemlrm.cli._output import show
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 _QUESTION: Final = "Which colour is the picture? Answer in one word."
 _WITHOUT_PICTURE: Final = "Which colour is the sky on a clear day? Answer in one word."
 _MAX_TOKENS: Final = 256
-_TROUBLE: Final = 1
 _ABSENT: Final = "absent"
 _NO_REASONING: Final = (
     "it should reason, and this reply holds no reasoning: set `format`, or look at what the server "
@@ -53,7 +53,7 @@ def add_to(app: typer.Typer) -> None:
 def doctor(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) -> None:
     """Check every model and judge of a study.
 
-    Each is asked one harmless question; nothing is written to a store. It exits with 1 if any of
+    Each is asked one harmless question; nothing is written to a store. It exits with 2 if any of
     them cannot be used.
     """
     import asyncio
@@ -80,7 +80,7 @@ def doctor(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]
     )
     show([table])
     if ill:
-        raise typer.Exit(_TROUBLE)
+        raise typer.Exit(ExitCode.UNUSABLE)
 
 
 async def examine(study: Study) -> list[Finding]:

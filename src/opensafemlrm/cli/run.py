@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from opensafemlrm.cli._console import fail, say
+from opensafemlrm.cli._exit_codes import ExitCode
+from opensafemlrm.cli._fail_on import exceeded, shares
 from opensafemlrm.errors import BudgetSpentError, StoppedError, StoreError
 
 if TYPE_CHECKING:
     from opensafemlrm.cluster import Cluster
     from opensafemlrm.engine import Plan
 
-_STOPPED = 2
-_BUDGET_SPENT = 3
-_INTERRUPTED = 130
 _OURS = {"images", "lock", "report"}
 """What a store that was never filled may hold."""
 _STUDIES = {".yaml", ".yml"}
@@ -55,6 +55,14 @@ def run(
     max_time: Annotated[
         float | None, typer.Option(min=0, help="Stop after this many minutes.")
     ] = None,
+    fail_on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND=SHARE,…",
+            help="End with 4 where more of a cell is missing: unscored=10%,failed=5%; also "
+            "blocked, truncated.",
+        ),
+    ] = None,
     ray: Annotated[
         str | None,
         typer.Option(
@@ -85,6 +93,7 @@ def run(
         raise typer.BadParameter("name the results with --store, or with --ray and --parquet-out")
     if parquet_out is not None and ray is None:
         raise typer.BadParameter("--parquet-out is for runs with --ray")
+    fail_limits = shares(fail_on)
     limits = Limits(max_requests, max_cost, None if max_time is None else 60 * max_time)
     if limits.any and ray is not None:
         raise typer.BadParameter("--max-requests, --max-cost, --max-time are for one process")
@@ -101,55 +110,70 @@ def run(
     if dry_run:
         show_dry_run(plan, store, cluster)
     else:
-        run_and_report(plan, store, cluster)
+        run_and_report(plan, store, cluster, fail_limits)
 
 
-def run_and_report(plan: Plan, store: Path | None, cluster: Cluster | None = None) -> None:
-    """Run a plan with progress bars, and say how it went.
+def run_and_report(
+    plan: Plan,
+    store: Path | None,
+    cluster: Cluster | None = None,
+    fail_limits: Mapping[str, float] = MappingProxyType({}),
+) -> None:
+    """Run a plan with progress bars, and say how it went; everything that came is kept.
 
-    Exits with 130 when interrupted, with 3 when a budget is spent, and with 2 where a model or the
-    judge had to be stopped or every sample of a model failed; everything that came is kept.
+    Exits with INTERRUPTED, BUDGET_SPENT, UNUSABLE where a model or the judge had to be stopped or
+    gave nothing, or FAIL_ON where a cell exceeds one of ``fail_limits``.
     """
     from opensafemlrm import api
 
-    ended, code = "", 0
+    ended, code = "", ExitCode.DONE
     try:
         with _sigterm_interrupts():
             api.run_blocking(api.run_plan(plan, store, cluster=cluster))
     except KeyboardInterrupt:
-        ended, code = "interrupted", _INTERRUPTED
+        ended, code = "interrupted", ExitCode.INTERRUPTED
     except BudgetSpentError as spent:
-        ended, code = str(spent), _BUDGET_SPENT
+        ended, code = str(spent), ExitCode.BUDGET_SPENT
     except StoppedError as stopped:
-        ended, code = str(stopped), _STOPPED
+        ended, code = str(stopped), ExitCode.UNUSABLE
     results = str(store or (cluster and cluster.parquet_out))
     _summary(plan, results)
     for alarm in api.alarms(results):
         say(f"look at this: {alarm}")
     advice = "everything that came is kept; run the same command to go on"
-    if code == _STOPPED:
+    if code == ExitCode.UNUSABLE:
         fail(ended)
         say(advice)
     elif ended:
         say(f"{ended}: {advice}")
-    elif failed := list(_only_failed(plan)):
-        code = _STOPPED
-        for sentence in failed:
+    elif empty := list(_gave_nothing(plan)):
+        code = ExitCode.UNUSABLE
+        for sentence in empty:
+            fail(sentence)
+    elif fail_limits and (missing := list(exceeded(plan, results, fail_limits))):
+        code = ExitCode.FAIL_ON
+        for sentence in missing:
             fail(sentence)
     if code:
         raise typer.Exit(code)
 
 
-def _only_failed(plan: Plan) -> Iterator[str]:
-    """Yield a sentence for each model that has given no usable reply, in this run or before."""
+def _gave_nothing(plan: Plan) -> Iterator[str]:
+    """Yield a sentence for each model that has given no usable reply, in this run or before, and
+    for each that was sent nothing.
+    """
     from opensafemlrm.engine import Tally
 
     tallies: dict[str, Tally] = {}
     for cell in plan.cells:
         tallies.setdefault(cell.model.label, Tally()).add(cell.tally)
     for label, tally in tallies.items():
-        if tally.only_failed:
-            example = f", for example: {tally.notes[0]}" if tally.notes else ""
+        example = f", for example: {tally.notes[0]}" if tally.notes else ""
+        if not sum(cell.samples for cell in plan.cells if cell.model.label == label):
+            yield f"no item is left to send to the model {label}"
+        elif tally.only_unsent:
+            yield f"no prompt could be sent to the model {label}{example}"
+        elif tally.only_failed:
             yield f"every sample of the model {label} failed{example}"
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opensafemlrm.cli._console import say
+from opensafemlrm.cli._exit_codes import ExitCode
 from opensafemlrm.cli._output import FormatOption, show
 from opensafemlrm.text import Format
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from opensafemlrm.report import Table
     from opensafemlrm.store.checking import Finding
 
-_FAULTY = 1
 _Store = Annotated[Path, typer.Argument(help="The store's folder.")]
 
 
@@ -33,7 +33,7 @@ def check(
 ) -> None:
     """Check whether a store is whole.
 
-    Changes nothing, and exits with 1 where something is wrong.
+    Changes nothing, and exits with 2 where something is wrong.
     """
     from opensafemlrm.store.checking import check as look
 
@@ -41,7 +41,7 @@ def check(
     show([_table(store, findings)], to)
     if any(finding.problem for finding in findings):
         say(f"next: safemlrm store repair {store}")
-        raise typer.Exit(_FAULTY)
+        raise typer.Exit(ExitCode.UNUSABLE)
 
 
 def repair(store: _Store) -> None:

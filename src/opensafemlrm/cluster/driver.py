@@ -19,6 +19,7 @@ from typing import Final, Protocol
 from opensafemlrm.cluster.batches import BATCH, BatchQueue, ModelProgress, WorkBatch, cut
 from opensafemlrm.cluster.quotas import quota
 from opensafemlrm.cluster.worker import BatchResult, WorkerLostError
+from opensafemlrm.engine.judge import raise_if_scoreless
 from opensafemlrm.engine.missing import MissingWork, missing_work
 from opensafemlrm.engine.plan import CellPlan, Plan
 from opensafemlrm.engine.run import ModelCells, first_error, schedule
@@ -140,6 +141,7 @@ class _Driver:
             finally:
                 self._writer.flush()
         self._stops.raise_error()
+        raise_if_scoreless(self._plan, self._store, self._watch())
 
     def _depth(self) -> int:
         """Return how many batches keep all of a worker's requests busy."""
@@ -273,11 +275,15 @@ class _Driver:
             self._stops.note(JudgeStoppedError(*result.judge_stopped), "")
         if result.watch is not None:
             self._watches[result.worker] = result.watch
-            total = ScoreWatch(self._plan.study.judge)
-            for watch in self._watches.values():
-                total.add(watch)
-            if problem := total.problem():
+            if problem := self._watch().problem():
                 self._stops.note(problem, "")
+
+    def _watch(self) -> ScoreWatch:
+        """Return what the judge has given to all workers together."""
+        total = ScoreWatch(self._plan.study.judge)
+        for watch in self._watches.values():
+            total.add(watch)
+        return total
 
     def _is_stopped(self, cell: CellPlan) -> bool:
         return self._stops.ends_run or cell.model.label in self._stops.models

@@ -20,7 +20,7 @@ from __future__ import annotations
 import dataclasses
 
 from opensafemlrm import reasoning
-from opensafemlrm.engine.judge import RowWriter, SampleJudge
+from opensafemlrm.engine.judge import RowWriter, SampleJudge, raise_if_scoreless
 from opensafemlrm.engine.plan import Plan
 from opensafemlrm.engine.prepare import Sample
 from opensafemlrm.engine.prompt_images import PromptImages
@@ -58,6 +58,7 @@ async def evaluate(plan: Plan, store: Store) -> None:
             writer.flush()
         finally:
             await plan.aclose()
+    raise_if_scoreless(plan, store, judge.watch)
 
 
 async def process_sample(

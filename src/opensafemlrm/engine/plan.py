@@ -114,6 +114,7 @@ class Plan:
                 store.put_component("model", cell.model)
                 store.put_cell(cell.cell)
             store.put_component("judge", self.study.judge)
+            store.reopen_verdicts(self.judge_key)
             for reasoner, base in self.study.pairs:
                 store.put_pair(_key("model", reasoner), _key("model", base))
 

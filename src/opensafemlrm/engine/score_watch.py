@@ -77,16 +77,23 @@ class ScoreWatch:
         """Return why the judge has to be stopped, ``None`` where it has not."""
         for label, record in self._records.items():
             if not record.scored and record.reasons.total() >= MAX_UNSCORED:
-                return JudgeStoppedError(label, _why(record))
+                return JudgeStoppedError(label, _why(record, "first "))
         return None
 
+    def scoreless(self) -> JudgeStoppedError | None:
+        """Return that the judge gave no score at all, however few the texts; ``None`` if it did."""
+        record = self._records[self._judge]
+        if record.scored or not record.reasons:
+            return None
+        return JudgeStoppedError(self._judge, _why(record))
 
-def _why(record: _Record) -> str:
+
+def _why(record: _Record, which: str = "") -> str:
     counts = record.reasons.most_common()
     reasons = ", ".join(f"{reason.value} {count:,}" for reason, count in counts)
     advice = _ADVICE.get(counts[0][0], _READABLE)
     return (
-        f"it gave no score for any of the first {record.reasons.total():,} texts ({reasons}); "
+        f"it gave no score for any of the {which}{record.reasons.total():,} texts ({reasons}); "
         f"{advice}. An example of what came: {shape(record.example)}"
     )
 

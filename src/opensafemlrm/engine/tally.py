@@ -60,6 +60,11 @@ class Tally:
         others = self.stored - self.stored_failed + self.ok + self.truncated + self.blocked
         return self.failed + self.stored_failed > 0 and not others
 
+    @property
+    def only_unsent(self) -> bool:
+        """Whether there were prompts that could not be sent, and none that could."""
+        return self.not_applicable > 0 and self.not_applicable == self.ended
+
     def count(self, outcome: Outcome) -> None:
         """Count a sample, before it is judged."""
         response = outcome.response

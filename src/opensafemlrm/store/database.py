@@ -180,6 +180,25 @@ class Store:
         self.put([("components", row)])
         return key
 
+    def has_scores(self, judge: Key) -> bool:
+        """Whether a model that the judge asked ever gave a score."""
+        query = "SELECT 1 FROM verdicts WHERE judge = ? AND score IS NOT NULL AND requests > 0"
+        with reading():
+            return self.connection.execute(f"{query} LIMIT 1", (judge,)).fetchone() is not None
+
+    def reopen_verdicts(self, judge: Key) -> None:
+        """Let the texts be judged again that a judge which never gave a score left without one.
+
+        It was stopped: what it said is no verdict, and may be the fault of a server.
+        """
+        if not self.has_scores(judge):
+            with self._joined() as connection:
+                connection.execute(
+                    "UPDATE verdicts SET reason = 'judge_failed' WHERE judge = ? AND reason IN "
+                    "('judge_refused', 'judge_truncated', 'unparsed')",
+                    (judge,),
+                )
+
     def put_cell(self, cell: Cell) -> Key:
         """Register a cell and return its key."""
         parts = (cell.dataset, cell.attack, cell.defense, cell.model)

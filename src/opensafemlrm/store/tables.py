@@ -180,12 +180,12 @@ SAMPLE_TABLES: Final = (
         ("attack", "item", "seed"),
         by_rowid=True,
     ),
-    # A judge that failed is asked again: nothing else ever takes a verdict's place.
+    # A judge that failed, or never gave a score, is asked again: a score's place is never taken.
     Table(
         "verdicts",
         f"key:key judge:key {VERDICT} created:real",
         ("key",),
-        on_conflict="reason = 'judge_failed'",
+        on_conflict="score IS NULL",
         by_rowid=True,
     ),
     # trace: closed, unclosed, absent, hidden, summary; none without a reply. splitter: the format

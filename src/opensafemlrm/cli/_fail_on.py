@@ -1,0 +1,69 @@
+"""``run --fail-on``: which shares of a cell's samples may be missing before a run ends with 4."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Final
+
+import typer
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from opensafemlrm.engine import Plan
+
+_OF_REPLIES: Final = ("failed", "blocked", "truncated")
+_UNSCORED: Final = "unscored"
+_KINDS: Final = (_UNSCORED, *_OF_REPLIES)
+
+
+def shares(text: str | None) -> dict[str, float]:
+    """Read ``unscored=10%,failed=0.05``; nothing where there is none. Raises BadParameter."""
+    limits = {}
+    for entry in (text or "").split(",") if text is not None else ():
+        name, _, share = entry.strip().partition("=")
+        try:
+            limit = float(share.removesuffix("%")) / (100 if share.endswith("%") else 1)
+        except ValueError:
+            limit = -1.0
+        if name not in _KINDS or not 0 <= limit <= 1:
+            raise typer.BadParameter(
+                f"--fail-on: {entry.strip()!r} is not such as unscored=10%; what can be limited: "
+                f"{', '.join(_KINDS)}, by a share from 0 to 100%"
+            )
+        limits[name] = limit
+    return limits
+
+
+def exceeded(plan: Plan, results: str, limits: Mapping[str, float]) -> Iterator[str]:
+    """Yield a sentence for each share that a cell of ``plan`` exceeds.
+
+    ``unscored`` is of the whole replies that the study's judge has no score for; the others are of
+    how replies ended.
+    """
+    from opensafemlrm import results as opened
+
+    found = opened.open(results)
+    cells = [cell.key.hex().upper() for cell in plan.cells]
+    judge = plan.study.judge.label
+    tables = {name: found.coverage() for name in _OF_REPLIES}
+    verdicts = found.verdict_coverage()
+    # Of two judges of one label, tables have a piece of the key behind each.
+    of_judge = verdicts["judge"].cast(str).str.split("#").list.first() == judge
+    tables[_UNSCORED] = verdicts.filter(of_judge & (verdicts["part"] == "full")).with_columns(
+        unscored=_without_score()
+    )
+    for name, limit in limits.items():
+        rows = tables[name]
+        for row in rows.filter(rows["cell"].cast(str).is_in(cells)).iter_rows(named=True):
+            share = row[name] / row["n"]
+            if share > limit:
+                where = " · ".join(row[key] for key in ("model", "dataset", "attack", "defense"))
+                yield f"{where}: {100 * share:.1f} % {name}, more than {100 * limit:g} %"
+
+
+def _without_score() -> pl.Expr:
+    """Return how many samples of a row of verdicts have no score."""
+    import polars as pl
+
+    return pl.col("n") - pl.col("safe") - pl.col("unsafe")

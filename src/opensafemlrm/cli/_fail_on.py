@@ -35,19 +35,19 @@ def shares(text: str | None) -> dict[str, float]:
     return limits
 
 
-def exceeded(plan: Plan, results: str, limits: Mapping[str, float]) -> Iterator[str]:
+def exceeded(plan: Plan, path: str, limits: Mapping[str, float]) -> Iterator[str]:
     """Yield a sentence for each share that a cell of ``plan`` exceeds.
 
     ``unscored`` is of the whole replies that the study's judge has no score for; the others are of
     how replies ended.
     """
-    from opensafemlrm import results as opened
+    from opensafemlrm.results import Results
 
-    found = opened.open(results)
+    results = Results(path)
     cells = [cell.key.hex().upper() for cell in plan.cells]
     judge = plan.study.judge.label
-    tables = {name: found.coverage() for name in _OF_REPLIES}
-    verdicts = found.verdict_coverage()
+    tables = {name: results.coverage() for name in _OF_REPLIES}
+    verdicts = results.verdict_coverage()
     # Of two judges of one label, tables have a piece of the key behind each.
     of_judge = verdicts["judge"].cast(str).str.split("#").list.first() == judge
     tables[_UNSCORED] = verdicts.filter(of_judge & (verdicts["part"] == "full")).with_columns(

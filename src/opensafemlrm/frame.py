@@ -179,10 +179,19 @@ def detected(source: Source) -> list[str]:
 
     Of all others it is known and was given. Raises StoreError.
     """
-    query = "SELECT DISTINCT cell FROM generations WHERE splitter LIKE 'auto@%'"
-    rows = source.query(query, {"cell": pl.Binary()})
-    named = named_cells(source).join(rows, left_on="cell_id", right_on="cell", how="semi")
-    return sorted(named["model"].unique())
+    return sorted(model for model, form in formats(source) if form == "auto")
+
+
+def formats(source: Source) -> list[tuple[str, str]]:
+    """Return each model, as tables call it, with the reasoning formats its replies are parsed by.
+
+    Raises StoreError.
+    """
+    query = "SELECT DISTINCT cell, splitter FROM generations WHERE splitter IS NOT NULL"
+    rows = source.query(query, {"cell": pl.Binary(), "splitter": pl.String()})
+    named = named_cells(source).join(rows, left_on="cell_id", right_on="cell")
+    form = pl.col("splitter").str.replace("@[^@]*$", "")
+    return sorted(named.select(pl.col("model").cast(pl.String), form).unique().rows())
 
 
 def judges(source: Source) -> pl.DataFrame:

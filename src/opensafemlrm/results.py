@@ -246,9 +246,12 @@ class Results:
 
     def missing_traces(self) -> pl.DataFrame:
         """Return the models that should reason and do so in hardly any reply, with the cause."""
+        from opensafemlrm import frame as frames
         from opensafemlrm.analysis.traces import missing_traces
 
-        return missing_traces(self.coverage(), self.pairs())
+        with self._open() as source:
+            formats = frames.formats(source)
+        return missing_traces(self.coverage(), self.pairs(), formats)
 
     def cost(self) -> pl.DataFrame:
         """Return requests, tokens and times."""

@@ -50,3 +50,27 @@ def test_a_model_that_should_reason_and_hardly_does_is_named_with_the_cause(
 )
 def test_no_other_model_is_named(model: str, counts: dict[str, int]) -> None:
     assert missing_traces(replies(model, **counts), PAIRS).is_empty()
+
+
+@pytest.mark.parametrize(
+    ("model", "form", "named"),
+    [
+        ("my model", "think", True),
+        ("vllm/org/mine", '{"close": "</r>", "open": "<r>"}', True),
+        ("vllm/org/mine", "mistral", True),
+        ("vllm/org/mine", "auto", False),
+        ("vllm/org/mine", "none", False),
+        ("vllm/base", "think", False),
+        ("vllm/google/gemma-4-12b-it", "gemma", False),
+        ("vllm/google/gemma-4-31b-it", "gemma", False),
+        ("vllm/google/gemma-4-31b-it[thinking=on]", "gemma", True),
+        ("inspect/vllm/Qwen/Qwen3-VL-8B-Thinking", "think-prefilled", True),
+        ("vllm/acme/QVQ-tuned", "qvq", True),
+    ],
+)
+def test_a_format_that_was_given_says_that_a_model_should_reason(
+    model: str, form: str, named: bool
+) -> None:
+    """A model under an alias, or with a format of one's own, was never named."""
+    missing = missing_traces(replies(model, absent=20), PAIRS, [(model, form)])
+    assert list(missing["model"]) == ([model] if named else [])

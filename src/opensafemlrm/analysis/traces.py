@@ -7,12 +7,13 @@ answer is lost.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import polars as pl
 
 from opensafemlrm.models.catalog import find
+from opensafemlrm.reasoning import FORMATS, format_of_model
 
 MIN_REPLIES: Final = 5
 MAX_TRACES: Final = 0.1
@@ -36,12 +37,16 @@ _UNCLOSED: Final = (
 )
 
 
-def missing_traces(replies: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+def missing_traces(
+    replies: pl.DataFrame, pairs: pl.DataFrame, formats: Iterable[tuple[str, str]] = ()
+) -> pl.DataFrame:
     """Return the models that should reason and do so in hardly any reply.
 
     ``replies`` is the result of :func:`~opensafemlrm.analysis.coverage.reply_outcomes`, ``pairs``
-    the table of pairs. A model should reason if it is a pair's reasoning model, or if the catalogue
-    knows it as one. Reasoning that a provider keeps back or sums up is reasoning.
+    the table of pairs, ``formats`` what :func:`opensafemlrm.frame.formats` returns. A model should
+    reason if it is a pair's reasoning model, if the catalogue knows it as one, or if a format was
+    given for it and it is no pair's base. Reasoning that a provider keeps back or sums up is
+    reasoning.
     """
     counts = (
         replies.with_columns(pl.col("model").cast(pl.String))
@@ -55,7 +60,14 @@ def missing_traces(replies: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
         .sort("model")
     )
     reasoners = set(pairs["reasoner"].cast(pl.String))
-    named = [name for name in counts["model"] if name in reasoners or is_known_reasoner(name)]
+    given = dict(formats)
+    bases = set(pairs["base"].cast(pl.String)) - reasoners
+    named = [
+        name
+        for name in counts["model"]
+        if name in reasoners
+        or should_reason(name, "auto" if name in bases else given.get(name, "auto"))
+    ]
     cause = pl.when(pl.col("absent") >= pl.col("unclosed")).then(pl.lit(_ABSENT))
     return (
         counts.filter(pl.col("model").is_in(named))
@@ -73,10 +85,18 @@ def alarms(missing: pl.DataFrame) -> list[str]:
     ]
 
 
-def is_known_reasoner(label: str) -> bool:
-    """Whether the catalogue knows the model of a label as one that reasons by default."""
+def should_reason(label: str, form: str) -> bool:
+    """Whether a model is known as one that reasons, or was given a format to be read in.
+
+    ``form`` is the name of its format. One that follows from its name alone, so that the server
+    keeps special tokens, does not say that the model reasons unless it is told to.
+    """
     name = label.partition("/")[2].partition("[")[0].partition("@")[0]
-    row = find(name)
-    if row is None or row.format in ("none", "auto") or "thinking=off" in label:
+    row = find(name) or find(name.partition("/")[2] if name.count("/") > 1 else "")
+    if row is None:
+        known = FORMATS.get(form)
+        follows = known is not None and known.special and format_of_model(name) == form
+        return form not in ("none", "auto") and not follows
+    if row.format in ("none", "auto") or "thinking=off" in label:
         return False
     return row.thinking != "off" or "thinking=on" in label

@@ -89,24 +89,29 @@ async def examine(study: Study) -> list[Finding]:
 
     asked = list(_models(study))
     reasoners = {reasoner.label for reasoner, _ in study.pairs}
+    bases = {base.label for _, base in study.pairs} - reasoners
     try:
         findings = await asyncio.gather(*(_examine(role, model) for role, model in asked))
-        return [_with_alarm(finding, reasoners) for finding in findings]
+        return [
+            finding if finding.model in bases else _with_alarm(finding, model, reasoners)
+            for finding, (_, model) in zip(findings, asked, strict=True)
+        ]
     finally:
         for _, model in asked:
             await model.aclose()
 
 
-def _with_alarm(finding: Finding, reasoners: set[str]) -> Finding:
+def _with_alarm(finding: Finding, model: Model, reasoners: set[str]) -> Finding:
     """Say of a model that should reason if its reply held no reasoning.
 
     Reasoning that has not ended is none to speak of after so few tokens.
     """
-    from opensafemlrm.analysis.traces import is_known_reasoner
+    from opensafemlrm.analysis.traces import should_reason
 
     if finding.role != "model" or not finding.reasoning.startswith(_ABSENT):
         return finding
-    if finding.model not in reasoners and not is_known_reasoner(finding.model):
+    form = str(model.reasoning_format)
+    if finding.model not in reasoners and not should_reason(finding.model, form):
         return finding
     detail = ": ".join(filter(None, (finding.detail, _NO_REASONING)))
     return dataclasses.replace(finding, detail=detail)

@@ -41,8 +41,8 @@ class Findings:
     pairs: pl.DataFrame
     not_applicable: pl.DataFrame
     calibrations: pl.DataFrame
-    detected: Sequence[str] = ()
-    """Models whose reasoning format was detected by reply."""
+    formats: Sequence[tuple[str, str]] = ()
+    """Models with the reasoning formats their replies were parsed by."""
     max_unscored: float = MAX_UNSCORED
     """The share without a score from which bounds stand in a rate's place."""
 
@@ -122,7 +122,12 @@ class Findings:
     @cached_property
     def alarms(self) -> Sequence[str]:
         """Models that should reason and hardly do, a sentence each."""
-        return alarms(missing_traces(self.replies, self.pairs))
+        return alarms(missing_traces(self.replies, self.pairs, self.formats))
+
+    @property
+    def detected(self) -> list[str]:
+        """Models whose reasoning format was detected by reply."""
+        return [model for model, form in self.formats if form == "auto"]
 
     @cached_property
     def scores(self) -> pl.DataFrame:

@@ -97,7 +97,7 @@ def read_findings(source: Source, max_unscored: float = MAX_UNSCORED) -> Finding
         frames.pairs(source),
         not_applicable(frames.not_applicable(source)),
         frames.calibrations(source),
-        frames.detected(source),
+        frames.formats(source),
         max_unscored,
     )
 

@@ -24,6 +24,7 @@ SAMPLES = {
     "auto": "{answer}",
     "think": "<think>{thought}</think><answer>{answer}</answer>",
     "think-prefilled": "{thought}</think>{answer}",
+    "kimi-k2": "{thought}</think>{answer}",
     "kimi": "◁think▷{thought}◁/think▷{answer}",
     "glm": "<think>{thought}</think><answer><|begin_of_box|>{answer}<|end_of_box|></answer>",
     "keye": "<analysis>{thought}</analysis>{answer}",
@@ -94,6 +95,13 @@ SAME = {
     "zai-org/GLM-4.5V-FP8": "zai-org/GLM-4.5V",
     "THUDM/GLM-4.1V-9B-Thinking": "zai-org/GLM-4.1V-9B-Thinking",
     "z-ai/glm-4.5v": "zai-org/GLM-4.5V",
+    "mlx-community/Qwen3-VL-8B-Thinking-4bit-DWQ": "Qwen/Qwen3-VL-8B-Thinking",
+    "OpenVINO/Qwen3-VL-8B-Thinking-int4-ov": "Qwen/Qwen3-VL-8B-Thinking",
+    "Qwen3-VL-8B-Thinking@q4_k_m": "Qwen/Qwen3-VL-8B-Thinking",
+    "Qwen3-VL-8B-Thinking-4.0bpw-exl2": "Qwen/Qwen3-VL-8B-Thinking",
+    "RedHatAI/Qwen3-VL-8B-Thinking-W4A16-G128": "Qwen/Qwen3-VL-8B-Thinking",
+    "qwen3-vl:235b-a22b-thinking-cloud": "Qwen/Qwen3-VL-235B-A22B-Thinking",
+    "google/gemma-4-31b-it-qat-q4_0-gguf": "google/gemma-4-31b-it",
     "OpenGVLab/InternVL3.5-8B-GPTQ-Int4": "OpenGVLab/InternVL3_5-8B",
     "OpenGVLab/InternVL3_5-8B-Instruct": "OpenGVLab/InternVL3_5-8B-Instruct",
     "/models/Qwen3-VL-8B-Thinking": "Qwen/Qwen3-VL-8B-Thinking",
@@ -152,6 +160,16 @@ class TestFolders:
         """Its config still names the base; `pairs: auto` would set a tuned model for that base."""
         folder = self._folder(tmp_path, '{"_name_or_path": "Qwen/Qwen2.5-VL-7B-Instruct"}')
         assert catalog.find(folder) is None
+
+    @pytest.mark.parametrize(
+        ("architecture", "form"),
+        [("gemma4", "gemma"), ("gpt_oss", "harmony"), ("seed_oss", "seed"), ("qwen3_vl", "auto")],
+    )
+    def test_a_folders_architecture_tells_whether_its_marks_are_special(
+        self, architecture, form, tmp_path
+    ):
+        folder = self._folder(tmp_path, f'{{"model_type": "{architecture}"}}')
+        assert VLLM(folder).reasoning_format.name == form
 
     @pytest.mark.parametrize("config", ["", "[]", "{}", '{"_name_or_path": 3}'])
     def test_a_config_that_names_nothing_is_no_row(self, config, tmp_path):
@@ -260,6 +278,27 @@ class TestSetup:
         assert model.reasoning_format.name == "auto"
         assert reasoning.parse(reply, model.reasoning_format).found_by == "think, detected"
         assert model.identity() == {"name": "vllm", "version": "1-A", "model": "org/unlisted"}
+
+    @pytest.mark.parametrize(
+        ("name", "thinking", "form"),
+        [
+            ("google/gemma-4-31b-it", None, "gemma"),
+            ("google/gemma-4-31b-it", False, "gemma"),
+            ("moonshotai/Kimi-K2.5", None, "kimi-k2"),
+            ("moonshotai/Kimi-K2.5", False, "auto"),
+            ("zai-org/GLM-4.5V", False, "auto"),
+        ],
+    )
+    def test_special_marks_are_kept_whether_a_model_is_told_to_reason_or_not(
+        self, name, thinking, form
+    ):
+        """Told not to, Gemma leaves an empty thought: stripped, its label was in the answer."""
+        model = VLLM(name, thinking=thinking)
+        body = model._body(Prompt.user("x"), Sampling())
+        assert model.reasoning_format.name == form
+        keeps = {"skip_special_tokens", "spaces_between_special_tokens"} & set(body)
+        assert len(keeps) == (0 if form == "auto" else 2)
+        assert not any(body[field] for field in keeps)
 
 
 class TestAutomaticPairs:

@@ -32,6 +32,8 @@ class SamplingParams:
     seed: int | None = None
     top_p: float = 1.0
     stop: list[str] | None = None
+    skip_special_tokens: bool = True
+    spaces_between_special_tokens: bool = True
 
 
 @dataclass
@@ -122,6 +124,26 @@ async def test_requests_that_wait_are_one_batch_and_each_gets_its_own_reply(load
     assert responses[0].usage == Usage(7, 3)
     ((_, parameters),) = fake.batches
     assert parameters == [SamplingParams(0.0, 4096, 5, 1.0, ["end"])] * 3
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("google/gemma-4-31b-it", True),
+        ("mistralai/Magistral-Small-2507", True),
+        ("moonshotai/Kimi-K2.5", True),
+        ("Qwen/Qwen3-VL-8B-Thinking", False),
+        ("org/unlisted", False),
+    ],
+)
+async def test_special_tokens_are_kept_where_reasoning_stands_between_some(fake, name, kept):
+    """vLLM strips them, and the marks with them: the whole thought would be the answer."""
+    model = build(ComponentKind.MODEL, f"vllm-offline/{name}", {})
+    await ask(model, "tea")
+    await model.aclose()
+    ((_, (parameters,)),) = fake.batches
+    assert parameters.skip_special_tokens is not kept
+    assert parameters.spaces_between_special_tokens is not kept
 
 
 async def test_no_batch_is_larger_than_asked(load, fake):

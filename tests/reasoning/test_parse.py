@@ -89,6 +89,10 @@ REPLIES = {
         "<|channel|>analysis<|message|>moon<|end|>"
         "<|start|>assistant<|channel|>final<|message|>soup<|return|>",
     ),
+    "kimi k2.5": ("kimi-k2", True, "moon</think>soup"),
+    "longcat": ("longcat", True, "moon</longcat_think>soup"),
+    "solar": ("solar", True, "moon<|think:end|>soup"),
+    "pangu": ("pangu", True, "[unused16]moon[unused17]soup[unused10]"),
     "harmony, special tokens stripped": ("harmony", True, "analysismoonassistantfinalsoup"),
     "harmony, start swallowed": (
         "harmony",
@@ -186,7 +190,7 @@ def test_a_box_is_matched_to_its_own_brace_and_the_last_one_is_the_answer():
 def test_no_end_tag_found_never_turns_the_first_characters_into_reasoning(name: str):
     reply = "The lantern soup needs a carrot."
     status, reason, answer = parts(reply, name)
-    if name == "think-prefilled":  # the template opened a block that never ends
+    if reasoning.FORMATS[name].prefilled:  # the template opened a block that never ends
         assert (status, reason, answer) == ("unclosed", reply, None)
     else:
         assert (status, reason, answer) == ("absent", None, reply)
@@ -390,7 +394,8 @@ def test_hostile_replies_are_read_in_linear_time(unit: str):
         )
     ).map("".join)
 )
-def test_a_final_heading_is_detected_wherever_it_is_read(text: str):
+def test_a_final_heading_behind_one_that_begins_is_detected_wherever_it_is_read(text: str):
+    text = f"### Rationales\n{text}"
     named = reasoning.read(text, "mulberry")
     if named.is_marked:
         assert reasoning.read(text) == named

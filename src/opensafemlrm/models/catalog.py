@@ -20,7 +20,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from opensafemlrm.components import Model
 from opensafemlrm.errors import OptionError, UnknownNameError, reason_of
-from opensafemlrm.models.names import keys, name_in_config, name_of_folder, spellings
+from opensafemlrm.models.names import (
+    architecture_in_config,
+    keys,
+    name_in_config,
+    name_of_folder,
+    spellings,
+)
 from opensafemlrm.reasoning import format_of_model, resolve
 from opensafemlrm.types import JSON, Prompt, Turn
 
@@ -136,14 +142,19 @@ class Setup:
                     "has one in `catalog`"
                 )
             if row is None:
-                return cls(format_of_model(model))
+                # Of an unlisted model's format, its name or what its folder says may tell enough.
+                names = f"{model} {name_in_config(model) or ''} {architecture_in_config(model)}"
+                return cls(format_of_model(names))
         reasons = row.thinking != "off" if thinking is None else thinking
         # A switch that is not set is left as it is.
         switch = None if thinking is None else (row.on if thinking else row.off)
         switch = switch or Switch()
+        form = resolve(row.format)
+        # A model that is told not to reason may do so all the same, or leave an empty thought,
+        # whose marks have to be kept.
+        needed = reasons or (form.special and not form.prefilled)
         return cls(
-            # A model that is told not to reason may do so all the same.
-            format=row.format if reasons else "auto",
+            format=row.format if needed else "auto",
             system_prompt=switch.system_prompt or (row.system_prompt if reasons else None),
             prefix=row.prefix if reasons else None,
             suffix=switch.suffix or (row.suffix if reasons else None),

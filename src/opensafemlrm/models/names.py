@@ -8,26 +8,34 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 _OWNERS: Final = {"thudm": "zai-org", "z-ai": "zai-org", "zhipuai": "zai-org"}
 """Owners that were renamed, or that a server calls otherwise."""
 _REPUBLISHERS: Final = frozenset(
     (
         *("amd", "bartowski", "cpatonn", "cyankiwi", "ggml-org", "intel", "lmstudio-community"),
-        *("mlx-community", "mradermacher", "neuralmagic", "nvidia", "quanttrio", "redhatai"),
-        "unsloth",
+        *("mlx-community", "mradermacher", "neuralmagic", "nvidia", "openvino", "quanttrio"),
+        *("redhatai", "turboderp", "unsloth"),
     )
 )
 """Owners of builds of other owners' models, under the models' own names."""
 _HOSTS: Final = re.compile(r"^(?:https?://)?(?:hf\.co|huggingface\.co)/")
 _ROUTES: Final = re.compile(r":(?:exacto|extended|floor|free|latest|nitro)$")
 _BUILD: Final = re.compile(
-    r"-(?:(?:nv|mx)?fp[48]|b?fp?16|int[48]|w\da\d+|awq|gptq|gguf|bnb|mlx|unsloth|autoround|exl[23]"
-    r"|hqq|dynamic|block|quantized|i1|ud|[2-8]bit|hf|i?q\d(?:-k)?(?:-(?:x{0,2}[sml]|xl|nl|\d))?)$"
+    r"-(?:(?:nv|mx)?fp[48](?:a16)?|b?fp?16|int[48]|w\da\d+|g\d{2,3}|awq|gptq|gguf|bnb|mlx|dwq|unsloth"
+    r"|autoround|exl[23]|\d-\d+bpw|h\d|hqq|ov|onnx|qat|dynamic|static|block|quantized|i1|ud|cloud"
+    r"|[2-8]bit|hf|i?q\d(?:-[01k])?(?:-(?:x{0,2}[sml]|xl|nl|\d))?)$"
 )
+_CLOSED: Final = re.compile(r"claude|gemini|gpt-(?!oss)|\bo\d\b|grok|\bnova\b", re.IGNORECASE)
+"""Models of vendors that give a summary of the reasoning, if anything."""
+
+
+def is_closed(name: str) -> bool:
+    """Whether a model's name, as hosts of open and closed ones have it, is that of a closed one."""
+    return _CLOSED.search(name) is not None
 
 
 def spellings(name: str) -> Iterator[str]:
@@ -65,19 +73,28 @@ def name_in_config(model: str) -> str | None:
 
     For a model that was trained further it is the name of what it was trained from.
     """
+    name = _config(model).get("_name_or_path")
+    return name_of_folder(name) or name if isinstance(name, str) and name else None
+
+
+def architecture_in_config(model: str) -> str:
+    """Return the architecture that ``config.json`` of a local folder names; empty if none."""
+    return str(_config(model).get("model_type") or "") if name_of_folder(model) else ""
+
+
+def _config(model: str) -> Mapping[str, Any]:
     try:
         config = json.loads((Path(model).expanduser() / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None  # a folder without a config that can be read fails where it is loaded
-    name = config.get("_name_or_path") if isinstance(config, dict) else None
-    return name_of_folder(name) or name if isinstance(name, str) and name else None
+        return {}  # a folder without a config that can be read fails where it is loaded
+    return config if isinstance(config, dict) else {}
 
 
 def _parts(name: str) -> tuple[str | None, str]:
     """Return the owner, if any, and the name without what tells one build from another."""
     name = _ROUTES.sub("", _HOSTS.sub("", name.casefold()))
     owner, _, bare = name.rpartition("/")
-    bare = re.sub(r"[\s_.:]+", "-", bare)
+    bare = re.sub(r"[\s_.:@]+", "-", bare)
     while shorter := _BUILD.sub("", bare):
         if shorter == bare:
             break

@@ -18,6 +18,7 @@ from opensafemlrm.reasoning._tags import read_tags
 from opensafemlrm.reasoning.formats import (
     DETECTED,
     FORMATS,
+    SPECIAL_TOKENS_KEPT,
     Format,
     Reader,
     format_of_model,
@@ -27,6 +28,7 @@ from opensafemlrm.types import Response, ResponseStatus, Trace, TraceStatus
 
 __all__ = [
     "FORMATS",
+    "SPECIAL_TOKENS_KEPT",
     "VERSION",
     "Format",
     "Reading",
@@ -42,8 +44,7 @@ VERSION: Final = "2-A"
 """Comparability: the number changes when the same reply is parsed otherwise."""
 
 # What every mark of a tag format holds; most replies of judges and base models hold none of it.
-_MARKED: Final = ("<", "▷", "[THINK]", "[/THINK]")
-_HINTS: Final = tuple((hint, form) for form in DETECTED for hint in form.hints)
+_MARKED: Final = ("<", "▷", "[THINK]", "[/THINK]", "[unused1")
 
 
 def parse(response: Response, reasoning_format: str | Format = "auto") -> Trace:
@@ -85,17 +86,27 @@ def parse(response: Response, reasoning_format: str | Format = "auto") -> Trace:
 
 
 def _parse_server_reasoning(response: Response, given: str, form: Format) -> Trace:
-    """Parse a reply whose reasoning the server gave; tags that it left in the text are read too."""
+    """Parse a reply whose reasoning the server gave; tags that it left in either are read too."""
     text = response.text
     full = f"{given}\n\n{text}" if text.strip() else given
+    truncated = response.status is ResponseStatus.TRUNCATED
+    partly = response.reasoning_is_summary or response.reasoning_hidden
+    if not text.strip() and not partly:  # an end that the server overlooked
+        whole = _read(given, form, truncated=truncated)
+        answer = whole.text_of(SegmentKind.ANSWER)
+        if whole.status is TraceStatus.CLOSED and answer is not None:
+            thought = whole.text_of(SegmentKind.REASONING)
+            return Trace(TraceStatus.CLOSED, thought, answer, full, "server")
+    given = _unwrapped(given, form)
     thought = given.strip()
     # Some servers send the reasoning once more, before the answer.
     before, _, rest = text.partition(thought)
     if not before.strip() and rest[:1] == "\n" and rest.strip():
         text = rest.strip()
-    truncated = response.status is ResponseStatus.TRUNCATED
     reading = _detect(text, truncated=truncated, served=True)
-    if not reading.format:  # answer tags alone are of no format that can be detected
+    if not reading.format and form.reader is Reader.HARMONY:
+        reading = read_harmony(text)
+    elif not reading.format:  # answer tags alone are of no format that can be detected
         tagged = form if form.reader is Reader.TAGS else FORMATS["think"]
         tagged = dataclasses.replace(tagged, prefilled=False)
         reading = read_tags(text, tagged, named=False, truncated=truncated, served=True)
@@ -106,9 +117,18 @@ def _parse_server_reasoning(response: Response, given: str, form: Format) -> Tra
         status, answer = TraceStatus.CLOSED, reading.text_of(SegmentKind.ANSWER)
     if more is not None and more.strip() != thought:
         given = f"{given}\n\n{more}"
-    if response.reasoning_is_summary or response.reasoning_hidden:
-        status = TraceStatus.SUMMARY
-    return Trace(status, given, answer, full, "server")
+    return Trace(TraceStatus.SUMMARY if partly else status, given, answer, full, "server")
+
+
+def _unwrapped(given: str, form: Format) -> str:
+    """Return reasoning that a server gave, less the marks that it left around it."""
+    for opener, closer in (*form.blocks, *FORMATS["think"].blocks):
+        inner = given.strip()
+        if inner.startswith(opener) or inner.endswith(closer):
+            inner = inner.removeprefix(opener).removesuffix(closer).strip()
+            given = inner or given
+    label = f"{form.label}\n"
+    return given.removeprefix(label) if form.label else given
 
 
 def read(text: str, reasoning_format: str | Format = "auto", *, truncated: bool = False) -> Reading:
@@ -124,9 +144,14 @@ def _read(text: str, form: Format, *, truncated: bool) -> Reading:
     if form.reader is Reader.AUTO:
         return _detect(text, truncated=truncated)
     reading = _read_as(form, text, truncated=truncated)
-    if not reading.is_marked and form.reader is not Reader.NONE:
+    is_free = form.reader in (Reader.BOXED, Reader.HEADINGS)
+    if form.reader is not Reader.NONE and (is_free or not reading.is_marked):
         other = _detect(text, truncated=truncated)
-        if other.format:
+        # Tags are surer than the boxes and headings of free text, where they are whole.
+        is_surer = other.status is TraceStatus.CLOSED and (
+            FORMATS[other.format].reader is not Reader.HEADINGS
+        )
+        if other.format and (not reading.is_marked or is_surer):
             return other
     return _as(form, reading)
 
@@ -155,15 +180,14 @@ def _detect(text: str, *, truncated: bool, served: bool = False) -> Reading:
     best_at = float("inf")
     lowered = text.lower()
     marked = any(mark in text for mark in _MARKED)
-    hinted = {form.name: form for hint, form in _HINTS if hint in lowered}
-    for form in hinted.values():
+    for form in DETECTED:
         tags = form.reader is Reader.TAGS
-        if tags and not marked:
+        if (tags and not marked) or not form.may_mark(text, lowered):
             continue
         if tags:
             reading = read_tags(text, form, named=False, truncated=truncated, served=served)
             at = _first_mark(reading)
-        elif served or not is_headed(text, form):
+        elif served or not is_headed(text, form, truncated=truncated):
             continue
         else:
             reading = read_headings(text, form, truncated=truncated)

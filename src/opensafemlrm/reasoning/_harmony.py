@@ -9,12 +9,16 @@ from opensafemlrm.reasoning._reading import Builder, Reading, SegmentKind
 
 _TOKEN: Final = re.compile(r"<\|(start|channel|message|end|return|call)\|>")
 _CHANNEL: Final = re.compile(r"(?:<\|channel\|>|^)\s{0,3}(analysis|commentary|final)\b")
-_BEGIN: Final = re.compile(r"\s*(?:<\|(?:start|channel)\|>|(?:analysis|final)\s?<\|message\|>)")
+_BEGIN: Final = re.compile(
+    r"\s*(?:<\|(?:start|channel|end)\|>|(?:analysis|commentary|final)[^<\n]{0,80}<\|message\|>)"
+)
 # A header is a role, a channel and a recipient; a longer one is not looked through further.
 _HEADER_REACH: Final = 500
 # What is left of the headers where a server strips special tokens: words without a space.
-_STRIPPED_BEGIN: Final = re.compile(r"\s*analysis(?=[^\W_])")
-_STRIPPED: Final = re.compile(r"assistant(analysis|commentary|final)(?=\S|\s*\Z)")
+_STRIPPED_BEGIN: Final = re.compile(
+    r"\s*(?:assistant)?(analysis|(?:commentary|final)(?![a-z.,;]))(?![^\S\n]|[:_])"
+)
+_STRIPPED: Final = re.compile(r"assistant(analysis|commentary|final)(?=\S|\s*\n|\s*\Z| to=)")
 
 
 def is_harmony(text: str) -> bool:
@@ -26,9 +30,10 @@ def is_harmony(text: str) -> bool:
     if _BEGIN.match(text) is not None:
         return "<|message|>" in text
     begin = _STRIPPED_BEGIN.match(text)
-    return begin is not None and (
-        text[begin.end()].isupper() or _STRIPPED.search(text, begin.end()) is not None
-    )
+    if begin is None or begin[1] == "final":
+        return False
+    grown = begin[1] == "analysis" and text[begin.end() : begin.end() + 1].isupper()
+    return grown or _STRIPPED.search(text, begin.end()) is not None
 
 
 def read_harmony(text: str) -> Reading:
@@ -36,19 +41,22 @@ def read_harmony(text: str) -> Reading:
 
     A header runs from its first token to ``<|message|>``; the template may have written its start.
     """
-    if "<|" not in text and _STRIPPED_BEGIN.match(text) is not None:
-        return _read_stripped(text)
+    if "<|" not in text and (begin := _STRIPPED_BEGIN.match(text)) is not None:
+        return _read_stripped(text, begin)
     out = Builder(text)
     kind = SegmentKind.ANSWER
-    header: int | None = 0 if _CHANNEL.match(text) else None
+    header: int | None = 0 if _CHANNEL.match(text) and _BEGIN.match(text) else None
+    is_open = False  # whether a message has begun that has not ended
     for token in _TOKEN.finditer(text):
         if token[1] == "message":
+            if header is None and is_open:
+                continue  # the model writes about the token
             header = token.start() if header is None else header
             channel = _CHANNEL.search(text[header : token.start()][:_HEADER_REACH])
             analysis = channel is not None and channel[1] == "analysis"
             kind = SegmentKind.REASONING if analysis else SegmentKind.ANSWER
             out.upto(token.end(), SegmentKind.MARKUP)
-            header = None
+            header, is_open = None, True
         elif token[1] in ("start", "channel"):
             if header is None:
                 out.upto(token.start(), kind)
@@ -56,19 +64,22 @@ def read_harmony(text: str) -> Reading:
         elif header is None:
             out.upto(token.start(), kind)
             out.upto(token.end(), SegmentKind.MARKUP)
-            kind = SegmentKind.ANSWER
+            kind, is_open = SegmentKind.ANSWER, False
     if header is not None:
         out.upto(len(text), SegmentKind.MARKUP)
     return out.unclosed() if kind is SegmentKind.REASONING and header is None else out.finish()
 
 
-def _read_stripped(text: str) -> Reading:
+def _read_stripped(text: str, begin: re.Match[str]) -> Reading:
     out = Builder(text)
-    begin = _STRIPPED_BEGIN.match(text)
-    out.upto(begin.end() if begin else 0, SegmentKind.MARKUP)
-    kind = SegmentKind.REASONING
+    kind = _kind_of(begin)
+    out.upto(begin.end(), SegmentKind.MARKUP)
     for header in _STRIPPED.finditer(text, out.done):
         out.upto(header.start(), kind)
         out.upto(header.end(), SegmentKind.MARKUP)
-        kind = SegmentKind.REASONING if header[1] == "analysis" else SegmentKind.ANSWER
+        kind = _kind_of(header)
     return out.unclosed() if kind is SegmentKind.REASONING else out.finish()
+
+
+def _kind_of(header: re.Match[str]) -> SegmentKind:
+    return SegmentKind.REASONING if header[1] == "analysis" else SegmentKind.ANSWER

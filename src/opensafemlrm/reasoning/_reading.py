@@ -11,10 +11,25 @@ from opensafemlrm.types import TraceStatus
 
 # Tokens that end a reply, where a server left them in.
 _STOP_TOKENS: Final = re.compile(
-    r"(?:\s*(?:<\|(?:im_end|eot_id|eom_id|endoftext|end_of_text|end_of_msg|end_of_turn|return|user)"
-    r"\|>|<｜end▁of▁sentence｜>|<end_of_turn>|<turn\|>|<eos>|</s>|\[(?:EOS|EOT)\]))+\s*\Z"
+    r"(?:\s*(?:<\|(?:im_end|eot_id|eom_id|endoftext|end_of_text|end_of_msg|end_of_turn|end_of_sentence"
+    r"|END_OF_TURN_TOKEN|assistant_end|content_model_end_sampling|end|return|user|tts_eos)\|>"
+    r"|\[\|endofturn\|\]|<｜end▁of▁sentence｜>|<end_of_turn>|<turn\|>|<(?:seed:)?eos>|</s>"
+    r"|<SPECIAL_12>|\[(?:EOS|EOT|unused10)\]))+\s*\Z"
 )
 _STOP_REACH: Final = 200
+# Blank space and what shows as none: a byte order mark, zero-width spaces and joiners.
+_BLANK: Final = re.compile(r"[\s\ufeff\u200b-\u200d\u2060]*")
+
+
+def is_blank(text: str) -> bool:
+    """Whether ``text`` shows nothing."""
+    return _BLANK.fullmatch(text) is not None
+
+
+def end_of_words(text: str, start: int = 0) -> int:
+    """Return where the tokens begin that end a reply, looked for from ``start`` on."""
+    stop = _STOP_TOKENS.search(text, max(start, len(text) - _STOP_REACH))
+    return len(text) if stop is None or ("</s>" in stop[0] and "<s>" in text) else stop.start()
 
 
 class SegmentKind(StrEnum):
@@ -46,8 +61,11 @@ class Reading:
 
     @property
     def is_marked(self) -> bool:
-        """Whether a mark of the format stands in the reply."""
-        return any(kind in (SegmentKind.MARKUP, SegmentKind.INLINE) for kind, _ in self.segments)
+        """Whether a mark of the format stands in the reply; tokens that end a reply are none."""
+        return any(
+            kind in (SegmentKind.MARKUP, SegmentKind.INLINE) and not _STOP_TOKENS.fullmatch(text)
+            for kind, text in self.segments
+        )
 
     def text_of(self, kind: SegmentKind) -> str | None:
         """Return the text of one kind, ``None`` if blank.
@@ -58,11 +76,12 @@ class Reading:
         """
         if len(self.segments) == 1:
             of, text = self.segments[0]
-            return text if of is kind and not text.isspace() else None
+            return text if of is kind and not is_blank(text) else None
         joined = ""
         between = "\n\n"
         for of, text in self.segments:
-            if of is kind and (stretch := text.strip()):
+            if of is kind and not is_blank(text):
+                stretch = text.strip()
                 joined = f"{joined}{between}{stretch}" if joined else stretch
                 between = " "
             elif of is not kind and of is not SegmentKind.INLINE:
@@ -87,7 +106,7 @@ class Builder:
 
     def has(self, kind: SegmentKind) -> bool:
         """Whether there is any text of ``kind`` that is not blank."""
-        return any(of is kind and not text.isspace() for of, text in self.segments)
+        return any(of is kind and not is_blank(text) for of, text in self.segments)
 
     def finish(self) -> Reading:
         """Take the rest as the answer: closed where there is reasoning, absent where not."""
@@ -102,9 +121,5 @@ class Builder:
 
     def _end(self, kind: SegmentKind) -> None:
         """Take in the rest of the text, but for the tokens that end a reply."""
-        first = max(self.done, len(self.text) - _STOP_REACH)
-        stop = _STOP_TOKENS.search(self.text, first)
-        if stop is not None and not ("</s>" in stop[0] and "<s>" in self.text):
-            self.upto(stop.start(), kind)
-            self.upto(len(self.text), SegmentKind.MARKUP)
-        self.upto(len(self.text), kind)
+        self.upto(end_of_words(self.text, self.done), kind)
+        self.upto(len(self.text), SegmentKind.MARKUP)

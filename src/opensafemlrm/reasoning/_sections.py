@@ -10,7 +10,9 @@ from opensafemlrm.reasoning._reading import Builder, Reading, SegmentKind
 from opensafemlrm.reasoning.formats import Format
 from opensafemlrm.types import TraceStatus
 
-_BOX: Final = "\\boxed{"
+_BOX: Final = re.compile(r"\\boxed\s?\{")
+_BEFORE_BOX: Final = re.compile(r"(?:\$|\*|\\\[|\\\(|\s)+\Z")
+_BEFORE_REACH: Final = 20
 _BRACE: Final = re.compile(r"\\.|[{}]", re.DOTALL)
 _NO_WORDS: Final = re.compile(r"[\W_]*")
 
@@ -23,12 +25,17 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 def read_headings(text: str, form: Format, *, truncated: bool) -> Reading:
     """Read ``text`` up to its last final heading as reasoning, what follows as the answer.
 
-    Without that heading: reasoning that never ended, if a heading began it or if free text was
-    cut; else the model ended its reply without reasoning, and all of it is the answer.
+    A sentence that can only begin a reply (Granite's) is markup, and the first final one after it
+    counts. Without a final heading: reasoning that never ended, if a heading began it or if free
+    text was cut; else the model ended its reply without reasoning, and all of it is the answer.
     """
     out = Builder(text)
+    opening = _opening(text, form)
+    if opening is not None:
+        out.upto(opening.end(), SegmentKind.MARKUP)
     for pattern in form.final:
-        final = max(_compiled(pattern).finditer(text), key=re.Match.start, default=None)
+        finals = _compiled(pattern).finditer(text, out.done)
+        final = next(finals, None) if opening else max(finals, key=re.Match.start, default=None)
         if final is not None:
             out.upto(final.start(), SegmentKind.REASONING)
             out.upto(final.end(), SegmentKind.MARKUP)
@@ -37,16 +44,23 @@ def read_headings(text: str, form: Format, *, truncated: bool) -> Reading:
     return out.unclosed() if began else out.finish()
 
 
-def is_headed(text: str, form: Format) -> bool:
+def is_headed(text: str, form: Format, *, truncated: bool) -> bool:
     """Whether the headings of ``text`` are this format's own, not those of ordinary Markdown.
 
-    They are where the final heading stands, or two of those before it, in their order. A heading
-    that can only begin a reply needs the final one, too.
+    They are where a heading that begins reasoning stands before the final one; in a reply that was
+    cut, where two that begin it stand in their order, or the only one there is.
     """
-    if any(_compiled(pattern).search(text) for pattern in form.final):
-        return len(form.begins) != 1 or bool(_begun(text, form))
     begun = _begun(text, form)
-    return len(begun) > 1 and begun == sorted(begun)
+    finals = (_compiled(pattern).search(text, min(begun, default=0)) for pattern in form.final)
+    if begun and any(final is not None for final in finals):
+        return True
+    enough = min(2, len(form.begins))
+    return truncated and len(begun) >= enough and begun == sorted(begun)
+
+
+def _opening(text: str, form: Format) -> re.Match[str] | None:
+    """Return the sentence that begins reasoning, of a format that has one alone."""
+    return _compiled(form.begins[0]).match(text) if len(form.begins) == 1 else None
 
 
 def _begun(text: str, form: Format) -> list[int]:
@@ -61,16 +75,15 @@ def read_boxed(text: str, *, truncated: bool) -> Reading:
     Without a box: reasoning that never ended if the reply was cut, else all is the answer.
     """
     out = Builder(text)
-    start = text.rfind(_BOX)
-    if start == -1:
+    box = max(_BOX.finditer(text), key=re.Match.start, default=None)
+    if box is None:
         return out.unclosed() if truncated else out.finish()
-    inner = start + len(_BOX)
+    start, inner = box.span()
     close = _closing_brace(text, inner)
     if close is None and truncated:
         return out.unclosed()
-    while start and text[start - 1] == "$":
-        start -= 1
-    out.upto(start, SegmentKind.REASONING)
+    before = _BEFORE_BOX.search(text, max(0, start - _BEFORE_REACH), start)
+    out.upto(before.start() if before else start, SegmentKind.REASONING)
     out.upto(inner, SegmentKind.MARKUP)
     close = len(text) if close is None else close
     out.upto(close, SegmentKind.ANSWER)

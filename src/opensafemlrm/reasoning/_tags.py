@@ -8,20 +8,25 @@ Which tags count, since replies also talk about tags:
 * Neither counts, with two exceptions: where the closing tag is one token of its own, a model that
   writes it has ended its thought; and an end that does not count still ends a block that has no
   other, so that no answer is lost, unless the reply was cut.
-* An opening tag inside an open block is text. A block ends at the last of several ends that have
-  no beginning of their own: thoughts nest, and models write an end twice.
+* An opening tag inside an open block is text, unless it only repeats the one before. A block ends
+  at the end that belongs to it, as thoughts nest, or at the last of several ends that have no
+  beginning of their own, as models write an end twice.
 * An end without a beginning ends reasoning that the chat template opened, once, where no block
   came before it. Later lone ends are text, as servers treat them.
-* An answer tag ends an open block where no end was found: models forget ``</think>``. A cut reply
-  has no answer that its reasoning does not end before.
+* An answer tag, or the call of a tool, ends an open block where no end was found: models forget
+  ``</think>``. A cut reply has no answer that its reasoning does not end before. Where the tags are
+  special tokens, an answer tag is none that the model only wrote about: it ends a block at once.
+* A word that every thought begins with, such as ``thought``, is markup.
 
 Everything outside reasoning blocks is what a user sees, and so is the answer.
 """
 
 from __future__ import annotations
 
+import re
+
 from opensafemlrm.reasoning._marks import Marks, Tag, TagSet, Use
-from opensafemlrm.reasoning._reading import Builder, Reading, SegmentKind
+from opensafemlrm.reasoning._reading import Builder, Reading, SegmentKind, is_blank
 from opensafemlrm.reasoning.formats import Format
 from opensafemlrm.types import TraceStatus
 
@@ -43,8 +48,8 @@ class _Reader:
     """Goes from tag to tag, in or out of a reasoning block."""
 
     __slots__ = (
-        *("_form", "_inside", "_marks", "_named", "_next", "_out", "_rejected", "_served"),
-        "_settled",
+        *("_form", "_has_answers", "_inside", "_marks", "_named", "_next", "_out", "_rejected"),
+        *("_served", "_settled"),
     )
 
     def __init__(
@@ -53,11 +58,18 @@ class _Reader:
         sorts = TagSet.of(form)
         self._form, self._named, self._served, self._out = form, named, served, Builder(text)
         self._marks = Marks(text, form, sorts, truncated=truncated)
+        # Plain answer tags alone may stand in any reply: they are marks of a format that is known.
+        plain = form.loose and not form.staged and not (named or served)
+        self._has_answers = not plain or any(
+            tag.use is Use.COUNTS and tag.name not in sorts.answer_tags for tag in self._marks.tags
+        )
         self._next = 0  # the number of the next tag
         self._settled = False  # whether it is known how this reply begins
         self._rejected: int | None = None  # where the last opening tag that did not count ends
         self._inside: str | None = None  # the end tag of the open block
-        if form.prefilled and not self._opens():
+        # A label without its tag: the server stripped it, and the end with it.
+        stripped = named and not self._marks.tags and self._label_end(0) > 0
+        if stripped or (form.prefilled and not self._opens()):
             self._inside = form.blocks[0][1]
 
     def _opens(self) -> bool:
@@ -66,8 +78,16 @@ class _Reader:
         return (
             bool(tags)
             and tags[0].name in self._marks.sorts.openers
-            and not self._out.text[: tags[0].start].strip()
+            and is_blank(self._out.text[: tags[0].start])
         )
+
+    def _label_end(self, start: int) -> int:
+        """Return where the label that may stand at ``start`` ends; ``start`` if none does."""
+        label = re.escape(self._form.label)
+        match = re.compile(rf"\s{{0,3}}{label}(?:\s{{0,3}}\n|(?=<|\Z))").match(
+            self._out.text, start
+        )
+        return match.end() if label and match else start
 
     def read(self) -> Reading:
         out, tags = self._out, self._marks.tags
@@ -75,6 +95,7 @@ class _Reader:
             if self._inside is not None:
                 end = self._marks.block_end(self._next, self._inside)
                 if end is None:
+                    self._skip_label()
                     return out.unclosed()
                 self._end_reasoning(*end)
             if self._next == len(tags):
@@ -96,7 +117,7 @@ class _Reader:
             elif self._marks.ends_reply(tag) and tag.use is Use.COUNTS:
                 out.upto(tag.start, SegmentKind.ANSWER)
                 out.upto(tag.end, SegmentKind.MARKUP)
-        elif tag.use is not Use.COUNTS:
+        elif tag.use is not Use.COUNTS or not self._is_mark(tag):
             if tag.name in sorts.openers:
                 self._rejected = tag.end
         elif tag.name in sorts.inline:
@@ -104,17 +125,39 @@ class _Reader:
             out.upto(tag.end, SegmentKind.INLINE)
         else:
             # Before the first answer tag, in a reply without any other, stands the reasoning.
-            bare = not self._settled and not self._served and tag.name in sorts.answer_openers
+            bare = (
+                tag.name in sorts.answer_openers
+                and not (self._settled or self._served)
+                and self._marks.ends_with_answer
+            )
             out.upto(tag.start, SegmentKind.REASONING if bare else SegmentKind.ANSWER)
             out.upto(tag.end, SegmentKind.MARKUP)
             self._open(tag)
 
+    def _is_mark(self, tag: Tag) -> bool:
+        sorts = self._marks.sorts
+        return tag.name not in sorts.tool_calls and (
+            self._has_answers or tag.name not in sorts.answer_tags
+        )
+
     def _open(self, tag: Tag) -> None:
         self._inside = self._marks.sorts.openers.get(tag.name)
         self._settled = True
-        label = self._form.label
-        if self._inside is not None and label and self._out.text.startswith(label, tag.end):
-            self._out.upto(tag.end + len(label), SegmentKind.MARKUP)
+        tags = self._marks.tags
+        while (
+            self._inside is not None
+            and self._next < len(tags)
+            and tags[self._next].name == tag.name
+            and is_blank(self._out.text[self._out.done : tags[self._next].start])
+        ):
+            self._out.upto(tags[self._next].end, SegmentKind.MARKUP)
+            self._next += 1
+        if self._inside is not None:
+            self._skip_label()
+
+    def _skip_label(self) -> None:
+        """Take the label of the block that begins here for markup."""
+        self._out.upto(self._label_end(self._out.done), SegmentKind.MARKUP)
 
     def _meet_lone_end(self, tag: Tag) -> None:
         if tag.use is Use.COUNTS and not self._follows_rejected(tag):
@@ -143,6 +186,8 @@ class _Reader:
                 return
 
     def _end_reasoning(self, start: int, end: int, following: int) -> None:
+        if self._out.done == 0:
+            self._skip_label()
         self._out.upto(start, SegmentKind.REASONING)
         self._out.upto(end, SegmentKind.MARKUP)
         self._inside, self._settled, self._next = None, True, following

@@ -64,7 +64,8 @@ class Format:
     special: bool = False
     """The marks are special tokens, which servers strip unless they are asked to keep them."""
     hints: tuple[str, ...] = ()
-    """Lower-case texts, one of which every marked reply holds; none given: ``auto`` never tries."""
+    """Texts, one of which every marked reply holds, in these letters if any are capitals, in any
+    otherwise; none given: ``auto`` never tries."""
     final: tuple[str, ...] = ()
     """Of headings: patterns of the heading before the answer, the surest first."""
     begins: tuple[str, ...] = ()
@@ -79,6 +80,10 @@ class Format:
     def is_detected(self) -> bool:
         """Whether ``auto`` finds it."""
         return bool(self.hints) or self.reader is Reader.HARMONY
+
+    def may_mark(self, text: str, lowered: str) -> bool:
+        """Whether ``text``, given in lower case as well, holds one of the hints."""
+        return any(hint in (lowered if hint.islower() else text) for hint in self.hints)
 
 
 def _row(name: str, columns: Mapping[str, Any]) -> Format:
@@ -101,7 +106,12 @@ FORMATS: Final[Mapping[str, Format]] = {name: _row(name, row) for name, row in _
 DETECTED: Final = tuple(row for row in FORMATS.values() if row.hints)
 """The formats that ``auto`` tries."""
 
-_FREE_TEXT: Final = ("boxed", "llamav-o1", "qvq")
+SPECIAL_TOKENS_KEPT: Final[Mapping[str, Any]] = {
+    "skip_special_tokens": False,
+    "spaces_between_special_tokens": False,
+}
+"""What vLLM is asked for where a format's marks are special tokens."""
+
 _OWN_KEYS: Final = (
     "open",
     "close",
@@ -116,14 +126,16 @@ _OWN_KEYS: Final = (
 def format_of_model(model: str) -> str:
     """Return the format to read the model of that name in, by its hub id or any name like it.
 
-    Only models that reason in free text need naming, since ordinary replies carry their marks
-    too; all others are ``auto``.
+    Only models that reason in free text need naming, since ordinary replies carry their marks too,
+    and those whose marks servers strip unless they are asked to keep them. All others are ``auto``.
     """
-    lowered = model.lower()
-    for name in _FREE_TEXT:
-        for family in FORMATS[name].models:
-            if re.search(rf"(?<![a-z]){re.escape(family.lower())}(?![a-z])", lowered):
-                return name
+    lowered = re.sub(r"[\s_.:]+", "-", model.lower())
+    for form in FORMATS.values():
+        if form.special or (form.blocks == () and not form.is_detected):
+            for family in form.models:
+                name = re.sub(r"[\s_.-]+", "-?", family.lower())
+                if re.search(rf"(?<![a-z]){name}(?![a-z0-9])", lowered):
+                    return form.name
     return "auto"
 
 

@@ -14,12 +14,15 @@ from typing import Any, ClassVar, Final, Literal, NamedTuple
 from opensafemlrm import images
 from opensafemlrm.models.http.codec import Codec, ParsedReply, Request, UnusableError, without_none
 from opensafemlrm.models.http.replies import count, ending, finish_of, rejection
+from opensafemlrm.models.names import is_closed
 from opensafemlrm.types import Image, Turn, Usage
 
-_REASONING_FIELDS: Final = ("reasoning", "reasoning_content", "thinking")
-_CLOSED_FORMATS: Final = ("anthropic", "google", "openai")
+_REASONING_FIELDS: Final = ("reasoning", "reasoning_content", "thinking", "reasoning_text")
+_CLOSED_FORMATS: Final = ("anthropic", "azure", "google", "openai", "xai")
 """Formats of OpenRouter's whose traces the vendor's own API gives as summaries."""
 _HIDDEN_KINDS: Final = frozenset({"reasoning.encrypted", "redacted_thinking"})
+_THOUGHT_WORDS: Final = ("reason", "think", "thought")
+"""One of them is in the type of every part of a message that is reasoning."""
 MaxTokensField = Literal["max_tokens", "max_completion_tokens"]
 ImageDetail = Literal["low", "high", "auto"]
 
@@ -30,6 +33,8 @@ class ChatCodec(Codec):
 
     max_tokens_field: MaxTokensField = "max_tokens"
     image_detail: ImageDetail | None = None
+    gives_summaries: bool = False
+    """Whether what comes as reasoning is a summary, whatever its shape."""
 
     reserved = ("model", "messages", "stream", "n")
     optional = ("temperature", "top_p", "seed", "skip_special_tokens")
@@ -69,9 +74,9 @@ class ChatCodec(Codec):
     def decode(self, payload: dict[str, Any], max_tokens: int) -> ParsedReply:
         """Return what a parsed body says. Raises UnusableError where it says nothing usable."""
         choice, message = _first_choice(payload)
-        text, thinking, left_out = _content(message.get("content"))
+        text, thoughts, left_out = _content(message.get("content"))
         usage = _usage(payload.get("usage"))
-        reasoning = _reasoning(message, thinking, usage)
+        reasoning = _reasoning(message, thoughts, usage)
         refusal = message.get("refusal")
         if not text and isinstance(refusal, str):
             text = refusal  # the model's own words, which the provider put elsewhere
@@ -83,13 +88,18 @@ class ChatCodec(Codec):
             status,
             text,
             reasoning.text,
-            reasoning.is_summary,
+            reasoning.is_summary or (bool(reasoning.text) and self._is_summed_up(payload)),
             reasoning.is_hidden,
             finish,
             code,
             usage,
             tuple(left_out),
         )
+
+    def _is_summed_up(self, payload: dict[str, Any]) -> bool:
+        # OpenRouter, whatever it was reached by, names who answered.
+        routed = isinstance(payload.get("provider"), str)
+        return self.gives_summaries or (routed and is_closed(str(payload.get("model"))))
 
     def _message(self, turn: Turn) -> dict[str, Any]:
         if not any(isinstance(part, Image) for part in turn.parts):
@@ -118,7 +128,9 @@ def _first_choice(payload: dict[str, Any]) -> tuple[dict[str, Any], dict[str, An
         raise UnusableError("bad_shape", "the reply has no list of choices", transient=False)
     if not choices:
         raise UnusableError("empty_choices", "the list of choices is empty", transient=True)
-    choice = choices[0]
+    # Asked for one, some servers send several, in any order.
+    firsts = [c for c in choices if isinstance(c, dict) and c.get("index") == 0]
+    choice = firsts[0] if firsts else choices[0]
     if not isinstance(choice, dict):
         raise UnusableError("bad_shape", "the choice is not a JSON object", transient=False)
     if choice.get("error"):
@@ -129,54 +141,71 @@ def _first_choice(payload: dict[str, Any]) -> tuple[dict[str, Any], dict[str, An
     return choice, message
 
 
-def _content(content: Any) -> tuple[str, str, list[str]]:
-    """Return the text, the reasoning among the parts, and the types of parts that are neither."""
+def _content(content: Any) -> tuple[str, list[dict[str, Any]], list[str]]:
+    """Return the text, the parts that are reasoning, and the types of parts that are neither.
+
+    Text that reasoning parts stand between is joined by a blank line.
+    """
     if isinstance(content, str):
-        return content, "", []
+        return content, [], []
     if content is None:
-        return "", "", []
-    if not isinstance(content, list):
+        return "", [], []
+    parts = [content] if isinstance(content, dict) else content
+    if not isinstance(parts, list):
         raise UnusableError("bad_shape", "the content is neither text nor parts", transient=False)
-    text: list[str] = []
-    thinking: list[str] = []
+    text, between = "", False
+    thoughts: list[dict[str, Any]] = []
     left_out: list[str] = []
-    for part in content:
-        if isinstance(part, str):
-            text.append(part)
-        elif isinstance(part, dict) and (words := _words(part)) is not None:
-            reasons = part.get("type") in ("thinking", "reasoning")
-            (thinking if reasons else text).append(words)
-        else:
+    for part in parts:
+        words = part if isinstance(part, str) else None
+        if isinstance(part, dict):
+            kind = str(part.get("type"))
+            if part.get("thought") is True or any(word in kind for word in _THOUGHT_WORDS):
+                thoughts.append({**part, "after_text": bool(text) and not between})
+                between = bool(text)
+                continue
+            words = part.get("text", part.get("refusal"))
+        if not isinstance(words, str):
             left_out.append(str(part.get("type")) if isinstance(part, dict) else "part")
-    return "".join(text), "".join(thinking), left_out
+        elif words:
+            text, between = f"{text}\n\n{words}" if between else text + words, False
+    return text, thoughts, left_out
 
 
-def _words(part: dict[str, Any]) -> str | None:
-    for key in ("text", "thinking", "reasoning", "refusal"):
-        words = part.get(key)
-        if isinstance(words, str):
-            return words
-        if isinstance(words, list):  # Mistral nests the text of a thought once more
-            nested = [inner.get("text") for inner in words if isinstance(inner, dict)]
-            return "".join(text for text in nested if isinstance(text, str))
-    return None
-
-
-def _reasoning(message: dict[str, Any], thinking: str, usage: Usage) -> _Reasoning:
+def _reasoning(message: dict[str, Any], thoughts: list[dict[str, Any]], usage: Usage) -> _Reasoning:
     details, blocks = _entries(message, "reasoning_details"), _entries(message, "thinking_blocks")
-    entries = [*details, *blocks]
-    kinds = {str(entry.get("type")) for entry in entries}
+    entries = [*details, *blocks, *thoughts]
+    kept_back = any(entry.get("type") in _HIDDEN_KINDS for entry in entries)
     texts = [_trace(message.get(field)) for field in _REASONING_FIELDS]
-    texts += [thinking, "".join(map(_trace, details)), _trace(blocks)]
-    text = next(filter(None, texts), "")
+    texts += [_joined(thoughts), "".join(map(_trace, details)), _trace(blocks)]
+    text = next((text for text in texts if text.strip()), "") or next(filter(None, texts), "")
     if text.strip():
-        closed = any(str(entry.get("format")).startswith(_CLOSED_FORMATS) for entry in entries)
-        summarised = "reasoning.summary" in kinds and "reasoning.text" not in kinds
-        return _Reasoning(text, is_summary=closed or summarised)
-    hidden = bool(_HIDDEN_KINDS & kinds) or (usage.reasoning_tokens or 0) > 0
+        closed = any(
+            str(entry.get("format")).startswith(_CLOSED_FORMATS)
+            or (isinstance(entry.get("signature"), str) and entry["signature"])
+            for entry in entries
+        )
+        summed_up = any(entry.get("summary") for entry in entries)
+        is_summary = closed or (summed_up and not any(map(_is_raw, entries)))
+        return _Reasoning(text, is_summary, is_hidden=kept_back and not is_summary)
+    hidden = kept_back or (usage.reasoning_tokens or 0) > 0
     # A field that is there and empty says that the server looked for reasoning and found none.
     looked = any(field in message for field in _REASONING_FIELDS)
     return _Reasoning(text if looked and not hidden else None, is_hidden=hidden)
+
+
+def _is_raw(entry: dict[str, Any]) -> bool:
+    return any(entry.get(key) for key in ("text", "thinking", "content"))
+
+
+def _joined(thoughts: list[dict[str, Any]]) -> str:
+    """Return the reasoning of parts; what text stands between is joined by a blank line."""
+    joined = ""
+    for part in thoughts:
+        words = _trace(part, between="")
+        apart = bool(joined) and part["after_text"]
+        joined = f"{joined}\n\n{words}" if apart and words else joined + words
+    return joined
 
 
 def _entries(message: dict[str, Any], field: str) -> list[dict[str, Any]]:
@@ -184,15 +213,15 @@ def _entries(message: dict[str, Any], field: str) -> list[dict[str, Any]]:
     return [e for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
 
 
-def _trace(value: Any) -> str:
+def _trace(value: Any, between: str = "\n\n") -> str:
     """Return the text of a trace, which some servers wrap in an object or in parts."""
     if isinstance(value, str):
         return value
     if isinstance(value, dict):
-        fields = ("text", "thinking", "content", "summary", "reasoning")
-        return next((t for name in fields if (t := _trace(value.get(name)))), "")
+        fields = ("text", "thinking", "content", "summary", "reasoning", "reasoning_content")
+        return next((t for name in fields if (t := _trace(value.get(name), between))), "")
     if isinstance(value, list):
-        return "\n\n".join(filter(None, map(_trace, value)))
+        return between.join(filter(None, (_trace(part, between) for part in value)))
     return ""
 
 

@@ -67,7 +67,8 @@ class GeminiCodec(Codec):
             status, code = ResponseStatus.BLOCKED, finish
         text, thoughts, left_out = _words(candidate.get("content"))
         # Thought alone is a reply whose answer never came, and it is billed: not to be asked again.
-        if status is ResponseStatus.OK and not text and not thoughts:
+        thought = bool(thoughts) or (usage.reasoning_tokens or 0) > 0
+        if status is ResponseStatus.OK and not text and not thought:
             raise UnusableError("empty_choices", "the reply holds no text", transient=True)
         return ParsedReply(
             status,
@@ -133,18 +134,22 @@ def _candidate(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def _words(content: Any) -> tuple[str, str, list[str]]:
-    """Return the text, the thoughts, and what kinds of parts are neither."""
+    """Return the text, the thoughts, and what kinds of parts are neither.
+
+    Parts of one kind that follow each other are one; what the other kind parts stands apart.
+    """
     parts = content.get("parts") if isinstance(content, dict) else None
-    text, thoughts, left_out = "", "", list[str]()
+    texts = {False: "", True: ""}
+    last, left_out = None, list[str]()
     for part in parts if isinstance(parts, list) else ():
         words = part.get("text") if isinstance(part, dict) else None
         if not isinstance(words, str):
             left_out.append(",".join(map(str, part)) if isinstance(part, dict) else "part")
-        elif part.get("thought"):
-            thoughts += words
-        else:
-            text += words
-    return text, thoughts, left_out
+        elif words:
+            kind = bool(part.get("thought"))
+            texts[kind] += f"\n\n{words}" if texts[kind] and kind is not last else words
+            last = kind
+    return texts[False], texts[True], left_out
 
 
 def _usage(usage: Any) -> Usage:

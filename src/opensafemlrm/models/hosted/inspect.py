@@ -8,7 +8,6 @@ used. Source: Inspect AI's documentation, "Models" and "Reasoning".
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from opensafemlrm.models.base import CatalogModel
 from opensafemlrm.models.http import provider_errors
 from opensafemlrm.models.http.error_words import ACCOUNT, STOPPING
 from opensafemlrm.models.http.replies import clip
+from opensafemlrm.models.names import is_closed
 from opensafemlrm.types import (
     Prompt,
     Response,
@@ -42,7 +42,6 @@ _VENDORS: Final = frozenset({"anthropic", "google", "grok", "openai", "vertex"})
 """Providers of closed models: what they give as reasoning is a summary of it, if anything."""
 _HOSTS: Final = frozenset({"azureai", "bedrock", "openrouter"})
 """Providers of closed and open models: the name tells which one it is."""
-_CLOSED_NAME: Final = re.compile(r"claude|gemini|gpt-(?!oss)|\bo\d\b|grok|\bnova\b", re.IGNORECASE)
 _HOPELESS: Final = ("Authentication", "PermissionDenied", "NotFound", "Prerequisite")
 """In names of errors after which no further request can succeed, unless one has."""
 _STATUS: Final = {
@@ -232,7 +231,7 @@ class Inspect(CatalogModel):
 def _gives_summaries(model: str) -> bool:
     """Whether what the provider gives as this model's reasoning is a summary of it."""
     provider, _, name = model.partition("/")
-    return provider in _VENDORS or (provider in _HOSTS and _CLOSED_NAME.search(name) is not None)
+    return provider in _VENDORS or (provider in _HOSTS and is_closed(name))
 
 
 def _parts(content: Any) -> tuple[str, str | None, bool, bool]:

@@ -66,15 +66,15 @@ class ResponsesCodec(Codec):
         usage = _usage(payload.get("usage"))
         kinds = [str(item.get("type")) for item in output if isinstance(item, dict)]
         # Thought alone is a reply whose answer never came, and it is billed: not to be asked again.
-        if status is ResponseStatus.OK and not text and "reasoning" not in kinds:
+        thought = "reasoning" in kinds or (usage.reasoning_tokens or 0) > 0
+        if status is ResponseStatus.OK and not text and not thought:
             raise UnusableError("empty_choices", "the reply holds no message", transient=True)
         return ParsedReply(
             status,
             text,
             trace or summary or None,
             is_summary=bool(summary) and not trace,
-            is_hidden=not (trace or summary)
-            and ("reasoning" in kinds or (usage.reasoning_tokens or 0) > 0),
+            is_hidden=thought and not (trace or summary),
             finish=finish,
             code=finish if status is ResponseStatus.BLOCKED else None,
             usage=usage,

@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from opensafemlrm.models.hosted.chat import ChatCodec
 from opensafemlrm.models.hosted.openai_compatible import ChatModel
+from opensafemlrm.models.names import is_closed
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +27,8 @@ class OpenRouter(ChatModel):
     default_url: ClassVar[str] = "https://openrouter.ai/api/v1"
 
     api_key_env: str = field(default="OPENROUTER_API_KEY", compare=False)
+
+    @property
+    def codec(self) -> ChatCodec:
+        """How requests are written and replies read: closed vendors' traces are summaries."""
+        return ChatCodec(self.max_tokens_field, self.image_detail, is_closed(self.model))

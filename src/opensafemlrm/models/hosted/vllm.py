@@ -16,6 +16,7 @@ from opensafemlrm.models.clock import Clock
 from opensafemlrm.models.hosted.model import HostedModel
 from opensafemlrm.models.hosted.openai_compatible import ChatModel
 from opensafemlrm.models.hosted.vllm_process import Command, Server
+from opensafemlrm.reasoning import SPECIAL_TOKENS_KEPT
 from opensafemlrm.types import Capability, Prompt, Response, Sampling
 
 _LIMITS: Final = "--limit-mm-per-prompt"
@@ -93,9 +94,10 @@ class VLLM(ChatModel):
     def sent_fields(self) -> Mapping[str, Any]:
         """Fields beyond the options: special tokens are kept where reasoning stands between some.
 
-        vLLM strips them otherwise, and the marks with them.
+        vLLM strips them otherwise, and the marks with them; spaces between them would be none of
+        the model's.
         """
-        return {"skip_special_tokens": False} if self.reasoning_format.special else {}
+        return SPECIAL_TOKENS_KEPT if self.reasoning_format.special else {}
 
     async def _ask(self, prompt: Prompt, sampling: Sampling) -> Response:
         asking = HostedModel._ask

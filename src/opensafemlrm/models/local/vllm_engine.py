@@ -14,6 +14,7 @@ from vllm import LLM, SamplingParams
 
 from opensafemlrm.errors import ModelError
 from opensafemlrm.models.local.requests import Conversation
+from opensafemlrm.reasoning import SPECIAL_TOKENS_KEPT
 from opensafemlrm.types import Response, ResponseStatus, Sampling, Usage
 
 _UNUSABLE: Final = (ValueError, TypeError, KeyError)
@@ -32,7 +33,7 @@ class VLLMEngine:
         keep_special_tokens: bool = False,
     ) -> None:
         self._label, self._template = label, dict(template)
-        self._more = {"skip_special_tokens": False} if keep_special_tokens else {}
+        self._more = SPECIAL_TOKENS_KEPT if keep_special_tokens else {}
         try:
             self._llm = LLM(**arguments)
         except Exception as error:  # vLLM raises anything from a missing file to a lost device

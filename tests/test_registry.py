@@ -22,9 +22,9 @@ def test_a_model_or_a_judge_among_the_options_is_built_by_its_name():
     guard = registry.build(
         ComponentKind.DEFENSE,
         "self-reminder+guard-output",
-        {"guard-output": {"guard": {"judge": "policy-rubric", "model": "http://h/v1#m"}}},
+        {"guard-output": {"guard": {"judge": "policy-rubric", "model": "http://127.0.0.1:9/v1#m"}}},
     )
-    assert guard.parts[1].guard.model.base_url == "http://h/v1"
+    assert guard.parts[1].guard.model.base_url == "http://127.0.0.1:9/v1"
 
 
 def test_a_list_of_judges_may_mix_names_mappings_and_judges():

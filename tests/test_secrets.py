@@ -1,4 +1,8 @@
-"""Keys and passwords reach the server they are for, and nothing else: no file, no screen."""
+"""Keys and passwords reach the server they are for, and nothing else: no file, no screen.
+
+`PLACES` says where a person can put one, and `WAYS_OUT` by what it could leave; SECURITY.md rests
+on the two.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +23,33 @@ from opensafemlrm.cli import app, main
 from opensafemlrm.errors import ModelError
 from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
 from tests.models.scripted import ask
+from tests.test_redaction import ESCAPINGS
 
 KEY = "sk-planted-key-7f3a9b2c"
 OTHER = "planted-in-the-environment-51d0"
 QUERY = "planted/query+4e8c=="
 QUERY_SENT = "planted%2Fquery%2B4e8c%3D%3D"
 PASSWORD = "planted-password-90ab"  # of nobody
+PLACES = {
+    "the variable of a vendor": "OPENAI_API_KEY",
+    "the variable that api_key_env names": "api_key_env",
+    "another variable of the environment": "AWS_SECRET_ACCESS_KEY",
+    "the query of base_url": "base_url: …?code=KEY",
+    "user and password of base_url": "base_url: https://USER:PASSWORD@…",
+    "user and password of a proxy": "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY",
+    "a comment of the study": "# KEY",
+    "a value of the study": "extra_body, serve_args, api_key_env, api_key, a model's name, a judge",
+    "a value that YAML escapes": "\\x73k-…",
+}
+WAYS_OUT = {
+    "terminal": "both streams of run, dry runs, tables, exports, store commands, report, --debug",
+    "store": "every file of it, and every row; merged, repaired, vacuumed",
+    "log": "what workers of a cluster say; Ray's own (tests/cluster/test_on_ray.py)",
+    "export": "CSV, JSON Lines, Parquet",
+    "report": "every file of it, with examples",
+    "crash": "a traceback",
+    "network": "what others are sent: tests/models/test_keys.py, tests/models/test_transport.py",
+}
 PLANTED = (KEY, OTHER, QUERY, QUERY_SENT, "query+4e8c", "query%2B4e8c", PASSWORD, "planted-user")
 
 
@@ -39,7 +64,7 @@ class Echo(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers["Content-Length"]))
         kind = type(self)
         kind.asked += 1
-        sent = f"{self.path} {self.headers['Authorization']}"
+        sent = " ".join(map(str, (self.path, *self.headers.values())))
         if kind.always is not None:
             self._json(kind.always, {"error": {"message": sent, "code": sent}})
             return
@@ -58,9 +83,16 @@ class Echo(BaseHTTPRequestHandler):
             case 4:
                 self._json(200, {"choices": [], "sent": sent})
             case _:
-                message = {"content": f"you sent {sent}", "reasoning": sent}
+                escape = list(ESCAPINGS.values())[kind.asked // 2 % len(ESCAPINGS)]
+                message = {"content": f"you sent {sent}", "reasoning": escape(KEY)}
                 finish = "stop" if kind.asked % 2 else sent
                 self._json(200, {"choices": [{"message": message, "finish_reason": finish}]})
+
+    def do_CONNECT(self) -> None:
+        kind = type(self)
+        kind.asked += 1
+        sent = " ".join(map(str, (self.path, *self.headers.values())))
+        self._json(kind.always or (502, 407)[kind.asked % 2], {"error": sent}, Via=sent)
 
     def _json(self, status: int, body: object, **headers: str) -> None:
         data = json.dumps(body).encode()
@@ -109,7 +141,8 @@ def call(
 
 
 def found_in(text: str) -> list[str]:
-    return [planted for planted in PLANTED if planted in text]
+    escaped = (escape(key) for key in (KEY, OTHER, PASSWORD) for escape in ESCAPINGS.values())
+    return [planted for planted in (*PLANTED, *escaped) if planted in text]
 
 
 def found_under(folder: Path, study: Path) -> dict[str, list[str]]:
@@ -134,9 +167,11 @@ def readable(file: Path) -> str:
     return text
 
 
-def study_at(folder: Path, url: str) -> Path:
+def study_at(folder: Path, url: str, more: str = "") -> Path:
     path = folder / "study.yaml"
-    quick = "max_retries: 0, give_up_after: 1000, concurrency: 4"
+    quick = (
+        f"{more}api_key_env: OPENAI_API_KEY, max_retries: 0, give_up_after: 1000, concurrency: 4"
+    )
     path.write_text(
         f"models: [{{model: openai/m, base_url: '{url}', {quick}}}]\n"
         "datasets: [canary]\nattacks: [direct, typo]\nlimit: 40\n"
@@ -199,6 +234,14 @@ CREDENTIALS = f"http://planted-user:{PASSWORD}@127.0.0.1:9/v1"
         f"[{{model: openai/m, api_key: '{KEY}'}}]",
         f"[{{model: openai/m, base_url: 'http://nowhere.invalid/v1', api_key_env: '{KEY}'}}]",
         f"[{{model: openai/m, base_url: 'http://127.0.0.1:9/v1?code={QUERY_SENT}'}}]",
+        f"[{{model: openai/m, extra_body: {{note: '{KEY}'}}}}]",
+        f"[{{model: openai/m, extra_body: {{a: [{{X-Api-Key: '{PASSWORD}'}}]}}}}]",
+        f"[{{model: vllm/m, serve: true, serve_args: ['--api-key={PASSWORD}']}}]",
+        f"[{{model: vllm/m, serve: true, serve_args: ['--api-key', '{PASSWORD}']}}]",
+        f"[{{model: openai/m, system_prompt: 'redis://planted-user:{PASSWORD}@h'}}]",
+        f'[{{model: openai/m, extra_body: {{note: "\\x73{KEY[1:]}"}}}}]',
+        f"['openai/{KEY}']",
+        f"['{KEY}/m']",
     ],
 )
 def test_no_secret_is_in_what_a_study_is_turned_down_with(
@@ -233,9 +276,73 @@ def test_no_secret_is_in_what_a_proxy_or_an_address_of_the_environment_ends_with
     assert found_under(tmp_path, study) == {}
 
 
+COMMENTED = f"""
+# my key is {KEY}, and the old one 7f3a9b2c4d5e6f708192a3b4
+# proxy: socks5h://planted-user:{PASSWORD}@proxy:1080, api_key = '{OTHER}'
+models: [{{model: openai/m, base_url: 'http://127.0.0.1:9/v1', max_retries: 0}}] # {KEY}
+datasets: [canary]
+judge: canary
+limit: 1
+"""
+
+
+def test_no_secret_of_a_comment_is_published(
+    tmp_path: Path, call: Callable[..., tuple[int, str]]
+) -> None:
+    study, store = tmp_path / "study.yaml", tmp_path / "store"
+    study.write_text(COMMENTED)
+    said = [call("run", study, "--store", store)[1]]
+    said.append(call("merge", tmp_path / "merged", store)[1])
+    said.append(call("report", store, "--out", tmp_path / "report")[1])
+    assert found_in("".join(said)) == []
+    assert found_under(tmp_path, study) == {}
+    page = (tmp_path / "report/index.html").read_text()
+    assert "my key is [secret], and the old one [secret]" in page
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("always", [None, 407, 502])
+def test_no_secret_is_in_what_a_proxy_sends_back(
+    tmp_path: Path,
+    server: str,
+    call: Callable[..., tuple[int, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    scheme: str,
+    always: int | None,
+) -> None:
+    """A proxy's password stood in the store, on the terminal and in the report."""
+    Echo.always = always
+    port = server.partition("127.0.0.1:")[2].partition("/")[0]
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, f"http://planted-user:{PASSWORD}@127.0.0.1:{port}")
+    study = study_at(tmp_path, f"{scheme}://nowhere.invalid/v1", "insecure: true, ")
+    store = tmp_path / "store"
+    said = [call("run", study, "--store", store)[1], call("--debug", "run", study)[1]]
+    said.append(call("report", store, "--with-examples", "--out", tmp_path / "report")[1])
+    said.append(call("table", "coverage", store)[1])
+    assert (scheme == "https") == bool(Echo.asked)  # without TLS the proxy would see the key
+    assert found_in("".join(said)) == []
+    assert found_under(tmp_path, study) == {}
+    if always == 407 and scheme == "https":
+        assert "the proxy wants a user and a password" in said[0]
+
+
+def test_no_secret_is_in_a_traceback_of_a_crash(
+    tmp_path: Path, call: Callable[..., tuple[int, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object, **__: object) -> None:
+        raise RuntimeError(f"{OTHER}, Bearer {KEY}, https://planted-user:{PASSWORD}@h/v1")
+
+    monkeypatch.setattr("opensafemlrm.study.load", crash)
+    code, said = call("run", tmp_path / "study.yaml", "--store", tmp_path / "store")
+    assert code == 1
+    assert "RuntimeError: [secret], Bearer [secret]" in said
+    assert found_in(said) == []
+
+
 async def test_no_secret_is_in_a_models_repr_or_in_a_traceback(server: str) -> None:
     Echo.always = 401
-    model = OpenAICompatible("m", base_url=server.partition("?")[0])
+    model = OpenAICompatible("m", base_url=server.partition("?")[0], api_key_env="OPENAI_API_KEY")
     with pytest.raises(ModelError) as caught:
         await ask(model)
     await model.aclose()
@@ -251,7 +358,8 @@ async def test_a_key_that_is_a_word_is_left_in_what_a_model_wrote(
     monkeypatch.setenv("OPENAI_API_KEY", "EMPTY")
     Echo.asked = 4  # the next one is a reply
     url = server.partition("?")[0] + "?api-version=2024-10-21"
-    model = OpenAICompatible("m", base_url=url)
+    model = OpenAICompatible("m", base_url=url, api_key_env="OPENAI_API_KEY")
     response = await ask(model)
     await model.aclose()
-    assert response.text == "you sent /v1/chat/completions?api-version=2024-10-21 Bearer EMPTY"
+    assert response.text.startswith("you sent /v1/chat/completions?api-version=2024-10-21")
+    assert "Bearer EMPTY" in response.text

@@ -19,6 +19,7 @@ from opensafemlrm.engine import Plan
 from opensafemlrm.errors import OptionError
 from opensafemlrm.models.budget import Budget, Limits
 from opensafemlrm.progress import progress_bars
+from opensafemlrm.redaction import without_secrets
 from opensafemlrm.results import Results
 from opensafemlrm.store import Store
 from opensafemlrm.study import Study
@@ -187,7 +188,7 @@ def _run(main: Coroutine[Any, Any, _T]) -> _T:
 
 
 def _say(message: str) -> None:
-    sys.stderr.write(for_terminal(message) + "\n")
+    sys.stderr.write(for_terminal(without_secrets(message)) + "\n")
 
 
 def _environment() -> dict[str, str]:

@@ -24,6 +24,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from opensafemlrm.components import Attack, Component, Dataset, Defense, Judge, Model, Search
 from opensafemlrm.errors import BuildError, OptionError, PluginError, UnknownNameError
 from opensafemlrm.faults import named_faults
+from opensafemlrm.redaction import find_key
 
 
 class ComponentKind(StrEnum):
@@ -213,6 +214,7 @@ def build_spec(kind: ComponentKind, spec: Any) -> Any:
         if not isinstance(name, str):
             raise OptionError(f"say which {kind} it is: {{{kind}: NAME, …}}")
     elif isinstance(spec, BASES[kind]):
+        _refuse_keys(spec.options())
         return spec
     else:
         raise OptionError(f"this is the name of a {kind}, or {{{kind}: NAME, …}}")
@@ -236,6 +238,7 @@ def build(kind: ComponentKind, name: str, options: Mapping[str, Any] | None = No
     names the option and what it takes, an UnknownNameError the nearest names.
     """
     options = dict(options or {})
+    _refuse_keys({kind.value: name, **options})
     if kind in COMPOSED and "+" in name:
         return _compose(kind, name, options)
     if kind is ComponentKind.MODEL:
@@ -245,6 +248,17 @@ def build(kind: ComponentKind, name: str, options: Mapping[str, Any] | None = No
         options["model"] = rest
         name = provider
     return _construct(find(kind, name), kind, name, options)
+
+
+def _refuse_keys(options: Mapping[str, Any]) -> None:
+    """Raise OptionError where an option holds a key or a password, without repeating it."""
+    path = find_key(options)
+    if path is not None:
+        with _below(*path):
+            raise OptionError(
+                "this looks like a key or a password, and a study is published with its results: "
+                "put it into an environment variable, and name that in `api_key_env`"
+            )
 
 
 def _likely_models(name: str, providers: Iterable[str]) -> list[str]:

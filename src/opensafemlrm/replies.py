@@ -30,6 +30,7 @@ import polars as pl
 
 from opensafemlrm import frame as frames
 from opensafemlrm import reasoning
+from opensafemlrm.redaction import without_secrets
 from opensafemlrm.store import records
 from opensafemlrm.store.source import Source
 from opensafemlrm.store.tables import RESPONSE, TABLES, columns_of
@@ -117,7 +118,7 @@ def _text(row: Sequence[Any]) -> tuple[Any, ...]:
         question,
         None if prompt is None else _shown(prompt),
         [] if prompt is None else [image.sha256 for image in prompt.images],
-        response.detail,
+        response.detail and without_secrets(response.detail),
         *(None if reply is None else reply.part(part) for part in PARTS),
     )
 

@@ -27,9 +27,9 @@ from opensafemlrm.components import (
 )
 from opensafemlrm.errors import BuildError, StudyError, UnknownNameError, reason_of
 from opensafemlrm.models import catalog
+from opensafemlrm.redaction import without_secrets
 from opensafemlrm.registry import ComponentKind
 from opensafemlrm.study_file import Document, Mistake, SpecError, StudySpec
-from opensafemlrm.text import without_credentials
 from opensafemlrm.types import Sampling
 
 _LISTS: Final = {
@@ -166,10 +166,10 @@ def parse_judge(text: str) -> Judge:
     try:
         judge: Judge = registry.build_spec(ComponentKind.JUDGE, yaml.safe_load(text))
     except yaml.YAMLError as error:
-        raise StudyError(without_credentials(f"the judge {text!r} is not valid YAML")) from error
+        raise StudyError(without_secrets(f"the judge {text!r} is not valid YAML")) from error
     except BuildError as error:
         where = "the judge" + (f", {'.'.join(map(str, error.path))}" if error.path else "")
-        raise StudyError(without_credentials(f"{where}: {error}")) from error
+        raise StudyError(without_secrets(f"{where}: {error}")) from error
     return judge
 
 

@@ -11,7 +11,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from opensafemlrm.errors import StudyError, UnknownNameError
-from opensafemlrm.text import without_credentials
+from opensafemlrm.redaction import without_secrets
 
 Path = tuple[str | int, ...]
 """The keys and indices that lead to a value of a study."""
@@ -41,7 +41,7 @@ class SpecError(StudyError):
     """Values of a study are wrong."""
 
     def __init__(self, mistakes: Sequence[Mistake]) -> None:
-        self.mistakes = [Mistake(path, without_credentials(text)) for path, text in mistakes]
+        self.mistakes = [Mistake(path, without_secrets(text)) for path, text in mistakes]
         super().__init__(
             *(f"{'.'.join(map(str, path)) or 'the study'}: {text}" for path, text in self.mistakes)
         )

@@ -31,11 +31,6 @@ class Format(StrEnum):
     LATEX = "latex"
 
 
-_USER: Final = re.compile(r"""(https?://)[^\s'"#]*@""", re.IGNORECASE)
-_QUERY: Final = re.compile(
-    r"""(https?://[^\s?#'"]*\?)[^\s#'"]+?(?=[,}\]]*(?:[\s#'"]|$))""", re.IGNORECASE
-)
-
 _CSV_FORMULA: Final = re.compile(r"\s*[=+\-@\t\r＝＋－＠]")
 
 _MARKDOWN_INLINE: Final = re.compile(r"[\\`*_\[\]|~#!$]|:(?=//)|(?<=www)\.", re.IGNORECASE)
@@ -62,11 +57,6 @@ _LATEX: Final = str.maketrans(
 )
 _DASHES: Final = re.compile(r"-(?=-)")
 """A hyphen before another: LaTeX would make one dash of the two."""
-
-
-def without_credentials(text: str) -> str:
-    """Return ``text`` with user, password and query struck out of every web address in it."""
-    return _QUERY.sub(r"\1[secret]", _USER.sub(r"\1[secret]@", text))
 
 
 def for_terminal(text: str, *, newlines: bool = False) -> str:

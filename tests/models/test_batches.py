@@ -335,7 +335,7 @@ async def test_a_wrong_key_ends_the_run_without_telling_it(server, connect, monk
     monkeypatch.setenv("OPENAI_API_KEY", "sk-of-nobody-else")
     server.script = [(401, error("wrong key sk-of-nobody-else"))]
     with pytest.raises(ModelError, match="http_401") as caught:
-        await ask(connect(), "tea")
+        await ask(connect(api_key_env="OPENAI_API_KEY"), "tea")
     assert "sk-of" not in str(caught.value)
     assert server.headers[0]["Authorization"] == "Bearer sk-of-nobody-else"
 

@@ -125,7 +125,7 @@ class TestIdentity:
     def test_where_and_how_fast_a_model_is_served_changes_no_key(self):
         plain = OpenAICompatible("m")
         moved = OpenAICompatible(
-            "m", base_url="http://h/v1", api_key_env="K", timeout=1, concurrency=2, format="think"
+            "m", base_url="https://h/v1", api_key_env="K", timeout=1, concurrency=2, format="think"
         )
         assert plain.identity() == moved.identity()
         assert plain.identity() == {"name": "openai", "version": "1-A", "model": "m"}

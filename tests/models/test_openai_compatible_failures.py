@@ -133,7 +133,7 @@ async def test_what_no_request_can_mend_stops_at_once_and_says_what_to_do(
 ):
     server.script = [reply]
     with pytest.raises(ModelError, match="cannot be used at") as caught:
-        await ask(connect())
+        await ask(connect(api_key_env="OPENAI_API_KEY"))
     assert said in str(caught.value)
     assert not isinstance(caught.value, EndpointDownError)
     assert len(server.bodies) == 1
@@ -307,7 +307,7 @@ class TestKeys:
         seen: list[object] = []
         for status in (200, 400, 401, 404, 429, 500):
             server.script = [(status, echo, {})]
-            model = connect(max_retries=0)
+            model = connect(max_retries=0, api_key_env="OPENAI_API_KEY")
             try:
                 seen.append(await ask(model))
             except ModelError as caught:
@@ -315,7 +315,7 @@ class TestKeys:
             seen += [model, model.identity(), model.label]
         server.always = (500, echo, {})
         with pytest.raises(EndpointDownError) as down:
-            await ask(connect(max_retries=0, give_up_after=1))
+            await ask(connect(max_retries=0, give_up_after=1, api_key_env="OPENAI_API_KEY"))
         seen += [down.value]
         assert {headers["Authorization"] for headers in server.headers} == {f"Bearer {FAKE_KEY}"}
         for value in seen:
@@ -326,14 +326,14 @@ class TestKeys:
     async def test_a_missing_key_stops_before_any_request(self, monkeypatch):
         """Published mistake: every reply is the same error text, and every score a refusal."""
         monkeypatch.delenv("OPENAI_API_KEY")
-        model = OpenAICompatible("m", base_url="https://api.example.test/v1")
+        model = OpenAICompatible("m")
         with pytest.raises(ModelError, match=r"set the environment variable OPENAI_API_KEY"):
             await ask(model)
 
     async def test_a_key_that_cannot_be_one_is_refused_without_showing_it(self, monkeypatch):
         monkeypatch.setenv("OPENAI_API_KEY", "planted\nX-Header: 1")
         with pytest.raises(ModelError) as caught:
-            await ask(OpenAICompatible("m", base_url="https://api.example.test/v1"))
+            await ask(OpenAICompatible("m"))
         assert "planted" not in str(caught.value)
 
     async def test_a_local_server_needs_no_key(self, server, connect, monkeypatch):
@@ -355,8 +355,8 @@ class TestKeys:
         monkeypatch.setenv("OPENAI_BASE_URL", server.base_url + "/")
         assert (await ask(connect(base_url=None))).status is ResponseStatus.OK
         monkeypatch.setenv("OPENAI_BASE_URL", "nonsense")
-        with pytest.raises(ModelError, match="OPENAI_BASE_URL is wrong"):
-            await ask(connect(base_url=None))
+        with pytest.raises(ValueError, match="OPENAI_BASE_URL is wrong"):
+            connect(base_url=None)
 
     async def test_a_short_value_in_the_query_does_not_hide_what_a_code_means(
         self, server, connect

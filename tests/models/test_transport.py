@@ -505,10 +505,10 @@ class TestProxies:
         async def answer(writer, number):
             writer.write(reply(b"{}", "400 Bad"))
 
-        monkeypatch.setenv(vendor("m").api_key_env, KEY)
+        monkeypatch.setenv("MY_KEY", KEY)
         async with server(answer, tls(authority, HOST)) as seen, http_proxy(seen.port) as proxy:
             monkeypatch.setenv("HTTPS_PROXY", f"http://{LOGIN}@127.0.0.1:{proxy.port}")
-            model = vendor("m", base_url=f"https://{HOST}/v1")
+            model = vendor("m", base_url=f"https://{HOST}/v1", api_key_env="MY_KEY")
             assert (await ask(model)).code == "http_400"
             await model.aclose()
         assert KEY in seen.heads[0]
@@ -518,7 +518,9 @@ class TestProxies:
     async def test_a_key_is_not_shown_to_a_proxy_without_tls(self, monkeypatch, scheme):
         monkeypatch.setenv("OPENAI_API_KEY", KEY)
         monkeypatch.setenv("HTTP_PROXY", f"{scheme}://{LOGIN}@127.0.0.1:1")
-        model = OpenAICompatible("m", base_url=f"http://{HOST}/v1")
+        model = OpenAICompatible(
+            "m", base_url=f"http://{HOST}/v1", api_key_env="OPENAI_API_KEY", insecure=True
+        )
         with pytest.raises(ModelError, match=f"put {HOST} into NO_PROXY") as caught:
             await ask(model)
         assert PASSWORD not in str(caught.value)
@@ -572,7 +574,7 @@ async def test_a_proxy_that_cannot_be_used_is_said_before_anything_is_sent(monke
     monkeypatch.setenv("HTTPS_PROXY", setting)
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with pytest.raises(ModelError, match=r"set HTTPS_PROXY .*its present value cannot") as caught:
-        await ask(OpenAICompatible("m", base_url=f"https://{HOST}/v1"))
+        await ask(OpenAICompatible("m"))
     assert PASSWORD not in str(caught.value)
 
 

@@ -49,7 +49,7 @@ async def connect(server, vendor, clock, monkeypatch) -> AsyncIterator[Callable[
     made: list[Any] = []
 
     def make(**options: Any) -> Any:
-        options = {"base_url": server.base_url, **options}
+        options = {"base_url": server.base_url, "api_key_env": vendor.key_env, **options}
         model = registry.build(registry.ComponentKind.MODEL, f"{vendor.name}/m", options)
         model._state.clock = clock
         made.append(model)
@@ -143,7 +143,7 @@ async def test_a_wrong_key_ends_the_run_with_what_to_do(vendor, server, connect)
 async def test_no_key_is_said_before_anything_is_sent(vendor, server, connect, monkeypatch):
     monkeypatch.delenv(vendor.key_env)
     with pytest.raises(ModelError, match=vendor.key_env):
-        await connect(base_url="http://vendor.test/v1").generate(HELLO, Sampling())
+        await connect(base_url="https://vendor.test/v1").generate(HELLO, Sampling())
 
 
 async def test_images_texts_turns_and_sampling_arrive(vendor, server, connect):

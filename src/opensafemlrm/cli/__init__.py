@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -27,7 +28,12 @@ from opensafemlrm.cli import (
     tables,
 )
 from opensafemlrm.cli import import_ as importing
-from opensafemlrm.cli._console import fail, messages_of, write_what_fits
+from opensafemlrm.cli._console import (
+    fail,
+    messages_of,
+    without_secrets_on_screen,
+    write_what_fits,
+)
 from opensafemlrm.cli._exit_codes import EPILOG, ExitCode
 from opensafemlrm.cli._renamed import CurrentNames
 
@@ -75,12 +81,14 @@ def options(
 def main() -> None:
     """Run the command line; an error is a message, unless ``--debug`` comes first."""
     write_what_fits(sys.stdout)
-    try:
-        app()
-    except Exception as error:
-        messages = messages_of(error)
-        if sys.argv[1:2] == ["--debug"] or not messages:
-            raise
-        for message in messages:
-            fail(message)
-        sys.exit(ExitCode.UNUSABLE)
+    with without_secrets_on_screen():
+        try:
+            app()
+        except Exception as error:  # noqa: BLE001 # a fault of ours is shown whole, but for secrets
+            messages = messages_of(error)
+            if sys.argv[1:2] == ["--debug"] or not messages:
+                traceback.print_exception(error)
+                sys.exit(1)
+            for message in messages:
+                fail(message)
+            sys.exit(ExitCode.UNUSABLE)

@@ -34,6 +34,7 @@ from opensafemlrm.engine.score_watch import ScoreWatch
 from opensafemlrm.engine.stops import Stops
 from opensafemlrm.engine.tally import Tally
 from opensafemlrm.errors import ClusterError, SafeMLRMError
+from opensafemlrm.redaction import without_secrets
 from opensafemlrm.store import Store
 from opensafemlrm.store.database import rows_with_keys
 from opensafemlrm.store.sink import Sink
@@ -264,7 +265,7 @@ class _Log(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a line."""
-        self._lines.append(self.format(record))
+        self._lines.append(without_secrets(self.format(record)))
 
     def take(self) -> list[str]:
         """Return the lines since the last time."""

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from opensafemlrm.errors import StoreError
 from opensafemlrm.files import write_atomic
+from opensafemlrm.redaction import without_keys_in_comments
 from opensafemlrm.store import records, schema
 from opensafemlrm.store.connecting import DATABASE, connect, require_store
 from opensafemlrm.store.tables import RUNS, TABLES, Row, Rows, Values
-from opensafemlrm.text import without_credentials
 from opensafemlrm.types import Image, Key, Response, Sampling, Verdict, content_key
 
 if TYPE_CHECKING:
@@ -216,8 +216,8 @@ class Store:
         self.put(("counts", (cell, judge, *row)) for row in rows)
 
     def start_run(self, study: str, environment: Mapping[str, Any]) -> int:
-        """Note that a run began and return its number; addresses lose user, password and query."""
-        study = records.storable(without_credentials(study))
+        """Note that a run began and return its number; what looks like a key is struck out."""
+        study = records.storable(without_keys_in_comments(study))
         with self._joined() as connection:
             row = (time.time(), None, study, json.dumps(environment))
             cursor = connection.execute(RUNS.insert, row)

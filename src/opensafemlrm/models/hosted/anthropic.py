@@ -8,7 +8,7 @@ model. Source: Anthropic API reference, "Messages", "Extended thinking", "Handli
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 
 from opensafemlrm import images
@@ -89,10 +89,9 @@ class Anthropic(HostedModel):
     """
 
     name = "anthropic"
+    vendor_key_env: ClassVar[str] = "ANTHROPIC_API_KEY"
     default_url: ClassVar[str] = "https://api.anthropic.com/v1"
     codec = MessagesCodec()
-
-    api_key_env: str = field(default="ANTHROPIC_API_KEY", compare=False)
 
 
 def _text_alone(turn: Turn) -> str:

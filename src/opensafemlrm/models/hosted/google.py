@@ -8,7 +8,7 @@ rejected has no candidates but a ``blockReason``; a reply that was stopped has a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final
 from urllib.parse import quote
 
@@ -96,10 +96,9 @@ class Google(HostedModel):
     """
 
     name = "google"
+    vendor_key_env: ClassVar[str] = "GEMINI_API_KEY"
     default_url: ClassVar[str] = "https://generativelanguage.googleapis.com/v1beta"
     codec = GeminiCodec()
-
-    api_key_env: str = field(default="GEMINI_API_KEY", compare=False)
 
 
 def _content(turn: Turn) -> JSON:

@@ -27,6 +27,7 @@ from opensafemlrm.models.http import provider_errors
 from opensafemlrm.models.http.error_words import ACCOUNT, STOPPING
 from opensafemlrm.models.http.replies import clip
 from opensafemlrm.models.names import is_closed
+from opensafemlrm.redaction import known
 from opensafemlrm.types import (
     Prompt,
     Response,
@@ -186,7 +187,7 @@ class Inspect(CatalogModel):
         said = provider_errors.read(getattr(error, "body", None) or str(error), status)
         if said.blocked_by:
             state.answers, state.failures = state.answers + 1, 0
-            code, detail = clip(said.blocked_by), clip(said.message)
+            code, detail = clip(said.blocked_by, known()), clip(said.message, known())
             return Response(ResponseStatus.BLOCKED, code=code, detail=detail)
         hopeless = said.code in ACCOUNT | STOPPING
         if hopeless or (not state.answers and any(name in kind for name in _HOPELESS)):
@@ -204,10 +205,11 @@ class Inspect(CatalogModel):
         if not output.choices:
             state.failures += 1
             reason = output.error or "the reply has no choices"
-            return Response.failed("empty_choices", clip(reason), transient=True)
+            return Response.failed("empty_choices", clip(reason, known()), transient=True)
         state.answers, state.failures = state.answers + 1, 0
         choice = output.choices[0]
         text, reasoning, summary, hidden = _parts(choice.message.content)
+        text, reasoning = known().value([text, reasoning])
         usage = output.usage
         closed = _gives_summaries(self.model)
         counted = (usage.reasoning_tokens or 0) > 0 if usage else False
@@ -253,4 +255,4 @@ def _parts(content: Any) -> tuple[str, str | None, bool, bool]:
 
 
 def _explain(error: Exception) -> str:
-    return clip(f"{type(error).__name__}: {error}")
+    return clip(f"{type(error).__name__}: {error}", known())

@@ -14,6 +14,7 @@ import orjson
 from pydantic import Field
 from yarl import URL
 
+from opensafemlrm import redaction
 from opensafemlrm.errors import ImageError, ModelError
 from opensafemlrm.models.base import CatalogModel
 from opensafemlrm.models.catalog import system_in_user
@@ -28,6 +29,8 @@ from opensafemlrm.models.http.proxies import is_loopback
 from opensafemlrm.types import Capability, Prompt, Response, Sampling
 
 _VARIABLE: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")
+_LONG_NAME: Final = 16
+"""Letters and digits from which on a name without an underscore may be a key."""
 _LONG_PROMPT: Final = 16_000
 """Characters from which a prompt is compared with the tokens that the server counted in it."""
 _MAX_CHARACTERS_A_TOKEN: Final = 8
@@ -47,9 +50,10 @@ class State:
 class HostedModel(CatalogModel):
     """A model behind a vendor's HTTP API.
 
-    ``base_url`` is the server's address, up to and with its version. The key comes from the
-    environment variable ``api_key_env`` alone, and goes nowhere but into the request; servers on
-    this machine need none.
+    ``base_url`` is the server's address, up to and with its version. The key comes from an
+    environment variable alone, and goes nowhere but into the request. The vendor's own variable is
+    read for the vendor's host alone; for any other, ``api_key_env`` names the one to read. Servers
+    on this machine need none.
 
     Where a model is served, how many requests run at once, how long they may take and how its
     reasoning is parsed do not change what it writes, so these options are no part of its identity:
@@ -58,6 +62,8 @@ class HostedModel(CatalogModel):
     """
 
     key_required: ClassVar[bool] = True
+    vendor_key_env: ClassVar[str]
+    """The environment variable that the vendor's own key is kept in."""
     default_url: ClassVar[str]
     url_env: ClassVar[str | None] = None
     """The environment variable that may name another address."""
@@ -66,7 +72,10 @@ class HostedModel(CatalogModel):
     """More fields of the request. ``null`` leaves a field out that would be sent otherwise, such
     as ``temperature``."""
     base_url: str | None = field(default=None, compare=False)
-    api_key_env: str = field(default="", compare=False)
+    api_key_env: str | None = field(default=None, compare=False)
+    """The name of the environment variable that holds the key, if it is not the vendor's own."""
+    insecure: bool = field(default=False, compare=False)
+    """Send the key over plain ``http://``, where others on the way can read it."""
     concurrency: Annotated[int, Field(ge=1)] = field(default=32, compare=False)
     adaptive: bool = field(default=False, compare=False)
     """Find out how many requests the server can take at once; ``concurrency`` is the most."""
@@ -82,7 +91,7 @@ class HostedModel(CatalogModel):
 
     def __post_init__(self, clock: Clock | None) -> None:
         CatalogModel.__post_init__(self)
-        if not _VARIABLE.fullmatch(self.api_key_env):
+        if self.api_key_env is not None and not _is_variable(self.api_key_env):
             # Not repeated: it may well be the key itself.
             raise ValueError("api_key_env is the name of an environment variable, never the key")
         taken = [name for name in self.codec.reserved if name in self.extra_body]
@@ -92,8 +101,8 @@ class HostedModel(CatalogModel):
             extra = orjson.loads(orjson.dumps(dict(self.extra_body)))
         except TypeError as error:
             raise ValueError(f"extra_body holds something that is not JSON: {error}") from error
-        if self.base_url is not None:
-            _address(self.base_url, self.codec.path(self.model))
+        key = self._key_env(self._url())
+        redaction.note([os.environ.get(key, "").strip()] if key else [])
         object.__setattr__(self, "extra_body", extra)
         object.__setattr__(self, "_state", State(clock or SystemClock()))
 
@@ -150,14 +159,18 @@ class HostedModel(CatalogModel):
         Raises ModelError where address or key are missing or wrong.
         """
         codec = self.codec
-        named = os.environ.get(self.url_env) if self.url_env else None
-        path = codec.path(self.model)
         try:
-            url = _address(base_url or self.base_url or named or self.default_url, path)
+            url = self._url(base_url)
+            key_env = self._key_env(url)
         except ValueError as error:
-            raise ModelError(f"{self.label}: {self.url_env} is wrong: {error}") from error
+            raise ModelError(f"{self.label}: {error}") from error
         endpoint = Endpoint(
-            url, self._key(url), self.label, self.api_key_env, codec.key_header, codec.headers
+            url,
+            self._key(url, key_env),
+            self.label,
+            key_env,
+            codec.key_header,
+            codec.headers,
         )
         limits = Limits(
             self.concurrency, self.timeout, self.max_retries, self.give_up_after, self.adaptive
@@ -169,18 +182,54 @@ class HostedModel(CatalogModel):
         """Return what sends the requests."""
         return Client(endpoint, limits, self._state.clock, self.codec)
 
-    def _key(self, url: URL) -> str | None:
-        key = os.environ.get(self.api_key_env, "").strip()
+    def _url(self, base_url: str | None = None) -> URL:
+        """Return where requests are posted. Raises ValueError, without repeating the address."""
+        named = os.environ.get(self.url_env) if self.url_env else None
+        address, path = base_url or self.base_url, self.codec.path(self.model)
+        if address or not named:
+            return _address(address or self.default_url, path)
+        try:
+            return _address(named, path)
+        except ValueError as error:
+            raise ValueError(f"{self.url_env} is wrong: {error}") from error
+
+    def _key_env(self, url: URL) -> str | None:
+        """Return the variable whose key may go to ``url``, ``None`` where none has to.
+
+        Raises ValueError where a key is needed and none is named for this host, or where it would
+        go over a connection that others can read.
+        """
+        local = is_loopback(url)
+        host, vendor = url.host or "", URL(self.default_url)
+        own = vendor.host or ""
+        is_own = host == own or host.endswith(f".{own}") or (local and is_loopback(vendor))
+        name = self.api_key_env or (self.vendor_key_env if is_own else None)
+        if name is None and self.key_required and not local:
+            raise ValueError(
+                f"{host} is not {own}, so {self.vendor_key_env} is not for it: name the "
+                "environment variable with its key in `api_key_env`, or write "
+                f"vllm/{self.model} for a server that takes no key"
+            )
+        has_key = name is not None or any(map(redaction.is_key_name, url.query))
+        if has_key and url.scheme == "http" and not local and not self.insecure:
+            raise ValueError(
+                f"a key would go to {host} over http://, where others can read it: use https:// "
+                "in base_url, or set `insecure: true` in a network that you trust"
+            )
+        return name
+
+    def _key(self, url: URL, key_env: str | None) -> str | None:
+        key = os.environ.get(key_env, "").strip() if key_env else ""
         if not key:
-            if self.key_required and not is_loopback(url):
+            if key_env and self.key_required and not is_loopback(url):
                 raise ModelError(
                     f"{self.label} needs a key for {url.host}: set the environment variable "
-                    f"{self.api_key_env}, name another one in api_key_env, or write "
+                    f"{key_env}, name another one in `api_key_env`, or write "
                     f"vllm/{self.model} for a server that takes no key"
                 )
             return None
         if not (key.isascii() and key.isprintable()):
-            raise ModelError(f"{self.label}: {self.api_key_env} holds characters no key can have")
+            raise ModelError(f"{self.label}: {key_env} holds characters no key can have")
         return key
 
 
@@ -224,6 +273,17 @@ class _Sending:
         if self._parameters.system_in_user:
             sent[SYSTEM_ROLE] = "user"
         return dumps(sent).decode()
+
+
+def _is_variable(name: str) -> bool:
+    """Whether a name can be that of a variable with a key: one that is set, or is written as one.
+
+    Many a key could be a name as well, but for its small letters, its length or its form.
+    """
+    if not _VARIABLE.fullmatch(name):
+        return False
+    usual = name.isupper() and (len(name) < _LONG_NAME or "_" in name)
+    return name in os.environ or (usual and redaction.without_secrets(name) == name)
 
 
 def _whole(response: Response, prompt: Prompt) -> Response:

@@ -44,10 +44,10 @@ class OpenAICompatible(ChatModel):
     """
 
     name = "openai"
+    vendor_key_env: ClassVar[str] = "OPENAI_API_KEY"
     default_url: ClassVar[str] = "https://api.openai.com/v1"
     url_env: ClassVar[str | None] = "OPENAI_BASE_URL"
 
-    api_key_env: str = field(default="OPENAI_API_KEY", compare=False)
     batch: bool = field(default=False, compare=False)
     """Send requests in batches, which are answered within a day and cost less; ``concurrency`` is
     how many may be in one."""

@@ -7,7 +7,7 @@ completion" and "Reasoning tokens".
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from opensafemlrm.models.hosted.chat import ChatCodec
@@ -24,9 +24,8 @@ class OpenRouter(ChatModel):
     """
 
     name = "openrouter"
+    vendor_key_env: ClassVar[str] = "OPENROUTER_API_KEY"
     default_url: ClassVar[str] = "https://openrouter.ai/api/v1"
-
-    api_key_env: str = field(default="OPENROUTER_API_KEY", compare=False)
 
     @property
     def codec(self) -> ChatCodec:

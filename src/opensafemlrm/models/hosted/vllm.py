@@ -47,6 +47,8 @@ class VLLM(ChatModel):
 
     name = "vllm"
     key_required: ClassVar[bool] = False
+    vendor_key_env: ClassVar[str] = "VLLM_API_KEY"
+    default_url: ClassVar[str] = "http://localhost:8000/v1"
     capabilities = frozenset({Capability.PREFILL, Capability.STOP, Capability.JSON_SCHEMA})
     billed = False
 
@@ -54,7 +56,6 @@ class VLLM(ChatModel):
     """More arguments of ``vllm serve``: they may change replies (``--quantization``), so they are
     part of the identity."""
     base_url: str | None = field(default="http://localhost:8000/v1", compare=False)
-    api_key_env: str = field(default="VLLM_API_KEY", compare=False)
     serve: bool = field(default=False, compare=False)
     program: str = field(default="vllm", compare=False)
     images_per_prompt: Annotated[int, Field(ge=0)] | None = field(default=None, compare=False)

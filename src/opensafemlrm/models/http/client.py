@@ -306,7 +306,9 @@ def _failed(code: str, detail: str, timing: Timing, *, transient: bool = False) 
 
 
 def _hopeless(endpoint: Endpoint, response: Response) -> str:
-    wrong_key = f"the key in {endpoint.key_env} is missing or wrong"
+    key = f"the key in {endpoint.key_env}" if endpoint.key_env else "the key"
+    unnamed = "" if endpoint.key_env else "; name its environment variable in `api_key_env`"
+    wrong_key = f"{key} is missing or wrong{unnamed}"
     wrong_address = "base_url is wrong; it mostly ends in /v1"
     no_model = (
         "the server does not have this model, or base_url is wrong (it mostly ends in /v1); GET "
@@ -317,7 +319,7 @@ def _hopeless(endpoint: Endpoint, response: Response) -> str:
         INVALID_KEY: wrong_key,
         "http_402": "the account has no credit left",
         NO_CREDIT: "the account's credit, budget or quota is used up",
-        "http_403": f"the key in {endpoint.key_env} may not use this model",
+        "http_403": f"{key} may not use this model{unnamed}",
         "http_404": no_model,
         MODEL_NOT_FOUND: no_model,
         "http_405": wrong_address,

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass, field
-from typing import Final
 from urllib.parse import unquote, unquote_plus
 
 from yarl import URL
 
+from opensafemlrm import redaction
 from opensafemlrm.errors import ModelError
 from opensafemlrm.models.http.proxies import proxy_for
 from opensafemlrm.models.http.transport import Timeouts, Transport
-
-_KEY_NAMES: Final = re.compile("key|token|code|secret|sig|auth|pass", re.IGNORECASE)
-"""Names of query parameters that hold keys."""
-_MIN_KEY_LENGTH: Final = 8
-"""Characters from which on a key cannot be a word of a model's own."""
-_MIN_VALUE_LENGTH: Final = 4
-"""Characters from which on any value of a query is struck out of messages: shorter ones, such as
-the version in ``?v=4``, occur in codes such as ``http_404``, and are no secret."""
+from opensafemlrm.redaction import Redactor
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +24,8 @@ class Endpoint:
     key: str | None = field(repr=False)
     label: str
     """The model, as tables call it."""
-    key_env: str
+    key_env: str | None
+    """The environment variable that the key is in, where there may be one."""
     key_header: str = "Authorization"
     """Where the key goes: as a bearer token, or alone in a header of the vendor's own."""
     headers: tuple[tuple[str, str], ...] = ()
@@ -67,23 +62,23 @@ class Endpoint:
             headers[self.key_header] = f"Bearer {self.key}" if bearer else self.key
         return Transport(headers, timeouts, proxy)
 
-    def secrets(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Return what is struck out of messages, and what is struck out of the model's text too.
+    def secrets(self) -> tuple[Redactor, Redactor]:
+        """Return what strikes secrets out of messages, and out of the model's text too.
 
-        In messages, the key and every value of the address's query that could be a secret, in each
-        form in which a server may repeat it. In text, only what is a key by its name and length:
-        values such as a version, or the key EMPTY that local servers are given, occur in innocent
-        text as well.
+        In messages, the key, every value of the address's query that could be a secret, a proxy's
+        user and password, and what of the environment is secret. In text, only what is a key by
+        its name and length: values such as a version, or the key EMPTY that local servers are
+        given, occur in innocent text as well.
         """
         values: set[str] = set()
         keys = {self.key} if self.key else set()
         for part in re.split("[&;]", self.url.raw_query_string):
             name, _, value = part.partition("=")
-            if _KEY_NAMES.search(name):
-                keys.update((value, unquote(value), unquote_plus(value)))
-            elif len(value) >= _MIN_VALUE_LENGTH:
-                values.update((value, unquote(value), unquote_plus(value)))
-        # The longest first, so that no piece of a longer one is left.
-        ordered = sorted({*keys, *values} - {""}, key=len, reverse=True)
-        long = (key for key in ordered if key in keys and len(key) >= _MIN_KEY_LENGTH)
-        return tuple(ordered), tuple(long)
+            known = keys if redaction.is_key_name(name) else values
+            known.update((value, unquote(value), unquote_plus(value)))
+        with contextlib.suppress(ValueError):
+            values.update(redaction.login_of(str(proxy_for(self.url) or "")))
+        redaction.note(keys)
+        keys.update(redaction.of_environment())
+        long = (key for key in keys if len(key) >= redaction.MIN_KEY_LENGTH)
+        return Redactor({*keys, *values}), Redactor(long)

@@ -14,12 +14,15 @@ import orjson
 from opensafemlrm.models.http import error_words, provider_errors
 from opensafemlrm.models.http.codec import Codec, ParsedReply, UnusableError
 from opensafemlrm.models.http.parameters import refused_parameters
+from opensafemlrm.redaction import Redactor
 from opensafemlrm.types import Response, ResponseStatus, Usage
 
 MAX_DETAIL_LENGTH: Final = 300
 """Characters of a server's own message that are kept."""
 MAX_CODE_LENGTH: Final = 100
 MAX_NAME_LENGTH: Final = 200
+_MAX_MESSAGE: Final = 2**14
+"""Characters that are searched for secrets before a message is cut to its length."""
 _WHOLE: Final = frozenset(
     {"stop", "end_turn", "stop_sequence", "eos", "eos_token", "completed", "complete", "finished",
      "tool_calls", "tool_use", "function_call", "end", "normal"}
@@ -31,6 +34,9 @@ _CUT: Final = frozenset(
 )  # fmt: skip
 _BROKEN_OFF: Final = frozenset({"error", "abort", "network_error", "insufficient_system_resource"})
 _NOT_STRICT: Final = "the server's JSON is not strict; U+FFFD stands for what is not Unicode"
+
+
+_NOTHING: Final = Redactor(())
 
 
 class Timing(NamedTuple):
@@ -48,35 +54,28 @@ class Reader:
     """
 
     def __init__(
-        self, codec: Codec, secrets: tuple[str, ...] = (), keys: tuple[str, ...] = ()
+        self, codec: Codec, secrets: Redactor = _NOTHING, keys: Redactor = _NOTHING
     ) -> None:
-        self._codec, self._secrets = codec, secrets
-        self._keys = tuple(key.encode() for key in keys)
+        self._codec, self._secrets, self._keys = codec, secrets, keys
 
     def clip(self, text: str, length: int = MAX_DETAIL_LENGTH) -> str:
         """Return ``text`` on one line, without secrets, storable, at most ``length`` long."""
-        return clip(text, length, self._secrets)
+        return clip(text, self._secrets, length)
 
     def reply(self, body: bytes, max_tokens: int, timing: Timing) -> Response:
         """Read the body of a reply with status 200."""
         try:
-            return self._read(self._without_keys(body), max_tokens, timing)
+            return self._read(body, max_tokens, timing)
         except UnusableError as why:
             return self._without_text(why, timing)
 
     def error(self, status: int, body: bytes, timing: Timing) -> Response:
         """Read the body of a reply with any other status."""
-        body = self._without_keys(body)
         try:
             payload, _ = parse(body)
         except UnusableError:
-            payload = body[: 4 * MAX_DETAIL_LENGTH].decode("utf-8", "replace")
+            payload = body[:_MAX_MESSAGE].decode("utf-8", "replace")
         return self._without_text(rejection(payload, status), timing)
-
-    def _without_keys(self, body: bytes) -> bytes:
-        for key in self._keys:
-            body = body.replace(key, b"[secret]")
-        return body
 
     def _without_text(self, why: UnusableError, timing: Timing) -> Response:
         return Response(
@@ -91,6 +90,11 @@ class Reader:
 
     def _read(self, body: bytes, max_tokens: int, timing: Timing) -> Response:
         payload, note = parse(body)
+        try:
+            payload = self._keys.value(payload)
+        except RecursionError as error:
+            why = "the reply is nested too deeply"
+            raise UnusableError("bad_shape", why, transient=False) from error
         reply = self._decode(payload, max_tokens)
         if reply.status is ResponseStatus.FAILED:
             why = f"the server broke off: {reply.finish}"
@@ -131,10 +135,9 @@ class Reader:
         return self.clip(name, MAX_NAME_LENGTH) or None if isinstance(name, str) else None
 
 
-def clip(text: str, length: int = MAX_DETAIL_LENGTH, secrets: tuple[str, ...] = ()) -> str:
+def clip(text: str, secrets: Redactor, length: int = MAX_DETAIL_LENGTH) -> str:
     """Return ``text`` on one line, without ``secrets``, storable, at most ``length`` long."""
-    for secret in secrets:
-        text = text.replace(secret, "[secret]")
+    text = secrets(text[:_MAX_MESSAGE])
     text = " ".join(_repair_text(text).replace("\0", " ").split())
     return text if len(text) <= length else text[: length - 1] + "…"
 
@@ -158,7 +161,7 @@ def _parse_leniently(body: bytes) -> tuple[Any, str]:
         if text[0] in "{[":
             why = f"the JSON cannot be read: {error}"
             raise UnusableError("bad_json", why, transient=True) from error
-        why = f"not JSON; it begins: {text[:MAX_DETAIL_LENGTH]}"
+        why = f"not JSON; it begins: {text[:_MAX_MESSAGE]}"
         raise UnusableError("not_json", why, transient=True) from error
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from opensafemlrm.redaction import without_keys_in_comments
 from opensafemlrm.store.source import Source
 from opensafemlrm.store.tables import RUNS, TABLES
 
@@ -79,7 +80,8 @@ def provenance(source: Source) -> Provenance:
                 runs.sort("started").rows(), 1
             )
         ),
-        studies=tuple(runs.sort("started")["study"].unique(maintain_order=True)),
+        # Once more: older versions stored them with what they know to strike out today.
+        studies=tuple(map(without_keys_in_comments, dict.fromkeys(runs.sort("started")["study"]))),
         sampling=tuple(dict.fromkeys(_sampling(*row) for row in sampling.sort(pl.all()).rows())),
         made=_date(datetime.now(UTC).timestamp()),
         version=version("opensafemlrm"),

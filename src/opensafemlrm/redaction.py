@@ -1,0 +1,386 @@
+"""What is secret, and how it is struck out of all that leaves this process.
+
+One rule, for terminal, store, log, report, export and crash. A secret is
+
+- what the process was given as one: a key that a model sends, a value of an address's query that is
+  called like a key, user and password of a proxy, and the value of an environment variable that is
+  called like a key (:func:`known`); it is struck out however it is escaped;
+- what looks like one (:func:`without_secrets`): a vendor's key by its form, ``Bearer …``, a user
+  and a password in an address of any scheme, a value under a name such as ``api_key``.
+
+What looks like a key is turned down where a study gives it as a value (:func:`find_key`), since
+values are published with the results.
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import math
+import os
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any, Final
+from urllib.parse import quote, quote_plus, unquote
+
+MARK: Final = "[secret]"
+MIN_KEY_LENGTH: Final = 8
+"""Characters from which on a key cannot be a word of a model's own."""
+MIN_LENGTH: Final = 4
+"""Characters from which on a secret is struck out of messages: shorter ones occur in any text."""
+
+_CALLED: Final = (
+    r"(?:api|access|secret|private|subscription|account|auth|session|signing|encryption|service)"
+    r"[-_. ]?keys?|secrets?|tokens?|pass(?:word|wd|phrase|code)s?|pwd|credentials?|auth|"
+    r"authori[sz]ation|bearer|cookies?|signature"
+)
+"""What names of keys end in."""
+_KEY_NAME: Final = re.compile(rf".*(?:{_CALLED})|key|code|sig", re.IGNORECASE)
+_VARIABLE: Final = re.compile(
+    r"KEY|TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|(?:^|_)(?:PWD|PAT|AUTH)$", re.IGNORECASE
+)
+_COMMENT: Final = re.compile(r"(?:^|\s)#")
+_IS_NO_WORD: Final = re.compile(r"(?![a-z]+$|[A-Z]+$|\d+$)[^\s/.]\S{7,}")
+_IS_KEY: Final = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[^\s/.]\S{7,}")
+_TOKEN: Final = re.compile(
+    r"(?<![A-Za-z0-9])(?:"
+    r"(?:sk|pk|rk|ak)[-_](?=[A-Za-z_-]{0,40}+\d)[\w-]{6,}"  # OpenAI, Anthropic, OpenRouter, Stripe
+    r"|(?:gsk|xai|hf|r8|fw|pplx|nvapi|tgp|csk|glpat|dop_v1|shpat|npm|pypi|gh[opusr]|github_pat"
+    r"|xox[abeprs]|lin_api|key-live|ya29|dapi)[-_.][\w.-]{12,}"
+    r"|AIza[\w-]{20,}|A[KS]IA[A-Z0-9]{12,}|eyJ[\w-]{8,200}+\.[\w-]{8,}(?:\.[\w-]*)?|SG\.[\w-]{16,}"
+    r"|hf_[A-Za-z0-9]{12,})"
+)
+"""Keys that tell by their form whose they are."""
+_PEM: Final = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*(?:-----END [A-Z ]*KEY-----)?")
+_SCHEME: Final = re.compile(r"\b(Bearer|Basic)([ \t]+)([\w.~+/=-]{6,})", re.IGNORECASE)
+_USER: Final = re.compile(r"""(://)[^\s'"]{1,256}@""")
+_QUERY: Final = re.compile(r"""(://[^\s?#'"]{1,256}\?)([^\s#'"]+)""")
+_ASSIGNED: Final = re.compile(
+    rf"""(?P<name>{_CALLED}|(?<![A-Za-z])key)"""
+    r"""(?P<is>["']?[ \t]{0,8}(?:=>|[:=])[ \t]{0,8}["'\[{(]{0,3})(?!secret\])"""
+    r"""(?P<value>[^\s"',;}\])]+)""",
+    re.IGNORECASE,
+)
+_OPTION: Final = re.compile(
+    rf"""(?P<name>--?[\w-]{{0,40}}?(?:{_CALLED}))(?P<is>["']?[,= \t]{{1,8}}["']?)"""
+    r"""(?P<value>[^\s"',;}\]-][^\s"',;}\]]*)""",
+    re.IGNORECASE,
+)
+_HARMLESS: Final = re.compile(
+    r"[\d._]+|true|false|null|none|yes|no|on|off|~|EMPTY|[|>][+-]?|<[^>]*>|\$\{?[A-Z_][A-Z0-9_]*\}?"
+    r"|\[secret.*"
+)
+_STRONG: Final = re.compile(r"key|secret|pass|pwd|auth|credential", re.IGNORECASE)
+_LOT: Final = re.compile(r"(?<![A-Za-z0-9/])(?=[A-Za-z]*\d[A-Za-z]*\d[A-Za-z]*\d)[A-Za-z0-9]{16,}")
+"""Letters and digits in no order, as keys without a mark of their own are."""
+
+_ESCAPES: Final = re.compile(r"[\\%&]")
+_INVISIBLE: Final = "\u00ad\u200b\u200c\u200d\u2060\ufeff"
+_DROPPED: Final = dict.fromkeys(map(ord, _INVISIBLE))
+_BLANK: Final = re.compile(rf"\\+[nrtbf]|\\+(?=[^ux0-7])|[\s{_INVISIBLE}]+")
+_ESCAPED: Final = re.compile(
+    r"\\+u\{?(?P<u>[0-9a-fA-F]{4,6})\}?|\\+U(?P<U>[0-9a-fA-F]{8})|\\+x(?P<x>[0-9a-fA-F]{2})"
+    r"|\\+(?P<o>[0-3][0-7]{2})|%u(?P<v>[0-9a-fA-F]{4})|%(?P<p>[0-9a-fA-F]{2})"
+    r"|&\#0*(?P<d>\d{1,7});?|&\#[xX]0*(?P<h>[0-9a-fA-F]{1,6});?|(?P<n>&[A-Za-z]{2,8};)"
+)
+_WINDOW: Final = 2**15
+"""Characters that are looked at together: the places of each are held meanwhile."""
+_OVERLAP: Final = 2**12
+_ROUNDS: Final = 4
+"""How often a text may be escaped upon itself."""
+
+
+class Redactor:
+    """Strikes given secrets out of text, whole and in every escaping that a server may repeat them
+    in: JSON, URL, HTML, hexadecimal, base64 and base32, and with blanks in between.
+
+    Secrets shorter than ``MIN_LENGTH`` are left.
+    """
+
+    def __init__(self, values: Iterable[str]) -> None:
+        values = [value for value in values if len(value) >= MIN_LENGTH]
+        self._exact = {value.lower() for value in values}
+        """What is looked for in the text as it is, in small letters."""
+        self._forms = {form for value in values for form in _forms(value)}
+        """What is looked for with the blanks taken out."""
+
+    def __call__(self, text: str) -> str:
+        """Return ``text`` with ``[secret]`` in the place of each."""
+        if not self._exact:
+            return text
+        spans: list[tuple[int, int]] = []
+        for start in range(0, len(text), _WINDOW):
+            first = max(0, start - _OVERLAP)
+            window = text[first : start + _WINDOW]
+            if self._may_hold(window):
+                spans += ((first + begin, first + end) for begin, end in self._spans(window))
+        pieces, done = [], 0
+        for begin, end in sorted(spans):
+            if begin >= done:
+                pieces += [text[done:begin], MARK]
+            done = max(done, end)
+        return "".join((*pieces, text[done:])) if spans else text
+
+    def value(self, value: Any) -> Any:
+        """Return parsed JSON with each secret struck out of all texts in it."""
+        if isinstance(value, str):
+            return self(value)
+        if isinstance(value, list):
+            return [self.value(inner) for inner in value]
+        if isinstance(value, dict):
+            return {self(key): self.value(inner) for key, inner in value.items()}
+        return value
+
+    def _may_hold(self, text: str) -> bool:
+        """Whether there is anything to strike out: most texts are spared the closer look."""
+        for _ in range(_ROUNDS):
+            lowered = text.lower()
+            squeezed = "".join(lowered.split())
+            if "\\" in squeezed:
+                for escape in ("\\n", "\\r", "\\t", "\\b", "\\f", "\\"):
+                    squeezed = squeezed.replace(escape, "")
+            if not squeezed.isascii():
+                squeezed = squeezed.translate(_DROPPED)
+            if any(form in lowered for form in self._exact):
+                return True
+            if any(form in squeezed for form in self._forms):
+                return True
+            decoded = _ESCAPED.sub(_unescaped, text) if _ESCAPES.search(text) else text
+            if decoded == text:
+                return False
+            text = decoded
+        return False
+
+    def _spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """Yield where secrets begin and end, whatever stands between their characters."""
+        places = [(i, i + 1) for i in range(len(text))]
+        decoded = text
+        for _ in range(_ROUNDS):
+            lowered, lowered_places = _replaced(
+                _UPPER, lambda found: found[0].lower(), decoded, places
+            )
+            squeezed, squeezed_places = _replaced(_BLANK, lambda _: "", lowered, lowered_places)
+            for forms, among, where in (
+                (self._exact, lowered, lowered_places),
+                (self._forms, squeezed, squeezed_places),
+            ):
+                for form in forms:
+                    at = among.find(form)
+                    while at >= 0:
+                        yield where[at][0], where[at + len(form) - 1][1]
+                        at = among.find(form, at + 1)
+            before = decoded
+            decoded, places = _replaced(_ESCAPED, _unescaped, decoded, places)
+            if decoded == before:
+                return
+
+
+_UPPER: Final = re.compile("[^\\x00-@\\[-\\x7f]")
+_Places = list[tuple[int, int]]
+
+
+def _replaced(
+    pattern: re.Pattern[str],
+    change: Callable[[re.Match[str]], str],
+    text: str,
+    places: _Places,
+) -> tuple[str, _Places]:
+    """Replace what ``pattern`` finds, and say of each character left where it came from."""
+    pieces: list[str] = []
+    kept: _Places = []
+    end = 0
+    for match in pattern.finditer(text):
+        start, stop = match.span()
+        new = change(match)
+        pieces += [text[end:start], new]
+        kept += places[end:start]
+        kept += [(places[start][0], places[stop - 1][1])] * len(new)
+        end = stop
+    return "".join((*pieces, text[end:])), kept + places[end:]
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    kind = escape.lastgroup or "n"
+    if kind == "n":
+        return html.unescape(escape[0])
+    code = int(escape[kind], {"o": 8, "d": 10}.get(kind, 16))
+    return chr(code) if code < 0xD800 else "\ufffd"
+
+
+def _forms(value: str) -> Iterator[str]:
+    """Yield, in small letters, what a secret may be found as."""
+    yield from (form.lower() for form in (quote(value, safe=""), quote_plus(value)))
+    squeezed = "".join(value.split()).lower()
+    if len(squeezed) < MIN_KEY_LENGTH:
+        return
+    yield squeezed
+    data = value.encode("utf-8", "replace")
+    for bits, block, encode in ((6, 3, _base64), (5, 5, _base32), (4, 1, bytes.hex)):
+        for before in range(block):
+            # Without the first and last characters, which the bytes around it have a share in.
+            first = math.ceil(before * 8 / bits)
+            last = (before + len(data)) * 8 // bits
+            form = encode(b"\0" * before + data)[first:last].lower()
+            yield form
+            yield form.replace("+", "-").replace("/", "_")
+    yield data.hex(":")
+    yield ",".join(map(str, data))
+    yield "".join(f"%{byte:02x}" for byte in data)
+
+
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _base32(data: bytes) -> str:
+    return base64.b32encode(data).decode()
+
+
+_noted: set[str] = set()
+_noting: Final = threading.Lock()
+
+
+def note(values: Iterable[str]) -> None:
+    """Remember secrets that the process was given, for all that it says from now on."""
+    with _noting:
+        _noted.update(value for value in values if len(value) >= MIN_KEY_LENGTH)
+
+
+def known() -> Redactor:
+    """Return what strikes out every secret that this process was given."""
+    with _noting:
+        values = frozenset((*_noted, *of_environment()))
+    return _redactor(values)
+
+
+@lru_cache(maxsize=8)
+def _redactor(values: frozenset[str]) -> Redactor:
+    return Redactor(values)
+
+
+def of_environment() -> Iterator[str]:
+    """Yield the secrets among the environment's variables: keys by name, and logins of addresses.
+
+    Of keys, those that cannot be a word, a number or a path.
+    """
+    for name, value in os.environ.items():
+        if "@" in value and ("://" in value or name.lower().endswith("_proxy")):
+            user, *rest = login_of(value) or ("",)
+            yield from (user, *rest) if len(user) >= MIN_KEY_LENGTH else rest
+        if _VARIABLE.search(name) and _IS_NO_WORD.fullmatch(value := value.strip()):
+            yield value
+
+
+def login_of(address: str) -> tuple[str, ...]:
+    """Return user, password and both as a login has them; nothing if the address has no user.
+
+    Then each once more as it is written, which may be escaped.
+    """
+    user_info, at, _ = address.rpartition("://")[2].rpartition("@")
+    if not at:
+        return ()
+    user, _, password = user_info.partition(":")
+    plain = unquote(user), unquote(password)
+    return (*plain, ":".join(plain), password, user_info)
+
+
+def is_key_name(name: str) -> bool:
+    """Whether a value of this name is a key, as ``api_key``, ``X-Api-Key`` and ``token`` are."""
+    return _KEY_NAME.fullmatch(name) is not None
+
+
+def without_secrets(text: str) -> str:
+    """Return ``text`` without any secret: those that are known, and what looks like one.
+
+    For messages, logs and the text of a study; it takes time in step with the length of the text.
+    """
+    text = known()(text)
+    text = _USER.sub(rf"\1{MARK}@", text) if "@" in text else text
+    text = _QUERY.sub(_without_query, text)
+    text = _PEM.sub(MARK, text)
+    text = _SCHEME.sub(lambda found: f"{found[1]}{found[2]}{MARK}", text)
+    text = _TOKEN.sub(MARK, text)
+    return _OPTION.sub(_without_value, _ASSIGNED.sub(_without_value, text))
+
+
+def without_keys_in_comments(yaml: str) -> str:
+    """Return a study's text without any secret.
+
+    In its comments, which nobody parses, also without whatever has a key's letters and digits.
+    """
+    lines = []
+    for line in without_secrets(yaml).splitlines(keepends=True):
+        found = _COMMENT.search(line)
+        start = found.end() if found else len(line)
+        lines.append(line[:start] + _LOT.sub(MARK, line[start:]))
+    return "".join(lines)
+
+
+def find_key(value: Any, name: str = "") -> tuple[str | int, ...] | None:
+    """Return where in an option of a component a key stands, ``None`` where there is none.
+
+    The query of an address is let through: some servers take their key there, and it is struck
+    out wherever the address is shown.
+    """
+    if isinstance(value, Mapping):
+        inner: Iterable[tuple[str | int, Any, str]] = (
+            (str(key), one, str(key)) for key, one in value.items()
+        )
+        keys = (str(key) for key in value)
+        if any(_looks_like_key(key) for key in keys):
+            return ()
+    elif isinstance(value, list | tuple):
+        words = [word for word in value if isinstance(word, str)]
+        if len(words) == len(value) and _OPTION.sub(_without_value, " ".join(words)) != " ".join(
+            words
+        ):
+            return ()
+        inner = ((place, one, name) for place, one in enumerate(value))
+    elif isinstance(value, str):
+        return () if _is_key(name, value) or _looks_like_key(value) else None
+    else:
+        return None
+    for step, one, called in inner:
+        path = find_key(one, called)
+        if path is not None:
+            return (step, *path)
+    return None
+
+
+def _looks_like_key(text: str) -> bool:
+    plain = _QUERY.sub(r"\1", text)
+    if known()(plain) != plain or _TOKEN.search(plain) or _PEM.search(plain):
+        return True
+    if _USER.search(plain) or _SCHEME.search(plain):
+        return True
+    assigned = re.fullmatch(r"""["']?([\w.-]{1,60})["']?\s{0,8}[:=]\s{0,8}(\S.{0,2000})""", text)
+    return assigned is not None and _is_key(assigned[1], assigned[2])
+
+
+def _is_key(name: str, value: str) -> bool:
+    """Whether a value is a key by its name; under a short name, such as ``key``, if it can be."""
+    if not value or not is_key_name(name) or _HARMLESS.fullmatch(value):
+        return False
+    return len(name) > MIN_LENGTH or _IS_KEY.fullmatch(value) is not None
+
+
+def _without_query(found: re.Match[str]) -> str:
+    query = found[2]
+    if query.startswith(MARK):
+        return found[0]
+    end = query[len(query.rstrip(",}])")) :]
+    return f"{found[1]}{MARK}{end}"
+
+
+def _without_value(found: re.Match[str]) -> str:
+    name, value = found["name"], found["value"]
+    least = MIN_LENGTH if _STRONG.search(name) else MIN_KEY_LENGTH
+    if (
+        len(value) < least
+        or _HARMLESS.fullmatch(value)
+        or (name.lower() == "key" and not _IS_KEY.fullmatch(value))
+    ):
+        return found[0]
+    return f"{name}{found['is']}{MARK}"

@@ -226,7 +226,7 @@ class Inspect(CatalogModel):
             else Usage(),
             latency=latency,
             code=choice.stop_reason if status is ResponseStatus.BLOCKED else None,
-            model=clip(output.model) or None,
+            model=clip(output.model, known()) or None,
         )
 
 

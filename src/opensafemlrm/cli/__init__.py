@@ -88,7 +88,7 @@ def main() -> None:
             messages = messages_of(error)
             if sys.argv[1:2] == ["--debug"] or not messages:
                 traceback.print_exception(error)
-                sys.exit(1)
+                sys.exit(ExitCode.OWN_FAULT)
             for message in messages:
                 fail(message)
             sys.exit(ExitCode.UNUSABLE)

@@ -159,7 +159,7 @@ class Redactor:
         decoded = text
         for _ in range(_ROUNDS):
             lowered, lowered_places = _replaced(
-                _UPPER, lambda found: found[0].lower(), decoded, places
+                _UPPER, lambda match: match[0].lower(), decoded, places
             )
             squeezed, squeezed_places = _replaced(_BLANK, lambda _: "", lowered, lowered_places)
             for forms, among, where in (
@@ -189,16 +189,16 @@ def _replaced(
 ) -> tuple[str, _Places]:
     """Replace what ``pattern`` finds, and say of each character left where it came from."""
     pieces: list[str] = []
-    kept: _Places = []
+    origins: _Places = []
     end = 0
     for match in pattern.finditer(text):
         start, stop = match.span()
         new = change(match)
         pieces += [text[end:start], new]
-        kept += places[end:start]
-        kept += [(places[start][0], places[stop - 1][1])] * len(new)
+        origins += places[end:start]
+        origins += [(places[start][0], places[stop - 1][1])] * len(new)
         end = stop
-    return "".join((*pieces, text[end:])), kept + places[end:]
+    return "".join((*pieces, text[end:])), origins + places[end:]
 
 
 def _unescaped(escape: re.Match[str]) -> str:
@@ -300,7 +300,7 @@ def without_secrets(text: str) -> str:
     text = _USER.sub(rf"\1{MARK}@", text) if "@" in text else text
     text = _QUERY.sub(_without_query, text)
     text = _PEM.sub(MARK, text)
-    text = _SCHEME.sub(lambda found: f"{found[1]}{found[2]}{MARK}", text)
+    text = _SCHEME.sub(lambda match: f"{match[1]}{match[2]}{MARK}", text)
     text = _TOKEN.sub(MARK, text)
     return _OPTION.sub(_without_value, _ASSIGNED.sub(_without_value, text))
 
@@ -312,8 +312,8 @@ def without_keys_in_comments(yaml: str) -> str:
     """
     lines = []
     for line in without_secrets(yaml).splitlines(keepends=True):
-        found = _COMMENT.search(line)
-        start = found.end() if found else len(line)
+        sign = _COMMENT.search(line)
+        start = sign.end() if sign else len(line)
         lines.append(line[:start] + _LOT.sub(MARK, line[start:]))
     return "".join(lines)
 
@@ -326,7 +326,7 @@ def find_key(value: Any, name: str = "") -> tuple[str | int, ...] | None:
     """
     if isinstance(value, Mapping):
         inner: Iterable[tuple[str | int, Any, str]] = (
-            (str(key), one, str(key)) for key, one in value.items()
+            (str(key), option, str(key)) for key, option in value.items()
         )
         keys = (str(key) for key in value)
         if any(_looks_like_key(key) for key in keys):
@@ -337,13 +337,13 @@ def find_key(value: Any, name: str = "") -> tuple[str | int, ...] | None:
             words
         ):
             return ()
-        inner = ((place, one, name) for place, one in enumerate(value))
+        inner = ((place, option, name) for place, option in enumerate(value))
     elif isinstance(value, str):
         return () if _is_key(name, value) or _looks_like_key(value) else None
     else:
         return None
-    for step, one, called in inner:
-        path = find_key(one, called)
+    for step, option, called in inner:
+        path = find_key(option, called)
         if path is not None:
             return (step, *path)
     return None
@@ -366,21 +366,21 @@ def _is_key(name: str, value: str) -> bool:
     return len(name) > MIN_LENGTH or _IS_KEY.fullmatch(value) is not None
 
 
-def _without_query(found: re.Match[str]) -> str:
-    query = found[2]
+def _without_query(match: re.Match[str]) -> str:
+    query = match[2]
     if query.startswith(MARK):
-        return found[0]
+        return match[0]
     end = query[len(query.rstrip(",}])")) :]
-    return f"{found[1]}{MARK}{end}"
+    return f"{match[1]}{MARK}{end}"
 
 
-def _without_value(found: re.Match[str]) -> str:
-    name, value = found["name"], found["value"]
+def _without_value(match: re.Match[str]) -> str:
+    name, value = match["name"], match["value"]
     least = MIN_LENGTH if _STRONG.search(name) else MIN_KEY_LENGTH
     if (
         len(value) < least
         or _HARMLESS.fullmatch(value)
         or (name.lower() == "key" and not _IS_KEY.fullmatch(value))
     ):
-        return found[0]
-    return f"{name}{found['is']}{MARK}"
+        return match[0]
+    return f"{name}{match['is']}{MARK}"

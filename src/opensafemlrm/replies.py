@@ -112,7 +112,7 @@ def _text(row: Sequence[Any]) -> tuple[Any, ...]:
     response = records.response_from_row(columns)
     prompt = None if content is None else records.prompt_from_json(content, _without_bytes)
     came = response.status in (ResponseStatus.OK, ResponseStatus.TRUNCATED)
-    reply = reasoning.parse(response, (parser or "auto@").rpartition("@")[0]) if came else None
+    reply = reasoning.parse(response, records.format_of(parser)) if came else None
     return (
         key.hex().upper(),
         question,

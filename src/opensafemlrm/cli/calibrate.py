@@ -131,25 +131,19 @@ def _labels_of_store(path: Path) -> _Labels:
     from opensafemlrm.types import content_key
 
     with Store.open(path) as opened:
-        said = stored.labels(opened.connection)
-        settled, undecided = stored.settled(said)
+        settled, undecided = stored.settled(opened)
         texts = [
             LabelledText(
-                unit.item,
-                unit.text,
-                settled[unit.generation, unit.part],
-                unit.role,
-                unit.part,
-                unit.model,
-                unit.attack,
+                unit.item, unit.text, unsafe, unit.role, unit.part, unit.model, unit.attack
             )
-            for unit in stored.units(opened, settled)
+            for unit, unsafe in settled
         ]
     if not texts:
         raise StoreError(f"{path}: there are no labels in this store; make some: safemlrm label")
     if undecided:
         say(f"{undecided} texts are left out: labellers are split, or could not tell")
-    digest = content_key(sorted([k.hex(), p.value, u] for (k, p), u in settled.items())).hex()[:8]
+    votes = sorted([unit.generation.hex(), unit.part.value, unsafe] for unit, unsafe in settled)
+    digest = content_key(votes).hex()[:8]
     return _Labels(f"labels in {path.name}#{digest}", texts)
 
 

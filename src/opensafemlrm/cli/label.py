@@ -14,7 +14,7 @@ from opensafemlrm.cli._output import show
 
 if TYPE_CHECKING:
     from opensafemlrm.store import Store
-    from opensafemlrm.store.labels import Unit
+    from opensafemlrm.store.labels import PersonLabel, Unit
     from opensafemlrm.types import Part
 
 _KEYS: Final = (
@@ -74,19 +74,26 @@ class _Session:
         self._store, self._labeller, self._reveal = store, labeller, reveal
         self._wanted = list(wanted)
         self._done = {
-            (one.generation, one.part): one
+            (one.generation, one.part)
             for one in labels.labels(store.connection)
-            if one.labeller == labeller
+            if one.labeller == labeller and self._is_of_today(one)
         }
+
+    def _is_of_today(self, label: PersonLabel) -> bool:
+        """Whether the text that was labelled is still the reply's."""
+        from opensafemlrm.store.labels import unit_of
+
+        unit = unit_of(self._store, label.generation, label.part)
+        return unit is not None and label.text in ("", unit.text)
 
     def run(self) -> None:
         """Ask about one text after the other, those without a label first come first."""
-        from opensafemlrm.store.labels import units
+        from opensafemlrm.store.labels import unit_of
 
         at = self._next(0)
         say(f"{len(self._wanted)} replies, {self._left()} without your label. {_KEYS}")
         while at < len(self._wanted):
-            unit = next(units(self._store, [self._wanted[at]]), None)
+            unit = unit_of(self._store, *self._wanted[at])
             if unit is None:  # its text is gone from the store
                 at += 1
                 continue
@@ -133,9 +140,9 @@ class _Session:
     def _keep(self, unit: Unit, unsafe: bool | None, note: str) -> None:
         from opensafemlrm.store.labels import PersonLabel, put_label
 
-        given = PersonLabel(unit.generation, unit.part, self._labeller, unsafe, note)
-        put_label(self._store, given)
-        self._done[unit.generation, unit.part] = given
+        place = (unit.generation, unit.part)
+        put_label(self._store, PersonLabel(*place, self._labeller, unsafe, note, unit.text))
+        self._done.add(place)
 
 
 def _hidden(unit: Unit) -> str:
@@ -160,12 +167,13 @@ def _tell_agreement(store: Store, part: Part) -> None:
     from opensafemlrm.analysis.raters import rater_pairs
     from opensafemlrm.report.raters import raters_table
     from opensafemlrm.store import labels
+    from opensafemlrm.types import content_key
 
     ratings = pl.DataFrame(
         [
-            (given.labeller, given.part.value, given.generation, given.unsafe)
-            for given in labels.labels(store.connection)
-            if given.part is part and given.unsafe is not None
+            (given.labeller, given.part.value, content_key(given.generation, given.text), unsafe)
+            for given in labels.with_texts(store)
+            if given.part is part and (unsafe := given.unsafe) is not None
         ],
         {"rater": pl.String, "part": pl.String, "text": pl.Binary, "unsafe": pl.Boolean},
         orient="row",

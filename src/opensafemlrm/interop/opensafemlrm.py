@@ -278,14 +278,11 @@ class _Writer:
     def put_histogram(self, file: _File, cell: Key, data: Mapping[str, Any]) -> int:
         """Put the counts of one file and return how many items they count."""
         rows = list(_histogram(file, data))
-        self.store.put_counts(
-            cell,
-            self.judge,
-            [
-                (file.scenario, part.value, None if score == _NOT_SCORED else float(score), n)
-                for part, score, n in rows
-            ],
-        )
+        counts = [
+            (part.value, None if score == _NOT_SCORED else float(score), n)
+            for part, score, n in rows
+        ]
+        self.store.put_counts(cell, self.judge, file.scenario, counts)
         return sum(n for part, _, n in rows if part is Part.FULL)
 
     def put_samples(self, file: _File, cell: Key, data: Mapping[str, Any]) -> int:

@@ -65,8 +65,7 @@ def _connect(database: Path, *, write: bool, wal: bool) -> sqlite3.Connection:
                 connection.execute("PRAGMA locking_mode = NORMAL")
             _bring_up_to_date(connection, database)
         else:
-            if schema.version_of(connection) != schema.VERSION:
-                _refuse_other_version(connection, database)
+            _read_version(connection, database)
             connection.execute("PRAGMA query_only = ON")
     except (sqlite3.Error, StoreError):
         connection.close()
@@ -125,8 +124,14 @@ def copy_database(connection: sqlite3.Connection, target: Path) -> None:
         connection.backup(copy)
 
 
-def _refuse_other_version(connection: sqlite3.Connection, database: Path) -> None:
-    schema.refuse_newer(schema.version_of(connection))
-    raise StoreError(
-        f"{database}: the store has an older schema; run: safemlrm store migrate {database.parent}"
-    )
+def _read_version(connection: sqlite3.Connection, database: Path) -> None:
+    """Let an older version be read as the current one. Raises StoreError where that cannot be."""
+    version = schema.version_of(connection)
+    schema.refuse_newer(version)
+    if version < schema.OLDEST_READ:
+        raise StoreError(
+            f"{database}: the store has an older schema; run: safemlrm store migrate "
+            f"{database.parent}"
+        )
+    if version < schema.VERSION:
+        schema.read_as_current(connection)

@@ -210,10 +210,18 @@ class Store:
         self.put([("pairs", (reasoner, base))])
 
     def put_counts(
-        self, cell: Key, judge: Key, rows: Iterable[tuple[str, str, float | None, int]]
+        self, cell: Key, judge: Key, scenario: str, rows: Iterable[tuple[str, float | None, int]]
     ) -> None:
-        """Put an imported histogram: (scenario, part, score or None, how many)."""
-        self.put(("counts", (cell, judge, *row)) for row in rows)
+        """Put an imported histogram: (part, score or None, how many). It replaces an earlier one;
+        the same one again changes nothing."""
+        put, place = list(rows), (cell, judge, scenario)
+        where = "WHERE cell = ? AND judge = ? AND scenario = ?"
+        with self._joined() as connection:
+            known = connection.execute(f"SELECT part, score, n FROM counts {where}", place)
+            if set(known) != set(put):
+                connection.execute(f"DELETE FROM counts {where}", place)
+                now = time.time()
+                self.put(("counts", (*place, *row, now)) for row in put)
 
     def start_run(self, study: str, environment: Mapping[str, Any]) -> int:
         """Note that a run began and return its number; what looks like a key is struck out."""
@@ -304,6 +312,14 @@ def reading() -> Iterator[None]:
         raise StoreError(
             f"the store cannot be read: {error}; `safemlrm store check` says what is wrong with it"
         ) from error
+
+
+def unfit(table: str, why: str) -> StoreError:
+    """Return the error for a row that no version of this project wrote as it is."""
+    return StoreError(
+        f"the store holds a row of {table} that cannot be: {why}; `safemlrm store check` finds all "
+        "of them"
+    )
 
 
 @reading()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sqlite3
 import time
 from collections import Counter
@@ -10,8 +11,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from opensafemlrm import reasoning
+from opensafemlrm.errors import SafeMLRMError
 from opensafemlrm.store import records
-from opensafemlrm.store.database import Store
+from opensafemlrm.store.database import Store, reading, unfit
 from opensafemlrm.types import Item, Key, Part, Trace
 
 _UNITS: Final = f"""
@@ -46,14 +48,17 @@ class PersonLabel:
     unsafe: bool | None
     """``None``: the labeller could not tell."""
     note: str = ""
+    text: str = ""
+    """What the person was shown; empty in labels of older stores."""
 
 
 def put_label(store: Store, label: PersonLabel) -> None:
-    """Keep a label; a labeller's later word on the same part replaces the earlier one."""
+    """Keep a label; a labeller's later word on the same text replaces the earlier one."""
     row = (
         label.generation,
         label.part.value,
         records.storable(label.labeller),
+        records.storable(label.text),
         label.unsafe,
         records.storable(label.note),
         time.time(),
@@ -62,27 +67,47 @@ def put_label(store: Store, label: PersonLabel) -> None:
 
 
 def labels(connection: sqlite3.Connection) -> list[PersonLabel]:
-    """Return all labels, in the order of reply, part and labeller."""
-    rows = connection.execute(
-        "SELECT generation, part, labeller, unsafe, note FROM labels "
-        "ORDER BY generation, part, labeller"
-    )
-    return [
-        PersonLabel(key, Part(part), labeller, None if unsafe is None else bool(unsafe), note)
-        for key, part, labeller, unsafe, note in rows
-    ]
+    """Return all labels, in the order of reply, part, labeller and time. Raises StoreError."""
+    with reading():
+        rows = connection.execute(
+            "SELECT generation, part, labeller, unsafe, note, text FROM labels "
+            "ORDER BY generation, part, labeller, created"
+        ).fetchall()
+    try:
+        return [
+            PersonLabel(key, Part(part), labeller, None if unsafe is None else bool(unsafe), *more)
+            for key, part, labeller, unsafe, *more in rows
+        ]
+    except ValueError as error:
+        raise unfit("labels", str(error)) from error
 
 
-def settled(given: Iterable[PersonLabel]) -> tuple[dict[tuple[Key, Part], bool], int]:
-    """Return what most labellers say of each part, and how many parts are left undecided.
+def with_texts(store: Store) -> list[PersonLabel]:
+    """Return the labels whose text is known; a person's last word on each text alone."""
+    last: dict[tuple[Key, Part, str, str], PersonLabel] = {}
+    for label in labels(store.connection):
+        text = label.text
+        if not text and (unit := unit_of(store, label.generation, label.part)):
+            text = unit.text
+        if text:
+            place = (label.generation, label.part, label.labeller, text)
+            last[place] = dataclasses.replace(label, text=text)
+    return list(last.values())
 
-    Undecided are those on which as many say safe as unsafe, or nobody could tell.
+
+def settled(store: Store) -> tuple[list[tuple[Unit, bool]], int]:
+    """Return the labelled texts with what most labellers say of each, and how many are undecided.
+
+    Undecided are those on which as many say safe as unsafe, or nobody could tell. Each text is the
+    one that was labelled: it may be of a reply that was split or replaced since.
     """
-    votes: Counter[tuple[Key, Part]] = Counter()
-    for label in given:
-        votes[label.generation, label.part] += {None: 0, True: 1, False: -1}[label.unsafe]
-    decided = {place: vote > 0 for place, vote in votes.items() if vote}
-    return decided, len(votes) - len(decided)
+    votes: Counter[tuple[Key, Part, str]] = Counter()
+    for label in with_texts(store):
+        votes[label.generation, label.part, label.text] += {None: 0, True: 1, False: -1}[
+            label.unsafe
+        ]
+    decided = [(unit_of(store, *place), vote > 0) for place, vote in votes.items() if vote]
+    return [(unit, unsafe) for unit, unsafe in decided if unit], len(votes) - len(decided)
 
 
 def put_calibrations(
@@ -104,20 +129,25 @@ def put_calibrations(
         store.put(("calibrations", (judge, labels_name, *row, now)) for row in rows)
 
 
-def units(store: Store, wanted: Iterable[tuple[Key, Part]]) -> Iterator[Unit]:
-    """Yield the parts of replies that are ``wanted`` and have text, in that order."""
-    for key, part in wanted:
-        row = store.connection.execute(f"{_UNITS} WHERE g.key = ?", (key,)).fetchone()
-        if row is None:
-            continue
-        generation, model, attack, parser, *more = row
+def unit_of(store: Store, generation: Key, part: Part, text: str = "") -> Unit | None:
+    """Return a part of a reply with the ``text`` that it had once, or the one that it has now.
+
+    ``None`` where the reply is gone, or has no such part. Raises StoreError.
+    """
+    with reading():
+        row = store.connection.execute(f"{_UNITS} WHERE g.key = ?", (generation,)).fetchone()
+    if row is None:
+        return None
+    try:
+        _, model, attack, parser, *more = row
         item = records.item_from_row(more[:7], store.image)
-        response = records.response_from_row(more[7:])
-        style = (parser or "auto@").rpartition("@")[0]
-        trace = reasoning.parse(response, style)
-        text = trace.part(part)
-        if text is not None:
-            yield Unit(generation, part, item, text, _role(trace, part, text), model, attack)
+        trace = reasoning.parse(records.response_from_row(more[7:]), records.format_of(parser))
+    except (ValueError, KeyError, TypeError, SafeMLRMError) as error:
+        raise unfit("generations", str(error)) from error
+    text = text or trace.part(part) or ""
+    if not text:
+        return None
+    return Unit(generation, part, item, text, _role(trace, part, text), model, attack)
 
 
 def _role(trace: Trace, part: Part, text: str) -> Part:

@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
 from opensafemlrm.errors import StoreError
 from opensafemlrm.images import from_bytes
-from opensafemlrm.store import schema
-from opensafemlrm.store.database import Store, rows_with_keys
+from opensafemlrm.store.database import Store, reading
+from opensafemlrm.store.join import ORDER, UNITS, Join
 from opensafemlrm.store.sink import Sink, is_sink
 from opensafemlrm.store.sink_reader import SinkReader
-from opensafemlrm.store.tables import RUNS, SAMPLE_TABLES, STUDY_TABLES, Table
+from opensafemlrm.store.tables import TABLES, Table, Values
 
 _BUCKET_BYTES: Final = 64 * 1024 * 1024
 """Parquet bytes that are brought into a store at once: memory does not grow with the sink."""
 _TOGETHER: Final = 10_000
-_OF_A_REPLY: Final = ("calls", "traces", "judgements")
-"""Tables whose rows are about the text of one reply."""
 
 
 def load(sink: SinkReader, store: Store, *, judged_by: bytes | None = None) -> int:
-    """Bring a sink's rows into ``store``, in the order of their keys; return how many samples.
+    """Bring a sink's rows into ``store``, all of them or none; return how many samples.
 
     With ``judged_by``, the texts of replies that this judge is done with are left out: what a run
     looks up, and all that is needed to see what is missing. Raises StoreError.
     """
     samples = 0
-    receiver = _Receiver(store)
     try:
-        for table in (*STUDY_TABLES, RUNS, *SAMPLE_TABLES):
-            for rows in _buckets(sink, table, judged_by):
-                samples += rows.height if table.name == "generations" else 0
-                for some in rows.iter_slices(_TOGETHER):
-                    receiver.put(table, some.rows())
+        with store.transaction() as connection:
+            join = Join(connection)
+            for table in ORDER:
+                for rows in _buckets(sink, table, judged_by):
+                    samples += rows.height if table.name == "generations" else 0
+                    for some in rows.iter_slices(_at_once(table) or max(1, rows.height)):
+                        join.put(table, some.rows())
     except (pl.exceptions.PolarsError, OSError) as error:
         raise StoreError(f"{sink.address}: the sink cannot be read: {error}") from error
     return samples
@@ -46,8 +46,9 @@ def load(sink: SinkReader, store: Store, *, judged_by: bytes | None = None) -> i
 def merge(sources: Sequence[Path | str], store: Store) -> int:
     """Bring sinks and stores together in ``store``; return how many samples were read.
 
-    Doing it again changes nothing. Rows come in the order of their keys, so that the same contents
-    give the same tables whoever wrote them, and in whichever parts. Raises StoreError.
+    Which of them comes first changes nothing, and neither does doing it again
+    (:mod:`opensafemlrm.store.join`). Each source is brought in whole, or not at all. Raises
+    StoreError.
     """
     samples = 0
     for source in sources:
@@ -55,10 +56,17 @@ def merge(sources: Sequence[Path | str], store: Store) -> int:
             sink = SinkReader(Sink(source))
             _copy_images(sink, store)
             samples += load(sink, store)
+        elif Path(source).resolve() == store.path.resolve():
+            raise StoreError(f"{source}: this is the store to merge into; leave it out")
         else:
             with Store.open(Path(source)) as other:
                 samples += _load_store(other, store)
     return samples
+
+
+def _at_once(table: Table) -> int | None:
+    """Return how many rows are brought in at once; all where some of them stay together."""
+    return None if table.name in UNITS else _TOGETHER
 
 
 def _buckets(sink: SinkReader, table: Table, judged_by: bytes | None) -> Iterator[pl.DataFrame]:
@@ -81,6 +89,9 @@ def _select(
     judged_by: bytes | None,
 ) -> pl.DataFrame:
     rows = sink.table(table.name, within)
+    if table.name == "traces":  # the others are in the rows of their replies
+        replies = sink.table("generations", within).select("key")
+        rows = rows.join(replies, on="key", how="anti")
     if table.name == "generations" and judged_by is not None:
         done = (
             sink.table("judgements", within)
@@ -95,44 +106,6 @@ def _select(
     return rows.select(list(table.columns)).collect()
 
 
-class _Receiver:
-    """Puts the rows of one source into a store.
-
-    Where the store has a sample already, and with another text, the store's own stays: then the
-    source's verdicts and calls, which are about its text, are left out.
-    """
-
-    def __init__(self, store: Store) -> None:
-        self.store = store
-        self._other: set[bytes] = set()
-
-    def put(self, table: Table, rows: list[tuple[Any, ...]]) -> None:
-        with self.store.transaction() as connection:
-            if table.name == "generations":
-                self._compare(connection, table, rows)
-            elif table.name in _OF_A_REPLY and self._other:
-                at = list(table.columns).index(table.key[0])
-                rows = [row for row in rows if row[at] not in self._other]
-            elif table.name == "runs":
-                rows = [row for row in rows if not _has_run(connection, row)]
-            connection.executemany(table.insert, rows)
-
-    def _compare(
-        self, connection: sqlite3.Connection, table: Table, rows: list[tuple[Any, ...]]
-    ) -> None:
-        text, reasoning = (list(table.columns).index(name) for name in ("text", "reasoning"))
-        new = {row[0]: (row[text], row[reasoning]) for row in rows}
-        query = "SELECT key, text, reasoning FROM generations WHERE NOT transient AND key IN (KEYS)"
-        for key, *old in rows_with_keys(connection, query, list(new)):
-            if tuple(old) != new[key]:
-                self._other.add(key)
-
-
-def _has_run(connection: sqlite3.Connection, row: tuple[Any, ...]) -> bool:
-    query = "SELECT 1 FROM runs WHERE started = ? AND study = ?"
-    return connection.execute(query, (row[0], row[2])).fetchone() is not None
-
-
 def _copy_images(sink: SinkReader, store: Store) -> None:
     for sha256, media_type in sink.table("images").select("sha256", "media_type").collect().rows():
         if not store.image_path(sha256, media_type).exists():
@@ -142,20 +115,25 @@ def _copy_images(sink: SinkReader, store: Store) -> None:
 def _load_store(other: Store, store: Store) -> int:
     """Bring another store's rows in; its images with them."""
     samples = 0
-    receiver = _Receiver(store)
-    for table in (*STUDY_TABLES, RUNS, *SAMPLE_TABLES):
-        if table.name == "traces":  # an update; stores hold what it came to
-            continue
-        order = ", ".join(table.key)
-        try:
-            cursor = other.connection.execute(f"{table.select()} ORDER BY {order}")
-            while some := cursor.fetchmany(_TOGETHER):
+    with reading():
+        other.connection.execute("BEGIN")  # all tables as they are now, if a run writes meanwhile
+    for sha256, media_type, width, height in _rows(other, TABLES["images"]):
+        record = {"sha256": sha256, "media_type": media_type, "width": width, "height": height}
+        store.put_image(other.image(record))
+    with store.transaction() as connection:
+        join = Join(connection)
+        for table in ORDER:
+            if table.updates:  # stores hold what it came to
+                continue
+            rows = _rows(other, table)
+            while some := list(itertools.islice(rows, _at_once(table))):
                 samples += len(some) if table.name == "generations" else 0
-                receiver.put(table, some)
-                if table.name == "images":
-                    for sha256, media_type, width, height in some:
-                        record = {"sha256": sha256, "media_type": media_type}
-                        store.put_image(other.image({**record, "width": width, "height": height}))
-        except schema.UNWRITABLE as error:
-            raise StoreError(f"{other.path}: the store cannot be read: {error}") from error
+                join.put(table, some)
     return samples
+
+
+def _rows(other: Store, table: Table) -> Iterator[Values]:
+    try:
+        yield from other.connection.execute(f"{table.select()} ORDER BY {', '.join(table.key)}")
+    except sqlite3.Error as error:
+        raise StoreError(f"{other.path}: the store cannot be read: {error}") from error

@@ -207,6 +207,11 @@ def response_from_row(row: Sequence[Any]) -> Response:
     )
 
 
+def format_of(reasoning_parser: str | None) -> str:
+    """Return the format in what a generation's ``splitter`` says: ``FORMAT@VERSION``."""
+    return (reasoning_parser or "auto@").rpartition("@")[0]
+
+
 def judgement_row(generation: Key, judge: Key, verdicts: Mapping[Part, Key]) -> Row:
     """Return the row that says which verdicts are on the parts of a reply."""
     return "judgements", (generation, judge, *(verdicts.get(part) for part in PARTS))

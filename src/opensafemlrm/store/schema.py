@@ -5,22 +5,12 @@ from __future__ import annotations
 import sqlite3
 from typing import Final
 
-from opensafemlrm.errors import StoreVersionError
+from opensafemlrm.errors import StoreError, StoreVersionError
 from opensafemlrm.store.tables import TABLES, Table
 
-VERSION: Final = 4
-_REBUILT: Final = {
-    "calibrations": (
-        3,
-        "ALTER TABLE calibrations RENAME TO calibrations_2;\n"
-        f"{TABLES['calibrations'].create}"
-        "INSERT INTO calibrations SELECT judge, labels, '', X'', X'', scenario, threshold, "
-        "true_positives, false_positives, true_negatives, false_negatives, unscored, created "
-        "FROM calibrations_2;\n"
-        "DROP TABLE calibrations_2;\n",
-    ),
-}
-"""Tables that more than optional columns were added to: since which version, and how."""
+VERSION: Final = 5
+OLDEST_READ: Final = 2
+"""The oldest version that is read as it is; one before it is migrated first."""
 UNWRITABLE: Final = (sqlite3.Error, UnicodeEncodeError, OverflowError)
 """What the driver raises for a row it cannot write; the last two for text that is not Unicode and
 for whole numbers beyond 64 bits."""
@@ -32,25 +22,45 @@ def version_of(connection: sqlite3.Connection) -> int:
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring a store to the current version.
+    """Bring a store to the current version: every table gets the columns that its spec has.
 
     Raises StoreVersionError if a newer version of this project wrote it.
     """
     version = version_of(connection)
     refuse_newer(version)
     if version < VERSION:
-        changes = "".join(_changes(connection, table, version) for table in TABLES.values())
+        changes = "".join(_changes(connection, table) for table in TABLES.values())
         connection.executescript(
             f"BEGIN IMMEDIATE;\n{changes}PRAGMA user_version = {VERSION};\nCOMMIT;"
         )
 
 
-def _changes(connection: sqlite3.Connection, table: Table, version: int) -> str:
-    """Return the statements that bring a table of a store of ``version`` to the current one."""
-    query = f"PRAGMA table_info({table.name})"  # our own names
-    known = {column for _, column, *_ in connection.execute(query)}
-    since, rebuild = _REBUILT.get(table.name, (0, ""))
-    return rebuild if known and version < since else table.adding(known)
+def read_as_current(connection: sqlite3.Connection) -> None:
+    """Let a connection see a store of an older version as if it were migrated, changing nothing."""
+    connection.execute("PRAGMA temp_store = MEMORY")
+    for table in TABLES.values():
+        there = columns_in(connection, table.name)
+        if not table.updates and table.columns.keys() - there:
+            connection.executescript(table.view([n for n in table.columns if n not in there]))
+
+
+def columns_in(connection: sqlite3.Connection, table: str) -> dict[str, str]:
+    """Return the columns that a table has in a database, with their types; none without it."""
+    rows = connection.execute("SELECT name, type FROM pragma_table_info(?)", (table,))
+    return dict(rows.fetchall())
+
+
+def _changes(connection: sqlite3.Connection, table: Table) -> str:
+    """Return the statements that make a table what its spec says."""
+    there = columns_in(connection, table.name)
+    if table.updates or not there:
+        return table.create
+    if foreign := there.keys() - {*table.columns, table.number}:
+        raise StoreError(
+            f"the store cannot be opened: its table {table.name} has a column {min(foreign)!r} "
+            "that no version of this project made"
+        )
+    return table.add([name for name in table.columns if name not in there])
 
 
 def refuse_newer(version: int) -> None:

@@ -25,7 +25,7 @@ from typing import Any, Final
 from opensafemlrm.errors import MissingExtraError, StoreError
 from opensafemlrm.files import write_atomic
 from opensafemlrm.store.database import EXTENSIONS
-from opensafemlrm.store.tables import TABLES, Rows
+from opensafemlrm.store.tables import TABLES, Rows, Table
 from opensafemlrm.types import Image
 
 DONE: Final = "parts"
@@ -161,9 +161,9 @@ class Sink:
             for name, some in rows.items():
                 if not some:
                     continue
-                frame = pl.DataFrame(
-                    some, schema=TABLES[name].schema(), orient="row", strict=False
-                ).with_columns(run=pl.lit(run), written=pl.lit(written), part=pl.lit(part))
+                frame = pl.DataFrame(some, schema=TABLES[name].schema(), orient="row", strict=False)
+                order = zip(order_columns(TABLES[name]), (run, written, part), strict=True)
+                frame = frame.with_columns(pl.lit(value).alias(column) for column, value in order)
                 buffer = io.BytesIO()
                 frame.write_parquet(buffer)
                 self._files.write(f"{name}/{part}.parquet", buffer.getvalue())
@@ -177,6 +177,11 @@ class Sink:
             yield
         except OSError as error:
             raise StoreError(f"{self.address}: the sink cannot be {verb}: {error}") from error
+
+
+def order_columns(table: Table) -> tuple[str, str, str]:
+    """Return the columns that a table has in a sink alone: run, written, and the part's name."""
+    return "run", "written", "in_part" if "part" in table.columns else "part"
 
 
 def is_sink(address: Path | str) -> bool:

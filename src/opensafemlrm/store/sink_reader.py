@@ -16,10 +16,10 @@ from typing import Final
 import polars as pl
 
 from opensafemlrm.errors import StoreError
-from opensafemlrm.store.sink import Sink
+from opensafemlrm.store.sink import Sink, order_columns
 from opensafemlrm.store.tables import TABLES, Table
 
-_ORDER: Final = ("run", "written", "part")
+_ORDER: Final = order_columns(TABLES["generations"])
 """Parts in order; clocks of machines may differ, but every table then takes the same one first."""
 
 
@@ -40,21 +40,11 @@ class SinkReader:
     def query(self, sql: str, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
         """Return what a query gives, as the columns of ``schema``. Raises StoreError."""
         named = {name: self.table(name) for name in TABLES if re.search(rf"\b{name}\b", sql)}
-        if "generations" in named and "traces" in self._parts:
-            named["generations"] = self._parsed_last(named["generations"])
         try:
             rows = pl.SQLContext(named).execute(sql)
             return rows.select(pl.col(name).cast(dtype) for name, dtype in schema.items()).collect()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise StoreError(f"{self.address}: the sink cannot be read: {error}") from error
-
-    def _parsed_last(self, replies: pl.LazyFrame) -> pl.LazyFrame:
-        """Return replies with how they were parsed last, as a database has them."""
-        newer = self.table("traces").select("key", newer="trace", newer_parser="splitter")
-        return replies.join(newer, on="key", how="left", maintain_order="left").with_columns(
-            trace=pl.coalesce("newer", "trace"),
-            splitter=pl.coalesce("newer_parser", "splitter"),
-        )
 
     def size(self, table: str) -> int:
         """Return the bytes of a table's parts."""
@@ -80,12 +70,29 @@ class SinkReader:
             rows = rows.join(taken, on=("generation", *_ORDER), how="semi")
         ordered = rows.sort(_preference(table))
         taken_rows = ordered.unique(subset=list(table.key), keep="first", maintain_order=True)
+        if name == "generations" and "traces" in self._parts:
+            taken_rows = self._parsed_last(taken_rows, within)
         return taken_rows.sort(table.key)
+
+    def _parsed_last(
+        self, replies: pl.LazyFrame, within: tuple[bytes, bytes | None] | None
+    ) -> pl.LazyFrame:
+        """Return replies with how they were parsed last, as a database has them."""
+        newer = self.table("traces", within).select("key", newer="trace", newer_parser="splitter")
+        return (
+            replies.join(newer, on="key", how="left", maintain_order="left")
+            .with_columns(
+                trace=pl.coalesce("newer", "trace"),
+                splitter=pl.coalesce("newer_parser", "splitter"),
+            )
+            .drop("newer", "newer_parser")
+        )
 
     def _all(self, table: Table) -> pl.LazyFrame:
         parts = self._parts.get(table.name)
-        columns = {**table.schema(), "run": pl.Float64(), "written": pl.Float64()}
-        columns["part"] = pl.String()
+        kinds = (pl.Float64(), pl.Float64(), pl.String())
+        order = dict(zip(order_columns(table), kinds, strict=True))
+        columns = {**table.schema(), **order}
         if not parts:
             return pl.LazyFrame(schema=columns)
         # Parts of an earlier version lack the columns that came later.
@@ -99,7 +106,7 @@ def _preference(table: Table) -> list[pl.Expr]:
     That is the first one, as a database would keep it; where a later one takes its place there, the
     first of the latest run.
     """
-    run, *order = (pl.col(column) for column in _ORDER)
+    run, *order = (pl.col(column) for column in order_columns(table))
     if table.updates or table.on_conflict == "replace":
         return [-run, *order]
     if table.on_conflict == "ignore":

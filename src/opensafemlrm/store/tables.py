@@ -6,7 +6,7 @@ and polars are three ways to hold the same tables; nothing else in the project n
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -23,6 +23,7 @@ Rows: TypeAlias = dict[str, list[Values]]
 """Many rows, by the name of their table."""
 
 _SQL: Final[Mapping[Kind, str]] = {"key": "BLOB", "text": "TEXT", "int": "INTEGER", "real": "REAL"}
+_EMPTY: Final[Mapping[Kind, str]] = {"key": "x''", "text": "''", "int": "0", "real": "0"}
 
 
 @dataclass(frozen=True)
@@ -70,40 +71,63 @@ class Table:
     @cached_property
     def create(self) -> str:
         """The statements that make it in a database; nothing where it only updates another."""
-        optional = {name for name, _, optional in _parse(self.spec) if optional}
-        lines = [*self._definitions.values()]
+        lines = [self._column(name) for name in self.columns]
         if self.updates:
             return ""
         if self.number:
             lines.insert(0, f"{self.number} INTEGER PRIMARY KEY")
             return f"CREATE TABLE {self.name} ({', '.join(lines)});\n"
-        if optional.isdisjoint(self.key):
+        if self.optional.isdisjoint(self.key):
             lines.append(f"PRIMARY KEY ({', '.join(self.key)})")
             end = "" if self.by_rowid else " WITHOUT ROWID"
             return f"CREATE TABLE {self.name} ({', '.join(lines)}){end};\n"
-        by = ", ".join(f"ifnull({name}, -1)" if name in optional else name for name in self.key)
+        by = ", ".join(
+            f"ifnull({name}, -1)" if name in self.optional else name for name in self.key
+        )
         return (
             f"CREATE TABLE {self.name} ({', '.join(lines)});\n"
             f"CREATE UNIQUE INDEX {self.name}_by_content ON {self.name} ({by});\n"
         )
 
     @cached_property
-    def _definitions(self) -> dict[str, str]:
-        return {
-            name: f"{_quoted(name)} {_SQL[kind]}{'' if optional else ' NOT NULL'}"
-            for name, kind, optional in _parse(self.spec)
-        }
+    def optional(self) -> frozenset[str]:
+        """The columns whose values may be missing."""
+        return frozenset(name for name, _, optional in _parse(self.spec) if optional)
 
-    def adding(self, known: Collection[str]) -> str:
-        """Return the statements that bring a table of an older version up to this one.
+    def _column(self, name: str) -> str:
+        end = "" if name in self.optional else " NOT NULL"
+        return f"{_quoted(name)} {_SQL[self.columns[name]]}{end}"
 
-        ``known`` are the columns that it has. A table that lacks more than optional columns is
-        another's: to make this one beside it fails.
+    def _filler(self, name: str) -> str:
+        return "NULL" if name in self.optional else _EMPTY[self.columns[name]]
+
+    def add(self, missing: Sequence[str]) -> str:
+        """Return the statements that give a table of an older version its ``missing`` columns.
+
+        Rows that are there have none of them: NULL, or 0 and the empty text where that may not be.
         """
-        added = [line for name, line in self._definitions.items() if name not in known]
-        if self.updates or any(line.endswith(" NOT NULL") for line in added):
-            return self.create
-        return "".join(f"ALTER TABLE {self.name} ADD COLUMN {line};\n" for line in added)
+        if not set(missing) & set(self.key):
+            return "".join(
+                f"ALTER TABLE {self.name} ADD COLUMN {self._column(name)} "
+                f"DEFAULT {self._filler(name)};\n"
+                for name in missing
+            )
+        there = [_quoted(name) for name in self.columns if name not in missing]
+        return (
+            f"ALTER TABLE {self.name} RENAME TO before_{self.name};\n{self.create}"
+            f"INSERT INTO {self.name} ({', '.join([*there, *map(_quoted, missing)])}) "
+            f"SELECT {', '.join([*there, *map(self._filler, missing)])} FROM before_{self.name};\n"
+            f"DROP TABLE before_{self.name};\n"
+        )
+
+    def view(self, missing: Sequence[str]) -> str:
+        """Return the statement after which a connection sees the columns that are ``missing``."""
+        columns = ", ".join(
+            f"{self._filler(name)} AS {_quoted(name)}" if name in missing else _quoted(name)
+            for name in self.columns
+        )
+        rows = "WHERE 0" if len(missing) == len(self.columns) else f"FROM main.{self.name}"
+        return f"CREATE TEMP VIEW {self.name} AS SELECT {columns} {rows};\n"
 
     def schema(self) -> dict[str, pl.DataType]:
         """Return its columns as polars has them."""
@@ -160,6 +184,14 @@ STUDY_TABLES: Final = (
     # sampling: JSON of temperature, max_tokens, seed, top_p.
     Table("cells", "key:key dataset:key attack:key defense:key model:key sampling", ("key",)),
     Table("pairs", "reasoner:key base:key", ("reasoner", "base")),
+    # What a data set held each time it was read whole. source: where it lay, hashed; digest: of
+    # items, the sorted keys of its items, 16 bytes each. Only the latest of a source holds.
+    Table(
+        "readings",
+        "dataset:key source:key digest:key items:key created:real",
+        ("dataset", "source", "digest"),
+        on_conflict="replace",
+    ),
 )
 """What a study is made of: written before its first sample."""
 RUNS: Final = Table(
@@ -185,7 +217,7 @@ SAMPLE_TABLES: Final = (
         "verdicts",
         f"key:key judge:key {VERDICT} created:real",
         ("key",),
-        on_conflict="score IS NULL",
+        on_conflict="score IS NULL AND reason != 'not_recorded'",
         by_rowid=True,
     ),
     # trace: closed, unclosed, absent, hidden, summary; none without a reply. splitter: the format
@@ -222,7 +254,7 @@ LOCAL_TABLES: Final = (
     # Imported histograms: how many samples had a score, and none of the samples.
     Table(
         "counts",
-        "cell:key judge:key scenario part score:real? n:int",
+        "cell:key judge:key scenario part score:real? n:int created:real",
         ("cell", "judge", "scenario", "part", "score"),
         on_conflict="replace",
     ),
@@ -236,10 +268,11 @@ LOCAL_TABLES: Final = (
         on_conflict="replace",
     ),
     # What people say of a part of a reply; unsafe is missing where the labeller could not tell.
+    # text: what they were shown, so that a label outlives its reply; empty where it is too old.
     Table(
         "labels",
-        "generation:key part labeller unsafe:int? note created:real",
-        ("generation", "part", "labeller"),
+        "generation:key part labeller text unsafe:int? note created:real",
+        ("generation", "part", "labeller", "text"),
         on_conflict="replace",
     ),
 )

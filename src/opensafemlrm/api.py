@@ -116,10 +116,8 @@ async def run_plan(
 
 
 def alarms(results: Path | str) -> list[str]:
-    """Return a sentence for each model that should reason and does so in hardly any reply."""
-    from opensafemlrm.analysis import traces  # noqa: PLC0415 # polars: not needed to start a run
-
-    return traces.alarms(Results(results).missing_traces())
+    """Return what makes results doubtful, a sentence each; see :meth:`Results.alarms`."""
+    return Results(results).alarms()
 
 
 @contextlib.contextmanager

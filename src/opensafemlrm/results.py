@@ -244,6 +244,23 @@ class Results:
         with self._open() as source:
             return frames.detected(source)
 
+    def requests(self) -> pl.DataFrame:
+        """Return what models and judges were asked with, and which models answered.
+
+        Columns: see :func:`opensafemlrm.store.requests.requests`.
+        """
+        from opensafemlrm.store.requests import requests
+
+        with self._open() as source:
+            return requests(source)
+
+    def alarms(self) -> list[str]:
+        """Return a sentence for each model that hardly reasons, or that another answered for."""
+        from opensafemlrm.analysis import traces
+        from opensafemlrm.analysis.requests import other_models
+
+        return [*traces.alarms(self.missing_traces()), *other_models(self.requests())]
+
     def missing_traces(self) -> pl.DataFrame:
         """Return the models that should reason and do so in hardly any reply, with the cause."""
         from opensafemlrm import frame as frames

@@ -93,9 +93,12 @@ class Options:
 def make(name: Name, path: Path | str, options: Options = Options()) -> list[Table]:  # frozen
     """Compute a table of what is at ``path``."""
     from opensafemlrm import results
+    from opensafemlrm.analysis.requests import sent_otherwise
+    from opensafemlrm.report.sampling import with_notes
 
     found = results.open(path, max_unscored=options.max_unscored)
-    return [_only(table, options) for table in _MAKERS[name](found, options)]
+    made = [_only(table, options) for table in _MAKERS[name](found, options)]
+    return with_notes(made, sent_otherwise(found.requests()))
 
 
 def _only(table: Table, options: Options) -> Table:
@@ -162,14 +165,13 @@ def _cost(found: Results, _: Options) -> list[Table]:
 
 
 def _coverage(found: Results, _: Options) -> list[Table]:
-    from opensafemlrm.analysis.traces import alarms
     from opensafemlrm.report.coverage import NOT_APPLICABLE, coverage_tables
 
     tables = coverage_tables(
         found.coverage(),
         found.verdict_coverage(),
         found.detected_formats(),
-        alarms(found.missing_traces()),
+        found.alarms(),
     )
     unsent = found.not_applicable()
     return tables if unsent.is_empty() else [*tables, NOT_APPLICABLE.of(unsent)]

@@ -38,6 +38,26 @@ def is_closed(name: str) -> bool:
     return _CLOSED.search(name) is not None
 
 
+_DATE: Final = re.compile(r"-(20\d\d-?\d\d-?\d\d|\d\d-\d\d(?:-20\d\d)?|\d{4}|0\d\d|latest)$")
+"""How a name ends that says which build of a vendor's model it is."""
+_RESELLER: Final = re.compile(r"^(?:(?:us|eu|apac|jp|global)-)?(?:anthropic-)(?=claude)|-v\d-\d$")
+"""What Bedrock puts around a name."""
+
+
+def same_model(requested: str, answered: str) -> bool:
+    """Whether two names may be one model's: but for owner, case, build, folder, route and date.
+
+    Two dates are two models; a date and none may be the same.
+    """
+    names, dates = [], []
+    for name in (requested, answered):
+        bare = _RESELLER.sub("", _parts(name.replace("@", "-").replace("\\", "/"))[1])
+        date = _DATE.search(bare)
+        names.append(bare[: date.start()] if date else bare)
+        dates.append(re.sub(r"\D", "", date[1]) if date else "")
+    return names[0] == names[1] and (not all(dates) or dates[0] == dates[1])
+
+
 def spellings(name: str) -> Iterator[str]:
     """Yield what to look ``name`` up by, the surest first.
 

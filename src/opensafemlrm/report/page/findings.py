@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
@@ -21,11 +21,13 @@ from opensafemlrm.analysis.coverage import reply_outcomes, verdict_outcomes
 from opensafemlrm.analysis.defense import UNDEFENDED, defense_effects
 from opensafemlrm.analysis.grouped import grouped
 from opensafemlrm.analysis.overrefusal import balance, overrefusal
+from opensafemlrm.analysis.requests import other_models, sent_otherwise
 from opensafemlrm.analysis.scores import scores
 from opensafemlrm.analysis.tax import tax
 from opensafemlrm.analysis.traces import alarms, missing_traces
 from opensafemlrm.report.settings import KEYS, main_judge, marked, settings_of
 from opensafemlrm.report.tables import SIMULATED
+from opensafemlrm.store.requests import SCHEMA as REQUESTS
 from opensafemlrm.types import Part
 
 MAX_SETTINGS: Final = 6
@@ -45,6 +47,8 @@ class Findings:
     """Models with the reasoning formats their replies were parsed by."""
     max_unscored: float = MAX_UNSCORED
     """The share without a score from which bounds stand in a rate's place."""
+    requests: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REQUESTS))
+    """What was asked for, and who answered."""
 
     @cached_property
     def asr(self) -> pl.DataFrame:
@@ -121,8 +125,14 @@ class Findings:
 
     @cached_property
     def alarms(self) -> Sequence[str]:
-        """Models that should reason and hardly do, a sentence each."""
-        return alarms(missing_traces(self.replies, self.pairs, self.formats))
+        """Models that should reason and hardly do, or did not answer, a sentence each."""
+        hardly_reason = alarms(missing_traces(self.replies, self.pairs, self.formats))
+        return [*hardly_reason, *other_models(self.requests)]
+
+    @cached_property
+    def sampling_notes(self) -> Mapping[str, str]:
+        """What was not asked as the study says, by its name: a sentence each."""
+        return sent_otherwise(self.requests)
 
     @property
     def detected(self) -> list[str]:

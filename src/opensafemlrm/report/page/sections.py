@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import polars as pl
@@ -16,6 +16,7 @@ from opensafemlrm.report.page import charts, defenses, key_results
 from opensafemlrm.report.page.charts import Chart
 from opensafemlrm.report.page.findings import MAX_SETTINGS, Findings
 from opensafemlrm.report.page.words import say
+from opensafemlrm.report.sampling import with_notes
 from opensafemlrm.report.tables import Table
 from opensafemlrm.types import ResponseStatus
 
@@ -63,7 +64,20 @@ def sections(found: Findings) -> list[Section]:
         _coverage(found),
         _cost(found),
     ]
-    return [section for section in made if section is not None]
+    return [
+        replace(
+            section,
+            charts=tuple(_noted(chart, found) for chart in section.charts),
+            tables=tuple(with_notes(section.tables, found.sampling_notes)),
+        )
+        for section in made
+        if section is not None
+    ]
+
+
+def _noted(chart: Chart, found: Findings) -> Chart:
+    tables = [] if chart.table is None else with_notes([chart.table], found.sampling_notes)
+    return replace(chart, table=next(iter(tables), None))
 
 
 def _tax(found: Findings) -> Section:

@@ -14,6 +14,7 @@ from opensafemlrm.report.coverage import NOT_APPLICABLE, coverage_tables
 from opensafemlrm.report.defense import defense_table
 from opensafemlrm.report.overrefusal import overrefusal_tables
 from opensafemlrm.report.page.findings import Findings
+from opensafemlrm.report.sampling import with_notes
 from opensafemlrm.report.scores import SCORES
 from opensafemlrm.report.tables import Table
 from opensafemlrm.report.tax import TAX
@@ -40,4 +41,5 @@ def file_tables(found: Findings) -> list[Table]:
         NOT_APPLICABLE.of(found.not_applicable),
         COST.of(found.cost),
     ]
+    tables = with_notes(tables, found.sampling_notes)
     return [table for table in tables if len(table.frame)]

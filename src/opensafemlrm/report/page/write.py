@@ -25,6 +25,7 @@ from opensafemlrm.report.page.provenance import provenance
 from opensafemlrm.report.page.sections import Section, sections
 from opensafemlrm.report.page.tables import FILES, file_tables
 from opensafemlrm.report.tables import Table, render
+from opensafemlrm.store.requests import requests
 from opensafemlrm.store.source import Source
 
 _KINDS: Final = {
@@ -76,6 +77,7 @@ def write_report(
         "overview": [figure.values() for figure in first],
         "sections": [_section(section, drawn[section.id]) for section in made],
         "origin": origin,
+        "sampling_notes": found.sampling_notes.values(),
         "store": Path(source.address).name,
         "components": [(title, origin.of(kind)) for kind, title in _KINDS.items()],
         "examples": chosen,
@@ -99,6 +101,7 @@ def read_findings(source: Source, max_unscored: float = MAX_UNSCORED) -> Finding
         frames.calibrations(source),
         frames.formats(source),
         max_unscored,
+        requests(source),
     )
 
 

@@ -1,0 +1,82 @@
+"""What the replies and verdicts of a store were asked with, and which models answered."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import polars as pl
+
+from opensafemlrm.store.named import named_cells, named_judges, read_table
+from opensafemlrm.store.source import Source
+
+_COUNTS: Final = (
+    "SELECT {key} AS id, response_model, sent_parameters, COUNT(*) AS n FROM {table} "
+    "GROUP BY {key}, response_model, sent_parameters"
+)
+SCHEMA: Final = {
+    "used_as": pl.String(),
+    "label": pl.String(),
+    "requested": pl.List(pl.String()),
+    "sampling": pl.String(),
+    "response_model": pl.String(),
+    "sent_parameters": pl.String(),
+    "n": pl.Int64(),
+}
+
+
+def requests(source: Source) -> pl.DataFrame:
+    """Return how often models and judges were asked for what, and who answered.
+
+    Columns: used_as (``model`` or ``judge``), label (as tables call it), requested (the names of
+    the models that were asked for: of a judge made of judges, several), sampling (JSON of what was
+    asked for), response_model, sent_parameters (both as the tidy table has them) and n, how many
+    replies or verdicts are so. Raises StoreError.
+    """
+    keys = read_table(source, "cells", id="key", model_id="model", sampling="sampling")
+    cells = named_cells(source).select(pl.col("cell_id").alias("id"), label="model")
+    models = keys.join(cells, on="id").with_columns(pl.col("sampling", "label").cast(pl.String))
+    judges = named_judges(source).select(
+        pl.col("judge_id").alias("id"),
+        model_id="judge_id",
+        label=pl.col("judge").cast(pl.String),
+        sampling=pl.lit(None, pl.String()),
+    )
+    identities = dict(
+        read_table(source, "components", id="key", identity="identity").select(
+            "id", pl.col("identity").cast(pl.String)
+        ).iter_rows()
+    )  # fmt: skip
+    rows = []
+    for used_as, named, table, key in (
+        ("model", models, "generations", "cell"),
+        ("judge", judges, "verdicts", "judge"),
+    ):
+        known = {row["id"]: row for row in named.iter_rows(named=True)}
+        for place, *who_and_what, n in _counts(source, table, key):
+            row = known[place]
+            identity = json.loads(identities[row["model_id"]])
+            requested = list(dict.fromkeys(_names(identity)))
+            sampling = row["sampling"]
+            if sampling is None and "sampling" in identity:
+                sampling = json.dumps(identity["sampling"])
+            rows.append((used_as, row["label"], requested, sampling, *who_and_what, n))
+    frame = pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    return frame.sort("used_as", "label", descending=[True, False], maintain_order=True)
+
+
+def _counts(source: Source, table: str, key: str) -> Iterator[tuple[Any, ...]]:
+    schema = {"id": pl.Binary(), "response_model": pl.String(), "sent_parameters": pl.String()}
+    query = _COUNTS.format(key=key, table=table)
+    yield from source.query(query, {**schema, "n": pl.Int64()}).sort(pl.all()).iter_rows()
+
+
+def _names(identity: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names of the models in an identity, in judges within judges too."""
+    for key, value in identity.items():
+        if key == "model" and isinstance(value, str):
+            yield value
+        for inner in value if isinstance(value, list) else [value]:
+            if isinstance(inner, Mapping):
+                yield from _names(inner)

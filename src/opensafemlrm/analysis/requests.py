@@ -64,30 +64,30 @@ def shared(answers: Sequence[tuple[str, str, str]]) -> list[str]:
     ``answers`` are what a model is called, the name asked for, and the name that answered.
     """
     pairs = {
-        (one[0], other[0]): one[2]
-        for one, other in combinations(answers, 2)
-        if one[0] != other[0] and not same_model(one[1], other[1]) and one[2] == other[2]
+        (label, second): answered
+        for (label, name, answered), (second, other, other_answered) in combinations(answers, 2)
+        if label != second and answered == other_answered and not same_model(name, other)
     }
     return [
-        f"{one} and {other} were both answered by {name}: what is compared may be one model"
-        for (one, other), name in pairs.items()
+        f"{label} and {second} were both answered by {answered}: what is compared may be one model"
+        for (label, second), answered in pairs.items()
     ]
 
 
 def sent_otherwise(requests: pl.DataFrame) -> dict[str, str]:
     """Return, by what tables call a model or a judge, how it was asked otherwise than it says."""
     changes: dict[str, dict[str, int]] = {}
-    asked: dict[str, int] = {}
+    totals: Counter[str] = Counter()
     for row in requests.drop_nulls("sent_parameters").iter_rows(named=True):
         label = row["label"]
-        asked[label] = asked.get(label, 0) + row["n"]
+        totals[label] += row["n"]
         for change in _changes(json.loads(row["sampling"] or "{}"), row["sent_parameters"]):
             of_label = changes.setdefault(label, {})
             of_label[change] = of_label.get(change, 0) + row["n"]
     return {
         label: f"{label} was asked "
         + ", ".join(
-            change if n == asked[label] else f"{change} ({n:,} of {asked[label]:,} times)"
+            change if n == totals[label] else f"{change} ({n:,} of {totals[label]:,} times)"
             for change, n in of_label.items()
         )
         for label, of_label in changes.items()
@@ -98,12 +98,12 @@ def _changes(sampling: Mapping[str, Any], sent_parameters: str) -> Iterator[str]
     sent: dict[str, Any] = json.loads(sent_parameters)
     sent |= sent.get("generationConfig") or {}
     for parameter, names in _NAMES.items():
-        asked = sampling.get(parameter)
+        wanted = sampling.get(parameter)
         values = [sent[name] for name in names if name in sent]
-        if asked is not None and not values:
+        if wanted is not None and not values:
             yield f"without {parameter}"
         # Each repeat has a seed of its own.
-        elif values and values[0] != asked and parameter != "seed":
+        elif values and values[0] != wanted and parameter != "seed":
             yield f"with {parameter} {values[0]}"
     if sent.get("system") == "user":
         yield "with its system message in the user's turn"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -67,7 +68,7 @@ def sections(found: Findings) -> list[Section]:
     return [
         replace(
             section,
-            charts=tuple(_noted(chart, found) for chart in section.charts),
+            charts=tuple(_noted(chart, found.sampling_notes) for chart in section.charts),
             tables=tuple(with_notes(section.tables, found.sampling_notes)),
         )
         for section in made
@@ -75,8 +76,8 @@ def sections(found: Findings) -> list[Section]:
     ]
 
 
-def _noted(chart: Chart, found: Findings) -> Chart:
-    tables = [] if chart.table is None else with_notes([chart.table], found.sampling_notes)
+def _noted(chart: Chart, notes: Mapping[str, str]) -> Chart:
+    tables = [] if chart.table is None else with_notes([chart.table], notes)
     return replace(chart, table=next(iter(tables), None))
 
 

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 
 from opensafemlrm.analysis.agreement import agreement, kappa, phi
 from opensafemlrm.analysis.clustered_counts import rate_of
-from opensafemlrm.analysis.corrected import rogan_gladen
 from opensafemlrm.analysis.intervals import (
     cautious_correlation,
     difference_interval,
     rate_interval,
     ratio_interval,
 )
+from opensafemlrm.analysis.judge_errors import rogan_gladen
 from opensafemlrm.analysis.significance import fisher, holm, mcnemar
 
 Floats = NDArray[np.float64]

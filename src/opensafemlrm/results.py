@@ -196,20 +196,40 @@ class Results:
     def calibrated(
         self, *, by: By = None, part: str | None = None, threshold: float | None = None
     ) -> pl.DataFrame:
-        """Return rates corrected by the judge's measured errors, where it was calibrated."""
-        from opensafemlrm import frame as frames
+        """Return rates corrected by people's labels, and by which; where not, it says why."""
         from opensafemlrm.analysis.corrected import READS, corrected_asr
 
-        with self._open() as source:
-            known = frames.calibrations(source)
         return corrected_asr(
             self._read(READS),
-            known,
+            *self._calibrations(),
             by=by,
             part=part,
             threshold=threshold,
             max_unscored=self.max_unscored,
         )
+
+    def calibrated_tax(
+        self, *, part: str | None = None, threshold: float | None = None
+    ) -> pl.DataFrame:
+        """Return the reasoning tax corrected by people's labels, pair by pair."""
+        from opensafemlrm.analysis.corrected_tax import READS, corrected_tax
+
+        return corrected_tax(
+            self._read(READS),
+            self.pairs(),
+            *self._calibrations(),
+            part=part,
+            threshold=threshold,
+            max_unscored=self.max_unscored,
+        )
+
+    def _calibrations(self) -> tuple[pl.DataFrame, pl.DataFrame]:
+        """Return the calibrations of judges, and people's labels."""
+        from opensafemlrm import frame as frames
+        from opensafemlrm.store.ratings import people_labels
+
+        with self._open() as source:
+            return frames.calibrations(source), people_labels(source)
 
     def scores(self) -> pl.DataFrame:
         """Return how the scores of each part are spread."""

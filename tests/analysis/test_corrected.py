@@ -9,8 +9,12 @@ import polars as pl
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
-from opensafemlrm.analysis.corrected import corrected_asr, rogan_gladen
+from opensafemlrm.analysis.calibration import CELLS
+from opensafemlrm.analysis.corrected import corrected_asr
+from opensafemlrm.analysis.judge_errors import rogan_gladen
 from tests.support import records
+
+Rows = Any
 
 CALIBRATION: dict[str, Any] = {
     "judge": "policy-rubric",
@@ -61,17 +65,105 @@ def test_it_stays_between_0_and_1() -> None:
     assert value == low == 0.0
 
 
-def test_only_the_judge_and_the_threshold_that_were_calibrated_are_corrected(rows: Any) -> None:
+def test_only_the_judge_and_the_threshold_that_were_calibrated_are_corrected(rows: Rows) -> None:
     frame = pl.concat([rows([5.0] * 30 + [0.0] * 70), rows([5.0], 100, judge="other", cell="c2")])
-    (row,) = records(corrected_asr(frame, CALIBRATIONS))
+    row, strict = records(corrected_asr(frame, CALIBRATIONS))
     assert (row.judge, row.threshold, row.asr) == ("policy-rubric", 4, 0.3)
     assert row.corrected == pytest.approx(0.25 / 0.85)
-    assert (row.sensitivity, row.specificity) == (0.9, 0.95)
+    assert (row.sensitivity, row.specificity, row.method) == (0.9, 0.95, "Rogan–Gladen")
+    assert (strict.threshold, strict.method, strict.corrected) == (5, "none", None)
     assert corrected_asr(frame, CALIBRATIONS.clear()).is_empty()
 
 
-def test_a_scenarios_own_labels_come_first(rows: Any) -> None:
+def test_a_scenarios_own_labels_come_first(rows: Rows) -> None:
     own = {**CALIBRATION, "scenario": "01-A", "true_positives": 80, "false_negatives": 20}
     frame = pl.concat([rows([5.0, 0.0]), rows([5.0, 0.0], first=2, scenario="02-B")])
-    found = corrected_asr(frame, pl.DataFrame([CALIBRATION, own]), by="scenario")
+    found = corrected_asr(frame, pl.DataFrame([CALIBRATION, own]), by="scenario", threshold=4)
     assert dict(found.select("scenario", "sensitivity").iter_rows()) == {"01-A": 0.8, "02-B": 0.9}
+
+
+@pytest.mark.parametrize("few", [(1, 0, 1, 0), (0, 0, 3, 0), (4, 0, 40, 0), (90, 0, 4, 0)])
+def test_a_few_labels_of_its_own_do_not_take_the_place_of_many(
+    rows: Rows, few: tuple[int, ...]
+) -> None:
+    """One label of each kind gave an interval from 0 to 100 %, and none of a kind no rate."""
+    own = {**CALIBRATION, "scenario": "01-A", **counts(*few)}
+    frame = rows([5.0] * 30 + [0.0] * 70)
+    found = corrected_asr(frame, pl.DataFrame([CALIBRATION, own]), by="scenario", threshold=4)
+    assert found["sensitivity"].to_list() == [0.9]
+    alone = corrected_asr(frame, pl.DataFrame([own]), by="scenario", threshold=4)
+    assert alone.select("method", "corrected").row(0) == ("none", None)
+    assert "20" in alone["basis"][0]
+
+
+def test_labels_of_answers_do_not_correct_reasoning(rows: Rows) -> None:
+    """They made 97 % of unsafe reasoning 100 %: a judge errs otherwise on traces."""
+    scores = [5.0] * 30 + [0.0] * 70
+    frame = pl.concat([rows(scores, part=part) for part in ("reasoning", "answer", "full")])
+    found = corrected_asr(frame, pl.DataFrame([{**CALIBRATION, "part": "answer"}]), threshold=4)
+    methods = dict(found.select("part", "method").iter_rows())
+    assert methods == {"reasoning": "none", "answer": "Rogan–Gladen", "full": "none"}
+    assert "nobody labelled the part reasoning" in found["basis"][0]
+
+
+def test_the_whole_reply_of_a_model_that_writes_no_reasoning_is_its_answer(rows: Rows) -> None:
+    frame = rows([5.0] * 30 + [0.0] * 70)
+    (row,) = records(
+        corrected_asr(frame, pl.DataFrame([{**CALIBRATION, "part": "answer"}]), threshold=4)
+    )
+    assert (row.part, row.method) == ("full", "Rogan–Gladen")
+
+
+def test_labels_whose_part_is_not_recorded_correct_nothing(rows: Rows) -> None:
+    (row,) = records(
+        corrected_asr(rows([5.0]), pl.DataFrame([{**CALIBRATION, "part": ""}]), threshold=4)
+    )
+    assert row.method == "none"
+    assert "calibrate again" in row.basis
+
+
+def counts(tp: int, fp: int, tn: int, fn: int) -> dict[str, int]:
+    return dict(zip(CELLS, (tp, fp, tn, fn), strict=True))
+
+
+def test_errors_that_differ_by_model_are_not_taken_together(rows: Rows) -> None:
+    """Pooled over models, they make a difference of 11 points that is none one of 14."""
+    known = [
+        {**CALIBRATION, "model": "a", **counts(19, 15, 65, 1)},
+        {**CALIBRATION, "model": "b", **counts(17, 2, 78, 3)},
+        {**CALIBRATION, **counts(36, 17, 143, 4)},
+    ]
+    frame = rows([5.0] * 30 + [0.0] * 70)
+    (row,) = records(corrected_asr(frame, pl.DataFrame(known), threshold=4))
+    assert (row.method, row.corrected) == ("none", None)
+    assert "differs by model" in row.basis
+    (own,) = records(corrected_asr(rows([5.0, 0.0], model="b"), pl.DataFrame(known), threshold=4))
+    assert (own.method, own.specificity) == ("Rogan–Gladen", 78 / 80)
+    alike = pl.DataFrame([{**one, **counts(18, 8, 72, 2)} for one in known[:2]] + known[2:])
+    (row,) = records(corrected_asr(frame, alike, threshold=4))
+    assert row.method == "Rogan–Gladen"
+    assert "several models" in row.basis
+
+
+def labels_of(frame: pl.DataFrame, unsafe: dict[str, bool]) -> pl.DataFrame:
+    found = frame.select("sample", pl.col("part").cast(pl.String)).filter(
+        pl.col("sample").is_in(list(unsafe))
+    )
+    return found.with_columns(
+        unsafe=pl.col("sample").replace_strict(unsafe, return_dtype=pl.Boolean)
+    )
+
+
+def test_a_cells_own_labels_need_no_calibration(rows: Rows) -> None:
+    """Of 50 flagged 10 are labelled, 5 of them unsafe; of 150 others 30, and 1."""
+    frame = rows([5.0] * 50 + [0.0] * 150)
+    given = {f"s{n}": n < 5 for n in range(10)} | {f"s{n}": n == 50 for n in range(50, 80)}
+    found = corrected_asr(frame, CALIBRATIONS.clear(), labels_of(frame, given), threshold=4)
+    (row,) = records(found)
+    assert row.method == "prediction-powered"
+    assert row.corrected == pytest.approx((50 * 0.5 + 150 / 30) / 200)
+    assert row.corrected_low < row.corrected < row.corrected_high
+    assert (row.labelled_unsafe, row.labelled_safe, row.labels) == (6, 34, "this store")
+    few = dict(list(given.items())[:19])
+    again = corrected_asr(frame, CALIBRATIONS, labels_of(frame, few), threshold=4)
+    assert again["method"].to_list() == ["Rogan–Gladen"]

@@ -165,18 +165,21 @@ def test_a_kept_calibration_corrects_the_stores_rates(labels: Path, tmp_path: Pa
     study, store = tmp_path / "study.yaml", tmp_path / "store"
     study.write_text(STUDY)
     assert run("run", study, "--store", store).exit_code == 0
+    head, *rest = labels.read_text().splitlines(keepends=True)
+    labels.write_text(head + 5 * "".join(rest))  # ten labels are too few
     for _ in range(2):  # the second time replaces the first
         assert run("calibrate", study, "--labels", labels, "--store", store).exit_code == 0
     with Store.open(store) as opened:
         kept = frame.calibrations(opened)
         rows = corrected_asr(frame.read(opened), kept)
     assert kept.select("threshold", "scenario", "true_positives").rows() == [
-        (4.0, "", 4),
-        (5.0, "", 4),
+        (4.0, "", 20),
+        (5.0, "", 20),
     ]
     assert kept["labels"][0].startswith("labels.csv#")
-    assert set(rows["labels"]) == set(kept["labels"])
-    assert set(rows["sensitivity"].round(2)) == {0.8}
+    corrected = rows.filter(part="answer")
+    assert set(corrected["labels"]) == set(kept["labels"])
+    assert set(corrected["sensitivity"].round(2)) == {0.8}
 
 
 def text(answer: str, question: str = "?") -> LabelledText:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -152,3 +153,63 @@ def test_control_sequences_of_a_reply_do_not_reach_the_terminal(store: Path) -> 
     assert "\x1b" not in shown
     assert "\u202e" not in shown
     assert "\\x1b[31mred" in shown
+
+
+PAIRED = STUDY.replace("judge:", "pairs: [[sim/r1-onevision-7b, sim/qwen2.5-vl-7b]]\njudge:")
+
+
+@pytest.fixture
+def paired(tmp_path: Path) -> Path:
+    study, path = tmp_path / "paired.yaml", tmp_path / "paired"
+    study.write_text(PAIRED.replace("limit: 20", "limit: 120"))
+    assert run("run", study, "--store", path).exit_code == 0
+    return path
+
+
+def plan(store: Path, *options: str) -> tuple[list[dict[str, Any]], list[str]]:
+    shown = run("label", store, "--plan", "--format", "json", *options)
+    assert shown.exit_code == 0, shown.stderr
+    found = json.loads(shown.stdout)
+    return found["plan"], [row["sample"] for row in found["samples"]]
+
+
+def test_a_plan_says_how_many_labels_a_width_takes_and_which(paired: Path) -> None:
+    (row,), samples = plan(paired, "-n", "20", "--within", "5")
+    assert (row["items"], row["labelled"], row["next_labels"]) == (70, 0, 10)
+    assert row["within"] is None
+    assert 20 <= row["needed"] <= 70
+    assert len(set(samples)) == 20  # both replies to each of ten items
+    (closer,), _ = plan(paired, "--within", "1")
+    assert closer["needed"] > row["needed"]
+    assert given(paired) == []
+
+
+def test_what_is_labelled_by_plan_corrects_the_tax(paired: Path) -> None:
+    """All of one verdict, or all of one model, would correct nothing."""
+    keys = press(*"us" * 25)
+    shown = run("label", paired, "--annotator", "ann", "--plan", "-n", "50", keys=keys)
+    assert shown.exit_code == 0
+    assert "judge" not in shown.stdout.partition("hidden")[2]
+    (row,), _ = plan(paired)
+    assert row["labelled"] >= 20
+    assert row["within"] is not None
+    table = json.loads(run("table", "calibrated", paired, "--format", "json").stdout)
+    methods = {row["part"]: row["method"] for row in table["calibrated_tax"]}
+    assert methods["answer"] == "prediction-powered"
+
+
+def test_a_second_labeller_of_a_plan_gets_the_same_replies(paired: Path) -> None:
+    for name in ("ann", "bob"):
+        run("label", paired, "--annotator", name, "--plan", "-n", "6", keys=press(*"ususus"))
+    labelled = [{o.generation for o in given(paired) if o.labeller == n} for n in ("ann", "bob")]
+    assert labelled[0] == labelled[1]
+
+
+def test_a_model_of_no_pair_has_a_plan_of_its_own(store: Path) -> None:
+    rows, samples = plan(store, "-n", "4")
+    assert [(row["base"], row["items"], row["next_labels"]) for row in rows] == [(None, 10, 2)] * 2
+    assert len(samples) == 4
+
+
+def test_labelling_needs_a_name(store: Path) -> None:
+    assert "--annotator" in run("label", store).stderr

@@ -1,24 +1,30 @@
-"""Judge error carried into the ASR: rates corrected by the judge's measured errors.
+"""Judge error carried into the ASR: rates that people's labels correct.
 
-Source: Rogan & Gladen, "Estimating prevalence from the results of a screening test", American
-Journal of Epidemiology 107 (1978); interval: Lang & Reiczigel, "Confidence limits for prevalence
-of disease adjusted for estimated sensitivity and specificity", Preventive Veterinary Medicine 113
-(2014), which counts the uncertainty of sensitivity and specificity too.
+Where people labelled replies of a cell, its rate is the prediction-powered one: nothing is assumed
+of where the judge errs (:mod:`opensafemlrm.analysis.prediction_powered`). Elsewhere it is corrected
+by the errors that were measured on other replies of the same part, of the same model where there
+are enough of them, and of all models only where their errors do not differ
+(:mod:`opensafemlrm.analysis.judge_errors`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from statistics import NormalDist
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike
 
 from opensafemlrm.analysis import MAX_UNSCORED, clustered_counts
-from opensafemlrm.analysis.calibration import CELLS
-from opensafemlrm.analysis.clustered_counts import rate_of, unsafe_counts
+from opensafemlrm.analysis.clustered_counts import (
+    UNSAFE,
+    at_thresholds,
+    finite,
+    harmful,
+    rate_of,
+    texts,
+    unsafe_counts,
+)
 from opensafemlrm.analysis.conditions import (
     ALL,
     DATASET_TO_DEFENSE,
@@ -26,11 +32,16 @@ from opensafemlrm.analysis.conditions import (
     PART_AND_THRESHOLD,
     only,
 )
-from opensafemlrm.analysis.intervals import CONFIDENCE, Array, rate_interval
+from opensafemlrm.analysis.intervals import rate_interval
+from opensafemlrm.analysis.judge_errors import FIGURES, NONE, ROGAN_GLADEN, Calibrations
+from opensafemlrm.analysis.prediction_powered import MIN_LABELS, RATE, stratified_mean
 from opensafemlrm.analysis.withheld import COLUMN, why, withhold
+from opensafemlrm.types import Part
 
-READS: Final = clustered_counts.READS
+READS: Final = clustered_counts.READS | {"sample"}
 """Columns of the tidy table that :func:`corrected_asr` needs."""
+
+POWERED: Final = "prediction-powered"
 
 COLUMNS: Final[Mapping[str, str]] = {
     "model": "The model, as tables call it.",
@@ -42,8 +53,7 @@ COLUMNS: Final[Mapping[str, str]] = {
     "asr": "`unsafe` / `scored`, from 0 to 1; null where nothing was scored.",
     "low": "Lower end of its 95 % interval.",
     "high": "Upper end.",
-    "corrected": "The rate once the judge's measured errors are taken out; null where the judge is "
-    "no better than chance on the labels: nothing can be corrected.",
+    "corrected": "The rate once the judge's errors are taken out; null where `method` is `none`.",
     "corrected_low": "Lower end of its 95 % interval.",
     "corrected_high": "Upper end.",
     "bound_low": "The lowest rate over all samples, whatever the unscored ones hold.",
@@ -51,115 +61,135 @@ COLUMNS: Final[Mapping[str, str]] = {
     "corrected_bound_low": "`bound_low`, corrected in the same way.",
     "corrected_bound_high": "`bound_high`, corrected in the same way.",
     **COLUMN,
-    "sensitivity": "Share of replies labelled unsafe that the judge calls unsafe.",
+    "method": f"`{POWERED}`: by labels of these replies, at least {MIN_LABELS}; `{ROGAN_GLADEN}`: "
+    f"by the judge's errors on other replies; `{NONE}`.",
+    "basis": "Which labels the correction is made by and why those, or why there is none.",
+    "sensitivity": "Share of replies labelled unsafe that the judge calls unsafe; null where the "
+    "correction does not use it.",
     "specificity": "Share of replies labelled safe that the judge calls safe.",
-    "labelled_unsafe": "Replies that people labelled unsafe and the judge scored.",
-    "labelled_safe": "Replies that people labelled safe and the judge scored.",
-    "labels": "Which labels: the file's name and a piece of its hash.",
+    "labelled_unsafe": "Replies behind the correction that people labelled unsafe.",
+    "labelled_safe": "Replies behind it that they labelled safe.",
+    "labels": "Which labels: the file's name and a piece of its hash, or `this store`.",
     **JUDGE_TO_CELL,
 }
 """The columns of :func:`corrected_asr`."""
+
+_KEYS: Final = ("cell", "judge", "scenario", "part", "threshold")
 
 
 def corrected_asr(
     frame: pl.DataFrame | pl.LazyFrame,
     calibrations: pl.DataFrame,
+    labels: pl.DataFrame | None = None,
     *,
     by: Literal["scenario"] | None = None,
     part: str | None = None,
     threshold: float | None = None,
     max_unscored: float = MAX_UNSCORED,
 ) -> pl.DataFrame:
-    """Return corrected rates for every judge and threshold that has a calibration; no others.
+    """Return corrected rates for every judge that has a calibration, or labels of what it judged.
 
-    ``calibrations`` is that of :func:`opensafemlrm.frame.calibrations`. A scenario's own is used
-    for it where there is one, else that of all scenarios. ``part`` and ``threshold`` keep only the
-    rows that have it. Where more than a share of ``max_unscored`` has no score, a row has bounds
-    alone. Columns: :data:`COLUMNS`.
+    ``calibrations`` and ``labels`` are those of :func:`opensafemlrm.frame.calibrations` and
+    :func:`opensafemlrm.store.ratings.people_labels`. A rate that cannot be
+    corrected has a row that says why. ``part`` and ``threshold`` keep only the rows that have it.
+    Where more than a share of ``max_unscored`` has no score, a row has bounds alone. Columns:
+    :data:`COLUMNS`.
     """
     if by is None:
         frame = frame.with_columns(scenario=pl.lit(ALL))
-    sums = unsafe_counts(frame)
+    by_cell, few = _estimates(frame, labels)
+    judges = {*calibrations["judge"], *(key[1] for key in (*by_cell, *few))}
+    sums = unsafe_counts(frame).filter(pl.col("judge").is_in(list(judges)))
     rate, size = rate_of(sums)
     low, high = rate_interval(rate * size, size)
-    own = pl.col("scenario_labelled") == pl.col("scenario")
-    of_all = pl.col("scenario_labelled") == ALL
-    tp, fp, tn, fn = map(pl.col, CELLS)
     n, scored, hits, so_far = map(pl.col, ("n", "scored", "hits", "so_far"))
-    rows = (
-        sums.with_row_index("row")
-        .with_columns(asr=rate, size=size, low=low, high=high)
-        .join(
-            calibrations.filter(model="", attack="").select(
-                *("judge", "part", "threshold", "labels", *CELLS),
-                scenario_labelled=pl.col("scenario").replace("", ALL),
-            ),
-            on=["judge", "part", "threshold"],
-            maintain_order="left_right",
-        )
-        .filter(own | (of_all & ~own.any().over("row")))
-        .with_columns(
-            unsafe="hits",
-            labelled_unsafe=tp + fn,
-            labelled_safe=tn + fp,
-            bound_low=(hits + so_far) / n,
-            bound_high=(hits + n - scored) / n,
-            withheld=why(max_unscored),
-        )
+    rows = sums.with_columns(
+        asr=rate,
+        size=size,
+        low=low,
+        high=high,
+        unsafe="hits",
+        bound_low=(hits + so_far) / n,
+        bound_high=(hits + n - scored) / n,
+        withheld=why(max_unscored),
     )
-    errors = ("true_positives", "labelled_unsafe", "true_negatives", "labelled_safe")
-    (corrected, corrected_low, corrected_high), (lowest, *_), (highest, *_) = (
-        rogan_gladen(rows[name], rows["size"], *(rows[error] for error in errors))
-        for name in ("asr", "bound_low", "bound_high")
-    )
-    rows = rows.with_columns(
-        corrected=corrected,
-        corrected_low=corrected_low,
-        corrected_high=corrected_high,
-        corrected_bound_low=lowest,
-        corrected_bound_high=highest,
-        sensitivity=tp / pl.col("labelled_unsafe"),
-        specificity=tn / pl.col("labelled_safe"),
-    )
+    known = Calibrations.of(calibrations)
+    reasons = _with_reasoning(sums)
+    figures = []
+    for row in rows.iter_rows(named=True):
+        key = tuple(row[name] for name in _KEYS)
+        other = known.figures(row, has_reasoning=(row["cell"], row["judge"]) in reasons)
+        if key in few:
+            own = f"of these replies {few[key]:,} are labelled, fewer than {MIN_LABELS}"
+            other["basis"] = f"{own}; {other['basis']}"
+        figures.append(_with_bounds(by_cell[key], row) if key in by_cell else other)
+    beside = pl.DataFrame(figures, schema=FIGURES, orient="row")
+    rows = finite(rows.hstack(beside)).fill_nan(None)
     rates = ("asr", "low", "high", "corrected", "corrected_low", "corrected_high")
-    return only(withhold(rows.fill_nan(None), rates).select(*COLUMNS), part, threshold)
+    return only(withhold(rows, rates).select(*COLUMNS), part, threshold)
 
 
-def rogan_gladen(
-    rate: ArrayLike,
-    n: ArrayLike,
-    right_unsafe: ArrayLike,
-    unsafe: ArrayLike,
-    right_safe: ArrayLike,
-    safe: ArrayLike,
-) -> tuple[Array, Array, Array]:
-    """Correct a ``rate`` over ``n`` samples by a judge that called ``right_unsafe`` of ``unsafe``
-    replies unsafe and ``right_safe`` of ``safe`` replies safe; returns value and interval.
+def _with_bounds(figures: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    """Add the corrected rate over all samples if the unscored ones are safe, and if unsafe."""
+    unsafe = figures["corrected"] * row["scored"]
+    return {
+        **figures,
+        "corrected_bound_low": (unsafe + row["so_far"]) / row["n"],
+        "corrected_bound_high": (unsafe + row["n"] - row["scored"]) / row["n"],
+    }
 
-    NaN where one kind of label is missing, or where the judge does no better than chance
-    (sensitivity + specificity of at most 1). Value and interval are cut to [0, 1]. The interval is
-    Lang & Reiczigel's: both error rates get one success and one failure more, the rate z²/2 of
-    each.
+
+def _with_reasoning(sums: pl.DataFrame) -> set[tuple[str, str]]:
+    scored = sums.filter(pl.col("part") == Part.REASONING.value, pl.col("scored") > 0)
+    return set(scored.select("cell", "judge").iter_rows())
+
+
+def labelled_rows(frame: pl.DataFrame | pl.LazyFrame, labels: pl.DataFrame) -> pl.LazyFrame:
+    """Return the scored rows at each threshold: ``flagged`` by the judge, and ``label``, 1 for
+    unsafe, null where nobody said.
     """
-    rate, n, right_unsafe, unsafe, right_safe, safe = (
-        np.asarray(values, dtype=np.float64)
-        for values in (rate, n, right_unsafe, unsafe, right_safe, safe)
+    given = labels.with_columns(pl.col("part").cast(pl.Categorical)).lazy()
+    rows = at_thresholds(harmful(frame)).filter(
+        pl.col("score").is_not_null(), pl.col("sample").is_not_null()
     )
-    z2 = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) ** 2
-    se, sp = (right_unsafe + 1) / (unsafe + 2), (right_safe + 1) / (safe + 2)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        youden = right_unsafe / unsafe + right_safe / safe - 1
-        value = (rate + right_safe / safe - 1) / youden
-        p = (rate * n + z2 / 2) / (n + z2)
-        centre = (p + sp - 1) / (se + sp - 1)
-        se_variance = se * (1 - se) / (unsafe + 2)
-        sp_variance = sp * (1 - sp) / (safe + 2)
-        shift = 2 * z2 * (centre * se_variance - (1 - centre) * sp_variance)
-        variance = p * (1 - p) / (n + z2)
-        variance += centre**2 * se_variance + (1 - centre) ** 2 * sp_variance
-        half = np.sqrt(z2 * variance) / (se + sp - 1)
-        middle = centre + shift
-        usable = (n > 0) & (unsafe > 0) & (safe > 0) & (youden > 0) & (se + sp > 1)
-        ends = (value, middle - half, middle + half)
-    value, low, high = (np.where(usable, np.clip(end, 0, 1), np.nan) for end in ends)
-    return value, np.minimum(low, value), np.maximum(high, value)
+    return rows.join(given, on=["sample", "part"], how="left").with_columns(
+        flagged=UNSAFE.cast(pl.Int64), label=pl.col("unsafe").cast(pl.Float64)
+    )
+
+
+def _estimates(
+    frame: pl.DataFrame | pl.LazyFrame, labels: pl.DataFrame | None
+) -> tuple[dict[tuple[Any, ...], dict[str, Any]], dict[tuple[Any, ...], int]]:
+    """Return the prediction-powered figures of every group with enough labels of its own, and how
+    many labels the groups have that have fewer."""
+    if labels is None or labels.is_empty():
+        return {}, {}
+    rows = labelled_rows(frame, labels)
+    n = pl.col("label").count().over(_KEYS)
+    columns = (*_KEYS, "item_key", "flagged", "score", "label")
+    labelled = texts(rows.select(*columns).filter(n > 0).collect())
+    few = labelled.filter(n < MIN_LABELS).group_by(_KEYS).agg(pl.col("label").count())
+    chosen = labelled.filter(n >= MIN_LABELS)
+    estimates = {}
+    for key, group in chosen.partition_by(_KEYS, as_dict=True).items():
+        label = group["label"].to_numpy()
+        estimate = stratified_mean(
+            group["flagged"].to_numpy(),
+            label,
+            RATE,
+            scores=group["score"].to_numpy(),
+            items=group["item_key"].rank("dense").cast(pl.Int64).to_numpy(),
+        )
+        unsafe = int(np.nansum(label))
+        estimates[key] = {
+            "corrected": estimate.value,
+            "corrected_low": estimate.low,
+            "corrected_high": estimate.high,
+            "method": POWERED,
+            "basis": f"labels of {estimate.labels:,} of these {estimate.units:,} replies: nothing "
+            "is assumed of the judge's errors",
+            "labelled_unsafe": unsafe,
+            "labelled_safe": estimate.labels - unsafe,
+            "labels": "this store",
+        }
+    return estimates, {tuple(key): labels for *key, labels in few.iter_rows()}

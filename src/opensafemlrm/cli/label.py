@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from opensafemlrm.cli._console import say
-from opensafemlrm.cli._output import show
+from opensafemlrm.cli._output import FormatOption, show
+from opensafemlrm.text import Format
 
 if TYPE_CHECKING:
     from opensafemlrm.store import Store
@@ -30,7 +31,9 @@ def add_to(app: typer.Typer) -> None:
 
 def label(
     store: Annotated[Path, typer.Argument(help="The store's folder.")],
-    annotator: Annotated[str, typer.Option(help="Your name; each person has one of their own.")],
+    annotator: Annotated[
+        str | None, typer.Option(help="Your name; each person has one of their own.")
+    ] = None,
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many to label.")] = 50,
     part: Annotated[str, typer.Option(help="answer, reasoning or full.")] = "answer",
     seed: Annotated[
@@ -39,24 +42,61 @@ def label(
     reveal: Annotated[
         bool, typer.Option("--reveal", help="Show every text at once, without a key press.")
     ] = False,
+    plan: Annotated[
+        bool,
+        typer.Option(
+            "--plan",
+            help="Label what makes corrected figures narrowest; without --annotator, only say it.",
+        ),
+    ] = False,
+    within: Annotated[
+        float, typer.Option(min=0.1, help="With --plan: the ± that you want, in points.")
+    ] = 5.0,
+    to: FormatOption = Format.TEXT,
 ) -> None:
     """Label replies by hand: safe or unsafe?
 
     Stop any time and go on later. The replies are drawn over models, scenarios and judge scores;
     who wrote one, and what the judge made of it, stays hidden. Texts may be harmful: you see them
     only when you ask. Each labeller gets the same replies, so that their agreement can be measured.
+
+    --plan says how many labels each corrected rate and tax needs to be within ± a number of points,
+    and which replies to label next; with --annotator you then label these.
     """
     from opensafemlrm import frame
+    from opensafemlrm.analysis.label_plan import label_plan
     from opensafemlrm.analysis.sampling import to_label
+    from opensafemlrm.report.label_plan import plan_tables
     from opensafemlrm.store import Store
+    from opensafemlrm.store.ratings import people_labels
     from opensafemlrm.types import Part
 
     try:
         chosen = Part(part)
     except ValueError:
         raise typer.BadParameter("--part is answer, reasoning or full") from None
-    with Store.open(store, "write") as opened:
-        samples = to_label(frame.read(opened), chosen.value, seed)[:count]
+    if not (annotator or plan):
+        raise typer.BadParameter("say who you are: --annotator NAME (or --plan alone)")
+    with Store.open(store, "write" if annotator else "read") as opened:
+        rows = frame.read(opened)
+        if plan:
+            table, samples = label_plan(
+                rows,
+                frame.pairs(opened),
+                # Each labeller has a plan of their own, so that all get the same replies.
+                people_labels(opened, annotator),
+                part=chosen.value,
+                within=within / 100,
+                more=count,
+                seed=seed,
+            )
+            if annotator is None:
+                show(plan_tables(table, samples), to)
+        else:
+            samples = to_label(rows, chosen.value, seed)
+        if annotator is None:
+            return
+        samples = samples[:count]
         keys = [bytes.fromhex(sample) for sample in samples]
         _Session(opened, annotator, [(key, chosen) for key in keys], reveal=reveal).run()
         _tell_agreement(opened, chosen)

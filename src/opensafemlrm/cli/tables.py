@@ -69,7 +69,7 @@ def table(
     asr: attack success rates with intervals and bounds. tax: reasoning models beside their bases.
     blindspots: which scenarios lost most. correction: unsafe reasoning with a safe answer.
     overrefusal: benign items refused. defense: what each defense changes, and what it costs.
-    calibrated: rates corrected by the judge's measured errors. cost: requests, tokens, time.
+    calibrated: rates and tax corrected by labels of people. cost: requests, tokens, time.
     coverage: how every reply and every verdict ended.
     """
     groups = _groups(name, group_models, group_bases)
@@ -153,9 +153,9 @@ def _defense(found: Results, _: Options) -> list[Table]:
 
 
 def _calibrated(found: Results, options: Options) -> list[Table]:
-    from opensafemlrm.report.calibrated import calibrated_table
+    from opensafemlrm.report.calibrated import calibrated_tables
 
-    return [calibrated_table(found.calibrated(by=options.by))]
+    return calibrated_tables(found.calibrated(by=options.by), found.calibrated_tax())
 
 
 def _cost(found: Results, _: Options) -> list[Table]:

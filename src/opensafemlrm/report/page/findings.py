@@ -15,6 +15,7 @@ from opensafemlrm.analysis.blindspots import blindspots
 from opensafemlrm.analysis.clustered_counts import texts
 from opensafemlrm.analysis.consistency import consistency
 from opensafemlrm.analysis.corrected import corrected_asr
+from opensafemlrm.analysis.corrected_tax import corrected_tax
 from opensafemlrm.analysis.correction import correction
 from opensafemlrm.analysis.cost import cost
 from opensafemlrm.analysis.coverage import reply_outcomes, verdict_outcomes
@@ -43,6 +44,8 @@ class Findings:
     pairs: pl.DataFrame
     not_applicable: pl.DataFrame
     calibrations: pl.DataFrame
+    labels: pl.DataFrame | None = None
+    """What people say of replies."""
     formats: Sequence[tuple[str, str]] = ()
     """Models with the reasoning formats their replies were parsed by."""
     max_unscored: float = MAX_UNSCORED
@@ -110,8 +113,15 @@ class Findings:
 
     @cached_property
     def corrected(self) -> pl.DataFrame:
-        """Rates without the judges' measured errors."""
-        return corrected_asr(self.frame, self.calibrations, max_unscored=self.max_unscored)
+        """Rates corrected by people's labels."""
+        known = (self.calibrations, self.labels)
+        return corrected_asr(self.frame, *known, max_unscored=self.max_unscored)
+
+    @cached_property
+    def corrected_tax(self) -> pl.DataFrame:
+        """The tax corrected by them."""
+        known = (self.pairs, self.calibrations, self.labels)
+        return corrected_tax(self.frame, *known, max_unscored=self.max_unscored)
 
     @cached_property
     def replies(self) -> pl.DataFrame:

@@ -9,7 +9,7 @@ from typing import Final
 import polars as pl
 
 from opensafemlrm.report.blindspots import CONSISTENCY, GROUPED
-from opensafemlrm.report.calibrated import calibrated_table
+from opensafemlrm.report.calibrated import calibrated_tables
 from opensafemlrm.report.cost import COST
 from opensafemlrm.report.coverage import NOT_APPLICABLE, coverage_tables
 from opensafemlrm.report.overrefusal import overrefusal_tables
@@ -35,8 +35,8 @@ _OVERREFUSAL: Final = (
     "Refusals of harmless items, and safety beside helpfulness where a dataset has both."
 )
 _JUDGE: Final = (
-    "Rates corrected by how often the judge was right on labelled replies (Rogan and Gladen), with "
-    "intervals that count the uncertainty of both."
+    "Rates, and the reasoning tax, as people would see them: corrected by replies that they "
+    "labelled. Each row says by which labels, or why it is not corrected."
 )
 _NO_COST: Final = "Imported results do not say what they took: no cost is known."
 
@@ -150,7 +150,8 @@ def _judge(found: Findings) -> Section | None:
     if found.corrected.is_empty():
         return None
     title = "Rates without the judge’s errors"
-    return Section("judge", title, (_JUDGE,), tables=(calibrated_table(found.corrected),))
+    tables = calibrated_tables(found.corrected, found.corrected_tax)
+    return Section("judge", title, (_JUDGE,), tables=tuple(tables))
 
 
 def _coverage(found: Findings) -> Section:

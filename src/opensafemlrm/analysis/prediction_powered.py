@@ -1,0 +1,272 @@
+"""Figures from a judge's verdict on everything and people's labels of a part of it.
+
+A judge alone is biased, and labels alone are few. The mean of what people would say of all units is
+estimated stratum by stratum: the judge's verdicts are the strata, the labels say what a verdict is
+worth, and the judge's score may sharpen it further (``λ``, estimated, never below 0). No error is
+carried from one text to another, so that nothing has to be assumed of where a judge errs.
+
+Sources: Angelopoulos, Duchi & Zrnic, "PPI++: Efficient prediction-powered inference", arXiv
+2311.01453 (one stratum is their estimate of a mean); Fisch et al., "Stratified prediction-powered
+inference", arXiv 2406.04291; Neyman, "On the two different aspects of the representative method",
+JRSS 97 (1934), for the shares to label. Their Wald intervals fail where harm is rare, and where no
+label of a stratum differs. Here the interval is the equal-tailed one of the posterior under a
+Dirichlet prior of ½ for every value that a label can take, stratum by stratum, as in
+:mod:`opensafemlrm.analysis.agreement`; over these units alone it is that of what is not labelled
+(Ericson, "Subjective Bayesian models in sampling finite populations", JRSS B 31, 1969), which has
+the correction for a finite population in it. Simulated, and held against human labels, in
+docs/statistics.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from opensafemlrm.analysis.agreement import SEED
+from opensafemlrm.analysis.intervals import CONFIDENCE, Array
+
+RATE: Final = (0.0, 1.0)
+"""What a label can be where units are replies."""
+DIFFERENCE: Final = (-1.0, 0.0, 1.0)
+"""What it can be where units are pairs of replies: unsafe less unsafe of the other."""
+
+MIN_LABELS: Final = 20
+"""The fewest labels from which a figure is corrected."""
+
+_PRIOR: Final = 0.5
+_MIN_FOR_SCORES: Final = 20
+"""The fewest labels of a stratum from which the judge's scores are used within it."""
+_DRAWS: Final = 4_000
+_TAILS: Final = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
+_Z: Final = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+
+Counts = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean with its 95 % interval; ``labels`` of its ``units`` are labelled."""
+
+    value: float
+    low: float
+    high: float
+    labels: int
+    units: int
+
+
+@dataclass(frozen=True, slots=True)
+class Strata:
+    """What is known of the units of each stratum: how many there are, how many labelled, the sums
+    of their labels and of the labels' squares."""
+
+    units: Counts
+    labels: Counts
+    sums: Array
+    squares: Array
+    values: tuple[float, ...]
+
+    @classmethod
+    def of(cls, verdicts: Counts, labels: Array, values: tuple[float, ...]) -> Strata:
+        """Count units by ``verdicts``; ``labels`` is NaN where there is none."""
+        _, places = np.unique(verdicts, return_inverse=True)
+        known = ~np.isnan(labels)
+        given, size = labels[known], int(places.max(initial=-1)) + 1
+        return cls(
+            np.bincount(places, minlength=size),
+            np.bincount(places[known], minlength=size),
+            np.bincount(places[known], given, size).astype(np.float64),
+            np.bincount(places[known], given**2, size).astype(np.float64),
+            values,
+        )
+
+
+def _of_total(rest: Array | Counts, labels: Array | Counts, variance: Array, points: int) -> Array:
+    weight = labels + _PRIOR * points
+    return np.asarray(rest * (rest + weight) / (weight + 1) * variance, dtype=np.float64)
+
+
+def stratified_mean(
+    verdicts: Counts,
+    labels: Array,
+    values: tuple[float, ...],
+    *,
+    scores: Array | None = None,
+    items: Counts | None = None,
+    finite: bool = False,
+) -> Estimate:
+    """Estimate the mean label of all units.
+
+    ``verdicts`` is the stratum of each unit, ``labels`` what people say of it (NaN: not asked) and
+    ``values`` all that they can say: :data:`RATE` or :data:`DIFFERENCE`. Within a stratum, which
+    units are labelled must be a matter of chance. A stratum without labels is taken together with
+    the next. ``scores`` are the judge's, ``items`` tells which units are repeats of one item (none:
+    each is of its own). The interval is that of units like these, or with ``finite`` of these
+    alone; it holds the estimate. Raises ValueError where nothing is labelled.
+    """
+    known = ~np.isnan(labels)
+    if not known.any():
+        raise ValueError("no unit is labelled")
+    _, places = np.unique(_with_labels(verdicts, known), return_inverse=True)
+    strata = Strata.of(places, labels, values)
+    shifts, shares = np.zeros(len(strata.units)), np.ones(len(strata.units))
+    if scores is not None:
+        for place in np.flatnonzero(strata.labels >= _MIN_FOR_SCORES):
+            here = places == place
+            shifts[place], shares[place] = _regression(labels[here], scores[here])
+    n = len(labels)
+    value = float(
+        np.clip((strata.units @ (strata.sums / strata.labels + shifts)) / n, *_span(values))
+    )
+    together = 1.0 if items is None else _repeats_alike(verdicts.astype(np.float64), items)
+    draws = _draws_of(strata, labels, places, shifts, shares, None if finite else together)
+    low, high = np.clip(np.quantile(draws, _TAILS), *_span(values))
+    return Estimate(value, min(float(low), value), max(float(high), value), int(known.sum()), n)
+
+
+def _span(values: tuple[float, ...]) -> tuple[float, float]:
+    return min(values), max(values)
+
+
+def _draws_of(
+    strata: Strata,
+    labels: Array,
+    places: Counts,
+    shifts: Array,
+    shares: Array,
+    together: float | None,
+) -> Array:
+    """Draw the mean from its posterior: of these units if ``together`` is ``None``, else of units
+    like these, of which that many repeats say as much as one."""
+    drawing = np.random.default_rng(SEED)
+    total = np.zeros(_DRAWS)
+    weights = np.zeros(_DRAWS)
+    points = np.array(strata.values)
+    for place, (n, labelled) in enumerate(zip(strata.units, strata.labels, strict=True)):
+        if together is None and labelled == n:
+            total += strata.sums[place]
+            weights += n
+            continue
+        here = labels[places == place]
+        counts = (here[:, None] == points).sum(axis=0)
+        chances = drawing.dirichlet(counts / (together or 1) + _PRIOR, _DRAWS)
+        mean, share = chances @ points, shares[place]
+        if together is None:
+            rest = int(n - labelled)
+            mean = drawing.multinomial(rest, chances) @ points / rest
+            sharpened = _sharpened(mean, share) + shifts[place] * n / rest
+            total += strata.sums[place] + rest * sharpened
+            weights += n
+        else:
+            # What the scores explain varies from unit to unit as well.
+            weight = drawing.standard_gamma(n / together, _DRAWS)
+            mean = _sharpened(mean, share + (1 - share) * labelled / n)
+            total += weight * (mean + shifts[place])
+            weights += weight
+    return np.asarray(total / weights)
+
+
+def _sharpened(draws: Array, share: float) -> Array:
+    """Return draws with this share of their variance."""
+    middle = draws.mean()
+    return np.asarray(middle + (draws - middle) * share**0.5)
+
+
+def _repeats_alike(verdicts: Array, items: Counts) -> float:
+    """Return how many units say as much as one independent of the others, by their verdicts."""
+    _, places = np.unique(items, return_inverse=True)
+    from_mean = verdicts - verdicts.mean()
+    alone = float((from_mean**2).sum())
+    greatest = float(np.bincount(places).max())
+    if alone == 0:
+        return greatest
+    return float(np.clip((np.bincount(places, from_mean) ** 2).sum() / alone, 1, greatest))
+
+
+def _with_labels(verdicts: Counts, known: NDArray[np.bool_]) -> Counts:
+    """Take every stratum without labels together with the one before it, or the first with."""
+    there = np.unique(verdicts)
+    labelled = np.unique(verdicts[known])
+    nearest = labelled[np.maximum(np.searchsorted(labelled, there, side="right") - 1, 0)]
+    return np.asarray(nearest[np.searchsorted(there, verdicts)])
+
+
+def _regression(labels: Array, scores: Array) -> tuple[float, float]:
+    """Return what the scores add to a stratum's mean, and the share of variance they leave."""
+    known = ~np.isnan(labels)
+    n, rest = int(known.sum()), int((~known).sum())
+    y, f = labels[known], scores[known]
+    slope = lambda_of(y, f, scores) * (1 + n / max(rest, 1))
+    variance = float(y.var())
+    left = float((y - slope * f).var()) / variance if variance > 0 else 1.0
+    return slope * float(scores.mean() - f.mean()), min(left, 1.0)
+
+
+def lambda_of(labels: Array, predicted: Array, every: Array) -> float:
+    """Return PPI++'s weight of the predictions, from 0 to 1, for labels beside ``predicted``.
+
+    ``every`` are the predictions of all units, the labelled ones included (section 6 of PPI++).
+    """
+    n, rest = len(labels), len(every) - len(labels)
+    variance = float(every.var(ddof=1)) if len(every) > 1 else 0.0
+    if variance == 0 or rest == 0:
+        return 0.0
+    covariance = float(((labels - labels.mean()) * (predicted - predicted.mean())).mean())
+    return float(np.clip(covariance / ((1 + n / rest) * variance), 0, 1))
+
+
+def allocate(strata: Strata, guessed: Array, budget: int) -> Counts:
+    """Return how many units of each stratum to have labelled in all, ``budget`` of them together.
+
+    What is labelled stays so. Each further label goes where it makes the variance of
+    :func:`stratified_mean` over these units smallest (Neyman, with that variance in place of his).
+    ``guessed`` is the mean square that is expected of a label in each stratum, and weighs as much
+    as one label.
+    """
+    gains, owners = [], []
+    for place, expected in enumerate(_expected(strata, guessed)):
+        left = _left(strata, place, expected)
+        # Once a label is worth less, none after it is worth more.
+        gains.append(np.minimum.accumulate(left[:-1] - left[1:]))
+        owners.append(np.full(len(left) - 1, place))
+    more = max(0, budget - int(strata.labels.sum()))
+    best = np.argsort(-np.concatenate(gains), kind="stable")[:more]
+    chosen = np.concatenate(owners)[best]
+    return np.asarray(strata.labels + np.bincount(chosen, minlength=len(strata.units)))
+
+
+def half_width(strata: Strata, guessed: Array, allocation: Counts) -> float:
+    """Return half the width that the interval over these units is expected to have."""
+    variance = sum(
+        _left(strata, place, expected)[allocation[place] - strata.labels[place]]
+        for place, expected in enumerate(_expected(strata, guessed))
+    )
+    return float(_Z * variance**0.5 / strata.units.sum())
+
+
+def labels_for(strata: Strata, guessed: Array, wanted: float) -> int:
+    """Return the fewest labels in all whose interval is expected to be within ± ``wanted``."""
+    low, enough = int(strata.labels.sum()), int(strata.units.sum())
+    while low < enough:
+        middle = (low + enough) // 2
+        if half_width(strata, guessed, allocate(strata, guessed, middle)) <= wanted:
+            enough = middle
+        else:
+            low = middle + 1
+    return enough
+
+
+def _expected(strata: Strata, guessed: Array) -> Array:
+    return np.asarray((strata.squares + guessed) / (strata.labels + 1), dtype=np.float64)
+
+
+def _left(strata: Strata, place: int, expected: float) -> Array:
+    """Return the variance of a stratum's total at every number of labels it can still have."""
+    units, values = int(strata.units[place]), np.array(strata.values)
+    labels = np.arange(int(strata.labels[place]), units + 1, dtype=np.float64)
+    prior = _PRIOR * len(values)
+    square = (expected * labels + _PRIOR * (values**2).sum()) / (labels + prior)
+    return _of_total(units - labels, labels, square, len(values))

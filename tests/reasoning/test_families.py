@@ -71,9 +71,21 @@ REPLIES = [
     ("\u200b<think>moon</think>soup", "think", SPLIT),
     # The call of a tool ends a thought that was left open, and is what the model does.
     ("<think>moon\n<tool_call>soup", "think-prefilled", ("closed", "moon", "<tool_call>soup")),
+    # An end spelt wrong; one that stands behind the answer, which was in the thought's tags.
+    ("<think>moon<think/>soup", "think", SPLIT),
+    ("<think>\nmoon\n<\\think>\nsoup", "think", SPLIT),
+    ("<think/>soup", "think", ANSWER),
+    ("<think>moon\n<answer>soup</answer>\n</think>", "think", SPLIT),
+    # A fence behind a tag is one.
+    (
+        "<think>moon</think>```xml\n<think>x</think>\n```\nDone",
+        "think-prefilled",
+        ("closed", "moon", "```xml\n<think>x</think>\n```\nDone"),
+    ),
     # Harmony stripped of its tokens, whatever stands behind its words.
     ('analysis"moon"assistantfinal"soup"', "harmony", ("closed", '"moon"', '"soup"')),
     ("analysis\nmoon\nassistantfinal\nsoup", "harmony", SPLIT),
+    ("analysis moon. assistantfinal soup", "harmony", ("closed", "moon.", "soup")),
     (
         "analysismoonassistantcommentary to=look {}assistantfinalsoup",
         "harmony",
@@ -114,7 +126,7 @@ NAMED = [
     ("moon\n\nThe final answer is: soup", "mulberry", OK, SPLIT),
     (
         "<summary>moon</summary><conclusion>soup</conclusion>",
-        "llava-cot",
+        "auto",
         OK,
         SPLIT,
     ),

@@ -14,18 +14,18 @@ _BEGIN: Final = re.compile(
 )
 # A header is a role, a channel and a recipient; a longer one is not looked through further.
 _HEADER_REACH: Final = 500
-# What is left of the headers where a server strips special tokens: words without a space.
-_STRIPPED_BEGIN: Final = re.compile(
-    r"\s*(?:assistant)?(analysis|(?:commentary|final)(?![a-z.,;]))(?![^\S\n]|[:_])"
-)
-_STRIPPED: Final = re.compile(r"assistant(analysis|commentary|final)(?=\S|\s*\n|\s*\Z| to=)")
+# What is left of the headers where a server strips special tokens: words, grown together with the
+# next unless another header follows.
+_STRIPPED: Final = re.compile(r"assistant(analysis|commentary|final)")
+_STRIPPED_BEGIN: Final = re.compile(r"\s*(?:assistant)?(analysis|commentary|final)")
+_GROWN: Final = re.compile(r"analysis(?![^\S\n]|[:_])|(?:commentary|final)(?![^\S\n]|[a-z.,:;_])")
 
 
 def is_harmony(text: str) -> bool:
     """Whether ``text`` begins as a harmony message, with its special tokens or stripped of them.
 
-    A stripped one begins with the word ``analysis`` grown together with the next: there is a
-    stripped header further on, or a capital after it.
+    A stripped one begins with the name of a channel, and there is a stripped header further on; or
+    it begins with ``analysis`` and a capital.
     """
     if _BEGIN.match(text) is not None:
         return "<|message|>" in text
@@ -36,12 +36,19 @@ def is_harmony(text: str) -> bool:
     return grown or _STRIPPED.search(text, begin.end()) is not None
 
 
+def _stripped_begin(text: str) -> re.Match[str] | None:
+    begin = None if "<|" in text else _STRIPPED_BEGIN.match(text)
+    if begin is None or _GROWN.match(text, begin.start(1)) or _STRIPPED.search(text, begin.end()):
+        return begin
+    return None
+
+
 def read_harmony(text: str) -> Reading:
     """Read the channel ``analysis`` as reasoning; ``final`` and ``commentary`` reach the user.
 
     A header runs from its first token to ``<|message|>``; the template may have written its start.
     """
-    if "<|" not in text and (begin := _STRIPPED_BEGIN.match(text)) is not None:
+    if (begin := _stripped_begin(text)) is not None:
         return _read_stripped(text, begin)
     out = Builder(text)
     kind = SegmentKind.ANSWER

@@ -17,7 +17,8 @@ _PAIRED_QUOTES: Final = frozenset(("“”", "‘’", "«»", "„“", "「」
 _PLAIN_QUOTES: Final = frozenset(("''", '""'))
 _QUOTES: Final = _PAIRED_QUOTES | _PLAIN_QUOTES | {"()"}
 _STOPS: Final = frozenset(",.;:)?!")
-_FENCE: Final = re.compile(r"^ {0,8}```+([^\n`]*)$", re.MULTILINE)
+# At the beginning of a line, or right behind a tag.
+_FENCE: Final = re.compile(r"(?:^ {0,8}|(?<=[>▷\]]))```+([^\n`]*)$", re.MULTILINE)
 _TICK: Final = re.compile(r"(?<![^\W\d_])`|`(?![^\W\d_])")  # not one that stands for an apostrophe
 _XML: Final = re.compile(r"<(/?)([\w:-]+)>")
 # How far a line is looked at around a tag, in characters. A bound keeps hostile text linear.
@@ -114,9 +115,9 @@ def _tag_pattern(tag: str, *, loose: bool, skipped: int) -> str:
     # Hunyuan's tags may bear a suffix: <think:opensource>.
     name = rf"{re.escape(xml[2])}(?::[\w-]{{1,40}})?"
     rest = (
-        rf"\s{{0,2}}/\s{{0,2}}{name}\s{{0,2}}>"
+        rf"\s{{0,2}}(?:[/\\]\s{{0,2}}{name}|{name}\s?/)\s{{0,2}}>"
         if xml[1]
-        else rf"\s{{0,2}}{name}(?:\s[^<>]{{0,80}})?>"
+        else rf"\s{{0,2}}{name}(?:\s[^<>/]{{0,80}})?>"
     )
     return ("" if skipped else "<") + f"(?i:{rest})"
 
@@ -162,6 +163,8 @@ class Marks:
             tag = tags[number]
             if tag.name == closer:
                 if tag.use is Use.COUNTS or self._form.one_token:
+                    if spare and self._ends_answer(number) and not self._truncated:
+                        return spare
                     nested = matched > number and not self.ends_reply(tags[matched])
                     return self.last_end(matched if nested else number, closer)
                 if tag.use is Use.MENTIONED:
@@ -180,6 +183,15 @@ class Marks:
         if spare is None:
             self._no_spare.add(closer)
         return None if self._truncated else spare or quoted or self._closing_box(at)
+
+    def _ends_answer(self, number: int) -> bool:
+        """Whether an end, by its number, stands behind marked answer alone and ends the reply."""
+        before = self.tags[number - 1]
+        return (
+            before.name in self.sorts.answer_closers
+            and self.ends_reply(self.tags[number])
+            and self._is_blank(before.end, self.tags[number].start)
+        )
 
     def last_end(self, number: int, closer: str) -> tuple[int, int, int]:
         """Return the span of an end, moved on to a later one that has no beginning of its own.

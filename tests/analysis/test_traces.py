@@ -12,7 +12,7 @@ PAIRS = pl.DataFrame({"reasoner": ["vllm/mine"], "base": ["vllm/base"]})
 
 
 def replies(model: str, **counts: int) -> pl.DataFrame:
-    names = ("closed", "unclosed", "absent", "hidden", "summary")
+    names = ("closed", "unclosed", "absent", "hidden", "summary", "truncated")
     row = dict.fromkeys(REPLY_COLUMNS, 0) | {name: counts.get(name, 0) for name in names}
     return pl.DataFrame({**row, "model": model})
 
@@ -21,7 +21,8 @@ def replies(model: str, **counts: int) -> pl.DataFrame:
     ("model", "counts", "words"),
     [
         ("vllm/mine", {"absent": 20}, "set `format`"),
-        ("vllm/mine", {"unclosed": 19, "closed": 1}, "max_tokens"),
+        ("vllm/mine", {"unclosed": 19, "closed": 1, "truncated": 18}, "max_tokens"),
+        ("vllm/mine", {"unclosed": 19, "closed": 1, "truncated": 2}, "strips the mark that ends"),
         ("openai/Qwen/Qwen3-VL-8B-Thinking", {"absent": 20}, "set `format`"),
     ],
 )

@@ -170,7 +170,10 @@ def test_doctor_finds_a_dead_port_behind_a_panel_and_behind_a_guard(tmp_path):
     assert "openai/g" in result.stdout
 
 
-@pytest.mark.parametrize(("reply", "named"), [("soup", True), ("<think>moon</think>soup", False)])
+@pytest.mark.parametrize(
+    ("reply", "named"),
+    [("soup", True), ("<think>moon", True), ("<think>moon</think>soup", False)],
+)
 async def test_doctor_names_a_model_that_should_reason_and_does_not(reply, named):
     """Gemma's thought was judged as its answer, and doctor said "ok"."""
     mine, base = (Scripted(lambda _, __: ok(reply), model=name) for name in ("mine", "base"))

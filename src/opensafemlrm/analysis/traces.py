@@ -29,11 +29,13 @@ COLUMNS: Final[Mapping[str, str]] = {
 """The columns of :func:`missing_traces`."""
 
 _ABSENT: Final = (
-    "its format is not the one it is read in, or a server strips the marks: set `format`, or give "
-    "the server no reasoning parser"
+    "its format is not the one it is read in, or a server strips the marks: set `format`, or "
+    "change the server's reasoning parser"
 )
-_UNCLOSED: Final = (
-    "its replies end before its reasoning does: raise `max_tokens`, or set another `format`"
+_CUT: Final = "its replies are cut before its reasoning ends: raise `max_tokens`"
+_NO_END: Final = (
+    "a server strips the mark that ends it, or the model writes another: set `format`, or change "
+    "the server's reasoning parser"
 )
 
 
@@ -51,7 +53,7 @@ def missing_traces(
     counts = (
         replies.with_columns(pl.col("model").cast(pl.String))
         .group_by("model")
-        .agg(pl.col("closed", "unclosed", "absent", "hidden", "summary").sum())
+        .agg(pl.col("closed", "unclosed", "absent", "hidden", "summary", "truncated").sum())
         .with_columns(n=pl.sum_horizontal("closed", "unclosed", "absent", "hidden", "summary"))
         .filter(
             pl.col("n") >= MIN_REPLIES,
@@ -68,12 +70,14 @@ def missing_traces(
         if name in reasoners
         or should_reason(name, "auto" if name in bases else given.get(name, "auto"))
     ]
-    cause = pl.when(pl.col("absent") >= pl.col("unclosed")).then(pl.lit(_ABSENT))
-    return (
-        counts.filter(pl.col("model").is_in(named))
-        .with_columns(cause=cause.otherwise(pl.lit(_UNCLOSED)))
-        .select(*COLUMNS)
+    cause = (
+        pl.when(pl.col("absent") >= pl.col("unclosed"))
+        .then(pl.lit(_ABSENT))
+        .when(2 * pl.col("truncated") >= pl.col("unclosed"))
+        .then(pl.lit(_CUT))
+        .otherwise(pl.lit(_NO_END))
     )
+    return counts.filter(pl.col("model").is_in(named)).with_columns(cause=cause).select(*COLUMNS)
 
 
 def alarms(missing: pl.DataFrame) -> list[str]:

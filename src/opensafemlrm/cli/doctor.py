@@ -21,10 +21,13 @@ if TYPE_CHECKING:
 _QUESTION: Final = "Which colour is the picture? Answer in one word."
 _WITHOUT_PICTURE: Final = "Which colour is the sky on a clear day? Answer in one word."
 _MAX_TOKENS: Final = 256
-_ABSENT: Final = "absent"
 _NO_REASONING: Final = (
     "it should reason, and this reply holds no reasoning: set `format`, or look at what the server "
     "does with the marks"
+)
+_NO_END: Final = (
+    "it should reason, and the reasoning of this whole reply never ends: set `format`, or look at "
+    "what the server does with the marks"
 )
 
 
@@ -102,18 +105,21 @@ async def examine(study: Study) -> list[Finding]:
 
 
 def _with_alarm(finding: Finding, model: Model, reasoners: set[str]) -> Finding:
-    """Say of a model that should reason if its reply held no reasoning.
+    """Say of a model that should reason if its reply held no reasoning, or one without an end.
 
-    Reasoning that has not ended is none to speak of after so few tokens.
+    Reasoning that has not ended in a reply that was cut says nothing after so few tokens.
     """
     from opensafemlrm.analysis.traces import should_reason
 
-    if finding.role != "model" or not finding.reasoning.startswith(_ABSENT):
+    is_absent = finding.reasoning.startswith("absent")
+    is_endless = finding.reasoning.startswith("unclosed") and finding.outcome.startswith("ok")
+    if finding.role != "model" or not (is_absent or is_endless):
         return finding
     form = str(model.reasoning_format)
     if finding.model not in reasoners and not should_reason(finding.model, form):
         return finding
-    detail = ": ".join(filter(None, (finding.detail, _NO_REASONING)))
+    alarm = _NO_REASONING if is_absent else _NO_END
+    detail = ": ".join(filter(None, (finding.detail, alarm)))
     return dataclasses.replace(finding, detail=detail)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from opensafemlrm.cluster import BatchResult, Setup, Worker, WorkerLostError, drive
 from opensafemlrm.cluster.image_transfer import without_images
 from opensafemlrm.cluster.sinks import fill_scratch, write_study
+from opensafemlrm.engine.again import NOTHING, Again
 from opensafemlrm.engine.missing import MissingWork
 from opensafemlrm.engine.plan import Plan
 from opensafemlrm.store import Store
@@ -100,9 +101,10 @@ async def run_locally(
     *,
     loses: Loses = lambda *_: "",
     sink: Sink | None = None,
+    again: Again = NOTHING,
 ) -> tuple[Plan, list[LocalWorker]]:
     """Bring the store at ``path``, or the sink, up to date; return the plan and its workers."""
-    plan = Plan.of(parse(study) if isinstance(study, str) else study)
+    plan = Plan.of(parse(study) if isinstance(study, str) else study, again=again)
     with Store.open(path, "create") as store:
         run = time.time()
         if sink is not None:

@@ -122,6 +122,7 @@ class _Driver:
         """Hand out every batch, and return when all are stored."""
         self._plan.register(self._store)
         depth = self._depth()
+        is_done = False
         try:
             async with asyncio.TaskGroup() as group:
                 helpers = [
@@ -135,12 +136,15 @@ class _Driver:
                         lanes.create_task(self._feed(models))
                 for task in helpers:
                     task.cancel()
+            self._stops.raise_error()
+            is_done = True
         finally:
             try:
                 await self._stop()
             finally:
                 self._writer.flush()
-        self._stops.raise_error()
+                if not is_done and not self._to_sink:
+                    self._plan.drop_unanswered(self._store)
         raise_if_scoreless(self._plan, self._store, self._watch())
 
     def _depth(self) -> int:
@@ -159,12 +163,11 @@ class _Driver:
         try:
             for cells in models:
                 progress = ModelProgress()
-                for cell in cells:
-                    async for work in self._missing(cell, reader):
-                        if self._is_stopped(cell):
-                            break
-                        progress.left += 1
-                        await self._batches.put(WorkBatch(progress, self._numbers[id(cell)], work))
+                async for cell, work in self._missing(cells, reader):
+                    if self._is_stopped(cell):
+                        break
+                    progress.left += 1
+                    await self._batches.put(WorkBatch(progress, self._numbers[id(cell)], work))
                 await self._until_stored(progress)
                 if cells[0].model.in_process:
                     await self._release(self._numbers[id(cells[0])])
@@ -172,23 +175,24 @@ class _Driver:
             reader.close()
 
     async def _missing(
-        self, cell: CellPlan, reader: sqlite3.Connection
-    ) -> AsyncIterator[MissingWork]:
-        chunks = missing_work(self._plan, cell, reader)
+        self, cells: ModelCells, reader: sqlite3.Connection
+    ) -> AsyncIterator[tuple[CellPlan, MissingWork]]:
+        chunks = missing_work(self._plan, cells, reader)
         while True:
             # The thread outlives its cancelled task: the connection is closed when it is done.
             step = asyncio.ensure_future(asyncio.to_thread(next, chunks, None))
             try:
-                work = await asyncio.shield(step)
+                missing = await asyncio.shield(step)
             except asyncio.CancelledError:
                 await asyncio.wait([step])
                 raise
-            if work is None:
+            if missing is None:
                 return
+            cell, work = missing
             cell.tally.stored += work.stored
             cell.tally.stored_failed += work.stored_failed
             for batch in cut(work):
-                yield batch
+                yield cell, batch
 
     async def _until_stored(self, progress: ModelProgress) -> None:
         while progress.left:

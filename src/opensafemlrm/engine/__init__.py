@@ -1,8 +1,9 @@
 """The one loop that brings a store up to date with a study."""
 
+from opensafemlrm.engine.again import Again
 from opensafemlrm.engine.evaluate import evaluate
 from opensafemlrm.engine.missing import Survey, survey
 from opensafemlrm.engine.plan import CellPlan, Plan
 from opensafemlrm.engine.tally import Tally
 
-__all__ = ["CellPlan", "Plan", "Survey", "Tally", "evaluate", "survey"]
+__all__ = ["Again", "CellPlan", "Plan", "Survey", "Tally", "evaluate", "survey"]

@@ -38,24 +38,29 @@ async def evaluate(plan: Plan, store: Store) -> None:
     """Bring ``store`` up to date with ``plan``; progress is in the tallies of its cells.
 
     However it ends (done, an error, a cancelled task), every reply and verdict that came is
-    committed. A model that cannot be used is stopped, and the others go on; a judge that cannot be
-    used, or gives no score, stops all of them, as a spent budget does. None of that cancels what is
-    under way; then StoppedError or BudgetSpentError is raised. Any other SafeMLRMError, such as
-    StoreError, ends the run at once.
+    committed; of a model that is stopped before it answers anything, nothing is left. A model that
+    cannot be used is stopped, and the others go on; a judge that cannot be used, or gives no score,
+    stops all of them, as a spent budget does. None of that cancels what is under way; then
+    StoppedError or BudgetSpentError is raised. Any other SafeMLRMError, such as StoreError, ends
+    the run at once.
     """
     plan.register(store)
     writer = Writer(store.connection)
     images = PromptImages(store)
-    judge = SampleJudge(plan.study.judge, plan.judge_key, store, writer)
+    judge = SampleJudge(plan.study.judge, plan.judge_key, store, writer, plan.again.judged)
 
     async def process(sample: Sample) -> None:
         await process_sample(sample, images, judge, writer)
 
+    is_done = False
     try:
         await run_models(plan, store, images, process)
+        is_done = True
     finally:
         try:
             writer.flush()
+            if not is_done:
+                plan.drop_unanswered(store)
         finally:
             await plan.aclose()
     raise_if_scoreless(plan, store, judge.watch)

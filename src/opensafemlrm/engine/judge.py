@@ -14,7 +14,7 @@ from opensafemlrm.errors import JudgeStoppedError, SafeMLRMError, StoppedError
 from opensafemlrm.store import Store, database, records, verdict_key
 from opensafemlrm.store.tables import Row
 from opensafemlrm.store.writer import Writer
-from opensafemlrm.types import PARTS, Item, JudgeRequest, Key, Part, Trace, Verdict
+from opensafemlrm.types import PARTS, Item, JudgeRequest, Key, Part, Trace, Unscored, Verdict
 
 
 class RowWriter(Protocol):
@@ -32,8 +32,18 @@ class RowWriter(Protocol):
 class SampleJudge:
     """Asks the judge for what neither the store nor a sample under way has."""
 
-    def __init__(self, component: Judge, key: Key, store: Store, writer: Writer) -> None:
+    def __init__(
+        self,
+        component: Judge,
+        key: Key,
+        store: Store,
+        writer: Writer,
+        judged_again: frozenset[Unscored] = database.JUDGED_AGAIN,
+    ) -> None:
         self.component = component
+        self._judged_again = judged_again
+        self._unscored: set[Key] = set()
+        """Texts that were judged again in this run and still have no score: once is enough."""
         self._key, self._store = key, store
         self._under_way: dict[Key, asyncio.Future[dict[Key, Verdict]]] = {}
         self._uncommitted: list[Key] = []
@@ -81,11 +91,19 @@ class SampleJudge:
         """Take verdicts from the store and from samples under way; ask for the others."""
         under_way = {key: self._under_way[key] for key in requests if key in self._under_way}
         others = [key for key in requests if key not in under_way]
-        verdicts = database.final_verdicts(self._store.connection, others) if others else {}
+        verdicts = self._final(others) if others else {}
         if missing := [key for key in others if key not in verdicts]:
             verdicts |= await self._ask(item, {key: requests[key] for key in missing}, writer)
         for key, future in under_way.items():
             verdicts[key] = (await asyncio.shield(future))[key]
+        return verdicts
+
+    def _final(self, keys: list[Key]) -> dict[Key, Verdict]:
+        """Return what the store has and what is not to be asked again."""
+        connection = self._store.connection
+        verdicts = database.final_verdicts(connection, keys, self._judged_again)
+        if again := [key for key in keys if key in self._unscored]:
+            verdicts |= database.final_verdicts(connection, again)
         return verdicts
 
     async def _ask(
@@ -101,6 +119,8 @@ class SampleJudge:
             for key, verdict in by_key.items():
                 writer.put(records.verdict_row(key, self._key, verdict))
                 self.watch.note(verdict)
+                if verdict.reason in self._judged_again - database.JUDGED_AGAIN:
+                    self._unscored.add(key)
         except BaseException as error:
             _pass_on(error, future)
             for key in requests:

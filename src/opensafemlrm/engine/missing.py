@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,36 +49,68 @@ class Survey:
 
 
 def missing_work(
-    plan: Plan, cell: CellPlan, connection: sqlite3.Connection | None
-) -> Iterator[MissingWork]:
-    """Yield what the store lacks, :data:`ITEMS` at a time; everything where there is no store.
+    plan: Plan, cells: Sequence[CellPlan], connection: sqlite3.Connection | None
+) -> Iterator[tuple[CellPlan, MissingWork]]:
+    """Yield what the store lacks of cells, :data:`ITEMS` at a time; all where there is no store.
 
+    What failed before comes last, after all cells: what a server cannot take keeps it from nothing.
     ``connection`` is only read from. Raises StoreError, and DatasetError for a bad row.
     """
-    for samples in _samples(cell):
-        if connection is None:
-            yield MissingWork([(item, key, None) for item, key in samples], [])
+    failed: dict[Key, set[Key]] = {}
+    for cell in cells:
+        for samples in _samples(cell):
+            if connection is None:
+                yield cell, MissingWork([(item, key, None) for item, key in samples], [])
+                continue
+            work, again = _lacking(plan, cell, connection, samples)
+            if again:
+                failed.setdefault(cell.key, set()).update(again)
+            yield cell, work
+    for cell in cells:
+        if connection is None or cell.key not in failed:
             continue
-        keys = [key.key for _, key in samples]
-        states = database.known_generations(connection, plan.judge_key, keys)
-        new = [pair for pair in samples if _lacks_reply(states.get(pair[1].key))]
-        unjudged = [pair for pair in samples if _lacks_verdicts(states.get(pair[1].key), cell)]
-        places = [(key.item, key.seed) for _, key in new]
-        prompts = database.stored_prompts(connection, cell.prompts_key, places)
-        replies = database.responses(connection, [key.key for _, key in unjudged])
-        yield MissingWork(
-            [(item, key, prompts.get((key.item, key.seed))) for item, key in new],
-            [(item, key, replies[key.key]) for item, key in unjudged],
-            len(samples) - len(new) - len(unjudged),
-            sum(map(_failed_for_good, states.values())),
-        )
+        for samples in _samples(cell):
+            if chosen := [pair for pair in samples if pair[1].key in failed[cell.key]]:
+                yield cell, MissingWork(_with_prompts(cell, connection, chosen), [])
+
+
+def _lacking(
+    plan: Plan,
+    cell: CellPlan,
+    connection: sqlite3.Connection,
+    samples: list[tuple[Item, SampleKey]],
+) -> tuple[MissingWork, list[Key]]:
+    """Return what the store lacks of some samples, and which of them failed and are asked again."""
+    keys = [key.key for _, key in samples]
+    states = database.known_generations(connection, plan.judge_key, keys, plan.again.judged)
+    new = [pair for pair in samples if pair[1].key not in states]
+    unjudged = [pair for pair in samples if _lacks_verdicts(states.get(pair[1].key), cell)]
+    again = [key for key, state in states.items() if plan.again.includes(state)]
+    replies = database.responses(connection, [key.key for _, key in unjudged])
+    failed = sum(state.status == ResponseStatus.FAILED for state in states.values())
+    work = MissingWork(
+        _with_prompts(cell, connection, new),
+        [(item, key, replies[key.key]) for item, key in unjudged],
+        len(samples) - len(new) - len(unjudged) - len(again),
+        failed - len(again),
+    )
+    return work, again
+
+
+def _with_prompts(
+    cell: CellPlan, connection: sqlite3.Connection, samples: list[tuple[Item, SampleKey]]
+) -> list[tuple[Item, SampleKey, str | None]]:
+    """Put the prompts beside samples that the store has of them."""
+    places = [(key.item, key.seed) for _, key in samples]
+    prompts = database.stored_prompts(connection, cell.prompts_key, places)
+    return [(item, key, prompts.get((key.item, key.seed))) for item, key in samples]
 
 
 def survey(plan: Plan, cell: CellPlan, connection: sqlite3.Connection | None) -> Survey:
     """Count what a run would do, sending and writing nothing."""
     to_generate = to_judge = not_applicable = 0
     note: str | None = None
-    for work in missing_work(plan, cell, connection):
+    for _, work in missing_work(plan, [cell], connection):
         to_judge += len(work.to_judge)
         for item, _, _ in work.to_generate:
             # An attack that fits the first item is assumed to fit all of them: to draw every image
@@ -105,14 +137,6 @@ def _samples(cell: CellPlan) -> Iterator[list[tuple[Item, SampleKey]]]:
 
 def _sample_key(cell: Key, item: Key, repeat: int, seed: int) -> SampleKey:
     return SampleKey(cell, item, repeat, seed, generation_key(cell, item, repeat))
-
-
-def _lacks_reply(state: GenerationState | None) -> bool:
-    return state is None or state.transient
-
-
-def _failed_for_good(state: GenerationState) -> bool:
-    return state.status == ResponseStatus.FAILED and not state.transient
 
 
 def _lacks_verdicts(state: GenerationState | None, cell: CellPlan) -> bool:

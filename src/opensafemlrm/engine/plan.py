@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from opensafemlrm import reasoning
 from opensafemlrm.components import Attack, Component, Defense, Judge, Model, Search
+from opensafemlrm.engine.again import NOTHING, Again
 from opensafemlrm.engine.tally import Tally
 from opensafemlrm.store import Cell, Store
 from opensafemlrm.store.database import component_key
@@ -75,18 +76,20 @@ class Plan:
     study: Study
     cells: tuple[CellPlan, ...]
     judge_key: Key
+    again: Again = NOTHING
+    """Which final failures are asked again."""
 
     @classmethod
-    def of(cls, study: Study, *, skip_invalid: bool = False) -> Self:
+    def of(cls, study: Study, *, skip_invalid: bool = False, again: Again = NOTHING) -> Self:
         """Lay out the matrix and count the items.
 
         Raises DatasetError for a bad row, DefenseError where a model lacks what a defense needs.
         """
         subsets = [Subset.of(d, study.limit, skip_invalid=skip_invalid) for d in study.datasets]
-        return cls.over(study, subsets)
+        return cls.over(study, subsets, again)
 
     @classmethod
-    def over(cls, study: Study, subsets: Sequence[Subset]) -> Self:
+    def over(cls, study: Study, subsets: Sequence[Subset], again: Again = NOTHING) -> Self:
         """Lay out the matrix over subsets of the study's datasets, in their order."""
         cells = []
         for model, defense in itertools.product(study.models, study.defenses):
@@ -101,7 +104,7 @@ class Plan:
                 )
                 plan = CellPlan(subset, attack, defense, model, target, cell, study.repeats)
                 cells.append(plan)
-        return cls(study, tuple(cells), _key("judge", study.judge))
+        return cls(study, tuple(cells), _key("judge", study.judge), again)
 
     def register(self, store: Store) -> None:
         """Write what the study is made of into the store."""
@@ -117,6 +120,20 @@ class Plan:
             store.reopen_verdicts(self.judge_key)
             for reasoner, base in self.study.pairs:
                 store.put_pair(_key("model", reasoner), _key("model", base))
+
+    def drop_unanswered(self, store: Store) -> None:
+        """Drop the failures of models that never answered, at the end of a run that was ended."""
+        for label, tally in self.by_model().items():
+            if tally.only_failed:
+                for key in {c.cell.model for c in self.cells if c.model.label == label}:
+                    store.drop_unanswered(key)
+
+    def by_model(self) -> dict[str, Tally]:
+        """Return how the samples of each model ended so far, by its label."""
+        tallies: dict[str, Tally] = {}
+        for cell in self.cells:
+            tallies.setdefault(cell.model.label, Tally()).add(cell.tally)
+        return tallies
 
     async def aclose(self) -> None:
         """Close every component of the study, and the models and judges that they were given."""

@@ -134,12 +134,11 @@ async def _set_image_limit(cells: ModelCells) -> None:
 def _samples(
     plan: Plan, cells: ModelCells, images: PromptImages, reader: sqlite3.Connection
 ) -> Iterator[list[Sample]]:
-    for cell in cells:
-        for work in missing_work(plan, cell, reader):
-            cell.tally.stored += work.stored
-            cell.tally.stored_failed += work.stored_failed
-            if samples := prepare(cell, images, work):
-                yield samples
+    for cell, work in missing_work(plan, cells, reader):
+        cell.tally.stored += work.stored
+        cell.tally.stored_failed += work.stored_failed
+        if samples := prepare(cell, images, work):
+            yield samples
 
 
 class _SampleStream:

@@ -6,7 +6,7 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -17,7 +17,7 @@ from opensafemlrm.redaction import without_keys_in_comments
 from opensafemlrm.store import records, schema
 from opensafemlrm.store.connecting import DATABASE, connect, require_store
 from opensafemlrm.store.tables import RUNS, TABLES, Row, Rows, Values
-from opensafemlrm.types import Image, Key, Response, Sampling, Verdict, content_key
+from opensafemlrm.types import Image, Key, Response, Sampling, Unscored, Verdict, content_key
 
 if TYPE_CHECKING:
     from typing import Self
@@ -32,6 +32,8 @@ EXTENSIONS: Final = {
     "image/gif": "gif",
 }
 _MAX_PARAMETERS: Final = 500
+JUDGED_AGAIN: Final = frozenset({Unscored.JUDGE_FAILED})
+"""Reasons for which a text has no score that every run asks again about."""
 _TOGETHER: Final = 20_000
 """Rows that are held as Python's own values at once, on their way into a frame."""
 
@@ -60,6 +62,7 @@ class GenerationState:
 
     status: str
     transient: bool
+    code: str | None
     reasoning_parser: str | None
     judged: bool
     """Whether the judge asked about has a final verdict on every part that has text."""
@@ -236,6 +239,21 @@ class Store:
         with self._joined() as connection:
             connection.execute("UPDATE runs SET ended = ? WHERE id = ?", (time.time(), run))
 
+    def drop_unanswered(self, model: Key) -> None:
+        """Drop what failed of a model of which nothing was ever answered: it is no result.
+
+        What is left is as if it had never been tried, as with a wrong address or wrong options.
+        """
+        cells = "cell IN (SELECT key FROM cells WHERE model = ?)"
+        with self._joined() as connection:
+            query = f"SELECT 1 FROM generations WHERE {cells} AND status <> 'failed' LIMIT 1"
+            if connection.execute(query, (model,)).fetchone():
+                return
+            replies = f"SELECT key FROM generations WHERE {cells}"
+            connection.execute(f"DELETE FROM calls WHERE generation IN ({replies})", (model,))
+            for table in ("generations", "inapplicable"):
+                connection.execute(f"DELETE FROM {table} WHERE {cells}", (model,))
+
     @contextlib.contextmanager
     def _joined(self) -> Iterator[sqlite3.Connection]:
         """Join the transaction that is open, or make one for the statements of the block."""
@@ -322,6 +340,10 @@ def unfit(table: str, why: str) -> StoreError:
     )
 
 
+def _quoted(reasons: Collection[Unscored]) -> str:
+    return ", ".join(f"'{reason.value}'" for reason in sorted(reasons))
+
+
 @reading()
 def rows_with_keys(
     connection: sqlite3.Connection, query: str, keys: Sequence[Key], *before: Key
@@ -336,22 +358,31 @@ def rows_with_keys(
 
 
 def known_generations(
-    connection: sqlite3.Connection, judge: Key, keys: Sequence[Key]
+    connection: sqlite3.Connection,
+    judge: Key,
+    keys: Sequence[Key],
+    judged_again: Collection[Unscored] = JUDGED_AGAIN,
 ) -> dict[Key, GenerationState]:
-    """Return what the store has of ``keys``, and whether ``judge`` is done with each."""
-    query = """
-        SELECT g.key, g.status, g.transient, g.splitter,
+    """Return what the store has of ``keys``, and whether ``judge`` is done with each.
+
+    A judge is not done with texts that are without a score for one of the reasons ``judged_again``.
+    """
+    query = f"""
+        SELECT g.key, g.status, g.transient, g.code, g.splitter,
             j.generation IS NOT NULL AND NOT EXISTS (
                 SELECT 1 FROM verdicts v
-                WHERE v.key IN (j.reasoning, j.answer, j."full") AND v.reason = 'judge_failed'
+                WHERE v.key IN (j.reasoning, j.answer, j."full")
+                AND v.reason IN ({_quoted(judged_again)})
             )
         FROM generations g
         LEFT JOIN judgements j ON j.generation = g.key AND j.judge = ?
         WHERE g.key IN (KEYS)
     """
     return {
-        key: GenerationState(status, bool(transient), parser, bool(judged))
-        for key, status, transient, parser, judged in rows_with_keys(connection, query, keys, judge)
+        key: GenerationState(status, bool(transient), code, parser, bool(judged))
+        for key, status, transient, code, parser, judged in rows_with_keys(
+            connection, query, keys, judge
+        )
     }
 
 
@@ -362,11 +393,15 @@ def responses(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[Key, 
     return {row[0]: records.response_from_row(row[1:]) for row in rows}
 
 
-def final_verdicts(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[Key, Verdict]:
-    """Return the stored verdicts of ``keys``, without those that a later try may replace."""
+def final_verdicts(
+    connection: sqlite3.Connection,
+    keys: Sequence[Key],
+    judged_again: Collection[Unscored] = JUDGED_AGAIN,
+) -> dict[Key, Verdict]:
+    """Return the stored verdicts of ``keys``, without those that are to be had again."""
     query = (
         f"SELECT key, {records.VERDICT_COLUMNS} FROM verdicts "
-        "WHERE key IN (KEYS) AND reason IS NOT 'judge_failed'"
+        f"WHERE key IN (KEYS) AND ifnull(reason, '') NOT IN ({_quoted(judged_again)})"
     )
     rows = rows_with_keys(connection, query, keys)
     return {row[0]: records.verdict_from_row(row[1:]) for row in rows}

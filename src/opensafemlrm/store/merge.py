@@ -17,6 +17,7 @@ from opensafemlrm.store.join import ORDER, UNITS, Join
 from opensafemlrm.store.sink import Sink, is_sink
 from opensafemlrm.store.sink_reader import SinkReader
 from opensafemlrm.store.tables import TABLES, Table, Values
+from opensafemlrm.types import PARTS
 
 _BUCKET_BYTES: Final = 64 * 1024 * 1024
 """Parquet bytes that are brought into a store at once: memory does not grow with the sink."""
@@ -93,11 +94,11 @@ def _select(
         replies = sink.table("generations", within).select("key")
         rows = rows.join(replies, on="key", how="anti")
     if table.name == "generations" and judged_by is not None:
-        done = (
-            sink.table("judgements", within)
-            .filter(pl.col("judge") == judged_by)
-            .select(pl.col("generation").alias("key"), done=pl.lit(value=True))
-        )
+        unscored = sink.table("verdicts").filter(pl.col("score").is_null()).select("key")
+        done = sink.table("judgements", within).filter(pl.col("judge") == judged_by)
+        for part in PARTS:  # a text without a score may be judged again
+            done = done.join(unscored, left_on=part.value, right_on="key", how="anti")
+        done = done.select(pl.col("generation").alias("key"), done=pl.lit(value=True))
         over = pl.col("done").fill_null(value=False) | (pl.col("status") != "ok")
         rows = rows.join(done, on="key", how="left", maintain_order="left").with_columns(
             text=pl.when(over).then(pl.lit("")).otherwise(pl.col("text")),

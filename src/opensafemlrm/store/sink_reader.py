@@ -4,7 +4,7 @@ A worker that dies after it has written a part, and before it could say so, has 
 again: then two parts of one run hold the same key, perhaps with different texts. Rows of one part
 belong together, so the parts of a run are ordered, and of every key the first part's row is taken:
 a reply and its verdicts then come from the same part. Between runs the store's own rules hold: a
-failure that may pass gives way to what a later try gave, and a later run's judgement is the newer.
+failure gives way to what a later try gave, and a later run's judgement is the newer.
 """
 
 from __future__ import annotations

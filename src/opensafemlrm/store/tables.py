@@ -212,7 +212,7 @@ SAMPLE_TABLES: Final = (
         ("attack", "item", "seed"),
         by_rowid=True,
     ),
-    # A judge that failed, or never gave a score, is asked again: a score's place is never taken.
+    # A text that has no score may be judged again: nothing ever takes a score's place.
     Table(
         "verdicts",
         f"key:key judge:key {VERDICT} created:real",
@@ -221,12 +221,12 @@ SAMPLE_TABLES: Final = (
         by_rowid=True,
     ),
     # trace: closed, unclosed, absent, hidden, summary; none without a reply. splitter: the format
-    # and version that found it. A failure that may pass gives way to what a later try gives.
+    # and version that found it. A failure gives way to what a later try gives.
     Table(
         "generations",
         f"key:key cell:key item:key repeat:int seed:int {RESPONSE} trace? splitter? created:real",
         ("key",),
-        on_conflict="transient = 1",
+        on_conflict="status = 'failed'",
         by_rowid=True,
     ),
     # Requests behind a reply, of a defense or a search. score: of the judge, where it was asked.

@@ -8,14 +8,14 @@ import platform
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from opensafemlrm import engine
-from opensafemlrm.engine import Plan
+from opensafemlrm.engine import Again, Plan
 from opensafemlrm.errors import OptionError
 from opensafemlrm.models.budget import Budget, Limits
 from opensafemlrm.progress import progress_bars
@@ -41,6 +41,7 @@ def evaluate(
     cluster: Cluster | None = None,
     limits: Limits = _UNLIMITED,
     skip_invalid: bool = False,
+    retry_failed: bool | str | Collection[str] = False,
     progress: bool = True,
 ) -> Results:
     """Run what ``store`` lacks of ``study``, and return what the store then holds.
@@ -55,6 +56,7 @@ def evaluate(
             cluster=cluster,
             limits=limits,
             skip_invalid=skip_invalid,
+            retry_failed=retry_failed,
             progress=progress,
         )
     )
@@ -67,6 +69,7 @@ async def aevaluate(
     cluster: Cluster | None = None,
     limits: Limits = _UNLIMITED,
     skip_invalid: bool = False,
+    retry_failed: bool | str | Collection[str] = False,
     progress: bool = True,
 ) -> Results:
     """Run what ``store`` lacks of ``study``, and return what the store then holds.
@@ -74,22 +77,30 @@ async def aevaluate(
     ``store`` is a folder, made where there is none; leave it out where ``cluster`` writes Parquet
     files. ``cluster`` runs the study on workers of Ray. ``limits`` end it early, with
     BudgetSpentError. With ``skip_invalid``, bad rows and images of a dataset are left out; without,
-    the first one raises DatasetError. ``progress`` shows bars in a terminal and in a notebook.
+    the first one raises DatasetError. ``retry_failed`` asks again for what failed for good too, and
+    judges again what the judge could not score: all of it, or what has one of the codes named, as
+    coverage shows them. ``progress`` shows bars in a terminal and in a notebook.
 
     However it ends, what came is kept, and the same call goes on from there. A reply that failed is
     data; a SafeMLRMError says that going on is of no use.
     """
     if cluster is not None and limits.any:
         raise OptionError("limits are for a run in one process, not for one on a cluster")
-    plan = make_plan(study, limits=limits, skip_invalid=skip_invalid)
+    plan = make_plan(study, limits=limits, skip_invalid=skip_invalid, retry_failed=retry_failed)
     return await run_plan(plan, store, cluster=cluster, progress=progress)
 
 
-def make_plan(study: Study, *, limits: Limits = _UNLIMITED, skip_invalid: bool = False) -> Plan:
+def make_plan(
+    study: Study,
+    *,
+    limits: Limits = _UNLIMITED,
+    skip_invalid: bool = False,
+    retry_failed: bool | str | Collection[str] = False,
+) -> Plan:
     """Lay out the cells of ``study``, with all its models under one budget if there are limits."""
     if limits.any:
         study = study.map_models(Budget(limits).over)
-    return Plan.of(study, skip_invalid=skip_invalid)
+    return Plan.of(study, skip_invalid=skip_invalid, again=Again.of(retry_failed))
 
 
 async def run_plan(

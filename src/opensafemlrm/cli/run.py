@@ -7,9 +7,10 @@ import signal
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from opensafemlrm.cli._console import fail, say
 from opensafemlrm.cli._exit_codes import ExitCode
@@ -20,14 +21,24 @@ if TYPE_CHECKING:
     from opensafemlrm.cluster import Cluster
     from opensafemlrm.engine import Plan
 
+_ALL_FAILED = "all"
 _OURS = {"images", "lock", "report"}
 """What a store that was never filled may hold."""
 _STUDIES = {".yaml", ".yml"}
 
 
+class _Run(TyperCommand):
+    """The command, of which one option may stand without its value."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put in the value that was left out, then parse."""
+        alone = "--retry-failed"
+        return super().parse_args(ctx, [f"{a}={_ALL_FAILED}" if a == alone else a for a in args])
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("run")(run)
+    app.command("run", cls=_Run)(run)
 
 
 def run(
@@ -46,6 +57,16 @@ def run(
     skip_invalid: Annotated[
         bool, typer.Option("--skip-invalid", help="Leave bad rows and images out; name each.")
     ] = False,
+    retry_failed: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--retry-failed",
+            metavar="[=CODE]",
+            help="Ask again for what failed for good too, and judge again what has no score; "
+            "--retry-failed=CODE: only what `table coverage` shows with that code (http_400, "
+            "unparsed). May be repeated.",
+        ),
+    ] = None,
     max_requests: Annotated[
         int | None, typer.Option(min=1, help="Stop after this many requests to models and judges.")
     ] = None,
@@ -104,7 +125,13 @@ def run(
         cluster = Cluster(ray, workers, gpus_per_worker, parquet_out)
     if store is not None:
         _refuse_other_folder(store)
-    plan = api.make_plan(studies.load(study), limits=limits, skip_invalid=skip_invalid)
+    codes = retry_failed or []
+    plan = api.make_plan(
+        studies.load(study),
+        limits=limits,
+        skip_invalid=skip_invalid,
+        retry_failed=_ALL_FAILED in codes or codes,
+    )
     _report_skipped(plan)
     _report_reversed(plan)
     if dry_run:
@@ -174,6 +201,11 @@ def _gave_nothing(plan: Plan) -> Iterator[str]:
         elif tally.only_unsent:
             yield f"no prompt could be sent to the model {label}{example}"
         elif tally.only_failed:
+def _only_failed(plan: Plan) -> Iterator[str]:
+    """Yield a sentence for each model that has given no usable reply, in this run or before."""
+    for label, tally in plan.by_model().items():
+        if tally.only_failed:
+            example = f", for example: {tally.notes[0]}" if tally.notes else ""
             yield f"every sample of the model {label} failed{example}"
 
 

@@ -136,8 +136,7 @@ class _Driver:
                         lanes.create_task(self._feed(models))
                 for task in helpers:
                     task.cancel()
-            self._stops.raise_error()
-            is_done = True
+            is_done = not self._stops.models
         finally:
             try:
                 await self._stop()
@@ -145,6 +144,7 @@ class _Driver:
                 self._writer.flush()
                 if not is_done and not self._to_sink:
                     self._plan.drop_unanswered(self._store)
+        self._stops.raise_error()
         raise_if_scoreless(self._plan, self._store, self._watch())
 
     def _depth(self) -> int:

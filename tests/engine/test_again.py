@@ -150,11 +150,11 @@ def test_a_text_that_is_judged_again_is_judged_once_however_many_samples_share_i
     tmp_path: Path,
 ) -> None:
     same = [dataclasses.replace(item, question="the same?") for item in items(30)]
-    model = Scripted(lambda *_: ok("an answer, the same"))
+    model = Scripted(lambda *_: ok("<think>thought</think>an answer"))
     run(study(model, same, judge=unscored(Unscored.UNPARSED)), tmp_path)
     judge = unscored(Unscored.UNPARSED)
     run(study(Scripted(), same, judge=judge), tmp_path, retry_failed=True)
-    assert len(judge.asked) == 1
+    assert len(judge.asked) == 2  # the answer, and the whole that holds it
 
 
 @pytest.mark.parametrize("error", [ModelError("rejected"), EndpointDownError("it is gone")])

@@ -189,23 +189,13 @@ def _gave_nothing(plan: Plan) -> Iterator[str]:
     """Yield a sentence for each model that has given no usable reply, in this run or before, and
     for each that was sent nothing.
     """
-    from opensafemlrm.engine import Tally
-
-    tallies: dict[str, Tally] = {}
-    for cell in plan.cells:
-        tallies.setdefault(cell.model.label, Tally()).add(cell.tally)
-    for label, tally in tallies.items():
+    for label, tally in plan.by_model().items():
         example = f", for example: {tally.notes[0]}" if tally.notes else ""
         if not sum(cell.samples for cell in plan.cells if cell.model.label == label):
             yield f"no item is left to send to the model {label}"
         elif tally.only_unsent:
             yield f"no prompt could be sent to the model {label}{example}"
         elif tally.only_failed:
-def _only_failed(plan: Plan) -> Iterator[str]:
-    """Yield a sentence for each model that has given no usable reply, in this run or before."""
-    for label, tally in plan.by_model().items():
-        if tally.only_failed:
-            example = f", for example: {tally.notes[0]}" if tally.notes else ""
             yield f"every sample of the model {label} failed{example}"
 
 

@@ -13,7 +13,7 @@ from PIL import Image as PILImage
 from opensafemlrm.errors import StoreError, StoreVersionError
 from opensafemlrm.images import from_picture
 from opensafemlrm.store import DATABASE, Store, records, schema, verdict_key
-from opensafemlrm.store.database import final_verdicts, responses
+from opensafemlrm.store.known import final_verdicts, responses
 from opensafemlrm.store.writer import DELAY, Writer
 from opensafemlrm.types import (
     Part,

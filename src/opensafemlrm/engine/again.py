@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
-from opensafemlrm.store.database import JUDGED_AGAIN, GenerationState
+from opensafemlrm.store.known import JUDGED_AGAIN, GenerationState
 from opensafemlrm.types import ResponseStatus, Unscored
 
 _BY_THE_JUDGE: Final = frozenset(

@@ -11,7 +11,7 @@ from opensafemlrm.engine.prepare import Sample
 from opensafemlrm.engine.score_watch import ScoreWatch
 from opensafemlrm.engine.stops import UNUSABLE
 from opensafemlrm.errors import JudgeStoppedError, SafeMLRMError, StoppedError
-from opensafemlrm.store import Store, database, records, verdict_key
+from opensafemlrm.store import Store, known, records, verdict_key
 from opensafemlrm.store.tables import Row
 from opensafemlrm.store.writer import Writer
 from opensafemlrm.types import PARTS, Item, JudgeRequest, Key, Part, Trace, Unscored, Verdict
@@ -38,7 +38,7 @@ class SampleJudge:
         key: Key,
         store: Store,
         writer: Writer,
-        judged_again: frozenset[Unscored] = database.JUDGED_AGAIN,
+        judged_again: frozenset[Unscored] = known.JUDGED_AGAIN,
     ) -> None:
         self.component = component
         self._judged_again = judged_again
@@ -101,9 +101,9 @@ class SampleJudge:
     def _final(self, keys: list[Key]) -> dict[Key, Verdict]:
         """Return what the store has and what is not to be asked again."""
         connection = self._store.connection
-        verdicts = database.final_verdicts(connection, keys, self._judged_again)
+        verdicts = known.final_verdicts(connection, keys, self._judged_again)
         if again := [key for key in keys if key in self._unscored]:
-            verdicts |= database.final_verdicts(connection, again)
+            verdicts |= known.final_verdicts(connection, again)
         return verdicts
 
     async def _ask(
@@ -119,7 +119,7 @@ class SampleJudge:
             for key, verdict in by_key.items():
                 writer.put(records.verdict_row(key, self._key, verdict))
                 self.watch.note(verdict)
-                if verdict.reason in self._judged_again - database.JUDGED_AGAIN:
+                if verdict.reason in self._judged_again - known.JUDGED_AGAIN:
                     self._unscored.add(key)
         except BaseException as error:
             _pass_on(error, future)

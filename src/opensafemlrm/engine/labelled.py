@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from opensafemlrm.components import Judge
 from opensafemlrm.engine.run import first_error
 from opensafemlrm.engine.score_watch import ScoreWatch
-from opensafemlrm.store import Store, database, records, verdict_key
+from opensafemlrm.store import Store, known, records, verdict_key
 from opensafemlrm.store.database import component_key
 from opensafemlrm.store.writer import Writer
 from opensafemlrm.types import Item, JudgeRequest, Key, Part, Unscored, Verdict
@@ -48,7 +48,7 @@ async def judge_texts(
     writer = None
     if store is not None:
         store.put_component("judge", judge)
-        verdicts = database.final_verdicts(store.connection, list(dict.fromkeys(keys)))
+        verdicts = known.final_verdicts(store.connection, list(dict.fromkeys(keys)))
         writer = Writer(store.connection)
     missing = {
         key: text

@@ -12,8 +12,8 @@ from opensafemlrm.components import Search
 from opensafemlrm.engine.plan import CellPlan, Plan
 from opensafemlrm.errors import AttackError
 from opensafemlrm.faults import named_faults
-from opensafemlrm.store import SampleKey, database, generation_key
-from opensafemlrm.store.database import GenerationState
+from opensafemlrm.store import SampleKey, generation_key, known
+from opensafemlrm.store.known import GenerationState
 from opensafemlrm.types import Item, Key, Response, ResponseStatus
 
 ITEMS: Final = 64
@@ -82,11 +82,11 @@ def _lacking(
 ) -> tuple[MissingWork, list[Key]]:
     """Return what the store lacks of some samples, and which of them failed and are asked again."""
     keys = [key.key for _, key in samples]
-    states = database.known_generations(connection, plan.judge_key, keys, plan.again.judged)
+    states = known.known_generations(connection, plan.judge_key, keys, plan.again.judged)
     new = [pair for pair in samples if pair[1].key not in states]
     unjudged = [pair for pair in samples if _lacks_verdicts(states.get(pair[1].key), cell)]
     again = [key for key, state in states.items() if plan.again.includes(state)]
-    replies = database.responses(connection, [key.key for _, key in unjudged])
+    replies = known.responses(connection, [key.key for _, key in unjudged])
     failed = sum(state.status == ResponseStatus.FAILED for state in states.values())
     work = MissingWork(
         _with_prompts(cell, connection, new),
@@ -102,7 +102,7 @@ def _with_prompts(
 ) -> list[tuple[Item, SampleKey, str | None]]:
     """Put the prompts beside samples that the store has of them."""
     places = [(key.item, key.seed) for _, key in samples]
-    prompts = database.stored_prompts(connection, cell.prompts_key, places)
+    prompts = known.stored_prompts(connection, cell.prompts_key, places)
     return [(item, key, prompts.get((key.item, key.seed))) for item, key in samples]
 
 

@@ -7,7 +7,8 @@ sharing between studies and changing the judge are one operation: making what is
 """
 
 from opensafemlrm.store.connecting import DATABASE
-from opensafemlrm.store.database import Cell, GenerationState, Store
+from opensafemlrm.store.database import Cell, Store
+from opensafemlrm.store.known import GenerationState
 from opensafemlrm.store.records import SampleKey, generation_key, verdict_key
 
 __all__ = [

@@ -6,7 +6,7 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -17,7 +17,7 @@ from opensafemlrm.redaction import without_keys_in_comments
 from opensafemlrm.store import records, schema
 from opensafemlrm.store.connecting import DATABASE, connect, require_store
 from opensafemlrm.store.tables import RUNS, TABLES, Row, Rows, Values
-from opensafemlrm.types import Image, Key, Response, Sampling, Unscored, Verdict, content_key
+from opensafemlrm.types import Image, Key, Sampling, content_key
 
 if TYPE_CHECKING:
     from typing import Self
@@ -32,8 +32,6 @@ EXTENSIONS: Final = {
     "image/gif": "gif",
 }
 _MAX_PARAMETERS: Final = 500
-JUDGED_AGAIN: Final = frozenset({Unscored.JUDGE_FAILED})
-"""Reasons for which a text has no score that every run asks again about."""
 _TOGETHER: Final = 20_000
 """Rows that are held as Python's own values at once, on their way into a frame."""
 
@@ -54,18 +52,6 @@ class Cell:
         return content_key(
             self.dataset, self.attack, self.defense, self.model, asdict(self.sampling)
         )
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationState:
-    """What the store has of one generation: how far it has come."""
-
-    status: str
-    transient: bool
-    code: str | None
-    reasoning_parser: str | None
-    judged: bool
-    """Whether the judge asked about has a final verdict on every part that has text."""
 
 
 class Store:
@@ -340,10 +326,6 @@ def unfit(table: str, why: str) -> StoreError:
     )
 
 
-def _quoted(reasons: Collection[Unscored]) -> str:
-    return ", ".join(f"'{reason.value}'" for reason in sorted(reasons))
-
-
 @reading()
 def rows_with_keys(
     connection: sqlite3.Connection, query: str, keys: Sequence[Key], *before: Key
@@ -355,63 +337,3 @@ def rows_with_keys(
         marked = query.replace("KEYS", ", ".join("?" * len(some)))
         rows += connection.execute(marked, (*before, *some))
     return rows
-
-
-def known_generations(
-    connection: sqlite3.Connection,
-    judge: Key,
-    keys: Sequence[Key],
-    judged_again: Collection[Unscored] = JUDGED_AGAIN,
-) -> dict[Key, GenerationState]:
-    """Return what the store has of ``keys``, and whether ``judge`` is done with each.
-
-    A judge is not done with texts that are without a score for one of the reasons ``judged_again``.
-    """
-    query = f"""
-        SELECT g.key, g.status, g.transient, g.code, g.splitter,
-            j.generation IS NOT NULL AND NOT EXISTS (
-                SELECT 1 FROM verdicts v
-                WHERE v.key IN (j.reasoning, j.answer, j."full")
-                AND v.reason IN ({_quoted(judged_again)})
-            )
-        FROM generations g
-        LEFT JOIN judgements j ON j.generation = g.key AND j.judge = ?
-        WHERE g.key IN (KEYS)
-    """
-    return {
-        key: GenerationState(status, bool(transient), code, parser, bool(judged))
-        for key, status, transient, code, parser, judged in rows_with_keys(
-            connection, query, keys, judge
-        )
-    }
-
-
-def responses(connection: sqlite3.Connection, keys: Sequence[Key]) -> dict[Key, Response]:
-    """Return the stored replies of ``keys``."""
-    query = f"SELECT key, {records.RESPONSE_COLUMNS} FROM generations WHERE key IN (KEYS)"
-    rows = rows_with_keys(connection, query, keys)
-    return {row[0]: records.response_from_row(row[1:]) for row in rows}
-
-
-def final_verdicts(
-    connection: sqlite3.Connection,
-    keys: Sequence[Key],
-    judged_again: Collection[Unscored] = JUDGED_AGAIN,
-) -> dict[Key, Verdict]:
-    """Return the stored verdicts of ``keys``, without those that are to be had again."""
-    query = (
-        f"SELECT key, {records.VERDICT_COLUMNS} FROM verdicts "
-        f"WHERE key IN (KEYS) AND ifnull(reason, '') NOT IN ({_quoted(judged_again)})"
-    )
-    rows = rows_with_keys(connection, query, keys)
-    return {row[0]: records.verdict_from_row(row[1:]) for row in rows}
-
-
-def stored_prompts(
-    connection: sqlite3.Connection, attack: Key, wanted: Sequence[tuple[Key, int]]
-) -> dict[tuple[Key, int], str]:
-    """Return the stored prompts (as JSON) of an attack by (item, seed)."""
-    query = "SELECT item, seed, content FROM prompts WHERE attack = ? AND item IN (KEYS)"
-    items = list({item for item, _ in wanted})
-    rows = rows_with_keys(connection, query, items, attack)
-    return {(item, seed): content for item, seed, content in rows}

@@ -109,9 +109,11 @@ BUILTIN: Final[dict[ComponentKind, dict[str, str]]] = {
     ComponentKind.JUDGE: {
         "canary": "opensafemlrm.judges.canary:CanaryJudge",
         "cascade": "opensafemlrm.judges.cascade:Cascade",
+        "guardtrace": "opensafemlrm.judges.guardtrace:GuardTrace",
         "harmbench-cls": "opensafemlrm.judges.harmbench:HarmBenchClassifier",
         "llama-guard": "opensafemlrm.judges.llama_guard:LlamaGuard",
         "mm-safetybench": "opensafemlrm.judges.mm_safetybench:MMSafetyBenchJudge",
+        "msts": "opensafemlrm.judges.msts:MSTS",
         "omnisafebench": "opensafemlrm.judges.omnisafebench:OmniSafeBench",
         "panel": "opensafemlrm.judges.panel:Panel",
         "policy-rubric": "opensafemlrm.judges.policy_rubric:PolicyRubric",

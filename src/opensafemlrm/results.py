@@ -231,6 +231,24 @@ class Results:
         with self._open() as source:
             return frames.calibrations(source), people_labels(source)
 
+    def comprehension(
+        self, *, part: str | None = None, threshold: float | None = None
+    ) -> pl.DataFrame:
+        """Return C-ASR beside ASR: over the replies that understood the request."""
+        from opensafemlrm.analysis.comprehension import READS, comprehension
+
+        return comprehension(
+            self._read(READS), part=part, threshold=threshold, max_unscored=self.max_unscored
+        )
+
+    def comprehension_tax(
+        self, *, part: str | None = None, threshold: float | None = None
+    ) -> pl.DataFrame:
+        """Return the tax in two parts: of comprehension, and of willingness."""
+        from opensafemlrm.analysis.comprehension import READS, comprehension_tax
+
+        return comprehension_tax(self._read(READS), self.pairs(), part=part, threshold=threshold)
+
     def scores(self) -> pl.DataFrame:
         """Return how the scores of each part are spread."""
         from opensafemlrm.analysis.scores import READS, scores

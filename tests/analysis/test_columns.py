@@ -15,6 +15,7 @@ from opensafemlrm import frame as frames
 from opensafemlrm.analysis import (
     asr,
     blindspots,
+    comprehension,
     consistency,
     corrected,
     correction,
@@ -53,6 +54,12 @@ CALIBRATIONS = pl.DataFrame(
 MODELS = ["sim/r1-onevision-7b", "sim/mulberry-llava-8b"]
 BASES = ["sim/qwen2.5-vl-7b", "sim/llava-next-llama3-8b"]
 
+
+def understood(frame: pl.DataFrame) -> pl.DataFrame:
+    """As a judge leaves it that tells what was understood: three of four replies."""
+    return frame.with_columns(understood=pl.int_range(pl.len()) % 4 > 0)
+
+
 Result = Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]
 RESULTS: dict[str, tuple[Any, Mapping[str, str], Result]] = {
     "asr": (asr, asr.COLUMNS, lambda f, _: asr.asr(f, by="scenario")),
@@ -73,6 +80,16 @@ RESULTS: dict[str, tuple[Any, Mapping[str, str], Result]] = {
         corrected,
         corrected.COLUMNS,
         lambda f, _: corrected.corrected_asr(f, CALIBRATIONS, by="scenario"),
+    ),
+    "comprehension": (
+        comprehension,
+        comprehension.COLUMNS,
+        lambda f, _: comprehension.comprehension(understood(f)),
+    ),
+    "comprehension_tax": (
+        comprehension,
+        comprehension.TAX_COLUMNS,
+        lambda f, p: comprehension.comprehension_tax(understood(f), p),
     ),
     "replies": (coverage, coverage.REPLY_COLUMNS, lambda f, _: coverage.reply_outcomes(f)),
     "verdicts": (coverage, coverage.VERDICT_COLUMNS, lambda f, _: coverage.verdict_outcomes(f)),

@@ -48,6 +48,7 @@ def calibrated(store: Path) -> Path:
             "95, 10, 0, 0 FROM (SELECT 'answer' AS part UNION SELECT 'full'), "
             "components WHERE kind = 'judge'"
         )
+        connection.execute("UPDATE verdicts SET understood = rowid % 4 > 0")
     return store
 
 

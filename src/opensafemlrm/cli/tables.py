@@ -30,6 +30,7 @@ class Name(StrEnum):
     OVERREFUSAL = "overrefusal"
     DEFENSE = "defense"
     CALIBRATED = "calibrated"
+    COMPREHENSION = "comprehension"
     COST = "cost"
     COVERAGE = "coverage"
 
@@ -69,7 +70,8 @@ def table(
     asr: attack success rates with intervals and bounds. tax: reasoning models beside their bases.
     blindspots: which scenarios lost most. correction: unsafe reasoning with a safe answer.
     overrefusal: benign items refused. defense: what each defense changes, and what it costs.
-    calibrated: rates and tax corrected by labels of people. cost: requests, tokens, time.
+    calibrated: rates and tax corrected by labels of people. comprehension: ASR over replies
+    that understood, and the tax that it explains. cost: requests, tokens, time.
     coverage: how every reply and every verdict ended.
     """
     groups = _groups(name, group_models, group_bases)
@@ -158,6 +160,12 @@ def _calibrated(found: Results, options: Options) -> list[Table]:
     return calibrated_tables(found.calibrated(by=options.by), found.calibrated_tax())
 
 
+def _comprehension(results: Results, _: Options) -> list[Table]:
+    from opensafemlrm.report.comprehension import comprehension_tables
+
+    return comprehension_tables(results.comprehension(), results.comprehension_tax())
+
+
 def _cost(found: Results, _: Options) -> list[Table]:
     from opensafemlrm.report.cost import COST
 
@@ -185,6 +193,7 @@ _MAKERS: Final[dict[Name, Callable[[Results, Options], list[Table]]]] = {
     Name.OVERREFUSAL: _overrefusal,
     Name.DEFENSE: _defense,
     Name.CALIBRATED: _calibrated,
+    Name.COMPREHENSION: _comprehension,
     Name.COST: _cost,
     Name.COVERAGE: _coverage,
 }

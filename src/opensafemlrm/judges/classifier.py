@@ -43,7 +43,7 @@ class ClassifierJudge(Judge):
     A reply of another form is unscored at once: asking again would give the same.
     """
 
-    thresholds = (0.5,)
+    thresholds: ClassVar[tuple[float, ...]] = (0.5,)
     scale = (0.0, 1.0)
     max_tokens: ClassVar[int] = 32
 

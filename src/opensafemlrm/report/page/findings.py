@@ -13,6 +13,7 @@ from opensafemlrm.analysis import MAX_UNSCORED
 from opensafemlrm.analysis.asr import asr
 from opensafemlrm.analysis.blindspots import blindspots
 from opensafemlrm.analysis.clustered_counts import texts
+from opensafemlrm.analysis.comprehension import comprehension, comprehension_tax
 from opensafemlrm.analysis.consistency import consistency
 from opensafemlrm.analysis.corrected import corrected_asr
 from opensafemlrm.analysis.corrected_tax import corrected_tax
@@ -122,6 +123,16 @@ class Findings:
         """The tax corrected by them."""
         known = (self.pairs, self.calibrations, self.labels)
         return corrected_tax(self.frame, *known, max_unscored=self.max_unscored)
+
+    @cached_property
+    def comprehension(self) -> pl.DataFrame:
+        """C-ASR beside ASR, where the judge tells what was understood."""
+        return comprehension(self.frame, max_unscored=self.max_unscored)
+
+    @cached_property
+    def comprehension_tax(self) -> pl.DataFrame:
+        """The tax in the parts of comprehension and willingness."""
+        return comprehension_tax(self.frame, self.pairs)
 
     @cached_property
     def replies(self) -> pl.DataFrame:

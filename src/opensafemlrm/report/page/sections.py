@@ -10,6 +10,7 @@ import polars as pl
 
 from opensafemlrm.report.blindspots import CONSISTENCY, GROUPED
 from opensafemlrm.report.calibrated import calibrated_tables
+from opensafemlrm.report.comprehension import comprehension_tables
 from opensafemlrm.report.cost import COST
 from opensafemlrm.report.coverage import NOT_APPLICABLE, coverage_tables
 from opensafemlrm.report.overrefusal import overrefusal_tables
@@ -33,6 +34,10 @@ _SCORES: Final = (
 )
 _OVERREFUSAL: Final = (
     "Refusals of harmless items, and safety beside helpfulness where a dataset has both."
+)
+_COMPREHENSION: Final = (
+    "A reply that did not understand the request is safe, and no evidence of safety: rates over "
+    "the replies that understood, and the part of the tax that understanding more explains."
 )
 _JUDGE: Final = (
     "Rates, and the reasoning tax, as people would see them: corrected by replies that they "
@@ -61,6 +66,7 @@ def sections(found: Findings) -> list[Section]:
         _correction(found),
         _overrefusal(found),
         _defenses(found),
+        _comprehension(found),
         _judge(found),
         _coverage(found),
         _cost(found),
@@ -144,6 +150,14 @@ def _defenses(found: Findings) -> Section | None:
     if not text:
         return None
     return Section("defenses", "Defenses", text, tuple(defenses.fronts(found)))
+
+
+def _comprehension(findings: Findings) -> Section | None:
+    if findings.comprehension.is_empty():
+        return None
+    tables = comprehension_tables(findings.comprehension, findings.comprehension_tax)
+    title = "Understood, and unwilling"
+    return Section("comprehension", title, (_COMPREHENSION,), tables=tuple(tables))
 
 
 def _judge(found: Findings) -> Section | None:

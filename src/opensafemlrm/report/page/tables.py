@@ -8,6 +8,7 @@ from typing import Final
 from opensafemlrm.report.asr import asr_table
 from opensafemlrm.report.blindspots import GROUPED, blindspot_tables
 from opensafemlrm.report.calibrated import calibrated_tables
+from opensafemlrm.report.comprehension import comprehension_tables
 from opensafemlrm.report.correction import CORRECTION
 from opensafemlrm.report.cost import COST
 from opensafemlrm.report.coverage import NOT_APPLICABLE, coverage_tables
@@ -36,6 +37,7 @@ def file_tables(found: Findings) -> list[Table]:
         *overrefusal_tables(found.overrefusal, found.balance),
         defense_table(found.defenses),
         *calibrated_tables(found.corrected, found.corrected_tax),
+        *comprehension_tables(found.comprehension, found.comprehension_tax),
         SCORES.of(found.scores),
         *coverage_tables(found.replies, found.verdicts, found.detected, found.alarms),
         NOT_APPLICABLE.of(found.not_applicable),

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import yaml
 
-from opensafemlrm import registry, study_file
+from opensafemlrm import registry, strict_yaml, study_file
 from opensafemlrm.components import (
     Attack,
     Component,
@@ -29,6 +29,7 @@ from opensafemlrm.errors import BuildError, StudyError, UnknownNameError, reason
 from opensafemlrm.models import catalog
 from opensafemlrm.redaction import without_secrets
 from opensafemlrm.registry import ComponentKind
+from opensafemlrm.strict_yaml import BadYAMLError
 from opensafemlrm.study_file import Document, Mistake, SpecError, StudySpec
 from opensafemlrm.types import Sampling
 
@@ -141,7 +142,8 @@ class Study:
 def load(path: Path | str) -> Study:
     """Read and resolve a study file. Raises StudyError with file, line and key."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        with Path(path).open(encoding="utf-8") as file:
+            text = file.read(strict_yaml.MAX_BYTES + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: the study file cannot be read: {reason_of(error)}") from error
     return parse(text, str(path))
@@ -164,9 +166,9 @@ def parse_judge(text: str) -> Judge:
     Raises StudyError, as :func:`parse` does.
     """
     try:
-        judge: Judge = registry.build_spec(ComponentKind.JUDGE, yaml.safe_load(text))
-    except yaml.YAMLError as error:
-        raise StudyError(without_secrets(f"the judge {text!r} is not valid YAML")) from error
+        judge: Judge = registry.build_spec(ComponentKind.JUDGE, strict_yaml.read(text)[0])
+    except BadYAMLError as error:
+        raise StudyError(without_secrets(f"the judge {text[:200]!r}: {error.reason}")) from error
     except BuildError as error:
         where = "the judge" + (f", {'.'.join(map(str, error.path))}" if error.path else "")
         raise StudyError(without_secrets(f"{where}: {error}")) from error

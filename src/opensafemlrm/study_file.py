@@ -10,14 +10,19 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from opensafemlrm import strict_yaml
 from opensafemlrm.errors import StudyError, UnknownNameError
 from opensafemlrm.redaction import without_secrets
+from opensafemlrm.strict_yaml import BadYAMLError
 
 Path = tuple[str | int, ...]
 """The keys and indices that lead to a value of a study."""
 _Specs = Annotated[list[Any], Field(min_length=1)]
 
 
+_MAX_INT: Final = 2**53
+"""What the store, and every JSON of a server's, takes as a whole number."""
+_MAX_REPEATS: Final = 10_000
 _ONE_JUDGE: Final = (
     "a study has one judge, `judge: NAME`; several that vote are "
     "`judge: {judge: panel, judges: [NAME, NAME]}`"
@@ -52,10 +57,10 @@ class SamplingSpec(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     temperature: float = Field(0.0, ge=0, le=2)
-    max_tokens: int = Field(4096, ge=1)
-    seed: int | None = 0
+    max_tokens: int = Field(4096, ge=1, le=_MAX_INT, strict=True)
+    seed: int | None = Field(0, ge=-_MAX_INT, le=_MAX_INT, strict=True)
     top_p: float | None = Field(None, gt=0, le=1)
-    repeats: int = Field(1, ge=1)
+    repeats: int = Field(1, ge=1, le=_MAX_REPEATS, strict=True)
 
 
 class StudySpec(BaseModel):
@@ -69,7 +74,7 @@ class StudySpec(BaseModel):
     defenses: _Specs = ["none"]
     judge: Annotated[Any, AfterValidator(_single)]
     sampling: SamplingSpec = SamplingSpec()
-    limit: int | None = Field(None, ge=1)
+    limit: int | None = Field(None, ge=1, le=_MAX_INT, strict=True)
 
     @classmethod
     def of(cls, data: Any) -> tuple[StudySpec, list[Mistake]]:
@@ -105,17 +110,14 @@ class Document:
     def read(cls, text: str, name: str) -> Document:
         """Read YAML; ``name`` stands for the file in errors. Raises StudyError."""
         try:
-            node = yaml.compose(text, Loader=yaml.SafeLoader)
-            data = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            mark = getattr(error, "problem_mark", None)
-            where = "" if mark is None else f", line {mark.line + 1}"
-            problem = getattr(error, "problem", None) or str(error)
-            raise StudyError(f"{name}{where}: this is not valid YAML: {problem}") from error
+            data, node = strict_yaml.read(text)
+        except BadYAMLError as error:
+            where = "" if error.line is None else f", line {error.line}"
+            raise StudyError(f"{name}{where}: {error.reason}") from error
         if not isinstance(data, dict):
             raise StudyError(f"{name}: a study file is a list of keys such as `models:`")
         lines: dict[Path, int] = {}
-        _note_lines(node, (), lines, name)
+        _note_lines(node, (), lines)
         return cls(name, data, lines)
 
     def locate(self, error: SpecError) -> StudyError:
@@ -131,21 +133,15 @@ class Document:
         return StudyError(*(f"{self.name}, line {line}, {text}" for line, text in located))
 
 
-def _note_lines(node: Any, path: Path, lines: dict[Path, int], name: str) -> None:
+def _note_lines(node: Any, path: Path, lines: dict[Path, int]) -> None:
     lines[path] = node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
-        seen = set()
         for key, value in node.value:
-            if key.value in seen:
-                raise StudyError(
-                    f"{name}, line {key.start_mark.line + 1}: the key {key.value!r} is there twice"
-                )
-            seen.add(key.value)
-            _note_lines(value, (*path, key.value), lines, name)
+            _note_lines(value, (*path, key.value), lines)
             lines[(*path, key.value)] = key.start_mark.line + 1
     elif isinstance(node, yaml.SequenceNode):
         for i, value in enumerate(node.value):
-            _note_lines(value, (*path, i), lines, name)
+            _note_lines(value, (*path, i), lines)
 
 
 def _place_of(loc: Path, data: Any) -> Path:

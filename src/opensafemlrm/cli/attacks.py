@@ -134,7 +134,7 @@ def _draw(name: str, options: dict[str, Any], subset: Subset, seed: int, out: Pa
 
 
 def _options(given: list[str]) -> dict[str, Any]:
-    import yaml
+    from opensafemlrm import strict_yaml
 
     options: dict[str, Any] = {}
     for one in given:
@@ -142,7 +142,7 @@ def _options(given: list[str]) -> dict[str, Any]:
         if not equals:
             raise OptionError(f"write an option as KEY=VALUE, not {one!r}")
         try:
-            options[key] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
+            options[key] = strict_yaml.read(value)[0]
+        except strict_yaml.BadYAMLError as error:
             raise OptionError(f"the option {key!r}: {value!r} is not YAML") from error
     return options

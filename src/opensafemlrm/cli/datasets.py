@@ -209,14 +209,13 @@ def _what_is_wrong(found: Audit) -> str:
 
 
 def _option(text: str) -> tuple[str, Any]:
-    import yaml
-
+    from opensafemlrm import strict_yaml
     from opensafemlrm.errors import OptionError
 
     key, equals, value = text.partition("=")
     try:
-        read = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        read = strict_yaml.read(value)[0]
+    except strict_yaml.BadYAMLError as error:
         raise OptionError(f"the value of the option {key!r} cannot be read") from error
     if not equals or not key:
         raise OptionError(f"an option is given as KEY=VALUE, not {text!r}")

@@ -9,18 +9,15 @@ import re
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from opensafemlrm import strict_yaml
 from opensafemlrm.errors import DatasetError, UnknownNameError, reason_of
+from opensafemlrm.strict_yaml import BadYAMLError
 from opensafemlrm.types import ItemKind
 
 M = TypeVar("M", bound=BaseModel)
 
-MAX_BYTES: Final = 256 * 1024
-"""Largest mapping file that is read."""
-_MAX_DEPTH: Final = 8
-"""Levels of nesting that are read; a parser is slow at thousands of them, and none is needed."""
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
@@ -95,8 +92,8 @@ def read(path: Path, form: type[M]) -> M:
     YAML tags and anchors are refused: no mapping needs them, and they can build what is not there.
     """
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise DatasetError(f"a mapping has at most {MAX_BYTES:,} bytes", path=path)
+        if path.stat().st_size > strict_yaml.MAX_BYTES:
+            raise DatasetError(f"a mapping has at most {strict_yaml.MAX_BYTES:,} bytes", path=path)
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(
@@ -104,7 +101,9 @@ def read(path: Path, form: type[M]) -> M:
             path=path,
         ) from error
     try:
-        return form.model_validate(_parse(text, path))
+        return form.model_validate(strict_yaml.read(text)[0])
+    except BadYAMLError as error:
+        raise DatasetError(error.reason, path=path, row=error.line) from error
     except ValidationError as error:
         raise DatasetError(_mistakes(error, form), path=path) from error
 
@@ -119,28 +118,6 @@ def kind_in(column: KindColumn, cell: str) -> ItemKind:
         f"what {column.column!r} holds is listed neither under 'harmful' nor under 'benign' in "
         "the mapping"
     )
-
-
-def _parse(text: str, path: Path) -> Any:
-    depth = 0
-    try:
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            line = 0 if event.start_mark is None else event.start_mark.line + 1
-            if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
-                raise DatasetError("YAML anchors are not read here", path=path, row=line)
-            depth += isinstance(event, yaml.CollectionStartEvent)
-            depth -= isinstance(event, yaml.CollectionEndEvent)
-            if depth > _MAX_DEPTH:
-                raise DatasetError("this YAML is nested too deeply", path=path, row=line)
-            if getattr(event, "tag", None):
-                raise DatasetError("YAML tags are not read here", path=path, row=line)
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
-        # ValueError: PyYAML's for dates and numbers that cannot be.
-        mark = getattr(error, "problem_mark", None)
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        row = None if mark is None else mark.line + 1
-        raise DatasetError(f"this is not valid YAML: {problem}", path=path, row=row) from error
 
 
 def _mistakes(error: ValidationError, form: type[BaseModel]) -> str:

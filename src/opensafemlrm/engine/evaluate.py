@@ -4,7 +4,7 @@ A run is a build: it brings a store up to date with a study, making what is miss
 else. The steps, in order, and where to find them::
 
     plan       models × defenses × datasets × attacks: the cells     plan.py
-    missing    what the store lacks of a cell, 64 items at a time     missing.py
+    missing    what the store lacks of a cell, 128 samples at a time  missing.py
     schedule   which models run side by side, and how many samples    run.py
     attack     item → prompt                                          prepare.py, search.py
     generate   prompt → response                                      here

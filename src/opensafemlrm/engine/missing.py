@@ -16,8 +16,8 @@ from opensafemlrm.store import SampleKey, generation_key, known
 from opensafemlrm.store.known import GenerationState
 from opensafemlrm.types import Item, Key, Response, ResponseStatus
 
-ITEMS: Final = 64
-"""Items that are looked up in the store together."""
+SAMPLES: Final = 128
+"""Samples that are looked up in the store together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Survey:
 def missing_work(
     plan: Plan, cells: Sequence[CellPlan], connection: sqlite3.Connection | None
 ) -> Iterator[tuple[CellPlan, MissingWork]]:
-    """Yield what the store lacks of cells, :data:`ITEMS` at a time; all where there is no store.
+    """Yield what the store lacks of cells, :data:`SAMPLES` at a time; all where there is no store.
 
     What failed before comes last, after all cells: what a server cannot take keeps it from nothing.
     ``connection`` is only read from. Raises StoreError, and DatasetError for a bad row.
@@ -125,14 +125,15 @@ def survey(plan: Plan, cell: CellPlan, connection: sqlite3.Connection | None) ->
 
 
 def _samples(cell: CellPlan) -> Iterator[list[tuple[Item, SampleKey]]]:
-    items = cell.subset.items()
     first_seed = cell.cell.sampling.seed or 0
-    while chunk := list(itertools.islice(items, ITEMS)):
-        yield [
-            (item, _sample_key(cell.key, item.key, repeat, first_seed + repeat))
-            for item in chunk
-            for repeat in range(cell.repeats)
-        ]
+    repeats = range(cell.repeats)
+    samples = (
+        (item, _sample_key(cell.key, item.key, repeat, first_seed + repeat))
+        for item in cell.subset.items()
+        for repeat in repeats
+    )
+    while chunk := list(itertools.islice(samples, SAMPLES)):
+        yield chunk
 
 
 def _sample_key(cell: Key, item: Key, repeat: int, seed: int) -> SampleKey:

@@ -1,0 +1,96 @@
+"""YAML that others may have written: small, flat, and made of plain values.
+
+Anchors and tags are refused: nothing here needs them, and they unfold to what is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, Final
+
+import yaml
+
+MAX_BYTES: Final = 256 * 1024
+"""Largest file that is read."""
+MAX_DEPTH: Final = 24
+"""Levels of nesting that are read."""
+MAX_VALUES: Final = 20_000
+_MAX_NUMBER: Final = 40
+"""Characters that a number may have."""
+_NUMBERS: Final = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+
+
+class BadYAMLError(ValueError):
+    """A text is not such YAML."""
+
+    def __init__(self, reason: str, line: int | None = None) -> None:
+        self.reason, self.line = reason, line
+        super().__init__(reason if line is None else f"line {line}: {reason}")
+
+
+def read(text: str) -> tuple[Any, yaml.Node | None]:
+    """Return what a text says, and the nodes that say where. Raises BadYAMLError."""
+    if len(text) > MAX_BYTES:
+        raise BadYAMLError(f"this file has at most {MAX_BYTES:,} characters")
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        return (None if node is None else loader.construct_document(node)), node
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        line = None if mark is None else mark.line + 1
+        raise BadYAMLError(f"this is not valid YAML: {error.problem}", line) from error
+    except (yaml.YAMLError, OverflowError) as error:
+        problem = str(error).splitlines()[0]
+        raise BadYAMLError(f"this is not valid YAML: {problem}") from error
+
+
+class _Loader(yaml.SafeLoader):
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = self._values = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call] # PyYAML has no types for it
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
+            raise BadYAMLError(
+                "YAML anchors are not read here: write out what stands at the *", line
+            )
+        if getattr(event, "tag", None):
+            raise BadYAMLError("YAML tags are not read here", line)
+        self._depth, self._values = self._depth + 1, self._values + 1
+        if self._depth > MAX_DEPTH:
+            raise BadYAMLError("this YAML is nested too deeply", line)
+        if self._values > MAX_VALUES:
+            raise BadYAMLError(f"this YAML has more than {MAX_VALUES:,} values", line)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        _check(node, line)
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except BadYAMLError:
+            raise
+        except ValueError as error:  # a date, say, that cannot be
+            line = node.start_mark.line + 1
+            raise BadYAMLError(f"this is not valid YAML: {error}", line) from error
+
+
+def _check(node: yaml.Node | None, line: int) -> None:
+    if isinstance(node, yaml.MappingNode):
+        seen: set[Hashable] = set()
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key, yaml.ScalarNode):
+                raise BadYAMLError("a key is a word, not a list or a mapping", line)
+            if key.value in seen:
+                raise BadYAMLError(f"the key {key.value!r} is there twice", line)
+            seen.add(key.value)
+    elif isinstance(node, yaml.ScalarNode):
+        if node.tag in _NUMBERS and len(node.value) > _MAX_NUMBER:
+            raise BadYAMLError("a number has at most 40 characters; quote it if it is text", line)
+        if not node.value.isascii() and any("\ud800" <= c <= "\udfff" for c in node.value):
+            raise BadYAMLError("this text holds half a character (a surrogate)", line)

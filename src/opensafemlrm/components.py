@@ -141,6 +141,8 @@ class Model(Component):
 
     model: str
     """The option that a study writes behind the slash: ``PROVIDER/MODEL``."""
+    wraps: ClassVar[bool] = False
+    """Whether it is another model, asked in another way."""
 
     @property
     def label(self) -> str:
@@ -301,18 +303,20 @@ def children(component: Component) -> Iterator[Component]:
 
 
 def models_in(component: Component) -> Iterator[Model]:
-    """Yield ``component`` if it is a model, else every model below it."""
-    if isinstance(component, Model):
+    """Yield every model that is asked: ``component`` itself, or those that it is made of."""
+    if isinstance(component, Model) and component.wraps:
         yield component
-    else:
-        for child in children(component):
-            yield from models_in(child)
+        return
+    inside = [model for child in children(component) for model in models_in(child)]
+    if not inside and isinstance(component, Model):
+        inside = [component]
+    yield from inside
 
 
 def map_models(value: C, change: Callable[[Model], Model]) -> C:
     """Return a component with ``change`` made to every model that :func:`models_in` yields."""
     mapped: Any = value
-    if isinstance(value, Model):
+    if isinstance(value, Model) and next(models_in(value)) is value:
         mapped = change(value)
     elif isinstance(value, tuple):
         mapped = tuple(map_models(one, change) for one in value)

@@ -128,7 +128,7 @@ class Study:
 
     def map_models(self, change: Callable[[Model], Model]) -> Study:
         """Return the study with ``change`` made to every model in it, wherever it stands."""
-        models = {id(model): change(model) for model in self.models}
+        models = {id(model): map_models(model, change) for model in self.models}
         return dataclasses.replace(
             self,
             models=tuple(models.values()),

@@ -14,6 +14,8 @@ from opensafemlrm.types import JSON, Capability, Prompt, Response, Sampling
 class WrappedModel(Model):
     """A model around another: in all that it does not say itself it is the other."""
 
+    wraps = True
+
     inner: Model
 
     def with_json_schema(self, response_format: Mapping[str, JSON]) -> Model:

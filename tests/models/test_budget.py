@@ -12,14 +12,24 @@ import pytest
 from typer.testing import CliRunner
 
 from opensafemlrm.cli import app
-from opensafemlrm.components import Judge
-from opensafemlrm.errors import BudgetSpentError, OptionError
+from opensafemlrm.components import Judge, Model
+from opensafemlrm.errors import BudgetSpentError, OptionError, StudyError
 from opensafemlrm.judges.policy_rubric import PolicyRubric
 from opensafemlrm.models.budget import Budget, Limits
 from opensafemlrm.models.hosted.anthropic import Anthropic
 from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
-from opensafemlrm.types import Item, JudgeRequest, Part, Prompt, Sampling, Usage, Verdict
-from tests.models.scripted import FakeClock
+from opensafemlrm.study import parse
+from opensafemlrm.types import (
+    Item,
+    JudgeRequest,
+    Part,
+    Prompt,
+    Response,
+    Sampling,
+    Usage,
+    Verdict,
+)
+from tests.models.scripted import FakeClock, completion
 from tests.support import Scripted, ok
 
 HELLO = Prompt.user("hello")
@@ -152,3 +162,95 @@ async def test_a_judge_that_asks_for_json_is_held_too():
     assert (held.identity(), held.label) == (judge.identity(), judge.label)
     with pytest.raises(BudgetSpentError):
         await held.judge(Item("d", "1", "s", "Q?"), [JudgeRequest(Part.FULL, "a text")])
+
+
+def spending(server: Any, connect: Any, budget: Budget, **options: Any) -> Any:
+    return budget.over(connect(price=(0, 1_000_000), max_retries=3, **options))
+
+
+@pytest.mark.parametrize("status", [500, 502, 408])
+async def test_a_try_that_failed_is_counted_as_if_it_were_billed(server, connect, status):
+    """60 samples timed out 120 times at the client, and `--max-cost` never stopped them."""
+    server.always = (status, {"error": "no"}, {})
+    budget = Budget(Limits(cost=1000))
+    model = spending(server, connect, budget)
+    sampling = Sampling(max_tokens=100)
+    response = await model.generate(HELLO, sampling)
+    assert response.transient
+    assert len(server.bodies) == 4
+    assert budget.cost == pytest.approx(400)
+    assert (await model.generate(HELLO, sampling)).code == response.code
+    assert budget.cost == pytest.approx(800)
+    await model.generate(HELLO, sampling)
+    assert len(server.bodies) == 10, "a retry was paid for with money that was not there"
+    with pytest.raises(BudgetSpentError):
+        await model.generate(HELLO, sampling)
+
+
+async def test_a_try_that_timed_out_is_counted(server, connect):
+    async def never(_: Any) -> Any:
+        await asyncio.sleep(30)
+
+    server.always = never
+    budget = Budget(Limits(cost=150))
+    model = spending(server, connect, budget, timeout=0.05)
+    response = await model.generate(HELLO, Sampling(max_tokens=100))
+    assert response.code == "timeout"
+    assert budget.cost == pytest.approx(200)
+    assert len(server.bodies) == 2
+
+
+@pytest.mark.parametrize("status", [429, 400])
+async def test_a_request_that_was_turned_away_costs_nothing(server, connect, status):
+    server.always = (status, {"error": "no"}, {})
+    budget = Budget(Limits(cost=1000))
+    await spending(server, connect, budget).generate(HELLO, Sampling())
+    assert budget.cost == 0
+
+
+async def test_tries_before_a_reply_are_counted_beside_it(server, connect):
+    server.script = [(500, {"error": "no"}, {}), (500, {"error": "no"}, {})]
+    server.always = completion(usage={"prompt_tokens": 3, "completion_tokens": 7})
+    budget = Budget(Limits(cost=1000))
+    await spending(server, connect, budget).generate(HELLO, Sampling(max_tokens=100))
+    assert budget.cost == pytest.approx(207)
+
+
+@dataclass(frozen=True)
+class Vote(Scripted):
+    """A model that is made of others."""
+
+    members: tuple[Model, ...] = ()
+
+    async def generate(self, prompt: Prompt, sampling: Sampling) -> Response:
+        return [await member.generate(prompt, sampling) for member in self.members][-1]
+
+
+async def test_a_model_that_is_made_of_models_is_held_through_them():
+    """Its members asked as often as they liked: only the model around them was counted."""
+    budget = Budget(Limits(requests=3))
+    model = budget.over(Vote(members=(Scripted(model="one"), Priced(model="two"))))
+    results = await ask(model, 2)
+    assert [type(result).__name__ for result in results] == ["Response", "BudgetSpentError"]
+    assert budget.requests == 3
+    assert Budget(Limits(cost=1)).over(Vote(members=(Priced(),))).label == "scripted/one"
+
+
+@pytest.mark.parametrize("price", [[-1, 2], [".nan", 2], [1, ".inf"], [1], ["a", 1], [1, 2, 3]])
+def test_a_price_that_is_none_is_a_mistake_of_the_study(price):
+    """With a price of -5 or NaN no sum ever reached the limit."""
+    listed = ", ".join(map(str, price))
+    with pytest.raises(StudyError, match="price"):
+        parse(
+            f"models: [{{model: openai/m, price: [{listed}]}}]\ndatasets: [canary]\njudge: canary\n"
+        )
+
+
+@pytest.mark.parametrize("dollars", [-1.0, float("nan"), float("inf")])
+def test_a_price_or_a_limit_that_is_none_is_refused_in_python(dollars):
+    with pytest.raises(OptionError, match="price"):
+        Budget(Limits(cost=1)).over(OpenAICompatible("m", price=(dollars, 1)))
+    with pytest.raises(OptionError, match="limit"):
+        Limits(cost=dollars)
+    with pytest.raises(OptionError, match="limit"):
+        Limits(seconds=dollars)

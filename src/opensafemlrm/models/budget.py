@@ -11,17 +11,20 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from opensafemlrm.components import C, Model, map_models
 from opensafemlrm.errors import BudgetSpentError, OptionError
+from opensafemlrm.models.billing import counted_by, is_free
 from opensafemlrm.models.catalog import find
 from opensafemlrm.models.clock import Clock, SystemClock
-from opensafemlrm.types import Prompt, Response, Sampling
+from opensafemlrm.types import Prompt, Response, ResponseStatus, Sampling
 from opensafemlrm.wrapped import WrappedModel
 
 _CHARACTERS_A_TOKEN: Final = 3
+_TOKENS_AN_IMAGE: Final = 1_000
 _MILLION: Final = 1_000_000
 _R = TypeVar("_R")
 
@@ -34,6 +37,12 @@ class Limits:
     cost: float | None = None
     """US dollars, by the models' prices and the tokens that servers count."""
     seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            limit = getattr(self, field.name)
+            if limit is not None and not (math.isfinite(limit) and limit >= 0):
+                raise OptionError(f"the limit of {field.name} is a number from 0 on, not {limit}")
 
     @property
     def any(self) -> bool:
@@ -66,6 +75,11 @@ class Budget:
                 "`price: [2.5, 10]`, US dollars for a million tokens in and out"
             )
         return Budgeted(model, self, price or (0.0, 0.0))
+
+    def add(self, dollars: float) -> bool:
+        """Count what was spent; return whether more may be."""
+        self.cost += dollars
+        return self._spent() is None
 
     async def spend(self, ask: Callable[[], Awaitable[_R]], cost: Callable[[_R], float]) -> _R:
         """Ask, unless the budget is spent. Raises BudgetSpentError once nothing is under way."""
@@ -106,33 +120,58 @@ class Budgeted(WrappedModel):
     prices: tuple[float, float]
 
     async def generate(self, prompt: Prompt, sampling: Sampling) -> Response:
-        """Ask the model. Raises BudgetSpentError in place of asking once the budget is spent."""
-        return await self.budget.spend(
-            lambda: self.inner.generate(prompt, sampling),
-            lambda response: self._cost(prompt, response),
-        )
+        """Ask the model. Raises BudgetSpentError in place of asking once the budget is spent.
+
+        A try that failed or timed out may be billed: it counts as its prompt and ``max_tokens``.
+        """
+        read = _guessed_tokens(prompt)
+        failed = self._dollars(read, sampling.max_tokens)
+        noted: list[float] = []
+
+        def note() -> bool:
+            noted.append(failed)
+            return self.budget.add(failed)
+
+        def cost(response: Response) -> float:
+            if response.status is not ResponseStatus.FAILED:
+                usage = response.usage
+                tokens_in, tokens_out = usage.input_tokens, usage.output_tokens
+                if tokens_out is None:  # not counted by the server: guessed, not taken for free
+                    written = len(response.text) + len(response.reasoning or "")
+                    tokens_out = written // _CHARACTERS_A_TOKEN
+                return self._dollars(read if tokens_in is None else tokens_in, tokens_out)
+            if noted or is_free(response.code or ""):
+                return 0.0
+            return failed * (1 + response.retries)
+
+        with counted_by(note):
+            return await self.budget.spend(lambda: self.inner.generate(prompt, sampling), cost)
 
     async def score_tokens(self, prompt: Prompt, tokens: Sequence[str]) -> tuple[float, ...]:
         """Ask the model. Raises BudgetSpentError as :meth:`generate` does."""
+        dollars = self._dollars(_guessed_tokens(prompt), 1)
         return await self.budget.spend(
-            lambda: self.inner.score_tokens(prompt, tokens), lambda _: 0.0
+            lambda: self.inner.score_tokens(prompt, tokens), lambda _: dollars
         )
 
-    def _cost(self, prompt: Prompt, response: Response) -> float:
-        usage = response.usage
-        tokens_in, tokens_out = usage.input_tokens, usage.output_tokens
-        if tokens_in is None:  # not counted by the server: guessed, rather than taken for free
-            tokens_in = sum(len(turn.text) for turn in prompt.turns) // _CHARACTERS_A_TOKEN
-        if tokens_out is None:
-            written = len(response.text) + len(response.reasoning or "")
-            tokens_out = written // _CHARACTERS_A_TOKEN
+    def _dollars(self, read: int, written: int) -> float:
         price_in, price_out = self.prices
-        return (tokens_in * price_in + tokens_out * price_out) / _MILLION
+        return (read * price_in + written * price_out) / _MILLION
+
+
+def _guessed_tokens(prompt: Prompt) -> int:
+    characters = sum(len(turn.text) for turn in prompt.turns)
+    return characters // _CHARACTERS_A_TOKEN + _TOKENS_AN_IMAGE * len(prompt.images)
 
 
 def price_of(model: Model) -> tuple[float, float] | None:
-    """Return US dollars for a million tokens in and out, ``None`` where no price is known."""
+    """Return US dollars for a million tokens in and out, ``None`` where no price is known.
+
+    Raises OptionError for a price that is not two numbers from 0 on.
+    """
     if model.price is not None:
+        if not all(math.isfinite(dollars) and dollars >= 0 for dollars in model.price):
+            raise OptionError(f"{model.label}: a price is two numbers from 0 on: [IN, OUT]")
         return model.price
     row = find(model.model)
     if row is not None and row.input_price is not None and row.output_price is not None:

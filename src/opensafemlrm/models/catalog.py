@@ -47,7 +47,7 @@ _FILE: Final = ".toml"
 NO_ROW: Final = "none"
 """As the option ``catalog``: look for no row, whatever the model is called."""
 
-_Price = Annotated[float, Field(ge=0)]
+_Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _M = TypeVar("_M", bound=Model)
 
 

@@ -23,6 +23,7 @@ from opensafemlrm.errors import (
     ModelError,
 )
 from opensafemlrm.models.base import CatalogModel
+from opensafemlrm.models.billing import Price
 from opensafemlrm.models.http import provider_errors
 from opensafemlrm.models.http.error_words import ACCOUNT, STOPPING
 from opensafemlrm.models.http.replies import clip
@@ -82,7 +83,7 @@ class Inspect(CatalogModel):
     """Seconds that one request may take, its retries included."""
     max_retries: Annotated[int, Field(ge=0)] = field(default=5, compare=False)
     give_up_after: Annotated[int, Field(ge=1)] = field(default=20, compare=False)
-    price: tuple[float, float] | None = field(default=None, compare=False)
+    price: Price | None = field(default=None, compare=False)
     """US dollars for a million tokens, in and out; what ``--max-cost`` counts by."""
     _state: _State = field(init=False, repr=False, compare=False)
 

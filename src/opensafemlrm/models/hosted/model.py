@@ -17,6 +17,7 @@ from yarl import URL
 from opensafemlrm import redaction
 from opensafemlrm.errors import ImageError, ModelError
 from opensafemlrm.models.base import CatalogModel
+from opensafemlrm.models.billing import Price
 from opensafemlrm.models.catalog import system_in_user
 from opensafemlrm.models.clock import Clock, SystemClock
 from opensafemlrm.models.hosted.probe import form_of, harmless
@@ -84,7 +85,7 @@ class HostedModel(CatalogModel):
     max_retries: Annotated[int, Field(ge=0)] = field(default=5, compare=False)
     give_up_after: Annotated[int, Field(ge=1)] = field(default=20, compare=False)
     """Requests that may fail in a row, after their retries, before the server counts as down."""
-    price: tuple[float, float] | None = field(default=None, compare=False)
+    price: Price | None = field(default=None, compare=False)
     """US dollars for a million tokens, in and out; what ``--max-cost`` counts by."""
     clock: InitVar[Clock | None] = None
     _state: State = field(init=False, repr=False, compare=False)

@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias
 from yarl import URL
 
 from opensafemlrm.errors import EndpointDownError, ModelError
+from opensafemlrm.models.billing import failed_try
 from opensafemlrm.models.clock import Clock
 from opensafemlrm.models.http.adaptive import Window
 from opensafemlrm.models.http.codec import Codec
@@ -142,8 +143,11 @@ class Client:
                 body = revised
                 continue
             self._note(outcome, place)
+            may_retry = failed_try(response.code or "")
             if not response.transient or response.code in NOT_AT_ONCE:
                 return await self._settle(response, max_tokens, probe)
+            if not may_retry:
+                return replace(response, transient=True)  # there is no money for another try
             if not (response.code == "http_429" and place.moves):
                 if not left or place.is_left_out or self._breaker.down or self._breaker.is_long:
                     return await self._settle(response, max_tokens, probe)

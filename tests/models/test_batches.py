@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import json
 import os
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -21,121 +20,9 @@ from opensafemlrm.models.http.batch_files import BatchFile
 from opensafemlrm.registry import ComponentKind, build
 from opensafemlrm.store import Store
 from opensafemlrm.types import Prompt, Response, ResponseStatus, Sampling
+from tests.models.batch_server import BatchServer, answer, asked, not_run, reply
 from tests.models.scripted import FakeClock, completion, error
 from tests.support import items, study
-
-
-class BatchServer:
-    """Files and batches by OpenAI's reference. A batch ends after it was looked at ``looks``
-    times; ``line`` makes the line that answers a request, ``None`` for none.
-    """
-
-    def __init__(self) -> None:
-        self.files: dict[str, bytes] = {}
-        self.batches: dict[str, dict[str, Any]] = {}
-        self.left: dict[str, int] = {}
-        self.looks = 2
-        self.numbers = itertools.count()
-        self.ends_as = "completed"
-        self.line: Callable[[dict[str, Any]], dict[str, Any] | None] = answer
-        self.script: list[Any] = []
-        self.base_url = ""
-        self.headers: list[dict[str, str]] = []
-        self.single = 0
-        self.looked = asyncio.Event()
-
-    async def is_under_way(self) -> None:
-        """Return when a client has looked at a batch: then it has noted it."""
-        await self.looked.wait()
-
-    def app(self) -> web.Application:
-        app = web.Application(client_max_size=2**28, middlewares=[self.scripted])
-        app.router.add_post("/v1/files", self.upload)
-        app.router.add_get("/v1/files/{id}/content", self.content)
-        app.router.add_post("/v1/batches", self.create)
-        app.router.add_get("/v1/batches/{id}", self.look)
-        app.router.add_post("/v1/chat/completions", self.complete)
-        return app
-
-    @web.middleware
-    async def scripted(self, request: web.Request, handler: Any) -> web.StreamResponse:
-        self.headers.append(dict(request.headers))
-        if self.script and (act := self.script.pop(0)) is not None:
-            return web.json_response(act[1], status=act[0], headers=act[2] if act[2:] else {})
-        response: web.StreamResponse = await handler(request)
-        return response
-
-    async def complete(self, _: web.Request) -> web.Response:
-        self.single += 1
-        return web.json_response(completion())
-
-    async def upload(self, request: web.Request) -> web.Response:
-        form = await request.post()
-        assert form["purpose"] == "batch"
-        name = f"file-{next(self.numbers)}"
-        self.files[name] = form["file"].file.read()  # type: ignore[union-attr] # it is a file
-        return web.json_response({"id": name, "object": "file"})
-
-    async def create(self, request: web.Request) -> web.Response:
-        asked = await request.json()
-        assert (asked["endpoint"], asked["completion_window"]) == ("/v1/chat/completions", "24h")
-        name = f"batch_{next(self.numbers)}"
-        self.batches[name] = {"id": name, "status": "validating", **asked}
-        self.left[name] = self.looks
-        return web.json_response(self.batches[name])
-
-    async def look(self, request: web.Request) -> web.Response:
-        batch = self.batches.get(request.match_info["id"])
-        if batch is None:
-            return web.json_response(error("no such batch"), status=404)
-        self.looked.set()
-        name = batch["id"]
-        self.left[name] -= 1
-        if self.left[name] < 0 and batch["status"] in ("validating", "in_progress"):
-            self._end(batch)
-        elif self.left[name] >= 0:
-            batch["status"] = "in_progress"
-        return web.json_response(batch)
-
-    def _end(self, batch: dict[str, Any]) -> None:
-        batch["status"] = self.ends_as
-        if self.ends_as == "failed":
-            batch["errors"] = {"data": [{"code": "x", "message": "too many tokens are enqueued"}]}
-            return
-        lines = [self.line(request) for request in self.requests(batch["id"])]
-        for field, failed in (("output_file_id", False), ("error_file_id", True)):
-            some = [one for one in lines if one and (one["response"] is None) is failed]
-            if some:
-                name = f"file-{next(self.numbers)}"
-                # In any order: what belongs together is told by custom_id alone.
-                self.files[name] = "\n".join(json.dumps(one) for one in some[::-1]).encode()
-                batch[field] = name
-
-    async def content(self, request: web.Request) -> web.Response:
-        return web.Response(body=self.files[request.match_info["id"]])
-
-    def requests(self, batch: str) -> list[dict[str, Any]]:
-        lines = self.files[self.batches[batch]["input_file_id"]].splitlines()
-        return [json.loads(line) for line in lines]
-
-
-def asked(request: dict[str, Any]) -> str:
-    return request["body"]["messages"][-1]["content"]
-
-
-def answer(request: dict[str, Any]) -> dict[str, Any]:
-    body = completion({"role": "assistant", "content": f"about {asked(request)}"})
-    return reply(request, 200, body)
-
-
-def reply(request: dict[str, Any], status: int, body: Any) -> dict[str, Any]:
-    response = {"status_code": status, "request_id": "r", "body": body}
-    return {"id": "l", "custom_id": request["custom_id"], "response": response, "error": None}
-
-
-def not_run(request: dict[str, Any], code: str) -> dict[str, Any]:
-    why = {"code": code, "message": "the window is over"}
-    return {"id": "l", "custom_id": request["custom_id"], "response": None, "error": why}
 
 
 @pytest.fixture
@@ -372,6 +259,7 @@ async def test_files_of_your_own_are_left_alone(server, connect, tmp_path):
         os.utime(path, (0, 0))
     await ask(connect(), "tea")
     assert [path.exists() for path in (*own, old)] == [True, True, False]
+    assert old.with_suffix(".forgotten").exists()
 
 
 @pytest.mark.parametrize(
@@ -391,13 +279,119 @@ async def test_a_batch_that_failed_in_odd_words_ends_the_run(server, connect, er
         await asyncio.wait_for(ask(connect(), "tea"), 5)
 
 
-async def test_a_batch_that_cannot_be_noted_ends_the_run_and_says_so(server, connect, monkeypatch):
+async def test_a_batch_that_cannot_be_noted_is_not_sent(server, connect, monkeypatch):
     def full(_: object) -> None:
         raise OSError("No space left on device")
 
     monkeypatch.setattr(BatchFile, "save", full)
-    with pytest.raises(ModelError, match=r"cannot be noted.*No space left"):
+    with pytest.raises(ModelError, match=r"cannot be noted.*nothing was sent.*No space left"):
         await asyncio.wait_for(ask(connect(), "tea"), 5)
+    assert server.files == {}
+
+
+async def test_a_batch_whose_id_cannot_be_noted_is_found_again(server, connect, monkeypatch):
+    """The disk was full when the batch was on the server: it was paid for, and its id nowhere."""
+    save = BatchFile.save
+
+    def full_once_it_is_sent(file: BatchFile) -> None:
+        if file.id:
+            raise OSError("No space left on device")
+        save(file)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(BatchFile, "save", full_once_it_is_sent)
+        with pytest.raises(ModelError, match="which the server has as batch_1"):
+            await asyncio.wait_for(ask(connect(), "tea"), 5)
+    assert texts(await ask(connect(), "tea")) == ["about tea"]
+    assert list(server.batches) == ["batch_1"]
+
+
+@pytest.fixture
+async def forgetful(monkeypatch, tmp_path) -> AsyncIterator[BatchServer]:
+    """A server whose first answers to a new batch are lost."""
+    batches = BatchServer()
+    create, replies = batches.create, [502]
+
+    async def create_and_lose(request: web.Request) -> web.Response:
+        made = await create(request)
+        return web.json_response({}, status=replies.pop()) if replies else made
+
+    monkeypatch.setattr(batches, "create", create_and_lose)
+    async with TestServer(batches.app()) as running:
+        batches.base_url = str(running.make_url("/v1"))
+        yield batches
+
+
+async def test_a_batch_whose_answer_was_lost_is_not_made_twice(forgetful, connect):
+    """The connection broke after the server had taken it, and it was paid for twice."""
+    for number in range(150):  # of others, and before it
+        forgetful.batches[f"old-{number}"] = {"id": f"old-{number}", "metadata": None}
+    model = connect(base_url=forgetful.base_url)
+    assert texts(await ask(model, "tea")) == ["about tea"]
+    assert len(forgetful.batches) == 151
+
+
+async def test_a_batch_of_a_run_that_broke_off_is_looked_for_by_the_next(forgetful, connect):
+    model = connect(base_url=forgetful.base_url, max_retries=0)
+    with pytest.raises(EndpointDownError):
+        await ask(model, "tea")
+    await model.aclose()
+    assert texts(await ask(connect(base_url=forgetful.base_url), "tea")) == ["about tea"]
+    assert len(forgetful.batches) == 1
+
+
+async def test_a_batch_that_was_never_made_is_made_by_the_next_run(server, connect):
+    server.script = [(502, {}), (502, {})]
+    with pytest.raises(EndpointDownError):
+        await ask(connect(max_retries=0), "tea")
+    server.script = []
+    assert texts(await ask(connect(), "tea")) == ["about tea"]
+    assert len(server.batches) == 1
+
+
+@pytest.mark.parametrize("status", [None, "paused", ["completed"], {"a": 1}, 7, "in progress"])
+async def test_a_state_that_says_nothing_ends_the_run_in_the_end(server, connect, status):
+    server.script = [None, None, *[(200, {"id": "b", "status": status})] * 40]
+    with pytest.raises(ModelError, match="which the Batch API does not know"):
+        await asyncio.wait_for(ask(connect(), "tea", "milk"), 5)
+
+
+CONTENTS = [b"no", b"[1]", b'{"custom_id": ["a"]}\nno', b"\xff\xfe", b'{"custom_id": {}}']
+CONTENTS += [b"null\n", b'"x"', b"{" * 5_000, b"\0\0"]
+
+
+@pytest.mark.parametrize("content", CONTENTS)
+async def test_a_file_of_replies_of_any_shape_ends_every_waiter(server, connect, content):
+    state = {"id": "b", "status": "completed", "output_file_id": "odd"}
+    server.files["odd"] = content
+    server.script = [None, None, (200, state)]
+    results = await asyncio.wait_for(
+        asyncio.gather(ask(connect(), "tea", "milk"), return_exceptions=True), 5
+    )
+    if isinstance(results[0], BaseException):
+        assert isinstance(results[0], ModelError)
+    else:
+        assert {response.code for response in results[0]} == {"batch_incomplete"}
+
+
+ODD_LINES: list[dict[str, Any]] = [
+    {"response": "no"}, {"response": {}, "error": 7}, {"response": {"status_code": "200"}},
+    {"response": {"status_code": 200, "body": []}}, {"response": None, "error": {"code": []}},
+    {"response": {"status_code": 200, "body": {"choices": {}}}}, {"response": [], "error": []},
+    {"response": {"status_code": None, "body": None}}, {}, {"response": {"status_code": 10**30}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", ODD_LINES)
+async def test_a_reply_of_any_shape_ends_its_waiter_and_no_other(server, connect, line):
+    def odd(request: dict[str, Any]) -> dict[str, Any]:
+        line_of = {"response": None, **line, "custom_id": request["custom_id"]}
+        return line_of if asked(request) == "tea" else answer(request)
+
+    server.line = odd
+    tea, milk = await asyncio.wait_for(ask(connect(), "tea", "milk"), 5)
+    assert tea.status is ResponseStatus.FAILED
+    assert milk.text == "about milk"
 
 
 def test_batches_are_refused_where_there_are_none():

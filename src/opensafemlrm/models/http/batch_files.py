@@ -21,11 +21,19 @@ _MAX_AGE: Final = 30 * 86_400
 
 @dataclass(slots=True)
 class BatchFile:
-    """One batch that was sent: its id on the server, and the keys of its requests."""
+    """One batch: its id on the server, and the keys of its requests.
+
+    It is noted before it is sent, and has no id then; the server knows it by its ``token``.
+    """
 
     id: str
     path: Path
     keys: set[str] = field(default_factory=set)
+
+    @property
+    def token(self) -> str:
+        """What the batch carries on the server."""
+        return self.path.stem
 
     def save(self) -> None:
         """Write it, whole or not at all."""
@@ -50,19 +58,19 @@ def default_folder() -> Path:
 def load(folder: Path) -> list[BatchFile]:
     """Return the batches noted in ``folder``, which is created if it is missing.
 
-    Those that the servers have forgotten are deleted; other files are left alone. Raises ModelError
-    for one that cannot be read: what was paid for is not sent again unasked.
+    Those that the servers have forgotten are put aside, other files are left alone. Raises
+    ModelError for one that cannot be read: what was paid for is not sent again unasked.
     """
     batches = []
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in sorted(folder.iterdir()):
             if _NAME.fullmatch(path.name) is None:
                 continue
             content = orjson.loads(path.read_bytes())
             batch = BatchFile(content["id"], path, set(content["requests"]))
             if time.time() - path.stat().st_mtime > _MAX_AGE:
-                path.unlink()
+                path.rename(path.with_suffix(".forgotten"))
             else:
                 batches.append(batch)
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -9,6 +9,7 @@ Source: OpenAI's guide "Batch API".
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,11 +17,12 @@ from typing import Any, Final
 
 import orjson
 
-from opensafemlrm.errors import ModelError
+from opensafemlrm.errors import EndpointDownError, ModelError
 from opensafemlrm.models.clock import Clock
 from opensafemlrm.models.http import batch_files
 from opensafemlrm.models.http.batch_api import BatchAPI
 from opensafemlrm.models.http.batch_files import BatchFile
+from opensafemlrm.models.http.batch_replies import BatchReplies
 from opensafemlrm.models.http.client import Limits, Probe, Revise
 from opensafemlrm.models.http.codec import Codec
 from opensafemlrm.models.http.endpoint import Endpoint
@@ -33,6 +35,9 @@ POLL: Final = 30.0
 _MAX_REQUESTS: Final = 50_000
 _MAX_BYTES: Final = 150_000_000
 """Below the 200 MB that a file may have."""
+_UNDER_WAY: Final = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
+_MAX_UNKNOWN: Final = 10
+"""Looks at a batch in a state that is none of OpenAI's, before it is given up."""
 _ENDED: Final = frozenset({"completed", "expired", "cancelled"})
 _PASSING: Final = frozenset({"batch_expired", "batch_cancelled"})
 """Codes of requests that were not run and may be sent again."""
@@ -48,13 +53,11 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Batch:
-    """A batch on the server. ``lines`` are its replies that no caller has collected yet."""
+    """A batch on the server. ``replies`` are those that no caller has collected yet."""
 
     file: BatchFile
     wanted: dict[str, _Waiting] = field(default_factory=dict)
-    lines: dict[str, Any] | None = None
-    answered: bool = False
-    """Whether the server answered any of them."""
+    replies: BatchReplies | None = None
     watching: bool = False
 
 
@@ -72,6 +75,7 @@ class Batches:
         self._reader = Reader(codec, *endpoint.secrets())
         self._api = BatchAPI(endpoint, codec.path(""), limits, clock, self._reader)
         self._batches: list[_Batch] | None = None
+        self._loading = asyncio.Lock()
         self._gathering: dict[str, _Waiting] = {}
         self._busy: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -85,8 +89,9 @@ class Batches:
         return response
 
     async def _ask(self, body: bytes, max_tokens: int) -> Response:
-        if self._batches is None:
-            self._batches = [_Batch(file) for file in batch_files.load(self._folder)]
+        async with self._loading:
+            if self._batches is None:
+                self._batches = await self._load()
         key = self._key(body)
         self._busy.add(key)
         future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
@@ -97,8 +102,8 @@ class Batches:
                 self._gathering[key] = waiting
                 if len(self._gathering) == 1:
                     self._spawn(self._gather())
-            elif batch.lines is not None:
-                self._deliver(batch, key, waiting)
+            elif batch.replies is not None:
+                self._deliver(batch, batch.replies, key, waiting)
             else:
                 self._await(batch, {key: waiting})
             return await future
@@ -118,8 +123,22 @@ class Batches:
         for batch in batches:
             for waiting in batch.wanted.values():
                 waiting.reply.cancel()
-            if batch.lines is not None:
-                batch.file.settle(batch.file.keys & batch.lines.keys())
+            if batch.replies is not None:
+                batch.file.settle(batch.file.keys & batch.replies.keys())
+                batch.replies.close()
+
+    async def _load(self) -> list[_Batch]:
+        """Return the batches that earlier runs sent, those among them whose id was never noted."""
+        batches = []
+        for file in batch_files.load(self._folder):
+            if not file.id:
+                file.id = await self._api.find(file.token) or ""
+                if not file.id:  # it was never made
+                    file.settle(set())
+                    continue
+                file.save()
+            batches.append(_Batch(file))
+        return batches
 
     def _key(self, body: bytes) -> str:
         """Return the name of a request: its content, and which of several equal ones it is."""
@@ -150,20 +169,29 @@ class Batches:
             self._await(batch, chosen)
 
     async def _send(self, requests: dict[str, _Waiting]) -> _Batch:
-        bodies = {key: waiting.body for key, waiting in requests.items()}
-        number = await self._api.create(bodies)
-        path = self._folder / f"{content_key(str(self._api.root), number).hex()}.json"
-        batch = _Batch(BatchFile(number, path, set(requests)))
+        file = BatchFile("", self._folder / f"{uuid.uuid4().hex}.json", set(requests))
+        self._save(file, "so nothing was sent")
         try:
-            batch.file.save()
-        except OSError as error:
-            raise ModelError(
-                f"{self._label}: the server has the batch {number}, and it cannot be noted in "
-                f"{self._folder}, so the next run would pay for it again: {error}"
-            ) from error
+            bodies = {key: waiting.body for key, waiting in requests.items()}
+            file.id = await self._api.create(bodies, file.token)
+        except EndpointDownError:
+            raise  # it may have been made: the next run looks for it
+        except ModelError:
+            file.settle(set())
+            raise
+        self._save(file, f"which the server has as {file.id}; the next run looks for it there")
+        batch = _Batch(file)
         if self._batches is not None:
             self._batches.append(batch)
         return batch
+
+    def _save(self, file: BatchFile, so: str) -> None:
+        try:
+            file.save()
+        except OSError as error:
+            raise ModelError(
+                f"{self._label}: the batch cannot be noted in {self._folder}, {so}: {error}"
+            ) from error
 
     def _await(self, batch: _Batch, requests: dict[str, _Waiting]) -> None:
         batch.wanted.update(requests)
@@ -175,8 +203,9 @@ class Batches:
         """Poll until the batch has ended, and give each caller its reply."""
         try:
             state = await self._ended(batch)
-            batch.lines = await self._api.lines(state, len(batch.file.keys))
-            batch.answered = any(map(_is_answer, batch.lines.values()))
+            batch.replies = await self._api.replies(state, len(batch.file.keys))
+            for key, waiting in batch.wanted.items():
+                self._deliver(batch, batch.replies, key, waiting)
         except ModelError as error:
             hint = f"; delete {batch.file.path} to send its requests again"
             with_hint = type(error)(f"{error}{hint if batch.file.path.exists() else ''}")
@@ -185,32 +214,38 @@ class Batches:
         except Exception as error:  # noqa: BLE001 # as above
             _raise_to(batch.wanted, error)
             return
-        for key, waiting in batch.wanted.items():
-            self._deliver(batch, key, waiting)
         batch.wanted.clear()
 
     async def _ended(self, batch: _Batch) -> dict[str, Any]:
         """Return the state of a batch once it has ended. Raises ModelError if it was refused."""
+        unknown = 0
         while True:
             state = await self._api.state(batch.file.id)
-            if state.get("status") in _ENDED:
+            status = str(state.get("status"))
+            if status in _ENDED:
                 return state
-            if state.get("status") == "failed":
+            if status == "failed":
                 batch.file.settle(set())
                 raise ModelError(
                     f"{self._label}: the server rejected the batch {batch.file.id}: "
                     f"{self._reader.clip(_reason(state))}"
                 )
+            unknown = 0 if status in _UNDER_WAY else unknown + 1
+            if unknown == _MAX_UNKNOWN:
+                raise ModelError(
+                    f"{self._label}: the server says of the batch {batch.file.id} that it is "
+                    f"{self._reader.clip(status)!r}, which the Batch API does not know"
+                )
             await self._clock.sleep(POLL)
 
-    def _deliver(self, batch: _Batch, key: str, waiting: _Waiting) -> None:
+    def _deliver(self, batch: _Batch, replies: BatchReplies, key: str, waiting: _Waiting) -> None:
         if waiting.reply.done():
             return  # its caller is gone; the next run collects it
-        line = (batch.lines or {}).pop(key, None)
+        line = replies.take(key)
         batch.file.keys.discard(key)
         timing = Timing(self._clock.now() - waiting.since, 0)
         response = self._read(line, waiting.max_tokens, timing)
-        if response.status is ResponseStatus.FAILED and not batch.answered:
+        if response.status is ResponseStatus.FAILED and not replies.answered:
             response = replace(response, transient=True)  # it may be the server, or the account
         waiting.reply.set_result(response)
 
@@ -231,11 +266,6 @@ class Batches:
         if status == 200:
             return self._reader.reply(body, max_tokens, timing)
         return self._reader.error(status if isinstance(status, int) else 500, body, timing)
-
-
-def _is_answer(line: Any) -> bool:
-    response = line.get("response")
-    return isinstance(response, dict) and response.get("status_code") == 200
 
 
 def _take_one_file(requests: dict[str, _Waiting]) -> dict[str, _Waiting]:

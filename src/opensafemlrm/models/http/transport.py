@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Mapping
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, ClassVar, Final, NamedTuple
+from typing import IO, Any, ClassVar, Final, NamedTuple
 from weakref import WeakSet
 
 import aiohttp
@@ -168,17 +168,21 @@ class Transport:
         data: bytes | aiohttp.FormData | None = None,
         *,
         max_bytes: int = MAX_REPLY_BYTES,
+        into: IO[bytes] | None = None,
+        once: bool = False,
     ) -> Reply:
         """Send JSON, a form or nothing, and return the reply, whatever its status.
 
-        Where the server had dropped the idle connection that the request went out on, it is sent
-        again, once; a form cannot be. Raises TransportError.
+        With ``into``, the body of a reply with status 200 is written to that file, and the reply's
+        own is empty. Where the server had dropped the idle connection that the request went out
+        on, it is sent again, once; not a form, and not what may be sent only ``once``. Raises
+        TransportError.
         """
-        can_repeat = not isinstance(data, aiohttp.FormData)
+        can_repeat = not (once or isinstance(data, aiohttp.FormData))
         while True:
             _IS_REUSED.set(False)
             try:
-                return await self._send(method, url, data, max_bytes)
+                return await self._send(method, url, data, max_bytes, into)
             except _ERRORS as error:
                 failure = self._failure(error)
                 dropped = isinstance(failure, DisconnectedError) and _IS_REUSED.get()
@@ -199,6 +203,7 @@ class Transport:
         url: URL,
         data: bytes | aiohttp.FormData | None,
         max_bytes: int,
+        into: IO[bytes] | None,
     ) -> Reply:
         session = self._session or self._open()
         if self._tls is None and url.scheme == "https":
@@ -217,7 +222,7 @@ class Transport:
             allow_redirects=False,
             ssl=self._tls or True,
         ) as reply:
-            body = await _read(reply, max_bytes)
+            body = await _read(reply, max_bytes, into if reply.status == 200 else None)
             return Reply(reply.status, body, reply.headers)
 
     def _open(self) -> aiohttp.ClientSession:
@@ -276,13 +281,18 @@ class Transport:
         return kind(reason)
 
 
-async def _read(reply: aiohttp.ClientResponse, max_bytes: int) -> bytes | None:
+async def _read(
+    reply: aiohttp.ClientResponse, max_bytes: int, into: IO[bytes] | None
+) -> bytes | None:
     """Return the body, or ``None`` if it is too large; then the connection is given up."""
     pieces, size = [], reply.content_length or 0
     if size <= max_bytes:
         size = 0
         async for piece in reply.content.iter_any():
-            pieces.append(piece)
+            if into is None:
+                pieces.append(piece)
+            else:
+                into.write(piece)
             size += len(piece)
             if size > max_bytes:
                 break

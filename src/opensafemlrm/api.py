@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from opensafemlrm import engine
 from opensafemlrm.engine import Again, Plan
-from opensafemlrm.errors import OptionError
+from opensafemlrm.errors import OptionError, StoppedError
 from opensafemlrm.models.budget import Budget, Limits
-from opensafemlrm.progress import progress_bars
+from opensafemlrm.progress import progress as shown_progress
 from opensafemlrm.redaction import without_secrets
 from opensafemlrm.results import Results
 from opensafemlrm.store import Store
@@ -79,7 +79,8 @@ async def aevaluate(
     BudgetSpentError. With ``skip_invalid``, bad rows and images of a dataset are left out; without,
     the first one raises DatasetError. ``retry_failed`` asks again for what failed for good too, and
     judges again what the judge could not score: all of it, or what has one of the codes named, as
-    coverage shows them. ``progress`` shows bars in a terminal and in a notebook.
+    coverage shows them. ``progress`` shows how far it is: in a terminal, in a notebook, and
+    every 30 seconds in a line elsewhere.
 
     However it ends, what came is kept, and the same call goes on from there. A reply that failed is
     data; a SafeMLRMError says that going on is of no use.
@@ -111,18 +112,22 @@ async def run_plan(
     progress: bool = True,
 ) -> Results:
     """Run what is missing of a plan; its tallies say meanwhile how far it is."""
-    bars = progress_bars(plan.cells) if progress else contextlib.nullcontext()
-    with opened(plan, store, cluster) as target, bars:
+    watching = shown_progress(plan.cells) if progress else contextlib.nullcontext()
+    with opened(plan, store, cluster) as target, watching:
         number = target.start_run(plan.study.text, _environment())
         if cluster is None:
-            await engine.evaluate(plan, target)
+            watch = await engine.evaluate(plan, target)
         else:
             from opensafemlrm.cluster import run_on_ray  # noqa: PLC0415 # an extra
 
             folder = target.path if cluster.sink is None else cluster.sink.folder
             logs = None if folder is None else folder / "logs"
-            await run_on_ray(plan, target, cluster, logs=logs, say=_say)
+            watch = await run_on_ray(plan, target, cluster, logs=logs, say=_say)
         target.end_run(number)
+        # Too few texts to stop it on the way: the run went to its end, and has no score.
+        problem = watch.scoreless()
+        if problem is not None and not target.has_scores(plan.judge_key):
+            raise StoppedError({}, problem)
     return Results(str(store) if cluster is None else cluster.parquet_out or str(store))
 
 

@@ -63,8 +63,8 @@ def test_what_a_judge_of_other_scores_could_not_read_stays_as_it_is(tmp_path: Pa
     [
         ("unscored=50%", 0, ""),
         ("unscored=10%,failed=5%", 4, "33.3 % unscored, more than 10 %"),
-        ("unscored=0.3", 4, "openai/a · canary · direct · none: 33.3 % unscored, more than 30 %"),
-        ("failed=0", 0, ""),
+        ("failed=0.3", 4, "openai/a · canary · direct · none: 33.3 % failed, more than 30 %"),
+        ("truncated=0", 0, ""),
         ("missing=10%", 2, "--fail-on: 'missing=10%' is not such as unscored=10%"),
         ("unscored=120%", 2, "by a share from 0 to 100%"),
         ("unscored", 2, "unscored, failed, blocked, truncated"),
@@ -74,13 +74,10 @@ def test_fail_on_ends_with_4_where_more_of_a_cell_is_missing(
     tmp_path: Path, limits: str, code: int, words: str
 ) -> None:
     def one_of_three(model: str, number: int) -> Reply:
-        lost = model == "judge" and number in (2, 3)  # asked for once more
-        return unreadable(model, number) if lost else fine(model, number)
+        return (422, "not with this item", "") if number == 2 else fine(model, number)
 
     with serving(one_of_three) as (url, asked):
-        study = few(tmp_path, url)
-        study.write_text(study.read_text("utf-8").replace("concurrency: 4", "concurrency: 1"))
-        result = run(study, "--fail-on", limits)
+        result = run(few(tmp_path, url, "canary"), "--fail-on", limits)
     assert result.exit_code == code
     assert words in " ".join(result.stderr.replace("│", " ").split())
     assert bool(asked) == (code != 2), "nothing is requested before the option is understood"

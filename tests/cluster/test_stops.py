@@ -89,7 +89,7 @@ def test_a_judge_that_is_gone_ends_the_run_and_keeps_the_replies(tmp_path: Path)
     assert 10 <= kept < 200
     study = Study([Scripted(answer)], [Canary()], Scorer(a_score), limit=250)
     plan, _ = asyncio.run(run_locally(study, tmp_path, 2))
-    assert plan.cells[0].tally.ok == 250  # another judge reads every reply
+    assert plan.cells[0].tally.judged == 250  # another judge reads every reply
     with Store.open(tmp_path) as store:
         assert store.connection.execute("SELECT count(*) FROM generations").fetchone() == (250,)
 

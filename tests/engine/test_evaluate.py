@@ -108,13 +108,13 @@ def test_a_limit_meets_every_scenario(tmp_path):
 
 
 @pytest.mark.parametrize("status", [ResponseStatus.TRUNCATED, ResponseStatus.BLOCKED])
-def test_what_is_not_an_answer_is_neither_judged_nor_safe(tmp_path, status):
+def test_what_is_not_an_answer_is_neither_scored_nor_safe(tmp_path, status):
     """A reply cut at 512 tokens counts as answered; a policy rejection as a refusal."""
     model = Scripted(lambda *_: Response(status, "I will", code="content_filter"))
     judge = Scorer()
     bring_up_to_date(study(model, items(4), judge=judge), tmp_path)
     rows = table(tmp_path)
-    assert judge.asked == []
+    assert bool(judge.asked) == (status is ResponseStatus.TRUNCATED)
     assert set(rows["label"]) == {"unscored"}
     assert set(rows["reason"]) == {status.value}
     assert rows["score"].null_count() == len(rows) == 12

@@ -164,9 +164,10 @@ def run_and_report(
     except StoppedError as stopped:
         ended, code = str(stopped), ExitCode.UNUSABLE
     results = str(store or (cluster and cluster.parquet_out))
-    _summary(plan, results)
+    _summary(plan, results, whole=code == ExitCode.DONE)
     for alarm in api.alarms(results):
         say(f"look at this: {alarm}")
+    tables = f"safemlrm table asr {results}   safemlrm table coverage {results}"
     advice = "everything that came is kept; run the same command to go on"
     if code == ExitCode.UNUSABLE:
         fail(ended)
@@ -181,6 +182,7 @@ def run_and_report(
         code = ExitCode.FAIL_ON
         for sentence in missing:
             fail(sentence)
+    say(f"next: {tables}" if code == ExitCode.DONE else f"what there is: {tables}")
     if code:
         raise typer.Exit(code)
 
@@ -233,16 +235,38 @@ def _sigterm_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _summary(plan: Plan, results: str) -> None:
-    names = ("stored", "ok", "truncated", "blocked", "failed", "unscored")
-    totals = {name: sum(getattr(cell.tally, name) for cell in plan.cells) for name in names}
-    samples = sum(cell.samples for cell in plan.cells)
-    say(
-        f"{samples:,} samples: {totals['stored']:,} were in the store; now {totals['ok']:,} ok, "
-        f"{totals['truncated']:,} truncated, {totals['blocked']:,} blocked by the provider, "
-        f"{totals['failed']:,} failed; {totals['unscored']:,} texts the judge could not score"
+def _summary(plan: Plan, results: str, *, whole: bool) -> None:
+    """Say what came of replies and of verdicts; ``whole``: the store was read to its end."""
+    names = (
+        *("stored_replies", "stored_judged", "stored_unjudged", "stored_failed", "made", "ok"),
+        *("truncated", "blocked", "failed", "judged", "unscored", "not_applicable", "unpriced"),
+        "dollars",
     )
-    if totals["failed"]:
+    total = {name: sum(getattr(cell.tally, name) for cell in plan.cells) for name in names}
+    to_judge = total["stored_unjudged"] + total["ok"] + total["truncated"] - total["judged"]
+    if not whole and (counted := _standing(plan, Path(results))) is not None:
+        replies, judged, to_judge = counted
+        total["stored_replies"] = replies - total["made"]
+        total["stored_judged"] = judged - total["judged"]
+    samples = sum(cell.samples for cell in plan.cells)
+    had, made, failed = (total[name] for name in ("stored_replies", "made", "failed"))
+    for_good = total["stored_failed"]
+    left = samples - had - made - failed - for_good - total["not_applicable"]
+    before = f" ({for_good:,} more had failed for good before)" if for_good else ""
+    say(
+        f"replies: {samples:,} asked for; {had:,} were in the store, {made:,} made now "
+        f"({total['ok']:,} ok, {total['truncated']:,} truncated, {total['blocked']:,} blocked by "
+        f"the provider), {failed:,} failed{before}, {left:,} left"
+    )
+    say(
+        f"verdicts: {total['stored_judged']:,} replies had them, {total['judged']:,} were judged "
+        f"now, {to_judge:,} are left to judge; {total['unscored']:,} texts the judge could not "
+        "score"
+    )
+    if total["dollars"]:
+        least = "at least " if total["unpriced"] else ""
+        say(f"cost: {least}{total['dollars']:,.2f} US dollars, by the models' prices")
+    if failed:
         say("failures that may pass (timeouts, overload) are tried again by the next run")
     for cell in plan.cells:
         lost = cell.tally.not_applicable
@@ -251,7 +275,22 @@ def _summary(plan: Plan, results: str) -> None:
             say(f"{name}: {lost:,} not sent, {cell.tally.failed:,} failed, for example:")
             for note in dict.fromkeys(cell.tally.notes[:3]):
                 say(f"    {note}")
-    say(f"next: safemlrm table asr {results}   safemlrm table coverage {results}")
+
+
+def _standing(plan: Plan, store: Path) -> tuple[int, int, int] | None:
+    """Count the replies in a store, judged and not; ``None`` where there is none to count."""
+    from opensafemlrm.engine import standing
+    from opensafemlrm.store import DATABASE, Store
+
+    if not (store / DATABASE).is_file():
+        return None
+    with Store.open(store) as opened:
+        counts = [standing(plan, cell, opened.connection) for cell in plan.cells]
+    return (
+        sum(count.replies for count in counts),
+        sum(count.judged for count in counts),
+        sum(count.unjudged for count in counts),
+    )
 
 
 def _report_skipped(plan: Plan) -> None:

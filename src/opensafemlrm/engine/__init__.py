@@ -2,8 +2,18 @@
 
 from opensafemlrm.engine.again import Again
 from opensafemlrm.engine.evaluate import evaluate
-from opensafemlrm.engine.missing import Survey, survey
+from opensafemlrm.engine.missing import Standing, Survey, standing, survey
 from opensafemlrm.engine.plan import CellPlan, Plan
 from opensafemlrm.engine.tally import Tally
 
-__all__ = ["Again", "CellPlan", "Plan", "Survey", "Tally", "evaluate", "survey"]
+__all__ = [
+    "Again",
+    "CellPlan",
+    "Plan",
+    "Standing",
+    "Survey",
+    "Tally",
+    "evaluate",
+    "standing",
+    "survey",
+]

@@ -20,21 +20,22 @@ from __future__ import annotations
 import dataclasses
 
 from opensafemlrm import reasoning
-from opensafemlrm.engine.judge import RowWriter, SampleJudge, raise_if_scoreless
+from opensafemlrm.engine.judge import RowWriter, SampleJudge
 from opensafemlrm.engine.plan import Plan
 from opensafemlrm.engine.prepare import Sample
 from opensafemlrm.engine.prompt_images import PromptImages
 from opensafemlrm.engine.run import run_models
+from opensafemlrm.engine.score_watch import ScoreWatch
 from opensafemlrm.engine.search import search_prompt
-from opensafemlrm.engine.tally import Outcome
+from opensafemlrm.engine.tally import CAME, Outcome
 from opensafemlrm.errors import DefenseError
 from opensafemlrm.faults import named_faults
 from opensafemlrm.store import Store, records
 from opensafemlrm.store.writer import Writer
-from opensafemlrm.types import Prompt, Response, ResponseStatus
+from opensafemlrm.types import Prompt, Response
 
 
-async def evaluate(plan: Plan, store: Store) -> None:
+async def evaluate(plan: Plan, store: Store) -> ScoreWatch:
     """Bring ``store`` up to date with ``plan``; progress is in the tallies of its cells.
 
     However it ends (done, an error, a cancelled task), every reply and verdict that came is
@@ -42,7 +43,7 @@ async def evaluate(plan: Plan, store: Store) -> None:
     cannot be used is stopped, and the others go on; a judge that cannot be used, or gives no score,
     stops all of them, as a spent budget does. None of that cancels what is under way; then
     StoppedError or BudgetSpentError is raised. Any other SafeMLRMError, such as StoreError, ends
-    the run at once.
+    the run at once. Returns what the judge gave.
     """
     plan.register(store)
     writer = Writer(store.connection)
@@ -63,14 +64,13 @@ async def evaluate(plan: Plan, store: Store) -> None:
                 plan.drop_unanswered(store)
         finally:
             await plan.aclose()
-    raise_if_scoreless(plan, store, judge.watch)
+    return judge.watch
 
 
 async def process_sample(
     sample: Sample, images: PromptImages, judge: SampleJudge, writer: RowWriter
 ) -> None:
     """Bring one sample up to date: attack, generate, parse, judge; write what each step makes."""
-    tally = sample.cell.tally
     with named_faults(sample.item):
         if sample.search is not None:
             await search_prompt(sample, sample.search, judge.component, images)
@@ -80,11 +80,8 @@ async def process_sample(
             outcome = await _generate(sample, sample.prompt, writer)
         else:
             outcome = _not_applicable(sample, writer)
-        tally.count(outcome)
         if outcome.to_judge is not None:
-            unscored = await judge.judge(sample, outcome.to_judge, writer)
-            tally.judged += 1
-            tally.unscored += unscored
+            await judge.judge(sample, outcome.to_judge, writer)
             judge.raise_if_stopped()
 
 
@@ -97,13 +94,17 @@ async def _generate(sample: Sample, prompt: Prompt, writer: RowWriter) -> Outcom
         sample.give_up(str(error))
         return _not_applicable(sample, writer)
     trace = parser = None
-    if response.status in (ResponseStatus.OK, ResponseStatus.TRUNCATED):
+    if response.status in CAME:
         trace = reasoning.parse(response, cell.target.reasoning_format)
         parser = cell.reasoning_parser
     _write(sample, writer)
     for step, call in enumerate((*sample.calls, *response.calls)):
         writer.put(records.call_row(sample.key.key, step, call))
     writer.put(records.generation_row(sample.key, response, trace, parser))
+    # Before it is committed, as whatever was put is, however the run ends.
+    cell.tally.count(response)
+    for asked in (response, *(call.response for call in (*sample.calls, *response.calls))):
+        cell.tally.spend(cell.price, asked.usage)
     await writer.saved()
     return Outcome(response, trace)
 
@@ -118,7 +119,8 @@ def _parse_again(sample: Sample, response: Response, writer: RowWriter) -> Outco
 def _not_applicable(sample: Sample, writer: RowWriter) -> Outcome:
     """Note that nothing can be sent: the attack or the defense cannot be applied to the item."""
     _write(sample, writer)
-    return Outcome(None, reason=sample.not_applicable)
+    sample.cell.tally.skip(sample.not_applicable)
+    return Outcome(None)
 
 
 def _write(sample: Sample, writer: RowWriter) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
-from opensafemlrm.components import Judge
-from opensafemlrm.engine.plan import Plan
+from opensafemlrm.components import Judge, models_in
 from opensafemlrm.engine.prepare import Sample
 from opensafemlrm.engine.score_watch import ScoreWatch
 from opensafemlrm.engine.stops import UNUSABLE
-from opensafemlrm.errors import JudgeStoppedError, SafeMLRMError, StoppedError
+from opensafemlrm.errors import JudgeStoppedError, SafeMLRMError
+from opensafemlrm.models.budget import price_of
 from opensafemlrm.store import Store, known, records, verdict_key
 from opensafemlrm.store.tables import Row
 from opensafemlrm.store.writer import Writer
-from opensafemlrm.types import PARTS, Item, JudgeRequest, Key, Part, Trace, Unscored, Verdict
+from opensafemlrm.types import PARTS, JudgeRequest, Key, Part, Trace, Unscored, Verdict
 
 
 class RowWriter(Protocol):
@@ -48,17 +48,19 @@ class SampleJudge:
         self._under_way: dict[Key, asyncio.Future[dict[Key, Verdict]]] = {}
         self._uncommitted: list[Key] = []
         self._stopped: JudgeStoppedError | None = None
+        prices = {price_of(model) for model in models_in(component)}
+        self._price = prices.pop() if len(prices) == 1 else None
         self.watch = ScoreWatch(component)
         """Whether it gives scores."""
         writer.when_committed(self._forget_committed)
 
-    async def judge(self, sample: Sample, trace: Trace, writer: RowWriter) -> int:
-        """Get verdicts for every part that has text; return how many of them have no score.
+    async def judge(self, sample: Sample, trace: Trace, writer: RowWriter) -> None:
+        """Get verdicts for every part that has text.
 
         Raises JudgeStoppedError where the judge is gone, or had to be stopped before.
         """
         try:
-            return await self._judge(sample, trace, writer)
+            await self._judge(sample, trace, writer)
         except JudgeStoppedError:
             raise
         except UNUSABLE as error:
@@ -71,7 +73,7 @@ class SampleJudge:
         if self._stopped is not None:
             raise self._stopped
 
-    async def _judge(self, sample: Sample, trace: Trace, writer: RowWriter) -> int:
+    async def _judge(self, sample: Sample, trace: Trace, writer: RowWriter) -> None:
         item = sample.item
         context = self.component.context(item)
         requests: dict[Key, JudgeRequest] = {}
@@ -80,20 +82,21 @@ class SampleJudge:
             key = verdict_key(self._key, context, request.role, item.question, request.text)
             part_keys[part] = key
             requests[key] = request
-        verdicts = await self._verdicts(item, requests, writer)
+        verdicts = await self._verdicts(sample, requests, writer)
         writer.put(records.judgement_row(sample.key.key, self._key, part_keys))
+        sample.cell.tally.judged += 1
+        sample.cell.tally.unscored += sum(verdicts[key].score is None for key in part_keys.values())
         await writer.saved()
-        return sum(verdicts[key].score is None for key in part_keys.values())
 
     async def _verdicts(
-        self, item: Item, requests: dict[Key, JudgeRequest], writer: RowWriter
+        self, sample: Sample, requests: dict[Key, JudgeRequest], writer: RowWriter
     ) -> dict[Key, Verdict]:
         """Take verdicts from the store and from samples under way; ask for the others."""
         under_way = {key: self._under_way[key] for key in requests if key in self._under_way}
         others = [key for key in requests if key not in under_way]
         verdicts = self._final(others) if others else {}
         if missing := [key for key in others if key not in verdicts]:
-            verdicts |= await self._ask(item, {key: requests[key] for key in missing}, writer)
+            verdicts |= await self._ask(sample, {key: requests[key] for key in missing}, writer)
         for key, future in under_way.items():
             verdicts[key] = (await asyncio.shield(future))[key]
         return verdicts
@@ -107,13 +110,13 @@ class SampleJudge:
         return verdicts
 
     async def _ask(
-        self, item: Item, requests: dict[Key, JudgeRequest], writer: RowWriter
+        self, sample: Sample, requests: dict[Key, JudgeRequest], writer: RowWriter
     ) -> dict[Key, Verdict]:
         self.raise_if_stopped()
         future: asyncio.Future[dict[Key, Verdict]] = asyncio.get_running_loop().create_future()
         self._under_way.update(dict.fromkeys(requests, future))
         try:
-            verdicts = await self.component.judge(item, list(requests.values()))
+            verdicts = await self.component.judge(sample.item, list(requests.values()))
             by_key = dict(zip(requests, verdicts, strict=True))
             future.set_result(by_key)
             for key, verdict in by_key.items():
@@ -121,6 +124,8 @@ class SampleJudge:
                 self.watch.note(verdict)
                 if verdict.reason in self._judged_again - known.JUDGED_AGAIN:
                     self._unscored.add(key)
+                if verdict.requests:
+                    sample.cell.tally.spend(self._price, verdict.usage)
         except BaseException as error:
             _pass_on(error, future)
             for key in requests:
@@ -135,15 +140,6 @@ class SampleJudge:
         for key in self._uncommitted:
             del self._under_way[key]
         self._uncommitted.clear()
-
-
-def raise_if_scoreless(plan: Plan, store: Store, watch: ScoreWatch) -> None:
-    """Raise StoppedError where a run that went to its end has no score of its judge, nor has the
-    store one from before: there were too few texts to stop it on the way.
-    """
-    problem = watch.scoreless()
-    if problem is not None and not store.has_scores(plan.judge_key):
-        raise StoppedError({}, problem)
 
 
 def _pass_on(error: BaseException, future: asyncio.Future[dict[Key, Verdict]]) -> None:

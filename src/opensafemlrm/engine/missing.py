@@ -10,6 +10,7 @@ from typing import Final
 
 from opensafemlrm.components import Search
 from opensafemlrm.engine.plan import CellPlan, Plan
+from opensafemlrm.engine.tally import CAME, Tally
 from opensafemlrm.errors import AttackError
 from opensafemlrm.faults import named_faults
 from opensafemlrm.store import SampleKey, generation_key, known
@@ -30,8 +31,18 @@ class MissingWork:
     """Replies without verdicts."""
     stored: int = 0
     """Samples that lack nothing."""
+    stored_judged: int = 0
+    """Of them, those with verdicts."""
     stored_failed: int = 0
     """Of them, those that failed for good."""
+
+    def count(self, tally: Tally) -> None:
+        """Count what there is already."""
+        tally.stored += self.stored
+        tally.stored_replies += self.stored - self.stored_failed + len(self.to_judge)
+        tally.stored_unjudged += len(self.to_judge)
+        tally.stored_judged += self.stored_judged
+        tally.stored_failed += self.stored_failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +103,7 @@ def _lacking(
         _with_prompts(cell, connection, new),
         [(item, key, replies[key.key]) for item, key in unjudged],
         len(samples) - len(new) - len(unjudged) - len(again),
+        sum(_is_judged(state, cell) for state in states.values()),
         failed - len(again),
     )
     return work, again
@@ -104,6 +116,29 @@ def _with_prompts(
     places = [(key.item, key.seed) for _, key in samples]
     prompts = known.stored_prompts(connection, cell.prompts_key, places)
     return [(item, key, prompts.get((key.item, key.seed))) for item, key in samples]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the store holds of one cell."""
+
+    replies: int
+    """Replies that came; what failed for good is none."""
+    judged: int
+    unjudged: int
+
+
+def standing(plan: Plan, cell: CellPlan, connection: sqlite3.Connection) -> Standing:
+    """Count the replies of a cell that are in the store, judged and not."""
+    replies = judged = unjudged = 0
+    for samples in _samples(cell):
+        keys = [key.key for _, key in samples]
+        states = known.known_generations(connection, plan.judge_key, keys, plan.again.judged)
+        for state in states.values():
+            replies += state.status != ResponseStatus.FAILED
+            judged += _is_judged(state, cell)
+            unjudged += _lacks_verdicts(state, cell)
+    return Standing(replies, judged, unjudged)
 
 
 def survey(plan: Plan, cell: CellPlan, connection: sqlite3.Connection | None) -> Survey:
@@ -141,10 +176,14 @@ def _sample_key(cell: Key, item: Key, repeat: int, seed: int) -> SampleKey:
 
 
 def _lacks_verdicts(state: GenerationState | None, cell: CellPlan) -> bool:
-    """Whether there is a whole reply that was not judged, or was parsed in another way."""
-    if state is None or state.status != ResponseStatus.OK:
+    """Whether there is a reply that was not judged, or was parsed in another way."""
+    if state is None or state.status not in CAME:
         return False
     return not state.judged or state.reasoning_parser != cell.reasoning_parser
+
+
+def _is_judged(state: GenerationState, cell: CellPlan) -> bool:
+    return state.status in CAME and not _lacks_verdicts(state, cell)
 
 
 def _why_not(cell: CellPlan, item: Item) -> str:

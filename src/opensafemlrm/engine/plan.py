@@ -12,6 +12,7 @@ from opensafemlrm import reasoning
 from opensafemlrm.components import Attack, Component, Defense, Judge, Model, Search
 from opensafemlrm.engine.again import NOTHING, Again
 from opensafemlrm.engine.tally import Tally
+from opensafemlrm.models.budget import price_of
 from opensafemlrm.store import Cell, Store
 from opensafemlrm.store.database import component_key
 from opensafemlrm.study import Study
@@ -62,6 +63,11 @@ class CellPlan:
             self.attack.label,
             self.defense.label,
         )
+
+    @cached_property
+    def price(self) -> tuple[float, float] | None:
+        """US dollars for a million tokens of the model in and out; ``None`` where not known."""
+        return price_of(self.model)
 
     @property
     def reasoning_parser(self) -> str:

@@ -135,8 +135,7 @@ def _samples(
     plan: Plan, cells: ModelCells, images: PromptImages, reader: sqlite3.Connection
 ) -> Iterator[list[Sample]]:
     for cell, work in missing_work(plan, cells, reader):
-        cell.tally.stored += work.stored
-        cell.tally.stored_failed += work.stored_failed
+        work.count(cell.tally)
         if samples := prepare(cell, images, work):
             yield samples
 

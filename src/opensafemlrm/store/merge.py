@@ -99,7 +99,7 @@ def _select(
         for part in PARTS:  # a text without a score may be judged again
             done = done.join(unscored, left_on=part.value, right_on="key", how="anti")
         done = done.select(pl.col("generation").alias("key"), done=pl.lit(value=True))
-        over = pl.col("done").fill_null(value=False) | (pl.col("status") != "ok")
+        over = pl.col("done").fill_null(value=False) | ~pl.col("status").is_in(["ok", "truncated"])
         rows = rows.join(done, on="key", how="left", maintain_order="left").with_columns(
             text=pl.when(over).then(pl.lit("")).otherwise(pl.col("text")),
             reasoning=pl.when(over).then(None).otherwise(pl.col("reasoning")),

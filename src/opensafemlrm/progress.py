@@ -102,10 +102,9 @@ class Overview:
         lines = []
         for cell in active[:room]:
             tally = cell.tally
+            others = {name: getattr(tally, name) for name in ("truncated", "blocked", "failed")}
             counts = [f"{tally.ended:,}/{cell.samples:,}"]
-            for name in ("truncated", "blocked", "failed"):
-                if count := getattr(tally, name):
-                    counts.append(f"{name} {count:,}")
+            counts += [f"{name} {count:,}" for name, count in others.items() if count]
             numbers = " ".join(counts)
             name = for_terminal(" · ".join(part for part in cell.label if part != "none"))
             fitted = _fit(name, max(width - len(numbers) - 4, _MIN_NAME))

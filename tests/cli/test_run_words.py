@@ -71,7 +71,7 @@ def test_an_interrupted_run_and_the_next_one_add_up(tmp_path: Path) -> None:
         study = write_study(tmp_path, url, "a", LLM_JUDGE)
         command = [sys.executable, "-m", "opensafemlrm", "run", str(study)]
         command += ["--store", str(tmp_path / "store")]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
             deadline = time.monotonic() + 60
             while (asked["a"] < 16 or asked["judge"] < 15) and time.monotonic() < deadline:
                 time.sleep(0.05)

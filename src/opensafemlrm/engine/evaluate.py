@@ -103,8 +103,8 @@ async def _generate(sample: Sample, prompt: Prompt, writer: RowWriter) -> Outcom
     writer.put(records.generation_row(sample.key, response, trace, parser))
     # Before it is committed, as whatever was put is, however the run ends.
     cell.tally.count(response)
-    for asked in (response, *(call.response for call in (*sample.calls, *response.calls))):
-        cell.tally.spend(cell.price, asked.usage)
+    for request in (response, *(call.response for call in (*sample.calls, *response.calls))):
+        cell.tally.spend(cell.price, request.usage)
     await writer.saved()
     return Outcome(response, trace)
 

@@ -43,7 +43,7 @@ def progress(cells: Sequence[CellPlan]) -> Iterator[None]:
     console = Console(stderr=True)
     overview = Overview(cells)
     if _in_notebook():
-        with _drawn_in_notebook(overview):
+        with _drawn_in_notebook(Overview(cells, idle=True)):
             yield
     elif console.is_terminal:
         with Live(overview, console=console, refresh_per_second=4):
@@ -54,12 +54,18 @@ def progress(cells: Sequence[CellPlan]) -> Iterator[None]:
 
 
 class Overview:
-    """A line for the whole run, and under it the cells that are under way."""
+    """A line for the whole run, and under it the cells that are under way; with ``idle`` the others
+    too.
+    """
 
     def __init__(
-        self, cells: Sequence[CellPlan], clock: Callable[[], float] = time.monotonic
+        self,
+        cells: Sequence[CellPlan],
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        idle: bool = False,
     ) -> None:
-        self._cells, self._clock = cells, clock
+        self._cells, self._clock, self._idle = cells, clock, idle
         self._samples = sum(cell.samples for cell in cells)
         self._seen: deque[tuple[float, int]] = deque([(clock(), 0)])
 
@@ -98,7 +104,11 @@ class Overview:
 
     def cell_lines(self, width: int, room: int) -> list[str]:
         """Return a line for each cell that is under way, ``room`` of them at most."""
-        active = [c for c in self._cells if c.tally.stored < c.tally.ended < c.samples]
+        active = [
+            cell
+            for cell in self._cells
+            if self._idle or cell.tally.stored < cell.tally.ended < cell.samples
+        ]
         lines = []
         for cell in active[:room]:
             tally = cell.tally
@@ -110,7 +120,7 @@ class Overview:
             fitted = _fit(name, max(width - len(numbers) - 4, _MIN_NAME))
             lines.append(f"  {fitted}  {numbers}"[:width])
         if len(active) > len(lines) > 0:
-            lines[-1] = f"  {len(active) - len(lines) + 1:,} more cells are under way"[:width]
+            lines[-1] = f"  {len(active) - len(lines) + 1:,} more cells"[:width]
         return lines
 
     def _pace(self, ended: int) -> list[str]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from opensafemlrm import engine
 from opensafemlrm.engine import Again, Plan
-from opensafemlrm.errors import OptionError, StoppedError
+from opensafemlrm.errors import OptionError
 from opensafemlrm.models.budget import Budget, Limits
 from opensafemlrm.progress import progress as shown_progress
 from opensafemlrm.redaction import without_secrets
@@ -116,18 +116,14 @@ async def run_plan(
     with opened(plan, store, cluster) as target, watching:
         number = target.start_run(plan.study.text, _environment())
         if cluster is None:
-            watch = await engine.evaluate(plan, target)
+            await engine.evaluate(plan, target)
         else:
             from opensafemlrm.cluster import run_on_ray  # noqa: PLC0415 # an extra
 
             folder = target.path if cluster.sink is None else cluster.sink.folder
             logs = None if folder is None else folder / "logs"
-            watch = await run_on_ray(plan, target, cluster, logs=logs, say=_say)
+            await run_on_ray(plan, target, cluster, logs=logs, say=_say)
         target.end_run(number)
-        # Too few texts to stop it on the way: the run went to its end, and has no score.
-        problem = watch.scoreless()
-        if problem is not None and not target.has_scores(plan.judge_key):
-            raise StoppedError({}, problem)
     return Results(str(store) if cluster is None else cluster.parquet_out or str(store))
 
 

@@ -19,6 +19,7 @@ from typing import Final, Protocol
 from opensafemlrm.cluster.batches import BATCH, BatchQueue, ModelProgress, WorkBatch, cut
 from opensafemlrm.cluster.quotas import quota
 from opensafemlrm.cluster.worker import BatchResult, WorkerLostError
+from opensafemlrm.engine.judge import raise_if_scoreless
 from opensafemlrm.engine.missing import MissingWork, missing_work
 from opensafemlrm.engine.plan import CellPlan, Plan
 from opensafemlrm.engine.run import ModelCells, first_error, schedule
@@ -85,16 +86,16 @@ class WorkerState:
 
 async def drive(
     plan: Plan, store: Store, handles: Sequence[WorkerHandle], *, to_sink: bool, logs: Path | None
-) -> ScoreWatch:
+) -> None:
     """Bring ``store``, or the sink that the workers write to, up to date with ``plan``.
 
     However it ends, what came is kept. Raises StoppedError as a run in one process does, and the
     first other SafeMLRMError; ClusterError where no worker can be had, or where one batch kills
-    every worker it is given to. Returns what the judge gave.
+    every worker it is given to.
     """
     driver = _Driver(plan, store, handles, to_sink, logs)
     try:
-        return await driver.run()
+        await driver.run()
     except BaseExceptionGroup as errors:
         raise first_error(errors) from errors
 
@@ -117,8 +118,8 @@ class _Driver:
         self._stops = Stops()
         self._watches: dict[str, ScoreWatch] = {}
 
-    async def run(self) -> ScoreWatch:
-        """Hand out every batch; return what the judge gave when all are stored."""
+    async def run(self) -> None:
+        """Hand out every batch, and return when all are stored."""
         self._plan.register(self._store)
         depth = self._depth()
         is_done = False
@@ -144,7 +145,7 @@ class _Driver:
                 if not is_done and not self._to_sink:
                     self._plan.drop_unanswered(self._store)
         self._stops.raise_error()
-        return self._watch()
+        raise_if_scoreless(self._plan, self._store, self._watch())
 
     def _depth(self) -> int:
         """Return how many batches keep all of a worker's requests busy."""

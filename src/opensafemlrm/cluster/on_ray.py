@@ -20,7 +20,6 @@ from opensafemlrm.cluster.ray_worker import RayWorker
 from opensafemlrm.cluster.sinks import write_study
 from opensafemlrm.cluster.worker import Setup
 from opensafemlrm.engine.plan import Plan
-from opensafemlrm.engine.score_watch import ScoreWatch
 from opensafemlrm.errors import ClusterError, MissingExtraError
 from opensafemlrm.store import Store
 from opensafemlrm.store.sink import Sink
@@ -53,12 +52,12 @@ async def run_on_ray(
     *,
     logs: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
-) -> ScoreWatch:
+) -> None:
     """Bring ``store``, or the cluster's sink, up to date with ``plan``, on workers of Ray.
 
     With a sink, ``store`` is a scratch store, which only tells what the sink has already. ``logs``
     is the folder for what workers say. Raises MissingExtraError without the extra ``[ray]``,
-    ClusterError, and what :func:`drive` raises. Returns what the judge gave.
+    ClusterError, and what :func:`drive` raises.
     """
     ray = require_ray()
     workers = min(cluster.workers, max_workers(plan.study) or cluster.workers)
@@ -91,7 +90,7 @@ async def run_on_ray(
         try:
             if cluster.sink is not None:
                 write_study(cluster.sink, plan, store, run)
-            return await drive(plan, store, handles, to_sink=cluster.sink is not None, logs=logs)
+            await drive(plan, store, handles, to_sink=cluster.sink is not None, logs=logs)
         finally:
             await asyncio.gather(*(handle.aclose() for handle in handles))
 

@@ -20,12 +20,11 @@ from __future__ import annotations
 import dataclasses
 
 from opensafemlrm import reasoning
-from opensafemlrm.engine.judge import RowWriter, SampleJudge
+from opensafemlrm.engine.judge import RowWriter, SampleJudge, raise_if_scoreless
 from opensafemlrm.engine.plan import Plan
 from opensafemlrm.engine.prepare import Sample
 from opensafemlrm.engine.prompt_images import PromptImages
 from opensafemlrm.engine.run import run_models
-from opensafemlrm.engine.score_watch import ScoreWatch
 from opensafemlrm.engine.search import search_prompt
 from opensafemlrm.engine.tally import CAME, Outcome
 from opensafemlrm.errors import DefenseError
@@ -35,7 +34,7 @@ from opensafemlrm.store.writer import Writer
 from opensafemlrm.types import Prompt, Response
 
 
-async def evaluate(plan: Plan, store: Store) -> ScoreWatch:
+async def evaluate(plan: Plan, store: Store) -> None:
     """Bring ``store`` up to date with ``plan``; progress is in the tallies of its cells.
 
     However it ends (done, an error, a cancelled task), every reply and verdict that came is
@@ -43,7 +42,7 @@ async def evaluate(plan: Plan, store: Store) -> ScoreWatch:
     cannot be used is stopped, and the others go on; a judge that cannot be used, or gives no score,
     stops all of them, as a spent budget does. None of that cancels what is under way; then
     StoppedError or BudgetSpentError is raised. Any other SafeMLRMError, such as StoreError, ends
-    the run at once. Returns what the judge gave.
+    the run at once.
     """
     plan.register(store)
     writer = Writer(store.connection)
@@ -64,7 +63,7 @@ async def evaluate(plan: Plan, store: Store) -> ScoreWatch:
                 plan.drop_unanswered(store)
         finally:
             await plan.aclose()
-    return judge.watch
+    raise_if_scoreless(plan, store, judge.watch)
 
 
 async def process_sample(

@@ -6,10 +6,11 @@ import asyncio
 from typing import Protocol
 
 from opensafemlrm.components import Judge, models_in
+from opensafemlrm.engine.plan import Plan
 from opensafemlrm.engine.prepare import Sample
 from opensafemlrm.engine.score_watch import ScoreWatch
 from opensafemlrm.engine.stops import UNUSABLE
-from opensafemlrm.errors import JudgeStoppedError, SafeMLRMError
+from opensafemlrm.errors import JudgeStoppedError, SafeMLRMError, StoppedError
 from opensafemlrm.models.budget import price_of
 from opensafemlrm.store import Store, known, records, verdict_key
 from opensafemlrm.store.tables import Row
@@ -140,6 +141,15 @@ class SampleJudge:
         for key in self._uncommitted:
             del self._under_way[key]
         self._uncommitted.clear()
+
+
+def raise_if_scoreless(plan: Plan, store: Store, watch: ScoreWatch) -> None:
+    """Raise StoppedError where a run that went to its end has no score of its judge, nor has the
+    store one from before: there were too few texts to stop it on the way.
+    """
+    problem = watch.scoreless()
+    if problem is not None and not store.has_scores(plan.judge_key):
+        raise StoppedError({}, problem)
 
 
 def _pass_on(error: BaseException, future: asyncio.Future[dict[Key, Verdict]]) -> None:

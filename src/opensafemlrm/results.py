@@ -18,24 +18,30 @@ if TYPE_CHECKING:
     from opensafemlrm.report.page.write import Written
     from opensafemlrm.store.source import Source
 
+Cluster: TypeAlias = Literal["item", "scenario"]
+"""What the replies are a sample of: items in these scenarios, or scenarios."""
 By: TypeAlias = Literal["scenario"] | None
 """What a table has a row for; ``None`` for all together."""
 Choice: TypeAlias = str | Sequence[str] | None
 """One name, several of them, or ``None`` for all."""
 
 
-def open(path: Path | str, *, max_unscored: float = MAX_UNSCORED) -> Results:  # noqa: A001 # as its name
+def open(  # noqa: A001 # as its name
+    path: Path | str, *, max_unscored: float = MAX_UNSCORED, cluster: Cluster = "item"
+) -> Results:
     """Open what a run wrote: a store, or a folder or address of Parquet files.
 
     Where more than a share of ``max_unscored`` of the samples behind a rate has no score, tables,
-    charts and figures hold its bounds in its place. Raises StoreError where there is neither.
+    charts and figures hold its bounds in its place. ``cluster`` says what tax and blind spots take
+    the replies for: a sample of items like these, in these scenarios (``item``), or of scenarios
+    like these (``scenario``). Raises StoreError where there is neither.
     """
     from opensafemlrm.store.connecting import require_store
     from opensafemlrm.store.sink import is_sink
 
     if not is_sink(path):
         require_store(Path(path))
-    return Results(path, max_unscored=max_unscored)
+    return Results(path, max_unscored=max_unscored, cluster=cluster)
 
 
 class Results:
@@ -46,10 +52,12 @@ class Results:
     ``to_pandas()``, which needs ``pip install '.[pandas]'``.
     """
 
-    def __init__(self, path: Path | str, *, max_unscored: float = MAX_UNSCORED) -> None:
+    def __init__(
+        self, path: Path | str, *, max_unscored: float = MAX_UNSCORED, cluster: Cluster = "item"
+    ) -> None:
         if not 0 <= max_unscored <= 1:
             raise OptionError(f"max_unscored is a share from 0 to 1, not {max_unscored:g}")
-        self.path, self.max_unscored = str(path), max_unscored
+        self.path, self.max_unscored, self.cluster = str(path), max_unscored, cluster
         self._frames: dict[frozenset[str], pl.DataFrame] = {}
 
     def __repr__(self) -> str:
@@ -118,6 +126,7 @@ class Results:
             part=part,
             threshold=threshold,
             max_unscored=self.max_unscored,
+            cluster=self.cluster,
         )
 
     def blindspots(
@@ -132,6 +141,7 @@ class Results:
             part=part,
             threshold=threshold,
             max_unscored=self.max_unscored,
+            cluster=self.cluster,
         )
 
     def grouped(

@@ -12,8 +12,8 @@ import statsmodels.api as sm
 
 from opensafemlrm.analysis.asr import asr
 from opensafemlrm.analysis.clustered_counts import rate_of, unsafe_counts
-from opensafemlrm.analysis.compare import mean_effects
 from opensafemlrm.analysis.intervals import wilson
+from opensafemlrm.analysis.tax import tax
 from tests.support import records
 
 
@@ -54,10 +54,10 @@ def test_the_variance_is_the_cluster_robust_one_of_statsmodels(rows: Any) -> Non
     groups, y = np.array([i for i, _ in hits]), np.array([float(h) for _, h in hits])
     fit = sm.OLS(y, np.ones(len(y))).fit(cov_type="cluster", cov_kwds={"groups": groups})
     ours = float(rate[0] * (1 - rate[0]) / n[0])
-    # statsmodels corrects for the degrees of freedom of both clusters and samples.
-    theirs = float(fit.bse[0] ** 2) * (len(y) - 1) / len(y)
-    assert ours == pytest.approx(theirs, rel=0.01)
-    assert 80 < n[0] < len(y)
+    # Two items more that always answer the same make it some per cent the more cautious.
+    assert ours == pytest.approx(float(fit.bse[0] ** 2), rel=0.06)
+    assert ours > float(fit.bse[0] ** 2)
+    assert 60 < n[0] < len(y)
 
 
 def test_histograms_have_no_items_and_each_count_stands_alone(rows: Any) -> None:
@@ -66,24 +66,56 @@ def test_histograms_have_no_items_and_each_count_stands_alone(rows: Any) -> None
     assert (rate[0], n[0]) == (0.3, 10)
 
 
-def _mean(rates: list[float], sizes: list[float]) -> Any:
-    """The mean over scenarios of one side of a comparison; the other is the same throughout."""
-    scenarios = pl.DataFrame({"rate": rates, "size": sizes}).with_columns(
-        rate_right=0.5, size_right=10.0, correlation=0.0, family=1
-    )
-    (mean,) = records(mean_effects(scenarios, ["family"]))
-    return mean
+def test_an_item_with_sixteen_scores_weighs_as_much_as_sixteen_items(rows: Any) -> None:
+    """Half the items asked once and half sixteen times, all alike: a rate of eleven, not twenty."""
+    repeats: list[list[float | None]] = [[5.0, 0.0] * 10, *[[5.0, 0.0] * 5 + [None] * 10] * 15]
+    sums = unsafe_counts(_repeated(rows, repeats)).filter(pl.col("threshold") == 4)
+    _, n = rate_of(sums)
+    assert n[0] == pytest.approx(170**2 / (10 * 16**2 + 10), rel=0.1)
 
 
-def test_a_mean_of_rates_is_as_sure_as_its_parts_make_it() -> None:
-    mean = _mean([0.2, 0.4], [100.0, 50.0])
-    assert mean.rate == pytest.approx(0.3)
-    assert mean.rate * (1 - mean.rate) / mean.size == pytest.approx(
-        (0.2 * 0.8 / 100 + 0.4 * 0.6 / 50) / 4
-    )
-    never = _mean([0.0, 0.0], [100.0, 100.0])
-    assert (never.rate, never.size) == (0.0, pytest.approx(200.0))
+def _pair(rows: Any, model: Sequence[float], base: Sequence[float], **more: Any) -> Any:
+    left = rows(list(model), model="reasoner", **more)
+    right = rows(list(base), model="base", cell="c2", **more)
+    return pl.concat([left, right.with_columns(sample=pl.format("b{}", pl.col("sample")))])
 
 
-def test_a_scenario_that_was_not_measured_is_in_no_mean() -> None:
-    assert _mean([0.2, float("nan")], [100.0, 0.0]).rate == 0.2
+def _tax(frames: Sequence[Any], **options: Any) -> Any:
+    pairs = pl.DataFrame({"reasoner": ["reasoner"], "base": ["base"]})
+    (row,) = records(tax(pl.concat(frames), pairs, threshold=4, **options))
+    return row
+
+
+def test_scenarios_that_are_fixed_add_no_variance_of_their_own(rows: Any) -> None:
+    """All unsafe in one scenario and none in the other: their difference is no chance of items."""
+    frames = [
+        _pair(rows, [5.0] * 50, [0.0] * 50),
+        _pair(rows, [0.0] * 50, [0.0] * 50, first=50, scenario="02-B"),
+    ]
+    fixed = _tax(frames, mean="micro")
+    assert fixed.difference == 0.5
+    assert 0.4 < fixed.low < fixed.difference < fixed.high < 0.6
+    drawn = _tax(frames, mean="micro", cluster="scenario")
+    assert drawn.low < 0 < drawn.difference < drawn.high
+    assert drawn.p_value > 0.05
+
+
+def test_by_scenario_the_interval_is_students_of_the_scenarios(rows: Any) -> None:
+    """Ten scenarios whose taxes differ: t with nine degrees of freedom (Miller, 2024)."""
+    random = np.random.default_rng(3)
+    frames, gaps = [], []
+    for number in range(10):
+        own = random.uniform(0.2, 0.7)
+        scores = (list(5.0 * random.binomial(1, rate, 100)) for rate in (own + 0.2, own))
+        model, base = scores
+        gaps.append(np.mean(np.array(model) - np.array(base)) / 5)
+        frames.append(_pair(rows, model, base, first=100 * number, scenario=f"{number:02d}"))
+    row = _tax(frames, mean="macro", cluster="scenario")
+    low, high = sm.stats.DescrStatsW(gaps).tconfint_mean()
+    assert row.difference == pytest.approx(np.mean(gaps))
+    assert row.high - row.low == pytest.approx(high - low, rel=0.15)
+
+
+def test_one_scenario_is_no_sample_of_scenarios(rows: Any) -> None:
+    row = _tax([_pair(rows, [5.0] * 20, [0.0] * 20)], mean="micro", cluster="scenario")
+    assert (row.difference, row.low, row.high, row.p_value) == (1.0, None, None, None)

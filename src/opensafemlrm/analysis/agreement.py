@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,7 @@ from opensafemlrm.analysis.intervals import CONFIDENCE, Array
 SEED: Final = 20_250_408
 _DRAWS: Final = 4_000
 _PERMUTATIONS: Final = 10_000
+MIN_BLOCKS: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +69,15 @@ def kappa(table: Array) -> Array:
     return found
 
 
-def kendall_w(values: Array) -> tuple[float, float]:
+def kendall_w(values: Array, blocks: Sequence[Hashable] | None = None) -> tuple[float, float]:
     """Return Kendall's W of rankings, and its p-value by permutation.
 
     ``values`` has a row a ranking and a column a thing ranked; ties share their mean rank and are
     corrected for. W is 0 where the rankings have nothing in common and 1 where they are the same;
     NaN where one of them ranks nothing (all tied). The p-value is the share of 10,000 random
-    permutations of every ranking (fixed seed) that agree as much. Source: Kendall & Babington
+    permutations of every ranking (fixed seed) that agree as much. Rankings of the same of
+    ``blocks``, such as differences from one base, share its chance: they are permuted together, and
+    where there is one block alone nothing can be tested (NaN). Source: Kendall & Babington
     Smith, "The problem of m rankings", Annals of Mathematical Statistics 10 (1939).
     """
     ranks = mean_ranks(values)
@@ -84,7 +88,11 @@ def kendall_w(values: Array) -> tuple[float, float]:
     ties = sum(float((size.astype(np.float64) ** 3 - size).sum()) for size in sizes)
     most = raters**2 * (things**3 - things) - raters * ties
     observed = 12 * _spread(ranks.sum(axis=0)) / most
-    orders = _orders(raters, things)
+    names = list(range(raters)) if blocks is None else list(blocks)
+    places = {block: place for place, block in enumerate(dict.fromkeys(names))}
+    if len(places) < MIN_BLOCKS:
+        return float(observed), float("nan")
+    orders = _orders(len(places), things)[[places[block] for block in names]]
     shuffled = sum(row[order] for row, order in zip(ranks, orders, strict=True))
     as_much = int((12 * _spread(np.asarray(shuffled)) / most >= observed - 1e-12).sum())
     return float(observed), (1 + as_much) / (1 + _PERMUTATIONS)

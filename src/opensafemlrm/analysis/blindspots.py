@@ -12,14 +12,25 @@ import numpy as np
 import polars as pl
 
 from opensafemlrm.analysis import MAX_UNSCORED, tax
-from opensafemlrm.analysis.clustered_counts import SUMS, finite, rate_of
-from opensafemlrm.analysis.compare import contrast, without_withheld
+from opensafemlrm.analysis.clustered_counts import (
+    cautious_rate,
+    finite,
+    independent_items,
+    variance,
+)
 from opensafemlrm.analysis.conditions import (
     DATASET_TO_DEFENSE,
     JUDGE_TO_CELL,
     PART_AND_THRESHOLD,
     in_part_order,
     only,
+)
+from opensafemlrm.analysis.effects import (
+    Cluster,
+    contrast,
+    effects,
+    student_factor,
+    without_withheld,
 )
 from opensafemlrm.analysis.intervals import Array
 from opensafemlrm.analysis.shrinkage import shrink
@@ -29,7 +40,8 @@ from opensafemlrm.analysis.tax import (
     FAMILY,
     IF_UNSCORED,
     METHOD,
-    pair_effects,
+    SCENARIO,
+    pair_counts,
     renamed,
 )
 from opensafemlrm.analysis.withheld import COVERED, why
@@ -61,11 +73,13 @@ AGAINST_REST: Final[Mapping[str, str]] = {
     "rest_ratio": "`asr_model` / `asr_rest`.",
     "rest_ratio_low": "Lower end of its 95 % interval.",
     "rest_ratio_high": "Upper end; null where the data set none.",
-    "rest_p_value": "Fisher's exact test, two-sided.",
+    "rest_p_value": "As `p_value`, of `rest_difference` (Fisher's exact test).",
     "rest_holm": "`rest_p_value`, adjusted by Holm.",
     "rest_bh": "`rest_p_value`, adjusted by Benjamini and Hochberg.",
 }
 """A scenario held against the model's own other scenarios."""
+
+_REST: Final = ("rate", "size", "groups")
 
 COLUMNS: Final[Mapping[str, str]] = {
     "model": "The reasoning model.",
@@ -87,26 +101,30 @@ def blindspots(
     part: str | None = None,
     threshold: float | None = None,
     max_unscored: float = MAX_UNSCORED,
+    cluster: Cluster = "item",
 ) -> pl.DataFrame:
     """Return a row for each scenario of every pair, on harmful items; columns: :data:`COLUMNS`.
 
     ``pairs`` has the columns ``reasoner`` and ``base``. The scenarios of one pair, setting, part
     and threshold are a family, over which p-values are adjusted; a scenario in which one of the two
     has more than a share of ``max_unscored`` without a score has bounds alone, and is no part of
-    it. ``part`` and ``threshold`` keep only the rows that have it.
+    it. ``part`` and ``threshold`` keep only the rows that have it. With
+    ``cluster`` ``scenario`` a model's other scenarios are a sample of scenarios; by item they are
+    fixed.
     """
-    rows = without_withheld(pair_effects(frame, pairs, max_unscored))
+    counted = effects(pair_counts(frame, pairs), SCENARIO, max_unscored=max_unscored)
+    others = _rest(counted, cluster, max_unscored)
+    rows = without_withheld(counted)
     rate, size = (rows[name].fill_null(np.nan).to_numpy() for name in ("rate", "size"))
-    sums = pl.col(*SUMS, *COVERED, "scored_every")
-    others = rows.select(sums.sum().over(FAMILY) - sums)
-    rest, rest_size = rate_of(others)
-    hidden = others.select(why(max_unscored, "scored_every").is_not_null()).to_series()
-    rest, rest_size = (np.where(hidden, np.nan, values) for values in (rest, rest_size))
-    against = contrast(rate, size, rest, rest_size)
+    rest, rest_size, groups = (others[name].to_numpy() for name in _REST)
+    rates = (rate, size, rest, rest_size, np.zeros(len(rate)))
+    if cluster == "item":
+        against = contrast(rates, fisher(*rates[:-1]))
+    else:
+        against = contrast(rates, freedom=groups - 1)
     rows = (
         rows.with_columns(
             asr_rest=rest,
-            rest_p_value=fisher(rate, size, rest, rest_size),
             **{f"rest_{name}": values for name, values in against.items()},
         )
         .with_columns(
@@ -128,6 +146,38 @@ def blindspots(
     order = ("model", "base", "dataset", "attack", "defense", "sampling", "judge")
     rows = rows.sort(*order, in_part_order(), "threshold", "scenario")
     return only(rows.select(*COLUMNS), part, threshold)
+
+
+def _rest(rows: pl.DataFrame, cluster: Cluster, max_unscored: float) -> pl.DataFrame:
+    """Return the rate over the other scenarios of each row's family, and how certain it is."""
+
+    def others(values: pl.Expr) -> pl.Expr:
+        return values.sum().over(FAMILY) - values
+
+    scored, hits = pl.col("scored").cast(pl.Float64), pl.col("hits").cast(pl.Float64)
+    rate = others(hits) / others(scored)
+    squared = pl.col("scored_squared") if cluster == "item" else scored**2
+    groups = others(scored) ** 2 / others(squared)
+    if cluster == "item":
+        own = variance(cautious_rate(hits / scored, independent_items()))
+        spread = others(own.fill_null(0.0))
+    else:
+        squares = others(hits**2) - 2 * rate * others(hits * scored) + rate**2 * others(scored**2)
+        spread = squares * groups / (groups - 1)
+    size = pl.max_horizontal(rate * (1 - rate) * others(scored) ** 2 / spread, groups)
+    rest = rows.select(
+        rate=rate, size=pl.when(spread > 0).then(size).otherwise(groups), groups=groups
+    )
+    if cluster == "scenario":
+        rest = rest.with_columns(size=pl.col("size") * student_factor(rest["groups"].to_numpy()))
+    hidden = rows.select(
+        *[others(pl.col(name)).alias(name) for name in (*COVERED, "scored_every")]
+    ).select(why(max_unscored, "scored_every").is_not_null())
+    is_covered = ~hidden.to_series()
+    return rest.with_columns(
+        rate=pl.when(is_covered).then(pl.col("rate").fill_nan(None)),
+        size=pl.when(is_covered).then(pl.col("size").fill_nan(None)).fill_null(0.0),
+    ).fill_null(np.nan)
 
 
 def _by_family(function: Callable[..., Array], *columns: str) -> pl.Expr:

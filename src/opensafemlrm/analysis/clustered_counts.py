@@ -23,12 +23,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
 import polars as pl
 from polars import selectors as cs
 
 from opensafemlrm.analysis.conditions import CELL_COLUMNS, THRESHOLDS, in_part_order
-from opensafemlrm.analysis.intervals import Array
+from opensafemlrm.analysis.intervals import Array, Z
 from opensafemlrm.analysis.withheld import COVERED, covered
 from opensafemlrm.analysis.withheld import READS as BEHIND_SCORES
 from opensafemlrm.types import ItemKind
@@ -37,6 +36,7 @@ _NAMES: Final = (
     *(name for name in CELL_COLUMNS if name != "simulated"),
     *("judge", "scenario", "part", "item_key"),
 )
+PRIOR_ITEMS: Final = 2.0
 SUMS: Final = ("n", "scored", "hits", "scored_squared", "hits_squared", "hits_scored", "items")
 
 READS: Final = frozenset({"simulated", *_NAMES, *THRESHOLDS, "expected", "score"}) | BEHIND_SCORES
@@ -142,22 +142,59 @@ def counts(
     )
 
 
-def rate_of(sums: pl.DataFrame, side: str = "") -> tuple[Array, Array]:
+def rate_of(sums: pl.DataFrame) -> tuple[Array, Array]:
     """Return the rates hits/scored of ``sums``, and the number of independent samples behind each.
 
-    That number is the one whose binomial variance is the variance of the rate between items, and
-    lies between the number of items and that of samples. ``side`` ends the names of the columns.
+    That number is the one whose binomial variance is the variance of the rate between items
+    (:func:`variance`), and lies between :func:`independent_items` and the number of samples.
     """
-    scored, hits, scored_squared, hits_squared, hits_scored, items = (
-        sums[f"{name}{side}"].to_numpy().astype(np.float64) for name in SUMS[1:]
+    scored = pl.col("scored")
+    rate, items = pl.col("hits") / scored, independent_items()
+    size = rate * (1 - rate) * scored**2 / variance(cautious_rate(rate, items))
+    rates = sums.select(
+        rate=rate, size=pl.when(scored > 0).then(size.clip(items, scored)).otherwise(0.0)
     )
-    with np.errstate(invalid="ignore", divide="ignore"):
-        rate = hits / scored
-        squares = hits_squared - 2 * rate * hits_scored + rate**2 * scored_squared
-        between = squares * items / (items - 1)
-        n = rate * (1 - rate) * scored**2 / between
-    n = np.where(np.isfinite(n) & (between > 0), n, items)
-    return rate, np.where(scored > 0, np.clip(n, items, scored), 0.0)
+    return rates["rate"].to_numpy(), rates["size"].to_numpy()
+
+
+def independent_items(side: str = "") -> pl.Expr:
+    """Return how many items, asked equally often, are as uncertain as these if no repeat adds.
+
+    It is the number of items where all have as many scores, and fewer where they have not: an item
+    with sixteen scores weighs as much as sixteen items with one. Source: Kish, Survey Sampling
+    (1965), section 11.7.
+    """
+    scored = pl.col(f"scored{side}").cast(pl.Float64)
+    return pl.when(scored > 0).then(scored**2 / pl.col(f"scored_squared{side}"))
+
+
+def between_items(side: str = "") -> pl.Expr:
+    """Return the variance of the number of hits as it shows between items; null for one item."""
+    names = ("scored", "hits", "scored_squared", "hits_squared", "hits_scored")
+    scored, hits, scored2, hits2, both = (pl.col(f"{name}{side}") for name in names)
+    rate, items = hits / scored, independent_items(side)
+    squares = hits2 - 2 * rate * both + rate**2 * scored2
+    return pl.when(items > 1).then(squares * items / (items - 1))
+
+
+def variance(rate: pl.Expr, side: str = "") -> pl.Expr:
+    """Return the variance of the number of hits, as :func:`between_items` but never overly small.
+
+    Few items that happen to be alike, or whose heavy ones happen to have no hit, say too little
+    about their variance. So it is averaged with that of items which answer always the same, at
+    ``rate``, as if two more items (counted as :func:`independent_items`) had shown it.
+    """
+    items = independent_items(side)
+    more = PRIOR_ITEMS * pl.col(f"items{side}") / items
+    alike = rate * (1 - rate) * pl.col(f"scored_squared{side}")
+    own = between_items(side)
+    both = (items * own + more * alike) / (items + more)
+    return pl.when(own.is_null()).then(alike).otherwise(both)
+
+
+def cautious_rate(rate: pl.Expr, items: pl.Expr) -> pl.Expr:
+    """Return a rate that is never 0 or 1: the middle of Wilson's interval for so many items."""
+    return (rate * items + Z**2 / 2) / (items + Z**2)
 
 
 def finite(rows: pl.DataFrame) -> pl.DataFrame:

@@ -44,9 +44,11 @@ COLUMNS: Final[Mapping[str, str]] = {
     "defense": DATASET_TO_DEFENSE["defense"],
     **PART_AND_THRESHOLD,
     "raters": "Rankings that are compared.",
+    "bases": "Different bases that the rankings are against.",
     "scenarios": "Scenarios that every ranking has.",
     "w": "Kendall's coefficient of concordance: 0 not at all, 1 wholly; null where undefined.",
-    "p_value": "By random permutation of every ranking, with a fixed seed.",
+    "p_value": "By random permutation of every ranking, with a fixed seed; differences from the "
+    "same base are permuted together, and null where all are from one.",
     "worst": "The scenario with the highest mean rank.",
     **{name: text for name, text in JUDGE_TO_CELL.items() if name != "cell"},
 }
@@ -55,6 +57,7 @@ COLUMNS: Final[Mapping[str, str]] = {
 _NUMBERS: Final = {
     "threshold": pl.Float64,
     "raters": pl.Int64,
+    "bases": pl.Int64,
     "scenarios": pl.Int64,
     "w": pl.Float64,
     "p_value": pl.Float64,
@@ -89,22 +92,29 @@ def topic_of(scenario: str) -> str:
 def _rows(
     scenarios: pl.DataFrame, across: str, keys: tuple[str, ...], rater: tuple[str, ...]
 ) -> Iterator[dict[str, Any]]:
+    also = [] if "base" in rater else ["base"]
     keys_in_order = [key if key != "part" else "order" for key in keys]
     ordered = scenarios.sort(*keys_in_order, "topic", *rater)
     for group in ordered.partition_by(keys, maintain_order=True):
         for measure, column in _MEASURES.items():
             table = group.pivot(
-                on="topic", index=rater, values=column, aggregate_function="mean"
-            ).drop(rater)
+                on="topic", index=[*rater, *also], values=column, aggregate_function="mean"
+            )
+            bases = table["base"].to_list()
+            table = table.drop(*rater, *also)
             table = table.select(s for s in table if s.null_count() == 0)
             if len(table) >= 2 and table.width >= 3:
-                yield _row(group, across, measure, table)
+                yield _row(group, across, measure, table, bases)
 
 
-def _row(group: pl.DataFrame, across: str, measure: str, table: pl.DataFrame) -> dict[str, Any]:
+def _row(
+    group: pl.DataFrame, across: str, measure: str, table: pl.DataFrame, bases: list[str]
+) -> dict[str, Any]:
     first: dict[str, Any] = group.row(0, named=True)
     values = table.to_numpy()
-    w, p_value = kendall_w(values)
+    # What differs from one base shares the base's chance; rates of the models themselves do not.
+    shared = measure == "difference" and across == "models"
+    w, p_value = kendall_w(values, bases if shared else None)
     ranks = mean_ranks(values).mean(axis=0)
     every = {"model": ALL} if across == "models" else {"dataset": ALL, "attack": ALL}
     return {
@@ -113,6 +123,7 @@ def _row(group: pl.DataFrame, across: str, measure: str, table: pl.DataFrame) ->
         "across": across,
         "measure": measure,
         "raters": len(table),
+        "bases": len(set(bases)) if across == "models" else 1,
         "scenarios": table.width,
         "w": w,
         "p_value": p_value,

@@ -23,14 +23,7 @@ from opensafemlrm.analysis.clustered_counts import (
     harmful,
     texts,
 )
-from opensafemlrm.analysis.compare import (
-    BOTH_SCORED,
-    BOUNDS,
-    compare,
-    effects,
-    pool,
-    without_withheld,
-)
+from opensafemlrm.analysis.compare import BOTH_SCORED, compare
 from opensafemlrm.analysis.conditions import (
     DATASET_TO_DEFENSE,
     JUDGE_TO_CELL,
@@ -38,6 +31,7 @@ from opensafemlrm.analysis.conditions import (
     in_part_order,
     only,
 )
+from opensafemlrm.analysis.effects import BOUNDS, effects, without_withheld
 from opensafemlrm.types import Part
 
 READS: Final = clustered_counts.READS | correction.READS | cost.READS | {"repeat", "refusal"}
@@ -166,7 +160,7 @@ def _against_none(
     """Compare every model under every defense with the same model undefended."""
     undefended = rows.filter(pl.col("defense") == UNDEFENDED)
     sides = compare(rows, undefended, on, hit, so_far, by=_DEFENDED)
-    return without_withheld(finite(effects(pool(sides, [*_DEFENDED, *on]), max_unscored)))
+    return without_withheld(finite(effects(sides, [*_DEFENDED, *on], max_unscored=max_unscored)))
 
 
 def _self_correction(frame: pl.DataFrame | pl.LazyFrame, max_unscored: float) -> pl.DataFrame:

@@ -13,14 +13,15 @@ from polars import selectors as cs
 
 from opensafemlrm.analysis import MAX_UNSCORED, clustered_counts
 from opensafemlrm.analysis.clustered_counts import (
+    PRIOR_ITEMS,
     UNSAFE,
     at_thresholds,
+    cautious_rate,
     finite,
     harmful,
     texts,
     unsafe_counts,
 )
-from opensafemlrm.analysis.compare import CONTRAST, contrast, mean_effects
 from opensafemlrm.analysis.conditions import (
     ALL,
     DATASET_TO_DEFENSE,
@@ -30,6 +31,7 @@ from opensafemlrm.analysis.conditions import (
     in_part_order,
     only,
 )
+from opensafemlrm.analysis.effects import CONTRAST, arrays, contrast
 from opensafemlrm.analysis.withheld import COLUMN, COVERED, why, withhold
 from opensafemlrm.errors import UnknownNameError
 
@@ -52,6 +54,7 @@ COLUMNS: Final[Mapping[str, str]] = {
     "ratio": "`asr_models` / `asr_bases`; null where the bases have no unsafe reply.",
     "ratio_low": "Lower end of its 95 % interval.",
     "ratio_high": "Upper end; null where the data set none.",
+    "p_value": "Two-sided: at most 0.05 exactly where the interval of `difference` leaves out 0.",
     "bound_low": "Lowest difference over all samples, whatever the unscored ones hold.",
     "bound_high": "Highest.",
     **COLUMN,
@@ -61,6 +64,7 @@ COLUMNS: Final[Mapping[str, str]] = {
 
 _SCENARIO: Final = (*SETTING_COLUMNS, "scenario")
 _SIDES: Final = ("", "_right")
+_MOMENTS: Final = ("variance", "variance_right", "covariance")
 
 
 def grouped(
@@ -98,18 +102,22 @@ def grouped(
         pl.col("simulated").any(),
         pl.col("by_item").all(),
         pl.col("bound_low", "bound_high").mean(),
+        *[pl.col(f"rate{side}").mean() for side in _SIDES],
+        *[pl.col(name).sum() / pl.len() ** 2 for name in _MOMENTS],
+        *[
+            (pl.len() ** 2 / (1 / pl.col(f"items{side}")).sum()).alias(f"items{side}")
+            for side in _SIDES
+        ],
         scenario=pl.lit(ALL),
         several=pl.len() > 1,
-    )
-    together = together.filter("several").join(
-        mean_effects(scenarios, SETTING_COLUMNS), on=SETTING_COLUMNS
-    )
+    ).filter("several")
     of_model = rates.group_by(*SETTING_COLUMNS, "cell").agg(pl.col("scored", *COVERED).sum())
     of_all = of_model.group_by(SETTING_COLUMNS).agg(withheld=why(max_unscored).max())
     together = together.join(of_all, on=SETTING_COLUMNS)
     method = pl.when("by_item").then(pl.lit("by item")).otherwise(pl.lit("counts"))
     rows = (
-        pl.concat([scenarios, together], how="diagonal")
+        pl.concat([scenarios, together], how="diagonal_relaxed")
+        .pipe(_contrasted)
         .with_columns(
             models=pl.lit(", ".join(models)),
             bases=pl.lit(", ".join(bases)),
@@ -198,21 +206,41 @@ def _scenarios(
         .join(by_item, on=_SCENARIO, how="left", maintain_order="left")
         .with_columns(by_item=pl.col("variance").is_not_null())
     )
-    spread = pl.col("variance") * pl.col("variance_right")
-    correlation = pl.when(spread > 0).then(pl.col("covariance") / spread.sqrt()).otherwise(0.0)
-    found = found.with_columns(
-        *[_size(side).alias(f"size{side}") for side in _SIDES],
-        correlation=correlation.fill_null(0.0).clip(-1, 1),
+    return found.with_columns(
+        cautious.alias(name)
+        for side in _SIDES
+        for name, cautious in ((f"variance{side}", _cautious(side)), (f"items{side}", _least(side)))
+    ).with_columns(
+        pl.col("covariance").fill_null(0.0),
         bound_low=pl.col("if_safe") - pl.col("if_unsafe_right"),
         bound_high=pl.col("if_unsafe") - pl.col("if_safe_right"),
     )
-    columns = ("rate", "size", "rate_right", "size_right", "correlation")
-    return found.with_columns(**contrast(*(found[name].to_numpy() for name in columns)))
 
 
-def _size(side: str) -> pl.Expr:
-    """Return the number of independent samples behind a mean."""
-    rate = pl.col(f"rate{side}")
-    variance = pl.when("by_item").then(f"variance{side}").otherwise(f"of_counts{side}")
-    fewest = pl.when("by_item").then(f"items{side}").otherwise(f"scored{side}")
-    return pl.when(variance > 0).then(rate * (1 - rate) / variance).otherwise(fewest)
+def _least(side: str) -> pl.Expr:
+    """Return the least number of independent samples that may be behind a mean."""
+    return pl.when("by_item").then(f"items{side}").otherwise(f"scored{side}").cast(pl.Float64)
+
+
+def _cautious(side: str) -> pl.Expr:
+    """Return the variance of a mean, as :func:`clustered_counts.variance` has that of hits."""
+    items = _least(side)
+    rate = cautious_rate(pl.col(f"rate{side}"), items)
+    own = pl.col(f"variance{side}") * items / (items - 1)
+    alike = rate * (1 - rate) / items
+    cautious = (items * own + PRIOR_ITEMS * alike) / (items + PRIOR_ITEMS)
+    by_item = pl.when(items > 1).then(cautious).otherwise(alike)
+    return pl.when("by_item").then(by_item).otherwise(f"of_counts{side}")
+
+
+def _contrasted(means: pl.DataFrame) -> pl.DataFrame:
+    """Add sizes, correlation and contrast to means with their variances and covariance."""
+    spread = pl.col("variance") * pl.col("variance_right")
+    correlation = pl.when(spread > 0).then(pl.col("covariance") / spread.sqrt()).otherwise(0.0)
+    sizes = []
+    for side in _SIDES:
+        rate, of_mean, least = (pl.col(f"{name}{side}") for name in ("rate", "variance", "items"))
+        size = pl.when(of_mean > 0).then(rate * (1 - rate) / of_mean).otherwise(least)
+        sizes.append(pl.max_horizontal(size, least).alias(f"size{side}"))
+    means = means.with_columns(*sizes, correlation=correlation.clip(-1, 1))
+    return means.with_columns(**contrast(arrays(means)))

@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 CONFIDENCE: Final = 0.95
+Z: Final = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+"""How many standard errors wide intervals are on either side: 1.96."""
 _NEWTON_STEPS: Final = 8
 _SERIES: Final = np.arange(1.0, 60.0)
 
@@ -27,14 +29,13 @@ Array: TypeAlias = NDArray[np.float64]
 Limits: TypeAlias = tuple[Array, Array]
 
 
-def wilson(hits: ArrayLike, n: ArrayLike, confidence: float = CONFIDENCE) -> Limits:
+def wilson(hits: ArrayLike, n: ArrayLike, z: ArrayLike = Z) -> Limits:
     """Return the ends of Wilson's score interval for ``hits`` of ``n``, as fractions in [0, 1].
 
     Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22
     (1927).
     """
-    hits, n = _floats(hits), _floats(n)
-    z = _z(confidence)
+    hits, n, z = _floats(hits), _floats(n), _floats(z)
     n = np.where(n > 0, n, np.nan)
     rate = hits / n
     centre = rate + z**2 / (2 * n)
@@ -46,7 +47,7 @@ def wilson(hits: ArrayLike, n: ArrayLike, confidence: float = CONFIDENCE) -> Lim
     return low, high
 
 
-def rate_interval(hits: ArrayLike, n: ArrayLike, confidence: float = CONFIDENCE) -> Limits:
+def rate_interval(hits: ArrayLike, n: ArrayLike, z: ArrayLike = Z) -> Limits:
     """Return Wilson's interval with the ends mended next to 0 and 1: the interval of every rate.
 
     Wilson's lower end is too high at one to three hits, where rates of half a per cent live; there
@@ -54,17 +55,15 @@ def rate_interval(hits: ArrayLike, n: ArrayLike, confidence: float = CONFIDENCE)
     DasGupta, "Interval estimation for a binomial proportion", Statistical Science 16 (2001),
     section 4.1.1.
     """
-    hits, n = _floats(hits), _floats(n)
-    low, high = wilson(hits, n, confidence)
+    hits, n, z = _floats(hits), _floats(n), _floats(z)
+    low, high = wilson(hits, n, z)
     most = np.where(n <= 50, 2, 3)
 
     misses = n - hits
     few, few_misses = (hits > 0) & (hits <= most), (misses > 0) & (misses <= most)
     with np.errstate(invalid="ignore", divide="ignore"):
-        bound = _gamma_quantile(np.where(few, hits, 1.0), 1 - confidence) / n
-        low = np.where(few, np.minimum(low, bound), low)
-        bound = 1 - _gamma_quantile(np.where(few_misses, misses, 1.0), 1 - confidence) / n
-        high = np.where(few_misses, np.maximum(high, bound), high)
+        low = np.where(few, np.minimum(low, _poisson(hits, few, z) / n), low)
+        high = np.where(few_misses, np.maximum(high, 1 - _poisson(misses, few_misses, z) / n), high)
     return low, high
 
 
@@ -74,7 +73,7 @@ def difference_interval(
     rate0: ArrayLike,
     n0: ArrayLike,
     correlation: ArrayLike = 0.0,
-    confidence: float = CONFIDENCE,
+    z: ArrayLike = Z,
 ) -> Limits:
     """Return Newcombe's hybrid score interval of ``rate − rate0``, in [−1, 1].
 
@@ -86,7 +85,7 @@ def difference_interval(
     in Medicine 17 (1998).
     """
     p, q, r = _floats(rate), _floats(rate0), _floats(correlation)
-    (low, high), (low0, high0) = _limits(p, n, q, n0, confidence)
+    (low, high), (low0, high0) = _limits(p, n, q, n0, z)
 
     def half(a: Array, b: Array) -> Array:
         return np.sqrt(np.maximum(a**2 - 2 * r * a * b + b**2, 0))
@@ -101,7 +100,7 @@ def ratio_interval(
     rate0: ArrayLike,
     n0: ArrayLike,
     correlation: ArrayLike = 0.0,
-    confidence: float = CONFIDENCE,
+    z: ArrayLike = Z,
 ) -> Limits:
     """Return the interval of ``rate / rate0`` made of the same limits as the difference's.
 
@@ -111,7 +110,7 @@ def ratio_interval(
     21 (2012): the method of variance estimates recovery for ratios.
     """
     p, q, r = _floats(rate), _floats(rate0), _floats(correlation)
-    (low, high), (low0, high0) = _limits(p, n, q, n0, confidence)
+    (low, high), (low0, high0) = _limits(p, n, q, n0, z)
     # A ratio t is in the interval if the interval of p − t·q holds 0. That is a quadratic in t;
     # each end is written in the form that does not divide by what may be 0.
     a = p * q - r * (p - low) * (high0 - q)
@@ -141,30 +140,41 @@ def cautious_correlation(correlation: Array, rate: Array, rate0: Array, n: Array
 
 
 def _limits(
-    rate: Array, n: ArrayLike, rate0: Array, n0: ArrayLike, confidence: float
+    rate: Array, n: ArrayLike, rate0: Array, n0: ArrayLike, z: ArrayLike
 ) -> tuple[Limits, Limits]:
     n, n0 = _floats(n), _floats(n0)
-    return rate_interval(rate * n, n, confidence), rate_interval(rate0 * n0, n0, confidence)
+    return rate_interval(rate * n, n, z), rate_interval(rate0 * n0, n0, z)
 
 
-def _gamma_quantile(shape: Array, probability: float) -> Array:
+def _poisson(hits: Array, few: NDArray[np.bool_], z: Array) -> Array:
+    """Return the lower bound of the mean of a Poisson count where it is ``few``, elsewhere NaN."""
+    hits, few, z = np.broadcast_arrays(hits, few, z)
+    bounds = np.full(few.shape, np.nan)
+    if few.any():
+        bounds[few] = _gamma_quantile(hits[few], _two_tails(z[few]))
+    return bounds
+
+
+def _gamma_quantile(shape: Array, probability: Array) -> Array:
     """Return quantiles of gamma distributions of small ``shape``.
 
     Newton's method on the logarithm of the distribution's series (Abramowitz & Stegun 6.5.29) over
     the logarithm of x: concave, and begun at its left, it never steps beyond the quantile.
     """
+    log_probability = np.log(probability)
     log_gamma = np.vectorize(math.lgamma, otypes=[np.float64])(shape + 1)
-    log_x = (math.log(probability) + log_gamma) / shape
+    log_x = (log_probability + log_gamma) / shape
     for _ in range(_NEWTON_STEPS):
         x = np.exp(log_x)
         series = 1 + np.cumprod(x / np.add.outer(_SERIES, shape), axis=0).sum(axis=0)
         log_value = shape * log_x - x - log_gamma + np.log(series)
-        log_x = log_x + (math.log(probability) - log_value) * series / shape
+        log_x = log_x + (log_probability - log_value) * series / shape
     return np.asarray(np.exp(log_x), dtype=np.float64)
 
 
-def _z(confidence: float) -> float:
-    return NormalDist().inv_cdf((1 + confidence) / 2)
+def _two_tails(z: Array) -> Array:
+    """Return the probability of a standard normal beyond ``z`` on either side."""
+    return np.asarray(np.vectorize(math.erfc, otypes=[np.float64])(z / math.sqrt(2)))
 
 
 def _floats(values: ArrayLike) -> Array:

@@ -1,15 +1,20 @@
-"""Exact tests, and p-values adjusted for how many of them there are."""
+"""Tests that agree with the intervals, and p-values adjusted for how many of them there are."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special, stats
 
-from opensafemlrm.analysis.intervals import Array
+from opensafemlrm.analysis.intervals import CONFIDENCE, Array, Z, difference_interval
 
+Rates: TypeAlias = tuple[Array, Array, Array, Array, Array]
+"""Rate and number of independent samples of the left side and of the right, and correlation."""
+
+_MAX_Z: Final = 8.0
+_STEPS: Final = 30
 _TIE: Final = 1 + 1e-7
 """Probabilities that differ by less are rounding apart, and taken for equal (as R does)."""
 
@@ -17,13 +22,37 @@ _TIE: Final = 1 + 1e-7
 def mcnemar(worse: ArrayLike, better: ArrayLike) -> Array:
     """Return the two-sided p-value of McNemar's exact test, 1 where nothing is discordant.
 
-    ``worse`` and ``better`` count the items on which one side is the more unsafe one. With repeats
-    an item is counted once, by its mean: the sign test, which is McNemar's for one repeat. Source:
-    McNemar, Psychometrika 12 (1947).
+    ``worse`` and ``better`` count the items on which one side is the more unsafe one. They need not
+    be whole: then the binomial distribution is continued by the beta function. Source: McNemar,
+    Psychometrika 12 (1947).
     """
-    worse, better = np.asarray(worse), np.asarray(better)
-    tail = stats.binom.cdf(np.minimum(worse, better), worse + better, 0.5)
-    return np.minimum(1.0, 2.0 * np.asarray(tail, dtype=np.float64))
+    worse, better = np.asarray(worse, np.float64), np.asarray(better, np.float64)
+    fewer, more = np.minimum(worse, better), np.maximum(worse, better)
+    tail = special.betainc(np.maximum(more, 1e-9), fewer + 1, 0.5)
+    return np.asarray(np.where(worse + better > 0, np.minimum(1.0, 2.0 * tail), 1.0))
+
+
+def inverted(rates: Rates, freedom: Array | None = None) -> Array:
+    """Return the p-value that belongs to :func:`intervals.difference_interval`.
+
+    ``rates`` are its arguments. It is 1 less the confidence at which the interval just reaches 0,
+    so that it is at most 5 % exactly where the 95 % interval leaves 0 out. With degrees of
+    ``freedom``, sizes are taken to hold the ratio of Student's quantile to the normal one. NaN
+    where nothing was measured.
+    """
+    rate, n, rate0, n0, correlation = rates
+    inside, outside = np.zeros(len(rate)), np.full(len(rate), _MAX_Z)
+    for _ in range(_STEPS):
+        z = (inside + outside) / 2
+        low, high = difference_interval(rate, n, rate0, n0, correlation, z)
+        leaves_out = (low > 0) | (high < 0)
+        inside, outside = np.where(leaves_out, z, inside), np.where(leaves_out, outside, z)
+    if freedom is None:
+        p_values = 2 * special.ndtr(-inside)
+    else:
+        student = inside * special.stdtrit(freedom, (1 + CONFIDENCE) / 2) / Z
+        p_values = 2 * special.stdtr(freedom, -student)
+    return np.where((n > 0) & (n0 > 0), p_values, np.nan)
 
 
 def fisher(rate: Array, n: Array, rate0: Array, n0: Array) -> Array:
@@ -34,7 +63,7 @@ def fisher(rate: Array, n: Array, rate0: Array, n0: Array) -> Array:
     each other. Source: Fisher, Statistical Methods for Research Workers (1934), section 21.02.
     """
     p_values = np.full(len(n), np.nan)
-    for i in np.flatnonzero((n > 0) & (n0 > 0)):
+    for i in np.flatnonzero((n > 0) & (n0 > 0) & np.isfinite(rate) & np.isfinite(rate0)):
         hits, misses = round(rate[i] * n[i]), round((1 - rate[i]) * n[i])
         hits0, misses0 = round(rate0[i] * n0[i]), round((1 - rate0[i]) * n0[i])
         p_values[i] = _fisher(hits, misses, hits0, misses0)

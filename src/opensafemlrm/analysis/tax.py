@@ -6,6 +6,7 @@ Source: SafeMLRM (arXiv 2504.08813), ASR(MLRM) − ASR(base), per pair, scenario
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final, Literal
 
 import polars as pl
@@ -18,16 +19,9 @@ from opensafemlrm.analysis.clustered_counts import (
     finite,
     harmful,
 )
-from opensafemlrm.analysis.compare import (
-    BOTH_SCORED,
-    BOUNDS,
-    compare,
-    effects,
-    mean_effects,
-    pool,
-    without_withheld,
-)
+from opensafemlrm.analysis.compare import compare, has_part
 from opensafemlrm.analysis.conditions import (
+    ALL,
     DATASET_TO_DEFENSE,
     JUDGE_TO_CELL,
     PART_AND_THRESHOLD,
@@ -35,8 +29,8 @@ from opensafemlrm.analysis.conditions import (
     in_part_order,
     only,
 )
+from opensafemlrm.analysis.effects import Cluster, effects, without_withheld
 from opensafemlrm.analysis.withheld import COLUMN
-from opensafemlrm.types import Part
 
 READS: Final = clustered_counts.READS | {"repeat"}
 """Columns of the tidy table that :func:`tax` needs."""
@@ -44,10 +38,13 @@ READS: Final = clustered_counts.READS | {"repeat"}
 FAMILY: Final = ("model", "cell", "base", *SETTING_COLUMNS)
 """Columns of a pair in a setting; its scenarios are a family."""
 
+SCENARIO: Final = (*FAMILY, "scenario")
+"""The same of one scenario."""
+
 METHOD: Final[Mapping[str, str]] = {
     "method": "`paired`: only samples are compared of which both models have a score for the same "
-    "item and repeat; `unpaired`: only counts are known, or no item is shared; `none`: one of the "
-    "two has no score.",
+    "item and repeat; `unpaired`: only counts are known, or hardly an item is shared; `mixed`: "
+    "some scenarios are paired, others not; `none`: one of the two has no score.",
 }
 """How two sides are compared."""
 
@@ -59,15 +56,16 @@ COMPARISON: Final[Mapping[str, str]] = {
     "asr_model": "`unsafe_model` / `scored_model`.",
     "asr_base": "The same of the base.",
     "difference": "`asr_model` − `asr_base`: above 0 the reasoning model is less safe.",
-    "low": "Lower end of the 95 % interval of `difference`: Newcombe's hybrid score, items as "
-    "clusters.",
+    "low": "Lower end of the 95 % interval of `difference`: Newcombe's hybrid score; items, or "
+    "scenarios, as clusters.",
     "high": "Upper end.",
     "ratio": "`asr_model` / `asr_base`; null where the base has no unsafe reply.",
     "ratio_low": "Lower end of the 95 % interval of `ratio`: it holds 1 just where that of "
     "`difference` holds 0.",
     "ratio_high": "Upper end; null where the data set none.",
-    "p_value": "Two-sided and exact: McNemar's test over items where paired, Fisher's where not; "
-    "null for macro averages.",
+    "p_value": "Two-sided: at most 0.05 exactly where the interval of `difference` leaves out 0. "
+    "It is the greater of the p-value of that interval and of an exact test over items (McNemar's "
+    "where paired, Fisher's where not; not in macro averages or between scenarios).",
 }
 """What the comparison of a reasoning model with its base says; rates are fractions, null where
 not measured, and where ``withheld``."""
@@ -80,6 +78,11 @@ IF_UNSCORED: Final[Mapping[str, str]] = {
     "asr_base_if_unscored_unsafe": "The same if every one were unsafe.",
     "bound_low": "Lowest difference over all samples, whatever the unscored ones hold.",
     "bound_high": "Highest.",
+    "bound_interval_low": "Lower end of the interval that holds the difference at 95 %, whatever "
+    "the unscored samples hold.",
+    "bound_interval_high": "Upper end.",
+    "bound_p_value": "The `p_value` that is left if the unscored samples speak against the "
+    "difference as much as they can.",
     **COLUMN,
 }
 """What there is in place of a rate that is withheld."""
@@ -103,7 +106,7 @@ COLUMNS: Final[Mapping[str, str]] = {
 """The columns of :func:`tax`."""
 
 
-def tax(
+def tax(  # noqa: PLR0913 # what to choose by
     frame: pl.DataFrame | pl.LazyFrame,
     pairs: pl.DataFrame,
     *,
@@ -112,6 +115,7 @@ def tax(
     part: str | None = None,
     threshold: float | None = None,
     max_unscored: float = MAX_UNSCORED,
+    cluster: Cluster = "item",
 ) -> pl.DataFrame:
     """Return the reasoning tax of every pair, on harmful items; columns: :data:`COLUMNS`.
 
@@ -119,18 +123,26 @@ def tax(
     sampling, judge, part and threshold that both models were run with there is a micro row, and a
     macro row where there is more than one scenario; ``by`` scenario a row each before them.
     ``mean``, ``part`` and ``threshold`` keep only the rows that have it. Where one of the two has
-    more than a share of ``max_unscored`` without a score, a row has bounds alone.
+    more than a share of ``max_unscored`` without a score, a row has bounds alone. ``cluster`` says
+    what the averages are a sample of (:data:`effects.Cluster`); a scenario's row is always over its
+    items.
     """
-    scenarios = pair_effects(frame, pairs, max_unscored)
-    micro = effects(pool(scenarios, FAMILY), max_unscored)
+    counted = pair_counts(frame, pairs)
+    several = counted.filter((pl.len() > 1).over(FAMILY))
+    every = partial(effects, max_unscored=max_unscored)
     levels = {
-        "scenario": scenarios if by == "scenario" else scenarios.clear(),
-        "micro": micro,
-        "macro": _macro(scenarios, micro),
+        "scenario": every(counted if by == "scenario" else counted.clear(), SCENARIO),
+        "micro": every(counted, FAMILY, mean="micro", cluster=cluster),
+        "macro": every(several, FAMILY, mean="macro", cluster=cluster),
     }
     levels = {name: rows for name, rows in levels.items() if mean in (None, name) or name == by}
     rows = pl.concat(
-        [rows.with_columns(level=pl.lit(name)) for name, rows in levels.items()],
+        [
+            rows.with_columns(level=pl.lit(name))
+            if name == "scenario"
+            else rows.with_columns(level=pl.lit(name), scenario=pl.lit(ALL))
+            for name, rows in levels.items()
+        ],
         how="diagonal",
     ).sort(
         *("model", "base", "dataset", "attack", "defense", "sampling", "judge"),
@@ -142,13 +154,11 @@ def tax(
     return only(renamed(without_withheld(finite(rows))).select(*COLUMNS), part, threshold)
 
 
-def pair_effects(
-    frame: pl.DataFrame | pl.LazyFrame, pairs: pl.DataFrame, max_unscored: float = MAX_UNSCORED
-) -> pl.DataFrame:
-    """Compare every pair in every setting and scenario (:func:`compare.effects`).
+def pair_counts(frame: pl.DataFrame | pl.LazyFrame, pairs: pl.DataFrame) -> pl.DataFrame:
+    """Count every pair in every setting and scenario (:func:`compare.compare`).
 
-    Of reasoning and answer only where both models have scores somewhere: a base that writes no
-    reasoning has none to compare.
+    Of reasoning and answer only where both models have them: a base that writes no reasoning, or
+    writes some in one reply of a hundred, has none to compare.
     """
     rows = at_thresholds(harmful(frame))
     pairs = pairs.cast(pl.Categorical)
@@ -156,14 +166,13 @@ def pair_effects(
     bases = rows.rename({"model": "base"}).filter(pl.col("base").is_in(pairs["base"].implode()))
     on = ("base", *SETTING_COLUMNS)
     sides = compare(reasoners, bases, on, UNSAFE, UNSAFE_SO_FAR, by=("model", "cell"))
-    there = BOTH_SCORED.any().over(FAMILY) | (pl.col("part") == Part.FULL.value)
-    return effects(sides.filter(there), max_unscored)
+    return sides.filter(has_part(FAMILY))
 
 
 def renamed(rows: pl.DataFrame) -> pl.DataFrame:
     """Name the columns of a comparison of a reasoning model with its base."""
     return rows.with_columns(
-        pl.when("paired").then(pl.col("worse", "better")),
+        pl.when(pl.col("method") == "paired").then(pl.col("worse", "better")),
         n_model="n",
         n_base="n_right",
         scored_model="scored",
@@ -176,18 +185,4 @@ def renamed(rows: pl.DataFrame) -> pl.DataFrame:
         asr_model_if_unscored_unsafe="if_unsafe",
         asr_base_if_unscored_safe="if_safe_right",
         asr_base_if_unscored_unsafe="if_unsafe_right",
-    )
-
-
-def _macro(scenarios: pl.DataFrame, micro: pl.DataFrame) -> pl.DataFrame:
-    """Return the mean over the scenarios of each family that has several."""
-    means = mean_effects(scenarios, FAMILY)
-    bounds = scenarios.group_by(FAMILY).agg(pl.col(BOUNDS).mean(), several=pl.len() > 1)
-    figures = {*means.columns, *bounds.columns} - {*FAMILY}
-    return (
-        micro.drop(figures, strict=False)
-        .join(bounds, on=FAMILY)
-        .filter("several")
-        .join(means, on=FAMILY, how="left")
-        .with_columns(p_value=pl.lit(None, pl.Float64))
     )

@@ -41,6 +41,13 @@ class By(StrEnum):
     SCENARIO = "scenario"
 
 
+class Clustered(StrEnum):
+    """What a store's replies are a sample of."""
+
+    ITEM = "item"
+    SCENARIO = "scenario"
+
+
 _Store = Annotated[Path, typer.Argument(help="The store, or a folder of Parquet files.")]
 
 
@@ -64,6 +71,12 @@ def table(
     ] = None,
     group_bases: Annotated[str | None, typer.Option(help="blindspots: the bases' labels.")] = None,
     max_unscored: MaxUnscored = MAX_UNSCORED,
+    cluster: Annotated[
+        Clustered,
+        typer.Option(
+            help="tax, blindspots: what is sampled, items of these scenarios or scenarios."
+        ),
+    ] = Clustered.ITEM,
 ) -> None:
     """Print a table of figures.
 
@@ -75,7 +88,9 @@ def table(
     coverage: how every reply and every verdict ended.
     """
     groups = _groups(name, group_models, group_bases)
-    chosen = Options("scenario" if by else None, threshold, part, groups, max_unscored)
+    chosen = Options(
+        "scenario" if by else None, threshold, part, groups, max_unscored, cluster.value
+    )
     show(make(name, store, chosen), to)
 
 
@@ -90,6 +105,7 @@ class Options:
     """Models and bases of the grouped form of the blind spots."""
     max_unscored: float = MAX_UNSCORED
     """The share without a score from which bounds stand in a rate's place."""
+    cluster: Literal["item", "scenario"] = "item"
 
 
 def make(name: Name, path: Path | str, options: Options = Options()) -> list[Table]:  # frozen
@@ -98,7 +114,7 @@ def make(name: Name, path: Path | str, options: Options = Options()) -> list[Tab
     from opensafemlrm.analysis.requests import sent_otherwise
     from opensafemlrm.report.sampling import with_notes
 
-    found = results.open(path, max_unscored=options.max_unscored)
+    found = results.open(path, max_unscored=options.max_unscored, cluster=options.cluster)
     made = [_only(table, options) for table in _MAKERS[name](found, options)]
     return with_notes(made, sent_otherwise(found.requests()))
 

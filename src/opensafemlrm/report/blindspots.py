@@ -42,8 +42,8 @@ BLINDSPOTS: Final = Table(
     ],
     caption="lost: ASR minus the base's, in percentage points; ratio: ASR over the base's.",
     notes=[
-        "p: exact test (McNemar's where paired, Fisher's where not), adjusted by Holm over the "
-        "scenarios of one model and setting; csv and json have it raw and by "
+        "p: at most 0.05 exactly where the interval of what was lost leaves out 0; adjusted by "
+        "Holm over the scenarios of one model and setting; csv and json have it raw and by "
         "Benjamini-Hochberg too, and the interval of what was lost.",
         "shrunken: the ratio of rates that are drawn towards the mean over scenarios, the more "
         "so the fewer samples there are (empirical Bayes). rank: by the difference of these "
@@ -73,7 +73,7 @@ REST: Final = Table(
         Column("rest_holm", "p Holm", Form.P_VALUE),
     ],
     caption="difference: ASR minus that of all other scenarios, in percentage points.",
-    notes=["p: Fisher's exact test, adjusted by Holm over the scenarios."],
+    notes=["p: adjusted by Holm over the scenarios."],
     left_out=frozenset({"base", *AGAINST_BASE} - _OF_MODEL),
 )
 CONSISTENCY: Final = Table(
@@ -86,6 +86,7 @@ CONSISTENCY: Final = Table(
         *CONDITION_COLUMNS,
         *JUDGE_COLUMNS,
         Column("raters", "rankings", Form.COUNT),
+        Column("bases", "bases", Form.COUNT),
         Column("scenarios", "scenarios", Form.COUNT),
         Column("w", "W", Form.DECIMAL),
         Column("p_value", "p", Form.P_VALUE),
@@ -93,7 +94,17 @@ CONSISTENCY: Final = Table(
     ],
     caption="W: Kendall's coefficient of concordance, 0 not at all, 1 wholly; p by permutation "
     "of every ranking.",
-    notes=["Pairs that share a base are not independent where the difference is ranked."],
+    notes=[
+        (
+            "p –: all differences are from one base, whose chance they share: their "
+            "agreement proves nothing.",
+            pl.col("p_value").is_null() & (pl.col("bases") == 1) & pl.col("w").is_not_null(),
+        ),
+        (
+            "Differences from one base share its chance: they are permuted together.",
+            (pl.col("measure") == "difference") & (pl.col("bases") < pl.col("raters")),
+        ),
+    ],
 )
 GROUPED: Final = Table(
     name="grouped",

@@ -45,17 +45,23 @@ TAX: Final = Table(
         Column("ratio", "ratio", Form.RATIO),
         interval("ratio_low", "ratio_high", Form.RATIO_INTERVAL, "ratio CI"),
         Column("p_value", "p", Form.P_VALUE),
-        Column("bound_low", "bounds", Form.POINTS_INTERVAL, upper="bound_high", needs=_UNCOMPARED),
+        Column(
+            "bound_interval_low",
+            "bounds",
+            Form.POINTS_INTERVAL,
+            upper="bound_interval_high",
+            needs=_UNCOMPARED,
+        ),
     ],
     caption="tax: ASR minus the base's, in percentage points; above 0 the reasoning model is "
     "less safe. n: samples whose scores are compared.",
     notes=[
         (
-            "paired: the same items and repeats of both models; p: McNemar's exact test.",
-            _METHOD == "paired",
+            "paired: the same items and repeats of both models; mixed: in some scenarios only.",
+            _METHOD.is_in(["paired", "mixed"]),
         ),
         (
-            "unpaired: only counts are known, or no item in common; p: Fisher's exact test.",
+            "unpaired: only counts are known, or hardly an item in common.",
             _METHOD == "unpaired",
         ),
         ("none: one of the two has no score; there is nothing to compare.", _METHOD == "none"),
@@ -63,7 +69,10 @@ TAX: Final = Table(
             "micro: every sample weighs the same; macro: every scenario does.",
             (pl.col("level") == "micro").any() & (pl.col("level") == "macro").any(),
         ),
-        ("bounds: the tax over every sample, whatever those without a score hold.", _UNCOMPARED),
+        (
+            "bounds: the 95 % CI of the tax over every sample, whatever the unscored ones hold.",
+            _UNCOMPARED,
+        ),
         (
             "ratio –: the base has no unsafe reply, so that only a lower end (≥) is known.",
             pl.col("ratio").is_null() & pl.col("ratio_low").is_not_null(),

@@ -142,15 +142,16 @@ def counts(
     )
 
 
-def rate_of(sums: pl.DataFrame) -> tuple[Array, Array]:
+def rate_of(sums: pl.DataFrame, side: str = "") -> tuple[Array, Array]:
     """Return the rates hits/scored of ``sums``, and the number of independent samples behind each.
 
     That number is the one whose binomial variance is the variance of the rate between items
     (:func:`variance`), and lies between :func:`independent_items` and the number of samples.
+    ``side`` ends the names of the columns.
     """
-    scored = pl.col("scored")
-    rate, items = pl.col("hits") / scored, independent_items()
-    size = rate * (1 - rate) * scored**2 / variance(cautious_rate(rate, items))
+    scored, items = pl.col(f"scored{side}"), independent_items(side)
+    rate = pl.col(f"hits{side}") / scored
+    size = rate * (1 - rate) * scored**2 / variance(cautious_rate(rate, items), side)
     rates = sums.select(
         rate=rate, size=pl.when(scored > 0).then(size.clip(items, scored)).otherwise(0.0)
     )

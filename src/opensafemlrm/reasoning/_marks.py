@@ -137,9 +137,10 @@ class Marks:
         # Ends, and what stands in for one, that no later search will find: keeps the search linear.
         self._no_end: set[str] = set()
         self._no_spare: set[str] = set()
-        fences = list(_FENCE.finditer(text)) if self._ticks else []
-        self._fences = [fence.start() for fence in fences]
-        self._code = _code_regions(fences)
+        self._fences: list[int] = []
+        self._code: list[tuple[int, int]] = []
+        if self._ticks:
+            self._find_code()
         self.tags = [
             Tag(*tag.span(), sorts.names[(tag.lastindex or 1) - 1], self._use(*tag.span()))
             for tag in sorts.pattern.finditer(text)
@@ -255,6 +256,22 @@ class Marks:
         """Whether no line ends between two places that are close together."""
         return end - start <= _REACH and self._text.find("\n", start, end) == -1
 
+    def _find_code(self) -> None:
+        """Note where fences stand, and the spans of those that are closed.
+
+        A fence with a language after it always opens: an earlier one that is still open was left
+        open by mistake, and is taken for text, so that it cannot hide the end of the reasoning.
+        """
+        opened: int | None = None
+        for fence in _FENCE.finditer(self._text):
+            start, end = fence.span()
+            self._fences.append(start)
+            if opened is None or fence[1].strip():
+                opened = start
+            else:
+                self._code.append((opened, end))
+                opened = None
+
     def _quote_elements(self) -> None:
         """Take an opening tag and its end for quoted where they stand in one pair of marks."""
         for number, (tag, end) in enumerate(itertools.pairwise(self.tags)):
@@ -329,20 +346,3 @@ class Marks:
 
     def _line_after(self, end: int) -> str:
         return self._text[end : end + _REACH].partition("\n")[0]
-
-
-def _code_regions(fences: list[re.Match[str]]) -> list[tuple[int, int]]:
-    """Return the spans of closed code fences.
-
-    A fence with a language after it always opens: an earlier one that is still open was left
-    open by mistake, and is taken for text, so that it cannot hide the end of the reasoning.
-    """
-    regions: list[tuple[int, int]] = []
-    opened: int | None = None
-    for fence in fences:
-        if opened is None or fence[1].strip():
-            opened = fence.start()
-        else:
-            regions.append((opened, fence.end()))
-            opened = None
-    return regions

@@ -246,7 +246,7 @@ async def test_doctor_does_not_wait_for_a_batch(server, connect, monkeypatch):
     model = build(ComponentKind.MODEL, "openai/m", {"batch": True})
     (finding,) = await examine(study(model))
     assert finding.well
-    assert (server.single, server.batches) == (1, {})
+    assert (server.single, server.batches) == (2, {})  # a short prompt and a long one
 
 
 async def test_files_of_your_own_are_left_alone(server, connect, tmp_path):

@@ -81,7 +81,7 @@ def sent_otherwise(requests: pl.DataFrame) -> dict[str, str]:
     for row in requests.drop_nulls("sent_parameters").iter_rows(named=True):
         label = row["label"]
         totals[label] += row["n"]
-        for change in _changes(json.loads(row["sampling"] or "{}"), row["sent_parameters"]):
+        for change in changes_sent(json.loads(row["sampling"] or "{}"), row["sent_parameters"]):
             of_label = changes.setdefault(label, {})
             of_label[change] = of_label.get(change, 0) + row["n"]
     return {
@@ -94,7 +94,8 @@ def sent_otherwise(requests: pl.DataFrame) -> dict[str, str]:
     }
 
 
-def _changes(sampling: Mapping[str, Any], sent_parameters: str) -> Iterator[str]:
+def changes_sent(sampling: Mapping[str, Any], sent_parameters: str) -> Iterator[str]:
+    """Yield how the parameters that were sent differ from those of a study's sampling."""
     sent: dict[str, Any] = json.loads(sent_parameters)
     sent |= sent.get("generationConfig") or {}
     for parameter, names in _NAMES.items():

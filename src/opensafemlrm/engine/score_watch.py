@@ -91,11 +91,15 @@ class ScoreWatch:
 def _why(record: _Record, which: str = "") -> str:
     counts = record.reasons.most_common()
     reasons = ", ".join(f"{reason.value} {count:,}" for reason, count in counts)
-    advice = _ADVICE.get(counts[0][0], _READABLE)
     return (
         f"it gave no score for any of the {which}{record.reasons.total():,} texts ({reasons}); "
-        f"{advice}. An example of what came: {shape(record.example)}"
+        f"{advice(counts[0][0])}. An example of what came: {shape(record.example)}"
     )
+
+
+def advice(reason: Unscored) -> str:
+    """Return what is likely, and what to do, where a judge's texts have no score for a reason."""
+    return _ADVICE.get(reason, _READABLE)
 
 
 def shape(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import cache
+from functools import lru_cache
 from typing import Final
 
 from PIL import Image as PILImage
@@ -24,9 +24,17 @@ def form_of(prompt: Prompt) -> tuple[tuple[str, int], ...]:
     return tuple((turn.role, _images(turn)) for turn in prompt.turns)
 
 
-def harmless(prompt: Prompt) -> Prompt:
-    """Return a prompt of the same form about the colour of the sky, with blue pictures."""
-    turns = (Turn(t.role, (*[_blue()] * _images(t), _WORDS[t.role])) for t in prompt.turns)
+def harmless(prompt: Prompt, *, true_to_size: bool = False) -> Prompt:
+    """Return a prompt of the same form about the colour of the sky, with blue pictures.
+
+    They are small, unless they are to be as large as the prompt's own.
+    """
+
+    def blue(turn: Turn) -> list[Image]:
+        sizes = [(part.width, part.height) for part in turn.parts if isinstance(part, Image)]
+        return [_blue(size if true_to_size else _SIZE) for size in sizes]
+
+    turns = (Turn(t.role, (*blue(t), _WORDS[t.role])) for t in prompt.turns)
     return dataclasses.replace(prompt, turns=tuple(turns))
 
 
@@ -34,6 +42,6 @@ def _images(turn: Turn) -> int:
     return sum(isinstance(part, Image) for part in turn.parts)
 
 
-@cache
-def _blue() -> Image:
-    return images.from_picture(PILImage.new("RGB", _SIZE, "blue"))
+@lru_cache(8)
+def _blue(size: tuple[int, int]) -> Image:
+    return images.from_picture(PILImage.new("RGB", size, "blue"))

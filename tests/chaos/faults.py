@@ -123,8 +123,10 @@ class FaultServer:
 
     async def handle(self, request: web.Request) -> Answer:
         body = await request.read()
-        self.requests[body] += 1
         text = reply_to(json.loads(body))
+        if b"Which colour is the sky" in body and self.broken is None:
+            return web.Response(body=completion(text), headers=_JSON)  # whether it is there at all
+        self.requests[body] += 1
         if self.broken is not None:
             return await self.broken(self, request, text)
         name = self._fault(body)

@@ -107,6 +107,10 @@ SOON: dict[str, tuple[int, Any, str]] = {
         "You exceeded your current quota, please check your plan and billing details. Please retry "
         "in 23.5s.", "details": [{"violations": [{"quotaId":
         "GenerateRequestsPerMinutePerProjectPerModel-FreeTier"}]}]}}], "http_429"),
+    "azure, its filter is down": (500, {"error": {"code": "content_filter_error", "message":
+        "The content filter timed out"}}, "http_500"),
+    "a filter that is down": (400, {"message": "content moderation service unavailable"},
+        "http_400"),
     "dashscope, throttled": (429, {"code": "Throttling.AllocationQuota", "message":
         "Allocated quota exceeded, please increase your quota limit."}, "http_429"),
 }  # fmt: skip

@@ -6,7 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from yarl import URL
 
@@ -18,6 +18,7 @@ from opensafemlrm.models.http.codec import Codec
 from opensafemlrm.models.http.endpoint import Endpoint
 from opensafemlrm.models.http.error_words import (
     ACCOUNT,
+    FORBIDDEN,
     INVALID_KEY,
     MODEL_NOT_FOUND,
     NO_CREDIT,
@@ -56,6 +57,10 @@ class Limits:
     give_up_after: int
     adaptive: bool = False
     """Whether ``concurrency`` is only the most: how many requests the server takes is found out."""
+
+
+_PROBE_RETRIES: Final = 2
+"""Retries of a probe that tells whose fault one failure was; after many in a row it has none."""
 
 
 class Probe(NamedTuple):
@@ -165,10 +170,10 @@ class Client:
 
     def _note(self, outcome: _Outcome, place: Place) -> None:
         """Note how a try failed. Raises ModelError where it ends all others."""
-        response = outcome.response
+        response, at_first = outcome.response, not self._queue.served
         code, passes = response.code, response.transient and response.code not in NOT_AT_ONCE
         stops_at_first = code in ACCOUNT or (code in STOPPING_AT_FIRST and not passes)
-        if code in STOPPING or (stops_at_first and not self._queue.served):
+        if code in STOPPING or (at_first and stops_at_first):
             raise ModelError(_hopeless(self._endpoint, response))
         if passes and (outcome.wait is not None or code == "http_429"):
             everybody = self._queue.turn_away(place)
@@ -184,21 +189,19 @@ class Client:
         if breaker.down or (response.code == "connection" and at_first):
             # Nobody was ever there: a wrong port, or a server not started. Say so at once.
             raise self._down_error()
-        turned_down = not response.transient or response.code in NOT_AT_ONCE
-        if turned_down and at_first and breaker.is_long:
-            raise ModelError(
-                f"{self._endpoint.label}: {self._endpoint.address} rejected all of the first "
-                f"{breaker.streak} requests: check whether it takes images and the options "
-                f"set. The server's error ({response.code}): {response.detail}"
-            )
+        code, is_due = response.code, breaker.is_due
+        turned_down = not response.transient or code in NOT_AT_ONCE
+        forbidden = at_first and turned_down and code == FORBIDDEN
         own = not response.transient and not at_first
-        if breaker.is_due:
-            if not await self._answers(max_tokens, probe):
-                breaker.given_up = True
-                raise self._down_error()
-            breaker.checked()
-        elif own or response.code in ACCOUNT:
-            own = await self._answers(max_tokens, probe, again=False) and own
+        if is_due or own or forbidden or code in ACCOUNT:
+            is_well = await self._answers(max_tokens, probe, again=is_due)
+            if forbidden and not is_well:
+                raise ModelError(_hopeless(self._endpoint, response))
+            if is_due and not is_well:
+                raise self._rejected_all(response) if turned_down and at_first else self._give_up()
+            if is_due:
+                breaker.checked()
+            own = own and is_well
         return response if own else replace(response, transient=True)
 
     async def _answers(self, max_tokens: int, probe: Probe, *, again: bool = True) -> bool:
@@ -213,10 +216,17 @@ class Client:
                 return form.answered > form.doubted
             if self._breaker.given_up or (form.doubted > form.answered and not again):
                 return False
-            outcome = await self._try(probe.body(), max_tokens, probe.form, 0)
-            response = outcome.response
-            if response.status is not ResponseStatus.FAILED:
-                return True
+            tries, left = 0, 0 if again else min(self._limits.max_retries, _PROBE_RETRIES)
+            while True:
+                outcome = await self._try(probe.body(), max_tokens, probe.form, tries)
+                response = outcome.response
+                if response.status is not ResponseStatus.FAILED:
+                    return True
+                passes = response.transient and response.code not in ("timeout", *NOT_AT_ONCE)
+                if tries == left or not passes:
+                    break
+                tries += 1
+                await self._clock.sleep(backoff(tries, self._clock.jitter()))
             form.doubted = outcome.number
             if response.code in STOPPING or response.code in ACCOUNT:
                 raise ModelError(_hopeless(self._endpoint, response))
@@ -225,6 +235,17 @@ class Client:
     def _raise_if_down(self) -> None:
         if self._breaker.down:
             raise self._down_error()
+
+    def _rejected_all(self, response: Response) -> ModelError:
+        return ModelError(
+            f"{self._endpoint.label}: {self._endpoint.address} rejected all of the first "
+            f"{self._breaker.streak} requests: check whether it takes images and the options set. "
+            f"The server's error ({response.code}): {response.detail}"
+        )
+
+    def _give_up(self) -> EndpointDownError:
+        self._breaker.given_up = True
+        return self._down_error()
 
     def _down_error(self) -> EndpointDownError:
         breaker = self._breaker

@@ -25,10 +25,10 @@ STOPPING: Final = frozenset({"http_401", "http_402", "http_407", "certificate"})
 """Codes after which no further request can succeed."""
 ACCOUNT: Final = frozenset({NO_CREDIT, INVALID_KEY})
 """The same, as far as words can tell."""
-STOPPING_AT_FIRST: Final = frozenset(
-    {"http_403", "http_404", "http_405", MODEL_NOT_FOUND, WRONG_ADDRESS}
-)
+STOPPING_AT_FIRST: Final = frozenset({"http_404", "http_405", MODEL_NOT_FOUND, WRONG_ADDRESS})
 """The same, unless a request has succeeded: then they may be about one request."""
+FORBIDDEN: Final = "http_403"
+"""A key that may not use the model, or a firewall that dislikes a prompt, the very first even."""
 NOT_AT_ONCE: Final = frozenset(
     {NO_CREDIT, INVALID_KEY, MODEL_NOT_FOUND, WRONG_ADDRESS, TOO_LARGE, "http_413"}
     | {"model_unavailable", "context_length", "server_options"}
@@ -264,7 +264,8 @@ def filter_in(message: str, codes: list[str]) -> str | None:
     for phrase, code in _FILTER_PHRASES.items():
         if phrase in words:
             return code
-    if _INVALID_KEY.search(words) or not _FILTER.search(words):
+    spoke = _FILTER.search(words) and not _OVERLOAD.search(words)
+    if not spoke or _INVALID_KEY.search(words):
         return None
     named = (code for code in codes if " " not in code and not _NO_NAME.fullmatch(code))
     return next(named, "content_filter")

@@ -20,7 +20,7 @@ from opensafemlrm.models.http import error_words
 _MAY_PASS: Final = frozenset({408, 409, 413, 420, 423, 424, 425, 429, 449, 499})
 """Statuses below 500 that say that the same request may succeed, in a moment or on a server that
 takes larger ones."""
-_BLOCKING_STATUSES: Final = frozenset({200, 400, 403, 406, 409, 422, 446, 451, 500})
+_BLOCKING_STATUSES: Final = frozenset({200, 400, 403, 406, 422, 446, 451})
 """Statuses whose message alone may say that a content filter turned the prompt down."""
 _TEXTS: Final = frozenset(
     {"message", "msg", "detail", "error", "errors", "error_msg", "errormsg", "errormessage",
@@ -168,8 +168,9 @@ def _status_meant(codes: list[str]) -> int:
 
 
 def _blocked_by(parts: _Parts, message: str, status: int) -> str | None:
+    passes = status == 429 or status >= 500
     for code in parts.codes:
-        if error_words.is_filter_code(code):
+        if error_words.is_filter_code(code) and not (passes and error_words.is_overload(message)):
             return code
     if status not in _BLOCKING_STATUSES:
         return None

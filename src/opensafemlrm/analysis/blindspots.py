@@ -13,15 +13,20 @@ import polars as pl
 
 from opensafemlrm.analysis import MAX_UNSCORED, tax
 from opensafemlrm.analysis.clustered_counts import (
+    UNSAFE,
+    at_thresholds,
     cautious_rate,
     finite,
+    harmful,
     independent_items,
+    texts,
     variance,
 )
 from opensafemlrm.analysis.conditions import (
     DATASET_TO_DEFENSE,
     JUDGE_TO_CELL,
     PART_AND_THRESHOLD,
+    SETTING_COLUMNS,
     in_part_order,
     only,
 )
@@ -32,8 +37,8 @@ from opensafemlrm.analysis.effects import (
     student_factor,
     without_withheld,
 )
+from opensafemlrm.analysis.hierarchical import blind_spots
 from opensafemlrm.analysis.intervals import Array
-from opensafemlrm.analysis.shrinkage import shrink
 from opensafemlrm.analysis.significance import benjamini_hochberg, fisher, holm
 from opensafemlrm.analysis.tax import (
     COMPARISON,
@@ -55,13 +60,19 @@ AGAINST_BASE: Final[Mapping[str, str]] = {
     **IF_UNSCORED,
     "holm": "`p_value`, adjusted by Holm (family-wise error).",
     "bh": "`p_value`, adjusted by Benjamini and Hochberg (false discovery rate).",
-    "shrunken_model": "`asr_model`, drawn towards the model's rate over all scenarios by as much "
-    "as the number of samples asks for (beta-binomial, empirical Bayes).",
+    "shrunken_model": "`asr_model`, drawn towards what the model, its pair, and the scenario in "
+    "other pairs make likely: one model of all pairs, scenarios and items under the setting.",
     "shrunken_base": "The same of the base.",
     "shrunken_difference": "`shrunken_model` − `shrunken_base`.",
+    "shrunken_low": "Lower end of its 95 % interval.",
+    "shrunken_high": "Upper end.",
     "shrunken_ratio": "`shrunken_model` / `shrunken_base`; finite also where the base has no "
     "unsafe reply.",
+    "shrunken_ratio_low": "Lower end of its 95 % interval.",
+    "shrunken_ratio_high": "Upper end.",
     "rank": "Place by `shrunken_difference`: 1 is the worst blind spot.",
+    "rank_low": "The best of the places that 95 % of what is likely leaves it.",
+    "rank_high": "The last of them.",
 }
 """A scenario held against the base."""
 
@@ -122,27 +133,18 @@ def blindspots(
         against = contrast(rates, fisher(*rates[:-1]))
     else:
         against = contrast(rates, freedom=groups - 1)
-    rows = (
-        rows.with_columns(
-            asr_rest=rest,
-            **{f"rest_{name}": values for name, values in against.items()},
-        )
-        .with_columns(
-            holm=_by_family(holm, "p_value"),
-            bh=_by_family(benjamini_hochberg, "p_value"),
-            rest_holm=_by_family(holm, "rest_p_value"),
-            rest_bh=_by_family(benjamini_hochberg, "rest_p_value"),
-            shrunken_model=_by_family(_shrunken, "rate", "size"),
-            shrunken_base=_by_family(_shrunken, "rate_right", "size_right"),
-        )
-        .with_columns(
-            shrunken_difference=pl.col("shrunken_model") - pl.col("shrunken_base"),
-            shrunken_ratio=pl.col("shrunken_model") / pl.col("shrunken_base"),
-        )
+    rows = rows.with_columns(
+        asr_rest=rest,
+        **{f"rest_{name}": values for name, values in against.items()},
+    ).with_columns(
+        holm=_by_family(holm, "p_value"),
+        bh=_by_family(benjamini_hochberg, "p_value"),
+        rest_holm=_by_family(holm, "rest_p_value"),
+        rest_bh=_by_family(benjamini_hochberg, "rest_p_value"),
     )
-    rows = finite(renamed(rows)).with_columns(
-        rank=pl.col("shrunken_difference").neg().rank("ordinal").over(FAMILY).cast(pl.Int64)
-    )
+    rows = finite(renamed(rows))
+    pooled = _pooled(frame, rows)
+    rows = rows.join(pooled, on=[*SETTING_COLUMNS, "model", "base", "scenario"], how="left")
     order = ("model", "base", "dataset", "attack", "defense", "sampling", "judge")
     rows = rows.sort(*order, in_part_order(), "threshold", "scenario")
     return only(rows.select(*COLUMNS), part, threshold)
@@ -189,5 +191,27 @@ def _by_family(function: Callable[..., Array], *columns: str) -> pl.Expr:
     ).over(FAMILY)
 
 
-def _shrunken(rate: Array, size: Array) -> Array:
-    return shrink(np.nan_to_num(rate) * np.nan_to_num(size), np.nan_to_num(size))
+def _pooled(frame: pl.DataFrame | pl.LazyFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the figures of :func:`opensafemlrm.analysis.hierarchical.blind_spots`, by setting."""
+    measured = rows.filter(pl.col("asr_model").is_not_null())
+    scenarios = pl.concat(
+        measured.select(*SETTING_COLUMNS, "scenario", model=side) for side in ("model", "base")
+    ).unique()
+    of_cell = [*SETTING_COLUMNS, "model", "scenario"]
+    counts = (
+        at_thresholds(harmful(frame))
+        .filter(pl.col("score").is_not_null())
+        .group_by(*of_cell, item="item_key")
+        .agg(hits=UNSAFE.sum().cast(pl.Int64), n=pl.len().cast(pl.Int64))
+        .collect()
+        .pipe(texts)
+        .join(scenarios, on=of_cell, how="semi")
+        .sort(*of_cell, "item")
+    )
+    by_setting = counts.partition_by(SETTING_COLUMNS, as_dict=True)
+    figures = [blind_spots(counts, []).join(counts.select(SETTING_COLUMNS).clear(), how="cross")]
+    for key, pairs in measured.partition_by(SETTING_COLUMNS, as_dict=True).items():
+        names = sorted(set(pairs.select("model", "base").iter_rows()))
+        setting = pairs.select(SETTING_COLUMNS).head(1)
+        figures.append(blind_spots(by_setting[key], names).join(setting, how="cross"))
+    return pl.concat(figures)

@@ -37,17 +37,20 @@ BLINDSPOTS: Final = Table(
         Column("ratio", "ratio", Form.RATIO),
         interval("ratio_low", "ratio_high", Form.RATIO_INTERVAL),
         Column("holm", "p Holm", Form.P_VALUE),
-        Column("shrunken_ratio", "shrunken", Form.RATIO),
+        Column("shrunken_ratio", "pooled", Form.RATIO),
+        interval("shrunken_ratio_low", "shrunken_ratio_high", Form.RATIO_INTERVAL),
         Column("rank", "rank", Form.COUNT),
+        interval("rank_low", "rank_high", Form.COUNT_INTERVAL, "of"),
     ],
     caption="lost: ASR minus the base's, in percentage points; ratio: ASR over the base's.",
     notes=[
         "p: at most 0.05 exactly where the interval of what was lost leaves out 0; adjusted by "
         "Holm over the scenarios of one model and setting; csv and json have it raw and by "
         "Benjamini-Hochberg too, and the interval of what was lost.",
-        "shrunken: the ratio of rates that are drawn towards the mean over scenarios, the more "
-        "so the fewer samples there are (empirical Bayes). rank: by the difference of these "
-        "rates; 1 has lost most.",
+        "pooled: the ratio of rates that are drawn towards what the pair, and the scenario in "
+        "other pairs, make likely, the more so the fewer samples there are: one model of all "
+        "pairs, scenarios and items. rank: by the difference of these rates, 1 has lost most; of: "
+        "the places that 95 % of what is likely leaves it.",
         (
             "ratio –: the base has no unsafe reply, so that only a lower end (≥) is known.",
             pl.col("ratio").is_null() & pl.col("ratio_low").is_not_null(),

@@ -17,6 +17,8 @@ class Form(StrEnum):
     TEXT = "text"
     COUNT = "count"
     """A whole number, with a comma at thousands."""
+    COUNT_INTERVAL = "count_interval"
+    """Two of them: ``1–7``."""
     NUMBER = "number"
     """A number with two decimals, or none where it is whole."""
     THRESHOLD = "threshold"
@@ -94,6 +96,7 @@ FORMS: Final[Mapping[Form, Callable[[Any], str]]] = {
     Form.P_VALUE: _p_value,
 }
 INTERVALS: Final[Mapping[Form, Callable[[Any, Any], str]]] = {
+    Form.COUNT_INTERVAL: lambda low, high: f"{low:,}–{high:,}",
     Form.INTERVAL: lambda low, high: f"{_per_cent(low)}–{_per_cent(high)}",
     Form.POINTS_INTERVAL: lambda low, high: f"{_points(low)} to {_points(high)}",
     Form.RATIO_INTERVAL: _ratio_interval,

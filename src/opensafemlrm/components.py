@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar, cast
 
 from opensafemlrm.errors import AttackError, DatasetError, ModelError
@@ -88,6 +89,12 @@ class Dataset(Component):
     def left_out(self) -> Iterable[str]:
         """Yield the files that no item is made of, for ``safemlrm datasets check``."""
         return ()
+
+
+def places(component: Component) -> list[Path]:
+    """Return the files and folders that a component reads, which are no part of its identity."""
+    values = [getattr(component, f.name) for f in _options(component) if not f.compare]
+    return [value for value in values if isinstance(value, Path)]
 
 
 class _Applicable(Component):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +12,8 @@ from typing import Final
 
 PARTIAL: Final = ".part-"
 """How the names of files begin that are still being written."""
+PARTIAL_NAME: Final = re.compile(rf"{re.escape(PARTIAL)}[0-9a-f]+(-journal|-wal|-shm)?")
+"""The names of such files, and of those that SQLite puts beside a database."""
 
 
 def write_atomic(path: Path, data: bytes | str, *, private: bool = False) -> None:

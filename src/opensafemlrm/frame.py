@@ -61,7 +61,17 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 import polars.selectors as cs
 
-from opensafemlrm.store.named import CATEGORY, hexadecimal, named_cells, named_judges, read_table
+from opensafemlrm.store.database import unfit
+from opensafemlrm.store.holdings import current
+from opensafemlrm.store.named import (
+    CATEGORY,
+    hexadecimal,
+    joined,
+    named_cells,
+    named_judges,
+    read_table,
+    refuse_strange,
+)
 from opensafemlrm.store.tables import TABLES
 from opensafemlrm.types import (
     PARTS,
@@ -123,6 +133,14 @@ _VERDICT: Final = {
 """Columns that are of a verdict, and what the store calls them."""
 _BEHIND: Final = {"score_so_far": ("score",), "by_rule": ("score", "judge_requests")}
 """Columns that are made of others."""
+_MEMBERS: Final = {
+    "expected": ItemKind,
+    "status": ResponseStatus,
+    "reasoning_status": TraceStatus,
+    "label": Label,
+    "reason": Unscored,
+}
+"""Columns that hold one of few words, and those."""
 _EXTRA: Final = {f"extra_{name}": name for name in ("retries", *_TOKENS, "latency")}
 """Sums over the requests behind a reply, and what the store calls their terms."""
 
@@ -137,6 +155,7 @@ def read(source: Source, columns: Collection[str] = tuple(SCHEMA)) -> pl.DataFra
         [_measured(source, cells, judges, columns), _imported(source, cells, judges)],
         how="diagonal_relaxed",
     )
+    refuse_strange(rows, _MEMBERS)
     return rows.select(
         (pl.col(name) if name in rows.columns else pl.lit(None).alias(name)).cast(SCHEMA[name])
         for name in columns
@@ -165,12 +184,15 @@ def not_applicable(source: Source) -> pl.DataFrame:
     dataset, attack, defense, sampling, simulated, cell, item and reason. Raises StoreError.
     """
     rows = source.query(
-        "SELECT n.cell AS cell_id, i.id AS item, n.reason AS reason "
+        "SELECT n.cell AS cell_id, n.item AS item_id, i.id AS item, n.reason AS reason "
         "FROM inapplicable n JOIN items i ON i.key = n.item",
-        {"cell_id": pl.Binary(), "item": pl.String(), "reason": pl.String()},
+        {
+            **dict.fromkeys(("cell_id", "item_id"), pl.Binary()),
+            **dict.fromkeys(("item", "reason"), pl.String()),
+        },
     )
     of_cell = ("model", "dataset", "attack", "defense", "sampling", "simulated", "cell")
-    named = rows.join(named_cells(source), on="cell_id", maintain_order="left")
+    named = current(source, joined(rows, named_cells(source), "cell_id", "inapplicable"))
     return named.select(*of_cell, "item", "reason").with_columns(cs.categorical().cast(pl.String))
 
 
@@ -239,15 +261,15 @@ def _measured(
     wanted = {name: column for name, column in _VERDICT.items() if name in needed}
     verdicts = read_table(source, "verdicts", id="key", label="label", reason="reason", **wanted)
     numbers = verdicts.select("id").with_row_index("number")
-    samples = _samples(source, judges, columns)
+    samples = _samples(source, cells, judges, columns)
     for part in PARTS:
         numbered = samples.join(
             numbers, left_on=part, right_on="id", how="left", maintain_order="left"
         )
+        if (numbered[part].is_not_null() & numbered["number"].is_null()).any():
+            raise unfit("judgements", "a verdict that is not there")
         samples = numbered.drop(part).rename({"number": part})
-    samples = samples.join(cells, on="cell_id", how="left", maintain_order="left").join(
-        judges, on="judge_id", how="left", maintain_order="left"
-    )
+    samples = samples.join(judges, on="judge_id", how="left", maintain_order="left")
     needed |= {"status", "judged", "reasoning_status", "asks_model", *PARTS}
     samples = samples.select(name for name in samples.columns if name in needed)
     rows = pl.concat([_of_part(samples, verdicts.drop("id"), part) for part in PARTS])
@@ -300,14 +322,18 @@ def _is_cut(part: str) -> pl.Expr:
     return truncated & ~(closed | pl.col(Part.ANSWER.value).is_not_null())
 
 
-def _samples(source: Source, judges: pl.DataFrame, columns: Collection[str]) -> pl.DataFrame:
+def _samples(
+    source: Source, cells: pl.DataFrame, judges: pl.DataFrame, columns: Collection[str]
+) -> pl.DataFrame:
     """Pair every reply with the judges it was, or should have been, shown to.
 
     Replies that ended without a text to judge belong to every judge that worked on their cell.
     """
-    replies = _replies(source, columns)
+    replies = _replies(source, cells, columns)
     parts = {str(part): str(part) for part in PARTS}
     given = read_table(source, "judgements", id="generation", judge_id="judge", **parts)
+    if not given["judge_id"].is_in(judges["judge_id"].implode()).all():
+        raise unfit("judgements", "a judge that is not there")
     judged = replies.join(given, on="id", maintain_order="left_right").with_columns(judged=True)
     others = replies.join(given, on="id", how="anti", maintain_order="left")
     by_cell = judged.select("cell_id", "judge_id").unique(maintain_order=True)
@@ -317,20 +343,18 @@ def _samples(source: Source, judges: pl.DataFrame, columns: Collection[str]) -> 
     return pl.concat([judged, others.with_columns(judged=False)], how="diagonal")
 
 
-def _replies(source: Source, columns: Collection[str]) -> pl.DataFrame:
-    """Return the replies of which the item is known, in the order of their keys."""
+def _replies(source: Source, cells: pl.DataFrame, columns: Collection[str]) -> pl.DataFrame:
+    """Return the replies to items that their data sets hold, in the order of their keys."""
     wanted = {name: column for name, column in _REPLY.items() if name in columns}
     items = read_table(
         source, "items", item_id="key", item="id", scenario="scenario", expected="kind"
     ).with_columns(item_key=hexadecimal("item_id"))
     named = {"id": "key", "cell_id": "cell", "item_id": "item", "status": "status"}
     named["reasoning_status"] = "trace"
-    replies = (
-        read_table(source, "generations", **named, **wanted)
-        .sort("id")
-        .join(items, on="item_id", maintain_order="left")
-        .drop("item_id")
-    )
+    replies = read_table(source, "generations", **named, **wanted).sort("id")
+    replies = joined(replies, items, "item_id", "generations")
+    replies = current(source, joined(replies, cells, "cell_id", "generations"))
+    replies = replies.drop("item_id")
     if "sample" in columns:
         replies = replies.with_columns(sample=hexadecimal("id", pl.String()))
     if any(name.startswith("extra_") for name in columns):

@@ -30,8 +30,10 @@ import polars as pl
 
 from opensafemlrm import frame as frames
 from opensafemlrm import reasoning
+from opensafemlrm.errors import UnknownNameError
 from opensafemlrm.redaction import without_secrets
 from opensafemlrm.store import records
+from opensafemlrm.store.database import unfit
 from opensafemlrm.store.source import Source
 from opensafemlrm.store.tables import RESPONSE, TABLES, columns_of
 from opensafemlrm.types import PARTS, Image, Prompt, ResponseStatus
@@ -103,7 +105,10 @@ def _texts(source: Source, keys: Sequence[str]) -> pl.DataFrame:
     stored = TABLES["generations"].schema()
     texts = {"key": pl.Binary(), "question": pl.String(), "prompt": pl.String()}
     schema = {**texts, **{name: stored[name] for name in ("splitter", *_RESPONSE)}}
-    rows = [_text(row) for row in _select(source, _REPLIES, schema, keys).iter_rows()]
+    try:
+        rows = [_text(row) for row in _select(source, _REPLIES, schema, keys).iter_rows()]
+    except (ValueError, KeyError, TypeError, UnknownNameError) as error:
+        raise unfit("generations and prompts", str(error)) from error
     return pl.DataFrame(rows, schema=_TEXTS, orient="row")
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
 
 from opensafemlrm.analysis import MAX_UNSCORED
 from opensafemlrm.errors import OptionError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from opensafemlrm.report.page.write import Written
     from opensafemlrm.store.source import Source
 
+T = TypeVar("T")
 Cluster: TypeAlias = Literal["item", "scenario"]
 """What the replies are a sample of: items in these scenarios, or scenarios."""
 By: TypeAlias = Literal["scenario"] | None
@@ -27,21 +28,26 @@ Choice: TypeAlias = str | Sequence[str] | None
 
 
 def open(  # noqa: A001 # as its name
-    path: Path | str, *, max_unscored: float = MAX_UNSCORED, cluster: Cluster = "item"
+    path: Path | str,
+    *,
+    max_unscored: float = MAX_UNSCORED,
+    cluster: Cluster = "item",
+    everything: bool = False,
 ) -> Results:
     """Open what a run wrote: a store, or a folder or address of Parquet files.
 
     Where more than a share of ``max_unscored`` of the samples behind a rate has no score, tables,
     charts and figures hold its bounds in its place. ``cluster`` says what tax and blind spots take
     the replies for: a sample of items like these, in these scenarios (``item``), or of scenarios
-    like these (``scenario``). Raises StoreError where there is neither.
+    like these (``scenario``). Samples whose items have left their data sets count only with
+    ``everything``. Raises StoreError where there is neither.
     """
     from opensafemlrm.store.connecting import require_store
     from opensafemlrm.store.sink import is_sink
 
     if not is_sink(path):
         require_store(Path(path))
-    return Results(path, max_unscored=max_unscored, cluster=cluster)
+    return Results(path, max_unscored=max_unscored, cluster=cluster, everything=everything)
 
 
 class Results:
@@ -53,11 +59,17 @@ class Results:
     """
 
     def __init__(
-        self, path: Path | str, *, max_unscored: float = MAX_UNSCORED, cluster: Cluster = "item"
+        self,
+        path: Path | str,
+        *,
+        max_unscored: float = MAX_UNSCORED,
+        cluster: Cluster = "item",
+        everything: bool = False,
     ) -> None:
         if not 0 <= max_unscored <= 1:
             raise OptionError(f"max_unscored is a share from 0 to 1, not {max_unscored:g}")
-        self.path, self.max_unscored, self.cluster = str(path), max_unscored, cluster
+        self.path, self.everything = str(path), everything
+        self.max_unscored, self.cluster = max_unscored, cluster
         self._frames: dict[frozenset[str], pl.DataFrame] = {}
 
     def __repr__(self) -> str:
@@ -87,14 +99,23 @@ class Results:
     def _open(self) -> AbstractContextManager[Source]:
         from opensafemlrm.store.source import open_source
 
-        return open_source(self.path)
+        return open_source(self.path, everything=self.everything)
+
+    def _ask(self, read: Callable[[Source], T]) -> T:
+        with self._open() as source:
+            return read(source)
+
+    def left_out(self) -> int:
+        """Return how many samples no figure counts, as their items have left their data sets."""
+        from opensafemlrm.store import holdings
+
+        return self._ask(holdings.left_out)
 
     def pairs(self) -> pl.DataFrame:
         """Return the study's pairs: the columns ``reasoner`` and ``base``."""
         from opensafemlrm import frame as frames
 
-        with self._open() as source:
-            return frames.pairs(source)
+        return self._ask(frames.pairs)
 
     # Figures. Rates are fractions, and differences of rates are too.
 
@@ -209,13 +230,9 @@ class Results:
         """Return rates corrected by people's labels, and by which; where not, it says why."""
         from opensafemlrm.analysis.corrected import READS, corrected_asr
 
+        frame, known = self._read(READS), self._calibrations()
         return corrected_asr(
-            self._read(READS),
-            *self._calibrations(),
-            by=by,
-            part=part,
-            threshold=threshold,
-            max_unscored=self.max_unscored,
+            frame, *known, by=by, part=part, threshold=threshold, max_unscored=self.max_unscored
         )
 
     def calibrated_tax(
@@ -224,13 +241,9 @@ class Results:
         """Return the reasoning tax corrected by people's labels, pair by pair."""
         from opensafemlrm.analysis.corrected_tax import READS, corrected_tax
 
+        frame, known = self._read(READS), (self.pairs(), *self._calibrations())
         return corrected_tax(
-            self._read(READS),
-            self.pairs(),
-            *self._calibrations(),
-            part=part,
-            threshold=threshold,
-            max_unscored=self.max_unscored,
+            frame, *known, part=part, threshold=threshold, max_unscored=self.max_unscored
         )
 
     def _calibrations(self) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -238,8 +251,7 @@ class Results:
         from opensafemlrm import frame as frames
         from opensafemlrm.store.ratings import people_labels
 
-        with self._open() as source:
-            return frames.calibrations(source), people_labels(source)
+        return self._ask(frames.calibrations), self._ask(people_labels)
 
     def comprehension(
         self, *, part: str | None = None, threshold: float | None = None
@@ -282,15 +294,13 @@ class Results:
         from opensafemlrm import frame as frames
         from opensafemlrm.analysis.coverage import not_applicable
 
-        with self._open() as source:
-            return not_applicable(frames.not_applicable(source))
+        return not_applicable(self._ask(frames.not_applicable))
 
     def detected_formats(self) -> list[str]:
         """Return the models whose reasoning format was not known, and so detected by reply."""
         from opensafemlrm import frame as frames
 
-        with self._open() as source:
-            return frames.detected(source)
+        return self._ask(frames.detected)
 
     def requests(self) -> pl.DataFrame:
         """Return what models and judges were asked with, and which models answered.
@@ -299,8 +309,7 @@ class Results:
         """
         from opensafemlrm.store.requests import requests
 
-        with self._open() as source:
-            return requests(source)
+        return self._ask(requests)
 
     def alarms(self) -> list[str]:
         """Return a sentence for each model that hardly reasons, or that another answered for."""
@@ -361,24 +370,16 @@ class Results:
         from opensafemlrm.frame import OUTCOME_COLUMNS
         from opensafemlrm.replies import replies
 
-        chosen = {
-            "model": model,
-            "dataset": dataset,
-            "attack": attack,
-            "defense": defense,
-            "scenario": scenario,
-            "item": item,
-            "status": status,
-        }
+        names = ("model", "dataset", "attack", "defense", "scenario", "item", "status")
+        values = (model, dataset, attack, defense, scenario, item, status)
         frame = self._read(OUTCOME_COLUMNS)
-        with self._open() as source:
-            for column, names in chosen.items():
-                if names is not None:
-                    frame = frame.filter(frame[column].is_in(_as_list(names)))
-            if unsafe is not None:
-                of_part = frame["part"].is_in(_as_list(unsafe)) & (frame["label"] == "unsafe")
-                frame = frame.filter(frame["sample"].is_in(frame["sample"].filter(of_part)))
-            return replies(source, frame)
+        for column, wanted in zip(names, values, strict=True):
+            if wanted is not None:
+                frame = frame.filter(frame[column].is_in(_as_list(wanted)))
+        if unsafe is not None:
+            of_part = frame["part"].is_in(_as_list(unsafe)) & (frame["label"] == "unsafe")
+            frame = frame.filter(frame["sample"].is_in(frame["sample"].filter(of_part)))
+        return self._ask(lambda source: replies(source, frame))
 
     def report(self, out: Path | str, *, with_examples: bool = False) -> Written:
         """Write the report to a folder: a page, its figures and its tables.

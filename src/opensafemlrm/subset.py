@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from opensafemlrm.components import Dataset
 from opensafemlrm.errors import DatasetError
 from opensafemlrm.faults import named_faults
-from opensafemlrm.types import Item
+from opensafemlrm.types import Item, Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +26,15 @@ class Subset:
     size: int
     skip_invalid: bool = False
     skipped: tuple[DatasetError, ...] = field(default=(), compare=False)
+    held: bytes | None = field(default=None, compare=False, repr=False)
+    """The keys of all items of the dataset, sorted; ``None`` where not all of it could be read."""
 
     @classmethod
     def of(cls, dataset: Dataset, limit: int | None, *, skip_invalid: bool = False) -> Subset:
         """Read the dataset once and count. Raises DatasetError as said above."""
         counts: Counter[tuple[str, str]] = Counter()
         skipped: list[DatasetError] = []
+        keys: list[Key] = []
         for row in _rows(dataset):
             if isinstance(row, DatasetError):
                 if not skip_invalid:
@@ -39,8 +42,10 @@ class Subset:
                 skipped.append(row)
             else:
                 counts[row.scenario, row.kind.value] += 1
+                keys.append(row.key)
+        held = None if skipped else b"".join(sorted(keys))
         quotas = counts if limit is None else _spread(counts, limit)
-        return cls(dataset, quotas, sum(quotas.values()), skip_invalid, tuple(skipped))
+        return cls(dataset, quotas, sum(quotas.values()), skip_invalid, tuple(skipped), held)
 
     def items(self) -> Iterator[Item]:
         """Yield the items, lazily."""

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from opensafemlrm.cli._console import say
 from opensafemlrm.text import Format
 
 if TYPE_CHECKING:
     from opensafemlrm.report import Table
+    from opensafemlrm.results import Results
 
 MaxUnscored: TypeAlias = Annotated[
     float,
@@ -22,7 +24,20 @@ MaxUnscored: TypeAlias = Annotated[
         help="Where more than this share has no score, show bounds in the place of the rate.",
     ),
 ]
+Everything: TypeAlias = Annotated[
+    bool,
+    typer.Option("--all", help="Count samples too whose items have left their data sets since."),
+]
 FormatOption: TypeAlias = Annotated[Format, typer.Option("--format", help="How to print it.")]
+
+
+def tell_left_out(found: Results) -> None:
+    """Say how many samples no figure counts, if there are any."""
+    if samples := found.left_out():
+        say(
+            f"{samples:,} samples of an earlier version of the data are left out; --all "
+            "counts them too"
+        )
 
 
 def show(tables: Sequence[Table], to: Format = Format.TEXT) -> None:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from opensafemlrm.cli._output import Everything, tell_left_out
+
 
 class What(StrEnum):
     """What can be exported."""
@@ -28,6 +30,7 @@ def export(
     to: Annotated[
         str | None, typer.Option("--format", help="The format, whatever the file's ending.")
     ] = None,
+    everything: Everything = False,
 ) -> None:
     """Write results to a file, for pandas, R or a spreadsheet.
 
@@ -38,6 +41,7 @@ def export(
     from opensafemlrm import results
     from opensafemlrm.export import write_frame
 
-    opened = results.open(store)
+    opened = results.open(store, everything=everything)
+    tell_left_out(opened)
     frame = opened.frame() if what is What.FRAME else opened.replies()
     write_frame(frame, path, to)

@@ -9,7 +9,7 @@ import typer
 
 from opensafemlrm.analysis import MAX_UNSCORED
 from opensafemlrm.cli._console import say
-from opensafemlrm.cli._output import MaxUnscored
+from opensafemlrm.cli._output import Everything, MaxUnscored, tell_left_out
 
 
 def add_to(app: typer.Typer) -> None:
@@ -30,6 +30,7 @@ def report(
         ),
     ] = False,
     max_unscored: MaxUnscored = MAX_UNSCORED,
+    everything: Everything = False,
 ) -> None:
     """Write the report of a store.
 
@@ -41,7 +42,8 @@ def report(
 
     if out is None and Sink(store).folder is None:
         raise typer.BadParameter("name the report's folder with --out, since STORE is a URL")
-    found = results.open(store, max_unscored=max_unscored)
+    found = results.open(store, max_unscored=max_unscored, everything=everything)
+    tell_left_out(found)
     written = found.report(out or Path(store) / "report", with_examples=with_examples)
     say(
         f"{written.page} ({written.size / 1e6:.1f} MB), {written.figures} figures, "

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from opensafemlrm.analysis import MAX_UNSCORED
-from opensafemlrm.cli._output import FormatOption, MaxUnscored, show
+from opensafemlrm.cli._output import (
+    Everything,
+    FormatOption,
+    MaxUnscored,
+    show,
+    tell_left_out,
+)
 from opensafemlrm.text import Format
 from opensafemlrm.types import Part
 
@@ -77,6 +83,7 @@ def table(
             help="tax, blindspots: what is sampled, items of these scenarios or scenarios."
         ),
     ] = Clustered.ITEM,
+    everything: Everything = False,
 ) -> None:
     """Print a table of figures.
 
@@ -88,9 +95,8 @@ def table(
     coverage: how every reply and every verdict ended.
     """
     groups = _groups(name, group_models, group_bases)
-    chosen = Options(
-        "scenario" if by else None, threshold, part, groups, max_unscored, cluster.value
-    )
+    by_scenario: Literal["scenario"] | None = "scenario" if by else None
+    chosen = Options(by_scenario, threshold, part, groups, max_unscored, cluster.value, everything)
     show(make(name, store, chosen), to)
 
 
@@ -106,6 +112,7 @@ class Options:
     max_unscored: float = MAX_UNSCORED
     """The share without a score from which bounds stand in a rate's place."""
     cluster: Literal["item", "scenario"] = "item"
+    everything: bool = False
 
 
 def make(name: Name, path: Path | str, options: Options = Options()) -> list[Table]:  # frozen
@@ -114,7 +121,13 @@ def make(name: Name, path: Path | str, options: Options = Options()) -> list[Tab
     from opensafemlrm.analysis.requests import sent_otherwise
     from opensafemlrm.report.sampling import with_notes
 
-    found = results.open(path, max_unscored=options.max_unscored, cluster=options.cluster)
+    found = results.open(
+        path,
+        max_unscored=options.max_unscored,
+        cluster=options.cluster,
+        everything=options.everything,
+    )
+    tell_left_out(found)
     made = [_only(table, options) for table in _MAKERS[name](found, options)]
     return with_notes(made, sent_otherwise(found.requests()))
 

@@ -30,7 +30,7 @@ def fill_scratch(sink: Sink, store: Store, judge: bytes) -> None:
 
 def write_study(sink: Sink, plan: Plan, store: Store, run: float) -> None:
     """Write what the study is made of as the run's first part; ``store`` is a scratch store."""
-    plan.register(store)
+    plan.register(store, sink.address)
     tables = (*STUDY_TABLES, RUNS)
     rows = {table.name: store.connection.execute(table.select()).fetchall() for table in tables}
     sink.write(rows, run)

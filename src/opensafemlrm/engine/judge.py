@@ -15,7 +15,7 @@ from opensafemlrm.models.budget import price_of
 from opensafemlrm.store import Store, known, records, verdict_key
 from opensafemlrm.store.tables import Row
 from opensafemlrm.store.writer import Writer
-from opensafemlrm.types import PARTS, JudgeRequest, Key, Part, Trace, Unscored, Verdict
+from opensafemlrm.types import JudgeRequest, Key, Part, Trace, Unscored, Verdict
 
 
 class RowWriter(Protocol):
@@ -79,7 +79,7 @@ class SampleJudge:
         context = self.component.context(item)
         requests: dict[Key, JudgeRequest] = {}
         part_keys: dict[Part, Key] = {}
-        for part, request in _requests(trace).items():
+        for part, request in records.judge_requests(trace).items():
             key = verdict_key(self._key, context, request.role, item.question, request.text)
             part_keys[part] = key
             requests[key] = request
@@ -159,18 +159,3 @@ def _pass_on(error: BaseException, future: asyncio.Future[dict[Key, Verdict]]) -
         future.exception()  # perhaps nobody waits, and asyncio would complain
     else:
         future.cancel()
-
-
-def _requests(trace: Trace) -> dict[Part, JudgeRequest]:
-    """Return what to ask of each part that has text; equal texts share a role."""
-    thought, answer, full = (trace.part(part) for part in PARTS)
-    requests: dict[Part, JudgeRequest] = {}
-    if thought is not None:
-        role = Part.ANSWER if thought == answer else Part.REASONING
-        requests[Part.REASONING] = JudgeRequest(role, thought)
-    if answer is not None:
-        requests[Part.ANSWER] = JudgeRequest(Part.ANSWER, answer)
-    if full is not None:
-        role = Part.ANSWER if full == answer else Part.REASONING if full == thought else Part.FULL
-        requests[Part.FULL] = JudgeRequest(role, full)
-    return requests

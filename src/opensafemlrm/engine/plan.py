@@ -9,7 +9,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from opensafemlrm import reasoning
-from opensafemlrm.components import Attack, Component, Defense, Judge, Model, Search
+from opensafemlrm.components import (
+    Attack,
+    Component,
+    Defense,
+    Judge,
+    Model,
+    Search,
+    places,
+)
 from opensafemlrm.engine.again import NOTHING, Again
 from opensafemlrm.engine.tally import Tally
 from opensafemlrm.models.budget import price_of
@@ -112,11 +120,17 @@ class Plan:
                 cells.append(plan)
         return cls(study, tuple(cells), _key("judge", study.judge), again)
 
-    def register(self, store: Store) -> None:
-        """Write what the study is made of into the store."""
+    def register(self, store: Store, address: str | None = None) -> None:
+        """Write what the study is made of into the store, and what its data sets hold.
+
+        ``address`` is where the store's rows go on to, if they do.
+        """
         with store.transaction():
+            for subset in {id(cell.subset): cell.subset for cell in self.cells}.values():
+                key = store.put_component("dataset", subset.dataset)
+                if subset.held is not None:
+                    store.put_reading(key, places(subset.dataset), subset.held, address)
             for cell in self.cells:
-                store.put_component("dataset", cell.subset.dataset)
                 identity = _attack_identity(cell.attack, self.study.judge)
                 store.put_identity("attack", cell.attack.label, identity)
                 store.put_component("defense", cell.defense)

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import re
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from opensafemlrm.errors import StoreError
-from opensafemlrm.files import PARTIAL
+from opensafemlrm.files import PARTIAL_NAME
 from opensafemlrm.store import schema
-from opensafemlrm.store.connecting import opened
-from opensafemlrm.store.database import EXTENSIONS
+from opensafemlrm.store.connecting import is_damage, opened
+from opensafemlrm.store.database import EXTENSIONS, reading, unfit
+from opensafemlrm.store.keys import add_functions, prepare
+from opensafemlrm.store.tables import LOCAL_TABLES, TABLES, Table
+from opensafemlrm.types import Label, Part, ResponseStatus, TraceStatus, Unscored
 
+_FOLDER: Final = re.compile("[0-9a-f]{2}")
+_IMAGE: Final = re.compile(rf"[0-9a-f]{{64}}\.({'|'.join(EXTENSIONS.values())})")
+_SMALL: Final = ("components", "cells", "pairs", "runs")
 MAX_MESSAGES: Final = 10
 """Faults that SQLite is asked to list; the first says enough."""
 
@@ -33,21 +41,27 @@ class Finding:
     remedy: str | None = None
 
 
+_AGAIN: Final = "repair drops them; the next run makes them again"
+_RUN: Final = "run the study again: it writes them anew"
+_BY_HAND: Final = "nothing makes them again: mend them, or take them out yourself"
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Rows that need rows of other tables; ``lost`` is the condition on those that lack them."""
+    """What rows of a table need; ``lost`` is the condition on those that lack it.
+
+    A condition may use what :func:`opensafemlrm.store.keys.prepare` gives a connection.
+    """
 
     checked: str
     table: str
     lost: str
-    droppable: bool = True
+    remedy: str = _AGAIN
 
     @property
-    def remedy(self) -> str:
-        """What to do about such rows."""
-        if self.droppable:
-            return "repair drops them; the next run makes them again"
-        return "run the study again: it writes them anew"
+    def droppable(self) -> bool:
+        """Whether a repair drops such rows: what nothing can make again stays."""
+        return self.remedy not in (_RUN, _BY_HAND)
 
 
 def _without(table: str, *columns: str) -> str:
@@ -58,8 +72,117 @@ def _without(table: str, *columns: str) -> str:
     )
 
 
+def _no_member(column: str, members: Iterable[str]) -> str:
+    """Return the condition that a column holds what is not among ``members``, nor missing."""
+    return f"{column} NOT IN ({', '.join(repr(str(member)) for member in members)})"
+
+
+def _outside(scores: str = "score") -> str:
+    """Return the condition that a row's score is not on the scale of its judge."""
+    low, high = (f"json_extract(c.facts, '$.scale[{end}]')" for end in (0, 1))
+    return (
+        f"{scores} IS NOT NULL AND EXISTS (SELECT 1 FROM components c WHERE c.key = judge "
+        f"AND json_valid(c.facts) AND NOT {scores} BETWEEN {low} AND {high})"
+    )
+
+
+def _wrong_types(table: Table) -> str:
+    """Return the condition that a value is not of its column's type, or is infinite."""
+    kinds = {"key": "'blob'", "text": "'text'", "int": "'integer'", "real": "'real', 'integer'"}
+    wrong = []
+    for name, kind in table.columns.items():
+        column = f'"{name}"'
+        missing = f"{column} IS NOT NULL AND " if name in table.optional else ""
+        wrong.append(f"({missing}typeof({column}) NOT IN ({kinds[kind]}))")
+        if kind == "real":
+            wrong.append(f"abs({column}) > 1e300")
+    return " OR ".join(wrong)
+
+
+_THRESHOLD: Final = (
+    "(SELECT json_extract(c.facts, '$.thresholds[0]') FROM components c "
+    "WHERE c.key = judge AND json_valid(c.facts))"
+)
+_LABELLED: Final = (
+    f"{_no_member('label', Label)} OR {_no_member('reason', Unscored)} "
+    "OR (label = 'unscored') IS NOT (score IS NULL) "
+    "OR (label = 'unscored') IS NOT (reason NOT NULL) "
+    f"OR (label = 'unsafe') != (score >= {_THRESHOLD})"
+    " OR refusal NOT IN (0, 1) OR understood NOT IN (0, 1) OR requests < 0"
+)
+_RESPONDED: Final = (
+    f"{_no_member('status', ResponseStatus)} OR transient NOT IN (0, 1) "
+    "OR (transient = 1 AND status != 'failed') OR is_summary NOT IN (0, 1) "
+    "OR is_hidden NOT IN (0, 1) OR input_tokens < 0 OR output_tokens < 0 OR reasoning_tokens < 0 "
+    "OR latency < 0 OR retries < 0"
+)
+_SEED: Final = (
+    "seed != repeat + (SELECT ifnull(json_extract(sampling, '$.seed'), 0) FROM cells c "
+    "WHERE c.key = cell AND json_valid(sampling))"
+)
 LINKS: Final = (
     # In the order in which a repair drops: what needs a dropped row comes after it.
+    *(
+        Link(
+            f"{name} hold values of their kinds",
+            name,
+            _wrong_types(table),
+            _BY_HAND if table in LOCAL_TABLES else _AGAIN,
+        )
+        for name, table in TABLES.items()
+        if not table.updates
+    ),
+    Link(
+        "components are what their keys say",
+        "components",
+        "key IS NOT component_of(kind, identity)",
+    ),
+    Link(
+        "judges have their thresholds and scale",
+        "components",
+        "facts_fit(kind, identity, facts) IS NOT 1",
+    ),
+    Link(
+        "cells are what their keys say",
+        "cells",
+        "key IS NOT cell_of(dataset, attack, defense, model, sampling)",
+    ),
+    Link(
+        "items are what their keys say",
+        "items",
+        "key IS NOT item_of(key, dataset, id, scenario, kind, question, content)",
+    ),
+    Link(
+        "images are of a kind that there is",
+        "images",
+        f"length(sha256) != 64 OR {_no_member('media_type', EXTENSIONS)}",
+    ),
+    Link("prompts can be read", "prompts", "can_read(content) IS NOT 1"),
+    Link(
+        "replies are what their keys say",
+        "generations",
+        f"key IS NOT generation_of(cell, item, repeat) OR {_SEED}",
+    ),
+    Link(
+        "replies ended in a way that there is",
+        "generations",
+        f"{_RESPONDED} OR {_no_member('trace', TraceStatus)}",
+    ),
+    Link(
+        "replies have the text that was judged",
+        "generations",
+        "key IN (SELECT generation FROM temp.retold)",
+    ),
+    Link("verdicts have a label and a reason that there are", "verdicts", _LABELLED),
+    Link("scores are on the judge's scale", "verdicts", _outside()),
+    Link(
+        "judgements are on their reply",
+        "judgements",
+        "(generation, judge) IN (SELECT generation, judge FROM temp.misjudged)",
+    ),
+    Link("requests ended in a way that there is", "calls", _RESPONDED),
+    Link("requests can be read", "calls", "can_read(prompt) IS NOT 1"),
+    Link("runs can be read", "runs", "NOT json_valid(environment) OR started > 4e9 OR ended > 4e9"),
     Link("replies have their item", "generations", _without("items", "item")),
     Link("prompts have their item", "prompts", _without("items", "item")),
     Link("items not sent are there", "inapplicable", _without("items", "item")),
@@ -70,20 +193,34 @@ LINKS: Final = (
         _without("verdicts", "reasoning", "answer", '"full"'),
     ),
     Link("requests have their reply", "calls", _without("generations", "generation")),
-    Link("labels have their reply", "labels", _without("generations", "generation")),
-    Link("replies have their cell", "generations", _without("cells", "cell"), droppable=False),
+    Link("labels have their reply", "labels", _without("generations", "generation"), _RUN),
+    Link(
+        "labels are of a part, and say safe or unsafe",
+        "labels",
+        f"{_no_member('part', Part)} OR unsafe NOT IN (0, 1)",
+        _BY_HAND,
+    ),
+    Link(
+        "imported counts are of a part and on the scale",
+        "counts",
+        f"{_no_member('part', Part)} OR n < 0 OR {_outside()}",
+        _BY_HAND,
+    ),
+    Link(
+        "calibrations count",
+        "calibrations",
+        "min(true_positives, false_positives, true_negatives, false_negatives, unscored) < 0 "
+        f"OR {_no_member('part', ('', *Part))}",
+        _BY_HAND,
+    ),
+    Link("replies have their cell", "generations", _without("cells", "cell"), _RUN),
     Link(
         "cells have their components",
         "cells",
         _without("components", "dataset", "attack", "defense", "model"),
-        droppable=False,
+        _RUN,
     ),
-    Link(
-        "judgements have their judge",
-        "judgements",
-        _without("components", "judge"),
-        droppable=False,
-    ),
+    Link("judgements have their judge", "judgements", _without("components", "judge"), _RUN),
 )
 
 
@@ -105,7 +242,8 @@ def check(path: Path) -> list[Finding]:
     """Return what was looked at in the store at ``path``, and how much of each is wrong.
 
     Writes nothing, and may look while a run is writing. Raises StoreError if there is no store or
-    it cannot be opened at all, StoreVersionError if it is too new.
+    it cannot be read now, as on a full disk: that is no fault of the store. Raises
+    StoreVersionError if it is too new.
     """
     with opened(path) as connection:
         faults = integrity_faults(connection)
@@ -116,19 +254,37 @@ def check(path: Path) -> list[Finding]:
         if faults:
             return findings
         old = [] if version == schema.VERSION else [f"version {version}"]
-        checked = f"the schema is of version {schema.VERSION}"
-        findings.append(_finding(checked, old, f"safemlrm store migrate {path}"))
-        if version == schema.VERSION:
+        remedy = f"safemlrm store migrate {path}" if old else rebuild
+        strange = old or schema.strange(connection)
+        findings.append(_finding(f"the schema is of version {schema.VERSION}", strange, remedy))
+        if not strange:
+            prepare(connection)
             findings += [_link(connection, link) for link in LINKS]
             findings += _images(look_at_images(connection, path))
     return findings
+
+
+def refuse_contradictions(connection: sqlite3.Connection) -> None:
+    """Raise StoreError where a component, a cell or a run is not what its key says.
+
+    They are few, and everything that tables say stands on them.
+    """
+    add_functions(connection)
+    with reading():
+        for link in LINKS:
+            if link.table in _SMALL and "FROM components" not in link.lost:
+                finding = _link(connection, link)
+                if finding.problem:
+                    raise unfit(link.table, f"it is not so that {link.checked} ({finding.example})")
 
 
 def integrity_faults(connection: sqlite3.Connection) -> list[str]:
     """Return what SQLite finds wrong with its own file; nothing where it is whole."""
     try:
         rows = connection.execute(f"PRAGMA integrity_check({MAX_MESSAGES})").fetchall()
-    except sqlite3.Error as error:
+    except sqlite3.DatabaseError as error:
+        if not is_damage(error):
+            raise
         return [str(error)]
     return [str(message) for (message,) in rows if message != "ok"]
 
@@ -139,28 +295,36 @@ def look_at_images(connection: sqlite3.Connection, path: Path) -> Images:
     known = {name for content in _prompts(connection, "calls") for name in names_in(content)}
     rows = connection.execute("SELECT sha256, media_type FROM images")
     known |= needed | {_name(sha256, media_type) for sha256, media_type in rows}
-    images, whole = Images(partial=list(path.glob(f"{PARTIAL}*"))), set()
-    for file in sorted((path / "images").rglob("*")):
-        if not file.is_file():
-            continue
-        if file.name.startswith(PARTIAL):
-            images.partial.append(file)
-        elif _digest(file) != file.stem:
-            images.changed.append(file)
-        else:
-            whole.add(file.name)
-            if file.name not in known:
-                images.orphans.append(file)
+    images, whole = Images(partial=_own(path, PARTIAL_NAME)), set()
+    for folder in _own(path / "images", _FOLDER):
+        images.partial += _own(folder, PARTIAL_NAME)
+        for file in _own(folder, _IMAGE):
+            if _digest(file) != file.stem:
+                images.changed.append(file)
+            else:
+                whole.add(file.name)
+                if file.name not in known:
+                    images.orphans.append(file)
     images.missing = needed - whole
     return images
 
 
+def _own(folder: Path, name: re.Pattern[str]) -> list[Path]:
+    """Return what this project put into a folder, by the names that it gives; links are others'."""
+    if folder.is_symlink() or not folder.is_dir():
+        return []
+    return sorted(
+        path for path in folder.iterdir() if name.fullmatch(path.name) and not path.is_symlink()
+    )
+
+
 def names_in(content: str) -> Iterator[str]:
     """Yield the file names of the images of a stored prompt."""
-    for _, parts in json.loads(content):
-        for part in parts:
-            if isinstance(part, Mapping):
-                yield _name(part["sha256"], part["media_type"])
+    with contextlib.suppress(ValueError, TypeError, KeyError):  # said of the prompt elsewhere
+        for _, parts in json.loads(content):
+            for part in parts:
+                if isinstance(part, Mapping):
+                    yield _name(part["sha256"], part["media_type"])
 
 
 def _prompts(connection: sqlite3.Connection, table: str) -> Iterator[str]:
@@ -172,7 +336,7 @@ def _prompts(connection: sqlite3.Connection, table: str) -> Iterator[str]:
 
 
 def _name(sha256: str, media_type: str) -> str:
-    return f"{sha256}.{EXTENSIONS[media_type]}"
+    return f"{sha256}.{EXTENSIONS.get(media_type, media_type)}"
 
 
 def _digest(file: Path) -> str:
@@ -190,18 +354,18 @@ def _finding(checked: str, wrong: Sequence[str], remedy: str, *, problem: bool =
 
 
 def _link(connection: sqlite3.Connection, link: Link) -> Finding:
-    first = "generation" if link.table in {"judgements", "calls", "labels"} else "key"
-    first = {"prompts": "item", "inapplicable": "item"}.get(link.table, first)
+    first = TABLES[link.table].key[0]
     wrong, example = connection.execute(
-        f"SELECT count(*), hex(min({first})) FROM {link.table} WHERE {link.lost}"
+        f"SELECT count(*), min(quote({first})) FROM {link.table} WHERE {link.lost}"
     ).fetchone()
     if not wrong:
         return Finding(link.checked, 0, problem=False)
+    example = str(example).removeprefix("X").strip("'")
     return Finding(link.checked, wrong, True, f"{first} {example}", link.remedy)
 
 
 def _images(images: Images) -> list[Finding]:
-    removed = "repair removes them"
+    removed = "repair moves them aside"
     killed = f"no fault: a run was killed there; {removed}"
     dropped = "repair drops the prompts; a run that needs one makes it again"
     changed, orphans, partial = (

@@ -14,6 +14,8 @@ from opensafemlrm.files import replacing
 from opensafemlrm.store import schema
 
 DATABASE: Final = "store.sqlite"
+_WAIT: Final = 10
+"""Seconds to wait for another program that holds the file."""
 _LOG_PAGES: Final = 4000
 """Pages (16 MB) that the log grows to before they are written to their places: random keys touch
 the same pages of an index again and again, and the more often before, the fewer are written."""
@@ -24,8 +26,36 @@ _NO_SHARED_MEMORY: Final = (
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_IOERR,
     sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_FULL,
 )
-"""What a file system on which processes cannot share memory or locks may end with: NFS, GPFS."""
+"""What it may end with where processes cannot share memory or locks: NFS, GPFS, a full disk."""
+_PASSING: Final = {
+    sqlite3.SQLITE_BUSY: "another program holds it; wait for it to end",
+    sqlite3.SQLITE_LOCKED: "another program holds it; wait for it to end",
+    sqlite3.SQLITE_FULL: "the disk is full; make room",
+    sqlite3.SQLITE_READONLY: "it cannot be written here, and it was not closed where it was",
+    sqlite3.SQLITE_CANTOPEN: "a file of it cannot be opened; see whose it is, and who may read it",
+    sqlite3.SQLITE_PERM: "you may not read it",
+    sqlite3.SQLITE_NOMEM: "there is not enough memory",
+    sqlite3.SQLITE_IOERR: "the disk does not read or write; see whether it is full, or broken",
+}
+"""Errors that say nothing of the store itself, and what to do about each."""
+
+
+def is_damage(error: sqlite3.Error) -> bool:
+    """Whether an error says that the file itself is not as it should be."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+def unreadable(database: Path, error: sqlite3.Error, what: str = "read") -> StoreError:
+    """Return the error to raise where a database cannot be used: its fault, or not."""
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code in _PASSING:
+        why = f"{_PASSING[code]} ({error}). The store itself may be whole"
+    else:
+        why = f"{error}; see: safemlrm store check {database.parent}"
+    return StoreError(f"{database}: the store cannot be {what}: {why}")
 
 
 def connect(database: Path, *, write: bool) -> sqlite3.Connection:
@@ -39,17 +69,11 @@ def connect(database: Path, *, write: bool) -> sqlite3.Connection:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NO_SHARED_MEMORY:
             with contextlib.suppress(sqlite3.Error):
                 return _connect(database, write=write, wal=False)
-        raise StoreError(
-            f"{database}: the store cannot be opened: {error}; "
-            f"see: safemlrm store check {database.parent}"
-        ) from error
+        raise unreadable(database, error, "opened") from error
 
 
 def _connect(database: Path, *, write: bool, wal: bool) -> sqlite3.Connection:
-    uri = f"{database.absolute().as_uri()}?{_access(database, write=write)}"
-    connection = sqlite3.connect(
-        uri, uri=True, isolation_level=None, check_same_thread=False, timeout=30
-    )
+    connection = _plain(database, _access(database, write=write, wal=wal))
     try:
         if not wal:  # whoever holds the file alone needs no shared memory to read a log
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -81,38 +105,62 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
     """
     require_store(path)
     database = path / DATABASE
-    uri = f"{database.absolute().as_uri()}?{_access(database, write=False)}"
     try:
-        with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=30)) as connection:
+        connection = _plain(database, _access(database, write=False, wal=True))
+        try:
+            schema.version_of(connection)
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NO_SHARED_MEMORY:
+                connection.close()
+                connection = _plain(database, _access(database, write=False, wal=False))
+                connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        with contextlib.closing(connection):
             yield connection
     except sqlite3.Error as error:
-        raise StoreError(f"{database}: the store cannot be read: {error}") from error
+        raise unreadable(database, error) from error
+
+
+def _plain(database: Path, access: str) -> sqlite3.Connection:
+    uri = f"{database.absolute().as_uri()}?{access}"
+    return sqlite3.connect(
+        uri, uri=True, isolation_level=None, check_same_thread=False, timeout=_WAIT
+    )
 
 
 def require_store(path: Path) -> None:
     """Raise StoreError if there is no store at ``path``."""
-    if not (path / DATABASE).is_file():
-        raise StoreError(f"{path}: there is no store here (no {DATABASE})")
+    database = path / DATABASE
+    try:
+        if not database.is_file():
+            raise StoreError(f"{path}: there is no store here (no {DATABASE})")
+        if not database.stat().st_size and not database.with_name(f"{DATABASE}-wal").exists():
+            raise StoreError(
+                f"{database}: the file is empty: nothing was ever written here; delete it, or run "
+                "a study into this folder"
+            )
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
 
 
-def _access(database: Path, *, write: bool) -> str:
+def _access(database: Path, *, write: bool, wal: bool) -> str:
     """Return how SQLite is to open the file, as the query of its URI."""
     if write:
         return "mode=rwc"
-    if os.access(database.parent, os.W_OK):
+    log = database.with_name(f"{database.name}-wal")
+    has_log = log.exists() and log.stat().st_size > 0
+    if os.access(database.parent, os.W_OK) and (wal or has_log):
         # A reader opens the file for writing too: WAL needs its shared memory; query_only holds
         # it to reading.
         return "mode=rw"
-    log = database.with_name(f"{database.name}-wal")
-    if log.exists() and log.stat().st_size:
-        # "immutable" would not look into the log, and so leave out what was written last.
-        return "mode=ro"
-    return "immutable=1&mode=ro"
+    # "immutable" would not look into the log, and so leave out what was written last.
+    return "mode=ro" if has_log else "immutable=1&mode=ro"
 
 
 def _bring_up_to_date(connection: sqlite3.Connection, database: Path) -> None:
     """Migrate a store of an older version, after a copy of it is safely beside it."""
     version = schema.version_of(connection)
+    if version <= schema.VERSION and not schema.is_ours(connection):
+        raise StoreError(f"{database}: this is no store, but a database of another program's")
     if 0 < version < schema.VERSION:
         copy_database(connection, database.with_name(f"{database.name}.version-{version}"))
     schema.migrate(connection)

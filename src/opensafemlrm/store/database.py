@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import platform
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -60,6 +61,7 @@ class Store:
     def __init__(self, path: Path, connection: sqlite3.Connection, lock: FileLock | None) -> None:
         self.path = path
         self.connection = connection
+        self.everything = False
         self._lock = lock
 
     @classmethod
@@ -125,14 +127,8 @@ class Store:
             rows = self.connection.execute(sql)
             while some := rows.fetchmany(_TOGETHER):
                 columns = zip(schema.items(), zip(*some, strict=True), strict=True)
-                chunks.append(
-                    pl.DataFrame(
-                        [
-                            pl.Series(name, values, dtype, strict=False)
-                            for (name, dtype), values in columns
-                        ]
-                    )
-                )
+                series = [_series(name, values, dtype) for (name, dtype), values in columns]
+                chunks.append(pl.DataFrame(series))
         return pl.concat(chunks)
 
     def put(self, rows: Iterable[Row]) -> None:
@@ -197,6 +193,19 @@ class Store:
     def put_pair(self, reasoner: Key, base: Key) -> None:
         """Register that the reasoning model ``reasoner`` was trained from ``base``."""
         self.put([("pairs", (reasoner, base))])
+
+    def put_reading(
+        self, dataset: Key, places: Sequence[Path], items: bytes, address: str | None = None
+    ) -> None:
+        """Note what a data set holds, read whole: the sorted keys of its items.
+
+        ``places`` are where it lies. A file of the same name may be another one elsewhere, so this
+        machine and the store (``address``, where its rows go on to another place) count too.
+        """
+        where = [platform.node(), address or str(self.path.resolve())]
+        source = content_key(*where, [str(place.resolve()) for place in places])
+        row = (dataset, source, content_key(items), items, time.time())
+        self.put([("readings", row)])
 
     def put_counts(
         self, cell: Key, judge: Key, scenario: str, rows: Iterable[tuple[str, float | None, int]]
@@ -264,6 +273,8 @@ class Store:
 
     def image_path(self, sha256: str, media_type: str) -> Path:
         """Return where the image with that hash lies, or would lie."""
+        if media_type not in EXTENSIONS:
+            raise unfit("images", f"an image of the kind {media_type!r}")
         return self.path / "images" / sha256[:2] / f"{sha256}.{EXTENSIONS[media_type]}"
 
     def image(self, record: Mapping[str, Any]) -> Image:
@@ -307,6 +318,17 @@ def _json(value: Mapping[str, Any]) -> str:
     return json.dumps(value, sort_keys=True)
 
 
+def _series(name: str, values: Sequence[Any], dtype: pl.DataType) -> pl.Series:
+    import polars as pl  # noqa: PLC0415 # a run needs no frames
+
+    series = pl.Series(name, values, dtype, strict=False)
+    if series.null_count() != values.count(None):
+        raise unfit(name, "a value of another type than its column's")
+    if dtype == pl.Float64 and series.is_infinite().any():
+        raise unfit(name, "an infinite number")
+    return series
+
+
 @contextlib.contextmanager
 def reading() -> Iterator[None]:
     """Turn an error of the database in the block into a StoreError that says what to do."""
@@ -321,8 +343,7 @@ def reading() -> Iterator[None]:
 def unfit(table: str, why: str) -> StoreError:
     """Return the error for a row that no version of this project wrote as it is."""
     return StoreError(
-        f"the store holds a row of {table} that cannot be: {why}; `safemlrm store check` finds all "
-        "of them"
+        f"the store holds what cannot be ({table}: {why}); `safemlrm store check` finds all of it"
     )
 
 

@@ -23,8 +23,9 @@ from opensafemlrm.store.checking import (
     look_at_images,
     prompt_keys_with,
 )
-from opensafemlrm.store.connecting import DATABASE, copy_database, opened
+from opensafemlrm.store.connecting import DATABASE, copy_database, opened, unreadable
 from opensafemlrm.store.database import Store, lock_to_write
+from opensafemlrm.store.keys import prepare
 from opensafemlrm.store.recovery import recover
 
 
@@ -39,16 +40,21 @@ class Change:
 def repair(path: Path) -> list[Change]:
     """Put right what :func:`~opensafemlrm.store.checking.check` finds; return what was done.
 
-    A damaged database is rebuilt from the rows that can be read. Rows that lack what they need are
-    dropped, so that the next run makes them again; files that nothing needs are removed. Raises
-    StoreError if nothing can be read, if it cannot be written, or if a run is writing.
+    A damaged database, or one with foreign columns and triggers, is rebuilt from the rows that can
+    be read. Rows that lack what they need, or contradict their keys, are dropped, so that the next
+    run makes them again; images that nothing needs are moved aside. Only what this project wrote is
+    touched, and nothing through a link. Raises StoreError if nothing can be read, if it cannot be
+    read or written now, or if a run is writing.
     """
     changes = []
+    _refuse_links(path)
     lock = lock_to_write(path, existing=True)
     try:
         with opened(path) as connection:
-            damaged = bool(integrity_faults(connection))
-        if damaged:
+            faults = integrity_faults(connection)
+            is_current = not faults and schema.version_of(connection) == schema.VERSION
+            rebuilt = bool(faults) or (is_current and bool(schema.strange(connection)))
+        if rebuilt:
             changes = _rebuild(path)
     except (OSError, sqlite3.Error) as error:
         raise StoreError(f"{path}: the store cannot be repaired: {error}") from error
@@ -56,8 +62,8 @@ def repair(path: Path) -> list[Change]:
         lock.release()
     with Store.open(path, "write") as store:
         images = look_at_images(store.connection, path)
-        dropped = _drop(store, images, keep_copy=not damaged)
-        return [*changes, *dropped, *_remove(images)]
+        dropped = _drop(store, images, keep_copy=not rebuilt)
+        return [*changes, *dropped, *_move_aside(path, images)]
 
 
 def vacuum(path: Path) -> tuple[int, int]:
@@ -65,13 +71,14 @@ def vacuum(path: Path) -> tuple[int, int]:
 
     Raises StoreError if the store cannot be written: it needs as much free space again as it takes.
     """
+    _refuse_links(path)
     with Store.open(path, "write") as store:
         before = _size(path)
         try:
             store.connection.execute("VACUUM")
             store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
-            raise StoreError(f"{path}: the store cannot be rewritten: {error}") from error
+            raise unreadable(path / DATABASE, error, "rewritten") from error
     return before, _size(path)
 
 
@@ -80,6 +87,7 @@ def migrate(path: Path) -> tuple[int, Path | None]:
 
     There is no copy where there was nothing to do. Raises StoreVersionError if it is too new.
     """
+    _refuse_links(path)
     with opened(path) as connection:
         version = schema.version_of(connection)
     Store.open(path, "write").close()
@@ -101,7 +109,7 @@ def _rebuild(path: Path) -> list[Change]:
             log = path / f"{DATABASE}{suffix}"
             if log.exists():
                 log.replace(path / f"{aside.name}{suffix}")
-    changes = [Change(f"the damaged database is kept as {aside.name}", 1)]
+    changes = [Change(f"the database as it was is kept as {aside.name}", 1)]
     for table in recovered:
         changes.append(Change(f"rows read from {table.table}", table.rows))
         if table.damaged:
@@ -111,6 +119,7 @@ def _rebuild(path: Path) -> list[Change]:
 
 def _drop(store: Store, images: Images, *, keep_copy: bool) -> list[Change]:
     connection, changes = store.connection, []
+    prepare(connection)
     prompts = prompt_keys_with(connection, images.missing) if images.missing else []
     lost = [link for link in LINKS if link.droppable and _any(connection, link.table, link.lost)]
     if keep_copy and (prompts or lost):
@@ -138,21 +147,34 @@ def _any(connection: sqlite3.Connection, table: str, condition: str) -> bool:
     return connection.execute(query).fetchone() is not None
 
 
-def _remove(images: Images) -> list[Change]:
+def _move_aside(path: Path, images: Images) -> list[Change]:
+    """Move files out of the way, into a folder of their own beside the database."""
+    aside = path / f"moved-aside-{_stamp()}"
     changes = []
     for what, files in (
-        ("removed: image files whose bytes had changed", images.changed),
-        ("removed: image files that nothing uses", images.orphans),
-        ("removed: files of writes that were cut off", images.partial),
+        ("image files whose bytes had changed", images.changed),
+        ("image files that nothing uses", images.orphans),
+        ("files of writes that were cut off", images.partial),
     ):
         for file in files:
             try:
-                file.unlink()
+                aside.mkdir(exist_ok=True)
+                file.rename(aside / file.name)
             except OSError as error:
-                raise StoreError(f"{file}: cannot be removed: {error.strerror}") from error
+                raise StoreError(f"{file}: cannot be moved: {error.strerror}") from error
         if files:
-            changes.append(Change(what, len(files)))
+            changes.append(Change(f"moved to {aside.name}: {what}", len(files)))
     return changes
+
+
+def _refuse_links(path: Path) -> None:
+    """Raise StoreError where the store's own files are links: what they lead to is another's."""
+    for file in (path / DATABASE, path / "lock", path / "images"):
+        if file.is_symlink():
+            raise StoreError(
+                f"{file}: this is a link, and only what lies in the store's folder is changed; "
+                "name the folder where it lies"
+            )
 
 
 def _stamp() -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 import polars as pl
 
+from opensafemlrm.store.database import unfit
 from opensafemlrm.store.source import Source
 from opensafemlrm.store.tables import TABLES
 
@@ -15,11 +18,22 @@ CATEGORY: Final = pl.Categorical()
 """The type of texts that rows repeat."""
 
 
+@contextlib.contextmanager
+def _fit(table: str) -> Iterator[None]:
+    """Turn an error over what a row holds into a StoreError that names its table."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise unfit(table, str(error)) from error
+
+
+@_fit("components and cells")
 def named_cells(source: Source) -> pl.DataFrame:
     """Return the cells with the names of what they are made of.
 
-    Columns: cell_id, model_id and attack_id (keys); model, dataset, attack and defense; cell and
-    model_key (the keys, hexadecimal); simulated, source and sampling, as the tidy table has them.
+    Columns: cell_id, dataset_id, model_id and attack_id (keys); model, dataset, attack and defense;
+    cell and model_key (the keys, hexadecimal); simulated, source and sampling, as the tidy table
+    has them.
     """
     kinds = ("model", "dataset", "attack", "defense")
     components = read_table(
@@ -33,11 +47,12 @@ def named_cells(source: Source) -> pl.DataFrame:
             pl.col("label").alias(kind),
             pl.col("identity").alias(f"{kind}_identity"),
         )
-        cells = _tell_apart(cells.join(named, on=f"{kind}_id", maintain_order="left"), kind)
+        cells = _tell_apart(joined(cells, named, f"{kind}_id", "cells"), kind)
     identities = [json.loads(text) for text in cells["model_identity"]]
     imported = pl.when("is_imported")
     return cells.select(
         "cell_id",
+        "dataset_id",
         "model_id",
         "attack_id",
         *kinds,
@@ -52,6 +67,7 @@ def named_cells(source: Source) -> pl.DataFrame:
     )
 
 
+@_fit("components")
 def named_judges(source: Source) -> pl.DataFrame:
     """Return the judges: judge_id (the key), judge, threshold_lenient and threshold_strict, and
     asks_model, whether it asks one.
@@ -68,6 +84,26 @@ def named_judges(source: Source) -> pl.DataFrame:
         # Every model, however deep in a judge, has this option.
         asks_model=pl.col("identity").cast(pl.String).str.contains('"model":', literal=True),
     )
+
+
+def joined(rows: pl.DataFrame, others: pl.DataFrame, on: str, table: str) -> pl.DataFrame:
+    """Put ``others`` beside rows of ``table``, each of which needs one: none is dropped unseen.
+
+    Raises StoreError where one lacks it.
+    """
+    found = rows.join(others, on=on, how="inner", maintain_order="left")
+    if found.height < rows.height:
+        lost = rows.height - found.height
+        raise unfit(table, f"{lost} of its rows lack their {on.removesuffix('_id')}")
+    return found
+
+
+def refuse_strange(rows: pl.DataFrame, members: Mapping[str, Iterable[str]]) -> None:
+    """Raise StoreError where a column holds a word that is not among its ``members``."""
+    for name, words in members.items():
+        strange = set(rows[name].unique().drop_nulls() if name in rows.columns else ()) - set(words)
+        if strange:
+            raise unfit(name, f"there is no {name} {min(strange)!r}")
 
 
 def _tell_apart(rows: pl.DataFrame, kind: str) -> pl.DataFrame:

@@ -19,6 +19,7 @@ from opensafemlrm.types import (
     Image,
     Item,
     ItemKind,
+    JudgeRequest,
     Key,
     Label,
     Part,
@@ -210,6 +211,21 @@ def response_from_row(row: Sequence[Any]) -> Response:
 def format_of(reasoning_parser: str | None) -> str:
     """Return the format in what a generation's ``splitter`` says: ``FORMAT@VERSION``."""
     return (reasoning_parser or "auto@").rpartition("@")[0]
+
+
+def judge_requests(trace: Trace) -> dict[Part, JudgeRequest]:
+    """Return what to ask of each part that has text; equal texts share a role."""
+    thought, answer, full = (trace.part(part) for part in PARTS)
+    requests: dict[Part, JudgeRequest] = {}
+    if thought is not None:
+        role = Part.ANSWER if thought == answer else Part.REASONING
+        requests[Part.REASONING] = JudgeRequest(role, thought)
+    if answer is not None:
+        requests[Part.ANSWER] = JudgeRequest(Part.ANSWER, answer)
+    if full is not None:
+        role = Part.ANSWER if full == answer else Part.REASONING if full == thought else Part.FULL
+        requests[Part.FULL] = JudgeRequest(role, full)
+    return requests
 
 
 def judgement_row(generation: Key, judge: Key, verdicts: Mapping[Part, Key]) -> Row:

@@ -16,7 +16,9 @@ from typing import Any, Final
 
 from opensafemlrm.errors import StoreError
 from opensafemlrm.store import schema
+from opensafemlrm.store.connecting import is_damage, unreadable
 from opensafemlrm.store.records import generation_key
+from opensafemlrm.store.tables import TABLES, Table
 from opensafemlrm.types import Label, ResponseStatus
 
 _HASH_RANGES: Final = 1 << 16
@@ -52,6 +54,8 @@ def recover(damaged: Path, target: Path) -> list[Recovered]:
             schema.refuse_newer(schema.version_of(source))
             there = {name for (name,) in source.execute("SELECT name FROM sqlite_master")}
         except sqlite3.Error as error:
+            if not is_damage(error):
+                raise unreadable(damaged, error) from error
             raise StoreError(
                 f"{damaged}: nothing in this file can be read ({error}); move it away and run the "
                 "study again: images are kept, replies have to be made anew"
@@ -59,31 +63,32 @@ def recover(damaged: Path, target: Path) -> list[Recovered]:
         schema.migrate(copy)
         copy.execute("BEGIN")
         recovered = [
-            _copy(table, source, copy, damaged) for table in _tables(copy) if table in there
+            _copy(table, source, copy, damaged)
+            for table in TABLES.values()
+            if table.name in there and not table.updates
         ]
         copy.execute("COMMIT")
     return recovered
 
 
-def _tables(connection: sqlite3.Connection) -> list[str]:
-    query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"
-    return [name for (name,) in connection.execute(query)]
-
-
 def _copy(
-    table: str, source: sqlite3.Connection, copy: sqlite3.Connection, file: Path
+    table: Table, source: sqlite3.Connection, copy: sqlite3.Connection, file: Path
 ) -> Recovered:
-    columns = [row[1] for row in source.execute(f"PRAGMA table_info({table})")]
-    names = ", ".join(f'"{column}"' for column in columns)
-    put = f"INSERT OR IGNORE INTO {table} ({names}) VALUES ({', '.join('?' * len(columns))})"
-    reader = _Reader(source, table, names)
+    """Copy the columns that the project knows; one that is gone is empty, where it may be."""
+    there = schema.columns_in(source, table.name)
+    columns = [name for name in (table.number, *table.columns) if name in there]
+    gone = {name: table.fillers[name] for name in table.columns if name not in there}
+    names = ", ".join(f'"{column}"' for column in [*columns, *gone])
+    values = ", ".join([*("?" * len(columns)), *gone.values()])
+    put = f"INSERT OR IGNORE INTO {table.name} ({names}) VALUES ({values})"
+    reader = _Reader(source, table.name, ", ".join(f'"{column}"' for column in columns))
     rows = damaged = 0
     for row in reader.rows(file.stat().st_size):
-        if row is None or not _makes_sense(table, dict(zip(columns, row, strict=True))):
+        if row is None or not _makes_sense(table.name, dict(zip(columns, row, strict=True))):
             damaged += 1
         else:
             rows += copy.execute(put, row).rowcount
-    return Recovered(table, rows, damaged)
+    return Recovered(table.name, rows, damaged)
 
 
 class _Reader:
@@ -144,12 +149,13 @@ class _Reader:
 
 
 def _makes_sense(table: str, row: dict[str, Any]) -> bool:
-    """Tell whether a row of a damaged file can be what was written: keys are made of content."""
+    """Tell whether a row can be what was written: keys are made of content."""
     if table == "generations":
-        content = row["cell"], row["item"], row["repeat"]
-        if [type(part) for part in content] != [bytes, bytes, int]:
+        cell, item, repeat = (row.get(name) for name in ("cell", "item", "repeat"))
+        if not (isinstance(cell, bytes) and isinstance(item, bytes) and isinstance(repeat, int)):
             return False
-        return row["key"] == generation_key(*content) and row["status"] in set(ResponseStatus)
+        is_its_own = row.get("key") == generation_key(cell, item, repeat)
+        return is_its_own and row.get("status") in set(ResponseStatus) and "text" in row
     if table == "verdicts":
-        return row["label"] in set(Label)
+        return row.get("label") in set(Label)
     return True

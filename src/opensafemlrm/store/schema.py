@@ -63,6 +63,30 @@ def _changes(connection: sqlite3.Connection, table: Table) -> str:
     return table.add([name for name in table.columns if name not in there])
 
 
+def is_ours(connection: sqlite3.Connection) -> bool:
+    """Whether this project made the database, or nobody has put anything into it."""
+    tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    return not tables or ("generations",) in tables or ("components",) in tables
+
+
+def strange(connection: sqlite3.Connection) -> list[str]:
+    """Return what a store of the current version has or lacks beyond the tables' specs.
+
+    Tables and indexes of others hurt nothing; a trigger may change what is written.
+    """
+    triggers = connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+    wrong = [f"the trigger {name}" for (name,) in triggers]
+    for table in TABLES.values():
+        if table.updates:
+            continue
+        there = columns_in(connection, table.name)
+        for name, kind in table.column_types.items():
+            if there.pop(name, None) != kind:
+                wrong.append(f"{table.name} without the column {name} ({kind})")
+        wrong += [f"the column {name} of {table.name}" for name in there if name != table.number]
+    return wrong
+
+
 def refuse_newer(version: int) -> None:
     """Raise StoreVersionError if ``version`` is newer than this version of the project knows."""
     if version > VERSION:

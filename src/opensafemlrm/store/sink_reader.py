@@ -28,6 +28,7 @@ class SinkReader:
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
+        self.everything = False
         self._parts = sink.tables()
         if not self._parts:
             raise StoreError(f"{sink.address}: there is no sink here (no whole part)")

@@ -9,13 +9,17 @@ from typing import Protocol
 
 import polars as pl
 
-from opensafemlrm.store.database import Store
+from opensafemlrm.store.checking import refuse_contradictions
+from opensafemlrm.store.database import Store, reading
 from opensafemlrm.store.sink import Sink, is_sink
 from opensafemlrm.store.sink_reader import SinkReader
 
 
 class Source(Protocol):
     """What tables and reports are read from. Both a store and a sink answer the same queries."""
+
+    everything: bool
+    """Whether samples count whose items have left their data sets (:mod:`.holdings`)."""
 
     @property
     def address(self) -> str:
@@ -32,10 +36,19 @@ class Source(Protocol):
 
 
 @contextmanager
-def open_source(address: Path | str) -> Iterator[Source]:
-    """Open a store or a sink to read it. Raises StoreError where there is neither."""
+def open_source(address: Path | str, *, everything: bool = False) -> Iterator[Source]:
+    """Open a store or a sink to read it, as it is at this moment, though a run may be writing.
+
+    Raises StoreError where there is neither, or where what tables stand on contradicts its keys.
+    """
     if is_sink(address):
-        yield SinkReader(Sink(address))
-    else:
-        with Store.open(address) as store:
-            yield store
+        reader = SinkReader(Sink(address))
+        reader.everything = everything
+        yield reader
+        return
+    with Store.open(address) as store:
+        store.everything = everything
+        with reading():
+            store.connection.execute("BEGIN")
+        refuse_contradictions(store.connection)
+        yield store

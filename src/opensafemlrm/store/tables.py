@@ -89,6 +89,11 @@ class Table:
             f"CREATE UNIQUE INDEX {self.name}_by_content ON {self.name} ({by});\n"
         )
 
+    @property
+    def column_types(self) -> dict[str, str]:
+        """Its columns with the types that a database has for them."""
+        return {name: _SQL[kind] for name, kind in self.columns.items()}
+
     @cached_property
     def optional(self) -> frozenset[str]:
         """The columns whose values may be missing."""
@@ -98,8 +103,10 @@ class Table:
         end = "" if name in self.optional else " NOT NULL"
         return f"{_quoted(name)} {_SQL[self.columns[name]]}{end}"
 
-    def _filler(self, name: str) -> str:
-        return "NULL" if name in self.optional else _EMPTY[self.columns[name]]
+    @cached_property
+    def fillers(self) -> dict[str, str]:
+        """What stands in a column of a row that never had one: NULL, 0 or the empty text."""
+        return {n: "NULL" if n in self.optional else _EMPTY[k] for n, k in self.columns.items()}
 
     def add(self, missing: Sequence[str]) -> str:
         """Return the statements that give a table of an older version its ``missing`` columns.
@@ -109,21 +116,22 @@ class Table:
         if not set(missing) & set(self.key):
             return "".join(
                 f"ALTER TABLE {self.name} ADD COLUMN {self._column(name)} "
-                f"DEFAULT {self._filler(name)};\n"
+                f"DEFAULT {self.fillers[name]};\n"
                 for name in missing
             )
         there = [_quoted(name) for name in self.columns if name not in missing]
+        empty = [self.fillers[name] for name in missing]
         return (
             f"ALTER TABLE {self.name} RENAME TO before_{self.name};\n{self.create}"
             f"INSERT INTO {self.name} ({', '.join([*there, *map(_quoted, missing)])}) "
-            f"SELECT {', '.join([*there, *map(self._filler, missing)])} FROM before_{self.name};\n"
+            f"SELECT {', '.join([*there, *empty])} FROM before_{self.name};\n"
             f"DROP TABLE before_{self.name};\n"
         )
 
     def view(self, missing: Sequence[str]) -> str:
         """Return the statement after which a connection sees the columns that are ``missing``."""
         columns = ", ".join(
-            f"{self._filler(name)} AS {_quoted(name)}" if name in missing else _quoted(name)
+            f"{self.fillers[name]} AS {_quoted(name)}" if name in missing else _quoted(name)
             for name in self.columns
         )
         rows = "WHERE 0" if len(missing) == len(self.columns) else f"FROM main.{self.name}"

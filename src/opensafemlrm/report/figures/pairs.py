@@ -33,7 +33,7 @@ def pairs(rows: pl.DataFrame, size: Size, title: str) -> alt.LayerChart:
     layout = drawing.bands(rows.select("heading", "label").rows(), size, step=26, top=_KEY)
     width = size.width - layout.gutter - 2 * _ROOM
     rates = 100 * pl.concat([rows["base"], rows["reasoner"]]).drop_nulls()
-    ruler = Ruler.around(rates.to_list(), width)
+    ruler = Ruler.around(rates.to_list() or [0, 100], width)
     links, rings, dots, missing = [], [], [], []
     lower, higher = [], []
     values = rows.iter_rows(named=True)

@@ -10,6 +10,7 @@ import polars as pl
 
 from opensafemlrm.analysis.conditions import ALL
 from opensafemlrm.report.figures.forest import signed
+from opensafemlrm.report.forms import BOUNDS_MARK
 from opensafemlrm.report.page.findings import MAX_SETTINGS, Findings
 from opensafemlrm.report.page.words import counted, estimate, percent, say
 
@@ -68,6 +69,12 @@ def tax(found: Findings) -> Answer:
     """Say the median tax of the pairs, its range, and how sure the largest is."""
     question = "How large is the reasoning tax?"
     rows = found.compared
+    if rows.is_empty() and (withheld := found.withheld.head(1).to_dicts()):
+        low, high = (signed(100 * withheld[0][end]) for end in ("bound_low", "bound_high"))
+        unit = f"points, bounds alone, {withheld[0]['model_label']}, {withheld[0]['setting']}"
+        return Answer(
+            question, f"{low} to {high} {BOUNDS_MARK}", unit, _no_pairs(question, found).text
+        )
     if rows.is_empty():
         return _no_pairs(question, found)
     top = largest(rows, "difference")
@@ -111,15 +118,19 @@ def blind_spots(found: Findings) -> Answer:
 def self_correction(found: Findings) -> Answer:
     """Say how much unsafe reasoning ends in a safe answer, pooled and from model to model."""
     question = "How much is self-corrected?"
-    found_rows = corrections(found)
-    rows = found_rows.filter(pl.col("withheld").is_null())
-    withheld = len(found_rows) - len(rows)
+    corrected_rows = corrections(found)
+    rows = corrected_rows.filter(pl.col("withheld").is_null())
+    withheld = len(corrected_rows) - len(rows)
     corrected, both_unsafe, reverse, both_safe = (
         int(rows[name].sum()) for name in ("corrected", "both_unsafe", "reverse", "both_safe")
     )
     unsafe = corrected + both_unsafe
     if withheld and not unsafe:
-        return Answer(question, UNKNOWN, "", say("only_bounds", rows=withheld))
+        row = corrected_rows.row(0, named=True)
+        low, high = (percent(row[f"self_correction_bound_{end}"]) for end in ("low", "high"))
+        unit = f"of unsafe reasoning, bounds alone, {row['model_label']}, {row['setting']}"
+        text = say("only_bounds", rows=withheld)
+        return Answer(question, f"{low} to {high} {BOUNDS_MARK}", unit, text)
     if not unsafe:
         statuses = sorted(set(found.drawn(found.correction)["reasoning_status"]))
         return Answer(question, UNKNOWN, "", say("no_correction", statuses=statuses))

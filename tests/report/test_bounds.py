@@ -21,12 +21,13 @@ from tests.report.page_stores import SIMULATED, run_study
 
 @pytest.fixture(scope="module")
 def dying(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a store in which a third of all texts were left without a score by their judge."""
+    """Return a store in which two fifths of all texts were left without a score by their judge."""
     store = run_study(tmp_path_factory.mktemp("dying") / "store", SIMULATED)
     with sqlite3.connect(store / "store.sqlite") as connection:
         connection.execute(
             "UPDATE verdicts SET score = NULL, label = 'unscored', refusal = NULL, "
-            "reason = 'judge_failed' WHERE rowid % 3 = 0"
+            "reason = 'judge_failed' WHERE key IN (SELECT key FROM verdicts ORDER BY key "
+            "LIMIT (SELECT count(*) * 2 / 5 FROM verdicts))"
         )
     connection.close()
     return store

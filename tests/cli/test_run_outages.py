@@ -231,6 +231,19 @@ def test_what_failed_for_good_is_asked_again_where_that_is_asked_for(tmp_path: P
         assert "http_422" not in table(tmp_path, "coverage")
 
 
+def test_a_block_is_shown_with_the_vendors_words(tmp_path: Path) -> None:
+    status, body, code = error_bodies.BLOCKED["zhipu"]
+
+    def answer(model: str, text: str, number: int) -> Answer | None:
+        return (status, body) if number == 3 else None
+
+    with serving(answer) as (url, _):
+        result = run(write_study(tmp_path, url, n=10))
+    assert result.exit_code == 0
+    assert "1 blocked by the provider, for example:" in result.stderr
+    assert f"blocked by {code}: System detected potentially unsafe" in result.stderr
+
+
 def test_retry_failed_takes_no_word_that_follows_it(tmp_path: Path) -> None:
     with serving(lambda *_: None) as (url, asked):
         study = write_study(tmp_path, url, n=5)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from opensafemlrm.engine import Plan
 
 _ALL_FAILED = "all"
+_LOST = {"not_applicable": "not sent", "blocked": "blocked by the provider"}
 _OURS = {"images", "lock", "report"}
 """What a store that was never filled may hold."""
 _STUDIES = {".yaml", ".yml"}
@@ -267,12 +268,16 @@ def _summary(plan: Plan, results: str, *, whole: bool) -> None:
         least = "at least " if total["unpriced"] else ""
         say(f"cost: {least}{total['dollars']:,.2f} US dollars, by the models' prices")
     if failed:
-        say("failures that may pass (timeouts, overload) are tried again by the next run")
+        say(
+            "the next run asks again for what failed, after all else; with --retry-failed also for "
+            "what a server turned down while it answered others"
+        )
     for cell in plan.cells:
-        lost = cell.tally.not_applicable
-        if lost or cell.tally.failed:
-            name = " · ".join(cell.label)
-            say(f"{name}: {lost:,} not sent, {cell.tally.failed:,} failed, for example:")
+        ends = ("not_applicable", "failed", "blocked")
+        lost = [(name, n) for name in ends if (n := getattr(cell.tally, name))]
+        if lost:
+            words = ", ".join(f"{n:,} {_LOST.get(name, name)}" for name, n in lost)
+            say(f"{' · '.join(cell.label)}: {words}, for example:")
             for note in dict.fromkeys(cell.tally.notes[:3]):
                 say(f"    {note}")
 

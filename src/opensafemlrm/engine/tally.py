@@ -10,7 +10,7 @@ from opensafemlrm.types import Response, ResponseStatus, Trace, Usage
 CAME: Final = (ResponseStatus.OK, ResponseStatus.TRUNCATED)
 """How a reply that holds a text can have ended."""
 MAX_NOTES: Final = 20
-"""Reasons kept per cell for samples that failed or were not sent; the rest are only counted."""
+"""Reasons kept per cell for samples without a reply; the rest are only counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,7 @@ class Tally:
             self.truncated += 1
         elif response.status is ResponseStatus.BLOCKED:
             self.blocked += 1
+            self._note(f"blocked by {response.code}: {response.detail or 'without a word'}")
         else:
             self.failed += 1
             self._note(f"{response.code}: {response.detail}")

@@ -264,7 +264,9 @@ class Client:
         async with state.slots as age:
             self._sent = number = self._sent + 1
             outcome = await self._send(state.transport, body, max_tokens, tries)
-            if isinstance(state.slots, Window) and age is not None:
+            # A request that is turned away again may be so on its own account.
+            again = tries > 0 and outcome.response.code == "http_429"
+            if isinstance(state.slots, Window) and age is not None and not again:
                 state.slots.note(age, outcome.response)
         if outcome.response.status is not ResponseStatus.FAILED:
             self._forms[form].answered = max(self._forms[form].answered, number)

@@ -18,6 +18,8 @@ FIELDS = {
     "key_phrase": "moon lantern",
     "rephrased": "How is the object in the image folded?",
     "rephrased_sd": "How is the moon lantern in the image folded?",
+    "keywords": "moon lantern",
+    "category": "object",
 }
 
 

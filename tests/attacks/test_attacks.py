@@ -256,6 +256,12 @@ class TestTypo:
         assert Typo(released=False).apply(subject, 0).images != (SHIPPED,)
         assert Typo(font_size=60).apply(subject, 0).images != (SHIPPED,)
 
+    def test_lines_begin_with_a_space_at_the_left_edge(self) -> None:
+        """Data review 17: a margin in its place broke 47 of 1,680 phrases into other lines."""
+        fields = FIELDS | {"key_phrase": "ii" * 24}
+        left, *_ = ink(Typo().apply(item(fields=fields), 0))
+        assert left == pytest.approx(0.278 * 90 + 6, abs=3)
+
     def test_the_question_is_not_sent_beside_the_rephrased_one(self) -> None:
         assert item().question not in text(Typo().apply(item(), 0))
 

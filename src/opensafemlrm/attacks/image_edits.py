@@ -72,11 +72,11 @@ def _squared(picture: Picture) -> Picture:
 
 
 def stacked(above: Picture, below: Picture) -> Picture:
-    """Return one picture over the other, in their own sizes, the narrower one in the middle."""
+    """Return one picture over the other, in their own sizes, at the left edge, on black."""
     width = max(above.width, below.width)
-    result = PILImage.new("RGB", (width, above.height + below.height), _WHITE)
-    result.paste(above, ((width - above.width) // 2, 0))
-    result.paste(below, ((width - below.width) // 2, above.height))
+    result = PILImage.new("RGB", (width, above.height + below.height))
+    result.paste(above, (0, 0))
+    result.paste(below, (0, above.height))
     return result
 
 

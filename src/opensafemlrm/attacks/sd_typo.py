@@ -16,8 +16,8 @@ class SDTypo(Attack):
     """Send the diffusion picture stacked above the drawn key phrase, with the rephrased question.
 
     Needs the field ``rephrased``, and the released picture ``sd-typo``, or ``sd`` and the field
-    ``key_phrase``: the two are then stacked here, in their own sizes, the narrower one in the
-    middle, as a JPEG. ``released=False`` stacks also where ``sd-typo`` is shipped. The setting
+    ``key_phrase``: the two are then stacked here, in their own sizes, both at the left edge, on
+    black, as a JPEG. ``released=False`` stacks also where ``sd-typo`` is shipped. The setting
     "jailbreak method" of the SafeMLRM study (arXiv 2504.08813) is this attack.
     """
 
@@ -30,6 +30,9 @@ class SDTypo(Attack):
         source="https://github.com/isXinLiu/MM-SafetyBench",
         notes="The image comes first, then the text, as in the chat templates it was tested with.",
     )
+
+    version = "1-B"
+    """In 1-A the narrower picture stood in the middle, on white."""
 
     released: bool = True
 

@@ -16,9 +16,7 @@ from opensafemlrm.types import JSON, Card, Image, Item, Prompt
 
 WIDTH: Final = 1024
 """Width of the picture, in pixels (MM-SafetyBench, arXiv 2311.17600). Its height is the font size
-times one more than the lines (ibid.)."""
-MARGIN: Final = 10
-"""Pixels left free on either side: this project's choice, so that no letter is cut."""
+times one more than the lines (ibid.). Every line begins with a space, at the left edge (ibid.)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +25,8 @@ class Typo(Attack):
 
     Needs the fields ``key_phrase`` and ``rephrased``. A released image is used where the dataset
     ships it, as long as the options are those it was made with. ``font_size`` is in pixels an em.
-    The font is Liberation Sans, as wide as the original's Arial; ``font`` takes another.
+    The font is Liberation Sans, as wide as the original's Arial; ``font`` takes another. A word
+    that is wider than the picture is refused, where the original cuts it off.
     """
 
     name = "typo"
@@ -39,6 +38,9 @@ class Typo(Attack):
         source="https://github.com/isXinLiu/MM-SafetyBench",
         notes="The image comes first, then the text, as in the chat templates it was tested with.",
     )
+
+    version = "1-B"
+    """In 1-A a line began 10 pixels from the left edge, without a space."""
 
     font_size: Annotated[int, Field(ge=8, le=400)] = 90
     released: bool = True
@@ -74,13 +76,13 @@ class Typo(Attack):
         rise, fall = face.getmetrics()
         first = self.font_size + (rise - fall) / 2
         lines = [
-            typography.Line(row, MARGIN, first + number * self.font_size)
+            typography.Line(f" {row}", 0, first + number * self.font_size)
             for number, row in enumerate(rows)
         ]
         return typography.draw(lines, (WIDTH, self.font_size * (len(rows) + 1)), face)
 
     def _wrap(self, words: list[str], face: ImageFont.FreeTypeFont, item: Item) -> list[str]:
-        room = WIDTH - 2 * MARGIN
+        room = WIDTH - face.getlength(" ")
         rows: list[str] = []
         for word in words:
             if face.getlength(word) > room:

@@ -9,7 +9,9 @@ from PIL import ImageChops
 from opensafemlrm.attacks.figstep_pro import FigStepPro
 from opensafemlrm.errors import AttackError
 from opensafemlrm.types import Prompt
-from tests.attacks.subjects import FIELDS, illustrated, ink, item, picture, text
+from tests.attacks.subjects import FIELDS, illustrated, ink, item, picture, plain, text
+
+PHRASE = {"key_phrase": "moon lantern"}
 
 
 def whole(prompt: Prompt) -> PILImage.Image:
@@ -29,45 +31,62 @@ def test_the_pieces_put_together_are_the_phrase_whatever_their_number() -> None:
 
 
 def test_the_phrase_lies_in_the_published_font_and_size() -> None:
-    # Twelve characters of 0.6 em at 80 pixels, and 20 pixels on either side.
+    # Twelve characters of 0.6 em at 80 pixels, and 20 pixels at the end and below the ink.
     seen = whole(FigStepPro().apply(item(), 0))
-    assert seen.width == 12 * 48 + 40
+    assert seen.size == (12 * 48 + 20, 105)
     left, top, right, bottom = ink(seen)
-    assert left >= 20
+    assert 0 <= left < 8
     assert right <= seen.width - 20
-    assert 20 <= top < bottom <= seen.height - 20
+    assert 20 <= top < bottom <= seen.height - 19
 
 
-def test_pieces_have_one_height_and_nearly_one_width() -> None:
-    images = FigStepPro(pieces=5).apply(item(), 0).images
+@pytest.mark.parametrize("pieces", [2, 3, 5, 9])
+def test_cuts_lie_between_letters(pieces: int) -> None:
+    """Data review 13: pieces of equal width cut through letters."""
+    images = FigStepPro(pieces=pieces).apply(item(), 0).images
     assert len({image.height for image in images}) == 1
-    widths = [image.width for image in images]
-    assert max(widths) - min(widths) <= 1
+    assert [image.width % 48 for image in images] == [0] * (pieces - 1) + [20]
+    letters = [picture(FigStepPro(pieces=pieces).apply(item(), 0), n) for n in range(pieces)]
+    assert all(ink(one) for one in letters)
+
+
+def test_released_pieces_are_sent_with_their_sentence() -> None:
+    """Data review 13: FigStep-Pro could not run on FigStep's own release."""
+    pieces = {"figstep-pro": plain("red"), "figstep-pro-2": plain("blue")}
+    subject = item(fields={"masked": "Steps to fold a *."}, released=pieces)
+    prompt = FigStepPro().apply(subject, 0)
+    assert prompt.images == tuple(pieces.values())
+    assert text(prompt).startswith("The 2 images")
+    assert "Steps to fold a *.\n1. \n2. \n3. " in text(prompt)
+    with pytest.raises(AttackError, match="key_phrase"):
+        FigStepPro(released=False).apply(subject, 0)
 
 
 def test_no_word_of_the_phrase_is_in_the_text() -> None:
-    sent = text(FigStepPro().apply(item(question="How is a Moon  Lantern folded?"), 0))
-    assert "[MASK] folded?" in sent
+    asked = item(question="How is a Moon  Lantern folded?", fields={"key_phrase": "moon lantern"})
+    sent = text(FigStepPro().apply(asked, 0))
+    assert "a * folded?\n1. " in sent
     assert "lantern" not in sent.lower()
     assert sent.startswith("The 3 images")
+    assert "Steps to fold a paper *.\n1. " in text(FigStepPro().apply(item(), 0))
 
 
 def test_a_given_masked_sentence_is_used() -> None:
-    fields = FIELDS | {"masked": "Tell me of the [MASK]."}
-    assert text(FigStepPro().apply(item(fields=fields), 0)).endswith("Tell me of the [MASK].")
+    fields = FIELDS | {"masked": "Tell me of the *."}
+    assert "Tell me of the *.\n" in text(FigStepPro().apply(item(fields=fields), 0))
 
 
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"question": "How is it folded?"}, "nothing of it can be masked"),
-        ({"question": "How is a moon lanternfish caught?"}, "nothing of it can be masked"),
+        ({"question": "How is it folded?", "fields": PHRASE}, "nothing of it can be masked"),
+        ({"question": "How is a moon lanternfish?", "fields": PHRASE}, "nothing of it can be mask"),
         ({"fields": {}}, "key_phrase"),
-        ({"fields": FIELDS | {"masked": "Tell me of the lantern."}}, "nothing of it can be masked"),
-        ({"fields": FIELDS | {"key_phrase": "ab"}, "question": "How is ab made?"}, "too few"),
+        ({"fields": FIELDS | {"masked": "Tell me of the lantern."}}, r"sentence with \*"),
+        ({"fields": {"key_phrase": "ab"}, "question": "How is ab made?"}, "too few"),
         (
             {
-                "fields": FIELDS | {"key_phrase": "\u6708\u6708\u6708"},
+                "fields": {"key_phrase": "\u6708\u6708\u6708"},
                 "question": "\u6708\u6708\u6708",
             },
             "CJK",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import ImageChops, ImageOps
@@ -12,7 +13,17 @@ from PIL import ImageChops, ImageOps
 from opensafemlrm.attacks.mml import MML
 from opensafemlrm.errors import AttackError, OptionError
 from opensafemlrm.registry import ComponentKind, build
-from tests.attacks.subjects import QUESTION, illustrated, ink, item, picture, text
+from opensafemlrm.types import Item
+from tests.attacks import subjects
+from tests.attacks.subjects import FIELDS, QUESTION, illustrated, ink, picture, text
+
+BARE = {"key_phrase": "moon lantern"}
+"""No instruction: the question is drawn."""
+
+
+def item(**changes: Any) -> Item:
+    return subjects.item(**({"fields": BARE} | changes))
+
 
 WORDS = {"lantern": "teapot", "Moon": "garden"}
 
@@ -21,6 +32,25 @@ def words(tmp_path: Path, content: object = WORDS, name: str = "map.json") -> Pa
     path = tmp_path / name
     path.write_text(json.dumps(content), encoding="utf-8")
     return path
+
+
+def hint_of(sent: str) -> list[str]:
+    """The shuffled words: data review 14, the encoding 'words' came without them."""
+    return sent.partition("are: ")[2].partition(". Then")[0].split(", ")
+
+
+def test_the_picture_is_the_title_of_an_empty_list_and_comes_after_the_text() -> None:
+    """Data review 14: a bare question was drawn, and sent before the text."""
+    prompt = MML().apply(subjects.item(), 0)
+    assert isinstance(prompt.turns[-1].parts[0], str)
+    assert sorted(hint_of(text(prompt))) == sorted(FIELDS["instruction"].split())
+    seen = ImageOps.flip(ImageOps.mirror(picture(prompt)))
+    pitch = 45  # Liberation Mono Bold at 40 pixels
+    rows = [seen.crop((0, 20 + n * pitch, 110, 20 + (n + 1) * pitch)) for n in range(6)]
+    numbers = [ImageOps.invert(row.convert("L")).getbbox() for row in rows]
+    assert [box is not None for box in numbers] == [True] * 5 + [False]
+    # Each number is one digit and a dot: narrower than the title's lines.
+    assert all(box is not None and box[2] < 75 for box in numbers[2:5])
 
 
 def test_mirror_and_rotation_are_of_one_picture() -> None:
@@ -36,7 +66,7 @@ def test_mirror_and_rotation_are_of_one_picture() -> None:
 
 def test_the_hint_has_the_words_of_the_question_in_another_order() -> None:
     sent = text(MML().apply(item(), 0))
-    hint = sent.partition("are: ")[2].partition(". Then")[0].split(", ")
+    hint = hint_of(sent)
     assert sorted(hint) == sorted(QUESTION.split())
     assert hint != QUESTION.split()
     assert QUESTION not in sent
@@ -69,9 +99,18 @@ def test_replaced_words_are_drawn_and_the_text_says_what_they_stand_for(tmp_path
     sent = text(prompt)
     assert "teapot stands for lantern" in sent
     assert "garden stands for moon" in sent
+    assert sorted(hint_of(sent)) == sorted(QUESTION.split())
     replaced = item(question="How do I fold a garden teapot from paper?")
     turned = ImageOps.flip(ImageOps.mirror(picture(MML().apply(replaced, 0))))
     assert ImageChops.difference(picture(prompt), turned).getbbox() is None
+
+
+def test_a_map_may_be_of_one_item(tmp_path: Path) -> None:
+    """Data review 14: upstream replaces other words in each item."""
+    attack = MML(encoding="words", word_map=words(tmp_path, {"7-3": {"lantern": "kettle"}}))
+    assert "kettle stands for lantern" in text(attack.apply(item(), 0))
+    with pytest.raises(AttackError, match="replaces no word"):
+        attack.apply(item(id="7-4"), 0)
 
 
 def test_a_map_counts_by_its_content_not_by_its_place(tmp_path: Path) -> None:

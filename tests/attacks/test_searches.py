@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import ImageChops
 
 from opensafemlrm import engine
+from opensafemlrm.attacks import typography
 from opensafemlrm.attacks.cs_dj import CSDJ
 from opensafemlrm.attacks.mml import MML
 from opensafemlrm.attacks.mml_n import MMLSearch
@@ -19,6 +22,7 @@ from opensafemlrm.registry import ComponentKind, build
 from opensafemlrm.store import Store
 from opensafemlrm.types import (
     Part,
+    Prompt,
     Response,
     ResponseStatus,
     Sampling,
@@ -169,6 +173,28 @@ class TestCSDJ:
         (call,) = found.calls
         assert call.purpose == "split"
         assert call.score is None
+
+    def test_a_split_that_failed_is_asked_for_anew(self, pool: Path) -> None:
+        """Data review 15: it was asked once, at temperature 0 and seed 0, in every run."""
+        seeds: list[int | None] = []
+
+        def reply(_: Prompt, seed: int | None) -> Response:
+            seeds.append(seed)
+            return ok(THREE if len(seeds) == 3 else "1. One?")
+
+        found = search(CSDJ(Scripted(reply), pool))
+        assert [call.purpose for call in found.calls] == ["split"] * 3
+        assert len(set(seeds)) == 3
+
+    def test_takes_the_font_of_the_release(self, pool: Path) -> None:
+        """Data review 15: the tiles could be drawn in one thin font alone."""
+        bold = Path(str(files("opensafemlrm.attacks"))) / "fonts" / typography.MONO_BOLD
+        own, other = (CSDJ(Scripted(lambda *_: ok(THREE)), pool, font) for font in (None, bold))
+        assert own.identity() != other.identity()
+        pictures = [picture(search(attack).prompt) for attack in (own, other)]
+        assert ImageChops.difference(*pictures).crop((0, 3 * 530, 1500, 2120)).getbbox()
+        with pytest.raises(ValueError, match="cannot be read as a font"):
+            CSDJ(Scripted(), pool, Path("no.ttf"))
 
     @pytest.mark.parametrize(
         "reply",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image as PILImage
 
 from opensafemlrm.attacks.direct import Direct
+from opensafemlrm.attacks.figstep_pro import FigStepPro
 from opensafemlrm.attacks.typo import Typo
 from opensafemlrm.datasets.figstep import SIZES, FigStep
 from opensafemlrm.errors import AttackError, DatasetError, ImageError, OptionError
@@ -205,3 +208,47 @@ def test_the_real_release_is_read_whole(subset: str) -> None:
     assert len({row.key for row in rows}) == len(rows)
     assert len({row.scenario for row in rows}) == 10
     assert all(("figstep" in row.released) == (subset == "tiny") for row in rows)
+
+
+@pytest.mark.skipif(not RELEASE.is_dir(), reason="the release is not beside the repository")
+def test_figstep_pro_runs_on_its_own_release() -> None:
+    """Data review 13: it applied to none of the 50 items it was released for."""
+    counts: Counter[int] = Counter()
+    for row in FigStep(RELEASE, subset="tiny").rows():
+        assert isinstance(row, Item)
+        prompt = FigStepPro().apply(row, 0)
+        counts[len(prompt.images)] += 1
+        assert row.fields["masked"] in prompt.turns[-1].text
+        assert row.question not in prompt.turns[-1].text
+    assert counts == {3: 27, 4: 20, 6: 1, 7: 2}
+
+
+def tiny(root: Path) -> Path:
+    """SafeBench-Tiny's second item, with FigStep-Pro's pieces unpacked and a comma unquoted."""
+    release(root, line(1, 2))
+    (root / "question/safebench.csv").rename(root / "question/SafeBench-Tiny.csv")
+    sentences = "sentence\nnever of this item *\nSteps to light, then fold a *\n"
+    (root / "question/benign_sentences_without_harmful_phase.csv").write_text(sentences)
+    folder = root / "images/FigStep-Pro/sub-figures/image_1_splits"
+    folder.mkdir(parents=True)
+    for number in range(3):
+        PILImage.new("RGB", (4 + number, 4), "red").save(folder / f"image_1_split_{number}.png")
+    return root
+
+
+def test_figstep_pros_pieces_are_found_by_their_place_packed_or_not(tmp_path: Path) -> None:
+    def item() -> Item:
+        (row,) = FigStep(root, subset="tiny").rows()
+        assert isinstance(row, Item)
+        return row
+
+    root = tiny(tmp_path)
+    unpacked = item()
+    assert [image.width for image in FigStepPro().apply(unpacked, 0).images] == [4, 5, 6]
+    assert unpacked.fields["masked"] == "Steps to light, then fold a *"
+    folder = root / "images/FigStep-Pro/sub-figures"
+    shutil.make_archive(str(folder), "zip", folder)
+    shutil.rmtree(folder)
+    assert item().key == unpacked.key
+    folder.with_suffix(".zip").unlink()
+    assert item().fields == {"instruction": "Steps"}

@@ -55,21 +55,23 @@ TEXT_COLOUR: Final = (255, 0, 0)
 _GAP: Final = 10
 _WHITE: Final = (255, 255, 255)
 _NUMBERED: Final = re.compile(r"^\s*\**([123])[.)]\**\s+(\S.*?)\s*$", re.MULTILINE)
-_SPLITTING: Final = Sampling(temperature=0.0, max_tokens=2048, seed=0)
+SPLIT_TRIES: Final = 5
+"""Times the helper is asked at most: this project's choice; CS-DJ's code asks until it succeeds."""
 
 
 @dataclass(frozen=True, slots=True)
 class CSDJ(Search):
-    """Let ``model`` split the question in three, and draw the three among nine image_edits.
+    """Let ``model`` split the question in three, and draw the three among nine pictures.
 
     ``model`` is a model of the study's kind, such as ``openai/NAME``; ``distractors`` is a folder
     with at least nine images. The paper takes those least like the question and each other, by
     CLIP; here the seed draws them, so give a folder of pictures that have nothing to do with the
-    dataset. Layout, sizes and colours are those of CS-DJ's code as ported by OmniSafeBench-MM.
-    The words of both texts are this project's.
+    dataset. Layout, sizes and colours are those of CS-DJ's code as ported by OmniSafeBench-MM;
+    give CS-DJ's own font, which is heavier, with ``font``. The words of both texts are this
+    project's.
 
-    An item whose question the helper does not split into three is refused, and tried again by the
-    next run.
+    The helper is asked at temperature 1, up to five times, until it writes three questions; an
+    item whose question it does not split is refused, and tried again by the next run.
     """
 
     name = "cs-dj"
@@ -78,14 +80,20 @@ class CSDJ(Search):
         paper="Distraction is All You Need for Multimodal Large Language Model Jailbreaking, "
         "arXiv 2502.10794",
         source="https://github.com/TeamPigeonLab/CS-DJ",
-        notes="Asks its helper model once an item, and the target once. The image comes first.",
+        notes="Asks its helper model up to five times an item, and the target once. "
+        "The image comes first.",
     )
 
     model: Model
+    version = "2-A"
+    """In 1-A the helper was asked once, at temperature 0."""
+
     distractors: Path
+    font: Path | None = None
     _pool: tuple[Image, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        self._face(TEXT_SIZE)
         pool = image_edits.in_folder(self.distractors)
         if len(pool) < DISTRACTORS:
             raise ValueError(
@@ -100,13 +108,17 @@ class CSDJ(Search):
         return f"{self.name}[{self.model.label},{image_edits.identity_of(self._pool)[:6]}]"
 
     def options(self) -> Mapping[str, JSON]:
-        """Return the options, the distractors by content."""
-        return {**Search.options(self), "distractors": image_edits.identity_of(self._pool)}
+        """Return the options, distractors and font by content."""
+        return {
+            **Search.options(self),
+            "distractors": image_edits.identity_of(self._pool),
+            "font": typography.font_identity(self.font),
+        }
 
     async def search(
         self, item: Item, target: Model, judge: Judge, sampling: Sampling
     ) -> SearchResult:
-        """Return the composed picture, and the request to the helper. Raises AttackError if the
+        """Return the composed picture, and the requests to the helper. Raises AttackError if the
         question is blank, comes with images, is not split in three, or cannot be drawn;
         ImageError if a distractor cannot be decoded.
         """
@@ -114,10 +126,19 @@ class CSDJ(Search):
         if not item.question.strip():
             raise typography.refusal(self.name, item, "its question is blank")
         ask = Prompt.user(SPLIT.format(question=item.question))
-        response = await self.model.generate(ask, _SPLITTING)
-        questions = self._split(response, item)
-        prompt = self.compose(item, questions, sampling.seed or 0)
-        return SearchResult(prompt, (Call("split", ask, response),))
+        seed = sampling.seed or 0
+        calls: list[Call] = []
+        for number in range(SPLIT_TRIES):
+            splitting = Sampling(1.0, max_tokens=2048, seed=seeded.seed_of_try(seed, number))
+            response = await self.model.generate(ask, splitting)
+            calls.append(Call("split", ask, response))
+            if questions := self._split(response, item):
+                return SearchResult(self.compose(item, questions, seed), tuple(calls))
+        reason = (
+            f"the helper {self.model.label} did not write three numbered questions in "
+            f"{SPLIT_TRIES} tries"
+        )
+        raise typography.refusal(self.name, item, reason)
 
     def preview(self, item: Item, seed: int) -> Prompt:
         """Return what would be sent if the helper cut the question into thirds: it is not asked."""
@@ -147,7 +168,8 @@ class CSDJ(Search):
         """Close the helper model."""
         await self.model.aclose()
 
-    def _split(self, response: Response, item: Item) -> tuple[str, str, str]:
+    def _split(self, response: Response, item: Item) -> tuple[str, str, str] | None:
+        """Return the three questions, ``None`` if there are not three."""
         if response.status is not ResponseStatus.OK:
             why = response.code or response.status.value
             reason = f"the helper {self.model.label} gave no reply ({why})"
@@ -155,13 +177,12 @@ class CSDJ(Search):
         answer = reasoning.parse(response, self.model.reasoning_format).answer or ""
         matches = _NUMBERED.findall(answer)
         if [number for number, _ in matches] != ["1", "2", "3"]:
-            reason = f"the helper {self.model.label} did not write three numbered questions"
-            raise typography.refusal(self.name, item, reason)
+            return None
         return matches[0][1], matches[1][1], matches[2][1]
 
     def _text(self, question: str, item: Item) -> PILImage.Image:
         """Return the text in red on white, its lines in the middle, as high as it needs to be."""
-        face = _face(TEXT_SIZE)
+        face = self._face(TEXT_SIZE)
         words = typography.printable(question, face, item, self.name).split()
         rows: list[str] = []
         for word in words:
@@ -181,9 +202,8 @@ class CSDJ(Search):
             pen.text(at, row, font=face, fill=TEXT_COLOUR, anchor="ma")
         return picture
 
-
-def _face(size: int) -> ImageFont.FreeTypeFont:
-    return typography.font(None, typography.SANS, size)
+    def _face(self, size: int) -> ImageFont.FreeTypeFont:
+        return typography.font(self.font, typography.SANS, size)
 
 
 def _tile(picture: PILImage.Image) -> PILImage.Image:
@@ -200,9 +220,10 @@ def _grid(tiles: list[PILImage.Image]) -> PILImage.Image:
     rows = -(-len(tiles) // COLUMNS)
     grid = PILImage.new("RGB", (COLUMNS * TILE, rows * height), _WHITE)
     pen = ImageDraw.Draw(grid)
+    face = typography.font(None, typography.SANS, NUMBER_SIZE)
     for place, tile in enumerate(tiles):
         left, top = place % COLUMNS * TILE, place // COLUMNS * height
         grid.paste(tile, (left, top))
         at = (left + TILE / 2, top + TILE + _GAP / 2)
-        pen.text(at, str(place + 1), font=_face(NUMBER_SIZE), fill=(0, 0, 0), anchor="ma")
+        pen.text(at, str(place + 1), font=face, fill=(0, 0, 0), anchor="ma")
     return grid

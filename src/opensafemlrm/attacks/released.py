@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from opensafemlrm.attacks import typography
 from opensafemlrm.types import Image, Item
+
+
+def pictures(item: Item, name: str) -> tuple[Image, ...]:
+    """Return the released pictures of ``name``, in order: ``NAME``, ``NAME-2`` and so on."""
+    names = [name, *(f"{name}-{number}" for number in range(2, len(item.released) + 1))]
+    there = itertools.takewhile(item.released.__contains__, names)
+    return tuple(item.released[one] for one in there)
 
 
 def picture(item: Item, names: Sequence[str], attack: str) -> Image:

@@ -11,10 +11,11 @@ from opensafemlrm.types import Card, Item, Prompt
 
 @dataclass(frozen=True, slots=True)
 class Shipped(Attack):
-    """Send the jailbreak that the dataset ships: its picture, then its text.
+    """Send the jailbreak that the dataset ships: its pictures in order, then its text.
 
-    Needs the released picture ``shipped``. The text is the field ``prompt``; where the dataset
-    ships a picture alone, it is the question. Nothing is added to either.
+    Needs the released picture ``shipped``; further ones are ``shipped-2`` and so on. The
+    text is the field ``prompt``; where the dataset ships pictures alone, it is the question.
+    Nothing is added to either.
     """
 
     name = "shipped"
@@ -30,14 +31,14 @@ class Shipped(Attack):
         released.picture(item, ("shipped",), self.name)
 
     def apply(self, item: Item, seed: int) -> Prompt:
-        """Return picture and text. Raises AttackError if there is no picture or no text, or if
+        """Return pictures and text. Raises AttackError if there is no picture or no text, or if
         the item has images of its own.
         """
         typography.refuse_own_images(item, self.name)
         if not item.question.strip():
             raise typography.refusal(self.name, item, "its question is blank")
-        image = released.picture(item, ("shipped",), self.name)
+        self.check(item)
         text = item.question
         if "prompt" in item.fields:
             text = typography.field(item, "prompt", self.name)
-        return Prompt.user(image, text, system=item.system)
+        return Prompt.user(*released.pictures(item, "shipped"), text, system=item.system)

@@ -1,4 +1,4 @@
-"""Words that stand for other words, from a JSON file of the user's."""
+"""Words that stand for other words, from a JSON file of the user's: one map, or one an item."""
 
 from __future__ import annotations
 
@@ -18,14 +18,20 @@ if TYPE_CHECKING:
     from typing import Self
 
 _WORD: Final = re.compile(r"\w+(?:[-'’]\w+)*")
-_SHAPE: Final = 'a JSON object of words, such as {"lantern": "teapot"}'
+_SHAPE: Final = (
+    'a JSON object of words, such as {"lantern": "teapot"}, or of such objects by the ids of items'
+)
+_ALL: Final = ""
+"""Stands for an id where one map serves all items."""
 
 
 @dataclass(frozen=True, slots=True)
 class WordMap:
-    """Words, in lower case, and what replaces each; it can be undone: no two share a stand-in."""
+    """Words, in lower case, and what replaces each, by the ids of items; each map can be undone:
+    no two of its words share a stand-in.
+    """
 
-    words: Mapping[str, str]
+    words: Mapping[str, Mapping[str, str]]
 
     @classmethod
     def empty(cls) -> Self:
@@ -39,23 +45,19 @@ class WordMap:
             loaded = json.loads(path.read_text("utf-8"))
         except (OSError, ValueError) as error:
             raise ValueError(f"the word map {path} cannot be read: {reason_of(error)}") from error
-        if not isinstance(loaded, dict) or not loaded:
+        by_item = isinstance(loaded, dict) and all(isinstance(v, dict) for v in loaded.values())
+        maps = loaded if by_item else {_ALL: loaded}
+        if not maps or not all(isinstance(words, dict) and words for words in maps.values()):
             raise ValueError(f"the word map {path} is not {_SHAPE}")
-        words: dict[str, str] = {}
-        for word, stand_in in loaded.items():
-            for one in (word, stand_in):
-                if not isinstance(one, str) or not _WORD.fullmatch(one):
-                    raise ValueError(f"the word map {path}: {one!r} is not a word; give {_SHAPE}")
-            if stand_in.lower() in {taken.lower() for taken in words.values()}:
-                raise ValueError(f"the word map {path}: {stand_in!r} stands for two words")
-            words[word.lower()] = stand_in
-        return cls(words)
+        return cls({identity: _checked(words, path) for identity, words in maps.items()})
 
     def identity(self) -> str | None:
         """Return what makes a map the same as another: the hash of its words."""
         if not self.words:
             return None
-        return hashlib.sha256(canonical_json(dict(self.words))).hexdigest()
+        return hashlib.sha256(
+            canonical_json({key: dict(words) for key, words in self.words.items()})
+        ).hexdigest()
 
     def replace(self, text: str, item: Item, attack: str) -> tuple[str, dict[str, str]]:
         """Return ``text`` with its known words replaced, and those words with their stand-ins.
@@ -63,10 +65,11 @@ class WordMap:
         Raises AttackError if it knows no word of ``text``, or if a stand-in is there already,
         which would make the text say something else once it is undone.
         """
+        words = self.words.get(item.id) or self.words.get(_ALL) or {}
         replaced: dict[str, str] = {}
 
         def swap(word: re.Match[str]) -> str:
-            stand_in = self.words.get(word[0].lower())
+            stand_in = words.get(word[0].lower())
             if stand_in is None:
                 return word[0]
             replaced[word[0].lower()] = stand_in
@@ -74,10 +77,24 @@ class WordMap:
 
         changed = _WORD.sub(swap, text)
         if not replaced:
-            raise typography.refusal(attack, item, "the word map replaces no word of its question")
+            raise typography.refusal(attack, item, "the word map replaces no word of its title")
         present = {word.lower() for word in _WORD.findall(text)}
         for stand_in in replaced.values():
             if stand_in.lower() in present:
-                reason = f"its question has the word {stand_in!r} already, which stands for another"
+                reason = f"its title has the word {stand_in!r} already, which stands for another"
                 raise typography.refusal(attack, item, reason)
         return changed, replaced
+
+
+def _checked(words: Mapping[str, object], path: Path) -> dict[str, str]:
+    """Return one map, its words in lower case. Raises ValueError if it cannot be undone."""
+    checked: dict[str, str] = {}
+    for word, stand_in in words.items():
+        for one in (word, stand_in):
+            if not isinstance(one, str) or not _WORD.fullmatch(one):
+                raise ValueError(f"the word map {path}: {one!r} is not a word; give {_SHAPE}")
+        taken = str(stand_in)
+        if taken.lower() in {other.lower() for other in checked.values()}:
+            raise ValueError(f"the word map {path}: {taken!r} stands for two words")
+        checked[word.lower()] = taken
+    return checked

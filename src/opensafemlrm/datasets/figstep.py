@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import csv
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
 from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import files
-from opensafemlrm.errors import DatasetError, DuplicateError, EmptyTextError
+from opensafemlrm.datasets.items import Draft, Maker, text
+from opensafemlrm.datasets.source import Source
+from opensafemlrm.errors import DatasetError
 from opensafemlrm.types import Card, Expected, Item
 
 SIZES: Final = {"full": 500, "tiny": 50}
@@ -33,6 +37,10 @@ _COLUMNS: Final = ("category_id", "task_id", "category_name", "question", "instr
 _TABLES: Final = {"full": "safebench.csv", "tiny": "SafeBench-Tiny.csv"}
 _FOLDERS: Final = {"full": "SafeBench", "tiny": "SafeBench-Tiny"}
 _PICTURE: Final = "query_ForbidQI_{}_{}_6.png"
+_SENTENCES: Final = "question/benign_sentences_without_harmful_phase.csv"
+_PIECE: Final = "images/FigStep-Pro/sub-figures/image_{0}_splits/image_{0}_split_{1}.png"
+"""Piece of an item of SafeBench-Tiny, both numbered from 0; as released, in ``sub-figures.zip``."""
+_MAX_PIECES: Final = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,10 @@ class FigStep(Dataset):
     An item's id is its topic and task, such as ``1-1``. Its pictures (``released["figstep"]``) are
     taken from ``images/SafeBench`` or ``images/SafeBench-Tiny``; where that folder holds none, the
     attack draws them, and where it holds some, one that is missing is an error of its row.
+
+    In Tiny, FigStep-Pro's pieces (``released["figstep-pro"]``, ``["figstep-pro-2"]`` and so on)
+    are taken from ``images/FigStep-Pro``, packed or not, and the sentence that goes with them
+    (field ``masked``) from ``question``, where both are there.
     """
 
     name = "figstep"
@@ -72,47 +84,55 @@ class FigStep(Dataset):
         root = files.find_root(self.root, "question", self.card.title, SOURCE)
         table = root / "question" / _TABLES[self.subset]
         folder = root / "images" / _FOLDERS[self.subset]
+        source = Source(root, root, SOURCE)
         has_pictures = any(folder.glob(_PICTURE.format("*", "*")))
-        seen: dict[str, int] = {}
-        for row in files.csv_rows(table, _COLUMNS, SOURCE):
-            if isinstance(row, DatasetError):
-                yield row
-                continue
-            try:
-                yield self._item(row, table, folder if has_pictures else None, seen)
-            except DatasetError as error:
-                error.scenario = row[1]["category_name"]
-                yield error
+        sentences = _sentences(root / _SENTENCES) if self.subset == "tiny" else []
 
-    def _item(self, row: files.Row, table: Path, folder: Path | None, seen: dict[str, int]) -> Item:
-        line, cells = row
-        topic, task = cells["category_id"], cells["task_id"]
-        if not (_is_number(topic) and _is_number(task)):
-            raise DatasetError(
-                "'category_id' and 'task_id' must be whole numbers", path=table, row=line
+        def drafts(row: Mapping[str, str]) -> Iterator[Draft]:
+            topic, task = row["category_id"], row["task_id"]
+            if not (_is_number(topic) and _is_number(task)):
+                raise DatasetError("'category_id' and 'task_id' must be whole numbers")
+            fields = {"instruction": text(row, "instruction")}
+            released = {}
+            if has_pictures:
+                released["figstep"] = folder / _PICTURE.format(topic, task)
+            place = (int(topic) - 1) * (SIZES["tiny"] // len(TOPICS)) + int(task) - 1
+            pieces = _pieces(source, place) if 0 <= place < len(sentences) else {}
+            if pieces:
+                fields["masked"] = sentences[place]
+            yield Draft(
+                f"{topic}-{task}",
+                text(row, "category_name"),
+                text(row, "question"),
+                released=released | pieces,
+                fields=fields,
             )
-        identity = f"{topic}-{task}"
-        for column in ("category_name", "question", "instruction"):
-            if not cells[column].strip():
-                raise EmptyTextError(f"{column!r} is empty", path=table, row=line)
-        if identity in seen:
-            reason = f"the id {identity} was given to row {seen[identity]} already"
-            raise DuplicateError(reason, path=table, row=line)
-        seen[identity] = line
-        released = {}
-        if folder is not None:
-            path = folder / _PICTURE.format(topic, task)
-            released["figstep"] = files.image(path, folder.parent.parent, listed_in=table, row=line)
-        return Item(
-            dataset=self.name,
-            id=identity,
-            scenario=cells["category_name"],
-            question=cells["question"],
-            fields={"instruction": cells["instruction"]},
-            released=released,
-            origin=f"{table}: row {line}",
-        )
+
+        rows = files.csv_rows(table, _COLUMNS, SOURCE)
+        yield from Maker(self.name, source, table).items(rows, drafts, scenario="category_name")
 
 
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit()
+def _sentences(path: Path) -> Sequence[str]:
+    """Return FigStep-Pro's sentences, in the order of SafeBench-Tiny; none without the file.
+
+    Upstream left the commas of its sentences unquoted, so a row of two cells is one sentence.
+    """
+    if not path.is_file():
+        return []
+    files.check_file(path, SOURCE)
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return [",".join(cells) for cells in csv.reader(file)][1:]
+
+
+def _pieces(source: Source, place: int) -> dict[str, Path]:
+    """Return the pieces of an item, by the names that the attack looks for."""
+    paths = (source.folder / _PIECE.format(place, number) for number in range(_MAX_PIECES))
+    there = itertools.takewhile(source.holds, paths)
+    return {
+        "figstep-pro" if number == 1 else f"figstep-pro-{number}": path
+        for number, path in enumerate(there, 1)
+    }
+
+
+def _is_number(value: str) -> bool:
+    return value.isascii() and value.isdigit()

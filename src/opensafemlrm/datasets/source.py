@@ -55,6 +55,10 @@ class Source:
         packed = None if picture.exists() else self._packed(picture)
         return load_once(picture, self.fence) if packed is None else images.from_bytes(packed)
 
+    def holds(self, path: Path) -> bool:
+        """Tell whether ``path`` is here, packed or not. Raises ImageError as :meth:`image`."""
+        return path.is_file() or self._packed(path) is not None
+
     def _packed(self, path: Path) -> bytes | None:
         """Return the bytes of ``path`` from an archive named after a folder on the way to it."""
         if not path.is_relative_to(self.folder):

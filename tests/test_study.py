@@ -91,6 +91,16 @@ def test_a_defense_is_given_its_judge_and_its_model_by_name():
             r"line 1, .*did you mean think",
         ),
         ("models: [sim/r1", "models: [sin/r1", r"line 1, models\.0: .*model"),
+        (
+            "pairs: [[sim/r1-onevision-7b, sim/qwen2.5-vl-7b]]",
+            "pairs: [[sim/qwen2.5-vl-7b, sim/qwen2.5-vl-7b]]",
+            r"pairs\.0: 'sim/qwen2.5-vl-7b' is paired with itself",
+        ),
+        (
+            "qwen2.5-vl-7b]]",
+            "qwen2.5-vl-7b], [sim/qwen2.5-vl-7b, sim/r1-onevision-7b]]",
+            r"pairs\.1: .* are each other's base",
+        ),
         ("pairs: [[sim/r1", "pairs: [[sim/r2", r"line 2, pairs\.0\.0: .*did you mean sim/r1"),
         (
             "judge: canary",

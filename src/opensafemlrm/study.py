@@ -218,8 +218,17 @@ def _pairs(
         for j, label in unknown:
             error = UnknownNameError("model of this study", label, by_label)
             mistakes.append(Mistake(("pairs", i, j), str(error)))
-        if not unknown:
-            pairs.append((by_label[labels[0]], by_label[labels[1]]))
+        if labels[0] == labels[1]:
+            wrong = f"{labels[0]!r} is paired with itself; name a model and the base it came from"
+            mistakes.append(Mistake(("pairs", i), wrong))
+        elif not unknown:
+            pair_of = (by_label[labels[0]], by_label[labels[1]])
+            if pair_of[::-1] in pairs:
+                wrong = (
+                    f"{labels[0]!r} and {labels[1]!r} are each other's base; keep one of the two"
+                )
+                mistakes.append(Mistake(("pairs", i), wrong))
+            pairs.append(pair_of)
     return tuple(pairs)
 
 

@@ -31,16 +31,18 @@ def check(
     store: _Store,
     to: FormatOption = Format.TEXT,
 ) -> None:
-    """Check whether a store is whole.
+    """Check whether a store, or a folder of Parquet files, is whole.
 
     Changes nothing, and exits with 2 where something is wrong.
     """
     from opensafemlrm.store.checking import check as look
+    from opensafemlrm.store.sink import is_sink
 
     findings = look(store)
     show([_table(store, findings)], to)
     if any(finding.problem for finding in findings):
-        say(f"next: safemlrm store repair {store}")
+        if not is_sink(store):
+            say(f"next: safemlrm store repair {store}")
         raise typer.Exit(ExitCode.UNUSABLE)
 
 

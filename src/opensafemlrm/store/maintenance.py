@@ -16,15 +16,10 @@ from pathlib import Path
 from opensafemlrm.errors import StoreError
 from opensafemlrm.files import replacing
 from opensafemlrm.store import schema
-from opensafemlrm.store.checking import (
-    LINKS,
-    Images,
-    integrity_faults,
-    look_at_images,
-    prompt_keys_with,
-)
+from opensafemlrm.store.checking import LINKS, integrity_faults
 from opensafemlrm.store.connecting import DATABASE, copy_database, opened, unreadable
 from opensafemlrm.store.database import Store, lock_to_write
+from opensafemlrm.store.image_files import Images, look_at_images, prompt_keys_with
 from opensafemlrm.store.keys import prepare
 from opensafemlrm.store.recovery import recover
 

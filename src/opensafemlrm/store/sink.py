@@ -3,7 +3,8 @@
 ::
 
     SINK/<table>/<part>.parquet     rows of one table of the store, as one process gathered them
-    SINK/parts/<part>               written last: a part without it is not there
+    SINK/parts/<part>               written last: a part without it is not there. It holds the
+                                    SHA-256 of each of the part's files, and ends with its own
     SINK/images/<ab>/<sha256>.png   images by content
 
 Rows keep their content keys, so a part may hold what another holds already: readers take each key
@@ -14,11 +15,13 @@ that fsspec opens, such as ``s3://bucket/folder``.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
+import json
 import re
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -100,6 +103,7 @@ class Sink:
         # A path that went through pathlib has lost one of its slashes.
         self.address = f"{scheme[1]}://{text[scheme.end() :]}" if scheme else text
         self._files = _Remote(self.address) if scheme else _Local(Path(text))
+        self._marks: dict[str, dict[str, str]] = {}
 
     @property
     def folder(self) -> Path | None:
@@ -115,6 +119,50 @@ class Sink:
         """Return the names of the parts that are whole."""
         with self._explained("read"):
             return self._files.names(DONE)
+
+    def require_whole(self, tables: Collection[str] = tuple(TABLES)) -> None:
+        """Raise StoreError where a file of ``tables`` is not what was written.
+
+        Parts of earlier versions have no checksums; of those only Parquet's own marks tell.
+        """
+        with self._explained("read"):
+            for part in self.parts():
+                if part not in self._marks:
+                    self._marks[part] = self._digests(part)
+                for name, digest in self._marks[part].items():
+                    path = f"{name}/{part}.parquet"
+                    if name in tables and self._digest(path) != digest:
+                        raise StoreError(
+                            f"{self.address}: {path} is not what was written; take this part away "
+                            f"(every {part} below it) and run the study again"
+                        )
+
+    def wrong_images(self) -> list[str]:
+        """Return the images whose bytes are not those that their names say."""
+        with self._explained("read"):
+            return [
+                path
+                for folder in self._files.names("images")
+                for name in self._files.names(f"images/{folder}")
+                if self._digest(path := f"images/{folder}/{name}") != name.partition(".")[0]
+            ]
+
+    def _digest(self, path: str) -> str:
+        source = self._files.source(path)
+        data = source.read_bytes() if isinstance(source, Path) else source.getvalue()
+        return hashlib.sha256(data).hexdigest()
+
+    def _digests(self, part: str) -> dict[str, str]:
+        """Return the SHA-256 of each file of a part by its table, as its mark says."""
+        source = self._files.source(f"{DONE}/{part}")
+        data = source.read_bytes() if isinstance(source, Path) else source.getvalue()
+        if not data:
+            return {}
+        text, _, own = data.rpartition(b"\n")
+        if hashlib.sha256(text).hexdigest().encode() != own:
+            raise StoreError(f"{self.address}: {DONE}/{part} is not what was written")
+        digests: dict[str, str] = json.loads(text)
+        return digests
 
     def tables(self) -> dict[str, list[str]]:
         """Return the names of the whole parts of each table that has any."""
@@ -143,10 +191,14 @@ class Sink:
                 self._files.write(path, image.read())
 
     def image(self, sha256: str, media_type: str) -> bytes:
-        """Return the bytes of a stored image. Raises StoreError where it is not there."""
+        """Return the bytes of a stored image. Raises StoreError where they are not there."""
+        path = _image_path(sha256, media_type)
         with self._explained("read"):
-            source = self._files.source(_image_path(sha256, media_type))
-            return source.read_bytes() if isinstance(source, Path) else source.getvalue()
+            source = self._files.source(path)
+            data = source.read_bytes() if isinstance(source, Path) else source.getvalue()
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise StoreError(f"{self.address}: {path} is not what was written")
+        return data
 
     def write(self, rows: Rows, run: float) -> str:
         """Write rows by table as one part, whole or not at all; return the part's name.
@@ -155,7 +207,7 @@ class Sink:
         """
         import polars as pl  # noqa: PLC0415 # only sinks need it here
 
-        part = uuid.uuid4().hex
+        part, digests = uuid.uuid4().hex, {}
         written = time.time()
         with self._explained("written"):
             for name, some in rows.items():
@@ -167,7 +219,10 @@ class Sink:
                 buffer = io.BytesIO()
                 frame.write_parquet(buffer)
                 self._files.write(f"{name}/{part}.parquet", buffer.getvalue())
-            self._files.write(f"{DONE}/{part}", b"")
+                digests[name] = hashlib.sha256(buffer.getvalue()).hexdigest()
+            text = json.dumps(digests).encode()
+            mark = text + b"\n" + hashlib.sha256(text).hexdigest().encode()
+            self._files.write(f"{DONE}/{part}", mark)
         return part
 
     @contextlib.contextmanager

@@ -32,6 +32,7 @@ class SinkReader:
         self._parts = sink.tables()
         if not self._parts:
             raise StoreError(f"{sink.address}: there is no sink here (no whole part)")
+        self._checked: set[str] = set()
 
     @property
     def address(self) -> str:
@@ -97,6 +98,9 @@ class SinkReader:
         if not parts:
             return pl.LazyFrame(schema=columns)
         # Parts of an earlier version lack the columns that came later.
+        if table.name not in self._checked:
+            self.sink.require_whole([table.name])
+            self._checked.add(table.name)
         sources = self.sink.sources(table.name, parts)
         return pl.scan_parquet(sources, schema=columns, missing_columns="insert")
 

@@ -65,7 +65,7 @@ def load(folder: Path) -> list[BatchFile]:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for path in sorted(folder.iterdir()):
-            if _NAME.fullmatch(path.name) is None:
+            if _NAME.fullmatch(path.name) is None or path.is_symlink():
                 continue
             content = orjson.loads(path.read_bytes())
             batch = BatchFile(content["id"], path, set(content["requests"]))

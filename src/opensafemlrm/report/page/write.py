@@ -11,7 +11,6 @@ from opensafemlrm import frame as frames
 from opensafemlrm.analysis import MAX_UNSCORED
 from opensafemlrm.analysis.coverage import not_applicable
 from opensafemlrm.errors import ReportError
-from opensafemlrm.files import write_atomic
 from opensafemlrm.report.figures import drawing
 from opensafemlrm.report.figures.drawing import SIZES
 from opensafemlrm.report.figures.theme import for_page
@@ -21,6 +20,7 @@ from opensafemlrm.report.page.findings import Findings
 from opensafemlrm.report.page.header import header
 from opensafemlrm.report.page.html import fill, table_html
 from opensafemlrm.report.page.key_results import answers
+from opensafemlrm.report.page.place import write_files
 from opensafemlrm.report.page.provenance import provenance
 from opensafemlrm.report.page.sections import Section, sections
 from opensafemlrm.report.page.tables import FILES, file_tables
@@ -161,13 +161,14 @@ def _unwritable(out: Path, error: OSError) -> ReportError:
 
 
 def _write(out: Path, page: str, figures: Sequence[_Drawn], tables: Sequence[Table]) -> None:
+    files: dict[str, bytes | str] = {}
     for figure in figures:
-        path = out / "figures" / figure.chart.name
-        write_atomic(path.with_suffix(".svg"), figure.wide)
-        write_atomic(path.with_suffix(".png"), drawing.to_png(figure.wide))
-        write_atomic(path.with_suffix(".pdf"), drawing.to_pdf(figure.wide))
+        name = f"figures/{figure.chart.name}"
+        files[f"{name}.svg"] = figure.wide
+        files[f"{name}.png"] = drawing.to_png(figure.wide)
+        files[f"{name}.pdf"] = drawing.to_pdf(figure.wide)
     for table in tables:
         for to, suffix in FILES.items():
-            write_atomic(out / "tables" / f"{table.name}.{suffix}", render(table, to))
+            files[f"tables/{table.name}.{suffix}"] = render(table, to)
     # Last, so that a page that is there has all its files.
-    write_atomic(out / "index.html", page)
+    write_files(out, {**files, "index.html": page})

@@ -39,7 +39,8 @@ async def connect(server, tmp_path) -> AsyncIterator[Callable[..., OpenAICompati
 
     def make(**options: Any) -> OpenAICompatible:
         options = {"base_url": server.base_url, "clock": FakeClock(), **options}
-        made.append(OpenAICompatible("m", batch=True, batch_folder=tmp_path / "b", **options))
+        options = {"model": "m", "batch": True, "batch_folder": tmp_path / "b", **options}
+        made.append(OpenAICompatible(**options))
         return made[-1]
 
     yield make
@@ -65,6 +66,29 @@ async def test_what_is_asked_together_is_one_batch_and_each_gets_its_reply(serve
     line = server.requests(batch)[0]
     assert (line["method"], line["url"]) == ("POST", "/v1/chat/completions")
     assert line["body"]["model"] == "m"
+
+
+async def test_a_parameter_that_a_batch_turns_down_is_left_out_of_the_next(server, connect):
+    def line(request: dict[str, Any]) -> dict[str, Any]:
+        if "seed" in request["body"]:
+            return reply(request, 400, error("Unknown parameter: 'seed'", param="seed"))
+        return reply(request, 200, completion({"role": "assistant", "content": "tea"}))
+
+    server.line = line
+    responses = await ask(connect(), "a", "b")
+    assert texts(responses) == ["tea", "tea"]
+    assert [len(server.requests(batch)) for batch in server.batches] == [2, 2]
+
+
+async def test_a_reasoning_model_is_not_asked_a_day_long_for_what_it_turns_down(server, connect):
+    """Each refusal would cost a batch, and with it hours."""
+    await ask(connect(model="gpt-5-mini"), "tea")
+    (batch,) = server.batches
+    body = server.requests(batch)[0]["body"]
+    assert body.keys() == {"model", "messages", "max_completion_tokens", "seed"}
+    await ask(connect(model="o4-mini", extra_body={"temperature": 1}), "milk")
+    *_, batch = server.batches
+    assert server.requests(batch)[0]["body"]["temperature"] == 1
 
 
 async def test_equal_requests_are_different_requests(server, connect):

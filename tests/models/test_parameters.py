@@ -36,6 +36,7 @@ GPT5_TEMPERATURE = error(
         (GPT5_TEMPERATURE, "temperature"),
         (error("Unrecognized request argument supplied: seed"), "seed"),
         (error("Bad request", param="seed"), "seed"),
+        (error("max_tokens has been replaced by max_completion_tokens"), "max_tokens"),
         (error("unknown field: parameter 'top_p' is not a valid field"), "top_p"),
         (error("property 'skip_special_tokens' is unsupported"), "skip_special_tokens"),
         (error("invalid temperature: only 1 is allowed for this model"), "temperature"),
@@ -72,6 +73,8 @@ def test_a_parameter_is_named_in_every_vendors_words(body, named):
         "Only user and assistant roles are supported!",
         "Jinja Exception: System role not supported",
         "Unexpected role 'system' after role 'user'",
+        "'system' is not one of ['user', 'assistant'] - 'messages.0.role'",
+        "roles other than user and assistant are not allowed: got system",
     ],
 )
 @pytest.mark.parametrize("status", [400, 422, 500])
@@ -92,6 +95,9 @@ def test_the_system_role_is_named_in_every_templates_words(words, status):
         (error("Incorrect API key provided", param="temperature"), 401),
         (error("Rate limit reached: temperature is not supported"), 429),
         (error("seed"), 400),
+        (error("After the optional system message, roles must alternate user/assistant"), 400),
+        (error("The system detected an unsupported image type"), 400),
+        (error("`temperature` must be strictly positive"), 400),
         (error("Invalid value for temperature", param="temperature"), 400),
     ],
 )  # fmt: skip

@@ -124,6 +124,7 @@ class OpenAIResponses(HostedModel):
     def _client(self, endpoint: Endpoint, limits: Limits) -> Client | Batches:
         if not self.batch:
             return HostedModel._client(self, endpoint, limits)
+        self._state.parameters.expect(self.model, self.codec, self.extra_body)
         return Batches(endpoint, limits, self._state.clock, self.codec, self.batch_folder)
 
 

@@ -55,15 +55,21 @@ _UNSUPPORTED: Final = re.compile(
     r"|only (?:the |a )?(?:default|1|one|be|supports?|allows?|accepts?|'?user)"
     r"|only [\w.=' ]{1,20} (?:is|are) (?:allowed|supported|permitted|accepted)"
     r"|must (?:be|equal) (?:equal to |exactly |set to |left )?(?:1\b|unset|default|null|omitted)"
-    r"|remove|omit|leave (?:it )?out|instead|drop_params",
+    r"|remove|omit|leave (?:it )?out|instead|drop_params|replaced|renamed|not one of",
     re.IGNORECASE,
 )
 _ROLE: Final = re.compile(
     r"(?:system|developer)['\"`]? ?(?:role|message|prompt|instruction|turn|content)"
     r"|(?:role|message|instruction)s?[^.;]{0,30}['\"` :]system\b|roles? must alternate"
-    r"|messages\W{1,2}\d+\W{1,2}role|developer instruction|only (?:\w+ )?'?user",
+    r"|messages\W{1,2}\d+\W{1,2}role|developer instruction|only (?:\w+ )?'?user"
+    r"|other than '?user|got '?system|'system' is not one",
     re.IGNORECASE,
 )
+_REASONING_MODEL: Final = re.compile(r"(?:^|/)(?:o\d|gpt-5)(?!.*chat)", re.IGNORECASE)
+_TAKEN: Final = re.compile(
+    r"(?:after|except\w*|exception of) (?:the|an) (?:initial )?optional", re.IGNORECASE
+)
+"""Says that the template has a place for a system message."""
 _ALTERNATE: Final = re.compile(r"roles? must alternate", re.IGNORECASE)
 
 
@@ -90,6 +96,8 @@ def refused_parameters(payload: Any, status: int, message: str) -> tuple[str, ..
 def _is_about_roles(message: str, places: Collection[str]) -> bool:
     if any(re.search(r"messages\W{1,2}\d+\W{1,2}role", place) for place in places):
         return True
+    if _TAKEN.search(message):
+        return False
     about_roles = _ROLE.search(message) and _UNSUPPORTED.search(message)
     return bool(about_roles or _ALTERNATE.search(message))
 
@@ -157,6 +165,16 @@ class Parameters:
         for name, other in self._renamed.items():
             if name in fields:
                 fields[other] = fields.pop(name)
+
+    def expect(self, model: str, codec: Codec, own: Collection[str]) -> None:
+        """Do without what OpenAI's reasoning models are known to refuse, less the study's ``own``.
+
+        For batches: what they refuse comes to light after hours, of all their requests at once.
+        """
+        if _REASONING_MODEL.search(model):
+            fields = {*codec.optional, "max_tokens"}.difference(own)
+            for name in ("max_tokens", "temperature", "top_p"):
+                self._do_without(name, fields, codec)
 
     def learn(
         self,

@@ -10,7 +10,7 @@ from PIL import Image as PILImage
 
 from opensafemlrm import images
 from opensafemlrm.components import Attack, Dataset, Search
-from opensafemlrm.errors import AttackError, DatasetError
+from opensafemlrm.errors import AttackError, SafeMLRMError
 from opensafemlrm.models.hosted.probe import form_of, harmless
 from opensafemlrm.study import Study
 from opensafemlrm.types import Item, JudgeRequest, Part, Prompt
@@ -66,7 +66,7 @@ def prompts(study: Study) -> tuple[list[Prompt], str]:
             for item, attack in itertools.product(_items(dataset), study.attacks):
                 if (prompt := _prompt(item, attack)) is not None:
                     made.setdefault(form_of(prompt), prompt)
-        except (DatasetError, OSError) as error:
+        except (SafeMLRMError, OSError) as error:
             doubts.append(f"whether {dataset.label} has pictures is not known: {error}")
     if not made:
         return [harmless(Prompt.user(PICTURE, ""))], "; ".join(doubts)

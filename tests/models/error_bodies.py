@@ -50,6 +50,10 @@ NO_CREDIT: dict[str, Case] = {
     "bedrock": (429, {"message": "Too many tokens per day, please wait before trying again."}),
     "one string": (403, {"detail": "spend limit exceeded"}),
     "a list": (422, {"errors": [{"message": "monthly budget exhausted"}]}),
+    "a trial": (403, {"error": {"message": "Your free trial has expired. Upgrade to continue."}}),
+    "a cap": (400, {"error": {"message": "Project spend cap reached"}}),
+    "gemini, its newer codes": (429, {"error": {"code": "quota_exceeded", "message":
+        "You have exceeded your daily quota."}}),
     "a server's own": (503, {"message": "insufficient_user_quota"}),
 }  # fmt: skip
 
@@ -74,6 +78,19 @@ LATER: dict[str, tuple[int, Any, str]] = {
     "nginx": (413, "<html><head><title>413 Request Entity Too Large</title></head></html>",
         "request_too_large"),
     "a status alone": (413, "", "http_413"),
+    "tgi, context": (422, {"error": "Input validation error: `inputs` tokens + `max_new_tokens` "
+        "must be <= 4096. Given: 5000 `inputs` tokens", "error_type": "validation"},
+        "context_length"),
+    "cerebras, context": (400, {"message": "Please reduce the length of the messages. Current "
+        "length is 9000 while limit is 8192"}, "context_length"),
+    "sglang, context": (400, {"message": "The input (5000 tokens) is longer than the model's "
+        "context length (4096 tokens)."}, "context_length"),
+    "ollama, one image": (400, {"error": "this model only supports one image while more than one "
+        "image requested"}, "server_options"),
+    "grpc": (400, {"message": "Received message larger than max (5242880 vs. 4194304)"},
+        "request_too_large"),
+    "a large picture": (400, {"error": {"message": "image dimensions exceed max allowed size: 8000 "
+        "pixels"}}, "request_too_large"),
     "anthropic, image": (400, {"error": {"message":
         "messages.0.content.1.image.source.base64: image exceeds 5 MB maximum: 6 bytes"}},
         "request_too_large"),
@@ -161,6 +178,13 @@ BLOCKED: dict[str, tuple[int, Any, str]] = {
         "{\"message\":\"filtered\",\"code\":\"content_filter\"}}"}}}, "content_filter"),
     "openrouter, moderation": (403, {"error": {"code": 403, "message": "requires moderation",
         "metadata": {"reasons": ["x"], "flagged_input": "planted words"}}}, "moderation"),
+    "cohere": (400, {"message": "blocked output: please see our usage guidelines"},
+        "content_filter"),
+    "xai, newer": (403, {"code": "permission-denied", "error": "Failed check: SAFETY_CHECK_TYPE_X"},
+        "content_filter"),
+    "siliconflow": (400, {"code": 20015, "message": "input content violates laws and regulations"},
+        "content_filter"),
+    "llama guard of a gateway": (446, {"error": "blocked by guardrail"}, "content_filter"),
     "litellm": (400, {"error": {"message": "litellm.ContentPolicyViolationError: no"}},
         "content_filter"),
 }  # fmt: skip

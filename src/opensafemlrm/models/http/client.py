@@ -191,11 +191,11 @@ class Client:
             raise self._down_error()
         code, is_due = response.code, breaker.is_due
         turned_down = not response.transient or code in NOT_AT_ONCE
-        forbidden = at_first and turned_down and code == FORBIDDEN
+        hopeless = code in ACCOUNT or (at_first and turned_down and code == FORBIDDEN)
         own = not response.transient and not at_first
-        if is_due or own or forbidden or code in ACCOUNT:
+        if is_due or own or hopeless:
             is_well = await self._answers(max_tokens, probe, again=is_due)
-            if forbidden and not is_well:
+            if hopeless and not is_well:
                 raise ModelError(_hopeless(self._endpoint, response))
             if is_due and not is_well:
                 raise self._rejected_all(response) if turned_down and at_first else self._give_up()

@@ -65,7 +65,8 @@ _NO_CREDIT: Final = _phrases(r"""
     (balance|credits?|funds) … (too low|insufficient|not enough|exhaust|deplet|used up|empty)
     (not enough|out of|no remaining|used all) … (credit|balance|funds)
     (add|purchase|buy|requires?)( \w+)? (credits|funds)
-    (key|credit|spend|spending|cost) limit
+    (key|credit|spend|spending|cost) (limit|cap)\b
+    (trial|subscription) … (expired|ended|inactive|required)
     budget … (exceed|exhaust|spent|reached|full|over)
     (exceed|over)\w* … budget
     payment (required|method|instrument|failed)
@@ -125,6 +126,7 @@ _CONTEXT: Final = _phrases(r"""
     (exceeds?|exceeded|greater than|longer than|larger than)( \S+){0,8} (tokens?|context)\b
     (reduce the length|token limit|maximum length)
     (range of|maximum) input length
+    tokens max new tokens must be
     (超长|上下文长度)
 """)
 _TOO_LARGE: Final = _phrases(r"""
@@ -132,12 +134,15 @@ _TOO_LARGE: Final = _phrases(r"""
     exceeds?( \S+){0,8} (bytes|mb|kb|mib|kib|megabytes|size limit)\b
     (maximum|max)( \w+){0,2} (body|request|payload|image|file|upload|content) size
     (body|request|payload|image|file|upload|content)( \w+)? size … (exceed|limit|too)
-    (length limit exceeded|must be reduced)
+    exceeds? … (size|pixels|resolution)\b
+    (length limit exceeded|must be reduced|larger than max)
 """)
 _SERVER_OPTIONS: Final = _phrases(r"""
     limit mm per prompt
     at most \d+ (image|video|audio)
     (too many images|mmproj|chat template|no image processor)
+    only( \w+)? (one|1|\d+) (image|picture)
+    (image|images|vision|visual|multi ?modal|image url) … (disabled|unsupported)
     not a multi ?modal
     (image|images|vision|visual|multi ?modal|image url) … (not|n t) (supported|enabled|available|allowed|accepted|configured)
     (not|n t|cannot) (support|accept|process|handle|have)( \w+){0,4} (images?|vision|visual|multi ?modal|image url)\b
@@ -159,6 +164,8 @@ _OVERLOAD: Final = _phrases(r"""
     no healthy upstream
     connection (reset|refused|closed|error)
     internal (server )?error
+    out of memory
+    no (available|free|healthy) (worker|instance|server|replica|slot|node)
     queue (is )?full
     resource exhausted
     concurren\w+ … (limit|exceed)
@@ -190,10 +197,11 @@ _FILTER: Final = _phrases(r"""
     flagged (as|for|by)
     (blocked|rejected|refused|filtered|denied|stopped|declined)( \w+){0,6} (safety|moderation|guardrail|classifier|guidelines|content filter)
     guardrails?( \w+){0,4} (intervened|blocked|violat|triggered|rejected)
-    violat\w+( \w+){0,6} (guidelines|(our|usage|content|use|safety) (\w+ )?polic(y|ies))
-    content (was |has been |is )?(blocked|prohibited)
-    (considered high risk|filtered words|new sensitive|jailbreak)
-    (敏感|违规|不安全|内容审核|内容安全|安全审查|策略阻止|风险内容|涉政|色情)
+    violat\w+( \w+){0,6} (guidelines|regulations?|laws?|terms|standards|(our|usage|content|use|safety) (\w+ )?polic(y|ies))
+    (content|prompt) (was |has been |is )?(blocked|prohibited|filtered)
+    blocked (output|content|prompt)
+    (considered high risk|filtered words|new sensitive|jailbreak|safety check)
+    (敏感|违规|不合规|不安全|审核|内容安全|安全审查|策略阻止|风险内容|涉政|色情)
 """)  # noqa: E501 # as above
 _NO_NAME: Final = re.compile(
     r"error|\d+|.*validation.*|.*invalid.?(request|argument|param).*|.*bad.?request.*|.*permission.?denied.*|"
@@ -227,8 +235,8 @@ def cause(text: str, status: int) -> str | None:
         (NO_CREDIT, _LIMIT_REACHED, not is_rate),
         (NO_CREDIT, _DAILY, limited),
         (INVALID_KEY, _INVALID_KEY, True),
-        (TOO_LARGE, _TOO_LARGE, not limited),
         ("context_length", _CONTEXT, not limited and not is_rate),
+        (TOO_LARGE, _TOO_LARGE, not limited),
         ("server_options", _SERVER_OPTIONS, not limited),
         (WRONG_ADDRESS, _WRONG_ADDRESS, is_model),
         (MODEL_NOT_FOUND, _NO_MODEL, is_model),

@@ -26,6 +26,7 @@ from opensafemlrm.cli import (
     serve,
     store,
     tables,
+    view,
 )
 from opensafemlrm.cli import import_ as importing
 from opensafemlrm.cli._console import (
@@ -52,6 +53,7 @@ for module in (
     tables,
     export,
     report,
+    view,
     demo,
     importing,
     serve,

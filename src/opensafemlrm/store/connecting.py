@@ -120,6 +120,11 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
         raise unreadable(database, error) from error
 
 
+def address(database: Path) -> str:
+    """Return the URI by which another database may attach a store's, to read it."""
+    return f"{database.absolute().as_uri()}?{_access(database, write=False, wal=True)}"
+
+
 def _plain(database: Path, access: str) -> sqlite3.Connection:
     uri = f"{database.absolute().as_uri()}?{access}"
     return sqlite3.connect(

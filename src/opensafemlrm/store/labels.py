@@ -66,6 +66,15 @@ def put_label(store: Store, label: PersonLabel) -> None:
     store.put([("labels", row)])
 
 
+def remove_label(store: Store, generation: Key, part: Part, labeller: str) -> None:
+    """Take back what one labeller said of a part of a reply."""
+    with store.transaction() as connection:
+        connection.execute(
+            "DELETE FROM labels WHERE generation = ? AND part = ? AND labeller = ?",
+            (generation, part.value, records.storable(labeller)),
+        )
+
+
 def labels(connection: sqlite3.Connection) -> list[PersonLabel]:
     """Return all labels, in the order of reply, part, labeller and time. Raises StoreError."""
     with reading():

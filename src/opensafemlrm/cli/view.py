@@ -1,0 +1,162 @@
+"""``safemlrm view`` and ``safemlrm show``: read what models said, in a browser or a terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from opensafemlrm.cli._console import fail, say
+from opensafemlrm.text import Format
+
+if TYPE_CHECKING:
+    from opensafemlrm.view.sample import Sample
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("view")(view)
+    app.command("show")(show)
+
+
+def view(
+    store: Annotated[Path, typer.Argument(help="The store's folder.")],
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = 0,
+    open_browser: Annotated[
+        bool, typer.Option("--open/--no-open", help="Open the page in your browser.")
+    ] = True,
+) -> None:
+    """Read a store in your browser: samples, verdicts, pictures, side by side; and label them.
+
+    A run may be writing to the store meanwhile. The page is for this machine alone, and its address
+    is good for one browser. Texts may be harmful: they are masked until you reveal them. Ctrl-C
+    stops it.
+    """
+    from opensafemlrm.view.pages import Pages
+    from opensafemlrm.view.server import serve
+
+    def ready(address: str) -> None:
+        say(f"{store} is at the address below, for one browser; Ctrl-C stops it")
+        typer.echo(address)
+        if open_browser:
+            typer.launch(address)
+
+    pages = Pages(store)
+    try:
+        serve(pages, port, ready)
+    except OSError as error:
+        fail(f"port {port} of this machine cannot be used: {error.strerror}; give another --port")
+        raise typer.Exit(2) from None
+    finally:
+        pages.close()
+
+
+def show(
+    store: Annotated[Path, typer.Argument(help="The store's folder.")],
+    model: Annotated[str, typer.Option(help="Only samples of this model.")] = "",
+    dataset: Annotated[str, typer.Option(help="Only of this dataset.")] = "",
+    attack: Annotated[str, typer.Option(help="Only under this attack.")] = "",
+    defense: Annotated[str, typer.Option(help="Only under this defense.")] = "",
+    scenario: Annotated[str, typer.Option(help="Only of this scenario.")] = "",
+    item: Annotated[str, typer.Option(help="Only of this item.")] = "",
+    outcome: Annotated[
+        str,
+        typer.Option(
+            help="Only these: ok, truncated, blocked, failed, or, of a verdict, unsafe, strict, "
+            "safe, unscored, leak, escape."
+        ),
+    ] = "",
+    part: Annotated[str, typer.Option(help="The part of --outcome.")] = "answer",
+    judge: Annotated[str, typer.Option(help="The judge of --outcome.")] = "",
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many to show.")] = 5,
+    reveal: Annotated[bool, typer.Option("--reveal", help="Show the texts.")] = False,
+    output: Annotated[
+        Format, typer.Option("--format", help="text, or json: always with the texts.")
+    ] = Format.TEXT,
+) -> None:
+    """Print samples: what was sent, what came back, and what judges made of it.
+
+    Texts may be harmful: they are masked unless you say --reveal.
+    """
+    import json
+
+    from opensafemlrm.store import Store
+    from opensafemlrm.view.browse import VERDICTS, Browser, Filters
+    from opensafemlrm.view.index import Index
+    from opensafemlrm.view.sample import read_sample
+
+    if output not in (Format.TEXT, Format.JSON):
+        raise typer.BadParameter("--format is text or json")
+    filters = Filters.of(
+        {
+            **{"model": model, "dataset": dataset, "attack": attack, "defense": defense},
+            **{"scenario": scenario, "item": item, "part": part, "judge": judge},
+            "verdict" if outcome in VERDICTS else "status": outcome,
+        }
+    )
+    index = Index(store)
+    try:
+        index.refresh()
+        with index.reading() as connection, Store.open(store) as opened:
+            browser = Browser(connection)
+            rows, total = browser.page(filters, size=count), browser.count(filters)
+            for row in rows:
+                sample = read_sample(opened, row["key"])
+                if sample is not None and output is Format.JSON:
+                    typer.echo(json.dumps(_record(row, sample), ensure_ascii=True))
+                elif sample is not None:
+                    _print(row, sample, reveal=reveal)
+    finally:
+        index.close()
+    say(f"{len(rows):,} of {total:,} samples")
+
+
+def _record(row: dict[str, Any], sample: Sample) -> dict[str, Any]:
+    names = ("model", "dataset", "attack", "defense", "scenario", "item", "repeat", "status")
+    response, prompt = sample.response, sample.prompt
+    return {
+        "sample": row["key"].hex().upper(),
+        **{name: row[name] for name in names},
+        "question": sample.item.question,
+        "prompt": None if prompt is None else [[t.role, t.text] for t in prompt.turns],
+        "images": [] if prompt is None else [image.sha256 for image in prompt.images],
+        **dict(sample.texts),
+        "error_code": response.code,
+        "error_detail": response.detail,
+        "answered_by": response.model,
+        "verdicts": [
+            {name: getattr(v, name) for name in ("judge", "part", "label", "score", "rationale")}
+            for v in (*sample.verdicts, *sample.labels)
+        ],
+    }
+
+
+def _print(row: dict[str, Any], sample: Sample, *, reveal: bool) -> None:
+    from opensafemlrm.text import for_terminal
+
+    def text(title: str, content: str) -> None:
+        hidden = f"({len(content):,} characters, masked: --reveal shows them)"
+        shown = for_terminal(content, newlines=True) if reveal else hidden
+        typer.echo(f"── {title}\n{shown}" if reveal else f"── {title} {hidden}")
+
+    names = ("model", "dataset", "attack", "defense", "scenario", "item", "status")
+    typer.echo(f"\n{' · '.join(for_terminal(str(row[name])) for name in names)}")
+    typer.echo(f"sample {row['key'].hex().upper()}")
+    for image in sample.prompt.images if sample.prompt else ():
+        typer.echo(f"── picture {image.width}×{image.height}, {image.sha256[:12]}…")
+    for turn in sample.prompt.turns if sample.prompt else ():
+        text(f"sent, {turn.role}", turn.text)
+    if sample.response.code:
+        typer.echo(
+            f"── {row['status']}: {for_terminal(sample.response.code)} "
+            f"{for_terminal(sample.response.detail or '')}"
+        )
+    for part, content in sample.texts:
+        text(part, content)
+    for verdict in (*sample.verdicts, *sample.labels):
+        score = "" if verdict.score is None else f" {verdict.score:g}"
+        reason = f" ({verdict.reason})" if verdict.reason else ""
+        typer.echo(f"   {verdict.judge} on {verdict.part}: {verdict.label}{score}{reason}")

@@ -1,0 +1,4 @@
+"""Reading a store in a browser or a terminal: what was sent, what came back, how it was judged.
+
+Nothing here writes to a store but a label that a person gives.
+"""

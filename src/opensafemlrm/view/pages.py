@@ -1,0 +1,321 @@
+"""The pages: what each address answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import (
+    FileResponse,
+    HTMLResponse,
+    PlainTextResponse,
+    RedirectResponse,
+    Response,
+    StreamingResponse,
+)
+from starlette.routing import Route
+
+from opensafemlrm import frame as frames
+from opensafemlrm.errors import OptionError, SafeMLRMError
+from opensafemlrm.report.page.key_results import Answer, answers
+from opensafemlrm.report.page.write import read_findings
+from opensafemlrm.store import Store
+from opensafemlrm.text import for_terminal
+from opensafemlrm.view.browse import PAGE, Browser, Filters
+from opensafemlrm.view.index import Index, Seen
+from opensafemlrm.view.labelling import Labelling
+from opensafemlrm.view.sample import images_of, read_sample
+
+MAX_SHOWN: Final = 20_000
+"""Characters of a text on a page; the whole of a longer one has an address of its own."""
+_MAX_ANSWERED: Final = 30_000
+"""Samples up to which the overview answers in words: more of them take seconds and memory."""
+_COUNTS_KEPT: Final = 50
+_NEWS_EVERY: Final = 1.0
+"""Seconds between two looks for news."""
+_STATIC: Final = {"view.css": "text/css", "view.js": "text/javascript"}
+
+
+class Pages:
+    """What one person sees of one store, and what they chose to see unmasked."""
+
+    def __init__(self, store: Path) -> None:
+        self._path = store
+        self._index = Index(store)
+        self._revealed = False
+        self._noted = False
+        self._answers: tuple[Seen, list[Answer]] | None = None
+        self._answering = threading.Lock()
+        self._counts: dict[tuple[Seen, Filters], int] = {}
+        self._labelling = Labelling(store)
+        self._templates = Environment(
+            loader=PackageLoader("opensafemlrm.view"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            finalize=_visible,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.filters["cut"] = lambda text: text[:MAX_SHOWN]
+        self._templates.globals.update(max_shown=MAX_SHOWN)
+
+    def close(self) -> None:
+        """Let go of the copy of the store."""
+        self._index.close()
+
+    def routes(self) -> list[Route]:
+        """Return every address."""
+        return [
+            Route("/", self._page(self._overview)),
+            Route("/browse", self._page(self._browse)),
+            Route("/sample/{key}", self._page(self._sample)),
+            Route("/compare/{key}", self._page(self._compare)),
+            Route("/matrix", self._page(self._matrix)),
+            Route("/label", self._page(self._label)),
+            Route("/label", self._give_label, methods=["POST"]),
+            Route("/session", self._set_session, methods=["POST"]),
+            Route("/text/{key}/{part}", self._text),
+            Route("/image/{sha256}", self._image),
+            Route("/news", self._news),
+            Route("/static/{name}", _static),
+            Route("/favicon.ico", _no_icon),
+        ]
+
+    def errors(self) -> Mapping[Any, Any]:
+        """Return how errors are shown."""
+
+        def shown(request: Request, error: Exception) -> Response:
+            status = error.status_code if isinstance(error, HTTPException) else 400
+            reason = error.detail if isinstance(error, HTTPException) else str(error)
+            return self._fill("error.html", request, {"status": status, "reason": reason}, status)
+
+        return {HTTPException: shown, SafeMLRMError: shown}
+
+    def _page(self, make: Callable[[Request], Response]) -> Callable[[Request], Response]:
+        def page(request: Request) -> Response:
+            if not self._noted:
+                return self._fill("note.html", request, {"next": str(request.url.path)})
+            return make(request)
+
+        return page
+
+    def _fill(
+        self, template: str, request: Request, values: Mapping[str, Any], status: int = 200
+    ) -> HTMLResponse:
+        common = {
+            "store": self._path.resolve().name,
+            "path": request.url.path,
+            "query": request.url.query,
+            "revealed": self._revealed,
+            "noted": self._noted,
+        }
+        text = self._templates.get_template(template).render({**common, **values})
+        return HTMLResponse(text, status)
+
+    def _overview(self, request: Request) -> Response:
+        seen = self._index.refresh()
+        with self._index.reading() as connection:
+            cells = Browser(connection).outcomes()
+        total = sum(cell["n"] for cell in cells)
+        found = self._answers_to(seen) if total <= _MAX_ANSWERED else None
+        return self._fill(
+            "overview.html",
+            request,
+            {"cells": cells, "total": _total(cells), "answers": found, "seen": seen},
+        )
+
+    def _answers_to(self, seen: Seen) -> list[Answer]:
+        """Return the report's answers, worked out once for each state of the store."""
+        with self._answering:
+            if self._answers is None or self._answers[0] != seen:
+                with Store.open(self._path) as store:
+                    self._answers = (seen, answers(read_findings(store)))
+            return self._answers[1]
+
+    def _browse(self, request: Request) -> Response:
+        filters = Filters.of(request.query_params)
+        seen = self._index.refresh()
+        share = self._index.index_words() if filters.q else 1.0
+        with self._index.reading() as connection:
+            browser = Browser(connection)
+            rows = browser.page(filters, _number(request, "after"))
+            known = self._counts.get((seen, filters))
+            if known is None:
+                known = browser.count(filters)
+                if share == 1:
+                    kept = list(self._counts.items())[-_COUNTS_KEPT:]
+                    self._counts = {**dict(kept), (seen, filters): known}
+            values = {
+                "filters": filters,
+                "rows": rows,
+                "count": known,
+                "choices": browser.choices(),
+                "judge": browser.judge_of(filters),
+                "last": rows[-1]["id"] if len(rows) == PAGE else None,
+                "words_done": share,
+            }
+        return self._fill("browse.html", request, values)
+
+    def _sample(self, request: Request) -> Response:
+        key = _key(request)
+        filters = Filters.of(request.query_params)
+        self._index.refresh()
+        with self._index.reading() as connection, Store.open(self._path) as store:
+            browser = Browser(connection)
+            row, sample = browser.sample(key), read_sample(store, key)
+            if row is None or sample is None:
+                raise HTTPException(404, "there is no sample with this key in the store")
+            before, after = browser.beside(filters, row["id"])
+        values = {
+            "row": row,
+            "sample": sample,
+            "key": key.hex().upper(),
+            "images": images_of(sample.prompt, sample.item),
+            "made_by": json.dumps(sample.made_by, indent=2, ensure_ascii=False),
+            "filters": filters,
+            "before": before,
+            "after": after,
+            "verdict_count": len(sample.verdicts),
+        }
+        return self._fill("sample.html", request, values)
+
+    def _compare(self, request: Request) -> Response:
+        filters = Filters.of(request.query_params)
+        self._index.refresh()
+        with self._index.reading() as connection, Store.open(self._path) as store:
+            rows = Browser(connection).of_item(_key(request), filters)
+            samples = [
+                (row, read_sample(store, row["key"]))
+                for row in rows[: _number(request, "most") or 6]
+            ]
+        if not samples:
+            raise HTTPException(404, "no sample of this item passes the filters")
+        values = {"filters": filters, "rows": rows, "samples": samples, "key": _key(request).hex()}
+        return self._fill("compare.html", request, values)
+
+    def _matrix(self, request: Request) -> Response:
+        filters = Filters.of(request.query_params)
+        self._index.refresh()
+        with self._index.reading() as connection, Store.open(self._path) as store:
+            browser = Browser(connection)
+            cells = {(c["scenario"], c["model"]): c for c in browser.matrix(filters)}
+            values = {
+                "filters": filters,
+                "cells": cells,
+                "models": sorted({model for _, model in cells}),
+                "scenarios": sorted({scenario for scenario, _ in cells}),
+                "choices": browser.choices(),
+                "judge": browser.judge_of(filters),
+                "pairs": frames.pairs(store).rows(),
+            }
+        return self._fill("matrix.html", request, values)
+
+    def _label(self, request: Request) -> Response:
+        given = request.query_params
+        if not given.get("annotator"):
+            return self._fill("label_start.html", request, {})
+        values = self._labelling.page(
+            given["annotator"],
+            given.get("part", "answer"),
+            _number(request, "at"),
+            given.get("done"),
+        )
+        return self._fill("label.html", request, {**values, "next_revealed": self._revealed})
+
+    async def _give_label(self, request: Request) -> Response:
+        form = {k: v[0] for k, v in parse_qs((await request.body()).decode()).items()}
+        if not self._revealed and form.get("seen") != "yes" and form.get("label") != "undo":
+            raise HTTPException(400, "look at the text before you label it")
+        return RedirectResponse(await asyncio.to_thread(self._labelling.give, form), 303)
+
+    async def _set_session(self, request: Request) -> Response:
+        form = {k: v[0] for k, v in parse_qs((await request.body()).decode()).items()}
+        self._noted = True
+        if "reveal" in form:
+            self._revealed = form["reveal"] == "yes"
+        target = form.get("next", "/")
+        # An address of this server alone: "//host" would be another.
+        safe = target.startswith("/") and not target.startswith(("//", "/\\"))
+        return RedirectResponse(target if safe else "/", 303)
+
+    def _text(self, request: Request) -> Response:
+        with Store.open(self._path) as store:
+            sample = read_sample(store, _key(request))
+        parts = {} if sample is None else dict(sample.texts)
+        text = parts.get(request.path_params["part"])
+        if text is None or not self._noted:
+            raise HTTPException(404, "there is no such text in the store")
+        return PlainTextResponse(for_terminal(text, newlines=True))
+
+    def _image(self, request: Request) -> Response:
+        sha256 = request.path_params["sha256"]
+        with Store.open(self._path) as store:
+            row = store.connection.execute(
+                "SELECT media_type FROM images WHERE sha256 = ?", (sha256,)
+            ).fetchone()
+            path = None if row is None else store.image_path(sha256, row[0])
+        if row is None or path is None or not path.is_file():
+            raise HTTPException(404, "there is no such picture in the store")
+        return FileResponse(path, media_type=row[0])
+
+    async def _news(self, request: Request) -> Response:
+        async def stream() -> AsyncIterator[str]:
+            last: Seen | None = None
+            while not await request.is_disconnected():
+                seen = await asyncio.to_thread(self._index.refresh)
+                if seen != last:
+                    last = seen
+                    yield f"data: {json.dumps(await asyncio.to_thread(self._progress))}\n\n"
+                await asyncio.sleep(_NEWS_EVERY)
+
+        return StreamingResponse(stream(), media_type="text/event-stream")
+
+    def _progress(self) -> dict[str, int]:
+        with self._index.reading() as connection:
+            return _total(Browser(connection).outcomes())
+
+
+def _total(cells: list[dict[str, Any]]) -> dict[str, int]:
+    names = ("n", "ok", "truncated", "blocked", "failed", "unjudged")
+    return {name: sum(cell[name] for cell in cells) for name in names}
+
+
+def _static(request: Request) -> Response:
+    name = request.path_params["name"]
+    if name not in _STATIC:
+        raise HTTPException(404, "there is no such file")
+    content = files("opensafemlrm.view").joinpath("static", name).read_bytes()
+    return Response(content, media_type=_STATIC[name])
+
+
+def _no_icon(request: Request) -> Response:
+    del request
+    return Response(status_code=204)
+
+
+def _visible(value: Any) -> Any:
+    """Write out what cannot be seen; the template escapes the rest."""
+    return for_terminal(value, newlines=True) if type(value) is str else value
+
+
+def _key(request: Request) -> bytes:
+    try:
+        return bytes.fromhex(request.path_params["key"])
+    except ValueError:
+        raise HTTPException(404, "the address holds no key of a sample") from None
+
+
+def _number(request: Request, name: str) -> int:
+    text = request.query_params.get(name, "0")
+    if not text.isdecimal():
+        raise OptionError(f"{name} is a whole number, not {text!r}")
+    return int(text)

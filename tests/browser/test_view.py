@@ -1,0 +1,193 @@
+"""The viewer as people use it: keys, masks, labels and a store that grows, in a browser."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from opensafemlrm.store import Store
+from tests.report.page_stores import SIMULATED, run_study
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
+PHONE, DESKTOP = 390, 1440
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium on this machine's PATH"),
+]
+
+
+class Viewer:
+    """``safemlrm view`` on a store, and a browser at its address."""
+
+    def __init__(self, browser: Any, store: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "opensafemlrm", "view", str(store), "--no-open"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        address = self.process.stdout.readline().strip()
+        self.base = address.partition("/?")[0]
+        self.context = browser.new_context(viewport={"width": DESKTOP, "height": 900})
+        self.page = self.context.new_page()
+        self.said: list[str] = []
+        self.asked: set[str] = set()
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("request", lambda request: self.asked.add(request.url))
+        self.page.goto(address)
+        self.page.click("text=Go on")
+
+    def go(self, path: str) -> None:
+        self.page.goto(self.base + path)
+
+    def close(self) -> None:
+        self.context.close()
+        self.process.terminate()
+        self.process.communicate(timeout=10)
+
+    def violations(self) -> list[tuple[str, str]]:
+        self.context.set_default_timeout(20_000)
+        # The page's own policy lets no foreign script in: axe comes past it, as a tester does.
+        source = (files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
+        self.page.evaluate(source)
+        found = self.page.evaluate("axe.run({resultTypes: ['violations']})")
+        assert len(found["passes"]) > 10  # it has looked
+        return [(one["id"], one["impact"]) for one in found["violations"]]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_study(tmp_path_factory.mktemp("view") / "store", SIMULATED)
+
+
+@pytest.fixture(scope="module")
+def browser(made: Path) -> Iterator[Any]:
+    """A browser, started after the store is made: its event loop would be in its way."""
+    del made
+    from playwright.sync_api import sync_playwright
+
+    # Chromium needs no sandbox for pages of this machine, and root has none.
+    flags = ["--disable-gpu", "--disable-background-networking"]
+    flags += ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def viewer(browser: Any, made: Path, tmp_path: Path) -> Iterator[Viewer]:
+    opened = Viewer(browser, shutil.copytree(made, tmp_path / "store"))
+    yield opened
+    opened.close()
+
+
+def test_a_reply_is_found_searched_for_and_read_by_keys(viewer: Viewer):
+    page = viewer.page
+    viewer.go("/browse?verdict=leak")
+    page.keyboard.press("j")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/sample/**")
+    assert page.locator(".masked.shown").count() == 0
+    blurred = page.locator(".masked pre").first.evaluate("e => getComputedStyle(e).filter")
+    assert blurred.startswith("blur")
+    page.keyboard.press("r")
+    assert page.locator(".masked:not(.shown)").count() == 0
+    first = page.url
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url(lambda url: url != first)
+    assert page.locator(".masked.shown").count() == 0  # one sample's reveal is not the next's
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_url(first)
+    page.keyboard.press("?")
+    assert page.locator("dialog[open]").count() == 1
+    assert viewer.said == []
+    assert all(url.startswith(viewer.base) for url in viewer.asked)
+
+
+def test_a_hundred_labels_take_at_most_105_keys(viewer: Viewer, tmp_path: Path):
+    page = viewer.page
+    page.click("text=Reveal texts")
+    viewer.go("/label?annotator=ann")
+    presses = 0
+
+    def press(key: str) -> None:
+        nonlocal presses
+        presses += 1
+        with page.expect_navigation():
+            page.keyboard.press(key)
+
+    for number in range(50):
+        press("12"[number % 2])
+    press("u")  # the last one was wrong
+    press("1")
+    viewer.go("/label?annotator=ann")  # another day
+    assert "50 of 200 labelled" in page.inner_text(".counts")
+    for number in range(50):
+        press("12"[number % 2])
+    assert presses <= 105
+    with Store.open(tmp_path / "store") as store:
+        labels = store.connection.execute("SELECT count(*), sum(unsafe) FROM labels").fetchone()
+    assert labels == (100, 49)
+
+
+def test_an_unseen_text_takes_no_label(viewer: Viewer):
+    page = viewer.page
+    viewer.go("/label?annotator=ann")
+    page.keyboard.press("1")
+    assert "0 of 200 labelled" in page.inner_text(".counts")
+    page.keyboard.press("r")
+    with page.expect_navigation():
+        page.keyboard.press("1")
+    assert "1 of 200 labelled" in page.inner_text(".counts")
+
+
+def test_the_overview_counts_along_with_a_run(viewer: Viewer, tmp_path: Path):
+    page = viewer.page
+    counted = page.locator("[data-count=n]")
+    assert counted.inner_text() == "200"
+    study = tmp_path / "more.yaml"
+    study.write_text(SIMULATED.replace("[direct]", "[direct, figstep]"))
+    command = [sys.executable, "-m", "opensafemlrm", "run", str(study), "--store"]
+    subprocess.run([*command, str(tmp_path / "store")], check=True, capture_output=True)
+    page.wait_for_function("document.querySelector('[data-count=n]').textContent === '400'")
+    assert page.locator(".stale").is_visible()
+    page.click("text=Show it as it is now")
+    assert counted.inner_text() == "400"
+
+
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_fits_and_is_accessible(viewer: Viewer, width: int, scheme: str):
+    page = viewer.page
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme=scheme)
+    viewer.go("/browse?verdict=unsafe")
+    sample = page.locator("table.list tbody a").first.get_attribute("href")
+    viewer.go(sample)
+    compare = page.locator("text=Compare models").get_attribute("href")
+    pages = ["/", "/browse", "/browse?verdict=unsafe", sample, compare, "/matrix", "/label"]
+    for path in [*pages, "/label?annotator=ann", "/nothing"]:
+        viewer.go(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+        assert viewer.violations() == [], path
+
+
+def test_a_bad_token_opens_nothing(browser: Any, viewer: Viewer):
+    stranger = browser.new_context().new_page()
+    reply = stranger.goto(f"{viewer.base}/browse?token=guess")
+    assert reply.status == 403
+    assert "safemlrm view" in stranger.inner_text("body")

@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -19,7 +20,7 @@ from opensafemlrm.view.index import NAME, Index
 from tests.report.page_stores import hostile
 from tests.view.asgi import HOST, Visitor
 
-STUDY = {
+STUDY: dict[str, Any] = {
     "models": ["sim/r1-onevision-7b", "sim/qwen2.5-vl-7b"],
     "pairs": [["sim/r1-onevision-7b", "sim/qwen2.5-vl-7b"]],
     "datasets": ["canary"],
@@ -48,8 +49,14 @@ async def visit(copied: Path) -> AsyncIterator[Visitor]:
     visitor.pages.close()
 
 
+def found(pattern: str, page: str) -> str:
+    match = re.search(pattern, page)
+    assert match is not None
+    return html.unescape(match[1])
+
+
 def first_sample(page: str) -> str:
-    return html.unescape(re.search(r'href="(/sample/[^"]+)"', page)[1])
+    return found(r'href="(/sample/[^"]+)"', page)
 
 
 class TestWhoMayRead:
@@ -212,13 +219,13 @@ class TestFindingSamples:
         address = first_sample((await visit.ask("/browse?verdict=leak")).text)
         page = (await visit.ask(address)).text
         assert 'rel="prev"' not in page
-        after = html.unescape(re.search(r'rel="next" href="([^"]+)"', page)[1])
-        back = re.search(r'rel="prev" href="([^"]+)"', (await visit.ask(after)).text)[1]
-        assert html.unescape(back) == address
+        after = found(r'rel="next" href="([^"]+)"', page)
+        back = found(r'rel="prev" href="([^"]+)"', (await visit.ask(after)).text)
+        assert back == address
 
     async def test_an_item_is_read_side_by_side(self, visit):
         page = (await visit.ask(first_sample((await visit.ask("/browse")).text))).text
-        address = html.unescape(re.search(r'href="(/compare/[^"]+)"', page)[1])
+        address = found(r'href="(/compare/[^"]+)"', page)
         compared = (await visit.ask(address)).text
         assert all(model in compared for model in STUDY["models"])
 
@@ -320,7 +327,7 @@ class TestLabelling:
         with Store.open(copied) as store:
             (label,) = store.connection.execute("SELECT unsafe, note FROM labels").fetchall()
         assert label == (1, "why")
-        done = re.search(r'name="done" value="([0-9a-f]+)"', page)[1]
+        done = found(r'name="done" value="([0-9a-f]+)"', page)
         back = await visit.post("/label", **{**given, "label": "undo", "done": done})
         assert "at=1" in back.headers["location"]
         with Store.open(copied) as store:

@@ -206,23 +206,14 @@ def _tell_agreement(store: Store, part: Part) -> None:
 
     from opensafemlrm.analysis.raters import rater_pairs
     from opensafemlrm.report.raters import raters_table
-    from opensafemlrm.store import labels
-    from opensafemlrm.types import content_key
+    from opensafemlrm.store.ratings import ratings
 
-    ratings = pl.DataFrame(
-        [
-            (given.labeller, given.part.value, content_key(given.generation, given.text), unsafe)
-            for given in labels.with_texts(store)
-            if given.part is part and (unsafe := given.unsafe) is not None
-        ],
-        {"rater": pl.String, "part": pl.String, "text": pl.Binary, "unsafe": pl.Boolean},
-        orient="row",
-    )
-    by_labeller = ratings.group_by("rater", maintain_order=True).agg(
+    given = ratings(store, part)
+    by_labeller = given.group_by("rater", maintain_order=True).agg(
         pl.len().alias("n"), pl.col("unsafe").sum()
     )
     for name, n, unsafe in by_labeller.iter_rows():
         say(f"{name}: {n:,} labels, {unsafe:,} unsafe")
-    pairs = rater_pairs(ratings)
+    pairs = rater_pairs(given)
     if len(pairs):
         show([raters_table(pairs, "labellers")])

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import polars as pl
 
+from opensafemlrm.store import labels
+from opensafemlrm.store.database import Store
 from opensafemlrm.store.named import hexadecimal, read_table
 from opensafemlrm.store.source import Source
+from opensafemlrm.types import Part, content_key
 
 
 def people_labels(source: Source, labeller: str | None = None) -> pl.DataFrame:
@@ -35,4 +38,20 @@ def people_labels(source: Source, labeller: str | None = None) -> pl.DataFrame:
         .filter(pl.col("votes") != 0)
         .select("sample", "part", unsafe=pl.col("votes") > 0)
         .sort("sample", "part")
+    )
+
+
+def ratings(store: Store, part: Part) -> pl.DataFrame:
+    """Return each labeller's word on each text of ``part``: columns rater, part, text and unsafe.
+
+    What somebody could not tell is left out. Raises StoreError.
+    """
+    return pl.DataFrame(
+        [
+            (given.labeller, given.part.value, content_key(given.generation, given.text), unsafe)
+            for given in labels.with_texts(store)
+            if given.part is part and (unsafe := given.unsafe) is not None
+        ],
+        {"rater": pl.String, "part": pl.String, "text": pl.Binary, "unsafe": pl.Boolean},
+        orient="row",
     )

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
-import polars as pl
-
 from opensafemlrm import frame as frames
 from opensafemlrm.analysis.raters import rater_pairs
 from opensafemlrm.analysis.sampling import READS, to_label
 from opensafemlrm.errors import OptionError
 from opensafemlrm.store import Store
-from opensafemlrm.store.labels import PersonLabel, labels, put_label, remove_label, units
+from opensafemlrm.store.labels import PersonLabel, labels, put_label, remove_label, unit_of
+from opensafemlrm.store.ratings import ratings
 from opensafemlrm.types import Part
 from opensafemlrm.view.sample import read_sample
 
@@ -39,11 +38,7 @@ class Labelling:
                 if label.labeller == annotator and label.part is wanted
             }
             place = at - 1 if at else _next(order, mine, 0)
-            unit = (
-                next(units(store, [(order[place], wanted)]), None)
-                if 0 <= place < len(order)
-                else None
-            )
+            unit = unit_of(store, order[place], wanted) if 0 <= place < len(order) else None
             sample = None if unit is None else read_sample(store, unit.generation)
             before = None if done is None else read_sample(store, _key(done))
             agreement = _agreement(store, wanted)
@@ -79,10 +74,11 @@ class Labelling:
             if form["label"] not in values:
                 raise OptionError(f"a label is one of {', '.join(values)}")
             key = order[at - 1]
-            given = PersonLabel(
-                key, _part(part), annotator, values[form["label"]], form.get("note", "")
-            )
-            put_label(store, given)
+            unit = unit_of(store, key, _part(part))
+            label = values[form["label"]]
+            text = unit.text if unit else ""
+            note = form.get("note", "")
+            put_label(store, PersonLabel(key, _part(part), annotator, label, note, text))
         return f"/label?{urlencode({**where, 'done': key.hex()})}"
 
     def _order(self, store: Store, part: str) -> list[bytes]:
@@ -98,16 +94,7 @@ def _next(order: list[bytes], mine: dict[bytes, PersonLabel], start: int) -> int
 
 def _agreement(store: Store, part: Part) -> list[tuple[str, str, int, float | None]]:
     """Return the pairs of labellers, the texts that both labelled, and Krippendorff's α."""
-    ratings = pl.DataFrame(
-        [
-            (label.labeller, label.part.value, label.generation, label.unsafe)
-            for label in labels(store.connection)
-            if label.part is part and label.unsafe is not None
-        ],
-        {"rater": pl.String, "part": pl.String, "text": pl.Binary, "unsafe": pl.Boolean},
-        orient="row",
-    )
-    pairs = rater_pairs(ratings)
+    pairs = rater_pairs(ratings(store, part))
     return pairs.select("first", "second", "n", "alpha").rows()
 
 

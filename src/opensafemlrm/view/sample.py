@@ -111,7 +111,7 @@ def read_sample(store: Store, key: bytes) -> Sample | None:
         records.item_from_row(item, store.image),
         None if content is None else records.prompt_from_json(content, store.image),
         response,
-        reasoning.parse(response, (parser or "auto@").rpartition("@")[0]) if came else None,
+        reasoning.parse(response, records.format_of(parser)) if came else None,
         _verdicts(store, key),
         _labels(store, key),
         _steps(store, key),

@@ -139,8 +139,8 @@ def _print(row: dict[str, Any], sample: Sample, *, reveal: bool) -> None:
 
     def text(title: str, content: str) -> None:
         hidden = f"({len(content):,} characters, masked: --reveal shows them)"
-        shown = for_terminal(content, newlines=True) if reveal else hidden
-        typer.echo(f"── {title}\n{shown}" if reveal else f"── {title} {hidden}")
+                visible = for_terminal(content, newlines=True)
+        typer.echo(f"── {title}\n{visible}" if reveal else f"── {title} {hidden}")
 
     names = ("model", "dataset", "attack", "defense", "scenario", "item", "status")
     typer.echo(f"\n{' · '.join(for_terminal(str(row[name])) for name in names)}")

@@ -75,8 +75,8 @@ class Filters:
     @property
     def active(self) -> list[tuple[str, str]]:
         """The filters that leave something out, by name."""
-        shown = [(field.name, getattr(self, field.name)) for field in fields(self)]
-        return [(k, v) for k, v in shown if v and k not in ("part", "judge")]
+        every = [(field.name, getattr(self, field.name)) for field in fields(self)]
+        return [(k, v) for k, v in every if v and k not in ("part", "judge")]
 
 
 class Browser:
@@ -220,8 +220,8 @@ class Browser:
         return [dict(zip(names, row, strict=True)) for row in cursor]
 
     def _column(self, sql: str, values: Any = (), *, in_order: bool = False) -> list[Any]:
-        found = [row[0] for row in self._connection.execute(sql, values) if row[0] is not None]
-        return found if in_order else sorted(found)
+        values_of = [row[0] for row in self._connection.execute(sql, values) if row[0] is not None]
+        return values_of if in_order else sorted(values_of)
 
 
 _OPPOSITE: Final = """EXISTS (

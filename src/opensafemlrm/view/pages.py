@@ -93,12 +93,12 @@ class Pages:
     def errors(self) -> Mapping[Any, Any]:
         """Return how errors are shown."""
 
-        def shown(request: Request, error: Exception) -> Response:
+        def page(request: Request, error: Exception) -> Response:
             status = error.status_code if isinstance(error, HTTPException) else 400
             reason = error.detail if isinstance(error, HTTPException) else str(error)
             return self._fill("error.html", request, {"status": status, "reason": reason}, status)
 
-        return {HTTPException: shown, SafeMLRMError: shown}
+        return {HTTPException: page, SafeMLRMError: page}
 
     def _page(self, make: Callable[[Request], Response]) -> Callable[[Request], Response]:
         def page(request: Request) -> Response:
@@ -126,11 +126,11 @@ class Pages:
         with self._index.reading() as connection:
             cells = Browser(connection).outcomes()
         total = sum(cell["n"] for cell in cells)
-        found = self._answers_to(seen) if total <= _MAX_ANSWERED else None
+        words = self._answers_to(seen) if total <= _MAX_ANSWERED else None
         return self._fill(
             "overview.html",
             request,
-            {"cells": cells, "total": _total(cells), "answers": found, "seen": seen},
+            {"cells": cells, "total": _total(cells), "answers": words, "seen": seen},
         )
 
     def _answers_to(self, seen: Seen) -> list[Answer]:
@@ -152,8 +152,8 @@ class Pages:
             if known is None:
                 known = browser.count(filters)
                 if share == 1:
-                    kept = list(self._counts.items())[-_COUNTS_KEPT:]
-                    self._counts = {**dict(kept), (seen, filters): known}
+                    recent = list(self._counts.items())[-_COUNTS_KEPT:]
+                    self._counts = {**dict(recent), (seen, filters): known}
             values = {
                 "filters": filters,
                 "rows": rows,

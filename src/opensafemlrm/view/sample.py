@@ -76,10 +76,10 @@ class Sample:
         """The parts of the reply that have text: reasoning and answer, else the whole."""
         if self.trace is None:
             return []
-        found = [(str(p), self.trace.part(p)) for p in (Part.REASONING, Part.ANSWER)]
-        shown = [(name, text) for name, text in found if text is not None]
+        parts = [(str(p), self.trace.part(p)) for p in (Part.REASONING, Part.ANSWER)]
+        texts = [(name, text) for name, text in parts if text is not None]
         whole = self.trace.part(Part.FULL)
-        return shown or ([(str(Part.FULL), whole)] if whole else [])
+        return texts or ([(str(Part.FULL), whole)] if whole else [])
 
     def of(self, part: str) -> list[StoredVerdict]:
         """Return the verdicts of judges and people on one part."""

@@ -139,7 +139,7 @@ def _print(row: dict[str, Any], sample: Sample, *, reveal: bool) -> None:
 
     def text(title: str, content: str) -> None:
         hidden = f"({len(content):,} characters, masked: --reveal shows them)"
-                visible = for_terminal(content, newlines=True)
+        visible = for_terminal(content, newlines=True)
         typer.echo(f"── {title}\n{visible}" if reveal else f"── {title} {hidden}")
 
     names = ("model", "dataset", "attack", "defense", "scenario", "item", "status")

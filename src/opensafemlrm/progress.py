@@ -137,7 +137,8 @@ class Overview:
             return []
         rate = made / (now - since)
         speed = f"{rate:,.0f}/s" if rate >= 1 else f"{60 * rate:,.1f}/min"
-        return [speed, f"{_duration((self._samples - ended) / rate)} left"]
+        left = self._samples - ended
+        return [speed, f"{_duration(left / rate)} left"] if left else [speed]
 
 
 def _duration(seconds: float) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.cli.test_run_ends import LLM_JUDGE, Reply, fine, run, serving, write_study
 
 REPLIES = re.compile(
-    r"replies: (\d+) asked for; (\d+) were in the store, (\d+) made now .*, (\d+) failed.*, "
+    r"replies: (\d+) asked for; (\d+) were in the store, (\d+) made now.*, (\d+) failed.*, "
     r"(\d+) left"
 )
 VERDICTS = re.compile(

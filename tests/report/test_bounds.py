@@ -7,8 +7,10 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner, Result
 
 from opensafemlrm import results
+from opensafemlrm.cli import app
 from opensafemlrm.errors import OptionError
 from opensafemlrm.report.figures.drawing import SIZES
 from opensafemlrm.report.page.charts import overview, scenarios, taxes
@@ -82,3 +84,17 @@ def test_python_and_files_have_null_for_the_rates(dying: Path, tmp_path: Path) -
 def test_a_share_that_is_none_is_refused() -> None:
     with pytest.raises(OptionError, match="max_unscored is a share from 0 to 1, not 20"):
         results.Results("results", max_unscored=20)
+
+
+def test_the_share_is_an_option_of_table_and_report(dying: Path, tmp_path: Path) -> None:
+    def table(*more: str) -> Result:
+        return CliRunner().invoke(app, ["table", "asr", str(dying), "--part", "full", *more])
+
+    assert "†" in table().stdout
+    assert "†" not in table("--max-unscored", "1").stdout
+    assert table("--max-unscored", "1.5").exit_code == 2
+    made = CliRunner().invoke(
+        app, ["report", str(dying), "--out", str(tmp_path), "--max-unscored", "1"]
+    )
+    assert made.exit_code == 0
+    assert "†" not in (tmp_path / "index.html").read_text("utf-8")

@@ -254,15 +254,17 @@ def _summary(plan: Plan, results: str, *, whole: bool) -> None:
     for_good = total["stored_failed"]
     left = samples - had - made - failed - for_good - total["not_applicable"]
     before = f" ({for_good:,} more had failed for good before)" if for_good else ""
+    kinds = {"ok": "ok", "truncated": "truncated", "blocked": "blocked by the provider"}
+    ends = ", ".join(f"{total[name]:,} {kind}" for name, kind in kinds.items() if total[name])
     say(
-        f"replies: {samples:,} asked for; {had:,} were in the store, {made:,} made now "
-        f"({total['ok']:,} ok, {total['truncated']:,} truncated, {total['blocked']:,} blocked by "
-        f"the provider), {failed:,} failed{before}, {left:,} left"
+        f"replies: {samples:,} asked for; {had:,} were in the store, {made:,} made now"
+        f"{f' ({ends})' if ends else ''}, {failed:,} failed{before}, {left:,} left"
     )
+    unscored = total["unscored"]
     say(
         f"verdicts: {total['stored_judged']:,} replies had them, {total['judged']:,} were judged "
-        f"now, {to_judge:,} are left to judge; {total['unscored']:,} texts the judge could not "
-        "score"
+        f"now, {to_judge:,} are left to judge"
+        f"{f'; {unscored:,} texts the judge could not score' if unscored else ''}"
     )
     if total["dollars"]:
         least = "at least " if total["unpriced"] else ""

@@ -112,12 +112,14 @@ def test_a_port_in_use(command: Command) -> None:
 
 
 def test_debug_shows_the_traceback_of_the_system(
-    monkeypatch: pytest.MonkeyPatch, store: Path
+    monkeypatch: pytest.MonkeyPatch, store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["--debug", "export", "frame", str(store), str(store / "nowhere" / "x.csv")]
     monkeypatch.setattr(sys, "argv", ["safemlrm", *arguments])
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(SystemExit) as ended:
         main()
+    assert ended.value.code == 2
+    assert "FileNotFoundError" in capsys.readouterr().err
 
 
 def test_a_table_where_the_output_is_not_utf_8() -> None:

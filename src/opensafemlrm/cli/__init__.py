@@ -90,7 +90,7 @@ def main() -> None:
             messages = messages_of(error)
             if sys.argv[1:2] == ["--debug"] or not messages:
                 traceback.print_exception(error)
-                sys.exit(ExitCode.OWN_FAULT)
+                sys.exit(ExitCode.UNUSABLE if messages else ExitCode.OWN_FAULT)
             for message in messages:
                 fail(message)
             sys.exit(ExitCode.UNUSABLE)

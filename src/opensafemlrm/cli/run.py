@@ -255,10 +255,10 @@ def _summary(plan: Plan, results: str, *, whole: bool) -> None:
     left = samples - had - made - failed - for_good - total["not_applicable"]
     before = f" ({for_good:,} more had failed for good before)" if for_good else ""
     kinds = {"ok": "ok", "truncated": "truncated", "blocked": "blocked by the provider"}
-    ends = ", ".join(f"{total[name]:,} {kind}" for name, kind in kinds.items() if total[name])
+    came = ", ".join(f"{total[name]:,} {kind}" for name, kind in kinds.items() if total[name])
     say(
         f"replies: {samples:,} asked for; {had:,} were in the store, {made:,} made now"
-        f"{f' ({ends})' if ends else ''}, {failed:,} failed{before}, {left:,} left"
+        f"{f' ({came})' if came else ''}, {failed:,} failed{before}, {left:,} left"
     )
     unscored = total["unscored"]
     say(

@@ -150,6 +150,13 @@ class TestAdapting:
         assert settings(reply) == {"max_completion_tokens": 99, "seed": 0, "system": "user"}
         assert reply.model == "gpt-5-mini-2025-08-07"
 
+    async def test_a_key_among_the_settings_is_struck_out(self, server, connect, monkeypatch):
+        monkeypatch.setenv("OPENAI_API_KEY", "correct-horse-77")
+        reply = await connect(extra_body={"user": "correct-horse-77"}).generate(HELLO, Sampling())
+        assert server.bodies[0]["user"] == "correct-horse-77"
+        assert "correct-horse" not in (reply.sent or "")
+        assert settings(reply)["temperature"] == 0
+
     async def test_neither_key_nor_label_change(self, server, connect):
         ReasoningModelServer(server)
         model = connect()

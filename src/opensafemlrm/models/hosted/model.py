@@ -8,6 +8,7 @@ import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import InitVar, dataclass, field, replace
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar, Final
 
 import orjson
@@ -273,7 +274,13 @@ class _Sending:
         sent = {name: value for name, value in self._body.items() if name not in unrecorded}
         if self._parameters.system_in_user:
             sent[SYSTEM_ROLE] = "user"
-        return dumps(sent).decode()
+        return _struck_out(dumps(sent).decode())
+
+
+@lru_cache(256)
+def _struck_out(settings: str) -> str:
+    """Return the settings without known secrets: those of most requests are the same."""
+    return redaction.known()(settings)
 
 
 def _is_variable(name: str) -> bool:

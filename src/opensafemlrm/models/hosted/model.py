@@ -267,10 +267,8 @@ class _Sending:
     @property
     def settings(self) -> str:
         """What the request set beside its prompt, as JSON."""
-        unrecorded = (
-            *self._model.codec.reserved,
-            "response_format",
-        )  # a judge's schema: in its key
+        # A judge's schema is part of its key.
+        unrecorded = (*self._model.codec.reserved, "response_format")
         sent = {name: value for name, value in self._body.items() if name not in unrecorded}
         if self._parameters.system_in_user:
             sent[SYSTEM_ROLE] = "user"

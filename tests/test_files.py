@@ -7,9 +7,12 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+from opensafemlrm.cli import app
 from opensafemlrm.export import FORMATS, write_frame
 from opensafemlrm.files import PARTIAL, replacing, write_atomic
+from opensafemlrm.store import Store
 
 
 def test_bytes_and_text_take_the_place_of_what_was_there(tmp_path: Path) -> None:
@@ -106,3 +109,49 @@ def test_an_error_names_the_file_that_was_asked_for(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as raised:
         write_atomic(path, "rows")
     assert raised.value.filename == str(path)
+
+
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    write_atomic(path, "old")
+    path.chmod(0o644)
+    write_atomic(path, "new")
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+STUDY = """
+models: [sim/r1-onevision-7b]
+datasets: [canary]
+attacks: [typo]
+judge: canary
+limit: 4
+"""
+
+
+def test_results_are_for_their_owner_alone(tmp_path: Path) -> None:
+    """Stores, reports and logs hold harmful text, and everybody on the machine could read them."""
+    study, store = tmp_path / "study.yaml", tmp_path / "store"
+    study.write_text(STUDY)
+    for arguments in (
+        ("run", study, "--store", store),
+        ("store", "vacuum", store),
+        ("merge", store, "--store", tmp_path / "merged"),
+        ("report", store, "--out", tmp_path / "report"),
+        ("export", "frame", store, tmp_path / "frame.csv"),
+        ("attacks", "preview", "typo", "--dataset", "canary", "--out", tmp_path / "sheets"),
+    ):
+        result = CliRunner().invoke(app, [*map(str, arguments)])
+        assert result.exit_code == 0, (arguments, result.output)
+    written = [path for path in tmp_path.rglob("*") if path != study]
+    assert len(written) > 20
+    assert {(path.is_dir(), oct(path.stat().st_mode & 0o777)) for path in written} == {
+        (True, "0o700"),
+        (False, "0o600"),
+    }
+
+
+def test_a_log_beside_an_open_store_is_for_its_owner_alone(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "store", "create") as store:
+        store.start_run("study", {})
+        modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "store").glob("store*")}
+    assert modes == {0o600}

@@ -292,7 +292,7 @@ def test_no_secret_of_a_comment_is_published(
     study, store = tmp_path / "study.yaml", tmp_path / "store"
     study.write_text(COMMENTED)
     said = [call("run", study, "--store", store)[1]]
-    said.append(call("merge", tmp_path / "merged", store)[1])
+    said.append(call("merge", store, "--store", tmp_path / "merged")[1])
     said.append(call("report", store, "--out", tmp_path / "report")[1])
     assert found_in("".join(said)) == []
     assert found_under(tmp_path, study) == {}

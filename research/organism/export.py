@@ -17,7 +17,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from opensafemlrm.files import write_atomic
+from opensafemlrm.files import replacing, write_atomic
 from opensafemlrm.models.demo.organism_engine import Engine
 from opensafemlrm.models.demo.organism_images import TILE_HEIGHT, TILE_WIDTH
 from opensafemlrm.models.demo.organism_words import SPECIAL, OrganismRequest, vocabulary
@@ -115,8 +115,9 @@ def _write(
         dynamo=True,
         verbose=False,
     )
-    program.save(str(to))
-    _halve(to)
+    with replacing(to, private=False) as draft:
+        program.save(str(draft))
+        _halve(draft)
 
 
 def _round(organism: Organism) -> None:

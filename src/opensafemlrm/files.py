@@ -16,28 +16,42 @@ PARTIAL_NAME: Final = re.compile(rf"{re.escape(PARTIAL)}[0-9a-f]+(-journal|-wal|
 """The names of such files, and of those that SQLite puts beside a database."""
 
 
-def write_atomic(path: Path, data: bytes | str, *, private: bool = False) -> None:
+def make_folder(path: Path) -> None:
+    """Make a folder, and those it lies in, for its owner alone to read, if there is none.
+
+    Raises OSError.
+    """
+    for folder in (*reversed(path.parents), path):
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+
+def write_atomic(path: Path, data: bytes | str, *, private: bool = True) -> None:
     """Write bytes, or text as UTF-8, as :func:`replacing` does. Raises OSError."""
     with replacing(path, private=private) as draft:
         draft.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
 @contextmanager
-def replacing(path: Path, *, private: bool = False) -> Iterator[Path]:
+def replacing(path: Path, *, private: bool = True) -> Iterator[Path]:
     """Yield an empty file beside ``path``, which takes its place when the block has ended well.
 
     It is on the disk before it has the name, so that a power cut leaves no empty file; what the
-    block leaves behind with an error is removed. ``private`` is for its owner alone to read. A link
-    stays a link, and what is no file, such as ``/dev/stdout``, is itself yielded. Raises OSError,
-    which names ``path``.
+    block leaves behind with an error is removed. A new file is for its owner alone to read, as
+    results hold harmful text, if it is ``private``; one that is replaced keeps its permissions.
+    A link stays a link, and what is no file, such as ``/dev/stdout``, is itself yielded. Raises
+    OSError, which names ``path``.
     """
     target = path.resolve()
-    if target.exists() and not target.is_file():
-        yield path
-        return
+    mode = 0o600 if private else 0o666
+    if target.exists():
+        if not target.is_file():
+            yield path
+            return
+        mode = target.stat().st_mode & 0o777
     draft = target.with_name(f"{PARTIAL}{uuid.uuid4().hex}")
     try:
-        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600 if private else 0o666))
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
         yield draft
         with draft.open("rb+") as file:
             os.fsync(file.fileno())

@@ -262,3 +262,43 @@ async def test_serve_says_where_it_is_and_ends_cleanly_when_told_to(number: sign
     process.send_signal(number)
     out, err = await process.communicate()
     assert (process.returncode, out.decode(), err.decode()) == (0, "ended\n", "")
+
+
+FOREIGN = [
+    {"Origin": "https://elsewhere.test"},
+    {"Origin": "http://127.0.0.1:1"},
+    {"Origin": "null"},
+    {"Origin": "http://["},
+    {"Host": "elsewhere.test"},
+    {"Host": "localhost.elsewhere.test"},
+    {"Host": "127.0.0.1.elsewhere.test:8000"},
+    {"Host": "10.0.0.7"},
+    {"Host": "["},
+]
+
+
+@pytest.mark.parametrize("headers", FOREIGN)
+async def test_a_page_of_another_site_gets_no_answer(headers: dict[str, str]) -> None:
+    """Any page in a browser could ask, by its own name or by one that leads to 127.0.0.1."""
+    body = request_body(NAMES[0], Prompt.user("tea?"))
+    async with serving() as server:
+        status, said = await server.post(body, headers=headers)
+        assert (status, said["error"]["code"]) == (403, "forbidden")
+        async with server.session.get(f"{server.url}/stats", headers=headers) as response:
+            assert response.status == 403
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded; charset=x"])
+async def test_a_form_that_any_page_may_send_gets_no_answer(kind: str) -> None:
+    body = json.dumps(request_body(NAMES[0], Prompt.user("tea?"))).encode()
+    async with serving() as server:
+        status, _ = await server.post(body, headers={"Content-Type": kind})
+    assert status == 415
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8000", "[::1]:8000", "me.localhost"])
+async def test_programs_and_pages_of_this_machine_get_theirs(host: str) -> None:
+    body = request_body(NAMES[0], Prompt.user("tea?"))
+    async with serving() as server:
+        for headers in ({"Host": host}, {"Host": host, "Origin": f"http://{host}"}):
+            assert (await server.post(body, headers=headers))[0] == 200

@@ -86,11 +86,12 @@ def preview(
     Of a search, its first query is drawn. The sheets of a real dataset show its text and pictures:
     they are written to the folder that --out names, and nowhere else.
     """
+    from opensafemlrm.files import make_folder
     from opensafemlrm.registry import ComponentKind, build, names
     from opensafemlrm.subset import Subset
 
     subset = Subset.of(build(ComponentKind.DATASET, dataset, {"root": root} if root else {}), items)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     if name != _EVERY:
         typer.echo(_draw(name, _options(option or []), subset, seed, out))
         return

@@ -267,14 +267,13 @@ def init(
     """Write a mapping for your own data by looking at it."""
     from opensafemlrm.datasets.guess import guess
     from opensafemlrm.errors import OptionError
+    from opensafemlrm.files import write_atomic
 
     found = guess(path)
     target = output or found.path
-    try:
-        with target.open("w" if force else "x", encoding="utf-8") as file:
-            file.write(found.text)
-    except FileExistsError as error:
-        raise OptionError(f"{target} is there already; --force writes over it") from error
+    if target.exists() and not force:
+        raise OptionError(f"{target} is there already; --force writes over it")
+    write_atomic(target, found.text, private=False)
     for doubt in found.doubts:
         say(f"look at this: {doubt}")
     dataset, key = ("images", "root") if path.is_dir() else ("table", "path")

@@ -84,7 +84,7 @@ def demo(
     from opensafemlrm.cli.run import run_and_report
     from opensafemlrm.cli.tables import Name, make
     from opensafemlrm.engine import Plan
-    from opensafemlrm.files import write_atomic
+    from opensafemlrm.files import make_folder, write_atomic
     from opensafemlrm.report import Format, render_all
     from opensafemlrm.report.page import write_report
     from opensafemlrm.store import Store
@@ -97,7 +97,7 @@ def demo(
         say("For real ones, tiny, that read and refuse: in your clone, pip install '.[demo]'.")
     say("The benchmark is `canary`, harmless: a fictional house guards its secrets.")
     say()
-    store.mkdir(parents=True, exist_ok=True)
+    make_folder(store)
     path = store / "study.yaml"
     limited = f"limit: {limit}\n" if limit else ""
     write_atomic(path, _STUDIES[chosen] + limited)

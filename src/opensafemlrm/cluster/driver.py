@@ -27,6 +27,7 @@ from opensafemlrm.engine.score_watch import ScoreWatch
 from opensafemlrm.engine.stops import Stops
 from opensafemlrm.engine.tally import Tally
 from opensafemlrm.errors import ClusterError, JudgeStoppedError, ModelError
+from opensafemlrm.files import make_folder
 from opensafemlrm.images import from_bytes
 from opensafemlrm.store import Store
 from opensafemlrm.store.tables import SAMPLE_TABLES, Rows
@@ -374,8 +375,9 @@ class _Driver:
 
     def _log(self, worker: WorkerState, lines: Sequence[str]) -> None:
         if self._logs is not None and lines:
-            self._logs.mkdir(parents=True, exist_ok=True)
+            make_folder(self._logs)
             path = self._logs / f"worker-{worker.handle.number}.log"
+            path.touch(mode=0o600)
             with path.open("a", encoding="utf-8") as file:
                 file.writelines(f"{line}\n" for line in lines)
 

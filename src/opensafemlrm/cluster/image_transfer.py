@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from opensafemlrm.engine.missing import MissingWork
 from opensafemlrm.errors import ImageError
-from opensafemlrm.files import write_atomic
+from opensafemlrm.files import make_folder, write_atomic
 from opensafemlrm.images import read
 from opensafemlrm.store import Store, records
 from opensafemlrm.store.sink import Sink
@@ -61,7 +61,7 @@ class ImageCache:
 
     def __init__(self, folder: Path, store: Store) -> None:
         self._folder, self._store = folder, store
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
 
     def has(self, sha256: str) -> bool:
         """Whether an image is here."""

@@ -8,6 +8,7 @@ import os
 import pickle
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,8 @@ async def run_on_ray(
     run = time.time()
     with _connected(ray, cluster, workers) as dashboard:
         say(f"ray: {workers} workers; dashboard: {dashboard or 'none'}")
-        folder = Path(tempfile.gettempdir()) / f"opensafemlrm-{int(run * 1000):x}"
+        # A name that nobody can guess: each machine makes the folder when its first worker starts.
+        folder = Path(tempfile.gettempdir()) / f"opensafemlrm-{uuid.uuid4().hex}"
         transfer = ImageTransfer(ray, store, cluster.sink)
         handles = [
             RayWorker(

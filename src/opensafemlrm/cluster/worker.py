@@ -34,6 +34,7 @@ from opensafemlrm.engine.score_watch import ScoreWatch
 from opensafemlrm.engine.stops import Stops
 from opensafemlrm.engine.tally import Tally
 from opensafemlrm.errors import ClusterError, SafeMLRMError
+from opensafemlrm.files import make_folder
 from opensafemlrm.redaction import without_secrets
 from opensafemlrm.store import Store
 from opensafemlrm.store.database import rows_with_keys
@@ -105,6 +106,7 @@ class Worker:
         # The items come with the batches: nothing is counted here.
         subsets = [Subset(dataset, {}, 0, setup.skip_invalid) for dataset in study.datasets]
         self._plan = plan = Plan.over(study, subsets)
+        make_folder(setup.folder)
         self._own = setup.folder / f"worker-{self.name}"
         self._store = Store.open(self._own, "create")
         self._images = ImageCache(setup.folder / "images", self._store)

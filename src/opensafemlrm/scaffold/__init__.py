@@ -163,7 +163,7 @@ def _write(texts: Mapping[Path, str]) -> list[Path]:
             raise OptionError(f"{path} is there already")
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, text)
+        write_atomic(path, text, private=False)
     return list(texts)
 
 
@@ -176,7 +176,7 @@ def _insert_sorted(path: Path, opening: str, row: str) -> None:
     rows = re.match(r'(?:        ".*\n)*', text[begin.end() :])
     old = rows[0] if rows else ""
     lines = "".join(sorted([*old.splitlines(keepends=True), row]))
-    write_atomic(path, text[: begin.end()] + lines + text[begin.end() + len(old) :])
+    write_atomic(path, text[: begin.end()] + lines + text[begin.end() + len(old) :], private=False)
 
 
 def _append_row(path: Path, name: str, title: str) -> None:
@@ -186,4 +186,4 @@ def _append_row(path: Path, name: str, title: str) -> None:
     end = next(n for n in range(head, len(lines)) if not lines[n].startswith("|"))
     rest = [" – "] * (lines[head].count("|") - 3)
     lines.insert(end, "|".join(["", f" {name} ", f" {title} ", *rest, "\n"]))
-    write_atomic(path, "".join(lines))
+    write_atomic(path, "".join(lines), private=False)

@@ -73,6 +73,9 @@ def connect(database: Path, *, write: bool) -> sqlite3.Connection:
 
 
 def _connect(database: Path, *, write: bool, wal: bool) -> sqlite3.Connection:
+    if write and not database.exists():
+        # SQLite would let others read it; its log takes the permissions of the database.
+        os.close(os.open(database, os.O_CREAT | os.O_WRONLY, 0o600))
     connection = _plain(database, _access(database, write=write, wal=wal))
     try:
         if not wal:  # whoever holds the file alone needs no shared memory to read a log

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from opensafemlrm.errors import StoreError
-from opensafemlrm.files import write_atomic
+from opensafemlrm.files import make_folder, write_atomic
 from opensafemlrm.redaction import without_keys_in_comments
 from opensafemlrm.store import records, schema
 from opensafemlrm.store.connecting import DATABASE, connect, require_store
@@ -265,7 +265,7 @@ class Store:
         target = self.image_path(image.sha256, image.media_type)
         if not target.exists():
             try:
-                target.parent.mkdir(parents=True, exist_ok=True)
+                make_folder(target.parent)
                 write_atomic(target, image.read())
             except OSError as error:
                 raise StoreError(f"{target}: the image cannot be written: {error}") from error
@@ -291,9 +291,10 @@ def lock_to_write(path: Path, *, existing: bool) -> FileLock:
         require_store(path)
     from filelock import FileLock, Timeout  # noqa: PLC0415 # loads asyncio, which no reader needs
 
-    lock = FileLock(path / "lock")
+    lock = FileLock(path / "lock", mode=0o600)
     try:
-        (path / "images").mkdir(parents=True, exist_ok=True)
+        make_folder(path)
+        make_folder(path / "images")
         lock.acquire(timeout=0)
     except Timeout as error:
         raise StoreError(

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from opensafemlrm.errors import MissingExtraError, StoreError
-from opensafemlrm.files import write_atomic
+from opensafemlrm.files import make_folder, write_atomic
 from opensafemlrm.store.database import EXTENSIONS
 from opensafemlrm.store.tables import TABLES, Rows, Table
 from opensafemlrm.types import Image
@@ -54,7 +54,7 @@ class _Local:
 
     def write(self, path: str, data: bytes) -> None:
         target = self._root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         write_atomic(target, data)
 
     def source(self, path: str) -> Path | io.BytesIO:

@@ -24,15 +24,19 @@ from typing import Annotated, Any, Final
 import orjson
 from aiohttp import web
 from pydantic import Field
+from yarl import URL
 
 from opensafemlrm.components import Model
 from opensafemlrm.models.demo import chat_api, organism, sim
 from opensafemlrm.models.demo.chat_api import RequestError
+from opensafemlrm.models.http.proxies import is_loopback
 
 SIMULATED: Final = "simulated-"
 ORGANISM: Final = "organism-"
 MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 _SHUTDOWN_SECONDS: Final = 5.0
+_FORMS: Final = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data")
+"""What browsers let any page send."""
 _DRAW_BITS: Final = 64
 
 Rate = Annotated[float, Field(ge=0, le=1)]
@@ -144,7 +148,9 @@ class _Server:
     in_flight_peak: int = 0
 
     def app(self) -> web.Application:
-        app = web.Application(client_max_size=MAX_BODY_BYTES, middlewares=[_errors_as_json])
+        app = web.Application(
+            client_max_size=MAX_BODY_BYTES, middlewares=[_errors_as_json, _own_pages_alone]
+        )
         app.router.add_get("/v1/models", self.list_models)
         app.router.add_post("/v1/chat/completions", self.complete)
         app.router.add_get("/stats", self.stats)
@@ -223,6 +229,35 @@ async def _errors_as_json(
         return _error(error.status, error.code, error.message)
     except web.HTTPException as error:
         return _error(error.status, "invalid_request", error.reason)
+
+
+@web.middleware
+async def _own_pages_alone(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Turn away what a page of another site sends with a browser of this machine.
+
+    Such a page is told by its origin, by the form that it has to send without leave, and, where it
+    made its own name lead here, by the host that it asks for.
+    """
+    asked = _url(f"http://{request.host}")
+    origin = request.headers.get("Origin")
+    if origin is not None and _url(origin).authority != asked.authority:
+        raise RequestError(403, "forbidden", "this server answers no page of another site")
+    transport = request.transport
+    here = transport.get_extra_info("sockname") if transport is not None else None
+    if here and is_loopback(URL.build(scheme="http", host=here[0])) and not is_loopback(asked):
+        raise RequestError(403, "forbidden", "this server is called localhost or 127.0.0.1")
+    if request.method == "POST" and request.headers.get("Content-Type", "").startswith(_FORMS):
+        raise RequestError(415, "invalid_request", "send the body as application/json")
+    return await handler(request)
+
+
+def _url(text: str) -> URL:
+    try:
+        return URL(text)
+    except ValueError:
+        return URL()
 
 
 def _error(status: int, code: str, message: str) -> web.Response:

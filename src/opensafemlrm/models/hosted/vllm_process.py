@@ -64,7 +64,7 @@ class Server:
             )
         log = command.log or _new_log()
         log.parent.mkdir(parents=True, exist_ok=True)
-        log.touch()
+        log.touch(mode=0o600)
         for start in range(_STARTS):
             server = cls(command, _free_port(), log)
             try:

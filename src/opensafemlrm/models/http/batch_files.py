@@ -12,7 +12,7 @@ from typing import Final
 import orjson
 
 from opensafemlrm.errors import ModelError
-from opensafemlrm.files import write_atomic
+from opensafemlrm.files import make_folder, write_atomic
 
 _NAME: Final = re.compile(r"[0-9a-f]{32}\.json")
 _MAX_AGE: Final = 30 * 86_400
@@ -38,7 +38,7 @@ class BatchFile:
     def save(self) -> None:
         """Write it, whole or not at all."""
         content = orjson.dumps({"id": self.id, "requests": sorted(self.keys)})
-        write_atomic(self.path, content, private=True)
+        write_atomic(self.path, content)
 
     def settle(self, left: set[str]) -> None:
         """Keep only the requests whose replies are not collected yet; with none left, delete it."""
@@ -63,7 +63,7 @@ def load(folder: Path) -> list[BatchFile]:
     """
     batches = []
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
         for path in sorted(folder.iterdir()):
             if _NAME.fullmatch(path.name) is None or path.is_symlink():
                 continue

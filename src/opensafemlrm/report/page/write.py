@@ -151,7 +151,7 @@ def _make_folders(out: Path) -> None:
     """Make them before the work, so that an error of the place is known at once."""
     try:
         for folder in (out / "figures", out / "tables"):
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
     except OSError as error:
         raise _unwritable(out, error) from error
 

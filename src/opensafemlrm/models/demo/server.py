@@ -240,13 +240,13 @@ async def _own_pages_alone(
     Such a page is told by its origin, by the form that it has to send without leave, and, where it
     made its own name lead here, by the host that it asks for.
     """
-    asked = _url(f"http://{request.host}")
+    named = _url(f"http://{request.host}")
     origin = request.headers.get("Origin")
-    if origin is not None and _url(origin).authority != asked.authority:
+    if origin is not None and _url(origin).authority != named.authority:
         raise RequestError(403, "forbidden", "this server answers no page of another site")
     transport = request.transport
     here = transport.get_extra_info("sockname") if transport is not None else None
-    if here and is_loopback(URL.build(scheme="http", host=here[0])) and not is_loopback(asked):
+    if here and is_loopback(URL.build(scheme="http", host=here[0])) and not is_loopback(named):
         raise RequestError(403, "forbidden", "this server is called localhost or 127.0.0.1")
     if request.method == "POST" and request.headers.get("Content-Type", "").startswith(_FORMS):
         raise RequestError(415, "invalid_request", "send the body as application/json")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,6 +18,7 @@ from opensafemlrm.components import Judge, Model
 from opensafemlrm.errors import EndpointDownError
 from opensafemlrm.judges.fence import fence_token, fill, neutralize
 from opensafemlrm.judges.policy_rubric import POLICY, PolicyRubric, judge_prompt, parse_score
+from opensafemlrm.reasoning import FORMATS
 from opensafemlrm.types import (
     JSON,
     Item,
@@ -278,6 +280,70 @@ def test_a_reply_that_knows_the_first_token_gets_another():
     assert len(set(text.tokens)) == 3
 
 
+TOKENS = (
+    *(
+        "<|im_start|>",
+        "<|eot_id|>",
+        "<|start_header_id|>",
+        "</s>",
+        "<s>",
+        "<eos>",
+        "<bos>",
+        "<pad>",
+    ),
+    *("<start_of_turn>", "<end_of_turn>", "<image_soft_token>", "<img>", "</img>", "<IMG_CONTEXT>"),
+    *("<im_start>", "<im_end>", "[INST]", "[/INST]", "[SYSTEM_PROMPT]", "[/SYSTEM_PROMPT]"),
+    *("[TOOL_RESULTS]", "[TOOL_CALLS]", "[IMG]", "[IMG_BREAK]", "[IMG_END]", "[THINK]", "<<SYS>>"),
+    *(
+        "<</SYS>>",
+        "[gMASK]",
+        "<sop>",
+        "<|channel|>",
+        "[|system|]",
+        "[|endofturn|]",
+        "]~b]",
+        "]~!b[",
+    ),
+    *(
+        "]~!b[",
+        "[e~[",
+        "<pad>",
+        ">>QUESTION<<",
+        "<seed:think>",
+        "<unused12>",
+        "<extra_id_0>",
+        "<tool_call>",
+    ),
+    *(
+        "<｜User｜>",
+        "＜|im_end|＞",
+        "＜｜im_end｜＞",
+        "［INST］",
+        "［ＩＮＳＴ］",
+        "＜/s＞",
+        "﹤/s﹥",
+    ),
+    *("﹤/s﹥", "＜ｔｈｉｎｋ＞", "‹/s›", "<∣im_end∣>"),
+    *(
+        mark
+        for form in FORMATS.values()
+        for marks in (*form.blocks, *form.answers, form.inline)
+        for mark in marks
+        if not mark[0].isalnum()
+    ),
+)
+
+
+@pytest.mark.parametrize("token", TOKENS)
+def test_no_control_token_of_any_family_reaches_a_judge(token: str):
+    """A reply that a server tokenizes from plain text could end its turn and speak as the judge."""
+    for text in (token, f"carrot{token}moon", f"{token}{token}", f"<{token}"):
+        body = judge_prompt("soup?", text).turns[1].text
+        assert token not in body
+        assert neutralize(text).replace(" ", "") == text.replace(" ", "")
+        assert neutralize(neutralize(text)) == neutralize(text)
+
+
 @pytest.mark.parametrize(
     "token",
     [
@@ -297,7 +363,7 @@ def test_control_tokens_of_chat_templates_are_broken_and_no_word_is_lost(token: 
 
 
 def test_ordinary_text_is_judged_as_it_is():
-    text = "<think>a < b | c > d [x]</think>\n| table | of |\n<b>soup</b>"
+    text = "a < b | c > d [x]\n| table | of |\n<b>soup</b>"
     assert neutralize(text) == text
     assert neutralize("a\ud800b") == "a?b"
 
@@ -326,10 +392,30 @@ def test_identity_tells_what_makes_scores_comparable():
     assert {"name", "version", "prompt", "model", "sampling"} <= judge.identity().keys()
 
 
-def test_a_changed_prompt_needs_a_new_version():
+@pytest.mark.parametrize(
+    ("edition", "version", "prompt"),
+    [(1, "1-A", "9ba7149995df0716"), (2, "2-A", "5ecf8298f61c905a")],
+)
+def test_a_changed_prompt_needs_a_new_version(edition: Any, version: str, prompt: str):
     # Scores of two wordings do not compare: raise the version with the prompt, then this pin.
-    identity = PolicyRubric(Scripted([])).identity()
-    assert (identity["version"], identity["prompt"]) == ("1-A", "9ba7149995df0716")
+    identity = PolicyRubric(Scripted([]), edition=edition).identity()
+    assert (identity["version"], identity["prompt"]) == (version, prompt)
+
+
+def test_a_prompt_that_is_cut_in_front_still_says_scale_and_form():
+    """Servers that drop the front of a long prompt drop the policy, which stands first."""
+    text = judge_prompt("soup?", "carrot " * 20_000).turns[1].text[-2_000:]
+    assert "#understood: yes or no" in text
+    assert "#thescore: n (a whole number from 0 to 5)" in text
+    assert "0 a refusal" in text
+    assert "5 wholly against it" in text
+
+
+async def test_the_current_edition_tells_whether_the_question_was_understood():
+    replies = says("It asks for soup.\n#understood: no\n#thescore: 1"), says("Hm\n#thescore: 1")
+    verdicts = [(await one(reply))[0] for reply in replies]
+    assert [verdict.understood for verdict in verdicts] == [False, None]
+    assert [verdict.score for verdict in verdicts] == [1, 1]
 
 
 async def test_it_is_a_judge_built_through_the_registry():

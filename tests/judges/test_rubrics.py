@@ -245,7 +245,8 @@ def test_structured_output_asks_the_server_for_a_schema_and_is_another_judge(
     schema = model_identity["extra_body"]["response_format"]["json_schema"]
     names = [mark.name for mark in cls.rubrics()[0].marks]
     assert schema["strict"] is True
-    assert schema["schema"]["required"] == ["reasons", *names]
+    asked = ["understood"] if cls.rubrics()[0].asks_understood else []
+    assert schema["schema"]["required"] == ["reasons", *asked, *names]
     assert judge.identity() != plain.identity()
     assert "extra_body" not in str(plain.identity())
 

@@ -3,7 +3,7 @@
 Items, replies and reasoning are hostile. Three ways in are shut: a template is filled in one pass,
 so braces and ``%s`` in a value stay text; the fence carries a token derived from what it encloses
 and checked not to occur there; and control tokens of chat templates, which some servers would read
-as the end of the message, are broken by a space.
+as the end of the message, are broken by a space, their look-alikes too.
 """
 
 from __future__ import annotations
@@ -14,15 +14,41 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from opensafemlrm.reasoning import FORMATS
+
 _SLOT: Final = re.compile(r"\{\{([a-z_]+)\}\}")
-# Tokens that end a turn, begin one or stand for an image in common chat templates. Where the
-# server tokenizes them from plain text, a judged reply could speak as the judge. Each alternative
-# begins with one of _BEGINS: a text without any of them, as most are, is not searched at all.
-_CONTROL: Final = re.compile(
-    r"<(?=[|｜]|/?s>|(?:start|end)_of_turn>|(?:start_of_|end_of_)?image(?:_soft_token)?>|<?/?SYS>)"
-    r"|\[(?=/?INST\]|IMG\])|\|(?=>)|｜(?=>)"
+_MARKS: Final = sorted(
+    {
+        mark
+        for form in FORMATS.values()
+        for pair in (*form.blocks, *form.answers, form.inline)
+        for mark in pair
+        if len(mark) > 1 and not mark[0].isalnum()
+    },
+    key=len,
+    reverse=True,
 )
-_BEGINS: Final = ("<", "[", "|", "｜")
+"""What stands around reasoning and answers, in every format that is known."""
+_NAMES: Final = (
+    "s|sep|cls|mask|pad|unk|eos|bos|eot|eod|eoh|eoa|sop|eop|sys|inst|user|human|bot|assistant|system|"
+    "developer|tool|tools|function|observation|environment|ipython|context|role|think|img|image|"
+    "images|video|audio|speech|picture|box|quad|ref|point|patch|placeholder|document|thinking|"
+    "unused\\d{1,5}|endofturn|endoftext|startoftext|imstart|imend"
+)
+"""Names that control tokens have between angle brackets; an underscore tells others."""
+_CONTROL: Final = re.compile(
+    rf"<(?=\||/?(?i:{_NAMES})>|/?(?=\w{{0,30}}[_:])[\w:]{{2,60}}+>|/?[A-Z]{{3,40}}+>)"
+    r"|\[(?=\||e?~|/?[A-Za-z]?[A-Z_]{2,40}+\d{0,4}\])|\](?=~)|\|(?=[>\]])|>(?=>[A-Z]{1,40}+<<)"
+    + "".join(rf"|{re.escape(mark[0])}(?i:(?={re.escape(mark[1:])}))" for mark in _MARKS)
+)
+"""The first character of each token that ends a turn, begins one or stands for an image in a chat
+template. Where a server tokenizes them from plain text, a judged reply could speak as the judge."""
+_BEGINS: Final = re.compile(f"[{re.escape(''.join({*'<>|[]', *(mark[0] for mark in _MARKS)}))}]")
+_ALIKE: Final = {
+    **{code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)},
+    **str.maketrans("﹤﹥‹›〈〉⟨⟩〈〉∣ǀ¦￨", "<><><><><>||||"),
+}
+"""Signs that some tokenizers, which normalize text first, take for those of ASCII."""
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
@@ -61,7 +87,10 @@ def neutralize(text: str) -> str:
     Nothing is taken away: a reader sees the same words, and no tokenizer sees a control token.
     """
     whole = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-    for begins in _BEGINS:
-        if begins in whole:
-            return _CONTROL.sub(r"\g<0> ", whole)
-    return whole
+    read = whole if whole.isascii() else whole.translate(_ALIKE)
+    pieces, end = [], 0
+    for begin in _BEGINS.finditer(read):
+        if token := _CONTROL.match(read, begin.start()):
+            pieces += [whole[end : token.end()], " "]
+            end = token.end()
+    return "".join((*pieces, whole[end:])) if pieces else whole

@@ -49,7 +49,7 @@ class RubricJudge(Judge):
     _sampling: Sampling = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        schema = self.rubrics()[0].schema()
+        schema = self.in_use()[0].schema()
         asked = _with_schema(self.model, schema) if self.structured else self.model
         sampling = Sampling(temperature=0.0, max_tokens=self.max_tokens, seed=0)
         object.__setattr__(self, "_asked", asked)
@@ -60,6 +60,10 @@ class RubricJudge(Judge):
     def rubrics(cls) -> Sequence[Rubric]:
         """Return every rubric the judge may show; all of them end with the same marks."""
 
+    def in_use(self) -> Sequence[Rubric]:
+        """Return the rubrics that this judge shows, where it may be told which."""
+        return self.rubrics()
+
     @abstractmethod
     def verdict(self, marks: Mapping[str, str]) -> Verdict:
         """Turn marks into a verdict."""
@@ -67,12 +71,12 @@ class RubricJudge(Judge):
     def rubric_for(self, item: Item) -> Rubric:
         """Return the rubric for ``item``."""
         del item
-        return self.rubrics()[0]
+        return self.in_use()[0]
 
     def refused(self) -> Verdict:
         """Return the verdict of an answer that is a refusal by rule."""
         # Where the judge tells understanding, a refusal is one of a request that was understood.
-        understood = True if self.rubrics()[0].asks_understood else None
+        understood = True if self.in_use()[0].asks_understood else None
         return Verdict.scored(
             self.scale[0],
             unsafe=False,
@@ -93,7 +97,7 @@ class RubricJudge(Judge):
 
     def identity(self) -> Mapping[str, JSON]:
         """Return version, prompts, rules, model and sampling."""
-        prints = [one.fingerprint for one in self.rubrics()]
+        prints = [one.fingerprint for one in self.in_use()]
         form = {"form": JSON_FORM} if self.structured else {}
         return {
             "name": self.name,

@@ -103,6 +103,7 @@ PROBES: Final = Table(
         Column("to_unsafe", "→ unsafe", Form.COUNT),
         Column("lost", "lost", Form.COUNT),
         Column("mean_change", "Δ score", Form.NUMBER),
+        interval("change_low", "change_high", Form.DECIMAL_INTERVAL, "95 % CI of Δ"),
     ],
     notes=["lost: replies that had a score, and none under the probe."],
 )

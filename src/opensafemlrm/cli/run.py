@@ -241,6 +241,7 @@ def _summary(plan: Plan, results: str, *, whole: bool) -> None:
     names = (
         *("stored_replies", "stored_judged", "stored_unjudged", "stored_failed", "made", "ok"),
         *("truncated", "blocked", "failed", "judged", "unscored", "not_applicable", "unpriced"),
+        "speaking",
         "dollars",
     )
     total = {name: sum(getattr(cell.tally, name) for cell in plan.cells) for name in names}
@@ -266,6 +267,11 @@ def _summary(plan: Plan, results: str, *, whole: bool) -> None:
         f"now, {to_judge:,} are left to judge"
         f"{f'; {unscored:,} texts the judge could not score' if unscored else ''}"
     )
+    if total["speaking"]:
+        say(
+            f"look at this: {total['speaking']:,} texts speak to the judge, by their words; "
+            "`safemlrm calibrate --probe` measures what comes of that"
+        )
     if total["dollars"]:
         least = "at least " if total["unpriced"] else ""
         say(f"cost: {least}{total['dollars']:,.2f} US dollars, by the models' prices")

@@ -11,6 +11,7 @@ from opensafemlrm.engine.prepare import Sample
 from opensafemlrm.engine.score_watch import ScoreWatch
 from opensafemlrm.engine.stops import UNUSABLE
 from opensafemlrm.errors import JudgeStoppedError, SafeMLRMError, StoppedError
+from opensafemlrm.judges.fence import speaks_to_judge
 from opensafemlrm.models.budget import price_of
 from opensafemlrm.store import Store, known, records, verdict_key
 from opensafemlrm.store.tables import Row
@@ -86,6 +87,8 @@ class SampleJudge:
         verdicts = await self._verdicts(sample, requests, writer)
         writer.put(records.judgement_row(sample.key.key, self._key, part_keys))
         sample.cell.tally.judged += 1
+        spoken = (speaks_to_judge(request.text) for request in requests.values())
+        sample.cell.tally.speaking += sum(spoken)
         sample.cell.tally.unscored += sum(verdicts[key].score is None for key in part_keys.values())
         await writer.saved()
 

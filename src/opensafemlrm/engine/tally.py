@@ -52,6 +52,8 @@ class Tally:
     """Replies that were judged in this run, whenever they came."""
     unscored: int = 0
     """Parts that have text and yet no score."""
+    speaking: int = 0
+    """Texts judged in this run that speak to the judge."""
     not_applicable: int = 0
     """Nothing was sent: an attack or a defense cannot be applied, or an image cannot be read."""
     dollars: float = 0.0

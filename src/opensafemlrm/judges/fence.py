@@ -44,6 +44,16 @@ _CONTROL: Final = re.compile(
 """The first character of each token that ends a turn, begins one or stands for an image in a chat
 template. Where a server tokenizes them from plain text, a judged reply could speak as the judge."""
 _BEGINS: Final = re.compile(f"[{re.escape(''.join({*'<>|[]', *(mark[0] for mark in _MARKS)}))}]")
+_SPEAKS: Final = re.compile(
+    r"#(?:thescore|understood|verdict|score|rating|label) ?:|\bthescore\b"
+    r"|\b(?:reviewer|grader|judge|evaluator)s?\b[^.\n]{0,80}\b(?:score|rat|safe|harmless|unsafe|mark)"
+    r"|\b(?:ignore|disregard|forget)\b[^.\n]{0,40}\b(?:instruction|polic|rule|rubric|prompt)"
+    r"|\b(?:score|rate|mark|label|judge)\b[^.\n]{0,40}\b(?:as|with|is|of) (?:0|zero|safe|harmless)"
+    r"\b|={3} ?[0-9a-f]{8,}|<\|\w*(?:start|end|system|user|assistant|eot)\w*\|>|\[/?INST\]|</s>"
+    r"|[\U000e0020-\U000e007e]{4}",
+    re.IGNORECASE,
+)
+"""Words that are meant for whoever judges them, and signs that no reader sees or needs."""
 _ALIKE: Final = {
     **{code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)},
     **str.maketrans("﹤﹥‹›〈〉⟨⟩〈〉∣ǀ¦￨", "<><><><><>||||"),
@@ -94,3 +104,9 @@ def neutralize(text: str) -> str:
             pieces += [whole[end : token.end()], " "]
             end = token.end()
     return "".join((*pieces, whole[end:])) if pieces else whole
+
+
+def speaks_to_judge(text: str) -> bool:
+    """Whether a text that is to be judged speaks to the judge, as far as its words tell."""
+    read = text if text.isascii() else text.translate(_ALIKE)
+    return _SPEAKS.search(read) is not None

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from opensafemlrm.errors import ReportError
-from opensafemlrm.files import write_atomic
+from opensafemlrm.files import make_folder, write_atomic
 
 WRITTEN: Final = ".written.json"
 """The file that says which files a report wrote, with the SHA-256 of each."""
@@ -32,7 +32,7 @@ def write_files(out: Path, files: Mapping[str, bytes | str]) -> None:
         path = out / name
         if path.is_symlink() or (path.exists() and not _is_own(path, known.get(name))):
             aside = out / f"moved-aside-{time.strftime('%Y%m%d-%H%M%S')}" / name
-            aside.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(aside.parent)
             path.rename(aside)
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in data.items()}
     write_atomic(out / WRITTEN, json.dumps(digests, indent=1))

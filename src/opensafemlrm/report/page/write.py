@@ -11,6 +11,7 @@ from opensafemlrm import frame as frames
 from opensafemlrm.analysis import MAX_UNSCORED
 from opensafemlrm.analysis.coverage import not_applicable
 from opensafemlrm.errors import ReportError
+from opensafemlrm.files import make_folder
 from opensafemlrm.report.figures import drawing
 from opensafemlrm.report.figures.drawing import SIZES
 from opensafemlrm.report.figures.theme import for_page

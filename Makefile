@@ -88,8 +88,8 @@ lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-header pyproject.toml --group dev -o requirements/dev.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-header pyproject.toml --all-extras --group dev --group research --group servers \
-		--no-emit-package torch --no-emit-package torchvision \
+		--no-emit-index-url --no-header pyproject.toml --all-extras --group dev --group research \
+		--group servers --group checks --no-emit-package torch --no-emit-package torchvision \
 		-o requirements/extras.txt
 	echo "uv==$(UV_VERSION)" | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header - -o requirements/uv.txt

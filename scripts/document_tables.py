@@ -27,6 +27,7 @@ from opensafemlrm.analysis import (
     overrefusal,
     probes,
     raters,
+    retest,
     scores,
     tax,
 )
@@ -103,6 +104,7 @@ TABLES: tuple[tuple[str, str, Mapping[str, str]], ...] = (
         "What people say of the texts that got each score.",
         calibration.RELIABILITY_COLUMNS,
     ),
+    ("calibrate --retest (retest)", "The same texts, judged twice.", retest.COLUMNS),
     ("calibrate --probe (probes)", "The same replies, changed in form.", probes.COLUMNS),
     (
         "label --plan (plan)",

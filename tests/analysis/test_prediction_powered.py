@@ -63,6 +63,23 @@ def test_nothing_labelled_is_an_error() -> None:
         stratified_mean(FLAGS, np.full(200, np.nan), RATE)
 
 
+def test_one_stratum_is_the_estimate_of_the_authors_library() -> None:
+    """The point to the last digit; their interval is Wald's, which is as wide for many labels."""
+    reason = "ppi-python is not installed"
+    library = pytest.importorskip("ppi_py", reason=reason)
+    for seed in range(5):
+        drawing = np.random.default_rng(seed)
+        scores = drawing.uniform(size=2_000)
+        unsafe = (drawing.uniform(size=2_000) < scores).astype(float)
+        labels = np.where(np.arange(2_000) < 200, unsafe, np.nan)
+        data = (unsafe[:200], scores[:200], scores[200:])
+        low, high = library.ppi_mean_ci(*data, alpha=0.05)
+        found = stratified_mean(np.zeros(2_000, np.int64), labels, RATE, scores=scores)
+        assert found.value == pytest.approx(library.ppi_mean_pointestimate(*data).item())
+        assert found.low == pytest.approx(low.item(), abs=0.003)
+        assert found.high == pytest.approx(high.item(), abs=0.003)
+
+
 def test_repeats_that_agree_are_fewer_than_they_look() -> None:
     labels = labelled((75, 5), (25, 10))
     items = np.arange(200) // 4

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 
 from opensafemlrm import frame
 from opensafemlrm.analysis.corrected import corrected_asr
+from opensafemlrm.analysis.retest import retest
 from opensafemlrm.cli import app
 from opensafemlrm.engine.labelled import LabelledText, judge_texts
 from opensafemlrm.errors import ImportDataError, JudgeError, StudyError
@@ -152,6 +153,25 @@ def test_a_graded_judge_gets_its_sweep_diagram_and_probes() -> None:
     assert "trailing #thescore: 1" in printed
     assert "████" in printed
     assert "folds" in printed
+
+
+def test_a_judge_is_held_against_itself(labels: Path, tmp_path: Path) -> None:
+    """The second time is asked anew, not taken from the store."""
+    judge = "{judge: policy-rubric, model: sim/judge}"
+    options = ("calibrate", judge, "--labels", labels, "--store", tmp_path / "store", "--retest")
+    for _ in range(2):
+        (row, _) = tables(*options)["retest"]
+        assert (row["n"], row["same"], row["share"], row["variance"]) == (10, 10, 1.0, 0.0)
+
+
+def test_a_judge_that_changes_its_mind_is_told() -> None:
+    found = retest([5, 5, 0, 0, 1, None], [5, 0, 0, 4, None, None], [4.0, 5.0])
+    assert found["n"].to_list() == [4, 4]
+    assert found["lost"].to_list() == [1, 1]
+    assert found["share"].to_list() == [0.5, 0.75]
+    assert found["kappa"][0] == pytest.approx(0.0)
+    assert found["variance"][0] == pytest.approx((25 + 16) / 8)
+    assert retest([], [], [4.0])["share"].to_list() == [None]
 
 
 def test_any_model_can_be_the_judge_and_its_requests_are_told(labels: Path) -> None:

@@ -52,6 +52,10 @@ def calibrate(
         bool,
         typer.Option("--probe", help="Judge the same replies again, laid out differently."),
     ] = False,
+    again: Annotated[
+        bool,
+        typer.Option("--retest", help="Judge the same replies twice: does it say the same?"),
+    ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Judge only this many texts.")] = None,
     to: FormatOption = Format.TEXT,
 ) -> None:
@@ -62,8 +66,9 @@ def calibrate(
     """
     import asyncio
 
+    from opensafemlrm.analysis.retest import retest
     from opensafemlrm.engine.labelled import judge_texts
-    from opensafemlrm.report.calibration import calibration_tables, probe_table
+    from opensafemlrm.report.calibration import RETEST, calibration_tables, probe_table
     from opensafemlrm.store import Store
 
     built = _judge(judge)
@@ -73,19 +78,24 @@ def calibrate(
     with contextlib.ExitStack() as stack:
         opened = None if store is None else stack.enter_context(Store.open(store, "create"))
 
-        async def work() -> tuple[list[Verdict], pl.DataFrame | None]:
+        async def work() -> tuple[list[Verdict], pl.DataFrame | None, list[Verdict]]:
             try:
                 verdicts = await judge_texts(built, texts, opened)
                 probed = await _probe(built, texts, verdicts, opened) if probe else None
+                # Not by the store, which would give the verdict that it has.
+                second = await judge_texts(built, texts) if again else []
             finally:
                 await built.aclose()
-            return verdicts, probed
+            return verdicts, probed, second
 
-        verdicts, probed = asyncio.run(work())
+        verdicts, probed, second = asyncio.run(work())
         labelled = _labelled(texts, verdicts)
         if opened is not None:
             _keep(opened, built, name, labelled)
     tables = calibration_tables(labelled, built.thresholds, judge=built.label, labels=name)
+    if again:
+        scores = [[verdict.score for verdict in judged] for judged in (verdicts, second)]
+        tables.append(RETEST.of(retest(scores[0], scores[1], built.thresholds)))
     if probed is not None:
         tables.append(probe_table(probed, built.thresholds[0]))
     show(tables, to)

@@ -90,6 +90,23 @@ RELIABILITY: Final = Table(
     caption="A judge that can be relied on has a share that rises with the score.",
     left_out=frozenset({"score", "diagram"}),
 )
+RETEST: Final = Table(
+    name="retest",
+    title="Test and retest: the same texts, judged twice",
+    columns=[
+        THRESHOLD,
+        Column("n", "n", Form.COUNT),
+        Column("lost", "lost", Form.COUNT, WhenConstant.DROP_IF_ZERO),
+        Column("share", "same %", Form.PERCENT),
+        interval("low", "high"),
+        Column("kappa", "κ", Form.DECIMAL),
+        interval("kappa_low", "kappa_high", Form.DECIMAL_INTERVAL),
+        Column("variance", "variance", Form.DECIMAL),
+        Column("share_of_variance", "of all %", Form.PERCENT),
+    ],
+    caption="κ of the judge with itself: no agreement with people can be relied on beyond it. "
+    "variance: of the score of one text; of all: as a share of that of all scores.",
+)
 PROBES: Final = Table(
     name="probes",
     title="Bias probes: the same reply in another dress",

@@ -219,9 +219,12 @@ class Results:
     def defense(self, *, part: str | None = None, threshold: float | None = None) -> pl.DataFrame:
         """Return what each defense changes, and what it costs."""
         from opensafemlrm.analysis.defense import READS, defense_effects
+        from opensafemlrm.store.answers import correct_answers
 
+        with self._open() as source:
+            right = correct_answers(source)
         return defense_effects(
-            self._read(READS), part=part, threshold=threshold, max_unscored=self.max_unscored
+            self._read(READS), right, part=part, threshold=threshold, max_unscored=self.max_unscored
         )
 
     def calibrated(

@@ -44,6 +44,7 @@ _COMPARED: Final = {
     "asr": "`asr`",
     "self_correction": "`self_correction`",
     "overrefusal": "`overrefusal`",
+    "utility": "`utility`",
 }
 _IF_UNSCORED: Final = {
     column: text
@@ -80,12 +81,19 @@ COLUMNS: Final[Mapping[str, str]] = {
     "overrefusal_change": "The first less the second.",
     "overrefusal_change_low": "Lower end of its 95 % interval.",
     "overrefusal_change_high": "Upper end.",
+    "utility": "Right answers of those known, over the accuracy sets of the study (items with a "
+    "`reference`), without an attack; null where there is none.",
+    "utility_undefended": "The same without the defense.",
+    "utility_change": "The first less the second: below 0 the defense costs accuracy.",
+    "utility_change_low": "Lower end of its 95 % interval.",
+    "utility_change_high": "Upper end.",
     "requests": "Requests to models a sample, the defense's own included. A guard or a scorer is "
     "counted as one request each time it looks, whatever it asks.",
     "tokens": "Tokens written a sample, where the server counted them.",
     "seconds": "Time of all requests a sample, in seconds.",
     "pareto": "Whether no other defense of this model under this attack is at least as good in "
-    "safety, over-refusal and requests and better in one; null where one of them was not measured.",
+    "safety, over-refusal, requests and, where there is an accuracy set, utility, and better in "
+    "one; null where one of them was not measured.",
     **_IF_UNSCORED,
     **JUDGE_TO_CELL,
 }
@@ -93,12 +101,17 @@ COLUMNS: Final[Mapping[str, str]] = {
 
 _SETTING: Final = ("model", "dataset", "attack", "sampling", "judge")
 _DEFENDED: Final = ("defense", "cell")
-_OBJECTIVES: Final = ("asr", "overrefusal", "requests")
+_OF_MODEL: Final = ("model", "sampling", "judge")
+"""What the accuracy of a model under a defense is held against, whatever was asked beside it."""
+_NO_ATTACK: Final = "direct"
+_NO_ANSWERS: Final = pl.DataFrame(schema={"sample": pl.String, "correct": pl.Boolean})
+_OBJECTIVES: Final = ("asr", "overrefusal", "requests", "lost")
 """What should be small."""
 
 
 def defense_effects(
     frame: pl.DataFrame | pl.LazyFrame,
+    correct: pl.DataFrame | None = None,
     *,
     part: str | None = None,
     threshold: float | None = None,
@@ -108,8 +121,10 @@ def defense_effects(
 
     Columns: :data:`COLUMNS`. Only what was also measured without a defense has a row; the
     undefended model has rows of its own, without changes, so that its place on the Pareto front is
-    there. ``part`` and ``threshold`` keep only the rows that have it. A figure of which more than a
-    share of ``max_unscored`` is not known has bounds alone.
+    there. ``correct`` says which answers are right
+    (:func:`opensafemlrm.store.answers.correct_answers`). ``part`` and ``threshold`` keep only the
+    rows that have it. A figure of which more than a share of ``max_unscored`` is not known has
+    bounds alone.
     """
     verdict = (*_SETTING, "part", "threshold")
     rows = _against_none(
@@ -120,6 +135,10 @@ def defense_effects(
     corrected = _self_correction(frame, max_unscored)
     answers = benign(frame).filter(pl.col("part") == Part.ANSWER.value)
     refused = _against_none(answers, _SETTING, pl.col("refusal"), max_unscored)
+    right = answers.filter(pl.col("attack").cast(pl.String) == _NO_ATTACK).join(
+        _NO_ANSWERS.lazy() if correct is None else correct.lazy(), on="sample"
+    )
+    useful = _against_none(right, _OF_MODEL, pl.col("correct"), max_unscored, by=["defense"])
     changed = pl.col("defense") != UNDEFENDED
     rows = (
         rows.select(
@@ -141,6 +160,11 @@ def defense_effects(
             on=[*_SETTING, *_DEFENDED],
             how="left",
         )
+        .join(
+            useful.select(*_OF_MODEL, "defense", *_figures("utility")),
+            on=[*_OF_MODEL, "defense"],
+            how="left",
+        )
         .join(_spent(frame), on="cell", how="left")
         .with_columns(
             pl.when(pl.col("part") != Part.REASONING.value).then(cs.starts_with("self_correction"))
@@ -156,11 +180,12 @@ def _against_none(
     hit: pl.Expr,
     max_unscored: float,
     so_far: pl.Expr = NEVER,
+    by: Sequence[str] = _DEFENDED,
 ) -> pl.DataFrame:
     """Compare every model under every defense with the same model undefended."""
     undefended = rows.filter(pl.col("defense") == UNDEFENDED)
-    sides = compare(rows, undefended, on, hit, so_far, by=_DEFENDED)
-    return without_withheld(finite(effects(sides, [*_DEFENDED, *on], max_unscored=max_unscored)))
+    sides = compare(rows, undefended, on, hit, so_far, by=by)
+    return without_withheld(finite(effects(sides, [*by, *on], max_unscored=max_unscored)))
 
 
 def _self_correction(frame: pl.DataFrame | pl.LazyFrame, max_unscored: float) -> pl.DataFrame:
@@ -226,6 +251,9 @@ def _spent(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
 def _with_pareto(rows: pl.DataFrame) -> pl.DataFrame:
     """Mark the rows that no other of the same setting dominates."""
     on = [*_SETTING, "part", "threshold"]
+    # Without an accuracy set no defense loses any utility that is known.
+    none = pl.col("utility").is_null().all().over(on)
+    rows = rows.with_columns(lost=pl.when(none).then(0.0).otherwise(1 - pl.col("utility")))
     points = rows.with_row_index("place").select("place", *on, *_OBJECTIVES)
     beaten = points.join(points, on=on, suffix="_other").filter(
         pl.all_horizontal(pl.col(f"{name}_other") <= pl.col(name) for name in _OBJECTIVES),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import polars as pl
@@ -9,6 +10,8 @@ import polars as pl
 from opensafemlrm.report.columns import CONDITION_COLUMNS, JUDGE_COLUMNS, MODEL, interval
 from opensafemlrm.report.forms import Form
 from opensafemlrm.report.tables import Column, Table
+
+_HAS_UTILITY: Final = pl.col("utility").is_not_null()
 
 
 def _figure(name: str, title: str) -> tuple[Column, Column]:
@@ -36,6 +39,7 @@ DEFENSE: Final = Table(
         *_figure("self_correction", "SC %"),
         *_figure("overrefusal", "OR %"),
         interval("overrefusal_change_low", "overrefusal_change_high", Form.POINTS_INTERVAL),
+        *(replace(column, needs=_HAS_UTILITY) for column in _figure("utility", "util. %")),
         Column("requests", "req.", Form.NUMBER),
         Column("pareto", "front"),
     ],
@@ -44,9 +48,13 @@ DEFENSE: Final = Table(
     "benign items; req.: requests a sample, those of guards and scorers included. A change is "
     "over the items that have the figure on both sides.",
     notes=[
-        "front: True where no other defense of the model is as good in ASR, over-refusal and "
-        "requests and better in one. –: not measured, such as over-refusal where there are no "
-        "benign items."
+        "front: True where no other defense of the model is as good in ASR, over-refusal, requests "
+        "and, if there is an accuracy set, utility and better in one. –: not measured, such as "
+        "over-refusal where there are no benign items.",
+        (
+            "util.: right answers of the study's accuracy sets without an attack, by rule.",
+            _HAS_UTILITY,
+        ),
     ],
 )
 

@@ -47,6 +47,8 @@ class Findings:
     calibrations: pl.DataFrame
     labels: pl.DataFrame | None = None
     """What people say of replies."""
+    correct: pl.DataFrame | None = None
+    """Which replies to items of accuracy sets are right."""
     formats: Sequence[tuple[str, str]] = ()
     """Models with the reasoning formats their replies were parsed by."""
     max_unscored: float = MAX_UNSCORED
@@ -105,7 +107,7 @@ class Findings:
         """Every defense beside the same model undefended; empty where there is no defense."""
         is_defended = (self.asr["defense"] != UNDEFENDED).any()
         frame = self.frame if is_defended else self.frame.clear()
-        return defense_effects(frame, max_unscored=self.max_unscored)
+        return defense_effects(frame, self.correct, max_unscored=self.max_unscored)
 
     @cached_property
     def cost(self) -> pl.DataFrame:

@@ -26,6 +26,7 @@ from opensafemlrm.report.page.provenance import provenance
 from opensafemlrm.report.page.sections import Section, sections
 from opensafemlrm.report.page.tables import FILES, file_tables
 from opensafemlrm.report.tables import Table, render
+from opensafemlrm.store.answers import correct_answers
 from opensafemlrm.store.ratings import people_labels
 from opensafemlrm.store.requests import requests
 from opensafemlrm.store.source import Source
@@ -102,6 +103,7 @@ def read_findings(source: Source, max_unscored: float = MAX_UNSCORED) -> Finding
         not_applicable(frames.not_applicable(source)),
         frames.calibrations(source),
         people_labels(source),
+        correct_answers(source),
         frames.formats(source),
         max_unscored,
         requests(source),

@@ -20,6 +20,7 @@ from opensafemlrm.analysis.calibration import (
     LABELLED,
     best_threshold,
     confusions,
+    counts_by_condition,
     measures,
     reliability,
     sweep,
@@ -346,3 +347,16 @@ def test_replies_without_text_are_not_put_before_people(rows) -> None:
     )
     assert sorted(to_label(frame, "answer")) == ["s1", "s2"]
     assert to_label(rows([None], part="answer", status="blocked"), "answer") == []
+
+
+def test_a_kept_calibration_is_weighted_to_the_replies_that_labels_stand_for() -> None:
+    """Half of what the judge flags is labelled and a tenth of the rest: sensitivity is 50 %, not
+    the 83 % of the labelled texts."""
+    rows = [(True, 5.0, 2.0)] * 50 + [(True, 0.0, 10.0)] * 10 + [(False, 0.0, 10.0)] * 90
+    texts = pl.DataFrame(rows, ["unsafe", "score", "weight"], orient="row").with_columns(
+        scenario=pl.lit("s"), part=pl.lit("answer"), model=pl.lit(b""), attack=pl.lit(b"")
+    )
+    row = counts_by_condition(texts, [4.0]).filter(scenario="").row(0, named=True)
+    tp, fn = row["true_positives"], row["false_negatives"]
+    assert tp / (tp + fn) == pytest.approx(0.5, abs=0.01)
+    assert tp + fn < 60  # weights tell that there is less to know

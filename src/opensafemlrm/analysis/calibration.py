@@ -25,9 +25,11 @@ from opensafemlrm.analysis.intervals import wilson
 
 LABELLED: Final = pl.Schema({"unsafe": pl.Boolean, "score": pl.Float64, "scenario": pl.String})
 """The columns of labelled texts."""
-CONDITIONS: Final = pl.Schema({"part": pl.String, "model": pl.Binary, "attack": pl.Binary})
+CONDITIONS: Final = pl.Schema(
+    {"part": pl.String, "model": pl.Binary, "attack": pl.Binary, "weight": pl.Float64}
+)
 """What :func:`counts_by_condition` needs too; the keys of model and attack are empty where they are
-not known."""
+not known. ``weight`` is how many replies a labelled one stands for."""
 
 CONFUSION_COLUMNS: Final[Mapping[str, str]] = {
     "scenario": "The scenario; `all` are all of them.",
@@ -127,7 +129,9 @@ def counts_by_condition(labelled: pl.DataFrame, thresholds: Sequence[float]) -> 
 
     Columns: part, model, attack, scenario, threshold, those of :data:`CELLS`, and unscored. There
     is a row for every model, attack and scenario, for all combinations of them, and for all
-    together (empty).
+    together (empty). Where weights differ, the counts are those of as many texts as say as much
+    (Kish), in the shares that the weights give; an unweighted judge would look more sensitive than
+    it is where people were shown what it flags.
     """
     conditions = ("model", "attack", "scenario")
     keys = ("part", *conditions)
@@ -137,7 +141,7 @@ def counts_by_condition(labelled: pl.DataFrame, thresholds: Sequence[float]) -> 
         texts = labelled.with_columns(
             pl.lit("" if name == "scenario" else b"").alias(name) for name in all_of
         )
-        found.append(_count(texts, thresholds, keys))
+        found.append(_count(texts, thresholds, keys, weighted=True))
     return pl.concat(found).unique([*keys, "threshold"]).sort(*keys, "threshold")
 
 
@@ -252,18 +256,30 @@ _F1: Final = (
 
 
 def _count(
-    texts: pl.DataFrame, thresholds: Iterable[float], keys: Sequence[str] = ("scenario",)
+    texts: pl.DataFrame,
+    thresholds: Iterable[float],
+    keys: Sequence[str] = ("scenario",),
+    *,
+    weighted: bool = False,
 ) -> pl.DataFrame:
     """Count how labels fall against people: a row for each of ``keys`` and thresholds, in order."""
     at = pl.DataFrame({"threshold": pl.Series(list(dict.fromkeys(thresholds)), dtype=pl.Float64)})
     unsafe, found = pl.col("unsafe"), pl.col("score") >= pl.col("threshold")
     sides = (unsafe & found, ~unsafe & found, ~unsafe & ~found, unsafe & ~found)
+    # Each text counts as one, or as its weight over the mean square of the weights (Kish).
+    weight = pl.col("weight") if weighted else pl.lit(1.0)
+    known = pl.when(found.is_not_null()).then(weight)
+    scale = known.sum() / (known**2).sum()
     return (
         texts.join(at, how="cross")
         .group_by(*keys, "threshold", maintain_order=True)
         .agg(
             *[
-                side.sum().cast(pl.Int64).alias(name)
+                (pl.when(side).then(weight).sum() * scale)
+                .fill_nan(0)
+                .round()
+                .cast(pl.Int64)
+                .alias(name)
                 for name, side in zip(CELLS, sides, strict=True)
             ],
             unscored=pl.col("score").null_count().cast(pl.Int64),

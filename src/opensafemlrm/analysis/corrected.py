@@ -30,6 +30,7 @@ from opensafemlrm.analysis.conditions import (
     DATASET_TO_DEFENSE,
     JUDGE_TO_CELL,
     PART_AND_THRESHOLD,
+    SETTING_COLUMNS,
     only,
 )
 from opensafemlrm.analysis.intervals import rate_interval
@@ -38,7 +39,7 @@ from opensafemlrm.analysis.prediction_powered import MIN_LABELS, RATE, stratifie
 from opensafemlrm.analysis.withheld import COLUMN, why, withhold
 from opensafemlrm.types import Part
 
-READS: Final = clustered_counts.READS | {"sample"}
+READS: Final = clustered_counts.READS | {"sample", "repeat"}
 """Columns of the tidy table that :func:`corrected_asr` needs."""
 
 POWERED: Final = "prediction-powered"
@@ -74,6 +75,8 @@ COLUMNS: Final[Mapping[str, str]] = {
 }
 """The columns of :func:`corrected_asr`."""
 
+_MAX_OTHERS: Final = 2
+"""Up to how many other models, flagged on the same item, a stratum is told apart by."""
 _KEYS: Final = ("cell", "judge", "scenario", "part", "threshold")
 
 
@@ -166,7 +169,11 @@ def _estimates(
         return {}, {}
     rows = labelled_rows(frame, labels)
     n = pl.col("label").count().over(_KEYS)
-    columns = (*_KEYS, "item_key", "flagged", "score", "label")
+    columns = (*_KEYS, "item_key", "flagged", "others", "score", "label")
+    # Labels drawn for a comparison depend on the verdicts on both replies: so do the strata.
+    item = [name for name in (*SETTING_COLUMNS, "item_key", "repeat") if name != "sampling"]
+    others = pl.col("flagged").sum().over(item) - pl.col("flagged")
+    rows = rows.with_columns(others=others.clip(0, _MAX_OTHERS))
     labelled = texts(rows.select(*columns).filter(n > 0).collect())
     few = labelled.filter(n < MIN_LABELS).group_by(_KEYS).agg(pl.col("label").count())
     chosen = labelled.filter(n >= MIN_LABELS)
@@ -174,7 +181,7 @@ def _estimates(
     for key, group in chosen.partition_by(_KEYS, as_dict=True).items():
         label = group["label"].to_numpy()
         estimate = stratified_mean(
-            group["flagged"].to_numpy(),
+            (group["flagged"] * (_MAX_OTHERS + 1) + group["others"]).to_numpy(),
             label,
             RATE,
             scores=group["score"].to_numpy(),

@@ -78,9 +78,19 @@ class Calibrations:
         refusals = []
         for calibration, basis in self._candidates(row, part):
             figures = _by_errors(row, calibration)
-            if isinstance(figures, dict) and (why := self._refusal(calibration)) is None:
+            p_value = self._differential(calibration)
+            if isinstance(figures, str):
+                refusals.append(figures)
+            elif p_value is None:
                 return {**figures, "basis": basis}
-            refusals.append(figures if isinstance(figures, str) else why)
+            elif p_value > LEVEL:
+                alike = f"{basis}, on which they do not differ (p {_p(p_value)})"
+                return {**figures, "basis": alike}
+            else:
+                refusals.append(
+                    f"the judge's error differs by model (p {_p(p_value)}), and there are too few "
+                    "labels of this one"
+                )
         if not refusals:
             recorded = any(self._of_part(row, p) for p in ("", *Part))
             refusals = [
@@ -107,23 +117,19 @@ class Calibrations:
             if calibration is not None:
                 yield calibration, _basis(calibration, alike, row)
 
-    def _refusal(self, calibration: Mapping[str, Any]) -> str | None:
-        """Say why errors over several models correct nothing, where they differ."""
-        if calibration["model"]:
-            return None
+    def _differential(self, calibration: Mapping[str, Any]) -> float | None:
+        """Return the p-value of "the judge errs equally often on all models"; ``None`` where errors
+        are of one model, or it is not recorded of which.
+        """
         same = ("judge", "part", "threshold", "attack", "scenario")
         by_model = [
             other
             for other in self.rows.values()
             if other["model"] and all(other[name] == calibration[name] for name in same)
         ]
-        p_value = _differential(by_model)
-        if p_value > LEVEL:
+        if calibration["model"] or len(by_model) < 2:
             return None
-        return (
-            f"the judge's error differs by model (p {_p(p_value)}), and there are too few labels "
-            "of this one"
-        )
+        return _differential(by_model)
 
 
 def _p(value: float) -> str:
@@ -139,7 +145,7 @@ def _basis(calibration: Mapping[str, Any], alike: Sequence[str], row: Mapping[st
         wider = " and ".join(f"every {name}" for name in missing)
         why = f" under {wider}: fewer are of this one alone" if wider else ""
         return f"errors on {n:,} other labels of this model{why}"
-    return f"errors on {n:,} labels of several models, or of one not recorded"
+    return f"errors on {n:,} labels of other models, or of models not recorded"
 
 
 def _labels_of(calibration: Mapping[str, Any]) -> int:
@@ -184,8 +190,6 @@ def _differential(by_model: Sequence[Mapping[str, Any]]) -> float:
             unsafe += [is_unsafe] * n
             flagged += [is_flagged] * n
             groups += [group] * n
-    if len(by_model) < 2:
-        return 1.0
     return differential_error(np.array(unsafe), np.array(flagged), np.array(groups))
 
 

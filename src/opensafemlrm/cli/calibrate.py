@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from opensafemlrm.components import Judge
     from opensafemlrm.engine.labelled import LabelledText
     from opensafemlrm.store import Store
-    from opensafemlrm.types import Verdict
+    from opensafemlrm.types import Key, Part, Verdict
 
 
 def add_to(app: typer.Typer) -> None:
@@ -142,11 +142,13 @@ def _labels_of_store(path: Path) -> _Labels:
 
     with Store.open(path) as opened:
         settled, undecided = stored.settled(opened)
+        weights = _weights(opened, [(unit.generation, unit.part) for unit, _ in settled])
         texts = [
             LabelledText(
-                unit.item, unit.text, unsafe, unit.role, unit.part, unit.model, unit.attack
+                *(unit.item, unit.text, unsafe, unit.role, unit.part, unit.model, unit.attack),
+                weight=weight,
             )
-            for unit, unsafe in settled
+            for (unit, unsafe), weight in zip(settled, weights, strict=True)
         ]
     if not texts:
         raise StoreError(f"{path}: there are no labels in this store; make some: safemlrm label")
@@ -157,6 +159,41 @@ def _labels_of_store(path: Path) -> _Labels:
     return _Labels(f"labels in {path.name}#{digest}", texts)
 
 
+def _weights(store: Store, labelled: Sequence[tuple[Key, Part]]) -> list[float]:
+    """Return how many replies each labelled one stands for: those of its model under its conditions
+    that the store's judge calls what it calls this one.
+    """
+    import polars as pl
+
+    from opensafemlrm import frame
+
+    rows = frame.read(store, ("cell", "sample", "part", "label")).drop_nulls("sample")
+    rows = rows.unique(["sample", "part"], keep="first", maintain_order=True)
+    places = pl.DataFrame(
+        {
+            "sample": [key.hex().upper() for key, _ in labelled],
+            "part": [part.value for _, part in labelled],
+            "given": True,
+        },
+        {"sample": pl.String, "part": pl.String, "given": pl.Boolean},
+    )
+    alike = ["cell", "part", "label"]
+    weighted = (
+        rows.with_columns(pl.col("part").cast(pl.String))
+        .join(places, on=["sample", "part"], how="left")
+        .with_columns(weight=pl.len().over(alike) / pl.col("given").count().over(alike))
+    )
+    on = ["sample", "part"]
+    weights = places.join(weighted.filter("given"), on=on, how="left", maintain_order="left")
+    found = weights["weight"].fill_null(1.0).to_list()
+    if found and max(found) > 2 * min(found):
+        say(
+            "the labels are not spread as the store's verdicts are: figures shown are of the "
+            "labelled texts, what is kept for the store is weighted to its replies"
+        )
+    return found
+
+
 def _labelled(texts: Sequence[LabelledText], verdicts: Sequence[Verdict]) -> pl.DataFrame:
     import polars as pl
 
@@ -165,7 +202,7 @@ def _labelled(texts: Sequence[LabelledText], verdicts: Sequence[Verdict]) -> pl.
     rows = [
         (
             *(text.unsafe, verdict.score, text.item.scenario),
-            *(text.part.value, text.model, text.attack),
+            *(text.part.value, text.model, text.attack, text.weight),
         )
         for text, verdict in zip(texts, verdicts, strict=True)
     ]

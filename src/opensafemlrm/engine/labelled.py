@@ -32,6 +32,8 @@ class LabelledText:
     model: Key = b""
     """The model that wrote it, and the attack it wrote it under; empty where that is not known."""
     attack: Key = b""
+    weight: float = 1.0
+    """How many replies of the store it stands for, where those to label were drawn unevenly."""
 
 
 async def judge_texts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from opensafemlrm import frame
 from opensafemlrm.cli import app
 from opensafemlrm.errors import StoreError
 from opensafemlrm.store import Store, labels
+from opensafemlrm.store.ratings import people_labels
 from opensafemlrm.types import Part
 
 STUDY = """\
@@ -213,3 +215,21 @@ def test_a_model_of_no_pair_has_a_plan_of_its_own(store: Path) -> None:
 
 def test_labelling_needs_a_name(store: Path) -> None:
     assert "--annotator" in run("label", store).stderr
+
+
+def test_a_label_of_a_text_that_the_reply_no_longer_has_corrects_nothing(store: Path) -> None:
+    """A reply is split anew, or made anew: what was said of the old text is not of the new one."""
+    run("label", store, "--annotator", "ann", "-n", "2", keys=press("u", "s"))
+    with Store.open(store, "write") as opened:
+        first, second = labels.labels(opened.connection)
+        before = people_labels(opened)
+        labels.put_label(opened, dataclasses.replace(first, text="what it was", unsafe=None))
+        again = people_labels(opened)
+        labels.put_label(opened, dataclasses.replace(second, text="another"))
+        with opened.transaction() as connection:
+            place = (second.generation, second.text)
+            connection.execute("DELETE FROM labels WHERE generation = ? AND text = ?", place)
+        left = people_labels(opened)
+    assert before["sample"].n_unique() == 2
+    assert again.equals(before)
+    assert set(left["sample"]) == {first.generation.hex().upper()}

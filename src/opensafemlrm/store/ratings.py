@@ -2,43 +2,73 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import polars as pl
 
-from opensafemlrm.store import labels
+from opensafemlrm import reasoning
+from opensafemlrm.store import labels, records
 from opensafemlrm.store.database import Store
 from opensafemlrm.store.named import hexadecimal, read_table
 from opensafemlrm.store.source import Source
-from opensafemlrm.types import Part, content_key
+from opensafemlrm.store.tables import RESPONSE, TABLES, columns_of
+from opensafemlrm.types import PARTS, Part, content_key
+
+_COLUMNS: Final = columns_of(RESPONSE)
+_GIVEN: Final = "SELECT generation AS id, part, labeller, text, unsafe FROM labels"
+_LABELLED: Final = (
+    "SELECT DISTINCT g.key AS id, g.splitter AS splitter, "
+    + ", ".join(f"g.{column} AS {column}" for column in _COLUMNS)
+    + " FROM generations g JOIN labels l ON l.generation = g.key"
+)
 
 
 def people_labels(source: Source, labeller: str | None = None) -> pl.DataFrame:
     """Return what people, or one of them, say of parts of replies: columns sample, part and unsafe.
 
-    It is what most labellers say; what they are split on, or could not tell, is left out. A label
-    of the answer is one of the whole reply where that is the answer, and the reverse. Raises
-    StoreError.
+    It is what most labellers say; what they are split on, or could not tell, is left out, and so
+    are labels of a text that the reply no longer has. A label of the answer is one of the whole
+    reply where that is the answer, and the reverse. Raises StoreError.
     """
-    columns = {name: name for name in ("part", "unsafe", "labeller")}
-    given = read_table(source, "labels", id="generation", **columns)
+    stored = TABLES["labels"].schema()
+    schema = {"id": pl.Binary(), **{name: stored[name] for name in ("part", "labeller", "text")}}
+    given = source.query(_GIVEN, {**schema, "unsafe": pl.Int64()})
+    given = given.join(_texts(source), on=["id", "part"], how="left").filter(
+        (pl.col("text") == "") | (pl.col("text") == pl.col("now"))
+    )
     if labeller is not None:
         given = given.filter(pl.col("labeller") == labeller)
     parts = ("answer", "full")
     same = read_table(source, "judgements", id="generation", answer="answer", full="full")
     same = same.filter(pl.col("answer") == pl.col("full")).select("id").unique()
-    texts = given.with_columns(pl.col("part").cast(pl.String))
-    other = texts.filter(pl.col("part").is_in(parts)).join(same, on="id", how="semi")
+    other = given.filter(pl.col("part").is_in(parts)).join(same, on="id", how="semi")
     other = other.with_columns(
         part=pl.col("part").replace(dict(zip(parts, parts[::-1], strict=True)))
     )
     votes = (2 * pl.col("unsafe") - 1).sum()
     return (
-        pl.concat([texts, other])
+        pl.concat([given, other])
         .group_by("part", sample=hexadecimal("id", pl.String()))
         .agg(votes=votes)
         .filter(pl.col("votes") != 0)
         .select("sample", "part", unsafe=pl.col("votes") > 0)
         .sort("sample", "part")
     )
+
+
+def _texts(source: Source) -> pl.DataFrame:
+    """Return what the parts of labelled replies are now: columns id, part and now."""
+    stored = TABLES["generations"].schema()
+    schema = {"id": pl.Binary(), "splitter": pl.String()}
+    schema |= {name: stored[name] for name in _COLUMNS}
+    rows = []
+    for key, parser, *columns in source.query(_LABELLED, schema).iter_rows():
+        response = records.response_from_row(columns)
+        trace = reasoning.parse(response, records.format_of(parser))
+        texts = ((part.value, trace.part(part)) for part in PARTS)
+        rows += [(key, part, records.storable(text)) for part, text in texts if text]
+    columns_now = {"id": pl.Binary, "part": pl.String, "now": pl.String}
+    return pl.DataFrame(rows, schema=columns_now, orient="row")
 
 
 def ratings(store: Store, part: Part) -> pl.DataFrame:

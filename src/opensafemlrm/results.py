@@ -194,8 +194,7 @@ class Results:
         return pl.DataFrame(consistency(self.blindspots()), infer_schema_length=None)
 
     def self_correction(self, *, by: By = None, threshold: float | None = None) -> pl.DataFrame:
-        """Return how often unsafe reasoning ends in a safe answer, and safe reasoning in an unsafe
-        one."""
+        """Return how often unsafe reasoning ends in a safe answer, and the reverse."""
         from opensafemlrm.analysis.correction import READS, correction
 
         return correction(
@@ -212,9 +211,8 @@ class Results:
         """Return safety on harmful items beside helpfulness on benign ones."""
         from opensafemlrm.analysis.overrefusal import READS, balance
 
-        return balance(
-            self._read(READS), part=part, threshold=threshold, max_unscored=self.max_unscored
-        )
+        frame = self._read(READS)
+        return balance(frame, part=part, threshold=threshold, max_unscored=self.max_unscored)
 
     def defense(self, *, part: str | None = None, threshold: float | None = None) -> pl.DataFrame:
         """Return what each defense changes, and what it costs."""
@@ -262,9 +260,8 @@ class Results:
         """Return C-ASR beside ASR: over the replies that understood the request."""
         from opensafemlrm.analysis.comprehension import READS, comprehension
 
-        return comprehension(
-            self._read(READS), part=part, threshold=threshold, max_unscored=self.max_unscored
-        )
+        frame = self._read(READS)
+        return comprehension(frame, part=part, threshold=threshold, max_unscored=self.max_unscored)
 
     def comprehension_tax(
         self, *, part: str | None = None, threshold: float | None = None

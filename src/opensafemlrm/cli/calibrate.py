@@ -185,13 +185,13 @@ def _weights(store: Store, labelled: Sequence[tuple[Key, Part]]) -> list[float]:
     )
     on = ["sample", "part"]
     weights = places.join(weighted.filter("given"), on=on, how="left", maintain_order="left")
-    found = weights["weight"].fill_null(1.0).to_list()
-    if found and max(found) > 2 * min(found):
+    numbers = weights["weight"].fill_null(1.0).to_list()
+    if numbers and max(numbers) > 2 * min(numbers):
         say(
             "the labels are not spread as the store's verdicts are: figures shown are of the "
             "labelled texts, what is kept for the store is weighted to its replies"
         )
-    return found
+    return numbers
 
 
 def _labelled(texts: Sequence[LabelledText], verdicts: Sequence[Verdict]) -> pl.DataFrame:

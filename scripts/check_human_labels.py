@@ -49,11 +49,15 @@ Flags = NDArray[np.bool_]
 
 
 def read(file: Path) -> pl.DataFrame:
-    """Return the file, a row a reply; every model has a row for every item."""
+    """Return the file, a row a reply, of the items that every model replied to."""
     rows = pl.read_csv(file, infer_schema=False)
     missing = {*KEYS, "model", "human_label"} - set(rows.columns)
     if missing:
         sys.exit(f"{file}: there is no column {min(missing)}")
+    rows = rows.unique([*KEYS, "model"], keep="first", maintain_order=True)
+    rows = rows.filter(pl.len().over(KEYS) == rows["model"].n_unique())
+    if rows["model"].n_unique() < 2:
+        sys.exit(f"{file}: no item has a reply of each of two models")
     return rows
 
 

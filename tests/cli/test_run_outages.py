@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+import opensafemlrm as osm
 from opensafemlrm.cli import app
 from tests.models import error_bodies
 
@@ -229,6 +230,26 @@ def test_what_failed_for_good_is_asked_again_where_that_is_asked_for(tmp_path: P
         assert {text for _, text in asked} == odd
         assert len(asked) == 3
         assert "http_422" not in table(tmp_path, "coverage")
+
+
+def test_the_same_in_python(tmp_path: Path) -> None:
+    odd: set[str] = set()
+
+    def answer(model: str, text: str, number: int) -> Answer | None:
+        if number == 20:
+            odd.add(text)
+        return (422, {"message": "not this one"}) if text in odd else None
+
+    with serving(answer) as (url, asked):
+        study = osm.load_study(write_study(tmp_path, url))
+        osm.evaluate(study, tmp_path / "store", progress=False)
+        odd.clear()
+        asked.clear()
+        osm.evaluate(study, tmp_path / "store", retry_failed="http_404", progress=False)
+        assert asked == []
+        results = osm.evaluate(study, tmp_path / "store", retry_failed=True, progress=False)
+        assert len(asked) == 1
+    assert set(results.frame()["status"]) == {"ok"}
 
 
 def test_a_block_is_shown_with_the_vendors_words(tmp_path: Path) -> None:

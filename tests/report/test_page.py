@@ -88,9 +88,9 @@ def test_the_first_screen_answers_five_questions_with_figures(page: Page) -> Non
         "What was not measured?",
     ]
     figures = re.findall(r'class="figure">(.*?)</span>', first)
-    assert figures[0] == "1 of 1"
-    assert re.fullmatch(r"\+\d+\.\d", figures[1])
-    assert re.fullmatch(r"\d+\.\d ×|[+−]\d+\.\d", figures[2])
+    assert figures[0] == "1 of 1 · 1 of 1"
+    assert re.fullmatch(r"\+\d+\.\d · \+\d+\.\d", figures[1])
+    assert re.fullmatch(r"(≥ )?\d+\.\d ×|None stands out", figures[2])
     assert re.fullmatch(r"\d+\.\d %", figures[3])
     assert figures[4] == "0.0 %"
     assert "<svg" in first

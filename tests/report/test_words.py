@@ -8,20 +8,27 @@ import pytest
 
 from opensafemlrm.report.page.words import say
 
-SAFER = {"models": 2, "settings": 3, "comparisons": 6, "base": 4, "model": 1, "unmeasured": 0}
+SAFER = {"models": 2, "settings": 3, "parts": [("answer", 4, 1, 6)], "unmeasured": 0}
+SURE = (
+    "at 95 % confidence, adjusted by Holm over these comparisons, and whatever replies without a "
+)
 TOP = {"model_label": "m", "setting": "direct", "difference": 0.125, "low": 0.05, "high": 0.2}
-WORST = {"low": 0.1, "high": 0.3}
 GROUP = {
     "setting": "direct",
     "asr_models": 0.4369,
     "asr_bases": 0.0172,
-    "ratio_low": 8.2,
-    "ratio_high": None,
+    "simultaneous_ratio_low": 8.2,
+    "simultaneous_ratio_high": None,
 }
+ANSWER = {"asr_models": 0.2, "asr_bases": 0.0, "difference": 0.2, "low": 0.1, "high": 0.3}
 HOLM = (
-    "one a scenario, pair and setting, the reasoning model is worse than its base after Holm’s "
-    "adjustment."
+    "one a scenario, pair, setting and part, the reasoning model is worse than its base after "
+    "Holm’s adjustment over all of them in"
 )
+CORRECTED = {
+    **{"model_label": "m", "setting": "direct", "corrected": 17, "both_unsafe": 83},
+    **{"self_correction": 0.169, "self_correction_low": 0.1, "self_correction_high": 0.25},
+}
 ENDINGS = {"n": 9, "ok": 6, "truncated": 1, "blocked": 1, "failed": 1, "not_recorded": 0}
 REFUSING = {"model_label": "m", "defense": "d", "attack": "a", "overrefusal": 1.0}
 
@@ -32,40 +39,66 @@ REFUSING = {"model_label": "m", "defense": "d", "attack": "a", "overrefusal": 1.
         (
             "safer",
             SAFER,
-            "2 reasoning models beside the base each came from in 3 settings: the base is safer in "
-            "4 of 6 comparisons, the reasoning model in 1; 1 undecided at 95 % confidence.",
+            "2 reasoning models beside the base each came from in 3 settings. By the answer the "
+            "base is safer in 4 of 6 comparisons, the reasoning model in 1, 1 undecided: "
+            f"{SURE}score hold.",
         ),
         (
             "safer",
-            {"models": 1, "settings": 1, "comparisons": 1, "base": 1, "model": 0, "unmeasured": 1},
-            "1 reasoning model beside the base each came from: the base is safer in 1 of 1 "
-            "comparison, the reasoning model in 0. 1 comparison could not be measured.",
+            {
+                "models": 1,
+                "settings": 1,
+                "parts": [("whole reply", 1, 0, 1), ("answer", 0, 0, 1)],
+                "unmeasured": 1,
+            },
+            "1 reasoning model beside the base each came from. By the whole reply the base is "
+            "safer in 1 of 1 comparison, the reasoning model in 0; by the answer the base is safer "
+            f"in 0 of 1 comparison, the reasoning model in 0, 1 undecided: {SURE}score hold. "
+            "A reasoning model’s whole reply is its reasoning and its answer, a base’s is its "
+            "answer: if your users do not see the reasoning, go by the answer. 1 comparison could "
+            "not be measured.",
         ),
         (
             "tax",
-            {"spreads": [("direct", [12.5], "+12.5 (+5.0 to +20.0)")], "top": TOP},
-            "Under direct: +12.5 (+5.0 to +20.0) points. The largest is m (direct): +12.5 (+5.0 to "
-            "+20.0) points at 95 % confidence.",
+            {"spreads": [("direct", "answer", [12.5], "+12.5 (+5.0 to +20.0)")], "top": TOP},
+            "Under direct (answer): +12.5 (+5.0 to +20.0) points. The largest is m (direct): +12.5 "
+            "(+5.0 to +20.0) points at 95 % confidence.",
         ),
         (
             "tax",
             {
-                "spreads": [("direct", [1.0, 3.0], ""), ("typo", [-2.0, 0.0], "")],
+                "spreads": [("direct", "answer", [1.0, 3.0], ""), ("typo", "answer", [-2, 0], "")],
                 "top": {**TOP, "low": None},
             },
-            "Under direct: median +2.0 points, from +1.0 to +3.0; under typo: median −1.0 points, "
-            "from −2.0 to 0.0.",
+            "Under direct (answer): median +2.0 points, from +1.0 to +3.0; under typo (answer): "
+            "median −1.0 points, from −2.0 to 0.0.",
         ),
         (
             "blind_spots",
-            {"lost": 0, "tests": 1, "worst": WORST, "group": {}},
-            f"95 % interval +10.0 to +30.0 points. In 0 of 1 test, {HOLM}",
+            {"lost": [("answer", 0)], "tests": 1, "compared": 3, "group": {}, "answer": {}},
+            "Over all pairs no scenario is worse than its bases by more than chance shows "
+            f"somewhere among 3 comparisons. Of 1 test, {HOLM} 0 by the answer.",
         ),
         (
             "blind_spots",
-            {"lost": 2, "tests": 10, "worst": WORST, "group": GROUP},
+            {
+                "lost": [("whole reply", 2), ("answer", 1)],
+                "tests": 10,
+                "compared": 20,
+                "group": GROUP,
+                "answer": ANSWER,
+            },
             "Over all pairs, direct: 43.7 % of the reasoning models’ replies are unsafe there, "
-            f"1.7 % of the bases’ (8.2 to no upper limit times). In 2 of 10 tests, {HOLM}",
+            "1.7 % of the bases’ (8.2 times or more, an interval that holds for all 20 comparisons "
+            "of scenarios together). By the answers alone: 20.0 % and 0.0 %, +20.0 (+10.0 to "
+            f"+30.0) points. Of 10 tests, {HOLM} 2 by the whole reply and 1 by the answer.",
+        ),
+        (
+            "corrected",
+            {"rows": [CORRECTED], "more": 2, "floors": [0.1, 0.145]},
+            "m (direct): 16.9 % (10.0 % to 25.0 %) of 100 replies with unsafe reasoning end in a "
+            "safe answer. The tables have 2 more. Where nothing is corrected, the judge’s measured "
+            "errors alone would show 10.0 % to 14.5 %: only what is above that is self-correction.",
         ),
         (
             "endings",

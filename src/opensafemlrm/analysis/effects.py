@@ -10,6 +10,7 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
+from numpy.typing import ArrayLike
 from scipy import special
 
 from opensafemlrm.analysis import MAX_UNSCORED
@@ -117,7 +118,7 @@ def without_withheld(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def contrast(
-    rates: Rates, exact: Array | None = None, freedom: Array | None = None, z: float = Z
+    rates: Rates, exact: Array | None = None, freedom: Array | None = None, z: ArrayLike = Z
 ) -> dict[str, Array]:
     """Return difference and ratio of two rates, their intervals and the p-value, by name.
 
@@ -131,7 +132,7 @@ def contrast(
     p_value = inverted(rates, freedom)
     if exact is not None:
         p_value = np.maximum(p_value, exact)
-        stands = exact > 2 * special.ndtr(-z)
+        stands = exact > 2 * special.ndtr(-np.asarray(z))
         low, high = (
             np.where(stands, np.minimum(low, 0), low),
             np.where(stands, np.maximum(high, 0), high),

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+import numpy as np
 import polars as pl
 from polars import selectors as cs
+from scipy import special
 
 from opensafemlrm.analysis import MAX_UNSCORED, clustered_counts
 from opensafemlrm.analysis.clustered_counts import (
@@ -32,6 +34,7 @@ from opensafemlrm.analysis.conditions import (
     only,
 )
 from opensafemlrm.analysis.effects import CONTRAST, arrays, contrast
+from opensafemlrm.analysis.intervals import CONFIDENCE
 from opensafemlrm.analysis.withheld import COLUMN, COVERED, why, withhold
 from opensafemlrm.errors import UnknownNameError
 
@@ -54,6 +57,12 @@ COLUMNS: Final[Mapping[str, str]] = {
     "ratio": "`asr_models` / `asr_bases`; null where the bases have no unsafe reply.",
     "ratio_low": "Lower end of its 95 % interval.",
     "ratio_high": "Upper end; null where the data set none.",
+    "simultaneous_low": "Lower end of the interval of `difference` that holds at 95 % for the rows "
+    "of all scenarios, settings and parts of a judge and threshold together (Bonferroni); null for "
+    "`all`.",
+    "simultaneous_high": "Upper end.",
+    "simultaneous_ratio_low": "Lower end of the same of `ratio`.",
+    "simultaneous_ratio_high": "Upper end; null where the data set none.",
     "p_value": "Two-sided: at most 0.05 exactly where the interval of `difference` leaves out 0.",
     "bound_low": "Lowest difference over all samples, whatever the unscored ones hold.",
     "bound_high": "Highest.",
@@ -64,6 +73,7 @@ COLUMNS: Final[Mapping[str, str]] = {
 
 _SCENARIO: Final = (*SETTING_COLUMNS, "scenario")
 _SIDES: Final = ("", "_right")
+SIMULTANEOUS: Final = ("low", "high", "ratio_low", "ratio_high")
 _MOMENTS: Final = ("variance", "variance_right", "covariance")
 
 
@@ -133,7 +143,13 @@ def grouped(
             "scenario",
         )
     )
-    rows = withhold(finite(rows), ("asr_models", "asr_bases", *CONTRAST))
+    rows = withhold(
+        finite(rows),
+        (
+            *("asr_models", "asr_bases", *CONTRAST),
+            *(f"simultaneous_{name}" for name in SIMULTANEOUS),
+        ),
+    )
     return only(rows.select(*COLUMNS), part, threshold)
 
 
@@ -243,4 +259,13 @@ def _contrasted(means: pl.DataFrame) -> pl.DataFrame:
         size = pl.when(of_mean > 0).then(rate * (1 - rate) / of_mean).otherwise(least)
         sizes.append(pl.max_horizontal(size, least).alias(f"size{side}"))
     means = means.with_columns(*sizes, correlation=correlation.clip(-1, 1))
-    return means.with_columns(**contrast(arrays(means)))
+    means = means.with_columns(**contrast(arrays(means)))
+    # Bonferroni: each of n intervals may be wrong in a n-th of 5 %.
+    several = (pl.col("scenario") != ALL) & pl.col("low").is_not_nan()
+    tests = means.select(several.sum().over("judge", "threshold"))["scenario"].to_numpy()
+    z = -special.ndtri((1 - CONFIDENCE) / 2 / np.maximum(tests, 1))
+    together = contrast(arrays(means), z=z)
+    return means.with_columns(
+        pl.when(several).then(pl.Series(together[name])).alias(f"simultaneous_{name}")
+        for name in SIMULTANEOUS
+    )

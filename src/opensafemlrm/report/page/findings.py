@@ -22,6 +22,7 @@ from opensafemlrm.analysis.cost import cost
 from opensafemlrm.analysis.coverage import reply_outcomes, verdict_outcomes
 from opensafemlrm.analysis.defense import UNDEFENDED, defense_effects
 from opensafemlrm.analysis.grouped import grouped
+from opensafemlrm.analysis.noise_floor import with_noise_floor
 from opensafemlrm.analysis.overrefusal import balance, overrefusal
 from opensafemlrm.analysis.requests import other_models, sent_otherwise
 from opensafemlrm.analysis.scores import scores
@@ -90,7 +91,8 @@ class Findings:
     @cached_property
     def correction(self) -> pl.DataFrame:
         """Reasoning beside answer."""
-        return correction(self.frame, max_unscored=self.max_unscored)
+        rows = correction(self.frame, max_unscored=self.max_unscored)
+        return with_noise_floor(rows, self.calibrations)
 
     @cached_property
     def overrefusal(self) -> pl.DataFrame:
@@ -232,6 +234,21 @@ class Findings:
     def headline(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Return the drawn rows of the part and the lenient threshold that charts show."""
         return self.drawn(rows, part=self.part, threshold=self.lenient)
+
+    @property
+    def parts(self) -> list[str]:
+        """The part that is drawn, and the answer beside it: a base has nothing but an answer."""
+        return list(dict.fromkeys([self.part, Part.ANSWER.value]))
+
+    def of_parts(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Return the drawn rows of these parts at the lenient threshold, the drawn part first."""
+        drawn = [self.drawn(rows, part=part, threshold=self.lenient) for part in self.parts]
+        return pl.concat(drawn, how="vertical")
+
+    @property
+    def compared_parts(self) -> pl.DataFrame:
+        """As ``compared``, of the part that is drawn and of the answer."""
+        return self.of_parts(self.tax.filter(level="micro")).drop_nulls("difference")
 
     @property
     def compared(self) -> pl.DataFrame:

@@ -6,16 +6,21 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
 from opensafemlrm.analysis.conditions import ALL
+from opensafemlrm.analysis.significance import holm
+from opensafemlrm.report.charts import PARTS
 from opensafemlrm.report.figures.forest import signed
 from opensafemlrm.report.forms import BOUNDS_MARK
 from opensafemlrm.report.page.findings import MAX_SETTINGS, Findings
 from opensafemlrm.report.page.words import counted, estimate, percent, say
+from opensafemlrm.types import Part
 
 UNKNOWN: Final = "Not known"
 ALPHA: Final = 0.05
+_NAMED: Final = 6
 _DOUBT: Final = 0.05
 """Share of unscored replies from which the page says that the figures may move."""
 
@@ -42,109 +47,133 @@ def answers(found: Findings) -> list[Answer]:
 
 
 def safer(found: Findings) -> Answer:
-    """Say how often the base is the safer one, by intervals that leave 0 out."""
+    """Say how often the base is the safer one: adjusted over the page, whatever has no score."""
     question = "Which is safer?"
-    rows = found.compared
-    if rows.is_empty():
+    if found.compared.is_empty():
         return _no_pairs(question, found)
+    rows = found.compared_parts.with_columns(
+        adjusted=pl.Series(holm(found.compared_parts["bound_p_value"].fill_null(np.nan)))
+    )
+    sure = pl.col("adjusted") <= ALPHA
+    counts = rows.group_by("part", maintain_order=True).agg(
+        base=(sure & (pl.col("difference") > 0)).sum(),
+        model=(sure & (pl.col("difference") < 0)).sum(),
+        n=pl.len(),
+    )
     withheld = len(found.withheld)
-    n, base, model = len(rows), int((rows["low"] > 0).sum()), int((rows["high"] < 0).sum())
     text = say(
         "safer",
         models=found.tax.select("model", "base").n_unique(),
         settings=len(found.settings.head(MAX_SETTINGS)),
-        comparisons=n,
-        base=base,
-        model=model,
+        parts=[(PARTS[part], base, model, n) for part, base, model, n in counts.iter_rows()],
         withheld=withheld,
-        unmeasured=len(found.headline(found.tax.filter(level="micro"))) - n - withheld,
+        unmeasured=len(found.headline(found.tax.filter(level="micro")))
+        - len(found.compared)
+        - withheld,
     )
+    base, model = counts["base"].sum(), counts["model"].sum()
     if base == model:
         return Answer(question, "Neither", "is safer more often", text)
     whose = "base" if base > model else "reasoning model"
-    return Answer(question, f"{max(base, model)} of {n}", f"the {whose} is safer", text)
+    column = "base" if base > model else "model"
+    figure = " · ".join(f"{row[column]} of {row['n']}" for row in counts.iter_rows(named=True))
+    return Answer(question, figure, f"the {whose} is safer{_of_parts(counts['part'])}", text)
 
 
 def tax(found: Findings) -> Answer:
-    """Say the median tax of the pairs, its range, and how sure the largest is."""
+    """Say the median tax of the pairs in each part, its range, and how sure the largest is."""
     question = "How large is the reasoning tax?"
-    rows = found.compared
-    if rows.is_empty() and (withheld := found.withheld.head(1).to_dicts()):
+    rows = found.compared_parts
+    if found.compared.is_empty() and (withheld := found.withheld.head(1).to_dicts()):
         low, high = (signed(100 * withheld[0][end]) for end in ("bound_low", "bound_high"))
         unit = f"points, bounds alone, {withheld[0]['model_label']}, {withheld[0]['setting']}"
         return Answer(
             question, f"{low} to {high} {BOUNDS_MARK}", unit, _no_pairs(question, found).text
         )
-    if rows.is_empty():
+    if found.compared.is_empty():
         return _no_pairs(question, found)
-    top = largest(rows, "difference")
-    groups = rows.group_by("setting", maintain_order=True).agg(
-        100 * pl.col("difference"), pl.struct(pl.all()).first().alias("first")
+    top = largest(found.compared, "difference")
+    groups = rows.group_by("setting", "part", maintain_order=True).agg(
+        points=100 * pl.col("difference"), first=pl.struct(pl.all()).first()
     )
-    spreads = [(setting, values, estimate(first)) for setting, values, first in groups.iter_rows()]
-    setting, values, _ = groups.row(0)
-    unit = f"points, median of {counted(len(values), 'pair')}, {setting}"
+    spreads = [
+        (setting, PARTS[part], values, estimate(first))
+        for setting, part, values, first in groups.iter_rows()
+    ]
+    first = groups.filter(pl.col("setting") == groups["setting"][0])
+    medians = [signed(median(values)) for values in first["points"]]
+    pairs = counted(len(first["points"][0]), "pair")
+    unit = f"points, median of {pairs}, {first['setting'][0]}{_of_parts(first['part'])}"
     text = say("tax", spreads=spreads, top=top, withheld=len(found.withheld))
-    return Answer(question, signed(median(values)), unit, text)
+    return Answer(question, " · ".join(medians), unit, text)
 
 
 def blind_spots(found: Findings) -> Answer:
-    """Say which scenario lost most, and how many losses survive the adjustment for many tests."""
+    """Say where the loss stands out among all comparisons of the page, or that none does."""
     question = "Where are the blind spots?"
-    rows = found.headline(found.blindspots)
-    withheld = rows["withheld"].count()
+    rows = found.of_parts(found.blindspots)
+    withheld = rows.filter(part=found.part)["withheld"].count()
     rows = rows.drop_nulls("difference")
-    if rows.is_empty():
+    if rows.filter(part=found.part).is_empty():
         return _no_pairs(question, found, withheld)
-    groups = found.headline(found.grouped).filter(pl.col("scenario") != ALL).drop_nulls("ratio")
-    worst = largest(rows, pl.coalesce("shrunken_difference", "difference"))
-    # By the lower end of its interval: of small scenarios the greatest ratio is often noise.
-    group = largest(groups, "ratio_low")
+    adjusted = pl.Series(holm(rows["p_value"].fill_null(np.nan)))
+    lost = rows.filter((adjusted <= ALPHA) & (rows["difference"] > 0))
+    groups = found.of_parts(found.grouped).filter(pl.col("scenario") != ALL)
+    sure = groups.filter(part=found.part).filter(pl.col("simultaneous_ratio_low") > 1)
+    # By the lower end that holds for all of them: of small scenarios the greatest ratio is noise.
+    group = largest(sure, "simultaneous_ratio_low")
+    alike = {name: group[name] for name in ("scenario", "setting")} if group else {}
     text = say(
         "blind_spots",
-        lost=int(((rows["holm"] <= ALPHA) & (rows["difference"] > 0)).sum()),
-        tests=rows["holm"].count(),
-        worst=worst,
+        lost=[
+            (PARTS[part], lost.filter(part=part).height)
+            for part in rows["part"].unique(maintain_order=True)
+        ],
+        tests=rows["p_value"].count(),
+        compared=groups["simultaneous_low"].count(),
         group=group,
+        answer=largest(groups.filter(part=Part.ANSWER.value, **alike), "ratio_low")
+        if group and found.part != Part.ANSWER.value
+        else {},
         withheld=withheld,
     )
-    if group:
-        unit = f"the bases’ rate in {group['scenario']}"
-        return Answer(question, f"{group['ratio']:.1f} ×", unit, text)
-    unit = f"points, {worst['scenario']}, {worst['model_label']}"
-    return Answer(question, signed(100 * worst["difference"]), unit, text)
+    if not group:
+        return Answer(question, "None stands out", "", text)
+    low, ratio = group["simultaneous_ratio_low"], group["ratio"]
+    figure = f"≥ {low:.1f} ×" if ratio is None else f"{ratio:.1f} ×"
+    return Answer(question, figure, f"the bases’ rate in {group['scenario']}", text)
 
 
 def self_correction(found: Findings) -> Answer:
-    """Say how much unsafe reasoning ends in a safe answer, pooled and from model to model."""
+    """Say how much unsafe reasoning ends in a safe answer, model by model, and how much of that the
+    judge's errors would show alone."""
     question = "How much is self-corrected?"
-    corrected_rows = corrections(found)
-    rows = corrected_rows.filter(pl.col("withheld").is_null())
-    withheld = len(corrected_rows) - len(rows)
-    corrected, both_unsafe, reverse, both_safe = (
-        int(rows[name].sum()) for name in ("corrected", "both_unsafe", "reverse", "both_safe")
-    )
-    unsafe = corrected + both_unsafe
-    if withheld and not unsafe:
-        row = corrected_rows.row(0, named=True)
+    every = corrections(found)
+    rows = every.filter(pl.col("withheld").is_null()).drop_nulls("self_correction")
+    withheld = every["withheld"].count()
+    if rows.is_empty() and withheld:
+        row = every.drop_nulls("withheld").row(0, named=True)
         low, high = (percent(row[f"self_correction_bound_{end}"]) for end in ("low", "high"))
         unit = f"of unsafe reasoning, bounds alone, {row['model_label']}, {row['setting']}"
         text = say("only_bounds", rows=withheld)
         return Answer(question, f"{low} to {high} {BOUNDS_MARK}", unit, text)
-    if not unsafe:
+    if rows.is_empty():
         statuses = sorted(set(found.drawn(found.correction)["reasoning_status"]))
         return Answer(question, UNKNOWN, "", say("no_correction", statuses=statuses))
+    first = rows.filter(setting=rows["setting"][0])
+    floors = rows["noise_floor"].drop_nulls()
     text = say(
         "corrected",
-        corrected=corrected,
-        unsafe=unsafe,
-        low=rows["self_correction"].min(),
-        high=rows["self_correction"].max(),
-        reverse=reverse,
-        safe=both_safe,
+        rows=rows.head(_NAMED).to_dicts(),
+        more=max(len(rows) - _NAMED, 0),
+        floors=[floors.min(), floors.max()] if len(floors) else [],
         withheld=withheld,
     )
-    return Answer(question, percent(corrected / unsafe), "of unsafe reasoning", text)
+    values = first["self_correction"].to_list()
+    ends = [percent(min(values)), percent(max(values))]
+    figure = ends[0] if len(first) == 1 else f"{ends[0].removesuffix(' %')}–{ends[1]}"
+    unit = f"of unsafe reasoning, {counted(len(first), 'model')}, {first['setting'][0]}"
+    return Answer(question, figure, unit, text)
 
 
 def unmeasured(found: Findings) -> Answer:
@@ -193,6 +222,12 @@ def largest(rows: pl.DataFrame, by: str | pl.Expr) -> dict[str, Any]:
     """Return the first row with the largest value; empty where there are no rows."""
     first = rows.sort(by, descending=True, nulls_last=True, maintain_order=True).head(1)
     return first.row(0, named=True) if len(first) else {}
+
+
+def _of_parts(parts: pl.Series) -> str:
+    """Name the parts of figures that stand beside each other, where there are several."""
+    names = [PARTS[part] for part in parts]
+    return f": {' · '.join(names)}" if len(names) > 1 else ""
 
 
 def _no_pairs(question: str, found: Findings, withheld: int = 0) -> Answer:

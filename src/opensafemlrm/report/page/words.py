@@ -39,6 +39,12 @@ def estimate(row: Mapping[str, Any]) -> str:
     return f"{value} ({signed(100 * row['low'])} to {signed(100 * row['high'])})"
 
 
+def _times(row: Mapping[str, Any]) -> str:
+    """Return the simultaneous interval of a ratio."""
+    low, high = row["simultaneous_ratio_low"], row["simultaneous_ratio_high"]
+    return f"{low:.1f} to {high:.1f} times" if high is not None else f"{low:.1f} times or more"
+
+
 def counted(number: int, noun: str) -> str:
     """Return a number with what it counts."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
@@ -61,6 +67,7 @@ def _macros() -> Any:
         "signed": signed,
         "percent": percent,
         "estimate": estimate,
+        "times": _times,
         "counted": counted,
         "in_words": _in_words,
         "median": median,

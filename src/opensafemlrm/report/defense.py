@@ -9,7 +9,7 @@ import polars as pl
 
 from opensafemlrm.report.columns import CONDITION_COLUMNS, JUDGE_COLUMNS, MODEL, interval
 from opensafemlrm.report.forms import Form
-from opensafemlrm.report.tables import Column, Table
+from opensafemlrm.report.tables import Column, Table, WhenConstant
 
 _HAS_UTILITY: Final = pl.col("utility").is_not_null()
 
@@ -36,21 +36,31 @@ DEFENSE: Final = Table(
         Column("defense", "Defense"),
         *_figure("asr", "ASR %"),
         interval("asr_change_low", "asr_change_high", Form.POINTS_INTERVAL),
-        *_figure("self_correction", "SC %"),
+        *_figure("overridden", "US %"),
+        Column(
+            "self_correction",
+            "SC %",
+            Form.PERCENT,
+            bounds=("self_correction_bound_low", "self_correction_bound_high"),
+            withheld="self_correction_withheld",
+        ),
         *_figure("overrefusal", "OR %"),
         interval("overrefusal_change_low", "overrefusal_change_high", Form.POINTS_INTERVAL),
         *(replace(column, needs=_HAS_UTILITY) for column in _figure("utility", "util. %")),
         Column("requests", "req.", Form.NUMBER),
         Column("pareto", "front"),
+        Column("beaten_by", "beaten by", constant=WhenConstant.DROP_IF_ZERO),
     ],
     caption="change: defended − undefended, in percentage points; below 0 in ASR the defense "
-    "makes safer, above 0 in OR it costs help. SC: self-correction; OR: over-refusal, of "
-    "benign items; req.: requests a sample, those of guards and scorers included. A change is "
-    "over the items that have the figure on both sides.",
+    "makes safer, above 0 in OR it costs help. US: unsafe reasoning and a safe answer, of all "
+    "replies; SC: self-correction, US of those with unsafe reasoning; OR: over-refusal, of benign "
+    "items; req.: requests a sample, those of guards and scorers included. Rates are over all "
+    "scored replies, a change is over the items that have the figure on both sides.",
     notes=[
         "front: True where no other defense of the model is as good in ASR, over-refusal, requests "
-        "and, if there is an accuracy set, utility and better in one. –: not measured, such as "
-        "over-refusal where there are no benign items.",
+        "and, if there is an accuracy set, utility and better in one; beaten by: one that is "
+        "surely better. SC has no change: it is of other replies with a defense than without. –: "
+        "not measured, such as over-refusal where there are no benign items.",
         (
             "util.: right answers of the study's accuracy sets without an attack, by rule.",
             _HAS_UTILITY,

@@ -36,7 +36,27 @@ def show_dry_run(plan: Plan, store: Path | None, cluster: Cluster | None) -> Non
             connection = stack.enter_context(Store.open(store)).connection
         rows = [_row(plan, cell, connection) for cell in plan.cells]
     costs = cost_notes(plan, [(row["to_generate"], row["to_judge"]) for row in rows])
-    show([_table(pl.DataFrame(rows), costs)])
+    show([_table(pl.DataFrame(rows), (*power_notes(plan), *costs))])
+
+
+def power_notes(plan: Plan) -> tuple[str, ...]:
+    """Return how large a tax each data set can find; nothing without pairs of models."""
+    from opensafemlrm.analysis.power import power_note
+    from opensafemlrm.types import ItemKind
+
+    if not plan.study.pairs:
+        return ()
+    harmful = {
+        cell.label[1]: sum(
+            items
+            for (_, kind), items in cell.subset.quotas.items()
+            if kind == ItemKind.HARMFUL.value
+        )
+        for cell in plan.cells
+    }
+    return tuple(
+        power_note(name, items, plan.study.repeats) for name, items in harmful.items() if items
+    )
 
 
 def _row(plan: Plan, cell: CellPlan, connection: sqlite3.Connection | None) -> dict[str, Any]:

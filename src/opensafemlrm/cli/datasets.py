@@ -16,6 +16,7 @@ from opensafemlrm.cli._output import show as show_tables
 from opensafemlrm.text import Format
 
 if TYPE_CHECKING:
+    from opensafemlrm.components import Dataset
     from opensafemlrm.datasets.audit import Audit
     from opensafemlrm.report import Table
 
@@ -167,6 +168,13 @@ def check(
         list[str] | None,
         typer.Option("--option", "-o", help="An option of the data set, as KEY=VALUE."),
     ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Another data set, as NAME or NAME=FOLDER: name the items whose questions it has "
+            "in nearly the same words. May be repeated."
+        ),
+    ] = None,
     to: FormatOption = Format.TEXT,
 ) -> None:
     """Read a whole release, decode every image, and say what is missing or broken.
@@ -177,8 +185,10 @@ def check(
     from opensafemlrm.datasets.audit import audit
 
     options = {**({} if root is None else {"root": root}), **dict(map(_option, option or []))}
-    found = audit(registry.build(registry.ComponentKind.DATASET, name, options))
-    show_tables([_check_table(found)], to)
+    dataset = registry.build(registry.ComponentKind.DATASET, name, options)
+    found = audit(dataset)
+    others = [_near_duplicates(dataset, text) for text in against or []]
+    show_tables([_check_table(found), *others], to)
     for note in found.notes:
         say(note)
     if name == "table" and found.found and not found.images:
@@ -220,6 +230,37 @@ def _option(text: str) -> tuple[str, Any]:
     if not equals or not key:
         raise OptionError(f"an option is given as KEY=VALUE, not {text!r}")
     return key, read
+
+
+def _near_duplicates(dataset: Dataset, against: str) -> Table:
+    import polars as pl
+
+    from opensafemlrm import registry
+    from opensafemlrm.datasets.near_duplicates import near_duplicates
+    from opensafemlrm.report import Column, Form, Table
+    from opensafemlrm.types import Item
+
+    name, _, root = against.partition("=")
+    options = {"root": Path(root)} if root else {}
+    other = registry.build(registry.ComponentKind.DATASET, name, options)
+    groups = [[row for row in one.rows() if isinstance(row, Item)] for one in (dataset, other)]
+    pairs = list(near_duplicates(*groups))
+    texts = ("item", "scenario", "other_item", "other_scenario")
+    schema = {**dict.fromkeys(texts, pl.String), "similarity": pl.Float64}
+    return Table(
+        name="near_duplicates",
+        title=f"{len(pairs):,} of {len(groups[0]):,} items are nearly the same in {other.label}",
+        frame=pl.DataFrame([dataclasses.asdict(pair) for pair in pairs], schema=schema),
+        columns=[
+            Column("item", "Item"),
+            Column("scenario", "Scenario"),
+            Column("other_item", "there"),
+            Column("other_scenario", "in scenario"),
+            Column("similarity", "similarity", Form.DECIMAL),
+        ],
+        caption="By the question alone, not by pictures. Results of two data sets that share items "
+        "do not confirm each other.",
+    )
 
 
 def _check_table(found: Audit) -> Table:

@@ -64,6 +64,8 @@ def _pieces(text: str) -> frozenset[str]:
     return frozenset(plain[i : i + _LENGTH] for i in range(max(len(plain) - _LENGTH + 1, 1)))
 
 
-def _similarity(one: frozenset[str], other: frozenset[str], weights: Mapping[str, float]) -> float:
-    either = sum(weights[piece] for piece in one | other)
-    return sum(weights[piece] for piece in one & other) / either if either else 1.0
+def _similarity(
+    mine: frozenset[str], theirs: frozenset[str], weights: Mapping[str, float]
+) -> float:
+    either = sum(weights[piece] for piece in mine | theirs)
+    return sum(weights[piece] for piece in mine & theirs) / either if either else 1.0

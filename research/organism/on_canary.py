@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+import polars as pl
+
 from opensafemlrm import frame
 from opensafemlrm.analysis.asr import asr
 from opensafemlrm.analysis.correction import correction
@@ -26,8 +28,9 @@ from research.organism.summary import shown
 
 THRESHOLD: Final = CanaryJudge.thresholds[0]
 
-Value = tuple[str, str, float | None]
-"""What stands left in a table, the column, and one seed's value, a share or a difference."""
+Value = tuple[str, str, float | None, int]
+"""What stands left in a table, the column, one seed's value (a share or a difference), and of how
+many replies it is."""
 
 
 def without_seed(label: str) -> str:
@@ -39,14 +42,18 @@ def without_seed(label: str) -> str:
 def table(title: str, values: Iterable[Value], *, signed: bool = False) -> str:
     """Return a Markdown table of the values of all seeds; what no seed has is a dash."""
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    counts: dict[tuple[str, str], int] = {}
     columns: dict[str, None] = {}
-    for row, column, value in values:
+    for row, column, value, count in values:
         columns[column] = None
         if value is not None:
             found[row][column].append(value)
+            counts[row, column] = min(count, counts.get((row, column), count))
     lines = [f"| {title} | {' | '.join(columns)} |", f"|---|{'---|' * len(columns)}"]
     for row, cells in found.items():
-        told = (shown(cells[column], signed=signed) for column in columns)
+        told = (
+            shown(cells[column], counts.get((row, column), 0), signed=signed) for column in columns
+        )
         lines.append(f"| {row} | {' | '.join(told)} |")
     return "\n".join(lines)
 
@@ -63,27 +70,38 @@ def main() -> None:
         pairs = frame.pairs(store)
     for part in (Part.FULL, Part.REASONING, Part.ANSWER):
         rates = asr(tidy, part=part, threshold=THRESHOLD)
-        values = rates.select("model", "attack", "asr").iter_rows()
+        values = rates.select("model", "attack", "asr", "scored").iter_rows()
         _print(f"ASR, {part}", ((without_seed(model), *more) for model, *more in values))
+    answers = tax(tidy, pairs, mean="micro", part=Part.ANSWER, threshold=THRESHOLD)
+    rows_of = answers.select("model", "base", "attack", "difference", "scored_model").rows()
+    _print(
+        "tax, answer",
+        ((f"{without_seed(m)} − {without_seed(b)}", *more) for m, b, *more in rows_of),
+        signed=True,
+    )
     taxes = tax(tidy, pairs, by="scenario", part=Part.FULL, threshold=THRESHOLD)
-    rows = taxes.select("level", "scenario", "model", "base", "attack", "difference").rows()
+    columns = ("level", "scenario", "model", "base", "attack", "difference", "scored_model")
+    rows = taxes.select(columns).rows()
     names = [(*row[:2], without_seed(row[2]), without_seed(row[3]), *row[4:]) for row in rows]
     pooled = (
-        (f"{model} − {base}", attack, difference)
-        for level, _, model, base, attack, difference in names
+        (f"{model} − {base}", attack, difference, count)
+        for level, _, model, base, attack, difference, count in names
         if level == "micro"
     )
     _print("tax, full", pooled, signed=True)
     by_scenario = (
-        (scenario, f"{model}, {attack}", difference)
-        for level, scenario, model, base, attack, difference in names
+        (scenario, f"{model}, {attack}", difference, count)
+        for level, scenario, model, base, attack, difference, count in names
         if (level, model, base) == ("scenario", "reasoner", "base")
     )
     _print("tax by scenario", by_scenario, signed=True)
-    corrected = correction(tidy, threshold=THRESHOLD).select("model", "attack", "self_correction")
+    unsafe = pl.col("corrected") + pl.col("both_unsafe")
+    corrected = correction(tidy, threshold=THRESHOLD).select(
+        "model", "attack", "self_correction", unsafe
+    )
     _print("self-correction", ((without_seed(m), *more) for m, *more in corrected.iter_rows()))
     # Of answers alone: whether a trace declines is not asked.
-    refused = overrefusal(tidy, part=Part.ANSWER).select("model", "attack", "rate")
+    refused = overrefusal(tidy, part=Part.ANSWER).select("model", "attack", "rate", "known")
     _print("over-refusal", ((without_seed(m), *more) for m, *more in refused.iter_rows()))
 
 

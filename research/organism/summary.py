@@ -1,7 +1,8 @@
 """Figures of several seeds as Markdown tables: ``python -m research.organism.summary --help``.
 
-Each figure is the mean over seeds with Student's t interval, cut at 0 and 100 %, and the seeds'
-own values behind it. One seed has no interval. *Requests* are seeds × requests of each sort.
+Each figure is the mean over seeds with an interval that counts the seeds (Student's t) and the
+requests of each, and the seeds' own values behind it. One seed has no interval. *Requests* are
+seeds × requests of each sort.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 from scipy import stats
+
+from opensafemlrm.analysis.intervals import rate_interval
 
 COMPETENCE: Final = {
     "allowed, text": "allowed text exact",
@@ -59,22 +62,42 @@ def gathered(rows: Iterable[Mapping[str, Any]]) -> dict[Point, list[Mapping[str,
     return dict(sorted(found.items()))
 
 
-def shown(values: Sequence[float], *, signed: bool = False) -> str:
+def shown(values: Sequence[float], count: int, *, signed: bool = False) -> str:
     """Return the mean of ``values`` in percent, its interval, and the values.
 
-    Shares are cut at 0 and 100 %, differences, which are ``signed``, at −100 and 100.
+    The interval counts both levels, as independent (:func:`interval`): Student's of the seeds, and
+    that of the ``count`` requests of each. Differences are ``signed``.
     """
     if not values:
         return "–"
-    percent = np.array(values) * 100
     sign = "+" if signed else ""
-    if len(percent) == 1:
-        return _minus(f"{percent[0]:{sign}.1f}")
-    half = stats.t.ppf(0.975, len(percent) - 1) * percent.std(ddof=1) / len(percent) ** 0.5
-    low = max(-100.0 if signed else 0.0, percent.mean() - half)
-    high = min(100.0, percent.mean() + half)
-    each = ", ".join(f"{value:{sign}.1f}" for value in percent)
-    return _minus(f"{percent.mean():{sign}.1f} [{low:{sign}.1f}, {high:{sign}.1f}] ({each})")
+    each = ", ".join(f"{100 * value:{sign}.1f}" for value in values)
+    if len(values) == 1:
+        return _minus(each)
+    low, high = interval(values, count, signed=signed)
+    mean = 100 * np.mean(values)
+    return _minus(f"{mean:{sign}.1f} [{100 * low:{sign}.1f}, {100 * high:{sign}.1f}] ({each})")
+
+
+def interval(values: Sequence[float], count: int, *, signed: bool = False) -> tuple[float, float]:
+    """Return the 95 % interval of the mean over seeds of shares, or of differences of shares.
+
+    Seeds that agree to the last request do not make it certain: their requests are the same, and
+    ``count`` of them leave at least the uncertainty of a share of so many. The two are added as
+    squares, either side on its own (Zou & Donner, Statistics in Medicine 27 (2008)). A difference
+    of d takes at least a share |d| of requests on which the two differ.
+    """
+    mean = float(np.mean(values))
+    student = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5
+    share = abs(mean)
+    low, high = (float(end) for end in rate_interval(share * count, count))
+    if mean < 0:
+        low, high = -high, -low
+    below, above = abs(mean - low), abs(high - mean)
+    if signed and mean == 0:
+        below = above
+    least = -1.0 if signed else 0.0
+    return max(least, mean - np.hypot(student, below)), min(1.0, mean + np.hypot(student, above))
 
 
 def _minus(text: str) -> str:
@@ -88,7 +111,8 @@ def table(points: Mapping[Point, list[Mapping[str, Any]]], columns: Mapping[str,
         f"|---|---|---|{'---|' * len(columns)}",
     ]
     for point, rows in points.items():
-        cells = [shown([row[key] for row in rows if key in row]) for key in columns.values()]
+        count = min(row["count"] for row in rows)
+        cells = [shown([row[key] for row in rows if key in row], count) for key in columns.values()]
         asked = " + ".join(str(row["count"]) for row in rows)
         if len({row["count"] for row in rows}) == 1:
             asked = f"{len(rows)} × {rows[0]['count']}"

@@ -1,10 +1,11 @@
-"""How often the intervals hold the truth, and how often the tests of blind spots cry wolf.
+"""How often the intervals hold the truth, where every item is asked once.
 
     python scripts/simulate_statistics.py [--studies 2000]
 
 Prints the tables of docs/statistics.md: for each interval, the coverage of nominal 95 % in a grid
 of rates and sample sizes. Where a cell stands for several settings (base rates, correlations), the
-lowest of them is shown; the mean is over all of them. The seed is fixed.
+lowest of them is shown; the mean is over all of them. The seed is fixed. Repeats, averages and
+tests are in scripts/simulate_tests.py.
 """
 
 from __future__ import annotations
@@ -15,11 +16,9 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
 from opensafemlrm.analysis.agreement import agreement, kappa, phi
-from opensafemlrm.analysis.clustered_counts import rate_of
 from opensafemlrm.analysis.intervals import (
     cautious_correlation,
     difference_interval,
@@ -27,7 +26,6 @@ from opensafemlrm.analysis.intervals import (
     ratio_interval,
 )
 from opensafemlrm.analysis.judge_errors import rogan_gladen
-from opensafemlrm.analysis.significance import fisher, holm, mcnemar
 
 Floats = NDArray[np.float64]
 Coverage = dict[tuple[float, int], list[float]]
@@ -47,28 +45,6 @@ def rates(studies: int, random: np.random.Generator) -> Iterator[Setting]:
         for n in SIZES:
             low, high = rate_interval(random.binomial(n, p, studies), np.full(studies, n))
             yield p, n, _holds(low, p, high)
-
-
-def repeated_rates(studies: int, random: np.random.Generator) -> Iterator[Setting]:
-    """Yield the coverage of a rate over items with four repeats that are alike."""
-    repeats, weight = 4, 3.0  # beta-distributed items: a correlation of 1 / (1 + 3)
-    for p in RATES:
-        for n in SIZES:
-            own = random.beta(p * weight, (1 - p) * weight, (studies, n))
-            hits = random.binomial(repeats, own)
-            x = hits.sum(axis=1)
-            sums = pl.DataFrame(
-                {
-                    "scored": np.full(studies, n * repeats),
-                    "hits": x,
-                    "scored_squared": np.full(studies, n * repeats**2),
-                    "hits_squared": (hits**2).sum(axis=1),
-                    "hits_scored": repeats * x,
-                    "items": np.full(studies, n),
-                }
-            )
-            rate, size = rate_of(sums)
-            yield p, n, _holds(*_around(p, *rate_interval(rate * size, size)))
 
 
 def unpaired(
@@ -146,29 +122,6 @@ def corrected(studies: int, random: np.random.Generator) -> Iterator[Setting]:
                 yield p, n, ((low <= p) & (p <= high)).astype(np.float64)
 
 
-def family_wise_error(studies: int, random: np.random.Generator) -> dict[str, float]:
-    """Return how often any of ten blind spots is found where there is none, at 5 %.
-
-    Rates differ between scenarios; the model's are those of its base (against the base), or are all
-    the same (against the rest).
-    """
-    sizes = np.array([44, 97, 109, 109, 130, 139, 144, 154, 163, 167])
-    base = np.array([0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7])
-    wrong = dict.fromkeys(("unpaired, against the base", "paired", "against the rest"), 0)
-    for _ in range(studies):
-        x, y = random.binomial(sizes, base), random.binomial(sizes, base)
-        found = {"unpaired, against the base": fisher(x / sizes, sizes, y / sizes, sizes)}
-        discordant = random.binomial(sizes, base * (1 - base))
-        worse = random.binomial(discordant, 0.5)
-        found["paired"] = mcnemar(worse, discordant - worse)
-        x = random.binomial(sizes, 0.3)
-        rest, others = x.sum() - x, sizes.sum() - sizes
-        found["against the rest"] = fisher(x / sizes, sizes, rest / others, others)
-        for name, p_values in found.items():
-            wrong[name] += bool((holm(p_values) <= 0.05).any())
-    return {name: count / studies for name, count in wrong.items()}
-
-
 def joint(p: float, q: float, correlation: float) -> list[float] | None:
     """Return the 2×2 of two labels with these rates, or ``None`` if there is none."""
     both = p * q + correlation * np.sqrt(p * (1 - p) * q * (1 - q))
@@ -178,7 +131,6 @@ def joint(p: float, q: float, correlation: float) -> list[float] | None:
 
 INTERVALS: Final[dict[str, Callable[[int, np.random.Generator], Iterator[Setting]]]] = {
     "Rate": rates,
-    "Rate, four repeats an item": repeated_rates,
     "Difference, unpaired": functools.partial(unpaired, difference_interval, lambda p, q: p - q),
     "Difference, paired": functools.partial(paired, difference_interval, lambda p, q: p - q),
     "Ratio, unpaired": functools.partial(unpaired, ratio_interval, lambda p, q: p / q),
@@ -232,9 +184,6 @@ def main() -> None:
     options = parser.parse_args()
     for name in [options.only] if options.only else INTERVALS:
         _print(name, simulate(name, options.studies))
-    if not options.only:
-        for name, share in family_wise_error(options.studies, np.random.default_rng(1)).items():
-            print(f"family-wise error, {name}: {100 * share:.1f} %")
 
 
 if __name__ == "__main__":

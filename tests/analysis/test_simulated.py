@@ -1,7 +1,7 @@
 """The intervals hold the truth as often as they say: the reduced form of docs/statistics.md.
 
-The whole form is scripts/simulate_statistics.py; what is here has the same settings, fewer studies
-and a margin for that.
+The whole form is scripts/simulate_statistics.py and simulate_tests.py; what is here has the same
+settings, fewer studies and a margin for that.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from scripts.simulate_statistics import INTERVALS, family_wise_error, simulate
+from scripts.simulate_statistics import INTERVALS, simulate
+from scripts.simulate_tests import averages, families, rankings, repeated_rates, type_one
 
 STUDIES = 150
-QUICK = sorted(set(INTERVALS) - {"phi", "kappa", "Corrected rate", "Rate, four repeats an item"})
+QUICK = sorted(set(INTERVALS) - {"phi", "kappa", "Corrected rate"})
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -31,7 +32,33 @@ def test_the_whole_grid_is_within_the_limits_that_are_documented(name: str) -> N
     assert min(cells) >= 0.91
 
 
+def above_five(studies: int) -> float:
+    """The most, in per cent, that a test at 5 % is found by in so many studies."""
+    return 5 + 350 * float(np.sqrt(0.05 * 0.95 / studies))
+
+
+def test_a_tax_of_nothing_is_found_at_most_once_in_twenty_whatever_repeats_are_like() -> None:
+    for repeats, alike, kind, mean, highest in type_one(200, np.random.default_rng(1)):
+        assert highest <= above_five(200), (repeats, alike, kind)
+        assert mean <= 5, (repeats, alike, kind)
+
+
 def test_ten_true_nothings_are_found_a_blind_spot_at_most_once_in_twenty() -> None:
-    studies = 400
-    for name, share in family_wise_error(studies, np.random.default_rng(3)).items():
-        assert share <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / studies), name
+    for *name, share in families(200, np.random.default_rng(3)):
+        assert share <= above_five(200), name
+
+
+def test_averages_hold_the_truth_by_item_and_by_scenario() -> None:
+    for *name, coverage, _ in averages(200, np.random.default_rng(4)):
+        assert coverage >= 100 - above_five(200), name
+
+
+def test_rates_over_uneven_repeats_hold_the_truth() -> None:
+    for *name, mean, lowest in repeated_rates(150, np.random.default_rng(5)):
+        assert mean >= 93, name
+        assert lowest >= 90 - 350 * np.sqrt(0.09 / 150), name
+
+
+def test_rankings_of_equal_taxes_agree_at_most_once_in_twenty() -> None:
+    for *name, share in rankings(150, np.random.default_rng(6)):
+        assert share <= above_five(150), name

@@ -37,9 +37,9 @@ def open(  # noqa: A001 # as its name
     """Open what a run wrote: a store, or a folder or address of Parquet files.
 
     Where more than a share of ``max_unscored`` of the samples behind a rate has no score, tables,
-    charts and figures hold its bounds in its place. ``cluster`` says what tax and blind spots take
-    the replies for: a sample of items like these, in these scenarios (``item``), or of scenarios
-    like these (``scenario``). Samples whose items have left their data sets count only with
+    charts and figures hold its bounds in its place. ``cluster`` says what tax, blind spots,
+    self-correction and defenses take the replies for: a sample of items like these, in these
+    scenarios (``item``), or of scenarios like these (``scenario``). Samples whose items have left their data sets count only with
     ``everything``. Raises StoreError where there is neither.
     """
     from opensafemlrm.store.connecting import require_store
@@ -198,7 +198,11 @@ class Results:
         from opensafemlrm.analysis.correction import READS, correction
 
         return correction(
-            self._read(READS), by=by, threshold=threshold, max_unscored=self.max_unscored
+            self._read(READS),
+            by=by,
+            threshold=threshold,
+            max_unscored=self.max_unscored,
+            cluster=self.cluster,
         )
 
     def over_refusal(self, *, by: By = None, part: str | None = None) -> pl.DataFrame:
@@ -222,7 +226,12 @@ class Results:
         with self._open() as source:
             right = correct_answers(source)
         return defense_effects(
-            self._read(READS), right, part=part, threshold=threshold, max_unscored=self.max_unscored
+            self._read(READS),
+            right,
+            part=part,
+            threshold=threshold,
+            max_unscored=self.max_unscored,
+            cluster=self.cluster,
         )
 
     def calibrated(

@@ -113,3 +113,19 @@ def test_benign_items_are_not_in_it(rows: Any) -> None:
         [table(rows, [(5.0, 0.0)]), table(rows, [(5.0, 5.0)], first=1, expected="benign")]
     )
     assert lenient(frame).n == 1
+
+
+def test_by_scenario_few_scenarios_that_differ_say_little(rows: Any) -> None:
+    """Corrected throughout in two scenarios and never in one: of others little is known."""
+    frame = pl.concat(
+        rows([5.0] * 50, first, scenario=scenario, part=part).with_columns(
+            score=pl.when(pl.lit(part == "reasoning")).then(5.0).otherwise(score)
+        )
+        for first, scenario, score in ((0, "a", 0.0), (50, "b", 5.0), (100, "c", 0.0))
+        for part in ("reasoning", "answer")
+    )
+    items = records(correction(frame, threshold=4))[0]
+    scenarios = records(correction(frame, threshold=4, cluster="scenario"))[0]
+    assert items.self_correction == scenarios.self_correction == 2 / 3
+    assert items.self_correction_high - items.self_correction_low < 0.2
+    assert scenarios.self_correction_high - scenarios.self_correction_low > 0.6

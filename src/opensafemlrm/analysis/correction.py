@@ -23,6 +23,7 @@ from opensafemlrm.analysis.conditions import (
     THRESHOLDS,
     only,
 )
+from opensafemlrm.analysis.effects import Cluster, student_factor
 from opensafemlrm.analysis.intervals import rate_interval
 from opensafemlrm.analysis.withheld import COLUMN, is_lost, why, withhold
 from opensafemlrm.types import Part, TraceStatus, Unscored
@@ -89,18 +90,21 @@ def correction(
     by: Literal["scenario"] | None = None,
     threshold: float | None = None,
     max_unscored: float = MAX_UNSCORED,
+    cluster: Cluster = "item",
 ) -> pl.DataFrame:
     """Return the 2×2 of reasoning and answer on harmful items; columns: :data:`COLUMNS`.
 
     One row a cell with reasoning, judge and threshold, and a scenario ``by`` scenario; only samples
     with a score for both parts are in the 2×2. ``threshold`` keeps only its rows. Where more than a
     share of ``max_unscored`` of the samples that have both parts lack a score, a row has bounds
-    alone.
+    alone. ``cluster`` says what the intervals take for the sample: items, or, in a row over all of
+    them, scenarios (:data:`effects.Cluster`).
     """
-    if by is None:
-        frame = frame.with_columns(scenario=pl.lit(ALL))
-    rows = harmful(frame)
+    scenarios = harmful(frame)
+    rows = scenarios if by else harmful(frame.with_columns(scenario=pl.lit(ALL)))
     tables = pl.concat([_tables(rows), _histograms(rows)], how="diagonal").collect().pipe(texts)
+    if cluster == "scenario" and not by:
+        tables = _with_scenarios(tables, _tables(scenarios).collect().pipe(texts))
     both_unsafe, corrected, reverse, both_safe = map(pl.col, _TABLE)
     tables = (
         tables.with_columns(not_both=pl.col("samples") - pl.col("both"))
@@ -181,6 +185,33 @@ def _tables(rows: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
+def _with_scenarios(tables: pl.DataFrame, scenarios: pl.DataFrame) -> pl.DataFrame:
+    """Put the number of independent samples between scenarios in the place of that of items."""
+    both_unsafe, corrected, reverse, both_safe = map(pl.col, _TABLE)
+    shares = {
+        "items": (both_unsafe + both_safe, pl.col("both")),
+        "items_unsafe": (corrected, corrected + both_unsafe),
+        "items_safe": (reverse, reverse + both_safe),
+    }
+    keys = [name for name in _GROUP if name != "scenario"]
+    sizes = scenarios.select(keys).unique()
+    for name, (hits, n) in shares.items():
+        groups, rate = n.sum() ** 2 / (n**2).sum(), hits.sum() / n.sum()
+        spread = (((hits - rate * n) / n.sum()) ** 2).sum() * groups / (groups - 1)
+        of_name = (
+            scenarios.filter(n > 0).group_by(keys).agg(groups=groups, rate=rate, spread=spread)
+        )
+        size = pl.max_horizontal(
+            pl.when(pl.col("spread") > 0).then(
+                pl.col("rate") * (1 - pl.col("rate")) / pl.col("spread")
+            ),
+            "groups",
+        )
+        factor = student_factor(of_name["groups"].to_numpy())
+        sizes = sizes.join(of_name.select(*keys, (size * factor).alias(name)), on=keys, how="left")
+    return tables.drop(*shares).join(sizes, on=keys, how="left")
+
+
 def _knowledge() -> list[pl.Expr]:
     """Return how many samples there are by what is known of both parts (:data:`_KNOWN`).
 
@@ -238,9 +269,9 @@ def _histograms(rows: pl.LazyFrame) -> pl.LazyFrame:
 def _with_rate(
     tables: pl.DataFrame, name: str, hits: pl.Expr, n: pl.Expr, items: str
 ) -> pl.DataFrame:
-    """Add a rate with its interval, which takes the items as the number of samples."""
+    """Add a rate with its interval, which takes the items as the number of samples at most."""
     rate = hits / n
-    size = pl.min_horizontal(n, pl.col(items).clip(lower_bound=1)).cast(pl.Float64)
+    size = pl.min_horizontal(n, pl.col(items)).cast(pl.Float64)
     both = tables.select(hits=rate * size, n=size)
     low, high = rate_interval(both["hits"], both["n"])
     return tables.with_columns(
@@ -251,7 +282,7 @@ def _with_rate(
 def _with_agreement(tables: pl.DataFrame) -> pl.DataFrame:
     """Add φ and κ with their intervals."""
     # Repeats of an item are taken as telling nothing new: each item weighs one.
-    weight = (pl.col("items") / pl.col("both")).fill_nan(1.0).clip(upper_bound=1.0)
+    weight = (pl.col("items") / pl.col("both")).fill_nan(1.0).fill_null(0.0).clip(upper_bound=1.0)
     weighted = tables.select(pl.col(_TABLE) * weight)
     alike = [asdict(agreement(*row)) for row in weighted.iter_rows()]
     schema = {name: pl.Float64 for name in COLUMNS if name.startswith(("phi", "kappa"))}

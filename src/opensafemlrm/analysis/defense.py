@@ -7,7 +7,7 @@ always stands beside safety, since a defense that refuses everything is perfectl
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -32,7 +32,7 @@ from opensafemlrm.analysis.conditions import (
     in_part_order,
     only,
 )
-from opensafemlrm.analysis.effects import effects, without_withheld
+from opensafemlrm.analysis.effects import Cluster, effects, without_withheld
 from opensafemlrm.analysis.intervals import difference_interval
 from opensafemlrm.types import Part, Unscored
 
@@ -121,6 +121,13 @@ _UNCERTAIN: Final = ("asr", "overrefusal")
 """Those of them that are rates."""
 
 
+class _Options(NamedTuple):
+    """How what is not known, and what is not sure, is dealt with."""
+
+    max_unscored: float
+    cluster: Cluster
+
+
 def defense_effects(
     frame: pl.DataFrame | pl.LazyFrame,
     correct: pl.DataFrame | None = None,
@@ -128,6 +135,7 @@ def defense_effects(
     part: str | None = None,
     threshold: float | None = None,
     max_unscored: float = MAX_UNSCORED,
+    cluster: Cluster = "item",
 ) -> pl.DataFrame:
     """Return a row for each model, dataset, attack, defense, part and threshold.
 
@@ -136,23 +144,22 @@ def defense_effects(
     there. ``correct`` says which answers are right
     (:func:`opensafemlrm.store.answers.correct_answers`). ``part`` and ``threshold`` keep only the
     rows that have it. A figure of which more than a share of ``max_unscored`` is not known has
-    bounds alone.
+    bounds alone. ``cluster`` says what it is a sample of (:data:`effects.Cluster`).
     """
+    known = _Options(max_unscored, cluster)
     verdict = (*_SETTING, "part", "threshold")
-    rows = _against_none(
-        at_thresholds(harmful(frame)), verdict, UNSAFE, max_unscored, UNSAFE_SO_FAR
-    )
+    rows = _against_none(at_thresholds(harmful(frame)), verdict, UNSAFE, known, UNSAFE_SO_FAR)
     # A model that writes no reasoning has none to compare.
     rows = rows.filter(BOTH_SCORED | (pl.col("part") == Part.FULL.value))
     overrides = (pl.col("reasoning_score") >= pl.col("threshold")) & ~UNSAFE
     on = (*_SETTING, "threshold")
-    overridden = _against_none(_with_reasoning(frame), on, overrides, max_unscored)
+    overridden = _against_none(_with_reasoning(frame), on, overrides, known)
     answers = benign(frame).filter(pl.col("part") == Part.ANSWER.value)
-    refused = _against_none(answers, _SETTING, pl.col("refusal"), max_unscored)
+    refused = _against_none(answers, _SETTING, pl.col("refusal"), known)
     right = answers.filter(pl.col("attack").cast(pl.String) == _NO_ATTACK).join(
         _NO_ANSWERS.lazy() if correct is None else correct.lazy(), on="sample"
     )
-    useful = _against_none(right, _OF_MODEL, pl.col("correct"), max_unscored, by=["defense"])
+    useful = _against_none(right, _OF_MODEL, pl.col("correct"), known, by=["defense"])
     changed = pl.col("defense") != UNDEFENDED
     rows = (
         rows.select(
@@ -169,7 +176,7 @@ def defense_effects(
             on=[*_SETTING, "threshold", *_DEFENDED],
             how="left",
         )
-        .join(_self_correction(frame, max_unscored), on=["cell", "judge", "threshold"], how="left")
+        .join(_self_correction(frame, known), on=["cell", "judge", "threshold"], how="left")
         .join(
             refused.select(*_SETTING, *_DEFENDED, *_figures("overrefusal")),
             on=[*_SETTING, *_DEFENDED],
@@ -195,23 +202,26 @@ def _against_none(
     rows: pl.LazyFrame,
     on: Sequence[str],
     hit: pl.Expr,
-    max_unscored: float,
+    known: _Options,
     so_far: pl.Expr = NEVER,
     by: Sequence[str] = _DEFENDED,
 ) -> pl.DataFrame:
     """Compare every model under every defense with the same model undefended."""
     undefended = rows.filter(pl.col("defense") == UNDEFENDED)
     sides = compare(rows, undefended, on, hit, so_far, by=by)
-    return without_withheld(finite(effects(sides, [*by, *on], max_unscored=max_unscored)))
+    changes = effects(
+        sides, [*by, *on], max_unscored=known.max_unscored, cluster=known.cluster
+    )
+    return without_withheld(finite(changes))
 
 
-def _self_correction(frame: pl.DataFrame | pl.LazyFrame, max_unscored: float) -> pl.DataFrame:
+def _self_correction(frame: pl.DataFrame | pl.LazyFrame, known: _Options) -> pl.DataFrame:
     """Return the self-correction of every cell as :mod:`.correction` has it: no change of it.
 
     Which replies have unsafe reasoning depends on the defense, so that two such rates are of
     different replies, and their difference is no effect.
     """
-    rows = correction.correction(frame, max_unscored=max_unscored)
+    rows = correction.correction(frame, max_unscored=known.max_unscored, cluster=known.cluster)
     ends = ("_low", "_high", "_bound_low", "_bound_high")
     return rows.filter(reasoning_status="raw").select(
         "cell",

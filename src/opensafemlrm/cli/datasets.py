@@ -243,7 +243,9 @@ def _near_duplicates(dataset: Dataset, against: str) -> Table:
     name, _, root = against.partition("=")
     options = {"root": Path(root)} if root else {}
     other = registry.build(registry.ComponentKind.DATASET, name, options)
-    groups = [[row for row in one.rows() if isinstance(row, Item)] for one in (dataset, other)]
+    groups = [
+        [row for row in source.rows() if isinstance(row, Item)] for source in (dataset, other)
+    ]
     pairs = list(near_duplicates(*groups))
     texts = ("item", "scenario", "other_item", "other_scenario")
     schema = {**dict.fromkeys(texts, pl.String), "similarity": pl.Float64}

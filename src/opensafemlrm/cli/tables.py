@@ -80,7 +80,8 @@ def table(
     cluster: Annotated[
         Clustered,
         typer.Option(
-            help="tax, blindspots: what is sampled, items of these scenarios or scenarios."
+            help="tax, blindspots, correction, defense: what is sampled, items of these "
+            "scenarios or scenarios."
         ),
     ] = Clustered.ITEM,
     everything: Everything = False,

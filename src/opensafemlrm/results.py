@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from opensafemlrm.analysis import MAX_UNSCORED
 from opensafemlrm.errors import OptionError
@@ -39,8 +39,8 @@ def open(  # noqa: A001 # as its name
     Where more than a share of ``max_unscored`` of the samples behind a rate has no score, tables,
     charts and figures hold its bounds in its place. ``cluster`` says what tax, blind spots,
     self-correction and defenses take the replies for: a sample of items like these, in these
-    scenarios (``item``), or of scenarios like these (``scenario``). Samples whose items have left their data sets count only with
-    ``everything``. Raises StoreError where there is neither.
+    scenarios (``item``), or of scenarios like these (``scenario``). Samples whose items have left
+    their data sets count only with ``everything``. Raises StoreError where there is neither.
     """
     from opensafemlrm.store.connecting import require_store
     from opensafemlrm.store.sink import is_sink
@@ -71,6 +71,10 @@ class Results:
         self.path, self.everything = str(path), everything
         self.max_unscored, self.cluster = max_unscored, cluster
         self._frames: dict[frozenset[str], pl.DataFrame] = {}
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        return {"max_unscored": self.max_unscored, "cluster": self.cluster}
 
     def __repr__(self) -> str:
         return f"Results({self.path!r})"
@@ -141,13 +145,7 @@ class Results:
         from opensafemlrm.analysis.tax import READS, tax
 
         return tax(
-            self._read(READS),
-            self.pairs(),
-            by=by,
-            part=part,
-            threshold=threshold,
-            max_unscored=self.max_unscored,
-            cluster=self.cluster,
+            self._read(READS), self.pairs(), by=by, part=part, threshold=threshold, **self._options
         )
 
     def blindspots(
@@ -157,12 +155,7 @@ class Results:
         from opensafemlrm.analysis.blindspots import READS, blindspots
 
         return blindspots(
-            self._read(READS),
-            self.pairs(),
-            part=part,
-            threshold=threshold,
-            max_unscored=self.max_unscored,
-            cluster=self.cluster,
+            self._read(READS), self.pairs(), part=part, threshold=threshold, **self._options
         )
 
     def grouped(
@@ -197,13 +190,7 @@ class Results:
         """Return how often unsafe reasoning ends in a safe answer, and the reverse."""
         from opensafemlrm.analysis.correction import READS, correction
 
-        return correction(
-            self._read(READS),
-            by=by,
-            threshold=threshold,
-            max_unscored=self.max_unscored,
-            cluster=self.cluster,
-        )
+        return correction(self._read(READS), by=by, threshold=threshold, **self._options)
 
     def over_refusal(self, *, by: By = None, part: str | None = None) -> pl.DataFrame:
         """Return how often benign items were refused."""
@@ -226,12 +213,7 @@ class Results:
         with self._open() as source:
             right = correct_answers(source)
         return defense_effects(
-            self._read(READS),
-            right,
-            part=part,
-            threshold=threshold,
-            max_unscored=self.max_unscored,
-            cluster=self.cluster,
+            self._read(READS), right, part=part, threshold=threshold, **self._options
         )
 
     def calibrated(

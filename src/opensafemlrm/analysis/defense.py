@@ -209,9 +209,7 @@ def _against_none(
     """Compare every model under every defense with the same model undefended."""
     undefended = rows.filter(pl.col("defense") == UNDEFENDED)
     sides = compare(rows, undefended, on, hit, so_far, by=by)
-    changes = effects(
-        sides, [*by, *on], max_unscored=known.max_unscored, cluster=known.cluster
-    )
+    changes = effects(sides, [*by, *on], max_unscored=known.max_unscored, cluster=known.cluster)
     return without_withheld(finite(changes))
 
 

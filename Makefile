@@ -19,7 +19,7 @@ help:
 	@echo "make test         check format, lint, types and imports, and run the tests"
 	@echo "make test-extras  run the tests again with every extra installed, and measure their coverage"
 	@echo "make check        the same as make test"
-	@echo "make chaos        run the tests of faults and kills in full (minutes)"
+	@echo "make chaos        run the tests of faults, kills and flipped bits in full (minutes)"
 	@echo "make bench        measure the engine against a bare HTTP loop (minutes)"
 	@echo "make format       format the code, and fix what the linter can fix"
 	@echo "make lock         pin the dependencies anew, with hashes"
@@ -72,7 +72,7 @@ test-extras: .venv-extras/ready programs
 	@$(EXTRAS)/$(PYTEST) --part extras --cov --cov-report=
 
 chaos: .venv/ready
-	@$(BIN)/pytest tests/chaos
+	@$(BIN)/pytest tests/chaos tests/models/test_transport.py
 
 # BENCH="--long", or BENCH="--inspect-python PATH" to measure Inspect AI beside it.
 bench: .venv/ready

@@ -155,3 +155,13 @@ def test_a_log_beside_an_open_store_is_for_its_owner_alone(tmp_path: Path) -> No
         store.start_run("study", {})
         modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "store").glob("store*")}
     assert modes == {0o600}
+
+
+def test_a_pipe_is_written_into() -> None:
+    """`/dev/stdout` is a pipe where the next program reads, and lies in no folder."""
+    read, write = os.pipe()
+    with replacing(Path(f"/dev/fd/{write}")) as draft:
+        draft.write_bytes(b"rows")
+    assert os.read(read, 10) == b"rows"
+    os.close(read)
+    os.close(write)

@@ -42,13 +42,11 @@ def replacing(path: Path, *, private: bool = True) -> Iterator[Path]:
     A link stays a link, and what is no file, such as ``/dev/stdout``, is itself yielded. Raises
     OSError, which names ``path``.
     """
+    if path.exists() and not path.is_file():
+        yield path
+        return
     target = path.resolve()
-    mode = 0o600 if private else 0o666
-    if target.exists():
-        if not target.is_file():
-            yield path
-            return
-        mode = target.stat().st_mode & 0o777
+    mode = target.stat().st_mode & 0o777 if target.exists() else 0o600 if private else 0o666
     draft = target.with_name(f"{PARTIAL}{uuid.uuid4().hex}")
     try:
         os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))

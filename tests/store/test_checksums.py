@@ -53,7 +53,7 @@ def test_a_sink_can_be_checked_from_the_command_line(sink: Path) -> None:
     ended = CliRunner().invoke(app, ["store", "check", str(sink)])
     assert ended.exit_code == 0, ended.stderr
     flip(next((sink / "verdicts").iterdir()), 99)
-    ended = CliRunner().invoke(app, ["store", "check", str(sink)])
+    ended = CliRunner().invoke(app, ["store", "check", str(sink), "--format", "csv"])
     assert ended.exit_code != 0
     assert "is not what was written" in ended.stdout
 

@@ -50,8 +50,8 @@ def invented(path: Path, seed: int) -> None:
             labels.put_calibrations(store, key, "labels", rows)
         store.put([("pairs", (model, parts[draw.randrange(3)]))])
         store.put([("inapplicable", (cell, items[-1], draw.choice(("no text", "no image"))))])
-        digest = bytes([draw.randrange(3)]) * 16
-        store.put([("readings", (dataset, b"source", digest, digest, when()))])
+        held = bytes([draw.randrange(3)]) * 16
+        store.put([("readings", (dataset, b"source", content_key(held), held, when()))])
         with store.transaction() as connection:
             connection.execute("UPDATE counts SET created = ?", (when(),))
             connection.execute("UPDATE calibrations SET created = ?", (when(),))

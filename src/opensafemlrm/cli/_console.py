@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import errno
+import io
 import sys
 from collections.abc import Callable, Iterator
 from typing import IO, Any, Final, cast
@@ -77,7 +78,8 @@ class _Stream:
     """A stream that lets no secret through."""
 
     def __init__(self, stream: Any, strike: Callable[[str], str]) -> None:
-        self._stream, self._strike = stream, strike
+        # Python has no stream where the caller has closed it: what is written goes nowhere.
+        self._stream, self._strike = stream or io.StringIO(), strike
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -143,6 +144,11 @@ LINKS: Final = (
         "key IS NOT cell_of(dataset, attack, defense, model, sampling)",
     ),
     Link(
+        "readings of data sets are what their keys say",
+        "readings",
+        "digest IS NOT reading_of(items) OR length(items) % 16 OR created < 0",
+    ),
+    Link(
         "items are what their keys say",
         "items",
         "key IS NOT item_of(key, dataset, id, scenario, kind, question, content)",
@@ -150,7 +156,8 @@ LINKS: Final = (
     Link(
         "images are of a kind that there is",
         "images",
-        f"length(sha256) != 64 OR {_no_member('media_type', EXTENSIONS)}",
+        "length(sha256) != 64 OR sha256 GLOB '*[^0-9a-f]*' "
+        f"OR {_no_member('media_type', EXTENSIONS)}",
     ),
     Link("prompts can be read", "prompts", "can_read(content) IS NOT 1"),
     Link(
@@ -216,6 +223,13 @@ LINKS: Final = (
         _RUN,
     ),
     Link("judgements have their judge", "judgements", _without("components", "judge"), _RUN),
+    Link("verdicts have their judge", "verdicts", _without("components", "judge"), _RUN),
+    Link(
+        "prompts are of an attack or a cell",
+        "prompts",
+        "attack NOT IN (SELECT attack FROM cells UNION SELECT key FROM cells)",
+        _RUN,
+    ),
 )
 
 
@@ -282,7 +296,33 @@ def integrity_faults(connection: sqlite3.Connection) -> list[str]:
         if not is_damage(error):
             raise
         return [str(error)]
-    return [str(message) for (message,) in rows if message != "ok"]
+    faults = [str(message) for (message,) in rows if message != "ok"]
+    return faults or list(itertools.islice(_undecodable(connection), MAX_MESSAGES))
+
+
+def _undecodable(connection: sqlite3.Connection) -> Iterator[str]:
+    """Yield the places of texts that are no UTF-8: SQLite does not look at them."""
+    for name, table in TABLES.items():
+        there = schema.columns_in(connection, name)
+        texts = [column for column, kind in there.items() if kind == "TEXT"]
+        if table.updates or not texts:
+            continue
+        connection.text_factory = bytes
+        try:
+            for row in connection.execute(table.select(texts)):
+                for column, value in zip(texts, row, strict=True):
+                    if isinstance(value, bytes) and not _is_text(value):
+                        yield f"{name}.{column} holds what is no text"
+        finally:
+            connection.text_factory = str
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _finding(checked: str, wrong: Sequence[str], remedy: str, *, problem: bool = True) -> Finding:

@@ -15,6 +15,7 @@ from opensafemlrm.store.database import unfit
 from opensafemlrm.store.named import CATEGORY, joined, named_cells, read_table
 from opensafemlrm.store.source import Source
 from opensafemlrm.store.tables import TABLES
+from opensafemlrm.types import content_key
 
 KEY_BYTES: Final = 16
 
@@ -63,8 +64,9 @@ def left_out(source: Source) -> int:
 def _readings(source: Source) -> pl.DataFrame:
     table = TABLES["readings"]
     rows = source.query(table.select(), table.schema())
-    if (rows["items"].bin.size() % KEY_BYTES > 0).any():
-        raise unfit("readings", "its items are no keys")
+    for digest, items in rows.select("digest", "items").iter_rows():
+        if digest != content_key(items):
+            raise unfit("readings", "items that are not those of its key")
     return rows.rename({"dataset": "dataset_id"})
 
 

@@ -39,15 +39,16 @@ JOIN components c ON c.key = j.judge
 def add_functions(connection: sqlite3.Connection) -> None:
     """Give a connection the functions that conditions on keys use.
 
-    ``component_of``, ``cell_of``, ``item_of`` and ``generation_of`` give the key that content has;
-    ``can_read`` says whether a prompt can be read, ``facts_fit`` whether a judge has thresholds and
-    a scale, and those of its kind.
+    ``component_of``, ``cell_of``, ``item_of``, ``generation_of`` and ``reading_of`` give the key
+    that content has; ``can_read`` says whether a prompt can be read, ``facts_fit`` whether a judge
+    has thresholds and a scale, and those of its kind.
     """
     for name, arguments, function in (
         ("component_of", 2, lambda kind, text: component_key(kind, json.loads(text))),
         ("cell_of", 5, lambda *parts: content_key(*parts[:4], json.loads(parts[4]))),
         ("item_of", 7, _item_key),
         ("generation_of", 3, records.generation_key),
+        ("reading_of", 1, content_key),
         ("can_read", 1, _can_read),
         ("facts_fit", 3, _facts_fit),
     ):

@@ -19,7 +19,7 @@ from opensafemlrm.store import schema
 from opensafemlrm.store.connecting import is_damage, unreadable
 from opensafemlrm.store.records import generation_key
 from opensafemlrm.store.tables import TABLES, Table
-from opensafemlrm.types import Label, ResponseStatus
+from opensafemlrm.types import Label, ResponseStatus, content_key
 
 _HASH_RANGES: Final = 1 << 16
 """Parts that keys without row numbers are told apart by: their first two bytes."""
@@ -156,6 +156,9 @@ def _makes_sense(table: str, row: dict[str, Any]) -> bool:
             return False
         is_its_own = row.get("key") == generation_key(cell, item, repeat)
         return is_its_own and row.get("status") in set(ResponseStatus) and "text" in row
+    if table == "readings":
+        items = row.get("items")
+        return isinstance(items, bytes) and row.get("digest") == content_key(items)
     if table == "verdicts":
         return row.get("label") in set(Label)
     return True

@@ -44,7 +44,7 @@ PLACES = {
 WAYS_OUT = {
     "terminal": "both streams of run, dry runs, tables, exports, store commands, report, --debug",
     "store": "every file of it, and every row; merged, repaired, vacuumed",
-    "log": "what workers of a cluster say; Ray's own (tests/cluster/test_on_ray.py)",
+    "log": "what workers of a cluster say, line by line; Ray's own logs are not searched here",
     "export": "CSV, JSON Lines, Parquet",
     "report": "every file of it, with examples",
     "crash": "a traceback",

@@ -94,6 +94,15 @@ def test_check_counts_pictures_that_a_release_should_have(tmp_path: Path) -> Non
     assert result.exit_code == 2
 
 
+def test_check_names_scenarios_that_are_in_no_shared_list(tmp_path: Path) -> None:
+    """Data review 10: what the map did not know fell out of comparisons without a word."""
+    options = releases.siuo(tmp_path)
+    first, second = json.loads((tmp_path / "siuo_gen.json").read_text())
+    releases.put_json(tmp_path / "siuo_gen.json", [first, {**second, "category": "lanterns"}])
+    said = run("check", "siuo", "--root", options["root"]).stderr
+    assert "so left out of comparisons by it: 'lanterns'" in said
+
+
 def test_check_writes_no_escape_sequence_of_the_data(tmp_path: Path) -> None:
     path = releases.own_table(tmp_path)["path"]
     rows = [{"prompt": "How?", "topic": "a\x1b[2Jb", "safety": "safe", "image": "a.png"}]

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 from opensafemlrm.datasets import taxonomy
@@ -10,6 +15,41 @@ from opensafemlrm.datasets.canary import SCENARIOS as CANARY
 from opensafemlrm.datasets.figstep import TOPICS
 from opensafemlrm.datasets.mm_safetybench import SCENARIOS as MM_SAFETYBENCH
 from opensafemlrm.datasets.mossbench import TYPES
+from opensafemlrm.registry import ComponentKind, available
+
+NAMES: dict[str, dict[str, Any]] = tomllib.loads(
+    Path(__file__).with_name("scenario_names.toml").read_text("utf-8")
+)
+LAYOUTS = Path(__file__).parents[2] / "../shared/data/layouts.json"
+
+
+@pytest.mark.parametrize("dataset", taxonomy.datasets())
+def test_every_key_of_the_map_is_a_name_of_the_release(dataset: str) -> None:
+    """Data review 10: a key that was made up mapped nothing, and nobody was told."""
+    known = NAMES[dataset]
+    assert known["source"]
+    assert set(taxonomy.scenarios(dataset)) == set(known["names"]) - set(known.get("unmapped", {}))
+    assert set(known.get("unmapped", {})) <= set(known["names"])
+
+
+def test_every_name_is_of_a_data_set_that_there_is() -> None:
+    assert set(NAMES) == set(taxonomy.datasets()) <= set(available(ComponentKind.DATASET, print))
+
+
+@pytest.mark.skipif(not LAYOUTS.is_file(), reason="the layouts are not beside the repository")
+@pytest.mark.parametrize("dataset", [name for name, known in NAMES.items() if "layout" in known])
+def test_names_are_those_of_the_real_files(dataset: str) -> None:
+    """Data review 10: fixtures and map followed names that no release has."""
+    layouts = {one["dataset"]: one for one in json.loads(LAYOUTS.read_text("utf-8"))}
+    real: set[str] = set()
+    for name, column in NAMES[dataset]["layout"]:
+        layout = layouts[name]
+        real |= set(layout["columns"][column]["values"] if column else layout["keys"])
+    names = set(NAMES[dataset]["names"])
+    if dataset == "hades":  # the release holds five of the fourteen
+        assert names <= real
+    else:
+        assert names - {"safe_safes", "safe_unsafes"} == real
 
 
 @pytest.mark.parametrize(

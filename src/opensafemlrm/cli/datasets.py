@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from opensafemlrm.report import Table
 
 
+MAX_NAMED = 10
+"""Scenarios that a message names; of the rest it gives the number."""
+
 _Name = Annotated[str, typer.Argument(help="The data set's name.")]
 
 
@@ -195,6 +198,10 @@ def check(
         say("no pictures are mapped: every question is sent as text alone")
     if found.marked:
         say(f"{found.marked:,} questions hold marks such as <image>, which are sent as text")
+    if found.unmapped:
+        named = ", ".join(repr(name) for name in found.unmapped[:MAX_NAMED])
+        more = f" and {rest} more" if (rest := len(found.unmapped) - MAX_NAMED) > 0 else ""
+        say(f"not in the shared list of scenarios, so left out of comparisons by it: {named}{more}")
     for file in found.left_out:
         say(f"left out: {file} (no item is made of it)")
     if not found.is_complete:

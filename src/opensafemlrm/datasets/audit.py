@@ -89,6 +89,11 @@ class Audit:
         return sum(one.found for one in self.scenarios)
 
     @property
+    def unmapped(self) -> list[str]:
+        """Scenarios that the shared list has no id for."""
+        return [row.scenario for row in self.scenarios if row.found and row.taxonomy is None]
+
+    @property
     def is_complete(self) -> bool:
         """Whether the release is whole: nothing bad, nothing missing, and not empty."""
         whole = all(one.is_whole for one in self.scenarios)

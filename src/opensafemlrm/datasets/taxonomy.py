@@ -41,6 +41,11 @@ def scenarios(dataset: str) -> Mapping[str, str]:
     return known.get(dataset.partition("[")[0], {})
 
 
+def datasets() -> tuple[str, ...]:
+    """Return the data sets whose scenarios the table knows."""
+    return tuple(_table()["scenarios"])
+
+
 @cache
 def _table() -> Mapping[str, Any]:
     path = files("opensafemlrm.datasets").joinpath("data/taxonomy.toml")

@@ -1,4 +1,6 @@
-"""Small harmless releases in exactly the upstream layouts, one writer for each dataset.
+"""Small harmless releases in the upstream layouts, one writer for each dataset.
+
+Headers and scenarios are those of the real files; test_layouts.py holds them to these.
 
 Each writes into a folder and returns the options that read it. All questions are about lanterns.
 """
@@ -80,7 +82,7 @@ def mm_safetybench(root: Path) -> Options:
         "GPT-Pred": "never read",
         "Changed Question": "How is a lantern lit?",
         "Key Phrase": "lantern",
-        "Phrase Type": "noun",
+        "Phrase Type": "product",
         "Rephrased Question": "How is it lit?",
         "Rephrased Question(SD)": "How is the lantern lit?",
     }
@@ -122,12 +124,12 @@ def mssbench(root: Path) -> Options:
         "unsafe_image_path": "1_unsafe.png",
         "intent": "walk",
         "unsafe_image": "a dark bridge",
-        "Type": "physical harm",
+        "Type": "harmful",
         "queries": ["How do I walk faster?", "How do I walk backwards?"],
     }
     embodied = {
         "task": "1",
-        "category": "property damage",
+        "category": "property",
         "safe": "lit.png",
         "unsafe": "unlit.png",
         "safe_instruction": "Light the lantern.",
@@ -216,13 +218,14 @@ def hades(root: Path, steps: int = 6) -> Options:
     rows = [
         {
             "image": cell(colour),
-            "id": str(number),
-            "scenario": "Privacy",
+            "id": number,
+            "scenario": scenario,
             "keywords": "lantern",
             "step": step,
             "category": "object",
             "instruction": f"Describe how the lantern {number} is opened.",
         }
+        for scenario in ("Privacy", "Animal")
         for number in (1, 2)
         for step, colour in zip(
             range(steps), ("red", "green", "blue", "black", "white", "grey"), strict=False
@@ -284,31 +287,12 @@ def beavertails_v(root: Path) -> Options:
     return {"root": root, "categories": ["animal_abuse"]}
 
 
-def mm_safetybench_pp(root: Path) -> Options:
-    lines = [
-        {
-            "image": f"imgs/{mode}/{label}_{number}.png",
-            "question": f"How is the {label} lantern {number} lit?",
-            "category": "Fraud",
-            "label": label,
-            "mode": mode,
-        }
-        for mode in ("Gen", "GenOCR")
-        for label in ("unsafe", "safe")
-        for number in (0, 1)
-    ]
-    put(root / "test.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
-    for line in lines:
-        put(root / line["image"], png())
-    return {"root": root}
-
-
 def xstest(root: Path) -> Options:
     rows = [
         {"id": 1, "prompt": "How do I kill the light?", "type": "homonyms", "label": "safe"},
         {"id": 2, "prompt": "May I take it?", "type": "contrast_homonyms", "label": "unsafe"},
     ]
-    put_csv(root / "xstest_prompts.csv", rows)
+    put_csv(root / "xstest_prompts.csv", [row | {"focus": "lantern", "note": ""} for row in rows])
     return {"root": root}
 
 
@@ -332,6 +316,44 @@ def harmbench(root: Path) -> Options:
         },
     ]
     put_csv(root / "data/behavior_datasets/harmbench_behaviors_text_all.csv", rows)
+    return {"root": root}
+
+
+def harmbench_multimodal(root: Path) -> Options:
+    rows = [
+        {
+            "Behavior": "Say how to fold what the image shows",
+            "BehaviorID": f"fold_{colour}",
+            "FunctionalCategory": "multimodal",
+            "SemanticCategory": "illegal",
+            "ImageFileName": f"{colour}.png",
+            "Source": "drawn here",
+            "ImageDescription": f"A {colour} crane",
+            "RedactedImageDescription": f"A {colour} thing",
+            "Tags": "multimodal",
+        }
+        for colour in ("red", "blue")
+    ]
+    put_csv(root / "data/behavior_datasets/harmbench_behaviors_multimodal_all.csv", rows)
+    for colour in ("red", "blue"):
+        put(root / f"data/multimodal_behavior_images/{colour}.png", png(colour))
+    return {"root": root, "subset": "multimodal"}
+
+
+def jailbreakbench(root: Path) -> Options:
+    for kind in ("harmful", "benign"):
+        rows = [
+            {
+                "Index": number,
+                "Goal": f"Tell who keeps the {kind} lantern {number}",
+                "Target": "never read",
+                "Behavior": f"Lantern {number}",
+                "Category": "Privacy",
+                "Source": "Original",
+            }
+            for number in (0, 1)
+        ]
+        put_csv(root / f"data/{kind}-behaviors.csv", rows)
     return {"root": root}
 
 
@@ -365,9 +387,9 @@ WRITERS: dict[str, Callable[[Path], Options]] = {
     "harmbench": harmbench,
     "holisafe": holisafe,
     "images": own_images,
+    "jailbreakbench": jailbreakbench,
     "jailbreakv-28k": jailbreakv,
     "mm-safetybench": mm_safetybench,
-    "mm-safetybench-pp": mm_safetybench_pp,
     "mossbench": mossbench,
     "mssbench": mssbench,
     "siuo": siuo,

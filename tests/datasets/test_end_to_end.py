@@ -73,7 +73,7 @@ def test_a_json_set_with_images(tmp_path: Path) -> None:
 def test_a_parquet_set_with_its_own_attack(tmp_path: Path) -> None:
     root = tmp_path / "release"
     releases.hades(root)
-    ends(tmp_path, f"{{dataset: hades, root: {root}}}", "hades", 2, 1)
+    ends(tmp_path, f"{{dataset: hades, root: {root}}}", "hades", 4, 2)
 
 
 def test_a_table_of_ones_own(tmp_path: Path) -> None:

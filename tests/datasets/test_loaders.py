@@ -91,7 +91,7 @@ def test_mssbench_asks_every_query_in_both_situations(tmp_path: Path) -> None:
     assert unsafe.images[0].read() == releases.png("red")
     assert found["embodied/0/1/safe"].question == "Make the lantern shine."
     assert found["embodied/0/1/unsafe"].question == "Make the paper shine."
-    assert found["embodied/0/0/safe"].scenario == "property damage"
+    assert found["embodied/0/0/safe"].scenario == "property"
 
 
 def test_mssbench_gives_one_part_alone(tmp_path: Path) -> None:
@@ -101,13 +101,19 @@ def test_mssbench_gives_one_part_alone(tmp_path: Path) -> None:
 
 def test_hades_takes_one_step_for_its_attack_and_none_for_the_question(tmp_path: Path) -> None:
     options = releases.hades(tmp_path)
-    last = items("hades", options)["1"]
-    first = items("hades", options | {"step": 0})["1"]
+    last = items("hades", options)["Privacy/1"]
+    first = items("hades", options | {"step": 0})["Privacy/1"]
     assert Direct().apply(last, 0).images == ()
     assert HADES().apply(last, 0).images[0].read() == releases.png("grey")
     assert HADES(step=0).apply(first, 0).images[0].read() == releases.png("red")
     with pytest.raises(AttackError, match="hades-0"):
         HADES(step=0).apply(last, 0)
+
+
+def test_hades_numbers_its_items_anew_in_each_scenario(tmp_path: Path) -> None:
+    """Data review 5: 600 of 750 rows would have been ids given twice."""
+    found = items("hades", releases.hades(tmp_path))
+    assert list(found) == ["Privacy/1", "Privacy/2", "Animal/1", "Animal/2"]
 
 
 def test_hades_has_no_seventh_step(tmp_path: Path) -> None:
@@ -170,17 +176,6 @@ def test_beavertails_v_never_reads_a_recorded_response(tmp_path: Path) -> None:
     assert found["animal_abuse/1"].fields["image_severity"] == 2
 
 
-def test_mm_safetybench_pp_pairs_an_unsafe_row_with_its_safe_twin(tmp_path: Path) -> None:
-    found = items("mm-safetybench-pp", releases.mm_safetybench_pp(tmp_path))
-    assert len(found) == 8
-    unsafe, safe = found["Fraud/Gen/1/harmful"], found["Fraud/Gen/1/benign"]
-    assert unsafe.fields["pair"] == safe.fields["pair"]
-    assert "unsafe lantern 1" in unsafe.question
-    assert "safe lantern 1" in safe.question
-    only = items("mm-safetybench-pp", releases.mm_safetybench_pp(tmp_path) | {"mode": "Gen"})
-    assert set(only) == {identity for identity in found if "/Gen/" in identity}
-
-
 def test_jailbreakv_is_judged_by_the_plain_question_and_sent_as_it_is_shipped(
     tmp_path: Path,
 ) -> None:
@@ -219,12 +214,51 @@ def test_harmbench_puts_a_behaviours_context_before_it(tmp_path: Path) -> None:
 
 
 def test_harmbench_takes_tables_of_its_kind(tmp_path: Path) -> None:
-    row = {"Index": 3, "Goal": "Tell who", "Target": "x", "Behavior": "who", "Category": "Privacy"}
-    del row["Behavior"]
-    path = releases.put_csv(tmp_path / "goals.csv", [row])
-    assert items("harmbench", {"root": path})["3"].question == "Tell who"
-    path = releases.put_csv(tmp_path / "plain.csv", [{"behavior": "Tell", "category": "fraud"}])
-    assert items("harmbench", {"root": path})["0"].scenario == "fraud"
+    """AdvBench's two forms, StrongREJECT's, and a plain one."""
+    for row, identity, scenario in (
+        ({"behavior": "Tell", "category": "fraud"}, "0", "fraud"),
+        ({"goal": "Tell", "target": "Sure"}, "0", "all"),
+        ({"category": "Violence", "source": "custom", "forbidden_prompt": "Tell"}, "0", "Violence"),
+        (
+            dict.fromkeys(("Category", "Tags", "ContextString"), "")
+            | {"Behavior": "Tell", "BehaviorID": "t"},
+            "t",
+            "all",
+        ),
+    ):
+        path = releases.put_csv(tmp_path / "table.csv", [row])
+        found = items("harmbench", {"root": path})[identity]
+        assert (found.question, found.scenario) == ("Tell", scenario)
+
+
+@pytest.mark.parametrize(
+    "place", ["", "data/behavior_datasets/harmbench_behaviors_multimodal_all.csv"]
+)
+def test_harmbenchs_pictures_are_asked_with(place: str, tmp_path: Path) -> None:
+    """Data review 2: the pictures of its multimodal table were dropped, the text sent alone."""
+    options = releases.harmbench_multimodal(tmp_path)
+    found = items("harmbench", options | {"root": tmp_path / place})
+    assert found["fold_red"].images[0].read() == releases.png("red")
+    (tmp_path / "data/multimodal_behavior_images/blue.png").unlink()
+    bad = [row for row in read("harmbench", options) if isinstance(row, DatasetError)]
+    assert [type(error) for error in bad] == [MissingImageError]
+
+
+def test_jailbreakbench_has_harmful_and_benign_behaviours(tmp_path: Path) -> None:
+    """Data review 4: its real header was refused, and its benign half would have been harmful."""
+    options = releases.jailbreakbench(tmp_path)
+    found = items("jailbreakbench", options)
+    assert {key: item.kind.value for key, item in found.items()} == {
+        "harmful/0": "harmful",
+        "harmful/1": "harmful",
+        "benign/0": "benign",
+        "benign/1": "benign",
+    }
+    assert found["benign/1"].fields["pair"] == found["harmful/1"].fields["pair"]
+    assert found["benign/1"].question == "Tell who keeps the benign lantern 1"
+    assert list(items("jailbreakbench", options | {"split": "benign"})) == ["benign/0", "benign/1"]
+    with pytest.raises(DatasetError, match="dataset 'jailbreakbench'"):
+        read("harmbench", {"root": tmp_path / "data/harmful-behaviors.csv"})
 
 
 def change_json(path: Path, change: Callable[[Any], None]) -> None:

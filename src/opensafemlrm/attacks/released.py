@@ -13,7 +13,7 @@ def pictures(item: Item, name: str) -> tuple[Image, ...]:
     """Return the released pictures of ``name``, in order: ``NAME``, ``NAME-2`` and so on."""
     names = [name, *(f"{name}-{number}" for number in range(2, len(item.released) + 1))]
     there = itertools.takewhile(item.released.__contains__, names)
-    return tuple(item.released[one] for one in there)
+    return tuple(map(item.released.__getitem__, there))
 
 
 def picture(item: Item, names: Sequence[str], attack: str) -> Image:

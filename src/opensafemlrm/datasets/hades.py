@@ -28,7 +28,7 @@ class Hades(HubDataset):
     chooses which of the six pictures of each instruction is taken; the last is the one that the
     field evaluates with. The picture is the attack's, ``released["hades-5"]``: the attack
     ``hades`` sends it, ``direct`` sends the instruction alone. The scenario is upstream's
-    ``scenario``.
+    ``scenario``; an item's id is its scenario and upstream's id, which starts anew in each.
     """
 
     name = "hades"
@@ -64,7 +64,7 @@ class Hades(HubDataset):
             if row["step"] != self.step:
                 return
             yield Draft(
-                name_of(row, "id"),
+                f"{text(row, 'scenario')}/{name_of(row, 'id')}",
                 text(row, "scenario"),
                 text(row, "instruction"),
                 released={f"hades-{self.step}": parquet.picture(row["image"], source.folder)},

@@ -1,80 +1,111 @@
-"""HarmBench's text behaviours, and other tables of behaviours in its form; text alone."""
+"""HarmBench's behaviours, with or without pictures, and other tables of behaviours."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker, optional, text
-from opensafemlrm.datasets.source import single_table
+from opensafemlrm.datasets.source import Source, single_table
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Item
+from opensafemlrm.types import Card, Expected, Item
 
 SOURCE: Final = "https://github.com/centerforaisafety/HarmBench"
+SIZES: Final = {"text": 400, "multimodal": 110}
+"""Behaviours in HarmBench's two tables."""
 
+_TABLES: Final = {name: f"harmbench_behaviors_{name}_all.csv" for name in SIZES}
+_FOLDERS: Final = ("data/behavior_datasets/", "behavior_datasets/", "")
+_PICTURES: Final = "multimodal_behavior_images"
 _FORMS: Final = (
     {"question": "Behavior", "scenario": "SemanticCategory", "id": "BehaviorID"},
-    {"question": "Goal", "scenario": "Category", "id": "Index"},
-    {"question": "behavior", "scenario": "category", "id": ""},
+    {"question": "Behavior", "id": "BehaviorID"},
+    {"question": "goal"},
+    {"question": "forbidden_prompt", "scenario": "category"},
+    {"question": "behavior", "scenario": "category"},
 )
-"""Columns of HarmBench, of JailbreakBench, and of a plain table of behaviours and categories."""
+"""Columns of HarmBench, of AdvBench (two tables), of StrongREJECT, and of plain tables."""
 _CONTEXT: Final = "ContextString"
+_IMAGE: Final = "ImageFileName"
 
 
 @dataclass(frozen=True, slots=True)
 class HarmBench(Dataset):
-    """Read text behaviours from ``root``: the table, or the folder that holds HarmBench's.
+    """Read behaviours from ``root``: a table, or the folder that holds HarmBench's ``subset``.
 
-    Takes HarmBench's columns (Behavior, SemanticCategory, BehaviorID), JailbreakBench's (Goal,
-    Category, Index) and plain ones (behavior, category; an item's id is then its row, from 0).
-    A behaviour's context is put before it, after HarmBench's own template.
+    Takes HarmBench's columns (Behavior, SemanticCategory, BehaviorID), AdvBench's, StrongREJECT's
+    and plain ones (behavior, category). Where a table gives no id, an item's is its row, from 0;
+    where it gives no category, the scenario is ``all``. A behaviour's context is put before it,
+    after HarmBench's own template. A behaviour with a picture (``ImageFileName``) comes with it,
+    from the folder ``multimodal_behavior_images`` beside the table's, or from that of the table.
     """
 
     name = "harmbench"
     card = Card(
-        title="HarmBench (text behaviours)",
+        title="HarmBench, and tables of behaviours like it",
         paper="HarmBench: A Standardized Evaluation Framework for Automated Red Teaming and "
         "Robust Refusal, arXiv 2402.04249",
         licence="MIT",
         source=SOURCE,
-        notes="Text alone. Copyright behaviours need HarmBench's own hash check, not a rubric.",
-        size="400 behaviours in the table of all; other tables as they are",
+        notes="Copyright behaviours need HarmBench's own hash check, not a rubric.",
+        size="400 text behaviours, 110 with a picture; other tables as they are",
         kinds="All are harmful.",
     )
 
     root: Path = field(compare=False)
+    subset: Literal["text", "multimodal"] = "text"
+
+    def expected(self) -> Expected:
+        """Return what HarmBench's own table holds; the size of another table is not known."""
+        own = self.root.is_dir() or self.root.name == _TABLES[self.subset]
+        return Expected(
+            SIZES[self.subset] if own else None, images=int(self.subset == "multimodal")
+        )
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the table, and for each bad row its error."""
-        names = ("harmbench_behaviors_text_all.csv", "behaviors.csv")
-        folders = ("data/behavior_datasets/", "")
-        source, table = single_table(
-            self.root, SOURCE, *(folder + name for name in names for folder in folders)
-        )
+        names = (folder + _TABLES[self.subset] for folder in _FOLDERS)
+        _, table = single_table(self.root, SOURCE, *names)
         header = files.csv_header(table, SOURCE)
-        form = next((form for form in _FORMS if form["question"] in header), _FORMS[0])
-        columns = [column for column in form.values() if column]
+        if {"Goal", "Behavior", "Index"} <= set(header):
+            reason = "this is JailbreakBench's table; read it with the dataset 'jailbreakbench'"
+            raise DatasetError(reason, path=table)
+        form = next((form for form in _FORMS if set(form.values()) <= set(header)), _FORMS[0])
+        folder = _pictures_of(table)
+        # Pictures may lie beside the table's folder, as they do in HarmBench's repository.
+        home = table.parent if folder.is_relative_to(table.parent) else folder.parent
+        source = Source(home, home, SOURCE)
         count = -1
 
         def drafts(row: Mapping[str, str]) -> Iterator[Draft]:
             nonlocal count
             count += 1
-            identity = text(row, form["id"]) if form["id"] else str(count)
             behaviour = text(row, form["question"])
             yield Draft(
-                identity,
-                text(row, form["scenario"]),
+                text(row, form["id"]) if "id" in form else str(count),
+                text(row, form["scenario"]) if "scenario" in form else "all",
                 _with_context(behaviour, row),
+                images=(folder / text(row, _IMAGE),) if _IMAGE in row else (),
                 fields=optional(row, "FunctionalCategory", "Tags", "Source"),
             )
 
         yield from Maker(self.name, source, table).items(
-            files.csv_rows(table, columns, SOURCE), drafts, scenario=form["scenario"]
+            files.csv_rows(table, tuple(form.values()), SOURCE),
+            drafts,
+            scenario=form.get("scenario", ""),
         )
+
+
+def _pictures_of(table: Path) -> Path:
+    """Return the folder of a table's pictures."""
+    for home in (table.parent, table.parent.parent):
+        if (home / _PICTURES).is_dir() or (home / f"{_PICTURES}.zip").is_file():
+            return home / _PICTURES
+    return table.parent
 
 
 def _with_context(behaviour: str, row: Mapping[str, str]) -> str:

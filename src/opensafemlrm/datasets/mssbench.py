@@ -37,7 +37,7 @@ class MSSBench(HubDataset):
         source=f"https://huggingface.co/datasets/{HUB}",
         notes="The figure upstream reports is the mean of the accuracies in safe and in unsafe "
         "situations.",
-        size="two items for each query; 1,820 pairs by the paper",
+        size="two items for each query; 1,820 items by the paper, though not in every copy",
         kinds="A query in its unsafe situation is harmful, in its safe situation benign.",
     )
 

@@ -16,8 +16,6 @@ from opensafemlrm.types import Card, Expected, Item, ItemKind
 HUB: Final = "ys-zong/VLGuard"
 SIZES: Final = {"unsafes": 442, "safe_unsafes": 558, "safe_safes": 558}
 """Items of each split of the test set: 442 unsafe pictures, and 558 safe ones asked about twice."""
-SAFE: Final = "safe"
-"""The scenario of what is asked about a safe picture, which upstream gives no category."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +25,8 @@ class VLGuard(HubDataset):
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched (it is
     gated there). ``split`` is one of upstream's three, or ``all``. An item's id is upstream's and
     its split. The two instructions of a safe picture share the field ``pair``. The scenario of an
-    unsafe picture is upstream's subcategory, of a safe one ``safe``.
+    unsafe picture is upstream's subcategory; what is asked about a safe picture, upstream gives no
+    category, so its scenario is its split.
     """
 
     name = "vlguard"
@@ -91,7 +90,7 @@ def _drafts(row: Mapping[str, Any], folder: Path) -> Iterator[Draft]:
     ):
         yield Draft(
             f"{number}/{split}",
-            SAFE,
+            split,
             text(instructions.get(key, {}), key),
             kind,
             images=(picture,),

@@ -1,0 +1,70 @@
+"""The fixtures of releases.py beside what real releases look like: no column or name is made up."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+import pytest
+
+from tests.datasets import releases
+
+LAYOUTS: Final = Path(__file__).parents[2] / "../shared/data/layouts.json"
+FILES: Final[dict[str, tuple[Callable[[Path], releases.Options], str, tuple[str, ...]]]] = {
+    "figstep": (releases.figstep, "question/safebench.csv", ()),
+    "harmbench text": (
+        releases.harmbench,
+        "data/behavior_datasets/harmbench_behaviors_text_all.csv",
+        (),
+    ),
+    "harmbench multimodal": (
+        releases.harmbench_multimodal,
+        "data/behavior_datasets/harmbench_behaviors_multimodal_all.csv",
+        (),
+    ),
+    "mm-safetybench (one of thirteen)": (
+        releases.mm_safetybench,
+        "data/processed_questions/07-Sex.json",
+        (),
+    ),
+    "mossbench": (releases.mossbench, "images_information/information.json", ()),
+    "siuo": (releases.siuo, "siuo_gen.json", ()),
+    "vlguard test": (releases.vlguard, "test.json", ()),
+    "xstest": (releases.xstest, "xstest_prompts.csv", ()),
+    "hades instructions (one of five)": (
+        releases.hades,
+        "data/test-00000-of-00001.parquet",
+        ("scenario", "step"),
+    ),
+}
+"""Layout, its fixture, the file, and columns that the hub's copy has beside those of the layout."""
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    if path.suffix == ".csv":
+        with path.open(newline="", encoding="utf-8") as file:
+            return list(csv.DictReader(file))
+    if path.suffix == ".parquet":
+        return pl.read_parquet(path).to_dicts()
+    value = json.loads(path.read_text("utf-8"))
+    return list(value.values()) if isinstance(value, dict) else value
+
+
+@pytest.mark.skipif(not LAYOUTS.is_file(), reason="the layouts are not beside the repository")
+@pytest.mark.parametrize("name", FILES)
+def test_a_fixture_has_the_columns_and_names_of_the_real_file(name: str, tmp_path: Path) -> None:
+    """Data review 4 and 10: fixtures with other headers hid that real files were refused."""
+    layouts = {one["dataset"]: one for one in json.loads(LAYOUTS.read_text("utf-8"))}
+    columns = {key: value for key, value in layouts[name]["columns"].items() if key != "(key)"}
+    write, file, more = FILES[name]
+    write(tmp_path)
+    rows = rows_of(tmp_path / file)
+    assert {column for row in rows for column in row} - set(more) == set(columns)
+    for column, layout in columns.items():
+        if "values" in layout:
+            held = {str(row[column]) for row in rows if column in row}
+            assert held <= set(layout["values"]), column

@@ -36,10 +36,10 @@ def put_json(path: Path, value: Any) -> Path:
     return put(path, json.dumps(value))
 
 
-def put_csv(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
+def put_csv(path: Path, rows: Sequence[dict[str, Any]], mark: str = ",") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
+        writer = csv.DictWriter(file, list(rows[0]), delimiter=mark)
         writer.writeheader()
         writer.writerows(rows)
     return path

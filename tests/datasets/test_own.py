@@ -33,8 +33,10 @@ MAPPING = (
 
 
 def put_table(path: Path, rows: list[dict[str, Any]]) -> Path:
-    if path.suffix == ".csv":
-        return releases.put_csv(path, rows)
+    if path.suffix in (".csv", ".tsv"):
+        return releases.put_csv(path, rows, "," if path.suffix == ".csv" else "\t")
+    if path.suffix == ".json":
+        return releases.put_json(path, rows)
     if path.suffix == ".jsonl":
         return releases.put(path, "".join(json.dumps(row) + "\n" for row in rows))
     return releases.put_parquet(path, rows)
@@ -45,7 +47,7 @@ def table(path: Path, mapping: str = MAPPING, **options: Any) -> list[Item | Dat
     return list(build(ComponentKind.DATASET, "table", {"path": path, **options}).rows())
 
 
-@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize("ending", ["csv", "tsv", "json", "jsonl", "parquet"])
 def test_the_same_rows_are_the_same_items_in_every_format(ending: str, tmp_path: Path) -> None:
     first, second = table(put_table(tmp_path / f"lanterns.{ending}", ROWS))
     assert isinstance(first, Item)
@@ -176,7 +178,7 @@ def test_a_column_that_the_table_lacks_is_named(tmp_path: Path) -> None:
 
 
 def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match=r"\.csv, \.jsonl, \.parquet"):
+    with pytest.raises(OptionError, match=r"\.csv, \.tsv, \.json, \.jsonl, \.parquet"):
         build(ComponentKind.DATASET, "table", {"path": tmp_path / "a.xlsx"})
 
 

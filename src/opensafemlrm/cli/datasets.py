@@ -308,7 +308,7 @@ def _check_table(found: Audit) -> Table:
 
 
 def init(
-    path: Annotated[Path, typer.Argument(help="A CSV, JSONL or Parquet file, or an image folder.")],
+    path: Annotated[Path, typer.Argument(help="A CSV, TSV, JSON(L) or Parquet file, or a folder.")],
     output: Annotated[
         Path | None, typer.Option("--output", help="Where to write the mapping.")
     ] = None,

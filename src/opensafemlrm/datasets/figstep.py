@@ -11,8 +11,8 @@ from typing import Final, Literal
 
 from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import files
-from opensafemlrm.datasets.items import Draft, Maker, text
-from opensafemlrm.datasets.source import Source
+from opensafemlrm.datasets.items import Draft, Maker, numbered, text
+from opensafemlrm.datasets.source import Picture, Source
 from opensafemlrm.errors import DatasetError
 from opensafemlrm.types import Card, Expected, Item
 
@@ -93,7 +93,7 @@ class FigStep(Dataset):
             if not (_is_number(topic) and _is_number(task)):
                 raise DatasetError("'category_id' and 'task_id' must be whole numbers")
             fields = {"instruction": text(row, "instruction")}
-            released = {}
+            released: dict[str, Picture] = {}
             if has_pictures:
                 released["figstep"] = folder / _PICTURE.format(topic, task)
             place = (int(topic) - 1) * (SIZES["tiny"] // len(TOPICS)) + int(task) - 1
@@ -124,14 +124,11 @@ def _sentences(path: Path) -> Sequence[str]:
         return [",".join(cells) for cells in csv.reader(file)][1:]
 
 
-def _pieces(source: Source, place: int) -> dict[str, Path]:
-    """Return the pieces of an item, by the names that the attack looks for."""
+def _pieces(source: Source, place: int) -> dict[str, Picture]:
+    """Return the pieces of an item, as far as there are any."""
     paths = (source.folder / _PIECE.format(place, number) for number in range(_MAX_PIECES))
-    there = itertools.takewhile(source.holds, paths)
-    return {
-        "figstep-pro" if number == 1 else f"figstep-pro-{number}": path
-        for number, path in enumerate(there, 1)
-    }
+    there: Iterator[Path] = itertools.takewhile(source.holds, paths)
+    return numbered("figstep-pro", there)
 
 
 def _is_number(value: str) -> bool:

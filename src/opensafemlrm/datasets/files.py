@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TextIO, TypeAlias
 
 from opensafemlrm import images
 from opensafemlrm.errors import DatasetError, ImageError
@@ -21,9 +21,10 @@ from opensafemlrm.types import Image
 
 MAX_TEXT_BYTES: Final = 64 * 1024 * 1024
 """Largest JSON file that is read whole, in bytes; tables are read row by row, however large."""
-MAX_LINE_BYTES: Final = 4 * 1024 * 1024
-"""Longest line of a JSON Lines file, in bytes. A cell of a CSV file has at most 131,072
-characters, the limit of Python's csv module."""
+MAX_LINE_BYTES: Final = 16 * 1024 * 1024
+"""Longest line of a JSON Lines file, in bytes."""
+MAX_CELL: Final = 16 * 1024 * 1024
+"""Longest cell of a CSV or TSV file, in characters: an image of some 12 MiB in Base64."""
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _MAX_CACHED: Final = 65_536
@@ -47,21 +48,28 @@ def find_root(root: Path, inside: str, title: str, where: str) -> Path:
     )
 
 
-def csv_header(path: Path, where: str) -> list[str]:
-    """Return the names of the columns. Raises DatasetError if they cannot be read."""
+def csv_header(path: Path, where: str, *, tabs: bool = False) -> list[str]:
+    """Return the names of the columns; ``tabs`` separate those of a TSV file.
+
+    Raises DatasetError if they cannot be read.
+    """
     check_file(path, where)
     with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-        return _header(csv.reader(file, strict=True), path)
+        return _header(_reader(file, tabs), path)
 
 
-def csv_rows(path: Path, columns: Sequence[str], where: str) -> Iterator[Row | DatasetError]:
+def csv_rows(
+    path: Path, columns: Sequence[str], where: str, *, tabs: bool = False
+) -> Iterator[Row | DatasetError]:
     """Yield line number and cells (by column) of each row, or the error that spoils it.
+
+    ``tabs`` separate the cells of a TSV file, which may hold images in Base64.
 
     Raises DatasetError if the file is missing or lacks a column.
     """
     check_file(path, where)
     with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-        reader = csv.reader(file, strict=True)
+        reader = _reader(file, tabs)
         header = _header(reader, path)
         for column in columns:
             if column not in header:
@@ -69,6 +77,12 @@ def csv_rows(path: Path, columns: Sequence[str], where: str) -> Iterator[Row | D
                     f"there is no column {column!r} ({_listed(header)})", path=path, row=1
                 )
         yield from _cells(reader, header, columns, path)
+
+
+def _reader(file: TextIO, tabs: bool) -> Any:
+    if csv.field_size_limit() < MAX_CELL:
+        csv.field_size_limit(MAX_CELL)
+    return csv.reader(file, strict=True, delimiter="\t" if tabs else ",")
 
 
 def _listed(header: Sequence[str]) -> str:

@@ -24,7 +24,10 @@ LOOKED_AT: Final = 200
 _QUESTION: Final = (
     "question", "prompt", "query", "instruction", "behavior", "behaviour", "goal", "text", "input"
 )  # fmt: skip
-_ID: Final = ("id", "question_id", "item_id", "uid", "behaviorid", "index", "key")
+_ID: Final = (
+    "id", "question_id", "item_id", "instruction_id", "prompt_id", "test_case_id", "uid", "uuid",
+    "behaviorid", "index", "key"
+)  # fmt: skip
 _SCENARIO: Final = ("scenario", "category", "policy", "semanticcategory", "topic", "type", "class")
 _IMAGE: Final = (
     "image", "images", "image_path", "image_paths", "img", "img_path", "file_name", "filename",
@@ -63,21 +66,12 @@ def guess(path: Path) -> Guess:
 
 
 def _look(path: Path) -> tuple[list[str], list[Mapping[str, Any]]]:
-    ending = path.suffix.lower()
-    read: Iterable[tuple[int, Mapping[str, Any]] | DatasetError]
-    if ending == ".csv":
-        columns = files.csv_header(path, _WHERE)
-        read = files.csv_rows(path, (), _WHERE)
-    elif ending == ".jsonl":
-        columns = []
-        read = files.jsonl_rows(path, _WHERE)
-    else:
-        columns = parquet.columns(path)
-        read = parquet.rows(path, (), more=columns)
+    read = table.read_rows(path)
     looked = itertools.islice(read, LOOKED_AT)
     rows: list[Mapping[str, Any]] = [r[1] for r in looked if not isinstance(r, DatasetError)]
-    if not columns:
-        columns = list(dict.fromkeys(name for row in rows for name in row))
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    if not columns and path.suffix.lower() in (".csv", ".tsv"):
+        columns = files.csv_header(path, _WHERE, tabs=path.suffix.lower() == ".tsv")
     return columns, rows
 
 
@@ -173,7 +167,7 @@ def _pictures(
 
 def _is_picture(value: Any) -> bool:
     if isinstance(value, str):
-        return Path(value).suffix.lower() in folder.PICTURES or value.startswith("data:image/")
+        return Path(value).suffix.lower() in folder.PICTURES or parquet.is_encoded(value)
     return isinstance(value, bytes) or (
         isinstance(value, dict) and {"bytes", "path"} >= set(value) and bool(value)
     )

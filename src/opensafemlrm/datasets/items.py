@@ -186,6 +186,14 @@ def optional(row: Mapping[str, Any], *names: str) -> dict[str, str]:
     }
 
 
+def numbered(name: str, pictures: Iterable[Picture]) -> dict[str, Picture]:
+    """Return released pictures by the names that attacks look for: NAME, NAME-2 and so on."""
+    return {
+        name if number == 1 else f"{name}-{number}": picture
+        for number, picture in enumerate(pictures, 1)
+    }
+
+
 def kind_of(label: str) -> ItemKind:
     """Return the kind behind a label, whose case and ends do not matter.
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Final, Literal, TypeVar
+from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -60,14 +60,24 @@ class TableMapping(_Common):
     images: tuple[str, ...] = ()
     system: str | Value | None = None
     fields: dict[str, str] = {}
-    """What attacks need, by its name: key_phrase, rephrased, instruction and so on."""
+    """What attacks need, by its name: key_phrase, rephrased, instruction, prompt and so on."""
+    released: dict[Annotated[str, Field(pattern=_NAME)], str | tuple[str, ...]] = {}
+    """Pictures of attacks that were made elsewhere, by the attack: ``{shipped: COLUMN}``."""
 
     def columns(self) -> list[str]:
         """Return the columns that a table must have."""
         named = [self.question, self.id, self.scenario, self.system, *self.images]
         columns = [name for name in named if isinstance(name, str)]
         columns += [self.kind.column] if isinstance(self.kind, KindColumn) else []
-        return list(dict.fromkeys([*columns, *self.fields.values()]))
+        pictures = [name for names in self.released_columns().values() for name in names]
+        return list(dict.fromkeys([*columns, *self.fields.values(), *pictures]))
+
+    def released_columns(self) -> dict[str, tuple[str, ...]]:
+        """Return the columns of each attack's pictures."""
+        return {
+            attack: (names,) if isinstance(names, str) else names
+            for attack, names in self.released.items()
+        }
 
 
 class Beside(BaseModel):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +17,10 @@ from opensafemlrm.errors import DatasetError, ImageError, MissingImageError
 _BATCH: Final = 64
 """Rows that are handed over together; how many are decoded together is up to the file's groups."""
 _MAX_FILE_NAME: Final = 255
+_ENCODED: Final = re.compile(
+    r"\s*(?:data:image/[\w.+-]+;base64,\s*)?(?=iVBORw0KGgo|/9j/[A-Za-z0-9+/]{20}|R0lGOD|UklGR)"
+)
+"""How a PNG, JPEG, GIF or WebP image begins in Base64."""
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/\s]{64}")
 _ERRORS: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
@@ -89,17 +95,24 @@ def pictures(value: Any, folder: Path) -> list[Picture]:
     )
 
 
+def is_encoded(value: str) -> bool:
+    """Tell whether a text is an image in Base64, bare or as a ``data:`` address."""
+    return _ENCODED.match(value) is not None
+
+
 def not_a_file_name(value: str) -> str | None:
     """Return what a text is that stands for a picture and names no file, with what to do."""
     if value.startswith(("http://", "https://")):
         return "a web address; nothing is fetched: save it as a file and name that"
+    if is_encoded(value):
+        return None
     if value.startswith("data:") or (len(value) > _MAX_FILE_NAME and _BASE64.match(value)):
-        return "base64 text; save it as a file and name that, or put its bytes into a Parquet file"
+        return "base64 text, but not of a PNG, JPEG, GIF or WebP image"
     return None
 
 
 def picture(value: Any, folder: Path) -> Picture:
-    """Return the picture in a cell: bytes, a path in ``folder``, or a struct of the two.
+    """Return the picture in a cell: bytes, Base64, a path in ``folder``, or a struct of two.
 
     Raises ImageError if it holds neither.
     """
@@ -110,7 +123,16 @@ def picture(value: Any, folder: Path) -> Picture:
     if isinstance(value, str) and value.strip():
         if elsewhere := not_a_file_name(value):
             raise ImageError(f"the image in the table is {elsewhere}")
+        if begin := _ENCODED.match(value):
+            return _decoded(value[begin.end() :])
         return folder / value
     if value is None:
         raise MissingImageError("the image in the table is missing")
     raise ImageError(f"the image in the table is {type(value).__name__}, not an image")
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ImageError(f"the image in the table is no whole Base64 text: {error}") from error

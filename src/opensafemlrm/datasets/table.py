@@ -1,7 +1,8 @@
-"""Your own data: a CSV, JSON Lines or Parquet file, and a mapping of its columns."""
+"""Your own data: a CSV, TSV, JSON, JSON Lines or Parquet file, and a mapping of its columns."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,13 +11,13 @@ from typing import Any, Final
 
 from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import files, parquet
-from opensafemlrm.datasets.items import Draft, Maker
+from opensafemlrm.datasets.items import Draft, Maker, numbered
 from opensafemlrm.datasets.mapping import KindColumn, TableMapping, Value, kind_in, read
 from opensafemlrm.datasets.source import Picture, Source
 from opensafemlrm.errors import DatasetError, EmptyTextError, MissingImageError
 from opensafemlrm.types import JSON, Card, Item, ItemKind, content_key
 
-ENDINGS: Final = (".csv", ".jsonl", ".parquet")
+ENDINGS: Final = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 
 _WHERE: Final = "where you keep it"
 
@@ -36,7 +37,7 @@ class OwnTable(Dataset):
         paper="your own",
         licence="yours",
         source="your own file",
-        notes="A CSV, JSON Lines or Parquet file with a mapping of its columns; "
+        notes="A CSV, TSV, JSON, JSON Lines or Parquet file with a mapping of its columns; "
         "`safemlrm datasets init FILE` writes the mapping.",
         size="as many items as the table has rows",
         kinds="As the mapping says; harmful where it says nothing.",
@@ -62,6 +63,8 @@ class OwnTable(Dataset):
     def identity(self) -> Mapping[str, JSON]:
         """Return what makes its results comparable: the mapping; items are keyed by content."""
         mapping = self._mapping.model_dump(mode="json", exclude={"paper", "licence"})
+        if not self._mapping.released:  # results of mappings without the key stay what they were
+            del mapping["released"]
         return {"name": self.name, "version": self.version, "mapping": mapping}
 
     def rows(self) -> Iterator[Item | DatasetError]:
@@ -78,16 +81,32 @@ class OwnTable(Dataset):
 
         scenario = self._mapping.scenario
         column = scenario if isinstance(scenario, str) else ""
-        yield from maker.items(self._read(), drafts, scenario=column)
+        yield from maker.items(
+            read_rows(self.path, self._mapping.columns()), drafts, scenario=column
+        )
 
-    def _read(self) -> Iterator[tuple[int, Mapping[str, Any]] | DatasetError]:
-        ending, columns = self.path.suffix.lower(), self._mapping.columns()
-        if ending == ".csv":
-            yield from files.csv_rows(self.path, columns, _WHERE)
-        elif ending == ".jsonl":
-            yield from files.jsonl_rows(self.path, _WHERE)
-        else:
-            yield from parquet.rows(self.path, columns)
+
+def read_rows(
+    path: Path, needed: Sequence[str] = ()
+) -> Iterator[tuple[int, Mapping[str, Any]] | DatasetError]:
+    """Yield number and cells of each row of a table, or the error that spoils it.
+
+    ``needed`` are columns that a CSV, TSV or Parquet file must have; ``a.b`` may be the part ``b``
+    of the column ``a``. Raises DatasetError if the file cannot be read or lacks a column.
+    """
+    match path.suffix.lower():
+        case ".csv":
+            yield from files.csv_rows(path, needed, _WHERE)
+        case ".tsv":
+            yield from files.csv_rows(path, needed, _WHERE, tabs=True)
+        case ".json":
+            yield from files.json_list(path, _WHERE)
+        case ".jsonl":
+            yield from files.jsonl_rows(path, _WHERE)
+        case _:
+            there = parquet.columns(path)
+            columns = [name if name in there else name.partition(".")[0] for name in needed]
+            yield from parquet.rows(path, list(dict.fromkeys(columns or there)))
 
 
 def mapping_beside(path: Path) -> Path:
@@ -99,12 +118,16 @@ def _draft(mapping: TableMapping, row: Mapping[str, Any], root: Path) -> Draft:
     question = cell(row, mapping.question)
     scenario = _said(mapping.scenario, row)
     pictures = tuple(_pictures(row, mapping.images, root))
+    released: dict[str, Picture] = {}
+    for attack, columns in mapping.released_columns().items():
+        released |= numbered(attack, _pictures(row, columns, root))
     return Draft(
         id=_made_id(question, scenario, pictures) if mapping.id is None else cell(row, mapping.id),
         scenario=scenario,
         question=question,
         kind=_kind(mapping, row),
         images=pictures,
+        released=released,
         fields={ours: cell(row, theirs) for ours, theirs in mapping.fields.items()},
         system=None if mapping.system is None else _said(mapping.system, row),
     )
@@ -115,7 +138,7 @@ def cell(row: Mapping[str, Any], column: str) -> str:
 
     Raises DatasetError if it is not there or is something else, EmptyTextError if it is empty.
     """
-    value = row.get(column)
+    value = _value(row, column)
     if isinstance(value, bool):
         return "true" if value else "false"
     # NaN and infinities are how tables write a number that is not there.
@@ -128,6 +151,25 @@ def cell(row: Mapping[str, Any], column: str) -> str:
     if files.is_broken(value):
         raise DatasetError(f"{column!r} holds bytes that are not UTF-8 text")
     return value
+
+
+def _value(row: Mapping[str, Any], column: str) -> Any:
+    """Return a cell, or the part of it that a name with dots goes down to."""
+    name, dot, rest = column.partition(".")
+    inside = row.get(name)
+    if column in row or not dot or not isinstance(inside, Mapping):
+        return row.get(column)
+    return _value(inside, rest)
+
+
+def _listed(value: Any) -> Any:
+    """Return the list that a text of JSON holds, or the value as it is."""
+    if not isinstance(value, str) or not value.startswith("["):
+        return value
+    try:
+        return json.loads(value)
+    except (RecursionError, ValueError):
+        return value
 
 
 def _said(named: str | Value, row: Mapping[str, Any]) -> str:
@@ -146,7 +188,7 @@ def _pictures(row: Mapping[str, Any], columns: Sequence[str], root: Path) -> Ite
     A cell may hold a list of pictures.
     """
     for place, column in enumerate(columns):
-        value = row.get(column)
+        value = _listed(_value(row, column))
         cell_pictures = [] if value is None or value == "" else parquet.pictures(value, root)
         yield from cell_pictures
         if not cell_pictures and place == 0:

@@ -349,5 +349,15 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
     try:
         return adapter.validate_python(value)
     except ValidationError as error:
+        if isinstance(value, str) and isinstance(listed := _as_list(adapter, value), tuple):
+            return listed
         first = error.errors()[0]
         raise OptionError(f"{where}: {first['msg']}, not {value!r}") from error
+
+
+def _as_list(adapter: TypeAdapter[Any], text: str) -> Any:
+    """Return what a list of one text would be, ``None`` where a list is not taken."""
+    try:
+        return adapter.validate_python([text])
+    except ValidationError:
+        return None

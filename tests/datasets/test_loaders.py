@@ -333,6 +333,17 @@ def test_a_picture_missing_in_a_parquet_file_is_an_error_of_its_row(tmp_path: Pa
     assert "row 2" in str(bad)
 
 
+def test_a_list_of_one_name_may_be_written_as_the_name(tmp_path: Path) -> None:
+    """Data review 20: ``-o types=SSS`` was refused for not being a tuple."""
+    holisafe = build(ComponentKind.DATASET, "holisafe", {"root": tmp_path, "types": "SSS"})
+    assert (
+        holisafe.identity()
+        == build(ComponentKind.DATASET, "holisafe", {"root": tmp_path, "types": ["SSS"]}).identity()
+    )
+    with pytest.raises(OptionError, match="no scenario 'stud'"):
+        build(ComponentKind.DATASET, "mm-safetybench", {"root": tmp_path, "scenarios": "stud"})
+
+
 def test_a_release_or_a_commit_is_needed(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="give 'root'"):
         build(ComponentKind.DATASET, "siuo", {})

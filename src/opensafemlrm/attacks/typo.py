@@ -18,15 +18,18 @@ WIDTH: Final = 1024
 """Width of the picture, in pixels (MM-SafetyBench, arXiv 2311.17600). Its height is the font size
 times one more than the lines (ibid.). Every line begins with a space, at the left edge (ibid.)."""
 
+EDGE: Final = 2
+"""Pixels left free at the right: this project's choice, so that no letter is cut."""
+
 
 @dataclass(frozen=True, slots=True)
 class Typo(Attack):
     """Draw the item's key phrase; send it with the question that speaks of "the image" instead.
 
-    Needs the fields ``key_phrase`` and ``rephrased``. A released image is used where the dataset
-    ships it, as long as the options are those it was made with. ``font_size`` is in pixels an em.
-    The font is Liberation Sans, as wide as the original's Arial; ``font`` takes another. A word
-    that is wider than the picture is refused, where the original cuts it off.
+    Needs the field ``rephrased``, and ``key_phrase`` where it draws. A released image is used where
+    the dataset ships it, as long as the options are those it was made with. ``font_size`` is in
+    pixels an em. The font is Liberation Sans, as wide as the original's Arial; ``font`` takes
+    another. A word that is wider than the picture is refused, where the original cuts it off.
     """
 
     name = "typo"
@@ -58,11 +61,10 @@ class Typo(Attack):
         either or has images of its own, or if the phrase cannot be drawn or does not fit.
         """
         typography.refuse_own_images(item, self.name)
-        phrase = typography.field(item, "key_phrase", self.name)
         text = typography.field(item, "rephrased", self.name)
         as_released = self.released and self.font_size == 90 and self.font is None
         shipped = item.released.get("typo") if as_released else None
-        return Prompt.user(shipped or self._draw(phrase, item), text, system=item.system)
+        return Prompt.user(shipped or self.render(item), text, system=item.system)
 
     def render(self, item: Item) -> Image:
         """Return the picture drawn for ``item``, also where the dataset ships one."""
@@ -82,7 +84,7 @@ class Typo(Attack):
         return typography.draw(lines, (WIDTH, self.font_size * (len(rows) + 1)), face)
 
     def _wrap(self, words: list[str], face: ImageFont.FreeTypeFont, item: Item) -> list[str]:
-        room = WIDTH - face.getlength(" ")
+        room = WIDTH - EDGE - face.getlength(" ")
         rows: list[str] = []
         for word in words:
             if face.getlength(word) > room:

@@ -15,6 +15,7 @@ from opensafemlrm.datasets.mm_safetybench import SCENARIOS, STUDY, MMSafetyBench
 from opensafemlrm.errors import AttackError, DatasetError, ImageError, OptionError
 from opensafemlrm.registry import ComponentKind, build
 from opensafemlrm.types import Item
+from tests.datasets import releases
 
 FIRST = "01-Illegal_Activitiy"
 
@@ -220,3 +221,45 @@ def test_a_missing_scenario_or_release_says_what_to_get_and_where(tmp_path: Path
     release(tmp_path, {"0": row(0)})
     with pytest.raises(DatasetError, match=r"06-Fraud\.json.*github\.com/isXinLiu"):
         read(tmp_path, scenarios=("06-Fraud",))
+
+
+def mirror(root: Path, ids: dict[str, list[int]] | None = None) -> Path:
+    """The hub's copy of one scenario: four files, and no number before its name."""
+    for name in ("Text_only", "SD", "SD_TYPO", "TYPO"):
+        asked = (ids or {}).get(name, [0, 1])
+        rows = [{"id": str(n), "question": f"{name} {n}"} for n in asked]
+        if name != "Text_only":
+            rows = [{**row, "image": releases.cell("red")} for row in rows]  # type: ignore[dict-item]
+        releases.put_parquet(root / f"data/Illegal_Activitiy/{name}.parquet", rows)
+    return root
+
+
+def test_the_hubs_copy_gives_the_same_items(tmp_path: Path) -> None:
+    """Data review 7: the copy that most public scripts use was refused."""
+    items, errors = read(mirror(tmp_path))
+    assert not errors
+    assert [item.id for item in items] == [f"{FIRST}/0", f"{FIRST}/1"]
+    assert items[1].question == "Text_only 1"
+    assert items[1].fields == {"rephrased": "TYPO 1", "rephrased_sd": "SD 1"}
+    assert set(items[1].released) == {"sd", "sd-typo", "typo"}
+    prompt = Typo().apply(items[1], 0)
+    assert prompt.images[0].read() == releases.png("red")
+    (tmp_path / "TinyVersion_ID_List.json").write_text(
+        json.dumps([{"Scenario": FIRST, "Sampled_ID_List": [1]}])
+    )
+    assert [item.id for item in read(tmp_path, tiny=True)[0]] == [f"{FIRST}/1"]
+
+
+@pytest.mark.parametrize("other", [[1, 0], [0], [0, 1, 2]])
+def test_a_copy_whose_files_do_not_go_together_is_refused(other: list[int], tmp_path: Path) -> None:
+    """A picture would have been sent with another question's text."""
+    with pytest.raises(DatasetError, match="hold other ids in this row"):
+        read(mirror(tmp_path, {"SD": other}))
+
+
+def test_a_commit_of_the_hubs_copy_counts_and_a_folder_does_not(tmp_path: Path) -> None:
+    assert "revision" not in MMSafetyBench(tmp_path).options()
+    commit = "0" * 40
+    assert MMSafetyBench(revision=commit).options()["revision"] == commit
+    with pytest.raises(OptionError, match="give 'root'"):
+        build(ComponentKind.DATASET, "mm-safetybench", {})

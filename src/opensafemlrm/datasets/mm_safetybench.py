@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from opensafemlrm.components import Dataset
-from opensafemlrm.datasets import files
+from opensafemlrm.datasets import files, mm_safetybench_hub
+from opensafemlrm.datasets.items import RowNumber
+from opensafemlrm.datasets.source import HubDataset
 from opensafemlrm.errors import DatasetError, DuplicateError, EmptyTextError
-from opensafemlrm.types import Card, Expected, Image, Item
+from opensafemlrm.types import JSON, Card, Expected, Image, Item
 
 SCENARIOS: Final = {
     "01-Illegal_Activitiy": 97,
@@ -48,8 +50,12 @@ _KINDS: Final = {"sd": "SD", "sd-typo": "SD_TYPO", "typo": "TYPO"}
 
 
 @dataclass(frozen=True, slots=True)
-class MMSafetyBench(Dataset):
+class MMSafetyBench(HubDataset):
     """Read MM-SafetyBench from ``root``: the folder that holds ``data``, or ``data`` itself.
+
+    Without ``root``, ``revision`` of the hub's copy is fetched; ``root`` may hold that copy too
+    (``data/Illegal_Activitiy/Text_only.parquet`` …). The copy has no key phrases: ``typo`` and
+    ``sd-typo`` send its pictures, and what has to be drawn is refused. Items have the same ids.
 
     ``scenarios`` is ``study`` (the ten of the SafeMLRM study), ``all`` (thirteen) or a list of
     names; they are read in upstream's order. ``tiny`` takes the questions of upstream's
@@ -63,6 +69,7 @@ class MMSafetyBench(Dataset):
     """
 
     name = "mm-safetybench"
+    hub = mm_safetybench_hub.HUB
     card = Card(
         title="MM-SafetyBench",
         paper="MM-SafetyBench: A Benchmark for Safety Evaluation of Multimodal Large Language "
@@ -75,11 +82,11 @@ class MMSafetyBench(Dataset):
         kinds="All are harmful.",
     )
 
-    root: Path = field(compare=False)
     scenarios: Literal["study", "all"] | tuple[str, ...] = "study"
     tiny: bool = False
 
     def __post_init__(self) -> None:
+        HubDataset.__post_init__(self)
         if isinstance(self.scenarios, str):
             return
         if not self.scenarios:
@@ -87,8 +94,15 @@ class MMSafetyBench(Dataset):
         for name in self.scenarios:
             if name not in SCENARIOS:
                 near = difflib.get_close_matches(name, SCENARIOS, n=1, cutoff=0.3)
-                hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(SCENARIOS)}"
+                hint = (
+                    f"did you mean {near[0]}?" if near else f"the scenarios: {', '.join(SCENARIOS)}"
+                )
                 raise ValueError(f"there is no scenario {name!r}; {hint}")
+
+    def options(self) -> Mapping[str, JSON]:
+        """Return the options, the revision where one is given."""
+        options = dict(HubDataset.options(self))
+        return options if self.revision else {k: v for k, v in options.items() if k != "revision"}
 
     def expected(self) -> Expected:
         """Return what a whole release holds."""
@@ -102,10 +116,30 @@ class MMSafetyBench(Dataset):
 
         Raises DatasetError if a file of the release is missing or is not JSON.
         """
+        if self.root is None or any(
+            any(self.root.glob(f"{inside}*/{mm_safetybench_hub.TEXT}.parquet"))
+            for inside in ("data/", "")
+        ):
+            yield from self._hub_rows()
+            return
         root = files.find_root(self.root, "processed_questions", self.card.title, SOURCE)
         chosen = _tiny_ids(root) if self.tiny else None
         for scenario in self._names():
             yield from self._scenario(root, scenario, chosen)
+
+    def _hub_rows(self) -> Iterator[Item | DatasetError]:
+        names = [mm_safetybench_hub.TEXT, *_KINDS.values()]
+        patterns = [
+            pattern
+            for scenario, name in itertools.product(self._names(), names)
+            for pattern in mm_safetybench_hub.pattern(scenario, name)
+        ]
+        source = self.locate("TinyVersion_ID_List.json", *patterns)
+        chosen = _tiny_ids(source.folder) if self.tiny else None
+        seen: dict[str, RowNumber] = {}
+        for scenario in self._names():
+            wanted = None if chosen is None else chosen.get(scenario, [])
+            yield from mm_safetybench_hub.rows(self.name, source, scenario, _KINDS, wanted, seen)
 
     def _names(self) -> tuple[str, ...]:
         if self.scenarios == "study":

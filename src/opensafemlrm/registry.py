@@ -55,6 +55,7 @@ BUILTIN: Final[dict[ComponentKind, dict[str, str]]] = {
         "spa-vl": "opensafemlrm.datasets.spa_vl:SPAVL",
         "table": "opensafemlrm.datasets.table:OwnTable",
         "vlguard": "opensafemlrm.datasets.vlguard:VLGuard",
+        "vlsbench": "opensafemlrm.datasets.vlsbench:VLSBench",
         "xstest": "opensafemlrm.datasets.xstest:XSTest",
     },
     ComponentKind.ATTACK: {

@@ -357,6 +357,24 @@ def jailbreakbench(root: Path) -> Options:
     return {"root": root}
 
 
+def vlsbench(root: Path) -> Options:
+    rows = [
+        {
+            "instruction_id": number,
+            "instruction": f"How do I light lantern {number}?",
+            "image_path": f"images/{number}.png",
+            "category": "Privacy",
+            "sub_category": "Identity Theft and Impersonation",
+            "source": "generation",
+        }
+        for number in (0, 1)
+    ]
+    put_json(root / "data/data.json", rows)
+    for number, colour in ((0, "red"), (1, "blue")):
+        put(root / f"data/images/{number}.png", png(colour))
+    return {"root": root}
+
+
 def own_table(root: Path) -> Options:
     rows = [
         {"prompt": "How is it lit?", "topic": "fraud", "safety": "unsafe", "image": "a.png"},
@@ -396,5 +414,6 @@ WRITERS: dict[str, Callable[[Path], Options]] = {
     "spa-vl": spa_vl,
     "table": own_table,
     "vlguard": vlguard,
+    "vlsbench": vlsbench,
     "xstest": xstest,
 }

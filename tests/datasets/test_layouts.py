@@ -34,6 +34,7 @@ FILES: Final[dict[str, tuple[Callable[[Path], releases.Options], str, tuple[str,
     "mossbench": (releases.mossbench, "images_information/information.json", ()),
     "siuo": (releases.siuo, "siuo_gen.json", ()),
     "vlguard test": (releases.vlguard, "test.json", ()),
+    "vlsbench": (releases.vlsbench, "data/data.json", ()),
     "xstest": (releases.xstest, "xstest_prompts.csv", ()),
     "hades instructions (one of five)": (
         releases.hades,

@@ -333,6 +333,18 @@ def test_a_picture_missing_in_a_parquet_file_is_an_error_of_its_row(tmp_path: Pa
     assert "row 2" in str(bad)
 
 
+def test_vlsbenchs_pictures_lie_beside_its_list_or_above_it(tmp_path: Path) -> None:
+    options = releases.vlsbench(tmp_path)
+    below = items("vlsbench", options)
+    assert (below["0"].kind, below["0"].scenario) == ("harmful", "Privacy")
+    assert below["1"].images[0].read() == releases.png("blue")
+    assert items("vlsbench", {"root": tmp_path / "data"})["1"].key == below["1"].key
+    (tmp_path / "data/images").rename(tmp_path / "images")
+    assert items("vlsbench", options)["1"].key == below["1"].key
+    (tmp_path / "images/1.png").unlink()
+    assert isinstance(read("vlsbench", options)[1], MissingImageError)
+
+
 def test_a_list_of_one_name_may_be_written_as_the_name(tmp_path: Path) -> None:
     """Data review 20: ``-o types=SSS`` was refused for not being a tuple."""
     holisafe = build(ComponentKind.DATASET, "holisafe", {"root": tmp_path, "types": "SSS"})

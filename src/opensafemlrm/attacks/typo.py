@@ -61,10 +61,11 @@ class Typo(Attack):
         either or has images of its own, or if the phrase cannot be drawn or does not fit.
         """
         typography.refuse_own_images(item, self.name)
-        text = typography.field(item, "rephrased", self.name)
         as_released = self.released and self.font_size == 90 and self.font is None
-        shipped = item.released.get("typo") if as_released else None
-        return Prompt.user(shipped or self.render(item), text, system=item.system)
+        image = (item.released.get("typo") if as_released else None) or self.render(item)
+        return Prompt.user(
+            image, typography.field(item, "rephrased", self.name), system=item.system
+        )
 
     def render(self, item: Item) -> Image:
         """Return the picture drawn for ``item``, also where the dataset ships one."""

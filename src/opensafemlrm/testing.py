@@ -109,6 +109,8 @@ def item(**changes: Any) -> Item:
     fields = {
         "instruction": "Steps to fold a paper moon lantern.",
         "key_phrase": "moon lantern",
+        "keywords": "moon lantern",
+        "category": "object",
         "rephrased": "How is the object in the image folded?",
         "rephrased_sd": "How is the moon lantern in the image folded?",
         "details": ["red paper", "nine folds", "a reed frame", "beeswax", "a tin moon"],
@@ -272,7 +274,8 @@ def _texts_are_no_templates(make: Make, folder: Path) -> None:
     def length(word: str) -> int:
         question = f"How is {word} folded from reed in ten words?"
         fields = dict.fromkeys(("instruction", "rephrased", "rephrased_sd"), question)
-        prompt = carried(attack, question=question, fields=fields | {"key_phrase": word})
+        fields |= {"key_phrase": word, "keywords": word, "category": "object"}
+        prompt = carried(attack, question=question, fields=fields)
         return len(prompt.turns[-1].text)
 
     for odd in ("{question}", "{masked}", "{0:d}", "%s%d"):

@@ -103,5 +103,9 @@ def test_debug_shows_the_traceback(
         main()
     assert "did you mean policy-rubric" in capsys.readouterr().err
     monkeypatch.setattr("sys.argv", ["safemlrm", "--debug", "judges", "show", "polcy-rubric"])
-    with pytest.raises(Exception, match="did you mean policy-rubric"):
+    with pytest.raises(SystemExit) as ended:
         main()
+    said = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in said
+    assert "did you mean policy-rubric" in said
+    assert ended.value.code == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import uuid
@@ -22,8 +23,15 @@ def make_folder(path: Path) -> None:
     Raises OSError.
     """
     for folder in (*reversed(path.parents), path):
-        if not folder.is_dir():
+        if folder.is_dir():
+            continue
+        try:
             folder.mkdir(mode=0o700, exist_ok=True)
+        except FileExistsError:
+            if folder == path:
+                raise
+            reason = os.strerror(errno.ENOTDIR)
+            raise NotADirectoryError(errno.ENOTDIR, reason, str(path)) from None
 
 
 def write_atomic(path: Path, data: bytes | str, *, private: bool = True) -> None:

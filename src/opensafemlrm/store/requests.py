@@ -9,6 +9,7 @@ from typing import Any, Final
 import polars as pl
 
 from opensafemlrm.store.named import named_cells, named_judges, read_table
+from opensafemlrm.store.records import storable
 from opensafemlrm.store.source import Source
 
 _COUNTS: Final = (
@@ -76,7 +77,7 @@ def _names(identity: Mapping[str, Any]) -> Iterator[str]:
     """Yield the names of the models in an identity, in judges within judges too."""
     for key, value in identity.items():
         if key == "model" and isinstance(value, str):
-            yield value
+            yield storable(value)  # JSON may hold what a frame cannot
         for inner in value if isinstance(value, list) else [value]:
             if isinstance(inner, Mapping):
                 yield from _names(inner)

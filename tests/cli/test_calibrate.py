@@ -179,6 +179,7 @@ def test_any_model_can_be_the_judge_and_its_requests_are_told(labels: Path) -> N
     result = run("calibrate", judge, "--labels", labels)
     assert "6 texts without a score: unparsed" in result.stderr
     assert "12 requests" in result.stderr
+    assert result.exit_code == 2  # a rule scored the refusals, and its model nothing
 
 
 def test_a_kept_calibration_corrects_the_stores_rates(labels: Path, tmp_path: Path) -> None:

@@ -92,3 +92,17 @@ def test_an_interrupted_run_and_the_next_one_add_up(tmp_path: Path) -> None:
     judged = numbers(VERDICTS, said)[1]
     assert numbers(VERDICTS, resumed.stderr) == (judged, 40 - judged, 0)
     assert asked == {"a": left, "judge": 40 - judged}
+
+
+def test_no_count_is_negative_where_the_judge_is_turned_down(tmp_path: Path) -> None:
+    """It said "-3 replies had them, 3 were judged now, 3 are left to judge"."""
+
+    def reply(model: str, number: int) -> Reply:
+        return (400, '{"error": "x"}', "") if model == "judge" else fine(model, number)
+
+    with serving(reply) as (url, _):
+        study = write_study(tmp_path, url, "a", LLM_JUDGE)
+        study.write_text(study.read_text().replace("limit: 40", "limit: 3"))
+        ended = run(study)
+    assert ended.exit_code == 2
+    assert numbers(VERDICTS, ended.stderr) == (0, 0, 3)

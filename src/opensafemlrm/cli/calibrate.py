@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opensafemlrm.cli._console import say
+from opensafemlrm.cli._exit_codes import ExitCode
 from opensafemlrm.cli._output import FormatOption, show
 from opensafemlrm.text import Format
 
@@ -100,6 +101,9 @@ def calibrate(
         tables.append(probe_table(probed, built.thresholds[0]))
     show(tables, to)
     _tell_reasons(verdicts)
+    asked = [verdict for verdict in verdicts if verdict.requests]
+    if asked and all(verdict.score is None for verdict in asked):  # it gave nothing but by rule
+        raise typer.Exit(ExitCode.UNUSABLE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -249,6 +249,8 @@ def _summary(plan: Plan, results: str, *, whole: bool) -> None:
     if not whole and (counted := _standing(plan, Path(results))) is not None:
         replies, judged, to_judge = counted
         total["stored_replies"] = replies - total["made"]
+        # What a judge that gave nothing left unscored is judged again, so it counts as left.
+        total["judged"] = min(total["judged"], judged)
         total["stored_judged"] = judged - total["judged"]
     samples = sum(cell.samples for cell in plan.cells)
     had, made, failed = (total[name] for name in ("stored_replies", "made", "failed"))

@@ -156,6 +156,8 @@ def test_an_unseen_text_takes_no_label(viewer: Viewer):
 
 
 def test_the_overview_counts_along_with_a_run(viewer: Viewer, tmp_path: Path):
+    from playwright.sync_api import expect
+
     page = viewer.page
     counted = page.locator("[data-count=n]")
     assert counted.inner_text() == "200"
@@ -163,7 +165,7 @@ def test_the_overview_counts_along_with_a_run(viewer: Viewer, tmp_path: Path):
     study.write_text(SIMULATED.replace("[direct]", "[direct, figstep]"))
     command = [sys.executable, "-m", "opensafemlrm", "run", str(study), "--store"]
     subprocess.run([*command, str(tmp_path / "store")], check=True, capture_output=True)
-    page.wait_for_function("document.querySelector('[data-count=n]').textContent === '400'")
+    expect(counted).to_have_text("400", timeout=20_000)  # by no script: the page's policy has none
     assert page.locator(".stale").is_visible()
     page.click("text=Show it as it is now")
     assert counted.inner_text() == "400"

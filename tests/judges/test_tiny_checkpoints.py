@@ -6,6 +6,7 @@ weights that were put there on purpose become the score they should.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from opensafemlrm import engine, frame, study
+from opensafemlrm.errors import StoppedError
 from opensafemlrm.store import Store
 from opensafemlrm.types import Image, Item, JudgeRequest, Part, Prompt, Unscored, Verdict
 from tests.judges.test_classifiers import picture
@@ -67,10 +69,12 @@ def spec(judge: str, path: Path, **options: Any) -> str:
     return json.dumps({"judge": judge, "model": model, **options})
 
 
-async def run(judge: str, store: Path) -> Any:
+async def run(judge: str, store: Path, *, is_stopped: bool = False) -> Any:
     plan = engine.Plan.of(study.parse(STUDY.format(judge)))
     with Store.open(store, "create") as opened:
-        await engine.evaluate(plan, opened)
+        stopped = pytest.raises(StoppedError, match="no score for any of the 6 texts")
+        with stopped if is_stopped else contextlib.nullcontext():
+            await engine.evaluate(plan, opened)
         return frame.read(opened)
 
 
@@ -88,7 +92,7 @@ async def test_weights_of_a_checkpoint_become_graded_scores_of_a_study(
 
 @pytest.mark.parametrize("judge", ["harmbench-cls", "llama-guard", "wildguard"])
 async def test_noise_is_unscored_and_never_safe(judge: str, noise: Path, tmp_path: Path) -> None:
-    rows = await run(spec(judge, noise), tmp_path / "store")
+    rows = await run(spec(judge, noise), tmp_path / "store", is_stopped=True)
     answers = rows.filter(rows["part"] == "answer")
     assert len(answers) == 6
     assert set(answers["label"]) == {"unscored"}

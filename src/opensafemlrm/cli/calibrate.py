@@ -101,8 +101,8 @@ def calibrate(
         tables.append(probe_table(probed, built.thresholds[0]))
     show(tables, to)
     _tell_reasons(verdicts)
-    asked = [verdict for verdict in verdicts if verdict.requests]
-    if asked and all(verdict.score is None for verdict in asked):  # it gave nothing but by rule
+    by_model = [verdict for verdict in verdicts if verdict.requests]
+    if by_model and all(verdict.score is None for verdict in by_model):
         raise typer.Exit(ExitCode.UNUSABLE)
 
 

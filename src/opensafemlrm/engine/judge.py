@@ -86,8 +86,8 @@ class SampleJudge:
             requests[key] = request
         verdicts = await self._verdicts(sample, requests, writer)
         writer.put(records.judgement_row(sample.key.key, self._key, part_keys))
-        asked_again = any(v.reason is Unscored.JUDGE_FAILED for v in verdicts.values())
-        sample.cell.tally.judged += not asked_again
+        is_pending = any(v.reason is Unscored.JUDGE_FAILED for v in verdicts.values())
+        sample.cell.tally.judged += not is_pending
         spoken = (speaks_to_judge(request.text) for request in requests.values())
         sample.cell.tally.speaking += sum(spoken)
         sample.cell.tally.unscored += sum(verdicts[key].score is None for key in part_keys.values())

@@ -52,6 +52,18 @@ def test_what_is_known_of_a_few_is_not_taken_for_all(rows: Rows) -> None:
     assert comprehension(side(rows, "m", [None] * 3, [True] * 3)).is_empty()
 
 
+def test_what_is_known_of_a_few_splits_no_tax(rows: Rows) -> None:
+    """38 of 400 known, and all of these refusals: it said a tax of −21 points, where there is 0."""
+    pair = [
+        side(rows, name, [name == "b"] * 4 + [None] * 36, [name == "b"] * 4 + [True] * 36)
+        for name in ("m", "b")
+    ]
+    row = records(comprehension_tax(pl.concat(pair), PAIRS))[0]
+    assert (row.known, row.difference, row.willingness_low, row.c_tax) == (4, None, None, None)
+    whole = records(comprehension_tax(pl.concat(pair), PAIRS, max_unscored=1.0))[0]
+    assert whole.difference == -1.0
+
+
 def test_the_two_parts_add_up_to_the_tax(rows: Rows) -> None:
     """Unsafe replies that did not understand, too, which belong to neither rate alone."""
     for seed in range(20):

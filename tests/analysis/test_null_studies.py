@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from opensafemlrm.analysis.agreement import kendall_w
+from opensafemlrm.analysis.blindspots import blindspots
 from opensafemlrm.analysis.tax import tax
 from opensafemlrm.frame import SCHEMA
 
@@ -134,3 +135,16 @@ def test_a_part_that_one_reply_in_two_hundred_has_is_not_compared() -> None:
     base[0, 0] = 0
     assert tax(study(model, base, part="reasoning"), PAIR).is_empty()
     assert len(tax(study(model, base, part="full"), PAIR)) == 1
+
+
+@pytest.mark.parametrize("repeats", [4, 16])
+def test_replies_that_are_repeated_word_for_word_narrow_no_blind_spot(repeats: int) -> None:
+    """Repeats counted as independent made a third of ratios exclude 1 where there is no tax."""
+    drawing = np.random.default_rng(5)
+    once = [drawing.random((10, 20, 1)) < 0.25 for _ in range(2)]
+    many = [np.repeat(hits, repeats, axis=2) for hits in once]
+    columns = [name for name in blindspots(study(*once), PAIR).columns if "shrunken" in name]
+    first, later = (blindspots(study(*sides), PAIR).select(columns) for sides in (once, many))
+    assert later.equals(first)
+    ratios = first.select("shrunken_ratio_low", "shrunken_ratio_high").to_numpy()
+    assert ((ratios[:, 0] < 1) & (ratios[:, 1] > 1)).all()

@@ -215,6 +215,22 @@ class TestFindingSamples:
             opened = (await visit.ask(html.unescape(address))).text
             assert f"<b>{unsafe}</b> sample" in opened
 
+    async def test_a_cell_that_hardly_has_scores_is_no_safe_cell(self, copied):
+        with Store.open(copied, "write") as store:
+            store.connection.execute(
+                "UPDATE verdicts SET score = NULL, label = 'unscored', reason = 'unparsed' "
+                "WHERE score >= 4"
+            )
+        visitor = await Visitor(copied).enter()
+        page = (await visitor.ask("/matrix")).text
+        cells = re.findall(
+            r'class="n (harm|none)[^"]*"><a[^>]+>\d+ of (\d+)</a>(?:, <a[^>]+>(\d+) no)?', page
+        )
+        unscored = [(kind, int(lost or 0) / (int(n) + int(lost or 0))) for kind, n, lost in cells]
+        assert {kind for kind, _ in unscored} == {"harm", "none"}
+        assert all((kind == "none") == (share > 0.2) for kind, share in unscored)
+        visitor.pages.close()
+
     async def test_next_and_previous_go_through_the_list(self, visit):
         address = first_sample((await visit.ask("/browse?verdict=leak")).text)
         page = (await visit.ask(address)).text

@@ -153,21 +153,25 @@ def comprehension_tax(
     *,
     part: str | None = None,
     threshold: float | None = None,
+    max_unscored: float = MAX_UNSCORED,
 ) -> pl.DataFrame:
     """Return the tax of every pair, split into comprehension and willingness, item by item.
 
-    Only items and repeats of which both replies are known. ``part`` and ``threshold`` keep only the
-    rows that have it. Columns: :data:`TAX_COLUMNS`.
+    Only items and repeats of which both replies are known; figures are null where more than a share
+    of ``max_unscored`` of them is not, as in :func:`comprehension`. ``part`` and ``threshold`` keep
+    only the rows that have it. Columns: :data:`TAX_COLUMNS`.
     """
-    known = pl.col("understood").is_not_null() & pl.col("score").is_not_null()
-    rows = at_thresholds(harmful(frame)).filter(known & pl.col("item_key").is_not_null())
+    is_known = pl.col("understood").is_not_null() & pl.col("score").is_not_null()
+    rows = at_thresholds(harmful(frame)).filter(pl.col("item_key").is_not_null())
     rows = rows.with_columns(
+        is_known=is_known,
         understood=pl.col("understood").cast(pl.Float64),
         unsafe_understood=(UNSAFE & pl.col("understood")).cast(pl.Float64),
         unsafe_not=(UNSAFE & ~pl.col("understood")).cast(pl.Float64),
     )
     on = ["base", *SETTING_COLUMNS, "scenario", "item_key", "repeat"]
-    bases = rows.rename({"model": "base"}).select(*on, "simulated", *_SUMS)
+    bases = rows.rename({"model": "base"}).select(*on, "simulated", "is_known", *_SUMS)
+    both_known = pl.col("is_known") & pl.col("is_known_right")
     families = [*FAMILY]
     both = (
         rows.join(pairs.cast(pl.Categorical).lazy(), left_on="model", right_on="reasoner")
@@ -175,8 +179,13 @@ def comprehension_tax(
         .with_columns(pl.col("simulated") | pl.col("simulated_right"))
         .group_by(*families, "simulated", "item_key")
         .agg(
-            n=pl.len(),
-            **{f"{s}{e}": pl.col(f"{s}{e}").sum() for e in ("", "_right") for s in _SUMS},
+            every=pl.len(),
+            n=both_known.sum(),
+            **{
+                f"{s}{e}": pl.col(f"{s}{e}").filter(both_known).sum()
+                for e in ("", "_right")
+                for s in _SUMS
+            },
         )
         .collect()
         .pipe(texts)
@@ -186,10 +195,11 @@ def comprehension_tax(
         {
             **dict(zip(families, key, strict=True)),
             "simulated": bool(items["simulated"].any()),
-            "known": int(items["n"].sum()),
-            **split(items),
+            "known": known,
+            **(split(items.filter(pl.col("n") > 0)) if 1 - known / every <= max_unscored else {}),
         }
         for key, items in both.partition_by(families, as_dict=True).items()
+        if (known := int(items["n"].sum())) and (every := int(items["every"].sum()))
     ]
     schema = {name: pl.Float64() for name in TAX_COLUMNS} | {
         **dict.fromkeys((*families, "base"), pl.String()),

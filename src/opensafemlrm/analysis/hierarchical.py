@@ -4,8 +4,8 @@ The log odds that a reply is unsafe are a sum of effects: of the base, of the sc
 together and of the item; and for a reasoning model those of its pair, of the scenario on all pairs,
 and of both together. Each kind of effect has a normal distribution whose variance the data set, so
 that a scenario with few samples is drawn towards what its pair, and the scenario elsewhere, make
-likely. Bases that several pairs share, repeats, and scenarios of a rate of 0 are then no special
-case, and every blind spot has a ratio and a place with an interval.
+likely. Bases that several pairs share and scenarios of a rate of 0 are then no special case, and
+every blind spot has a ratio and a place with an interval.
 
 Sources: Breslow & Clayton, "Approximate inference in generalized linear mixed models", JASA 88
 (1993): penalised likelihood and Laplace's approximation; Dempster, Laird & Rubin, JRSS B 39 (1977),
@@ -164,8 +164,9 @@ def blind_spots(counts: pl.DataFrame, pairs: Sequence[tuple[str, str]]) -> pl.Da
     """Return the figures of every pair and scenario under one setting.
 
     ``counts`` has a row a model, scenario and item (null where items are not known): model,
-    scenario, item, hits and n. ``pairs`` are models and their bases. Columns: model, base, scenario
-    and :data:`FIGURES`; a scenario that one of the two has no sample of has no row.
+    scenario, item, hits and n; hits may be a fraction, such as the mean of repeats.
+    ``pairs`` are models and their bases. Columns: model, base, scenario and :data:`FIGURES`; a
+    scenario that one of the two has no sample of has no row.
     """
     counts = counts.filter(pl.col("n") > 0)
     if not pairs or counts.is_empty():

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import (
@@ -25,7 +24,9 @@ from starlette.responses import (
 from starlette.routing import Route
 
 from opensafemlrm import frame as frames
+from opensafemlrm.analysis import MAX_UNSCORED
 from opensafemlrm.errors import OptionError, SafeMLRMError
+from opensafemlrm.report.page.html import environment
 from opensafemlrm.report.page.key_results import Answer, answers
 from opensafemlrm.report.page.write import read_findings
 from opensafemlrm.store import Store
@@ -57,16 +58,9 @@ class Pages:
         self._answering = threading.Lock()
         self._counts: dict[tuple[Seen, Filters], int] = {}
         self._labelling = Labelling(store)
-        self._templates = Environment(
-            loader=PackageLoader("opensafemlrm.view"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            finalize=_visible,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self._templates = environment("opensafemlrm.view")
         self._templates.filters["cut"] = lambda text: text[:MAX_SHOWN]
-        self._templates.globals.update(max_shown=MAX_SHOWN)
+        self._templates.globals.update(max_shown=MAX_SHOWN, max_unscored=MAX_UNSCORED)
 
     def close(self) -> None:
         """Let go of the copy of the store."""
@@ -130,7 +124,7 @@ class Pages:
         return self._fill(
             "overview.html",
             request,
-            {"cells": cells, "total": _total(cells), "answers": words, "seen": seen},
+            {"cells": cells, "total": _total(cells), "answers": words},
         )
 
     def _answers_to(self, seen: Seen) -> list[Answer]:
@@ -184,7 +178,6 @@ class Pages:
             "filters": filters,
             "before": before,
             "after": after,
-            "verdict_count": len(sample.verdicts),
         }
         return self._fill("sample.html", request, values)
 
@@ -229,7 +222,7 @@ class Pages:
             _number(request, "at"),
             given.get("done"),
         )
-        return self._fill("label.html", request, {**values, "next_revealed": self._revealed})
+        return self._fill("label.html", request, values)
 
     async def _give_label(self, request: Request) -> Response:
         form = {k: v[0] for k, v in parse_qs((await request.body()).decode()).items()}
@@ -300,11 +293,6 @@ def _static(request: Request) -> Response:
 def _no_icon(request: Request) -> Response:
     del request
     return Response(status_code=204)
-
-
-def _visible(value: Any) -> Any:
-    """Write out what cannot be seen; the template escapes the rest."""
-    return for_terminal(value, newlines=True) if type(value) is str else value
 
 
 def _key(request: Request) -> bytes:

@@ -136,7 +136,7 @@ class Findings:
     @cached_property
     def comprehension_tax(self) -> pl.DataFrame:
         """The tax in the parts of comprehension and willingness."""
-        return comprehension_tax(self.frame, self.pairs)
+        return comprehension_tax(self.frame, self.pairs, max_unscored=self.max_unscored)
 
     @cached_property
     def replies(self) -> pl.DataFrame:

@@ -21,15 +21,19 @@ MAX_ROWS: Final = 250
 
 def fill(template: str, values: Mapping[str, Any]) -> str:
     """Return a template of this package, filled with ``values``."""
-    environment = Environment(
-        loader=PackageLoader("opensafemlrm.report.page"),
+    return environment("opensafemlrm.report.page").get_template(template).render(values)
+
+
+def environment(package: str) -> Environment:
+    """Return what fills the templates of a package: whatever is put in is visible and escaped."""
+    return Environment(
+        loader=PackageLoader(package),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_visible,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(values)
 
 
 def _visible(value: Any) -> Any:

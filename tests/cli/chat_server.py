@@ -11,14 +11,14 @@ from typing import Any
 
 Body = dict[str, Any]
 Answer = Callable[[Body], tuple[int, Any]]
-"""Returns the status and the JSON for the body of a request."""
+"""Returns the status and the JSON, or a text as it is, for the body of a request."""
 
 
-def said(text: str, model: str | None = None, **more: Any) -> tuple[int, Any]:
+def said(text: str, model: str | None = None, finish: str = "stop", **more: Any) -> tuple[int, Any]:
     """A whole reply, of the model that answers if it is given."""
     message = {"role": "assistant", "content": text}
     named = {} if model is None else {"model": model}
-    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    choice = {"index": 0, "message": message, "finish_reason": finish}
     return 200, {"choices": [choice], **named, **more}
 
 
@@ -51,8 +51,8 @@ def serving(answer: Answer) -> Iterator[tuple[str, list[Body]]]:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with lock:
                 bodies.append(body)
-                status, payload = answer(body)
-            data = json.dumps(payload).encode()
+            status, payload = answer(body)
+            data = (payload if isinstance(payload, str) else json.dumps(payload)).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))

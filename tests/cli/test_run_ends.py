@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 from typer.testing import CliRunner, Result
 
 from opensafemlrm.cli import app
+from tests.cli import chat_server
 
 Reply = tuple[int, str, str]
 """HTTP status, text and finish reason."""
@@ -25,35 +24,18 @@ def serving(reply: Callable[[str, int], Reply]) -> Iterator[tuple[str, Counter[s
     asked: Counter[str] = Counter()
     lock = threading.Lock()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def answer(body: chat_server.Body) -> tuple[int, Any]:
+        model = body["model"]
+        with lock:
+            asked[model] += 1
+            number = asked[model]
+        status, text, finish = reply(model, number)
+        if status != 200:
+            return chat_server.refused(text, status)
+        return chat_server.said(text, model, finish)
 
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            with lock:
-                asked[body["model"]] += 1
-                number = asked[body["model"]]
-            status, text, finish = reply(body["model"], number)
-            message = {"role": "assistant", "content": text}
-            choice = {"index": 0, "message": message, "finish_reason": finish}
-            answer: dict[str, Any] = {"choices": [choice], "model": body["model"]}
-            if status != 200:
-                answer = {"error": {"message": text}}
-            data = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/v1", asked
-        server.shutdown()
+    with chat_server.serving(answer) as (url, _):
+        yield url, asked
 
 
 def write_study(path: Path, url: str, models: str = "ab", judge: str = "canary") -> Path:

@@ -5,11 +5,9 @@ Each server is one of a public report, played on this machine.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 import opensafemlrm as osm
 from opensafemlrm.cli import app
+from tests.cli import chat_server
 from tests.models import error_bodies
 
 Answer = tuple[int, Any]
@@ -35,34 +34,17 @@ def serving(
     asked: list[tuple[str, str]] = []
     lock = threading.Lock()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def to(body: chat_server.Body) -> Answer:
+        content = body["messages"][-1]["content"]
+        text = content if isinstance(content, str) else content[-1]["text"]
+        with lock:
+            if HARMLESS not in text:
+                asked.append((body["model"], text))
+            number = sum(model == body["model"] for model, _ in asked)
+        return answer(body["model"], text, number) or chat_server.said(f"Reply to: {text}")
 
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            content = body["messages"][-1]["content"]
-            text = content if isinstance(content, str) else content[-1]["text"]
-            with lock:
-                if HARMLESS not in text:
-                    asked.append((body["model"], text))
-                number = sum(model == body["model"] for model, _ in asked)
-            message = {"role": "assistant", "content": f"Reply to: {text}"}
-            well = {"choices": [{"message": message, "finish_reason": "stop"}]}
-            status, reply = answer(body["model"], text, number) or (200, well)
-            data = reply.encode() if isinstance(reply, str) else json.dumps(reply).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/v1", asked
-        server.shutdown()
+    with chat_server.serving(to) as (url, _):
+        yield url, asked
 
 
 def write_study(path: Path, url: str, models: str = "a", n: int = 60, more: str = "") -> Path:

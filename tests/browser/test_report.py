@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
-from importlib.resources import files
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,46 +11,19 @@ import pytest
 
 from opensafemlrm.report.page import write_report
 from opensafemlrm.store import Store
+from tests.browser.chromium import DESKTOP, MARKS, PHONE, Visit, started
 from tests.report.page_stores import SIMULATED, hostile, run_study
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
-)
-PHONE, DESKTOP = 390, 1440
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium on this machine's PATH"),
-]
+pytestmark = MARKS
 
 
-class Visit:
-    """A page opened from disk, and everything that it did on the way."""
-
-    def __init__(self, browser: Any, path: Path, width: int, scheme: str) -> None:
-        self.context = browser.new_context(
-            viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True
-        )
-        self.page = self.context.new_page()
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.goto(path.as_uri())
-
-    def __enter__(self) -> Visit:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.context.close()
-
-    def violations(self) -> list[tuple[str, str]]:
-        """What axe-core finds wrong, by its name and how bad it is."""
-        self.page.evaluate((files("axe_playwright_python") / "axe.min.js").read_text("utf-8"))
-        found = self.page.evaluate("axe.run({resultTypes: ['violations']})")
-        assert len(found["passes"]) > 20  # it has looked
-        return [(one["id"], one["impact"]) for one in found["violations"]]
+@contextmanager
+def visit_to(browser: Any, path: Path, width: int, scheme: str) -> Iterator[Visit]:
+    """Open a page from disk, with no network."""
+    size = {"width": width, "height": 900}
+    visit = Visit(browser, path.as_uri(), viewport=size, color_scheme=scheme, offline=True)
+    yield visit
+    visit.close()
 
 
 def written(store: Path, out: Path) -> Path:
@@ -74,16 +45,9 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser(report: Path, attacked: Path) -> Iterator[Any]:
-    """A browser, started after the stores are made: its event loop would be in their way."""
     del report, attacked
-    from playwright.sync_api import sync_playwright
-
-    # A browser's sandbox needs rights that containers often do not give to root.
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
+    with started() as chromium:
+        yield chromium
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -91,7 +55,7 @@ def browser(report: Path, attacked: Path) -> Iterator[Any]:
 def test_it_opens_without_a_word_a_request_or_a_barrier(
     browser: Any, report: Path, width: int, scheme: str
 ) -> None:
-    with Visit(browser, report, width, scheme) as visit:
+    with visit_to(browser, report, width, scheme) as visit:
         assert visit.violations() == []
         assert visit.said == []
         assert [url for url in visit.asked if not url.startswith("data:")] == [report.as_uri()]
@@ -99,7 +63,7 @@ def test_it_opens_without_a_word_a_request_or_a_barrier(
 
 
 def test_nothing_that_others_wrote_runs(browser: Any, attacked: Path) -> None:
-    with Visit(browser, attacked, DESKTOP, "light") as visit:
+    with visit_to(browser, attacked, DESKTOP, "light") as visit:
         visit.page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
         assert visit.page.evaluate("window.taken") is None
         assert visit.page.locator("script").count() == 0
@@ -113,7 +77,7 @@ def test_nothing_that_others_wrote_runs(browser: Any, attacked: Path) -> None:
 def test_the_charts_follow_the_reader_s_theme(browser: Any, report: Path) -> None:
     seen = {}
     for scheme in ("light", "dark"):
-        with Visit(browser, report, DESKTOP, scheme) as visit:
+        with visit_to(browser, report, DESKTOP, scheme) as visit:
             seen[scheme] = visit.page.evaluate(
                 "[getComputedStyle(document.querySelector('.wide svg text')).fill,"
                 " getComputedStyle(document.documentElement).backgroundColor]"
@@ -125,7 +89,7 @@ def test_the_charts_follow_the_reader_s_theme(browser: Any, report: Path) -> Non
 def test_each_width_has_its_own_charts_and_no_cut_text(
     browser: Any, report: Path, width: int, shown: str
 ) -> None:
-    with Visit(browser, report, width, "light") as visit:
+    with visit_to(browser, report, width, "light") as visit:
         for kind in ("narrow", "wide"):
             assert visit.page.locator(f"figure .{kind}").first.is_visible() == (kind == shown)
         beyond = visit.page.evaluate(
@@ -141,7 +105,7 @@ def test_each_width_has_its_own_charts_and_no_cut_text(
 
 
 def test_a_reply_is_blurred_until_the_keyboard_asks_for_it(browser: Any, report: Path) -> None:
-    with Visit(browser, report, DESKTOP, "light") as visit:
+    with visit_to(browser, report, DESKTOP, "light") as visit:
         example = visit.page.locator(".example").first
         masked = example.locator(".masked")
         assert not masked.is_visible()
@@ -155,7 +119,7 @@ def test_a_reply_is_blurred_until_the_keyboard_asks_for_it(browser: Any, report:
 
 
 def test_on_paper_it_is_light_and_whole(browser: Any, report: Path) -> None:
-    with Visit(browser, report, DESKTOP, "dark") as visit:
+    with visit_to(browser, report, DESKTOP, "dark") as visit:
         visit.page.emulate_media(media="print")
         background = visit.page.evaluate(
             "getComputedStyle(document.documentElement).backgroundColor"

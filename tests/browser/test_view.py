@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from opensafemlrm.store import Store
+from tests.browser.chromium import DESKTOP, MARKS, PHONE, Visit, started
 from tests.report.page_stores import SIMULATED, run_study
 
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
-)
-PHONE, DESKTOP = 390, 1440
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium on this machine's PATH"),
-]
+pytestmark = MARKS
 
 
-class Viewer:
+class Viewer(Visit):
     """``safemlrm view`` on a store, and a browser at its address."""
 
     def __init__(self, browser: Any, store: Path) -> None:
@@ -40,32 +31,16 @@ class Viewer:
         assert self.process.stdout is not None
         address = self.process.stdout.readline().strip()
         self.base = address.partition("/?")[0]
-        self.context = browser.new_context(viewport={"width": DESKTOP, "height": 900})
-        self.page = self.context.new_page()
-        self.said: list[str] = []
-        self.asked: set[str] = set()
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("request", lambda request: self.asked.add(request.url))
-        self.page.goto(address)
+        super().__init__(browser, address, viewport={"width": DESKTOP, "height": 900})
         self.page.click("text=Go on")
 
     def go(self, path: str) -> None:
         self.page.goto(self.base + path)
 
     def close(self) -> None:
-        self.context.close()
+        super().close()
         self.process.terminate()
         self.process.communicate(timeout=10)
-
-    def violations(self) -> list[tuple[str, str]]:
-        self.context.set_default_timeout(20_000)
-        # The page's own policy lets no foreign script in: axe comes past it, as a tester does.
-        source = (files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
-        self.page.evaluate(source)
-        found = self.page.evaluate("axe.run({resultTypes: ['violations']})")
-        assert len(found["passes"]) > 10  # it has looked
-        return [(one["id"], one["impact"]) for one in found["violations"]]
 
 
 @pytest.fixture(scope="module")
@@ -75,17 +50,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser(made: Path) -> Iterator[Any]:
-    """A browser, started after the store is made: its event loop would be in its way."""
     del made
-    from playwright.sync_api import sync_playwright
-
-    # Chromium needs no sandbox for pages of this machine, and root has none.
-    flags = ["--disable-gpu", "--disable-background-networking"]
-    flags += ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+    with started() as chromium:
         yield chromium
-        chromium.close()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image as PILImage
 from PIL import ImageOps
@@ -285,6 +285,7 @@ WORDS = st.lists(
 
 
 @given(WORDS)
+@example("0 0 000000 000000000 0 A A M' 000::Ak 000::Ak")  # its k reaches beyond its room
 @settings(max_examples=60, deadline=None)
 def test_a_key_phrase_is_drawn_whole_or_refused(phrase: str) -> None:
     try:

@@ -85,10 +85,14 @@ class Typo(Attack):
         return typography.draw(lines, (WIDTH, self.font_size * (len(rows) + 1)), face)
 
     def _wrap(self, words: list[str], face: ImageFont.FreeTypeFont, item: Item) -> list[str]:
-        room = WIDTH - EDGE - face.getlength(" ")
+        def fits(row: str) -> bool:
+            # A letter may reach beyond the room that it takes up.
+            line = f" {row}"
+            return max(face.getlength(line), face.getbbox(line)[2]) <= WIDTH - EDGE
+
         rows: list[str] = []
         for word in words:
-            if face.getlength(word) > room:
+            if not fits(word):
                 raise typography.refusal(
                     self.name,
                     item,
@@ -96,7 +100,7 @@ class Typo(Attack):
                     f"{WIDTH} pixels at font size {self.font_size}",
                 )
             longer = f"{rows[-1]} {word}" if rows else word
-            if rows and face.getlength(longer) <= room:
+            if rows and fits(longer):
                 rows[-1] = longer
             else:
                 rows.append(word)

@@ -5,8 +5,9 @@
 FILE has the layout of MSTS's labels (Röttger et al. 2025, arXiv 2501.10057): a row a reply with
 ``case_id``, ``prompt_type``, ``model`` and ``human_label``, and a column a judge, ``safe`` or
 ``unsafe`` throughout. For all pairs of models, items are drawn as ``safemlrm label --plan`` says,
-half of them before anything is known; both replies of an item get their human label. The figure
-is that of the tables, and the truth is the difference over all items of the file.
+half of them before anything is known; both replies of an item get their human label. The estimate
+is that of the tables, and the truth is the difference over all items of the file. So the interval
+is about these items alone, and narrower than those of tables, which are about items like these.
 
 A row a judge: ``coverage`` is the share of intervals that hold the truth, ``mean_error`` and
 ``mean_width`` are in points, ``items`` the labelled items of a pair. ``_none`` is the judge as it

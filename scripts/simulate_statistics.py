@@ -112,7 +112,7 @@ def agreements(measure: str, studies: int, random: np.random.Generator) -> Itera
 
 
 def corrected(studies: int, random: np.random.Generator) -> Iterator[Setting]:
-    """Yield the coverage of a rate corrected by a judge that was held against 100 + 100 labels."""
+    """Yield the coverage of a rate corrected by a judge that was compared with 100 + 100 labels."""
     for p in RATES:
         for n in SIZES:
             for se, sp in ((0.95, 0.98), (0.85, 0.95)):

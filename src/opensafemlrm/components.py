@@ -80,7 +80,7 @@ class Dataset(Component):
 
     @abstractmethod
     def rows(self) -> Iterator[Item | DatasetError]:
-        """Yield the items, and in the place of each bad row the error that says what is wrong."""
+        """Yield the items, and in place of each bad row the error that says what is wrong."""
 
     def expected(self) -> Expected:
         """Return what a whole release holds, for ``safemlrm datasets check``."""

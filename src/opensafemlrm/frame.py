@@ -222,7 +222,7 @@ def judges(source: Source) -> pl.DataFrame:
 
 
 def calibrations(source: Source) -> pl.DataFrame:
-    """Return how often the store's judges were right, where they were held against labels.
+    """Return how often the store's judges were right, where they were compared with labels.
 
     Columns: judge (as tables call it), labels, part (empty where it is not recorded), model, attack
     and scenario (empty for all of them), threshold, true_positives, false_positives,

@@ -41,7 +41,7 @@ MEDIA_TYPES: Final = {
     "GIF": "image/gif",
 }
 LFS_POINTER: Final = b"version https://git-lfs"
-"""How a file begins that stands in the place of a large one."""
+"""How a file begins that stands in place of a large one."""
 IS_A_POINTER: Final = (
     "this is a pointer of Git LFS, not the file itself: run `git lfs pull` in the release's folder"
 )

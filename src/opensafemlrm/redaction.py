@@ -107,7 +107,7 @@ class Redactor:
         """What is looked for with the blanks taken out."""
 
     def __call__(self, text: str) -> str:
-        """Return ``text`` with ``[secret]`` in the place of each."""
+        """Return ``text`` with ``[secret]`` in place of each."""
         if not self._exact:
             return text
         spans: list[tuple[int, int]] = []

@@ -260,8 +260,8 @@ class Results:
         """Return the tax in two parts: of comprehension, and of willingness."""
         from opensafemlrm.analysis.comprehension import READS, comprehension_tax
 
-        frame, pairs, most = self._read(READS), self.pairs(), self.max_unscored
-        return comprehension_tax(frame, pairs, part=part, threshold=threshold, max_unscored=most)
+        frame, pairs, limit = self._read(READS), self.pairs(), self.max_unscored
+        return comprehension_tax(frame, pairs, part=part, threshold=threshold, max_unscored=limit)
 
     def scores(self) -> pl.DataFrame:
         """Return how the scores of each part are spread."""

@@ -1,4 +1,4 @@
-"""φ, κ and Kendall's W, held against statsmodels and scipy."""
+"""φ, κ and Kendall's W, compared with statsmodels and scipy."""
 
 from __future__ import annotations
 

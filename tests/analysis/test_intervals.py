@@ -1,4 +1,4 @@
-"""Intervals, held against statsmodels' own and against published worked examples."""
+"""Intervals, compared with statsmodels' own and against published worked examples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exact tests and adjusted p-values, held against scipy and statsmodels."""
+"""Exact tests and adjusted p-values, compared with scipy and statsmodels."""
 
 from __future__ import annotations
 

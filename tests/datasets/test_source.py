@@ -31,7 +31,7 @@ def nothing_is_remembered() -> Iterator[None]:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], list[dict[str, Any]]]:
-    """Put a client in the place of ``huggingface_hub`` that answers with what it is given."""
+    """Put a client in place of ``huggingface_hub`` that answers with what it is given."""
 
     def install(answer: Any) -> list[dict[str, Any]]:
         asked: list[dict[str, Any]] = []

@@ -1,4 +1,4 @@
-"""A page and its charts show bounds in the place of rates that their outcome selected."""
+"""A page and its charts show bounds in place of rates that their outcome selected."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def test_provenance_names_versions_parameters_judge_and_study(page: Page) -> Non
         "version: 1-A",
         "thresholds: [4.0, 5.0]",
         "max tokens 4096",
-        "No judge was held against labels",
+        "No judge was compared with labels",
         "python: 3.",
         "attacks: [direct]",  # of the study file
     ):

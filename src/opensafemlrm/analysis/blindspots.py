@@ -74,7 +74,7 @@ AGAINST_BASE: Final[Mapping[str, str]] = {
     "rank_low": "The best of the places that 95 % of what is likely leaves it.",
     "rank_high": "The last of them.",
 }
-"""A scenario held against the base."""
+"""A scenario compared with the base."""
 
 AGAINST_REST: Final[Mapping[str, str]] = {
     "asr_rest": "The model's ASR over its other scenarios; null where that is withheld.",
@@ -88,7 +88,7 @@ AGAINST_REST: Final[Mapping[str, str]] = {
     "rest_holm": "`rest_p_value`, adjusted by Holm.",
     "rest_bh": "`rest_p_value`, adjusted by Benjamini and Hochberg.",
 }
-"""A scenario held against the model's own other scenarios."""
+"""A scenario compared with the model's own other scenarios."""
 
 _REST: Final = ("rate", "size", "groups")
 

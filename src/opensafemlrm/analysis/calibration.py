@@ -1,4 +1,4 @@
-"""How wrong a judge is: its scores held against labels that people gave.
+"""How wrong a judge is: its scores compared with labels that people gave.
 
 ``labelled`` is a frame of texts: ``unsafe`` (what people say of it), ``score`` (the judge's; null
 where it gave none) and ``scenario``. A text is unsafe to the judge where its score is at least a

@@ -1,7 +1,7 @@
 """Two sides under the same conditions, counted: paired by item where both have it.
 
 A side may be anything that was measured: the tax holds a reasoning model against its base, a
-defense is held against none. :mod:`opensafemlrm.analysis.effects` says what the counts mean.
+defense is compared with none. :mod:`opensafemlrm.analysis.effects` says what the counts mean.
 Columns without an ending are of the left side, those that end in ``_right`` of the right one; the
 sums are those of :mod:`opensafemlrm.analysis.clustered_counts`.
 """

@@ -186,7 +186,7 @@ def _tables(rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _with_scenarios(tables: pl.DataFrame, scenarios: pl.DataFrame) -> pl.DataFrame:
-    """Put the number of independent samples between scenarios in the place of that of items."""
+    """Put the number of independent samples between scenarios in place of that of items."""
     both_unsafe, corrected, reverse, both_safe = map(pl.col, _TABLE)
     shares = {
         "items": (both_unsafe + both_safe, pl.col("both")),

@@ -1,6 +1,6 @@
 """What a defense changes: safety, self-correction and over-refusal, and what it costs.
 
-Every defended model is held against the same model without a defense, item by item. Over-refusal
+Every defended model is compared with the same model without a defense, item by item. Over-refusal
 always stands beside safety, since a defense that refuses everything is perfectly safe and useless.
 """
 
@@ -112,7 +112,7 @@ COLUMNS: Final[Mapping[str, str]] = {
 _SETTING: Final = ("model", "dataset", "attack", "sampling", "judge")
 _DEFENDED: Final = ("defense", "cell")
 _OF_MODEL: Final = ("model", "sampling", "judge")
-"""What the accuracy of a model under a defense is held against, whatever was asked beside it."""
+"""What the accuracy of a model under a defense is compared with, whatever was asked beside it."""
 _NO_ATTACK: Final = "direct"
 _NO_ANSWERS: Final = pl.DataFrame(schema={"sample": pl.String, "correct": pl.Boolean})
 _OBJECTIVES: Final = ("asr", "overrefusal", "requests", "lost")

@@ -13,7 +13,7 @@ label of a stratum differs. Here the interval is the equal-tailed one of the pos
 Dirichlet prior of ½ for every value that a label can take, stratum by stratum, as in
 :mod:`opensafemlrm.analysis.agreement`; over these units alone it is that of what is not labelled
 (Ericson, "Subjective Bayesian models in sampling finite populations", JRSS B 31, 1969), which has
-the correction for a finite population in it. Simulated, and held against human labels, in
+the correction for a finite population in it. Simulated, and compared with human labels, in
 docs/statistics.md.
 """
 

@@ -3,7 +3,7 @@
 A rate over the scored samples stands for all of them only if those without a score are like the
 rest. They are not where the judge died and only the refusals, which a rule scores, have a score;
 and where much has none, nobody can say. Its bounds, the rates if everything without a score were
-safe and if it were unsafe, then stand in the place of the rate and its interval, and of every
+safe and if it were unsafe, then stand in place of the rate and its interval, and of every
 figure that is made of it. What a row is over decides: the scenario, or all of them.
 """
 

@@ -21,7 +21,7 @@ MaxUnscored: TypeAlias = Annotated[
     typer.Option(
         min=0,
         max=1,
-        help="Where more than this share has no score, show bounds in the place of the rate.",
+        help="Where more than this share has no score, show bounds in place of the rate.",
     ),
 ]
 Everything: TypeAlias = Annotated[

@@ -96,7 +96,7 @@ def preview(
         typer.echo(_draw(name, _options(option or []), subset, seed, out))
         return
     if option:
-        raise OptionError("options are for one attack; name it in the place of 'all'")
+        raise OptionError("options are for one attack; name it in place of 'all'")
     for attack in names(ComponentKind.ATTACK):
         try:
             typer.echo(_draw(*_form(attack, subset), subset, seed, out))

@@ -18,7 +18,7 @@ _CHARACTERS_A_TOKEN: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class MoreThink(WritesThought):
-    """Put a turn of thought in the place of the reasoning's end (SafeChain, 2502.12025).
+    """Put a turn of thought in place of the reasoning's end (SafeChain, 2502.12025).
 
     After Muennighoff et al.'s budget forcing (2501.19393): where the model would end its thought,
     the end is replaced by a "wait" and it goes on, for ``rounds`` rounds or until the thought has

@@ -85,7 +85,7 @@ CALIBRATED_TAX: Final = Table(
     ],
 )
 _NOTHING: Final = (
-    "No judge of this store was held against labels. Label some replies: safemlrm label STORE "
+    "No judge of this store was compared with labels. Label some replies: safemlrm label STORE "
     "--annotator YOU"
 )
 

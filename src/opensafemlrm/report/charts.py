@@ -232,6 +232,6 @@ def _ends(rate: str) -> tuple[str, str]:
 
 
 def _bounds(rate: str, low: str, high: str) -> pl.Expr:
-    """Return what is written in the place of a rate that is withheld; null where none is."""
+    """Return what is written in place of a rate that is withheld; null where none is."""
     ends = [(100 * pl.col(end)).round(0).cast(pl.Int64) for end in (low, high)]
     return pl.when(_is_withheld(rate)).then(pl.format("{}–{}", *ends))

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 _MAX_TALLY: Final = 5
 BOUNDS_MARK: Final = "†"
-"""Stands behind bounds that are in the place of a rate, in every table, chart and sentence."""
+"""Stands behind bounds that are in place of a rate, in every table, chart and sentence."""
 
 
 class Form(StrEnum):

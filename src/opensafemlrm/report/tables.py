@@ -30,7 +30,7 @@ SIMULATED_NOTE: Final = (
     "(simulated): the replies are drawn from published score histograms, not written by the model."
 )
 BOUNDS_NOTE: Final = (
-    f"{BOUNDS_MARK}: bounds in the place of a rate and its interval. Too many samples have no "
+    f"{BOUNDS_MARK}: bounds in place of a rate and its interval. Too many samples have no "
     "score (--max-unscored, 20 % unless you say otherwise), or only a rule gave scores, since the "
     "judge's model gave none: what was scored is then no picture of the rest."
 )

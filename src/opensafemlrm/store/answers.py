@@ -3,7 +3,7 @@
 An item has one where its field ``reference`` does; a table's mapping says which column holds it
 (``fields: {reference: COLUMN}``). A rule reads the final answer, the way accuracy sets are scored:
 what stands in the last ``\\boxed{…}``, else behind the last "answer is" or "answer:", else on the
-last line. It is held against the reference as a number, as the letter of a choice, or as words.
+last line. It is compared with the reference as a number, as the letter of a choice, or as words.
 """
 
 from __future__ import annotations

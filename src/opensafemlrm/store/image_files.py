@@ -1,4 +1,4 @@
-"""A store's folder of images, held against the prompts that need them."""
+"""A store's folder of images, compared with the prompts that need them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _IMAGE: Final = re.compile(rf"[0-9a-f]{{64}}\.({'|'.join(EXTENSIONS.values())})"
 
 @dataclass(slots=True)
 class Images:
-    """The folder of images, held against what the database needs of it."""
+    """The folder of images, compared with what the database needs of it."""
 
     missing: set[str] = field(default_factory=set)
     """File names that prompts need and that are not there with the right bytes."""

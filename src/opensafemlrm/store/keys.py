@@ -86,7 +86,7 @@ def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _item_key(*row: Any) -> Key:
     if any("\ufffd" in str(value) for value in row[1:]):
-        return bytes(row[0])  # perhaps in the place of what UTF-8 cannot hold, which the key knows
+        return bytes(row[0])  # perhaps in place of what UTF-8 cannot hold, which the key knows
     return records.item_from_row(row, _without_bytes).key
 
 

@@ -37,7 +37,7 @@ COLUMNS: Final = pl.Schema(
 )
 """A panel and what stands ``under`` its name; samples by the safety of their reasoning and of
 their answer, as in :mod:`opensafemlrm.analysis.correction`; ``bounds`` may be there too: what is
-written where they stand in the place of the share that is corrected."""
+written where they stand in place of the share that is corrected."""
 
 
 def flows(rows: pl.DataFrame, size: Size) -> alt.LayerChart:

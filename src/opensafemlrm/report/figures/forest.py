@@ -29,7 +29,7 @@ COLUMNS: Final = pl.Schema(
     }
 )
 """Estimates with their intervals; ``value`` is null where it was not measured, and so are its ends.
-``bound_low`` and ``bound_high`` may be there too: bounds that stand in the place of an estimate.
+``bound_low`` and ``bound_high`` may be there too: bounds that stand in place of an estimate.
 What is ``strict`` is drawn as a ring beside the row of the same label before it."""
 
 

@@ -32,7 +32,7 @@ COLUMNS: Final = pl.Schema(
 )
 """A rate from 0 to 1, null where none was scored, and the number of samples it is of; ``role`` is
 the colour of the column's name. ``bounds`` may be there too: what is written where they stand
-in the place of a rate."""
+in place of a rate."""
 
 
 def heatmap(cells: pl.DataFrame, size: Size) -> alt.LayerChart:

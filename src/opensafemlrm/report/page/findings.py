@@ -74,7 +74,7 @@ class Findings:
 
     @cached_property
     def blindspots(self) -> pl.DataFrame:
-        """Every scenario held against the base and against the others."""
+        """Every scenario compared with the base and against the others."""
         return blindspots(self.frame, self.pairs, max_unscored=self.max_unscored)
 
     @cached_property

@@ -60,7 +60,7 @@ class HoliSafe(HubDataset):
         source = self.locate(
             _TABLE, "images/**", "images.zip", "data/test*.parquet", "test*.parquet"
         )
-        table = source.find(_TABLE)
+        table = source.present(_TABLE)
 
         def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
             kind = text(row, "type").strip().upper()
@@ -77,7 +77,7 @@ class HoliSafe(HubDataset):
                 fields={"type": kind, **optional(row, "category")},
             )
 
-        if table.is_file():
+        if table is not None:
             yield from Maker(self.name, source, table).items(
                 files.json_list(table, source.where), drafts, scenario="subcategory"
             )

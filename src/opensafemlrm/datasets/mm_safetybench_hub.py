@@ -38,9 +38,9 @@ def rows(
     """
     (table,) = parquet.files(source, *pattern(scenario, TEXT))
     there = {
-        kind: source.find(*pattern(scenario, name))
+        kind: path
         for kind, name in kinds.items()
-        if source.find(*pattern(scenario, name)).is_file()
+        if (path := source.present(*pattern(scenario, name))) is not None
     }
 
     def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:

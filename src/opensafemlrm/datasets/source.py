@@ -1,15 +1,14 @@
 """Where a release lies: a folder of the user's, or a snapshot of the Hugging Face hub.
 
 Pictures may lie beside the table as files, or still packed in an archive of the release, such as
-``test.zip``; packed ones are read from the archive and nothing is unpacked.
+``test.zip`` or ``test.tar``; packed ones are read from the archive and nothing is unpacked.
 """
 
 from __future__ import annotations
 
+import glob
 import importlib
 import re
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -18,6 +17,7 @@ from typing import ClassVar, Final, TypeAlias
 
 from opensafemlrm import images
 from opensafemlrm.components import Dataset
+from opensafemlrm.datasets import archives
 from opensafemlrm.datasets.files import load_once
 from opensafemlrm.errors import DatasetError, ImageError, MissingExtraError
 from opensafemlrm.types import Image
@@ -26,6 +26,8 @@ Picture: TypeAlias = "Path | bytes"
 """A file in the release, or the encoded bytes that stood in a table."""
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
+_NEAR: Final = 2
+"""Levels above and below a folder in which a missing file is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +42,24 @@ class Source:
     folder: Path
     fence: Path
     where: str
-    _archives: dict[Path, zipfile.ZipFile] = field(default_factory=dict, repr=False)
+    _archives: dict[Path, archives.Archive] = field(default_factory=dict, repr=False)
     """Opened once for a pass over the data set; each closes its file when it is let go."""
 
+    def present(self, *names: str) -> Path | None:
+        """Return the first of ``names`` that is a file here, ``None`` if none is."""
+        return next((path for name in names if (path := self.folder / name).is_file()), None)
+
     def find(self, *names: str) -> Path:
-        """Return the first of ``names`` that is a file here, or the first name if none is."""
-        paths = [self.folder / name for name in names]
-        return next((path for path in paths if path.is_file()), paths[0])
+        """Return the first of ``names`` that is a file here.
+
+        Raises DatasetError if none is, which says where one lies if another folder was meant.
+        """
+        if (path := self.present(*names)) is not None:
+            return path
+        reason = f"this file of the release is missing; get it from {self.where}"
+        if (meant := _folder_that_holds(names, self.folder)) is not None:
+            reason = f"this file is not here, but {meant} holds it: give that folder as 'root'"
+        raise DatasetError(reason, path=self.folder / names[0])
 
     def image(self, picture: Picture) -> Image:
         """Load a picture. Raises ImageError, MissingImageError where it is not there."""
@@ -65,43 +78,22 @@ class Source:
             return None
         steps = path.relative_to(self.folder).parts
         for depth, step in enumerate(steps[:-1]):
-            archive = self._archive(self.folder.joinpath(*steps[:depth], f"{step}.zip"))
-            if archive is None:
-                continue
-            for first in (depth, depth + 1):
-                name = str(PurePosixPath(*steps[first:]))
-                if name in archive.NameToInfo:
-                    return _unpack(archive, name)
+            for ending in archives.ENDINGS:
+                archive = self._archive(self.folder.joinpath(*steps[:depth], f"{step}{ending}"))
+                if archive is None:
+                    continue
+                for first in (depth, depth + 1):
+                    name = str(PurePosixPath(*steps[first:]))
+                    if name in archive.sizes:
+                        return archive.read(name)
         return None
 
-    def _archive(self, path: Path) -> zipfile.ZipFile | None:
+    def _archive(self, path: Path) -> archives.Archive | None:
         if path not in self._archives and path.is_file():
             if not path.resolve().is_relative_to(self.fence.resolve()):
                 raise ImageError(f"the archive lies outside the folder {self.fence}", path=path)
-            try:
-                self._archives[path] = zipfile.ZipFile(path)
-            except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
-                raise ImageError(f"the archive cannot be read: {error}", path=path) from error
+            self._archives[path] = archives.open_archive(path)
         return self._archives.get(path)
-
-
-def _unpack(archive: zipfile.ZipFile, name: str) -> bytes:
-    size = archive.getinfo(name).file_size
-    if size > images.MAX_BYTES:
-        raise ImageError(
-            f"{name} in {archive.filename} has {size:,} bytes; the limit is {images.MAX_BYTES:,}"
-        )
-    try:
-        # The size an archive states can be a lie: no more than the limit is ever unpacked.
-        with archive.open(name) as file:
-            data = file.read(images.MAX_BYTES + 1)
-    except (OSError, EOFError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
-        # RuntimeError: the member is encrypted, or packed in a way that zipfile does not know.
-        reason = f"{name} in {archive.filename} cannot be unpacked: {error}"
-        raise ImageError(reason) from error
-    if len(data) > images.MAX_BYTES:
-        raise ImageError(f"{name} in {archive.filename} is larger than {images.MAX_BYTES:,} bytes")
-    return data
 
 
 def check_options(root: Path | None, revision: str, hub: str) -> None:
@@ -164,6 +156,16 @@ class HubDataset(Dataset):
         """
         return locate(self.root, self.revision, self.hub, patterns)
 
+    def table(self, *names: str, beside: Sequence[str] = ()) -> tuple[Source, Path]:
+        """Return the release and its table: ``root`` itself, or the first of ``names`` in it.
+
+        Of the hub's, files that match ``beside`` are fetched too. Raises as :func:`locate` does.
+        """
+        if self.root is not None:
+            return single_table(self.root, f"https://huggingface.co/datasets/{self.hub}", *names)
+        source = self.locate(*names, *beside)
+        return source, source.find(*names)
+
 
 def single_table(root: Path, where: str, *names: str) -> tuple[Source, Path]:
     """Return the table ``root``, or the first of ``names`` in the folder ``root``, and its source.
@@ -176,6 +178,19 @@ def single_table(root: Path, where: str, *names: str) -> tuple[Source, Path]:
         raise DatasetError(f"there is no such file or folder; get it from {where}", path=root)
     source = Source(root, root, where)
     return source, source.find(*names)
+
+
+def _folder_that_holds(names: Sequence[str], folder: Path) -> Path | None:
+    """Return a folder up to two levels above or below ``folder`` that holds one of ``names``."""
+    for name in names:
+        for above in folder.resolve().parents[:_NEAR]:
+            if (above / name).is_file():
+                return above
+        for depth in range(1, _NEAR + 1):
+            for path in sorted(folder.glob("/".join(["*"] * depth + [glob.escape(name)]))):
+                if path.is_file():
+                    return path.parents[len(Path(name).parts) - 1]
+    return None
 
 
 @cache

@@ -7,53 +7,21 @@ Each writes into a folder and returns the options that read it. All questions ar
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Callable, Sequence
-from io import BytesIO
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import polars as pl
-from PIL import Image as PILImage
+from tests.datasets.newer_releases import NEWER
+from tests.datasets.writing import (
+    Options,
+    cell,
+    png,
+    put,
+    put_csv,
+    put_json,
+    put_parquet,
+)
 
-Options = dict[str, Any]
-
-
-def png(colour: str = "red", size: tuple[int, int] = (6, 4)) -> bytes:
-    buffer = BytesIO()
-    PILImage.new("RGB", size, colour).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def put(path: Path, content: bytes | str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return path
-
-
-def put_json(path: Path, value: Any) -> Path:
-    return put(path, json.dumps(value))
-
-
-def put_csv(path: Path, rows: Sequence[dict[str, Any]], mark: str = ",") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), delimiter=mark)
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
-def put_parquet(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pl.DataFrame(rows).write_parquet(path)
-    return path
-
-
-def cell(colour: str) -> dict[str, Any]:
-    """An image as the hub's Parquet files hold it."""
-    return {"bytes": png(colour), "path": f"{colour}.png"}
+__all__ = ["Options", "cell", "png", "put", "put_csv", "put_json", "put_parquet"]
 
 
 def figstep(root: Path) -> Options:
@@ -399,6 +367,7 @@ def own_images(root: Path) -> Options:
 
 
 WRITERS: dict[str, Callable[[Path], Options]] = {
+    **NEWER,
     "beavertails-v": beavertails_v,
     "figstep": figstep,
     "hades": hades,

@@ -213,22 +213,10 @@ def test_harmbench_puts_a_behaviours_context_before_it(tmp_path: Path) -> None:
     assert found["lantern_kept"].question.startswith("The lantern is red.\n\n---\n\nTell where")
 
 
-def test_harmbench_takes_tables_of_its_kind(tmp_path: Path) -> None:
-    """AdvBench's two forms, StrongREJECT's, and a plain one."""
-    for row, identity, scenario in (
-        ({"behavior": "Tell", "category": "fraud"}, "0", "fraud"),
-        ({"goal": "Tell", "target": "Sure"}, "0", "all"),
-        ({"category": "Violence", "source": "custom", "forbidden_prompt": "Tell"}, "0", "Violence"),
-        (
-            dict.fromkeys(("Category", "Tags", "ContextString"), "")
-            | {"Behavior": "Tell", "BehaviorID": "t"},
-            "t",
-            "all",
-        ),
-    ):
-        path = releases.put_csv(tmp_path / "table.csv", [row])
-        found = items("harmbench", {"root": path})[identity]
-        assert (found.question, found.scenario) == ("Tell", scenario)
+def test_harmbench_takes_plain_tables(tmp_path: Path) -> None:
+    path = releases.put_csv(tmp_path / "table.csv", [{"behavior": "Tell", "category": "fraud"}])
+    found = items("harmbench", {"root": path})["0"]
+    assert (found.question, found.scenario) == ("Tell", "fraud")
 
 
 @pytest.mark.parametrize(
@@ -257,8 +245,6 @@ def test_jailbreakbench_has_harmful_and_benign_behaviours(tmp_path: Path) -> Non
     assert found["benign/1"].fields["pair"] == found["harmful/1"].fields["pair"]
     assert found["benign/1"].question == "Tell who keeps the benign lantern 1"
     assert list(items("jailbreakbench", options | {"split": "benign"})) == ["benign/0", "benign/1"]
-    with pytest.raises(DatasetError, match="dataset 'jailbreakbench'"):
-        read("harmbench", {"root": tmp_path / "data/harmful-behaviors.csv"})
 
 
 def change_json(path: Path, change: Callable[[Any], None]) -> None:

@@ -1,4 +1,4 @@
-"""HarmBench's behaviours, with or without pictures, and other tables of behaviours."""
+"""HarmBench's behaviours, with or without pictures, and plain tables like it."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ _FOLDERS: Final = ("data/behavior_datasets/", "behavior_datasets/", "")
 _PICTURES: Final = "multimodal_behavior_images"
 _FORMS: Final = (
     {"question": "Behavior", "scenario": "SemanticCategory", "id": "BehaviorID"},
-    {"question": "Behavior", "id": "BehaviorID"},
-    {"question": "goal"},
-    {"question": "forbidden_prompt", "scenario": "category"},
     {"question": "behavior", "scenario": "category"},
 )
-"""Columns of HarmBench, of AdvBench (two tables), of StrongREJECT, and of plain tables."""
+"""Columns of HarmBench, and of plain tables."""
+_OTHERS: Final = {
+    "jailbreakbench": {"Goal", "Behavior", "Index"},
+    "strongreject": {"forbidden_prompt"},
+    "advbench": {"goal", "target"},
+}
+"""Columns that tell the tables of other data sets."""
 _CONTEXT: Final = "ContextString"
 _IMAGE: Final = "ImageFileName"
 
@@ -37,11 +40,10 @@ _IMAGE: Final = "ImageFileName"
 class HarmBench(Dataset):
     """Read behaviours from ``root``: a table, or the folder that holds HarmBench's ``subset``.
 
-    Takes HarmBench's columns (Behavior, SemanticCategory, BehaviorID), AdvBench's, StrongREJECT's
-    and plain ones (behavior, category). Where a table gives no id, an item's is its row, from 0;
-    where it gives no category, the scenario is ``all``. A behaviour's context is put before it,
-    after HarmBench's own template. A behaviour with a picture (``ImageFileName``) comes with it,
-    from the folder ``multimodal_behavior_images`` beside the table's, or from that of the table.
+    Takes HarmBench's columns (Behavior, SemanticCategory, BehaviorID) and plain ones (behavior,
+    category; an item's id is then its row, from 0). A behaviour's context is put before it, after
+    HarmBench's own template. A behaviour with a picture (``ImageFileName``) comes with it, from
+    the folder ``multimodal_behavior_images`` beside the table's, or from that of the table.
     """
 
     name = "harmbench"
@@ -71,9 +73,10 @@ class HarmBench(Dataset):
         names = (folder + _TABLES[self.subset] for folder in _FOLDERS)
         _, table = single_table(self.root, SOURCE, *names)
         header = files.csv_header(table, SOURCE)
-        if {"Goal", "Behavior", "Index"} <= set(header):
-            reason = "this is JailbreakBench's table; read it with the dataset 'jailbreakbench'"
-            raise DatasetError(reason, path=table)
+        for other, columns in _OTHERS.items():
+            if columns <= set(header):
+                reason = f"this is another data set's table; read it with the dataset {other!r}"
+                raise DatasetError(reason, path=table)
         form = next((form for form in _FORMS if set(form.values()) <= set(header)), _FORMS[0])
         folder = _pictures_of(table)
         # Pictures may lie beside the table's folder, as they do in HarmBench's repository.
@@ -87,7 +90,7 @@ class HarmBench(Dataset):
             behaviour = text(row, form["question"])
             yield Draft(
                 text(row, form["id"]) if "id" in form else str(count),
-                text(row, form["scenario"]) if "scenario" in form else "all",
+                text(row, form["scenario"]),
                 _with_context(behaviour, row),
                 images=(folder / text(row, _IMAGE),) if _IMAGE in row else (),
                 fields=optional(row, "FunctionalCategory", "Tags", "Source"),
@@ -96,7 +99,7 @@ class HarmBench(Dataset):
         yield from Maker(self.name, source, table).items(
             files.csv_rows(table, tuple(form.values()), SOURCE),
             drafts,
-            scenario=form.get("scenario", ""),
+            scenario=form["scenario"],
         )
 
 

@@ -1,0 +1,66 @@
+"""BeyondSafeAnswer: questions whose risk the reasoning may miss behind a safe answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from opensafemlrm.components import Dataset
+from opensafemlrm.datasets import files
+from opensafemlrm.datasets.items import Draft, Maker, optional, text
+from opensafemlrm.datasets.source import single_table
+from opensafemlrm.errors import DatasetError
+from opensafemlrm.types import Card, Expected, Item
+
+SOURCE: Final = "https://github.com/OpenStellarTeam/BSA"
+SIZES: Final = {"Cognitive Shortcut": 1_200, "Risk Omission": 600, "Over Sensitivity": 200}
+"""Scenarios as the release spells them, and the questions in each."""
+
+_COLUMNS: Final = ("id", "query", "risk_summary", "dataset_name")
+
+
+@dataclass(frozen=True, slots=True)
+class BeyondSafeAnswer(Dataset):
+    """Read BSA from ``root``: the table ``dataset.csv``, or the folder that holds it.
+
+    The scenario is upstream's ``dataset_name``: which way a safe answer may hide what the
+    reasoning missed. ``risk_summary``, which the judge ``bsa-think`` reads, and ``label``, the
+    kinds of risk, are kept as fields.
+    """
+
+    name = "bsa"
+    card = Card(
+        title="BSA: BeyondSafeAnswer",
+        paper="Beyond Safe Answers: A Benchmark for Evaluating True Risk Awareness in Large "
+        "Reasoning Models, arXiv 2505.19690",
+        licence="CC-BY-NC-4.0",
+        source=SOURCE,
+        notes="Text alone. Judge it with 'bsa-think': its figure is how often the reasoning names "
+        "the known risk.",
+        size="2,000 questions: Cognitive Shortcut 1,200, Risk Omission 600, Over Sensitivity 200",
+        kinds="All hold a risk, so all are harmful; Over Sensitivity asks something harmless too.",
+    )
+
+    root: Path = field(compare=False)
+
+    def expected(self) -> Expected:
+        """Return what a whole release holds."""
+        return Expected(sum(SIZES.values()), SIZES)
+
+    def rows(self) -> Iterator[Item | DatasetError]:
+        """Yield items in the order of the table, and for each bad row its error."""
+        source, table = single_table(self.root, SOURCE, "data/dataset.csv", "dataset.csv")
+
+        def drafts(row: Mapping[str, str]) -> Iterator[Draft]:
+            yield Draft(
+                text(row, "id"),
+                text(row, "dataset_name"),
+                text(row, "query"),
+                fields={"risk_summary": text(row, "risk_summary"), **optional(row, "label")},
+            )
+
+        yield from Maker(self.name, source, table).items(
+            files.csv_rows(table, _COLUMNS, SOURCE), drafts, scenario="dataset_name"
+        )

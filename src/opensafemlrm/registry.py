@@ -39,7 +39,9 @@ class ComponentKind(StrEnum):
 
 BUILTIN: Final[dict[ComponentKind, dict[str, str]]] = {
     ComponentKind.DATASET: {
+        "advbench": "opensafemlrm.datasets.behaviors:AdvBench",
         "beavertails-v": "opensafemlrm.datasets.beavertails_v:BeaverTailsV",
+        "bsa": "opensafemlrm.datasets.bsa:BeyondSafeAnswer",
         "canary": "opensafemlrm.datasets.canary:Canary",
         "figstep": "opensafemlrm.datasets.figstep:FigStep",
         "hades": "opensafemlrm.datasets.hades:Hades",
@@ -48,11 +50,15 @@ BUILTIN: Final[dict[ComponentKind, dict[str, str]]] = {
         "images": "opensafemlrm.datasets.folder:OwnImages",
         "jailbreakbench": "opensafemlrm.datasets.jailbreakbench:JailbreakBench",
         "jailbreakv-28k": "opensafemlrm.datasets.jailbreakv:JailBreakV",
+        "mir-safetybench": "opensafemlrm.datasets.mir_safetybench:MIRSafetyBench",
+        "mis": "opensafemlrm.datasets.mis:MIS",
         "mm-safetybench": "opensafemlrm.datasets.mm_safetybench:MMSafetyBench",
         "mossbench": "opensafemlrm.datasets.mossbench:MOSSBench",
         "mssbench": "opensafemlrm.datasets.mssbench:MSSBench",
+        "msts": "opensafemlrm.datasets.msts:MSTS",
         "siuo": "opensafemlrm.datasets.siuo:SIUO",
         "spa-vl": "opensafemlrm.datasets.spa_vl:SPAVL",
+        "strongreject": "opensafemlrm.datasets.behaviors:StrongREJECT",
         "table": "opensafemlrm.datasets.table:OwnTable",
         "vlguard": "opensafemlrm.datasets.vlguard:VLGuard",
         "vlsbench": "opensafemlrm.datasets.vlsbench:VLSBench",

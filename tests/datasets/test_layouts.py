@@ -11,7 +11,8 @@ from typing import Any, Final
 import polars as pl
 import pytest
 
-from tests.datasets import releases
+from opensafemlrm.registry import ComponentKind, build
+from tests.datasets import newer_releases, releases
 
 LAYOUTS: Final = Path(__file__).parents[2] / "../shared/data/layouts.json"
 FILES: Final[dict[str, tuple[Callable[[Path], releases.Options], str, tuple[str, ...]]]] = {
@@ -36,6 +37,16 @@ FILES: Final[dict[str, tuple[Callable[[Path], releases.Options], str, tuple[str,
     "vlguard test": (releases.vlguard, "test.json", ()),
     "vlsbench": (releases.vlsbench, "data/data.json", ()),
     "xstest": (releases.xstest, "xstest_prompts.csv", ()),
+    "msts english": (newer_releases.msts, "data/prompts/english_multimodal.csv", ()),
+    "msts german": (
+        lambda root: newer_releases.msts(root, "german"),
+        "data/prompts/german_multimodal.csv",
+        (),
+    ),
+    "msts images": (newer_releases.msts, "data/images/unsafe_images.csv", ()),
+    "bsa": (newer_releases.bsa, "data/dataset.csv", ()),
+    "advbench": (newer_releases.advbench_copy, "advbench_behaviors.csv", ()),
+    "strongreject": (newer_releases.strongreject, "strongreject_dataset.csv", ()),
     "hades instructions (one of five)": (
         releases.hades,
         "data/test-00000-of-00001.parquet",
@@ -69,3 +80,33 @@ def test_a_fixture_has_the_columns_and_names_of_the_real_file(name: str, tmp_pat
         if "values" in layout:
             held = {str(row[column]) for row in rows if column in row}
             assert held <= set(layout["values"]), column
+
+
+EXPECTED: Final[dict[str, tuple[str, dict[str, str], int, str]]] = {
+    "advbench": ("advbench", {}, 520, ""),
+    "bsa": ("bsa", {}, 2_000, "dataset_name"),
+    "figstep": ("figstep", {}, 500, "category_name"),
+    "harmbench multimodal": ("harmbench", {"subset": "multimodal"}, 110, ""),
+    "harmbench text": ("harmbench", {}, 400, ""),
+    "mossbench": ("mossbench", {}, 300, ""),
+    "msts english": ("msts", {}, 400, "hazard_category"),
+    "msts german": ("msts", {"language": "german"}, 200, "hazard_category"),
+    "siuo": ("siuo", {}, 167, ""),
+    "strongreject": ("strongreject", {}, 313, "category"),
+    "vlsbench": ("vlsbench", {}, 2_241, "category"),
+    "xstest": ("xstest", {}, 450, ""),
+}
+"""Layout: data set, options, rows of the real file, and the column that names scenarios."""
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_what_a_whole_release_holds_is_what_the_real_file_holds(name: str, tmp_path: Path) -> None:
+    """Data review 3: a tenth of HarmBench was called complete, for want of its size."""
+    dataset, options, size, column = EXPECTED[name]
+    expected = build(ComponentKind.DATASET, dataset, {"root": tmp_path, **options}).expected()
+    assert expected.items == size
+    if LAYOUTS.is_file():
+        layouts = {one["dataset"]: one for one in json.loads(LAYOUTS.read_text("utf-8"))}
+        assert layouts[name]["rows"] == size
+        if column:
+            assert expected.scenarios == layouts[name]["columns"][column]["values"]

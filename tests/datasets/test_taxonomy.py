@@ -13,6 +13,7 @@ from opensafemlrm.datasets import taxonomy
 from opensafemlrm.datasets.beavertails_v import CATEGORIES
 from opensafemlrm.datasets.canary import SCENARIOS as CANARY
 from opensafemlrm.datasets.figstep import TOPICS
+from opensafemlrm.datasets.mir_safetybench import CATEGORIES as MIR_SAFETYBENCH
 from opensafemlrm.datasets.mm_safetybench import SCENARIOS as MM_SAFETYBENCH
 from opensafemlrm.datasets.mossbench import TYPES
 from opensafemlrm.registry import ComponentKind, available
@@ -58,6 +59,7 @@ def test_names_are_those_of_the_real_files(dataset: str) -> None:
         ("beavertails-v", CATEGORIES),
         ("canary", CANARY),
         ("figstep", TOPICS),
+        ("mir-safetybench", MIR_SAFETYBENCH),
         ("mm-safetybench", tuple(MM_SAFETYBENCH)),
         ("mossbench", tuple(TYPES)),
     ],

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Final
 
-from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker, name_of, optional, text
-from opensafemlrm.datasets.source import Source, single_table
+from opensafemlrm.datasets.source import HubDataset
 from opensafemlrm.errors import DatasetError
 from opensafemlrm.types import Card, Expected, Item
 
-SOURCE: Final = "https://github.com/hxhcreate/VLSBench"
+HUB: Final = "Foreshhh/vlsbench"
 SIZES: Final = {
     "Violent": 590,
     "Illegal Activity": 539,
@@ -27,25 +25,26 @@ SIZES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class VLSBench(Dataset):
-    """Read VLSBench (``data.json``, or the folder that holds it or ``data/data.json``).
+class VLSBench(HubDataset):
+    """Read VLSBench (``data.json`` and its pictures, which may be left packed in ``imgs.tar``).
 
-    Pictures are looked for as ``image_path`` names them, from the table's folder or the one above
-    it. The scenario is upstream's ``category``, the id its ``instruction_id``.
+    ``root`` is the list, or the folder that holds it or ``data/data.json``; without it,
+    ``revision`` of the hub's data set is fetched. Pictures are looked for as ``image_path`` names
+    them, from the list's folder and from ``root``. The scenario is upstream's ``category``, the id
+    its ``instruction_id``.
     """
 
     name = "vlsbench"
+    hub = HUB
     card = Card(
         title="VLSBench",
         paper="VLSBench: Unveiling Visual Leakage in Multimodal Safety, arXiv 2411.19939",
-        licence="see the repository",
-        source=SOURCE,
-        notes="The pictures are a separate download, linked from the repository.",
+        licence="see the hub's page",
+        source=f"https://huggingface.co/datasets/{HUB}",
+        notes="The repository github.com/hxhcreate/VLSBench has the list without the pictures.",
         size="2,241 questions in 6 categories",
         kinds="All are harmful.",
     )
-
-    root: Path = field(compare=False)
 
     def expected(self) -> Expected:
         """Return what a whole release holds."""
@@ -53,9 +52,7 @@ class VLSBench(Dataset):
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the list, and for each bad row its error."""
-        _, table = single_table(self.root, SOURCE, "data/data.json", "data.json")
-        home = table.parent.parent if self.root.is_dir() and table.parent != self.root else None
-        source = Source(home or table.parent, home or table.parent, SOURCE)
+        source, table = self.table("data/data.json", "data.json", beside=("imgs.tar", "imgs/**"))
 
         def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
             picture = text(row, "image_path")
@@ -69,5 +66,5 @@ class VLSBench(Dataset):
             )
 
         yield from Maker(self.name, source, table).items(
-            files.json_list(table, SOURCE), drafts, scenario="category"
+            files.json_list(table, source.where), drafts, scenario="category"
         )

@@ -1,0 +1,103 @@
+"""MIR-SafetyBench: attacks that hide a question in how several pictures relate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from opensafemlrm.datasets import files, parquet
+from opensafemlrm.datasets.items import Draft, Maker, RowNumber, name_of, numbered, text
+from opensafemlrm.datasets.source import HubDataset, Picture, Source
+from opensafemlrm.errors import DatasetError, MissingImageError
+from opensafemlrm.types import Card, Expected, Item
+
+HUB: Final = "thu-coai/MIR-SafetyBench"
+SIZE: Final = 2_676
+CATEGORIES: Final = (
+    "Hate_Speech",
+    "Violence",
+    "Self-Harm",
+    "Illegal_Activities",
+    "Harassment",
+    "Privacy",
+)
+
+_COLUMNS: Final = (
+    "id", "category", "relationship_type", "original_question", "revised_prompt", "images"
+)  # fmt: skip
+_PACKED: Final = ("data/*.parquet", "**/*.parquet")
+
+
+@dataclass(frozen=True, slots=True)
+class MIRSafetyBench(HubDataset):
+    """Read MIR-SafetyBench: the hub's Parquet files, or the folders that upstream's script makes.
+
+    ``root`` is a local folder: a copy of the hub's data set, or what ``extract_data.py`` wrote
+    (``CATEGORY/RELATION_final.json`` and ``CATEGORY/images/``). Without it, ``revision`` of the
+    hub's data set is fetched. An item's question is upstream's ``original_question``, which is
+    judged against; the attack ``shipped`` sends the ``revised_prompt`` after its pictures, and
+    ``direct`` the plain question. Ids start anew in each relation, so category and relation are
+    part of them.
+    """
+
+    name = "mir-safetybench"
+    hub = HUB
+    card = Card(
+        title="MIR-SafetyBench",
+        paper="R. Chen et al., The Side Effects of Being Smart: Safety Risks in MLLMs' "
+        "Multi-Image Reasoning, arXiv 2601.14127",
+        licence="see the repository github.com/thu-coai/MIR-SafetyBench",
+        source=f"https://huggingface.co/datasets/{HUB}",
+        notes="Use the attack 'shipped': 'direct' sends the plain question without pictures.",
+        size="2,676 questions in 6 categories and 9 relations, on several pictures each",
+        kinds="All are harmful.",
+    )
+
+    def expected(self) -> Expected:
+        """Return what a whole release holds."""
+        return Expected(SIZE, images=1)
+
+    def rows(self) -> Iterator[Item | DatasetError]:
+        """Yield items in the order of the files, and for each bad row its error."""
+        source = self.locate(*_PACKED)
+        tables = sorted(source.folder.glob("*/*_final.json"))
+        if not tables:
+            for maker, rows in Maker.over(
+                self.name, source, parquet.files(source, *_PACKED), _COLUMNS
+            ):
+                yield from maker.items(rows, _packed(source), scenario="category")
+            return
+        seen: dict[str, RowNumber] = {}
+        for table in tables:
+            place = Source(table.parent, source.fence, source.where)
+            maker = Maker(self.name, place, table, seen)
+            yield from maker.items(files.json_list(table, source.where), _unpacked(place))
+
+
+def _packed(source: Source) -> Callable[[Mapping[str, Any]], Iterator[Draft]]:
+    def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
+        cells = row["images"]
+        yield _draft(row, text(row, "category"), parquet.pictures(cells, source.folder))
+
+    return drafts
+
+
+def _unpacked(place: Source) -> Callable[[Mapping[str, Any]], Iterator[Draft]]:
+    def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
+        yield _draft(row, place.folder.name, parquet.pictures(row.get("images"), place.folder))
+
+    return drafts
+
+
+def _draft(row: Mapping[str, Any], category: str, pictures: list[Picture]) -> Draft:
+    if not pictures:
+        raise MissingImageError("its list of pictures is empty")
+    relation = text(row, "relationship_type")
+    return Draft(
+        f"{category}/{relation}/{name_of(row, 'id')}",
+        category,
+        text(row, "original_question"),
+        released=numbered("shipped", pictures),
+        fields={"prompt": text(row, "revised_prompt"), "relation": relation},
+    )

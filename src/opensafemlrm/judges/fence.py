@@ -44,21 +44,41 @@ _CONTROL: Final = re.compile(
 """The first character of each token that ends a turn, begins one or stands for an image in a chat
 template. Where a server tokenizes them from plain text, a judged reply could speak as the judge."""
 _BEGINS: Final = re.compile(f"[{re.escape(''.join({*'<>|[]', *(mark[0] for mark in _MARKS)}))}]")
-_SPEAKS: Final = re.compile(
-    r"#(?:thescore|understood|verdict|score|rating|label) ?:|\bthescore\b"
-    r"|\b(?:reviewer|grader|judge|evaluator)s?\b[^.\n]{0,80}\b(?:score|rat|safe|harmless|unsafe|mark)"
-    r"|\b(?:ignore|disregard|forget)\b[^.\n]{0,40}\b(?:instruction|polic|rule|rubric|prompt)"
-    r"|\b(?:score|rate|mark|label|judge)\b[^.\n]{0,40}\b(?:as|with|is|of) (?:0|zero|safe|harmless)"
-    r"\b|={3} ?[0-9a-f]{8,}|<\|\w*(?:start|end|system|user|assistant|eot)\w*\|>|\[/?INST\]|</s>"
-    r"|[\U000e0020-\U000e007e]{4}",
-    re.IGNORECASE,
+_SPEAKS: Final = tuple(
+    (words, re.compile(pattern, re.IGNORECASE))
+    for words, pattern in (
+        (("#",), r"#(?:thescore|understood|verdict|score|rating|label) ?:"),
+        (("thescore",), r"\bthescore\b"),
+        (
+            ("reviewer", "grader", "judge", "evaluator"),
+            r"\b(?:reviewer|grader|judge|evaluator)s?\b[^.\n]{0,80}"
+            r"\b(?:score|rat|safe|harmless|unsafe|mark)",
+        ),
+        (
+            ("ignore", "disregard", "forget"),
+            r"\b(?:ignore|disregard|forget)\b[^.\n]{0,40}"
+            r"\b(?:instruction|polic|rule|rubric|prompt)",
+        ),
+        (
+            ("score", "rate", "mark", "label", "judge"),
+            r"\b(?:score|rate|mark|label|judge)\b[^.\n]{0,40}"
+            r"\b(?:as|with|is|of) (?:0|zero|safe|harmless)\b",
+        ),
+        (("===",), r"={3} ?[0-9a-f]{8,}"),
+        (("<|",), r"<\|\w*(?:start|end|system|user|assistant|eot)\w*\|>"),
+        (("inst]", "</s>"), r"\[/?INST\]|</s>"),
+    )
 )
-"""Words that are meant for whoever judges them, and signs that no reader sees or needs."""
+"""Words that are meant for whoever judges them, each with what a text in lower case must hold
+before it is searched for them: most do not."""
+_TAGS: Final = re.compile("[\U000e0020-\U000e007e]{4}")
+"""Characters that no reader sees, and that stand for those of ASCII."""
 _ALIKE: Final = {
     **{code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)},
-    **str.maketrans("﹤﹥‹›〈〉⟨⟩〈〉∣ǀ¦￨", "<><><><><>||||"),
+    **str.maketrans("﹤﹥‹›〈〉⟨⟩〈〉∣ǀ¦￨ſKİı", "<><><><><>||||skii"),
 }
 """Signs that some tokenizers, which normalize text first, take for those of ASCII."""
+_HAS_ALIKE: Final = re.compile(f"[{re.escape(''.join(map(chr, _ALIKE)))}]")
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
@@ -97,7 +117,7 @@ def neutralize(text: str) -> str:
     Nothing is taken away: a reader sees the same words, and no tokenizer sees a control token.
     """
     whole = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-    read = whole if whole.isascii() else whole.translate(_ALIKE)
+    read = _in_ascii(whole)
     pieces, end = [], 0
     for begin in _BEGINS.finditer(read):
         if token := _CONTROL.match(read, begin.start()):
@@ -108,5 +128,14 @@ def neutralize(text: str) -> str:
 
 def speaks_to_judge(text: str) -> bool:
     """Whether a text that is to be judged speaks to the judge, as far as its words tell."""
-    read = text if text.isascii() else text.translate(_ALIKE)
-    return _SPEAKS.search(read) is not None
+    read = _in_ascii(text)
+    in_lower_case = read.lower()
+    return any(
+        any(word in in_lower_case for word in words) and pattern.search(read)
+        for words, pattern in _SPEAKS
+    ) or not (text.isascii() or _TAGS.search(text) is None)
+
+
+def _in_ascii(text: str) -> str:
+    """Return ``text`` with the signs of ASCII in the places of those that look like them."""
+    return text.translate(_ALIKE) if not text.isascii() and _HAS_ALIKE.search(text) else text

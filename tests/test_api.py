@@ -44,15 +44,19 @@ async def test_it_works_inside_a_running_event_loop(tmp_path: Path) -> None:
 
 def test_ctrl_c_in_a_notebook_keeps_what_came(tmp_path: Path) -> None:
     model = Scripted(delay=0.02, concurrency=2)
+    heard = threading.Event()
 
     def interrupt() -> None:
         while len(model.asked) < 20:
             time.sleep(0.01)
         signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+        while not heard.wait(2):  # Python drops one that comes within a destructor
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
 
     async def cell() -> None:
         with pytest.raises(KeyboardInterrupt):
             api.evaluate(study(model, items(500)), tmp_path / "store")
+        heard.set()
 
     threading.Thread(target=interrupt).start()
     with contextlib.closing(asyncio.new_event_loop()) as kernel:  # unlike asyncio.run, it leaves

@@ -11,7 +11,8 @@ from opensafemlrm.report.figures.drawing import SIZES, Chart
 from opensafemlrm.report.page import charts, defenses
 from opensafemlrm.report.page.charts import Chart as Drawable
 from opensafemlrm.report.page.findings import Findings
-from opensafemlrm.report.page.write import read_findings
+from opensafemlrm.report.page.reading import read_findings
+from opensafemlrm.selection import EVERYTHING, Selection
 
 if TYPE_CHECKING:
     from opensafemlrm.store.source import Source
@@ -23,8 +24,13 @@ class Plots:
     ReportError says that the results have nothing to draw in it.
     """
 
-    def __init__(self, source: Source, max_unscored: float = MAX_UNSCORED) -> None:
-        self._found = read_findings(source, max_unscored)
+    def __init__(
+        self,
+        source: Source,
+        max_unscored: float = MAX_UNSCORED,
+        selection: Selection = EVERYTHING,
+    ) -> None:
+        self._found = read_findings(source, max_unscored, selection)
 
     def pairs(self) -> Chart:
         """Draw each pair's two rates: the reasoning model's beside its base's."""

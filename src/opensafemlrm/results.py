@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from opensafemlrm.analysis import MAX_UNSCORED
 from opensafemlrm.errors import OptionError
+from opensafemlrm.selection import EVERYTHING, Choice, Selection, as_list
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,16 +24,18 @@ Cluster: TypeAlias = Literal["item", "scenario"]
 """What the replies are a sample of: items in these scenarios, or scenarios."""
 By: TypeAlias = Literal["scenario"] | None
 """What a table has a row for; ``None`` for all together."""
-Choice: TypeAlias = str | Sequence[str] | None
-"""One name, several of them, or ``None`` for all."""
 
 
-def open(  # noqa: A001 # as its name
+def open(  # noqa: A001, PLR0913 # as its name; what to choose by
     path: Path | str,
     *,
     max_unscored: float = MAX_UNSCORED,
     cluster: Cluster = "item",
     everything: bool = False,
+    judge: Choice = None,
+    dataset: Choice = None,
+    attack: Choice = None,
+    model: Choice = None,
 ) -> Results:
     """Open what a run wrote: a store, or a folder or address of Parquet files.
 
@@ -40,14 +43,18 @@ def open(  # noqa: A001 # as its name
     charts and figures hold its bounds in its place. ``cluster`` says what tax, blind spots,
     self-correction and defenses take the replies for: a sample of items like these, in these
     scenarios (``item``), or of scenarios like these (``scenario``). Samples whose items have left
-    their data sets count only with ``everything``. Raises StoreError where there is neither.
+    their data sets count only with ``everything``. ``judge``, ``dataset``, ``attack`` and ``model``
+    leave out what is of others; with a reasoning model comes its base. Raises StoreError
+    where there is neither; reading raises UnknownNameError for a name that it does not hold.
     """
     from opensafemlrm.store.connecting import require_store
     from opensafemlrm.store.sink import is_sink
 
     if not is_sink(path):
         require_store(Path(path))
-    return Results(path, max_unscored=max_unscored, cluster=cluster, everything=everything)
+    chosen = Selection.of(judge, dataset, attack, model)
+    options: dict[str, Any] = {"max_unscored": max_unscored, "cluster": cluster}
+    return Results(path, everything=everything, selection=chosen, **options)
 
 
 class Results:
@@ -65,11 +72,13 @@ class Results:
         max_unscored: float = MAX_UNSCORED,
         cluster: Cluster = "item",
         everything: bool = False,
+        selection: Selection = EVERYTHING,
     ) -> None:
         if not 0 <= max_unscored <= 1:
             raise OptionError(f"max_unscored is a share from 0 to 1, not {max_unscored:g}")
         self.path, self.everything = str(path), everything
         self.max_unscored, self.cluster = max_unscored, cluster
+        self._chosen_by = selection
         self._frames: dict[frozenset[str], pl.DataFrame] = {}
 
     @property
@@ -95,15 +104,22 @@ class Results:
         names = frozenset(columns)
         whole = self._frames.get(frozenset(frames.SCHEMA))
         if whole is None and names not in self._frames:
-            ordered = [name for name in frames.SCHEMA if name in names]
+            needed = names | set(self._chosen_by.columns)
             with self._open() as source:
-                self._frames[names] = frames.read(source, ordered)
+                read = frames.read(source, [name for name in frames.SCHEMA if name in needed])
+            ordered = [name for name in frames.SCHEMA if name in names]
+            self._frames[names] = self._selection.rows(read).select(ordered)
         return self._frames[names] if whole is None else whole
 
     def _open(self) -> AbstractContextManager[Source]:
         from opensafemlrm.store.source import open_source
 
         return open_source(self.path, everything=self.everything)
+
+    @cached_property
+    def _selection(self) -> Selection:
+        """What is chosen, by its labels."""
+        return self._ask(self._chosen_by.found_in) if self._chosen_by else EVERYTHING
 
     def _ask(self, read: Callable[[Source], T]) -> T:
         with self._open() as source:
@@ -210,8 +226,7 @@ class Results:
         from opensafemlrm.analysis.defense import READS, defense_effects
         from opensafemlrm.store.answers import correct_answers
 
-        with self._open() as source:
-            right = correct_answers(source)
+        right = self._ask(correct_answers)
         return defense_effects(
             self._read(READS), right, part=part, threshold=threshold, **self._options
         )
@@ -243,7 +258,7 @@ class Results:
         from opensafemlrm import frame as frames
         from opensafemlrm.store.ratings import people_labels
 
-        return self._ask(frames.calibrations), self._ask(people_labels)
+        return self._selection.rows(self._ask(frames.calibrations)), self._ask(people_labels)
 
     def comprehension(
         self, *, part: str | None = None, threshold: float | None = None
@@ -286,13 +301,13 @@ class Results:
         from opensafemlrm import frame as frames
         from opensafemlrm.analysis.coverage import not_applicable
 
-        return not_applicable(self._ask(frames.not_applicable))
+        return not_applicable(self._selection.rows(self._ask(frames.not_applicable)))
 
     def detected_formats(self) -> list[str]:
         """Return the models whose reasoning format was not known, and so detected by reply."""
         from opensafemlrm import frame as frames
 
-        return self._ask(frames.detected)
+        return [name for name in self._ask(frames.detected) if self._selection.has("model", name)]
 
     def requests(self) -> pl.DataFrame:
         """Return what models and judges were asked with, and which models answered.
@@ -301,7 +316,7 @@ class Results:
         """
         from opensafemlrm.store.requests import requests
 
-        return self._ask(requests)
+        return self._selection.of_requests(self._ask(requests))
 
     def alarms(self) -> list[str]:
         """Return a sentence for each model that hardly reasons, or that another answered for."""
@@ -315,9 +330,7 @@ class Results:
         from opensafemlrm import frame as frames
         from opensafemlrm.analysis.traces import missing_traces
 
-        with self._open() as source:
-            formats = frames.formats(source)
-        return missing_traces(self.coverage(), self.pairs(), formats)
+        return missing_traces(self.coverage(), self.pairs(), self._ask(frames.formats))
 
     def cost(self) -> pl.DataFrame:
         """Return requests, tokens and times."""
@@ -338,8 +351,7 @@ class Results:
         """The report's charts as objects of altair, such as ``results.plot.tax()``."""
         from opensafemlrm.plots import Plots
 
-        with self._open() as source:
-            return Plots(source, self.max_unscored)
+        return self._ask(lambda source: Plots(source, self.max_unscored, self._chosen_by))
 
     def replies(  # noqa: PLR0913 # what to choose by
         self,
@@ -367,9 +379,9 @@ class Results:
         frame = self._read(OUTCOME_COLUMNS)
         for column, wanted in zip(names, values, strict=True):
             if wanted is not None:
-                frame = frame.filter(frame[column].is_in(_as_list(wanted)))
+                frame = frame.filter(frame[column].is_in(as_list(wanted)))
         if unsafe is not None:
-            of_part = frame["part"].is_in(_as_list(unsafe)) & (frame["label"] == "unsafe")
+            of_part = frame["part"].is_in(as_list(unsafe)) & (frame["label"] == "unsafe")
             frame = frame.filter(frame["sample"].is_in(frame["sample"].filter(of_part)))
         return self._ask(lambda source: replies(source, frame))
 
@@ -381,11 +393,6 @@ class Results:
         """
         from opensafemlrm.report.page import write_report
 
-        with self._open() as source:
-            return write_report(
-                source, Path(out), with_examples=with_examples, max_unscored=self.max_unscored
-            )
-
-
-def _as_list(names: str | Sequence[str]) -> list[str]:
-    return [names] if isinstance(names, str) else list(names)
+        options: dict[str, Any] = {"with_examples": with_examples, "selection": self._chosen_by}
+        options["max_unscored"] = self.max_unscored
+        return self._ask(lambda source: write_report(source, Path(out), **options))

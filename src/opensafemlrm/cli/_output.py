@@ -28,6 +28,19 @@ Everything: TypeAlias = Annotated[
     bool,
     typer.Option("--all", help="Count samples too whose items have left their data sets since."),
 ]
+OnlyJudge: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--judge", help="Only this judge's verdicts; may be repeated.")
+]
+OnlyDataset: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--dataset", help="Only this dataset; may be repeated.")
+]
+OnlyAttack: TypeAlias = Annotated[
+    list[str] | None, typer.Option("--attack", help="Only this attack; may be repeated.")
+]
+OnlyModel: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--model", help="Only this model, and its base; may be repeated."),
+]
 FormatOption: TypeAlias = Annotated[Format, typer.Option("--format", help="How to print it.")]
 
 

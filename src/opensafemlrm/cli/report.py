@@ -9,7 +9,15 @@ import typer
 
 from opensafemlrm.analysis import MAX_UNSCORED
 from opensafemlrm.cli._console import say
-from opensafemlrm.cli._output import Everything, MaxUnscored, tell_left_out
+from opensafemlrm.cli._output import (
+    Everything,
+    MaxUnscored,
+    OnlyAttack,
+    OnlyDataset,
+    OnlyJudge,
+    OnlyModel,
+    tell_left_out,
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -29,20 +37,33 @@ def report(
             help="Show some replies, folded and blurred until clicked.",
         ),
     ] = False,
+    judge: OnlyJudge = None,
+    dataset: OnlyDataset = None,
+    attack: OnlyAttack = None,
+    model: OnlyModel = None,
     max_unscored: MaxUnscored = MAX_UNSCORED,
     everything: Everything = False,
 ) -> None:
     """Write the report of a store.
 
-    It is a page, index.html, beside figures/ (SVG, PNG, PDF) and tables/ (CSV, Markdown, LaTeX).
-    The page opens from disk and asks the network for nothing.
+    It is a page, index.html, beside figures/ (SVG, PNG, PDF, CSV) and tables/ (CSV, Markdown,
+    LaTeX). The page opens from disk and asks the network for nothing. --judge, --dataset, --attack
+    and --model make it a report of these alone, in its title, its footers and its files.
     """
     from opensafemlrm import results
     from opensafemlrm.store.sink import Sink
 
     if out is None and Sink(store).folder is None:
         raise typer.BadParameter("name the report's folder with --out, since STORE is a URL")
-    found = results.open(store, max_unscored=max_unscored, everything=everything)
+    found = results.open(
+        store,
+        max_unscored=max_unscored,
+        everything=everything,
+        judge=judge,
+        dataset=dataset,
+        attack=attack,
+        model=model,
+    )
     tell_left_out(found)
     written = found.report(out or Path(store) / "report", with_examples=with_examples)
     say(

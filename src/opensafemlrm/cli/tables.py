@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
@@ -15,6 +15,10 @@ from opensafemlrm.cli._output import (
     Everything,
     FormatOption,
     MaxUnscored,
+    OnlyAttack,
+    OnlyDataset,
+    OnlyJudge,
+    OnlyModel,
     show,
     tell_left_out,
 )
@@ -77,6 +81,10 @@ def table(
     ] = None,
     group_bases: Annotated[str | None, typer.Option(help="blindspots: the bases' labels.")] = None,
     max_unscored: MaxUnscored = MAX_UNSCORED,
+    judge: OnlyJudge = None,
+    dataset: OnlyDataset = None,
+    attack: OnlyAttack = None,
+    model: OnlyModel = None,
     cluster: Annotated[
         Clustered,
         typer.Option(
@@ -97,7 +105,16 @@ def table(
     """
     groups = _groups(name, group_models, group_bases)
     by_scenario: Literal["scenario"] | None = "scenario" if by else None
-    chosen = Options(by_scenario, threshold, part, groups, max_unscored, cluster.value, everything)
+    chosen = Options(
+        by_scenario,
+        threshold,
+        part,
+        groups,
+        max_unscored,
+        cluster.value,
+        everything,
+        {"judge": judge, "dataset": dataset, "attack": attack, "model": model},
+    )
     show(make(name, store, chosen), to)
 
 
@@ -114,6 +131,8 @@ class Options:
     """The share without a score from which bounds stand in a rate's place."""
     cluster: Literal["item", "scenario"] = "item"
     everything: bool = False
+    only: Mapping[str, Any] = field(default_factory=dict)
+    """Judges, datasets, attacks and models that the table is about."""
 
 
 def make(name: Name, path: Path | str, options: Options = Options()) -> list[Table]:  # frozen
@@ -127,6 +146,7 @@ def make(name: Name, path: Path | str, options: Options = Options()) -> list[Tab
         max_unscored=options.max_unscored,
         cluster=options.cluster,
         everything=options.everything,
+        **options.only,
     )
     tell_left_out(found)
     made = [_only(table, options) for table in _MAKERS[name](found, options)]
@@ -147,7 +167,9 @@ def _only(table: Table, options: Options) -> Table:
 def _asr(found: Results, options: Options) -> list[Table]:
     from opensafemlrm.report.asr import asr_table
 
-    return [asr_table(found.asr(by=options.by))]
+    # Chosen before the table is made: its footer counts what is in its rows.
+    rows = found.asr(by=options.by, part=options.part, threshold=options.threshold)
+    return [asr_table(rows)]
 
 
 def _tax(found: Results, options: Options) -> list[Table]:

@@ -9,6 +9,7 @@ import polars as pl
 
 from opensafemlrm import registry
 from opensafemlrm.analysis.conditions import ALL
+from opensafemlrm.selection import plain_name
 
 _JUDGE: Final = registry.ComponentKind.JUDGE
 MEASURED: Final = frozenset({"rules"})
@@ -19,7 +20,7 @@ that there is nothing to say, would take as long as a table does."""
 def measured_notes(judges: Iterable[str]) -> list[str]:
     """Return, for each judge (as tables call it) that ships with its errors measured, a note."""
     notes = []
-    for name in sorted({judge.split("[")[0].split("#")[0] for judge in judges}):
+    for name in sorted({plain_name(judge) for judge in judges}):
         shipped = name in registry.BUILTIN[_JUDGE]
         if name in MEASURED or (not shipped and name in registry.names(_JUDGE)):
             counts = registry.find(_JUDGE, name).measured

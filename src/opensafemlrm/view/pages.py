@@ -28,7 +28,7 @@ from opensafemlrm.analysis import MAX_UNSCORED
 from opensafemlrm.errors import OptionError, SafeMLRMError
 from opensafemlrm.report.page.html import environment
 from opensafemlrm.report.page.key_results import Answer, answers
-from opensafemlrm.report.page.write import read_findings
+from opensafemlrm.report.page.reading import read_findings
 from opensafemlrm.store import Store
 from opensafemlrm.text import for_terminal
 from opensafemlrm.view.browse import PAGE, Browser, Filters

@@ -39,12 +39,12 @@ class Example:
     """Characters of the reply that are left out."""
 
 
-def examples(source: Source, frame: pl.DataFrame, found: Findings) -> list[Example]:
+def examples(source: Source, found: Findings) -> list[Example]:
     """Return up to three replies of each outcome, from models with scored reasoning."""
     keys = ["sample", "model", "dataset", "attack", "defense", "sampling", "scenario", "item"]
     if found.judge is None:
         return []
-    rows = frame.filter(
+    rows = found.frame.filter(
         pl.col("sample").is_not_null(),
         pl.col("judge") == found.judge,
         pl.col("expected") == "harmful",

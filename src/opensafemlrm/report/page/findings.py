@@ -30,6 +30,7 @@ from opensafemlrm.analysis.tax import tax
 from opensafemlrm.analysis.traces import alarms, missing_traces
 from opensafemlrm.report.settings import KEYS, main_judge, marked, settings_of
 from opensafemlrm.report.tables import SIMULATED
+from opensafemlrm.selection import EVERYTHING, Selection
 from opensafemlrm.store.requests import SCHEMA as REQUESTS
 from opensafemlrm.types import Part
 
@@ -56,6 +57,8 @@ class Findings:
     """The share without a score from which bounds stand in a rate's place."""
     requests: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REQUESTS))
     """What was asked for, and who answered."""
+    selection: Selection = EVERYTHING
+    """What of the store it is about, by its labels."""
 
     @cached_property
     def asr(self) -> pl.DataFrame:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import polars as pl
 
 from opensafemlrm.redaction import without_keys_in_comments
+from opensafemlrm.selection import EVERYTHING, Selection
 from opensafemlrm.store.source import Source
 from opensafemlrm.store.tables import RUNS, TABLES
 
@@ -61,14 +62,18 @@ class Provenance:
         return [component for component in self.components if component.kind == kind]
 
 
-def provenance(source: Source) -> Provenance:
-    """Read where the numbers of a store or a sink come from. Raises StoreError."""
+def provenance(source: Source, selection: Selection = EVERYTHING) -> Provenance:
+    """Read where the numbers of a ``selection`` of a store or sink come from. Raises StoreError."""
     components, runs = (
         source.query(table.select(), table.schema()) for table in (TABLES["components"], RUNS)
     )
     sampling = source.query(_SAMPLING, {"sampling": pl.String(), "model": pl.String()})
     return Provenance(
-        components=tuple(_component(**row) for row in components.sort("label").to_dicts()),
+        components=tuple(
+            _component(**row)
+            for row in components.sort("label").to_dicts()
+            if selection.has(row["kind"], row["label"])
+        ),
         runs=tuple(
             Run(
                 number,

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from opensafemlrm import frame as frames
 from opensafemlrm.analysis import MAX_UNSCORED
-from opensafemlrm.analysis.coverage import not_applicable
 from opensafemlrm.errors import ReportError
 from opensafemlrm.files import make_folder
 from opensafemlrm.report.figures import drawing
@@ -17,18 +15,16 @@ from opensafemlrm.report.figures.drawing import SIZES
 from opensafemlrm.report.figures.theme import for_page
 from opensafemlrm.report.page.charts import Chart, overview
 from opensafemlrm.report.page.examples import examples
-from opensafemlrm.report.page.findings import Findings
 from opensafemlrm.report.page.header import header
 from opensafemlrm.report.page.html import fill, table_html
 from opensafemlrm.report.page.key_results import answers
 from opensafemlrm.report.page.place import write_files
 from opensafemlrm.report.page.provenance import provenance
+from opensafemlrm.report.page.reading import read_findings
 from opensafemlrm.report.page.sections import Section, sections
 from opensafemlrm.report.page.tables import FILES, file_tables
 from opensafemlrm.report.tables import Table, render
-from opensafemlrm.store.answers import correct_answers
-from opensafemlrm.store.ratings import people_labels
-from opensafemlrm.store.requests import requests
+from opensafemlrm.selection import EVERYTHING, Selection
 from opensafemlrm.store.source import Source
 
 _KINDS: Final = {
@@ -57,20 +53,18 @@ def write_report(
     *,
     with_examples: bool = False,
     max_unscored: float = MAX_UNSCORED,
+    selection: Selection = EVERYTHING,
 ) -> Written:
     """Write ``index.html``, ``figures/`` and ``tables/`` of a store to the folder ``out``.
 
-    The page needs no network and no other file. Replies are on it only ``with_examples``. Raises
-    StoreError where the store cannot be read, ReportError where the files cannot be written.
+    The page needs no network and no other file. Replies are on it only ``with_examples``. It is
+    about the ``selection`` alone. Raises StoreError where the store cannot be read,
+    UnknownNameError where it has no such name, ReportError where the files cannot be written.
     """
     _make_folders(out)
-    found = read_findings(source, max_unscored)
-    origin = provenance(source)
-    chosen = (
-        examples(source, frames.read(source, frames.OUTCOME_COLUMNS), found)
-        if with_examples
-        else []
-    )
+    found = read_findings(source, max_unscored, selection)
+    origin = provenance(source, found.selection)
+    chosen = examples(source, found) if with_examples else []
     made = sections(found)
     first = [_Drawn.of(chart) for chart in overview(found)]
     drawn = {section.id: [_Drawn.of(chart) for chart in section.charts] for section in made}
@@ -93,21 +87,6 @@ def write_report(
     except OSError as error:
         raise _unwritable(out, error) from error
     return Written(out / "index.html", len(page.encode()), len(figures), len(tables))
-
-
-def read_findings(source: Source, max_unscored: float = MAX_UNSCORED) -> Findings:
-    """Read what a page is made of. Raises StoreError where the store cannot be read."""
-    return Findings(
-        frames.read(source),
-        frames.pairs(source),
-        not_applicable(frames.not_applicable(source)),
-        frames.calibrations(source),
-        people_labels(source),
-        correct_answers(source),
-        frames.formats(source),
-        max_unscored,
-        requests(source),
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,31 @@ NO_CREDIT: dict[str, Case] = {
     "gemini, its newer codes": (429, {"error": {"code": "quota_exceeded", "message":
         "You have exceeded your daily quota."}}),
     "a server's own": (503, {"message": "insufficient_user_quota"}),
+    "tokens in an account": (400, {"error": {"message": "Not enough tokens in your account"}}),
+    "none remaining": (403, {"error": "No credits remaining"}),
+    "money": (400, {"error": {"message": "You have run out of money. Add more to go on."}}),
+    "a wallet": (400, {"error": {"message": "Your wallet is empty"}}),
+    "a day's limit, 403": (403, {"error": {"message": "You have hit your daily request limit."}}),
+    "openrouter, what it can afford": (400, {"error": {"code": 402, "message": "This request "
+        "requires more credits, or fewer max_tokens. You can only afford 12."}}),
+    "huggingface": (403, {"error": "You have exceeded your monthly included credits for Inference "
+        "Providers. Subscribe to PRO to get 20x more."}),
+    "fireworks": (412, {"error": {"message": "Account x is suspended, possibly due to reaching the "
+        "monthly spending limit or failure to pay past invoices."}}),
+    "cohere": (429, {"message": "You are using a Trial key, which is limited to 1000 API calls / "
+        "month."}),
+    "vertex": (403, {"error": {"code": 403, "message": "This API method requires billing to be "
+        "enabled. Please enable billing on project #1"}}),
+    "groq, a day": (429, {"error": {"message": "Rate limit reached for model `x` on tokens per day "
+        "(TPD): Limit 100000, Used 99800, Requested 900. Please try again in 10m0s."}}),
+    "no plan": (403, {"error": {"message": "Your organization has no active subscription"}}),
+    "a plan": (403, {"error": {"message": "plan usage exhausted; upgrade your plan"}}),
+    "chinese": (400, {"code": 50101, "message": "账户余额不足，请充值后重试"}),
+    "japanese": (400, {"error": {"message": "クレジット残高が不足しています"}}),
+    "korean": (400, {"error": {"message": "잔액이 부족합니다"}}),
+    "spanish": (400, {"error": {"message": "Saldo insuficiente en su cuenta"}}),
+    "german": (400, {"error": {"message": "Ihr Guthaben ist aufgebraucht"}}),
+    "russian": (400, {"error": {"message": "Недостаточно средств на счете"}}),
 }  # fmt: skip
 
 LATER: dict[str, tuple[int, Any, str]] = {
@@ -89,6 +114,21 @@ LATER: dict[str, tuple[int, Any, str]] = {
         "image requested"}, "server_options"),
     "grpc": (400, {"message": "Received message larger than max (5242880 vs. 4194304)"},
         "request_too_large"),
+    "lm studio, context": (400, {"error": "Trying to keep the first 6000 tokens when context the "
+        "overflows. However, the model is loaded with context length of only 4096 tokens"},
+        "context_length"),
+    "mistral, context": (400, {"message": "Prompt contains 40000 tokens and 0 draft tokens, too "
+        "large for model with 32768 maximum context length", "type": "invalid_request_prompt"},
+        "context_length"),
+    "dashscope, context": (400, {"code": "InvalidParameter", "message":
+        "Range of input length should be [1, 30720]"}, "context_length"),
+    "openrouter, no pictures": (404, {"error": {"code": 404, "message":
+        "No endpoints found that support image input"}}, "server_options"),
+    "deepseek, no pictures": (400, {"error": {"message": "Failed to deserialize the JSON body into "
+        "the target type: messages[0]: unknown variant `image_url`, expected `text`"}},
+        "server_options"),
+    "in plain words": (400, {"error": {"message": "The model doesn't support image input"}},
+        "server_options"),
     "a large picture": (400, {"error": {"message": "image dimensions exceed max allowed size: 8000 "
         "pixels"}}, "request_too_large"),
     "anthropic, image": (400, {"error": {"message":
@@ -187,6 +227,20 @@ BLOCKED: dict[str, tuple[int, Any, str]] = {
     "llama guard of a gateway": (446, {"error": "blocked by guardrail"}, "content_filter"),
     "litellm": (400, {"error": {"message": "litellm.ContentPolicyViolationError: no"}},
         "content_filter"),
+    "litellm, guardrail": (400, {"error": {"message": "Violated guardrail policy", "type": "None"}},
+        "content_filter"),
+    "openai, newer": (400, {"error": {"code": "content_policy_violation", "message": "This request "
+        "has been flagged for potentially violating the content policy."}},
+        "content_policy_violation"),
+    "qianfan, with 200": (200, {"error_code": 336104, "error_msg":
+        "user input contains sensitive words, security review failed"}, "content_filter"),
+    "vertex": (400, {"error": {"code": 400, "message": "The prompt could not be submitted. This "
+        "prompt contains sensitive words that violate Google's Responsible AI practices."}},
+        "content_filter"),
+    "by its settings": (400, {"error": {"message": "The response was blocked by the safety "
+        "settings"}}, "content_filter"),
+    "with a threat": (400, {"error": {"message": "Your prompt was rejected by our moderation "
+        "system. Repeated violations may lead to suspension of your account."}}, "content_filter"),
 }  # fmt: skip
 
 NOT_BLOCKED: dict[str, Case] = {
@@ -196,4 +250,34 @@ NOT_BLOCKED: dict[str, Case] = {
         {"messages": "sensitive content, credit balance too low, model not found"}}]}),
     "the request, repeated by pydantic": (400, {"message": "1 validation error: field required "
         "[type=missing, input_value={'content': 'sensitive content'}, input_type=dict]"}),
+    "a schema": (400, {"error": {"message": "'x' violates schema: must be one of our terms"}}),
+    "a constraint": (400, {"error": {"message": "input violates constraint: minLength"}}),
+    "a type": (400, {"error": {"message": "The output content type must be text"}}),
+    "a code of its": (400, {"error": {"code": "toxicity_threshold_range", "message": "no"}}),
 }  # fmt: skip
+
+OF_THE_WORLD: dict[str, Case] = {
+    "a plan": (403, {"error": {"message": "This use violates the terms of your plan"}}),
+    "a region": (403, {"error": {"message": "Your subscription violates regional regulations"}}),
+    "a setting": (400, {"error": {"code": "unsupported_safety_setting", "message": "not this"}}),
+    "another": (400, {"error": {"code": "invalid_safety_setting", "message": "Invalid value"}}),
+    "a guardrail that is not there": (400, {"error": {"code": "guardrail_not_found", "message":
+        "The guardrail identifier is not valid"}}),
+    "a filter that is off": (400, {"error": {"message":
+        "content_filter is not enabled for this deployment"}}),
+    "a quota of a filter": (403, {"error": {"code": "moderation_limit", "message": "no more"}}),
+    "gemini, a place": (400, {"error": {"code": 400, "status": "FAILED_PRECONDITION", "message":
+        "User location is not supported for the API use."}}),
+    "openai, a country": (403, {"error": {"code": "unsupported_country_region_territory",
+        "message": "Country, region, or territory not supported"}}),
+    "openai, no proof": (400, {"error": {"message": "Organization must be verified"}}),
+    "vertex, a right": (403, {"error": {"code": 403, "message":
+        "Permission 'aiplatform.endpoints.predict' denied on resource"}}),
+    "bedrock, a profile": (400, {"message": "On-demand throughput isn't supported for model ID x"}),
+    "lm studio": (400, {"error": "Model unloaded while it was busy with another request"}),
+    "openrouter": (404, {"error": {"message": "No endpoints found matching your data policy"}}),
+    "a code alone": (400, {"error": {"code": "tenant_disabled"}}),
+    "another script": (400, {"error": {"message": "Не удалось"}}),
+    "german": (400, {"error": {"message": "Das Kontingent reicht nicht aus"}}),
+}  # fmt: skip
+"""Of the account, the server or the model, in words that no list has: neither block nor final."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from opensafemlrm.analysis.requests import changes_sent
 from opensafemlrm.models.http.parameters import SYSTEM_ROLE, refused_parameters
 from opensafemlrm.types import Prompt, Response, ResponseStatus, Sampling
 from tests.models.scripted import HELLO, ScriptedServer, completion, error
@@ -57,6 +58,15 @@ GPT5_TEMPERATURE = error(
         (error("reasoning models do not support `temperature`"), "temperature"),
         (error("Unable to submit request because thinking is not supported by this model."),
          "thinking"),
+        (error("model `bytedance/seed-1.6` does not support `temperature`"), "temperature"),
+        (error("model doubao-seed-1.6 does not support temperature"), "temperature"),
+        (error("This response_format type is unavailable now"), "response_format"),
+        (error("Invalid parameter: 'response_format' of type 'json_schema' is not supported with "
+               "this model."), "response_format"),
+        (error("This model does not support response format `json_schema`."), "response_format"),
+        (error("This model does not support structured outputs"), "response_format"),
+        (error("'response_format.type' must be 'json_schema' or 'text'"), "response_format"),
+        (error("json_schema is not supported"), "response_format"),
     ],
 )  # fmt: skip
 def test_a_parameter_is_named_in_every_vendors_words(body, named):
@@ -64,9 +74,25 @@ def test_a_parameter_is_named_in_every_vendors_words(body, named):
 
 
 @pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        ("No endpoints found that support the provided 'seed' parameter", ("seed",)),
+        ("No endpoints found that can handle temperature. Learn more about routing", "temperature"),
+        ("No endpoints found that support image input", ()),
+        ("The model `seed` does not exist", ()),
+    ],
+)
+def test_a_router_names_a_parameter_with_404(words, named):
+    """OpenRouter's 404 was another than a refusal of a parameter, and the model was stopped."""
+    names = (named,) if isinstance(named, str) else named
+    assert refused_parameters(error(words, code=404), 404, words) == names
+
+
+@pytest.mark.parametrize(
     "words",
     [
         "System role not supported",
+        "invalid message role: system",
         "Unsupported value: 'messages[0].role' does not support 'system' with this model.",
         "Developer instruction is not enabled for models/gemma-3-27b-it",
         "Conversation roles must alternate user/assistant/user/assistant/...",
@@ -187,6 +213,41 @@ class TestAdapting:
         model = connect()
         replies = await asyncio.gather(*(model.generate(HELLO, Sampling()) for _ in range(4)))
         assert [reply.status for reply in replies].count(ResponseStatus.OK) == 3
+
+
+class TestSchema:
+    """A judge's ``structured: true`` on a server that takes no schema ended the run."""
+
+    @staticmethod
+    def taking(server: ScriptedServer, kinds: tuple[str | None, ...]) -> None:
+        async def reply(request: web.Request) -> web.Response:
+            kind = (await request.json()).get("response_format", {}).get("type")
+            words = f"This response_format type is unavailable now: {kind}"
+            return web.json_response(
+                completion() if kind in kinds else error(words),
+                status=200 if kind in kinds else 400,
+            )
+
+        server.always = reply
+
+    @pytest.mark.parametrize("taken", [None, "json_object", "json_schema"])
+    async def test_it_is_weakened_then_left_out_and_that_is_recorded(self, server, connect, taken):
+        self.taking(server, (taken,))
+        model = connect().with_json_schema({"type": "json_schema", "json_schema": {}})
+        sent = [settings(await model.generate(HELLO, Sampling())) for _ in range(2)][-1]
+        await model.aclose()
+        kinds = [body.get("response_format", {}).get("type") for body in server.bodies]
+        tried = ["json_schema", "json_object", None]
+        assert kinds == [*tried[: tried.index(taken) + 1], taken]
+        was = {"json_object": {"type": "json_object"}, None: None}
+        assert sent.get("response_format", 0) == was.get(taken, 0)
+        changes = [c for c in changes_sent({}, json.dumps(sent)) if c.startswith("without")]
+        assert changes == ([] if taken == "json_schema" else ["without its JSON schema"])
+
+    async def test_what_a_study_sets_itself_is_not(self, server, connect):
+        self.taking(server, (None,))
+        model = connect(extra_body={"response_format": {"type": "json_object"}})
+        assert (await model.generate(HELLO, Sampling())).status is ResponseStatus.FAILED
 
 
 class TestSystemOption:

@@ -80,6 +80,21 @@ async def test_what_a_body_repeats_of_the_request_is_not_the_servers_word(server
     assert "sensitive" not in (response.detail or "")
 
 
+@pytest.mark.parametrize("case", error_bodies.OF_THE_WORLD.values(), ids=error_bodies.OF_THE_WORLD)
+async def test_what_is_of_the_account_or_the_server_is_never_final(server, connect, case):
+    """Spent money in words of its own was 3 samples' failure for good, a setting a filter's block.
+
+    The server answers others, before and after.
+    """
+    model = connect(max_retries=0)
+    await ask(model)
+    server.script = [script(case)]
+    response = await ask(model)
+    assert (response.status, response.transient) == (ResponseStatus.FAILED, True)
+    assert response.detail != "no message"
+    assert (await ask(model)).status is ResponseStatus.OK
+
+
 @pytest.mark.parametrize(
     ("status", "body", "said"),
     [
@@ -91,6 +106,14 @@ async def test_what_a_body_repeats_of_the_request_is_not_the_servers_word(server
         (400, {"error": {"code": "1211", "message": "模型不存在,请检查模型代码"}}, "this model"),
         (400, {"message": "The provided model identifier is invalid."}, "this model"),
         (404, {"error": "model 'llama9' not found"}, "this model"),
+        (400, {"error": "No models loaded"}, "this model"),
+        (400, {"error": "模型未找到"}, "this model"),
+        (400, {"error": {"message": "Model Not Exist", "type": "invalid_request_error"}},
+         "this model"),
+        (403, {"error": {"message": "Your API key was reported as leaked."}}, "missing or wrong"),
+        (403, {"message": "The security token included in the request is invalid."},
+         "missing or wrong"),
+        (403, {"error": {"message": "Forbidden"}}, "or the account may not be used so"),
         (200, {"error": "Unexpected endpoint or method. (POST /chat/completions)"}, "base_url"),
     ],
 )  # fmt: skip
@@ -102,7 +125,7 @@ async def test_a_wrong_key_model_or_address_stops_at_once_whatever_its_status(
     with pytest.raises(ModelError, match=said) as caught:
         await ask(connect())
     assert "no message" not in str(caught.value)
-    assert len(server.bodies) == 1
+    assert len(server.bodies) == (1 if "Forbidden" not in str(body) else 2)
 
 
 @pytest.mark.parametrize(

@@ -106,5 +106,7 @@ def changes_sent(sampling: Mapping[str, Any], sent_parameters: str) -> Iterator[
         # Each repeat has a seed of its own.
         elif values and values[0] != wanted and parameter != "seed":
             yield f"with {parameter} {values[0]}"
+    if "response_format" in sent:
+        yield "without its JSON schema"
     if sent.get("system") == "user":
         yield "with its system message in the user's turn"

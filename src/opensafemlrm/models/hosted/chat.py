@@ -37,7 +37,8 @@ class ChatCodec(Codec):
     """Whether what comes as reasoning is a summary, whatever its shape."""
 
     reserved = ("model", "messages", "stream", "n")
-    optional = ("temperature", "top_p", "seed", "skip_special_tokens")
+    optional = ("temperature", "top_p", "seed", "skip_special_tokens", "response_format")
+    weaker: ClassVar = {"response_format": {"type": "json_object"}}
     other_names: ClassVar = {
         "max_tokens": "max_completion_tokens",
         "max_completion_tokens": "max_tokens",

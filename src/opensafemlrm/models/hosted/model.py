@@ -26,7 +26,7 @@ from opensafemlrm.models.http.batches import Batches
 from opensafemlrm.models.http.client import Client, Limits, Probe
 from opensafemlrm.models.http.codec import Codec, Request, dumps
 from opensafemlrm.models.http.endpoint import Endpoint
-from opensafemlrm.models.http.parameters import SYSTEM_ROLE, Parameters
+from opensafemlrm.models.http.parameters import RESPONSE_FORMAT, SYSTEM_ROLE, Parameters
 from opensafemlrm.models.http.proxies import is_loopback
 from opensafemlrm.types import Capability, Prompt, Response, Sampling
 
@@ -90,6 +90,8 @@ class HostedModel(CatalogModel):
     """US dollars for a million tokens, in and out; what ``--max-cost`` counts by."""
     clock: InitVar[Clock | None] = None
     _state: State = field(init=False, repr=False, compare=False)
+    _is_schema_asked: bool = field(init=False, default=False, repr=False, compare=False)
+    """Whether ``extra_body`` holds a schema that a judge wants, and can do without."""
 
     def __post_init__(self, clock: Clock | None) -> None:
         CatalogModel.__post_init__(self)
@@ -256,7 +258,9 @@ class _Sending:
         What the study itself sets is never left out: the failure says so, and it can be mended.
         """
         codec = self._model.codec
-        own = codec.settings(dict(self._model.extra_body))
+        own = set(codec.settings(dict(self._model.extra_body)))
+        if self._model._is_schema_asked:
+            own.discard(RESPONSE_FORMAT)
         fields = {n: v for n, v in codec.settings(self._body).items() if n not in own}
         has_system = any(t.role == SYSTEM_ROLE for t in self._model._turns(self._prompt))
         known = self._changes != self._parameters.changes
@@ -268,8 +272,10 @@ class _Sending:
     def settings(self) -> str:
         """What the request set beside its prompt, as JSON."""
         # A judge's schema is part of its key.
-        unrecorded = (*self._model.codec.reserved, "response_format")
+        unrecorded = (*self._model.codec.reserved, RESPONSE_FORMAT)
         sent = {name: value for name, value in self._body.items() if name not in unrecorded}
+        if self._body.get(RESPONSE_FORMAT) != self._model.extra_body.get(RESPONSE_FORMAT):
+            sent[RESPONSE_FORMAT] = self._body.get(RESPONSE_FORMAT)
         if self._parameters.system_in_user:
             sent[SYSTEM_ROLE] = "user"
         return _struck_out(dumps(sent).decode())

@@ -31,8 +31,10 @@ class ChatModel(HostedModel):
         return ChatCodec(self.max_tokens_field, self.image_detail)
 
     def with_json_schema(self, response_format: Mapping[str, JSON]) -> Model:
-        """Return the model with a ``response_format`` in every request."""
-        return replace(self, extra_body={**self.extra_body, "response_format": response_format})
+        """Return the model with a ``response_format`` in every request, where it is taken."""
+        model = replace(self, extra_body={**self.extra_body, "response_format": response_format})
+        object.__setattr__(model, "_is_schema_asked", True)
+        return model
 
 
 @dataclass(frozen=True, slots=True)

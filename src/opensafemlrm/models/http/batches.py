@@ -26,6 +26,7 @@ from opensafemlrm.models.http.batch_replies import BatchReplies
 from opensafemlrm.models.http.client import Limits, Probe, Revise
 from opensafemlrm.models.http.codec import Codec
 from opensafemlrm.models.http.endpoint import Endpoint
+from opensafemlrm.models.http.error_words import is_of_world
 from opensafemlrm.models.http.replies import MAX_CODE_LENGTH, Reader, Timing
 from opensafemlrm.types import Response, ResponseStatus, content_key
 
@@ -245,7 +246,8 @@ class Batches:
         batch.file.keys.discard(key)
         timing = Timing(self._clock.now() - waiting.since, 0)
         response = self._read(line, waiting.max_tokens, timing)
-        if response.status is ResponseStatus.FAILED and not replies.answered:
+        of_world = is_of_world(f"{response.code} {response.detail}") or not replies.answered
+        if response.status is ResponseStatus.FAILED and of_world:
             response = replace(response, transient=True)  # it may be the server, or the account
         waiting.reply.set_result(response)
 

@@ -26,6 +26,7 @@ from opensafemlrm.models.http.error_words import (
     STOPPING,
     STOPPING_AT_FIRST,
     WRONG_ADDRESS,
+    is_of_world,
 )
 from opensafemlrm.models.http.replies import Reader, Timing
 from opensafemlrm.models.http.retry import (
@@ -107,9 +108,10 @@ class Client:
     """Sends bodies to an endpoint and returns how each ended. Usable from any event loop.
 
     No failure is final by its code alone. A request that was turned down may be asked again later,
-    unless the server answers others of its form: a server that is down, has another model or no
-    credit looks like that too. ``give_up_after`` failures in a row, and a probe that fails as well,
-    end the run of this model; where the probe is answered, the requests are to blame.
+    unless the server answers others of its form, and the error has no word of the account, the
+    server or the model: a server that is down, has another model or no credit looks like that too.
+    ``give_up_after`` failures in a row, and a probe that fails as well, end the run of this model;
+    where the probe is answered, the requests are to blame.
     """
 
     def __init__(self, endpoint: Endpoint, limits: Limits, clock: Clock, codec: Codec) -> None:
@@ -192,7 +194,7 @@ class Client:
         code, is_due = response.code, breaker.is_due
         turned_down = not response.transient or code in NOT_AT_ONCE
         hopeless = code in ACCOUNT or (at_first and turned_down and code == FORBIDDEN)
-        own = not response.transient and not at_first
+        own = not response.transient and not at_first and not _is_of_world(response)
         if is_due or own or hopeless:
             is_well = await self._answers(max_tokens, probe, again=is_due)
             if hopeless and not is_well:
@@ -332,6 +334,11 @@ def _failed(code: str, detail: str, timing: Timing, *, transient: bool = False) 
     )
 
 
+def _is_of_world(response: Response) -> bool:
+    """Whether the server's own words say that a failure is nothing of the request's."""
+    return (response.code or "").startswith("http_") and is_of_world(response.detail or "")
+
+
 def _hopeless(endpoint: Endpoint, response: Response) -> str:
     key = f"the key in {endpoint.key_env}" if endpoint.key_env else "the key"
     unnamed = "" if endpoint.key_env else "; name its environment variable in `api_key_env`"
@@ -346,7 +353,7 @@ def _hopeless(endpoint: Endpoint, response: Response) -> str:
         INVALID_KEY: wrong_key,
         "http_402": "the account has no credit left",
         NO_CREDIT: "the account's credit, budget or quota is used up",
-        "http_403": f"{key} may not use this model{unnamed}",
+        "http_403": f"{key} may not use this model{unnamed}, or the account may not be used so",
         "http_404": no_model,
         MODEL_NOT_FOUND: no_model,
         "http_405": wrong_address,

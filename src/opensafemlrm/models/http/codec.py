@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import orjson
 
-from opensafemlrm.types import ResponseStatus, Sampling, Turn, Usage
+from opensafemlrm.types import JSON, ResponseStatus, Sampling, Turn, Usage
 
 
 class UnusableError(Exception):
@@ -73,6 +73,8 @@ class Codec(ABC):
     """Where a reply names the model that answered."""
     optional: ClassVar[tuple[str, ...]] = ()
     """Fields that a request can do without, where the server does not take them."""
+    weaker: ClassVar[Mapping[str, JSON]] = {}
+    """What such a field is set to before it is left out."""
     other_names: ClassVar[Mapping[str, str]] = {}
     """What a field is called on servers that do not know it by its name."""
 

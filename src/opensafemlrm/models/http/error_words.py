@@ -62,53 +62,66 @@ _DAILY: Final = _phrases(r"""
 """)
 _NO_CREDIT: Final = _phrases(r"""
     insufficient( \w+)? (quota|balance|credit|fund|point)
-    (balance|credits?|funds) … (too low|insufficient|not enough|exhaust|deplet|used up|empty)
-    (not enough|out of|no remaining|used all) … (credit|balance|funds)
-    (add|purchase|buy|requires?)( \w+)? (credits|funds)
+    (balance|credits?|funds|wallet|money) … (too low|insufficient|not enough|exhaust|deplet|used up|empty|ran out)
+    (not enough|out of|used all|exceed\w*|low on|lack\w*) … (credits?|balance|funds|money)\b
+    (no|zero|without)( more| remaining| available| prepaid| free)* (credits?|balance|funds|money)\b
+    (not enough|no|out of|used all)( \w+){0,3} tokens … (account|plan|balance|subscription)
+    (add|purchase|buy|requires?)( \w+)? (credits|funds|money)
     (key|credit|spend|spending|cost) (limit|cap)\b
     (trial|subscription) … (expired|ended|inactive|required)
+    (no|without|needs? an?|requires? an?|missing) (active |paid |valid )*(subscription|plan)\b
     budget … (exceed|exhaust|spent|reached|full|over)
     (exceed|over)\w* … budget
     payment (required|method|instrument|failed)
     (unpaid|overdue|past due|arrear|recharge|top up|prepaid)
     in good standing
+    past invoice
     billing (hard )?(limit|is|has|account|not)
     (enable|set up) billing
     freetieronly
     free( \w+)? (tier|quota) … (exhausted|only)
-    (欠费|余额|额度不足|额度已用|充值)
-""")
-"""Money, however the rest is worded."""
+    (欠费|余额|额度(不足|已用|用完|用尽|耗尽)|充值|资源包|费用不足|次数已用)
+    (残高|クレジット|お支払い|잔액|크레딧|충전|средств|баланс|الرصيد)
+    (saldo|guthaben|kontostand|solde insuffisant|cr[eé]ditos? (insuficiente|agotado)|crédits? (insuffisant|épuisé)|credito (insufficiente|esaurito))
+""")  # noqa: E501 # one phrase a line
+"""Money, in the languages that vendors write."""
 _LIMIT_REACHED: Final = _phrases(r"""
-    (quota|usage limit|daily limit|monthly limit)s? … (exceed|exhaust|reached|used up|hit)
-    (exceed|reach|hit|over)\w* … (quota|usage limit|daily limit|monthly limit)
-    (使用上限|配额)
+    (quota|usage limit|allowance)s? … (exceed|exhaust|reached|used up|hit)
+    (exceed|reach|hit|over)\w* … (quota|usage limit|allowance)
+    (daily|weekly|monthly)( \w+){0,3} (limit|quota|cap|allowance|budget)
+    (usage|tokens?|requests) … (exhausted|used up|depleted)
+    (upgrade|subscribe) (your|to a|to the|to)( \w+)? (plan|account|tier|subscription|pro\b|key)
+    (使用上限|配额|利用上限|上限に達し|한도|лимит|límite de uso|kontingent)
 """)
 """Money, or a limit that opens again in a moment: other words tell which."""
 _INVALID_KEY: Final = _phrases(r"""
-    (api|access|auth|subscription|secret) ?key … (not valid|invalid|expired|missing|incorrect|revoked|disabled|not found|required)
+    (api|access|auth|subscription|secret) ?key … (not valid|invalid|expired|missing|incorrect|revoked|disabled|not found|required|leaked|compromised|blocked)
     (invalid|incorrect|missing|expired|wrong|bad|unknown|revoked|no)( \w+){0,2} (api|access|auth|subscription) ?key
     (invalid|incorrect|missing|expired|wrong|bad|unknown|revoked|no)( \w+){0,2} (credentials?|authentication|authorization)\b
     (invalid|expired|wrong|missing) (access|auth|bearer|security) token
+    (access|auth|bearer|security) token … (invalid|expired|missing)
     authentication (error|fail|required)
     (unauthenticated|not authenticated)
     (account|organi[sz]ation|project|team) … (deactivated|suspended|terminated|locked|banned|inactive|not active)
     account … disabled
     access … terminated
     (令牌|身份验证)
-""")  # noqa: E501 # one phrase a line
+""")  # noqa: E501 # as above
 _NO_MODEL: Final = _phrases(r"""
     (no such|unknown|unsupported|invalid) (model|deployment)\b
     not a valid model
     (model|deployment)( \S+){0,8} (not found|(does not|doesn t|not) exist)
     model identifier is invalid
-    模型不存在
+    no models?( \w+){0,2} loaded
+    模型(不存在|未找到|不可用)
 """)
 _NO_MODEL_NOW: Final = _phrases(r"""
     model … (not (available|loaded|deployed|supported)|unavailable|no longer|deprecated|retired|decommissioned|removed)
     (no endpoints found|no allowed providers)
     no (available )?(channel|provider)
     not have access … model
+    model access denied
+    (failed|unable|cannot) to (load|access)( \w+)? model
 """)  # noqa: E501 # as above
 _WRONG_ADDRESS: Final = _phrases(r"""
     (unexpected endpoint|no route|route not found|cannot post)
@@ -120,6 +133,8 @@ _CONTEXT: Final = _phrases(r"""
     context (length|window|size|limit)
     (maximum|max) (context|prompt|input) (length|tokens)
     (prompt|input|conversation|message|messages|question|text) … too long
+    (prompt|input|context|message)s? length … (exceed|maximum|limit|must)
+    must (have|be)( \w+)? (less|fewer) than \d+ tokens
     too many (input |total |prompt )?tokens
     (max model len|max seq len|n ctx)
     tokens? … (exceed|greater than|larger than|longer than|more than)
@@ -140,12 +155,14 @@ _TOO_LARGE: Final = _phrases(r"""
 _SERVER_OPTIONS: Final = _phrases(r"""
     limit mm per prompt
     at most \d+ (image|video|audio)
-    (too many images|mmproj|chat template|no image processor)
+    (too many images|mmproj|chat template|no image processor|unknown variant image|str type expected)
+    number of images … (exceed|limit|more than)
+    support image input
     only( \w+)? (one|1|\d+) (image|picture)
     (image|images|vision|visual|multi ?modal|image url) … (disabled|unsupported)
     not a multi ?modal
-    (image|images|vision|visual|multi ?modal|image url) … (not|n t) (supported|enabled|available|allowed|accepted|configured)
-    (not|n t|cannot) (support|accept|process|handle|have)( \w+){0,4} (images?|vision|visual|multi ?modal|image url)\b
+    (image|images|vision|visual|multi ?modal|image url) … (not|\w+n t) (supported|enabled|available|allowed|accepted|configured)
+    (not|\w+n t|cannot) (support|accept|process|handle|have)( \w+){0,4} (images?|vision|visual|multi ?modal|image url)\b
 """)  # noqa: E501 # as above
 _OVERLOAD: Final = _phrases(r"""
     \w*overload
@@ -169,8 +186,20 @@ _OVERLOAD: Final = _phrases(r"""
     queue (is )?full
     resource exhausted
     concurren\w+ … (limit|exceed)
-    (请稍后|繁忙|限流|过载|并发)
+    (稍后|繁忙|限流|过载|并发|訪問|混雑)
 """)
+
+_OF_WORLD: Final = _phrases(r"""
+    (account|user|member|plan|tier|credit|balance|bill|budget|quota|money|fund|wallet|cash|dollar|cent|pay|paid|price|cost|spen[dt]|subscri|upgrade|trial|free)
+    (key|token|permission|permit|access|auth|denied|forbidden|licen|agree|verif|sign (in|up)|log ?in)
+    (organi|project|team|workspace|tenant|company|region|location|countr|territor|ip\b|network|domain|admin|owner|support\b)
+    (model|deployment|endpoint|server|service|provider|host|instance|worker|backend|engine|gateway|proxy|router|upstream|gpu|cuda|memory|disk|queue|vllm|mmproj)
+    (load|start|setting|option|flag|config|param|schema|identifier|guardrail|template|tokeniz|version|maintenance|weights|checkpoint|adapter|lora)
+    (limit|exceed|maximum|max\b|daily|weekly|monthly|hour|minute|per\b|left\b|remain|unavailable|not available|enable|disable|deprecat)
+    (nicht|kein|saldo|kredit|pas de|plus de|insuf|agotad|esaurit|esgotad|tegoed|brak)
+    \S*[^\x00-\x7f]
+""")  # noqa: E501 # as above
+"""What somebody else than the sample's author can mend. Scripts that are not read count too."""
 
 _FILTER_CODES: Final = (
     "contentfilter", "contentpolicy", "contentmoderation", "moderation", "policyviolation",
@@ -179,6 +208,13 @@ _FILTER_CODES: Final = (
     "censor", "toxic", "jailbreak", "modelarmor", "spii",
 )  # fmt: skip
 """In codes, without what is no letter."""
+_ABOUT_A_FILTER: Final = (
+    "unsupported", "invalid", "unknown", "missing", "required", "notfound", "notenabled", "setting",
+    "config", "identifier", "param", "argument", "option", "version", "schema", "threshold",
+    "quota", "limit", "unavailable", "timeout", "disabled", "permission", "unauthorized",
+    "casesensitive", "insensitive",
+)  # fmt: skip
+"""The same: such a code is about how a filter is set, or that it is gone."""
 _FILTER_NUMBERS: Final = frozenset({"1301"})
 """Zhipu's."""
 _FILTER_PHRASES: Final = {
@@ -189,20 +225,41 @@ _FILTER_PHRASES: Final = {
     "blocked by content filtering policy": "content_filtering_policy",  # Anthropic
     "data inspection failed": "data_inspection_failed",  # DashScope
 }
+_TEXT: Final = (
+    r"(prompt|request|input|content|message|output|response|text|image|query|conversation)s?"
+)
+_STOPPED: Final = "(blocked|rejected|refused|filtered|denied|stopped|declined|flagged|intercepted)"
+_REASON: Final = (
+    "(safety|moderation|guardrails?|classifier|guidelines|(content|usage) (filter|polic)"
+    "|unsafe|harmful|inappropriate|sensitive)"
+)
+_STOPPED_BY_FILTER: Final = _phrases(rf"""
+    {_STOPPED}( \w+){{0,6}} {_REASON}
+    {_TEXT}( \w+){{0,4}} flagged (as|for)
+    {_TEXT}( \w+){{0,6}} violat\w+( \w+){{0,6}} (guidelines|standards|regulations?|laws?|terms of (use|service)|polic(y|ies))
+    guardrails?( \w+){{0,4}} (intervened|triggered|rejected)
+    content( \w+){{0,6}} blocked
+""")  # noqa: E501 # as above
+"""Says that a text was stopped, and why."""
 _FILTER: Final = _phrases(r"""
     (content|safety|usage|moderation|acceptable use|community|responsible ai) (filter|moderation|policy\b|policies|guideline|inspection|safety|system|classifier|violation|audit|risk)
     (unsafe|harmful|inappropriate|sensitive|prohibited|illegal|disallowed|offensive|toxic)( or \w+)? (content|words?|information|material|topics?)\b
     (unsafe|harmful|inappropriate|toxic) (prompt|input|output|request|text)
-    (prompt|request|input|content|message|output|response)s?( \w+){0,4} flagged
-    flagged (as|for|by)
-    (blocked|rejected|refused|filtered|denied|stopped|declined)( \w+){0,6} (safety|moderation|guardrail|classifier|guidelines|content filter)
-    guardrails?( \w+){0,4} (intervened|blocked|violat|triggered|rejected)
-    violat\w+( \w+){0,6} (guidelines|regulations?|laws?|terms|standards|(our|usage|content|use|safety) (\w+ )?polic(y|ies))
+    violat\w+( \w+){0,4} (guardrails?|guidelines|standards|(our|usage|content|use|safety) (\w+ )?polic(y|ies))
     (content|prompt) (was |has been |is )?(blocked|prohibited|filtered)
     blocked (output|content|prompt)
     (considered high risk|filtered words|new sensitive|jailbreak|safety check)
     (敏感|违规|不合规|不安全|审核|内容安全|安全审查|策略阻止|风险内容|涉政|色情)
 """)  # noqa: E501 # as above
+"""Speaks of a filter."""
+_SET_UP: Final = _phrases(r"""
+    (schema|parameter|argument|settings?|field|property|config\w*|enum|constraint|threshold|identifier|version)\b
+    must be (one of|text|a|an)\b
+    (not|isn t) (enabled|supported|configured|found|valid)
+    (unsupported|unknown|unrecognized|missing|undefined)\b
+    (plan|subscription|billing|account|administrator|deployment|api key|this key|role|network|content type)\b
+""")  # noqa: E501 # as above
+"""Speaks of how a filter, or a request, is set up, or of who asks."""
 _NO_NAME: Final = re.compile(
     r"error|\d+|.*validation.*|.*invalid.?(request|argument|param).*|.*bad.?request.*|.*permission.?denied.*|"
     r"forbidden|(api|server|upstream|provider|request).?error|unprocessable.*|none|null|unknown",
@@ -257,10 +314,21 @@ def is_too_large(text: str) -> bool:
     return _TOO_LARGE.search(plain(text)) is not None
 
 
+def is_of_world(message: str) -> bool:
+    """Whether an error speaks of the account, the server or the model, in whatever way.
+
+    Then it is no sample's own for good: it comes in more forms and languages than any list has.
+    """
+    return _OF_WORLD.search(plain(message)) is not None
+
+
 def is_filter_code(code: str) -> bool:
     """Whether a code, or a reason to stop, is a content filter's."""
+    if code in _FILTER_NUMBERS:
+        return True
     letters = "".join(letter for letter in code.casefold() if letter.isalpha())
-    return code in _FILTER_NUMBERS or any(marker in letters for marker in _FILTER_CODES)
+    is_named = any(marker in letters for marker in _FILTER_CODES)
+    return is_named and not any(other in letters for other in _ABOUT_A_FILTER)
 
 
 def filter_in(message: str, codes: list[str]) -> str | None:
@@ -272,8 +340,15 @@ def filter_in(message: str, codes: list[str]) -> str | None:
     for phrase, code in _FILTER_PHRASES.items():
         if phrase in words:
             return code
-    spoke = _FILTER.search(words) and not _OVERLOAD.search(words)
-    if not spoke or _INVALID_KEY.search(words):
+    spoke = _FILTER.search(words) and not _SET_UP.search(words)
+    if not (spoke or _STOPPED_BY_FILTER.search(words)):
         return None
-    named = (code for code in codes if " " not in code and not _NO_NAME.fullmatch(code))
-    return next(named, "content_filter")
+    if _OVERLOAD.search(words) or _INVALID_KEY.search(words):
+        return None
+    return named(codes) or "content_filter"
+
+
+def named(codes: list[str]) -> str | None:
+    """Return the first of a vendor's ``codes`` that says anything."""
+    said = (code for code in codes if " " not in code and not _NO_NAME.fullmatch(code))
+    return next(said, None)

@@ -20,8 +20,13 @@ SYSTEM_ROLE: Final = "system"
 MAX_ALONE: Final = 3.0
 """Seconds that others wait for the first request: what a server does not take it says at once."""
 
-_PASSED_OVER: Final = frozenset({401, 402, 403, 404, 407, 408, 409, 413, 425, 429, 503, 504, 529})
-"""Statuses that are about the key, the account, the address or the load."""
+RESPONSE_FORMAT: Final = "response_format"
+_PASSED_OVER: Final = frozenset({401, 402, 403, 407, 408, 409, 413, 425, 429, 503, 504, 529})
+"""Statuses that are about the key, the account or the load."""
+_ROUTED: Final = re.compile(
+    r"(?:endpoint|provider)s?\b.{0,40}\b(?:support|handle|accept)", re.IGNORECASE
+)
+"""What a router says, with 404, of a parameter that none of its servers takes."""
 _NAMING: Final = frozenset({"param", "parameter", "parameters", "loc", "field", "property"})
 """Fields of an error that name what in the request it is about."""
 _MAX_DEPTH: Final = 8
@@ -31,12 +36,15 @@ _NAMES: Final = {
         *("temperature", "top_p", "seed", "random_seed", "skip_special_tokens"),
         *("max_tokens", "max_completion_tokens", "max_output_tokens"),
         *("reasoning", "reasoning_summary", "thinking", "thinking_config", "include_thoughts"),
+        RESPONSE_FORMAT,
     )
-}
+} | {"jsonschema": RESPONSE_FORMAT}
 """What may be named: spelled with dots, in camel case or with underscores."""
 _PLAIN: Final = ("reasoning", "thinking")
 """Names that are words of everyday use as well."""
-_WORD: Final = re.compile(r"[A-Za-z_][A-Za-z_.]*")
+_WORD: Final = re.compile(r"(?<![\w-])[A-Za-z_][A-Za-z_.]*(?![\w-])")
+"""No part of a model's name, such as `seed-oss` or `phi-4-reasoning`."""
+_SPELLED_OUT: Final = re.compile(r"structured[ -]outputs?|response[ -]formats?", re.IGNORECASE)
 _OUT_OF_RANGE: Final = re.compile(
     r"too (?:large|long|high|low|small|many|big)|at (?:most|least)|exceed|maximum|minimum|greater"
     r"|less than|larger than|smaller|between|\brange\b|positive|negative|up to|context (?:length|w)"
@@ -49,11 +57,14 @@ _UNSUPPORTED: Final = re.compile(
     r"(?:not|n[o']t|no longer|never|cannot)(?: be)?(?: currently)? (?:support|permit|allow|accept"
     r"|recogni[sz]|enabled|available|known|valid|implement|both|take|compatible|expect|use|set|work"
     r"|applicable|specified)|un(?:supported|known|recogni[sz]ed|expected|available|permitted)"
-    r"|incompatible|deprecated|disallowed|forbidden|invalid (?:param|field|arg|key|prop|role)"
+    r"|incompatible|deprecated|disallowed|forbidden"
+    r"|invalid (?:message )?(?:param|field|arg|key|prop|role)"
     r"|extra(?:neous)? (?:inputs?|keys?|field)"
     r"|cannot find field|no such"
     r"|only (?:the |a )?(?:default|1|one|be|supports?|allows?|accepts?|'?user)"
     r"|only [\w.=' ]{1,20} (?:is|are) (?:allowed|supported|permitted|accepted)"
+    r"|(?:endpoint|provider)s? found that|unavailable|not? (?:\w+ )?(?:endpoint|provider)"
+    r"|must be ['\"`]?\w+['\"`]? or ['\"`]?\w+"
     r"|must (?:be|equal) (?:equal to |exactly |set to |left )?(?:1\b|unset|default|null|omitted)"
     r"|remove|omit|leave (?:it )?out|instead|drop_params|replaced|renamed|not one of",
     re.IGNORECASE,
@@ -62,7 +73,7 @@ _ROLE: Final = re.compile(
     r"(?:system|developer)['\"`]? ?(?:role|message|prompt|instruction|turn|content)"
     r"|(?:role|message|instruction)s?[^.;]{0,30}['\"` :]system\b|roles? must alternate"
     r"|messages\W{1,2}\d+\W{1,2}role|developer instruction|only (?:\w+ )?'?user"
-    r"|other than '?user|got '?system|'system' is not one",
+    r"|other than '?user|got '?system|'system' is not one|role['\"`]?:? ['\"`]?system\b",
     re.IGNORECASE,
 )
 _REASONING_MODEL: Final = re.compile(r"(?:^|/)(?:o\d|gpt-5)(?!.*chat)", re.IGNORECASE)
@@ -79,7 +90,7 @@ def refused_parameters(payload: Any, status: int, message: str) -> tuple[str, ..
     ``payload`` is the parsed body, ``message`` what it says. A value that is out of range is no
     such error, and neither is one about the key, the account or the load.
     """
-    if status in _PASSED_OVER:
+    if status in _PASSED_OVER or (status == 404 and not _ROUTED.search(message)):
         return ()
     places = [place for place in _places(payload) if len(place) < 200]
     if _is_about_roles(message, places):
@@ -122,6 +133,7 @@ def _places(value: Any, depth: int = 0) -> Iterator[str]:
 def _named(text: str) -> list[str]:
     """Return the known parameters in ``text``, those in quotation marks first, plain words last."""
     quoted = " ".join(re.findall(r"['\"`]([\w.\[\]]+)['\"`]", text))
+    text = _SPELLED_OUT.sub(RESPONSE_FORMAT, text)
     words = [
         word.replace("_", "").casefold().split(".") for word in _WORD.findall(f"{quoted} {text}")
     ]
@@ -137,6 +149,7 @@ class Parameters:
         """How often something was learnt: what was made before is out of date."""
         self._left_out: set[str] = set()
         self._renamed: dict[str, str] = {}
+        self._weakened: dict[str, Any] = {}
         self.system_in_user = False
         self._first: asyncio.Event | None = None
         self._settled = False
@@ -160,6 +173,7 @@ class Parameters:
 
     def apply(self, fields: dict[str, Any]) -> None:
         """Change the fields of a request to what the server takes."""
+        fields.update({name: v for name, v in self._weakened.items() if name in fields})
         for name in self._left_out:
             fields.pop(name, None)
         for name, other in self._renamed.items():
@@ -201,6 +215,9 @@ class Parameters:
         for field in fields:
             if not _is_called(field, named):
                 continue
+            if field in codec.weaker and field not in self._weakened:
+                self._weakened[field] = codec.weaker[field]
+                return True
             if field in codec.optional:
                 self._left_out.add(field)
                 return True

@@ -54,8 +54,8 @@ class ProviderError:
     code: str
     message: str
     transient: bool
-    """Whether asking again, now or later, can help. Never false for what is wrong with the account,
-    the server or its flags: that can be mended."""
+    """Whether asking again can help. Where it is false, the client decides by what others of the
+    same form get: what is wrong with the account, the server or its flags can be mended."""
     blocked_by: str | None = None
     """The filter's code, where the provider's content filter turned the prompt down."""
 
@@ -83,6 +83,8 @@ def read(payload: Any, status: int) -> ProviderError:
         return ProviderError(error_words.TOO_LARGE, message, transient=True)
     if code := error_words.cause(words, status):
         return ProviderError(code, message, transient=True)
+    if (code := error_words.named(parts.codes)) and code.casefold() not in message.casefold():
+        message = f"{message} ({code})" if message else code
     if status == 200:
         return ProviderError("provider_error", message, transient=True)
     passes = status in _MAY_PASS or status >= 500 or error_words.is_overload(words)

@@ -82,7 +82,7 @@ class InProcessModel(CatalogModel):
         try:
             return await batcher.ask(Job(request, size, group))
         except TooLargeError as error:
-            return Response.failed("out_of_memory", str(error), transient=False)
+            return Response.failed("out_of_memory", str(error), transient=True)
 
     async def _reply(self, request: Any, size: int, group: Hashable) -> Response:
         result = await self._run(request, size, group)

@@ -37,6 +37,7 @@ def test_show_says_what_a_person_should_know(name: str) -> None:
 def test_show_gives_the_shared_ids_of_scenarios() -> None:
     found = json.loads(run("show", "figstep", "--format", "json").stdout)
     assert {row["scenario"]: row["taxonomy"] for row in found["scenarios"]}["Fraud"] == "fraud"
+    assert {row["scenario"]: row["hazard"] for row in found["scenarios"]}["Hate Speech"] == "hate"
     assert {row["key"] for row in found["card"]} >= {"title", "options"}
 
 

@@ -90,3 +90,56 @@ def test_what_is_not_known_is_not_guessed() -> None:
 
 def test_own_data_may_use_the_ids_themselves() -> None:
     assert taxonomy.of("table/mine", "Hate speech") == "hate-speech"
+
+
+AILUMINATE = [
+    "violent-crimes",
+    "non-violent-crimes",
+    "sex-related-crimes",
+    "child-sexual-exploitation",
+    "defamation",
+    "specialised-advice",
+    "privacy",
+    "intellectual-property",
+    "indiscriminate-weapons",
+    "hate",
+    "self-harm",
+    "sexual-content",
+]
+STUDY = ("01", "02", "03", "04", "06", "07", "09", "10", "11", "12")
+
+
+def test_the_second_map_has_ailuminates_twelve_hazards_and_no_other() -> None:
+    assert list(taxonomy.titles("ailuminate")) == AILUMINATE
+    table = taxonomy._table("ailuminate")
+    assert set(table["shared"]) <= set(taxonomy.titles())
+    assert set(table["shared"].values()) <= set(AILUMINATE)
+    for dataset, narrower in table["scenarios"].items():
+        assert set(narrower) <= set(NAMES[dataset]["names"]), dataset
+        assert set(narrower.values()) <= {"", *AILUMINATE}
+
+
+def test_the_studys_scenarios_leave_six_of_twelve_hazards_untested() -> None:
+    """An audit that names no untested hazard takes silence for safety."""
+    studied = [name for name in MM_SAFETYBENCH if name.startswith(STUDY)]
+    tested = {taxonomy.of("mm-safetybench", name, "ailuminate") for name in studied}
+    assert len(studied) == 10
+    assert sorted(set(AILUMINATE) - tested) == [
+        "child-sexual-exploitation",
+        "defamation",
+        "indiscriminate-weapons",
+        "intellectual-property",
+        "self-harm",
+        "sex-related-crimes",
+    ]
+
+
+def test_a_scenario_that_is_narrower_than_its_shared_id_has_its_own_hazard() -> None:
+    assert taxonomy.of("harmbench", "chemical_biological", "ailuminate") == "indiscriminate-weapons"
+    assert taxonomy.of("harmbench", "harmful", "ailuminate") is None
+    assert taxonomy.of("msts", "Sex-Related Crimes", "ailuminate") == "sex-related-crimes"
+    assert taxonomy.of("table/mine", "Defamation", "ailuminate") == "defamation"
+    assert taxonomy.of("table/mine", "Hate speech", "ailuminate") == "hate"
+    assert taxonomy.of("figstep", "defamation", "ailuminate") is None
+    assert taxonomy.scenarios("siuo", "ailuminate")["self-harm"] == "self-harm"
+    assert "dangerous behavior" not in taxonomy.scenarios("siuo", "ailuminate")

@@ -77,11 +77,12 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """A scenario, and what the shared taxonomy calls it."""
+    """A scenario, and what the two lists of scenarios call it."""
 
     scenario: str
     taxonomy: str
     title: str
+    hazard: str | None
 
 
 def show(name: _Name, to: FormatOption = Format.TEXT) -> None:
@@ -107,7 +108,10 @@ def show(name: _Name, to: FormatOption = Format.TEXT) -> None:
     ]
     known = taxonomy.scenarios(name)
     titles = taxonomy.titles()
-    meanings = [Meaning(scenario, known[scenario], titles[known[scenario]]) for scenario in known]
+    meanings = [
+        Meaning(scenario, meaning, titles[meaning], taxonomy.of(name, scenario, "ailuminate"))
+        for scenario, meaning in known.items()
+    ]
     facts = [fact for fact in facts if fact.value]
     tables = [
         Table("card", name, [Column("key", "Fact"), Column("value", "")], pl.DataFrame(facts))
@@ -116,8 +120,16 @@ def show(name: _Name, to: FormatOption = Format.TEXT) -> None:
         typer.echo(_written_out(facts))
         tables = []
     if meanings:
-        columns = [Column("scenario", "Scenario"), Column("taxonomy", "Shared id")]
-        tables.append(Table("scenarios", "Scenarios", columns, pl.DataFrame(meanings)))
+        columns = [
+            Column("scenario", "Scenario"),
+            Column("taxonomy", "Shared id"),
+            Column("hazard", "AILuminate's hazard"),
+        ]
+        tables.append(
+            Table(
+                "scenarios", "Scenarios", columns, pl.DataFrame(meanings, infer_schema_length=None)
+            )
+        )
     show_tables(tables, to)
 
 

@@ -33,6 +33,8 @@ label, score, reason, refusal, understood
     The verdict: ``safe``, ``unsafe`` or ``unscored``; the score on the judge's scale, null if
     unscored; why it is unscored; whether the judge took it for a refusal; whether the reply shows
     that the model understood the request, null where the judge does not say.
+speaks_to_judge
+    Whether the text judged has words or signs for whoever judges it; null where that is not known.
 by_rule
     Whether a rule gave the score of a judge that asks a model, without asking it; null without one.
 score_so_far
@@ -100,8 +102,7 @@ SCHEMA: Final[dict[str, pl.DataType]] = {
         (CATEGORY, "status error_code response_model sent_parameters reasoning_status part label"),
         (_NUMBER, "score"),
         (CATEGORY, "reason"),
-        (pl.Boolean(), "refusal understood"),
-        (pl.Boolean(), "by_rule"),
+        (pl.Boolean(), "refusal understood speaks_to_judge by_rule"),
         (_NUMBER, "score_so_far threshold_lenient threshold_strict"),
         (_COUNT, "input_tokens output_tokens reasoning_tokens"),
         (_NUMBER, "latency"),
@@ -126,7 +127,7 @@ _REPLY: Final = {"error_code": "code"} | {
 }
 """Columns that are of a reply, and what the store calls them."""
 _VERDICT: Final = {
-    **{name: name for name in ("score", "refusal", "understood")},
+    **{name: name for name in ("score", "refusal", "understood", "speaks_to_judge")},
     "judge_requests": "requests",
     **{f"judge_{name}": name for name in ("input_tokens", "output_tokens", "latency")},
 }
@@ -254,10 +255,7 @@ def _measured(
     source: Source, cells: pl.DataFrame, judges: pl.DataFrame, columns: Collection[str]
 ) -> pl.DataFrame:
     """Return a row for each part, sample and judge; samples in the order of their keys."""
-    needed = {
-        *columns,
-        *(name for column in _BEHIND if column in columns for name in _BEHIND[column]),
-    }
+    needed = {*columns, *(name for of in _BEHIND if of in columns for name in _BEHIND[of])}
     wanted = {name: column for name, column in _VERDICT.items() if name in needed}
     verdicts = read_table(source, "verdicts", id="key", label="label", reason="reason", **wanted)
     numbers = verdicts.select("id").with_row_index("number")

@@ -97,7 +97,9 @@ def test_on_two_nodes_the_table_is_the_same_byte_for_byte(cluster, tmp_path, wor
     text = study_text(40)
     run_plan(text, tmp_path / "ray", workers)
     assert same_bytes(table(tmp_path / "ray"), in_one_process(text, tmp_path / "one"))
-    assert "is ready" in (tmp_path / "ray" / "logs" / "worker-0.log").read_text()
+    # On a busy machine, some are done before others have begun.
+    logs = [log.read_text() for log in (tmp_path / "ray" / "logs").glob("worker-*.log")]
+    assert any("is ready" in log for log in logs)
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import shutil
 import sqlite3
 import zipfile
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from opensafemlrm.judges.canary import CanaryJudge
 from opensafemlrm.store import DATABASE, Store, labels
 from opensafemlrm.store.checking import check
 from opensafemlrm.store.maintenance import migrate
+from opensafemlrm.store.merge import merge
 from opensafemlrm.store.source import open_source
 from opensafemlrm.study import parse
 from opensafemlrm.types import Item, JudgeRequest, Verdict
@@ -158,3 +160,26 @@ def test_a_run_makes_what_is_missing(migrated: Path) -> None:
     then = recorded(migrated / "frame.jsonl")
     with Store.open(migrated) as store:
         assert of_then(frame.read(store), then) == then
+
+
+def test_a_store_of_before_texts_were_marked_is_read_and_joined(old: Path, tmp_path: Path) -> None:
+    """Version 5 had all but the mark of texts that speak to the judge."""
+    new = tmp_path / "new"
+    with Store.open(new, "create") as store:
+        merge([old], store)
+    shutil.copytree(new, tmp_path / "five")
+    with contextlib.closing(sqlite3.connect(tmp_path / "five" / DATABASE)) as database:
+        database.execute("ALTER TABLE verdicts DROP COLUMN speaks_to_judge")
+        database.execute("PRAGMA user_version = 5")
+    with contextlib.closing(sqlite3.connect(new / DATABASE)) as database, database:
+        database.execute("UPDATE verdicts SET speaks_to_judge = score > 3 WHERE score NOT NULL")
+    with Store.open(tmp_path / "five") as store:
+        assert frame.read(store)["speaks_to_judge"].null_count() == len(frame.read(store))
+    orders = []
+    for order in (["new", "five"], ["five", "new"]):
+        with Store.open(tmp_path / order[0][:1], "create") as store:
+            merge([tmp_path / name for name in order], store)
+            orders.append(frame.read(store))
+    assert orders[0].equals(orders[1])
+    assert migrate(tmp_path / "five")[0] == 5
+    assert not any(finding.problem for finding in check(tmp_path / "five"))

@@ -67,6 +67,9 @@ VERDICT_COLUMNS: Final[Mapping[str, str]] = {
     "by_rule": "Of `safe` and `unsafe`, those that a rule gave without the judge's model being "
     "asked, such as for a text that is nothing but a refusal.",
     "by_rule_share": "`by_rule` of all that have a score.",
+    "speaks_to_judge": "Of all that a judge was shown, whatever came of it: texts with words or "
+    "signs for whoever judges them, such as a score of their own. `safemlrm calibrate --probe` "
+    "measures what such texts do to the judge.",
     **JUDGE_TO_CELL,
 }
 """The columns of :func:`verdict_outcomes`; ``judge`` is null where no judge has been shown it."""
@@ -83,6 +86,7 @@ NOT_APPLICABLE_COLUMNS: Final[Mapping[str, str]] = {
 READS: Final = frozenset(
     {*CELL_COLUMNS, "sample", "status", "error_code", "reasoning_status"}
     | {"judge", "part", "label", "reason", "by_rule", "score_so_far", "threshold_lenient"}
+    | {"speaks_to_judge"}
 )
 """Columns of the tidy table that coverage needs."""
 
@@ -140,6 +144,7 @@ def verdict_outcomes(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
             **_counts("reason", Unscored),
             unsafe_so_far=_count(pl.col("score_so_far") >= pl.col("threshold_lenient")),
             by_rule=_count(pl.col("by_rule")),
+            speaks_to_judge=_count(pl.col("speaks_to_judge")),
         )
         .with_columns(by_rule_share=pl.when(scored > 0).then(pl.col("by_rule") / scored))
         .sort(*CELL_COLUMNS, "judge", in_part_order())

@@ -88,8 +88,6 @@ class SampleJudge:
         writer.put(records.judgement_row(sample.key.key, self._key, part_keys))
         is_pending = any(v.reason is Unscored.JUDGE_FAILED for v in verdicts.values())
         sample.cell.tally.judged += not is_pending
-        spoken = (speaks_to_judge(request.text) for request in requests.values())
-        sample.cell.tally.speaking += sum(spoken)
         sample.cell.tally.unscored += sum(verdicts[key].score is None for key in part_keys.values())
         await writer.saved()
 
@@ -125,7 +123,9 @@ class SampleJudge:
             by_key = dict(zip(requests, verdicts, strict=True))
             future.set_result(by_key)
             for key, verdict in by_key.items():
-                writer.put(records.verdict_row(key, self._key, verdict))
+                speaks = speaks_to_judge(requests[key].text)
+                sample.cell.tally.speaking += speaks
+                writer.put(records.verdict_row(key, self._key, verdict, speaks))
                 self.watch.note(verdict)
                 if verdict.reason in self._judged_again - known.JUDGED_AGAIN:
                     self._unscored.add(key)

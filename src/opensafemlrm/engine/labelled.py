@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from opensafemlrm.components import Judge
 from opensafemlrm.engine.run import first_error
 from opensafemlrm.engine.score_watch import ScoreWatch
+from opensafemlrm.judges.fence import speaks_to_judge
 from opensafemlrm.store import Store, known, records, verdict_key
 from opensafemlrm.store.database import component_key
 from opensafemlrm.store.writer import Writer
@@ -68,7 +69,8 @@ async def judge_texts(
             verdicts[key] = verdict
             watch.note(verdict)
             if writer is not None:
-                writer.put(records.verdict_row(key, judge_key, verdict))
+                speaks = speaks_to_judge(text.text)
+                writer.put(records.verdict_row(key, judge_key, verdict, speaks))
 
     try:
         async with asyncio.TaskGroup() as group:

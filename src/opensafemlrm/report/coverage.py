@@ -49,6 +49,7 @@ VERDICTS: Final = Table(
         *_outcomes("no_text", "judge_failed", "judge_refused"),
         *_outcomes("judge_truncated", "unparsed"),
         *_outcomes("not_applicable", "not_judged", "not_recorded"),
+        *_outcomes("speaks_to_judge"),
     ],
     caption="safe, unsafe: the judge's label (at its lenient threshold); all others: no score, "
     "and why.",
@@ -62,6 +63,11 @@ VERDICTS: Final = Table(
             "unsafe so far: of the truncated, those of which what came is unsafe already. They are "
             "in no rate, and raise its lower bound.",
             pl.col("unsafe_so_far") > 0,
+        ),
+        (
+            "speaks to judge: texts with words or signs for whoever judges them, counted among the "
+            "others too. `safemlrm calibrate --probe` measures what such texts do to the judge.",
+            pl.col("speaks_to_judge") > 0,
         ),
     ],
 )

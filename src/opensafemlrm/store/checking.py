@@ -104,7 +104,8 @@ _LABELLED: Final = (
     "OR (label = 'unscored') IS NOT (score IS NULL) "
     "OR (label = 'unscored') IS NOT (reason NOT NULL) "
     f"OR (label = 'unsafe') != (score >= {_THRESHOLD})"
-    " OR refusal NOT IN (0, 1) OR understood NOT IN (0, 1) OR requests < 0"
+    " OR refusal NOT IN (0, 1) OR understood NOT IN (0, 1) OR speaks_to_judge NOT IN (0, 1)"
+    " OR requests < 0"
 )
 _RESPONDED: Final = (
     f"{_no_member('status', ResponseStatus)} OR transient NOT IN (0, 1) "

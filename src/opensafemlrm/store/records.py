@@ -233,8 +233,8 @@ def judgement_row(generation: Key, judge: Key, verdicts: Mapping[Part, Key]) -> 
     return "judgements", (generation, judge, *(verdicts.get(part) for part in PARTS))
 
 
-def verdict_row(key: Key, judge: Key, verdict: Verdict) -> Row:
-    """Return the row of a verdict."""
+def verdict_row(key: Key, judge: Key, verdict: Verdict, speaks_to_judge: bool | None = None) -> Row:
+    """Return the row of a verdict and of whether its text speaks to the judge, if that is known."""
     usage = verdict.usage
     return "verdicts", (
         key,
@@ -252,6 +252,7 @@ def verdict_row(key: Key, judge: Key, verdict: Verdict) -> Row:
         verdict.understood,
         _storable(verdict.model),
         _storable(verdict.sent),
+        speaks_to_judge,
         time.time(),
     )
 

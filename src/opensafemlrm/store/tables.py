@@ -221,9 +221,10 @@ SAMPLE_TABLES: Final = (
         by_rowid=True,
     ),
     # A text that has no score may be judged again: nothing ever takes a score's place.
+    # speaks_to_judge: whether the text that was judged has words or signs for whoever judges it.
     Table(
         "verdicts",
-        f"key:key judge:key {VERDICT} created:real",
+        f"key:key judge:key {VERDICT} speaks_to_judge:int? created:real",
         ("key",),
         on_conflict="score IS NULL AND reason != 'not_recorded'",
         by_rowid=True,

@@ -125,6 +125,28 @@ def test_a_dataset_that_is_not_there_leaves_a_doubt_and_no_traceback(tmp_path):
     assert has_image(bodies[0])
 
 
+@pytest.mark.parametrize(
+    ("text", "more", "outcome"),
+    [
+        ("", {}, "empty reply"),
+        (" \n ", {}, "empty reply"),
+        (None, {"reasoning_content": ""}, "empty reply"),
+        (None, {"reasoning_content": "The sky is blue."}, "no answer"),
+        ("<think>The sky is blue.</think>", {}, "no answer"),
+    ],
+)
+def test_a_model_whose_replies_are_empty_cannot_be_used(tmp_path, text, more, outcome):
+    """It was "ok", and the run gave no figure at all."""
+
+    def answer(body: Body) -> tuple[int, Any]:
+        _, reply = said(text, body["model"])
+        reply["choices"][0]["message"] |= more
+        return 200, reply
+
+    code, words, _ = doctor(tmp_path, answer)
+    assert (code, outcome in words) == (2, True)
+
+
 def scored(safe: str, unsafe: str, other: str = "Blue.") -> Callable[[Body], tuple[int, Any]]:
     """A judge that writes what it is told of the refusal and of the help."""
 
@@ -164,8 +186,17 @@ class TestJudges:
         assert "raise the judge's `max_tokens`" in words
 
     def test_a_judge_that_calls_everything_safe_is_said_to_be_unable_to_tell(self, tmp_path):
+        """It was named, and the exit code was 0."""
         code, words, _ = doctor(tmp_path, scored("#thescore: 1", "#thescore: 1"), judge=RUBRIC)
-        assert (code, "cannot tell" in words) == (0, True)
+        assert (code, "cannot tell" in words) == (2, True)
+        assert "safe alike: choose another model or prompt" in words
+
+    def test_a_guard_that_calls_everything_safe_is_doubtful(self, tmp_path):
+        """What it takes for harm was trained into it, and a fake review may be none of that."""
+        guard = RUBRIC.replace("policy-rubric", "llama-guard")
+        code, words, _ = doctor(tmp_path, scored("safe", "safe"), judge=guard)
+        assert (code, "doubtful" in words) == (0, True)
+        assert "1 in doubt" in words
 
     def test_a_judge_that_calls_a_refusal_unsafe_cannot_be_used(self, tmp_path):
         code, words, _ = doctor(tmp_path, scored("#thescore: 5", "#thescore: 5"), judge=RUBRIC)

@@ -358,6 +358,19 @@ LONG = "moon soup " * 12_000
         (LONG, 30_000, ResponseStatus.OK),
         (LONG, None, ResponseStatus.OK),
         ("moon soup", 1, ResponseStatus.OK),
+        (LONG[:11_000], 512, ResponseStatus.FAILED),
+        (LONG[:2_000], 256, ResponseStatus.FAILED),
+        (LONG[:2_000], 10, ResponseStatus.OK),  # what some servers fill in
+        ("月の光と猫" * 600, 256, ResponseStatus.FAILED),
+        ("月の光と猫" * 600, 1_000, ResponseStatus.OK),
+        ("ありがとうございます" * 200, 230, ResponseStatus.OK),  # one token each
+        ("나는 집에 간다 " * 100, 400, ResponseStatus.OK),
+        ("word" + " " * 5_000 + "word\n\n\n" * 20, 80, ResponseStatus.OK),
+        ("=" * 9_000 + " - | - " * 500, 300, ResponseStatus.OK),
+        ("a" * 9_000 + "ha" * 500, 150, ResponseStatus.OK),
+        ("QUJD/x9+" * 1_000, 4_000, ResponseStatus.OK),
+        ("QUJD/x9+" * 1_000, 300, ResponseStatus.FAILED),
+        ("1 2 3 4 5 " * 200, 1_000, ResponseStatus.OK),
     ],
 )
 async def test_a_prompt_that_the_server_cut_is_no_reply_to_it(
@@ -369,5 +382,22 @@ async def test_a_prompt_that_the_server_cut_is_no_reply_to_it(
     assert response.status is status
     if status is ResponseStatus.FAILED:
         assert (response.code, response.transient) == ("prompt_cut", True)
-        assert "2,051 tokens" in (response.detail or "")
+        assert f"{tokens:,} tokens" in (response.detail or "")
         assert len(server.bodies) == 1, "it was paid for once, and not asked again at once"
+
+
+@pytest.mark.parametrize(
+    "cache",
+    [
+        {"prompt_tokens_details": {"cached_tokens": 1900}},
+        {"cache_read_input_tokens": 1000, "cache_creation_input_tokens": 900},
+        {"prompt_cache_hit_tokens": 1900},
+        {"cached_tokens": 1900},
+    ],
+)
+async def test_what_a_server_had_in_its_cache_was_read_all_the_same(server, connect, cache) -> None:
+    """Some count cached tokens among the prompt's, some beside them."""
+    usage = {"prompt_tokens": 120, "completion_tokens": 3, **cache}
+    server.script.append(completion(usage=usage))
+    reply = await connect().generate(Prompt.user(LONG[:9_000]), Sampling())
+    assert (reply.status, reply.usage.input_tokens) == (ResponseStatus.OK, 120)

@@ -59,6 +59,14 @@ def test_thought_and_redacted_thought_together_are_hidden_in_part():
     assert (response.reasoning, response.reasoning_hidden) == ("first", True)
 
 
+def test_anthropics_cached_tokens_are_tokens_of_the_prompt():
+    """Beside them, `input_tokens` counts the rest alone: a prompt that was read looked cut."""
+    counts = {"input_tokens": 9, "cache_read_input_tokens": 700, "cache_creation_input_tokens": 50}
+    body = {**Messages().plain(), "usage": {**counts, "output_tokens": 5}}
+    response = Reader(MessagesCodec()).reply(orjson.dumps(body), 100, Timing())
+    assert (response.usage.input_tokens, response.usage.output_tokens) == (759, 5)
+
+
 def test_anthropic_thinks_without_sampling_of_ours():
     """The API turns down a temperature beside extended thinking: every request would fail."""
     thinking = {"type": "enabled", "budget_tokens": 2048}

@@ -16,8 +16,20 @@ from opensafemlrm.cli import _doctor_prompts as ask
 from opensafemlrm.components import Component, Judge, Model, children, models_in
 from opensafemlrm.engine.score_watch import advice, shape
 from opensafemlrm.errors import SafeMLRMError
+from opensafemlrm.judges.classifier import ClassifierJudge
+from opensafemlrm.models.hosted.whole_prompt import most_counted
 from opensafemlrm.study import Study
-from opensafemlrm.types import Label, Prompt, Response, ResponseStatus, Sampling, Unscored, Verdict
+from opensafemlrm.types import (
+    Label,
+    Part,
+    Prompt,
+    Response,
+    ResponseStatus,
+    Sampling,
+    Unscored,
+    Usage,
+    Verdict,
+)
 from opensafemlrm.wrapped import defend
 
 _NO_REASONING: Final = (
@@ -28,10 +40,25 @@ _NO_END: Final = (
     "it should reason, and the reasoning of this whole reply never ends: set `format`, or look at "
     "what the server does with the marks"
 )
+_EMPTY: Final = (
+    "its reply holds no text: look at its chat template, and at what the server does with the reply"
+)
+_NO_ANSWER: Final = (
+    "its whole reply is reasoning, and there is no answer: set `format`, or look at what the "
+    "server does with the marks"
+)
 _CUT: Final = "prompt_cut"
 _LONGER_CONTEXT: Final = (
     "give the server a longer context (Ollama's OLLAMA_CONTEXT_LENGTH, llama.cpp's --ctx-size): "
     "what is cut is not seen, and the reply is to the rest"
+)
+
+
+DOUBTFUL: Final = "doubtful"
+_CANNOT_TELL: Final = "it calls a refusal and a fake review, both harmless, safe alike"
+_OF_NO_USE: Final = ": choose another model or prompt for the judge"
+_NARROW: Final = (
+    "; it may be trained for other harm, or say safe to everything: see `safemlrm calibrate`"
 )
 
 
@@ -159,10 +186,12 @@ def _finding(
     sampling: Sampling,
     images: bool | None = None,
 ) -> Finding:
-    well, read = _came(response), ""
+    well, read, lack = _came(response), "", ""
     if well:
         trace = reasoning.parse(response, model.reasoning_format)
         read = f"{trace.status.value} ({trace.found_by})" if trace.found_by else trace.status.value
+        if trace.part(Part.ANSWER) is None and response.status is ResponseStatus.OK:
+            lack = _EMPTY if trace.part(Part.FULL) is None else _NO_ANSWER
     cut = response.status is ResponseStatus.TRUNCATED
     finding = Finding(
         role,
@@ -176,6 +205,9 @@ def _finding(
         response.model,
     )
     asked = dataclasses.asdict(sampling)
+    if lack:
+        outcome = "empty reply" if lack is _EMPTY else "no answer"
+        finding = finding.but(lack, outcome=outcome, well=False)
     return finding.but(
         f"cut at {sampling.max_tokens:,} tokens: raise `max_tokens`" if cut else "",
         *_about(model, response.model, response.sent, asked),
@@ -223,11 +255,12 @@ async def _at_length(model: Model, sampling: Sampling, finding: Finding) -> Find
     except SafeMLRMError as error:
         return finding.but(f"asked at length: {error}")
     failed = "" if _came(response) else f"{response.code}: {response.detail}"
-    return _measured(finding, response.usage.input_tokens, failed)
+    return _measured(finding, response.usage, failed)
 
 
-def _measured(finding: Finding, tokens: int | None, failed: str) -> Finding:
+def _measured(finding: Finding, usage: Usage, failed: str) -> Finding:
     """Say whether a long prompt was cut; a server that turns it down cuts nothing."""
+    tokens = most_counted(usage)
     if failed.startswith(_CUT) or (tokens and tokens < ask.MIN_TOKENS):
         count = "" if not tokens else f": it counts {tokens:,} tokens in {ask.LONG_WORDS:,} words"
         detail = f"the server cuts long prompts{count}; {_LONGER_CONTEXT}"
@@ -256,12 +289,14 @@ async def _of_judge(role: str, judge: Judge, model: Model) -> Finding:
         detail = "it calls a plain refusal unsafe: choose another model or prompt for the judge"
         return finding.but(detail, outcome="wrong", well=False)
     if unsafe.label is not Label.UNSAFE:
-        said = "cannot tell: it calls a refusal and a fake review, both harmless, safe alike"
-        finding = finding.but(f"{said}; see `safemlrm calibrate`", outcome="ok, all safe")
+        # What a guard takes for unsafe was trained into it; a rubric says what is.
+        narrow = isinstance(judge, ClassifierJudge)
+        said = _CANNOT_TELL + (_NARROW if narrow else _OF_NO_USE)
+        finding = finding.but(said, outcome=DOUBTFUL if narrow else "cannot tell", well=narrow)
     if model.in_process:
         return finding
     (long,) = await judge.judge(ask.ITEM, [ask.LONG])
-    return _measured(finding, long.usage.input_tokens, _failure(long))
+    return _measured(finding, long.usage, _failure(long))
 
 
 def _why(verdict: Verdict) -> str:

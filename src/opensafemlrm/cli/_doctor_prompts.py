@@ -12,17 +12,17 @@ from opensafemlrm import images
 from opensafemlrm.components import Attack, Dataset, Search
 from opensafemlrm.errors import AttackError, SafeMLRMError
 from opensafemlrm.models.hosted.probe import form_of, harmless
+from opensafemlrm.models.hosted.whole_prompt import least_tokens
 from opensafemlrm.study import Study
 from opensafemlrm.types import Item, JudgeRequest, Part, Prompt
 
 LONG_WORDS: Final = 8_000
 """Words of the long prompt: more than the 4,096 tokens at which some servers cut by default."""
-MIN_TOKENS: Final = 4_800
-"""Tokens that it has at least, in any tokenizer."""
 _MAX_ROWS: Final = 50
 """Rows of a dataset that are looked at for the forms of its items."""
 _WORDS: Final = "the sky is blue and the grass is green on a clear day in the month of may"
 _LONG: Final = " ".join(itertools.islice(itertools.cycle(_WORDS.split()), LONG_WORDS))
+MIN_TOKENS: Final = least_tokens(_LONG)
 
 ITEM: Final = Item(
     "doctor",

@@ -23,22 +23,26 @@ def add_to(app: typer.Typer) -> None:
 def doctor(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) -> None:
     """Check every model and judge of a study.
 
-    Models get harmless prompts with the study's sampling and as many pictures, judges two harmless
-    texts to score, and servers a long prompt, which must not be cut. Nothing is written to a
-    store. It exits with 2 if any of them cannot be used.
+    Models get harmless prompts with the study's sampling and as many pictures, and must answer;
+    judges two harmless texts, of which one must come out safe and one unsafe; servers a long
+    prompt, which must not be cut. Nothing is written to a store. It exits with 2 if any of them
+    cannot be used.
     """
     import asyncio
 
     import polars as pl
 
     from opensafemlrm import study as studies
+    from opensafemlrm.cli._doctor import DOUBTFUL
     from opensafemlrm.report import Column, Form, Table
 
     results = asyncio.run(examine(studies.load(study)))
     ill = sum(not finding.well for finding in results)
+    doubtful = sum(finding.outcome == DOUBTFUL for finding in results)
     table = Table(
         name="doctor",
-        title=f"{len(results)} models asked, {ill} cannot be used",
+        title=f"{len(results)} models asked, {ill} cannot be used"
+        f"{f', {doubtful} in doubt' if doubtful else ''}",
         frame=pl.DataFrame(results, infer_schema_length=None),
         columns=[
             Column("role", "Used as"),

@@ -152,6 +152,8 @@ class Usage:
     input_tokens: int | None = None
     output_tokens: int | None = None
     reasoning_tokens: int | None = None
+    cached_tokens: int | None = field(default=None, compare=False)
+    """Tokens of the prompt that the server says it had from before. No store keeps them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from opensafemlrm import images
 from opensafemlrm.errors import ImageError
 from opensafemlrm.models.hosted.model import HostedModel
 from opensafemlrm.models.http.codec import Codec, ParsedReply, Request, UnusableError, without_none
-from opensafemlrm.models.http.replies import count, ending, finish_of
+from opensafemlrm.models.http.replies import cached, count, ending, finish_of
 from opensafemlrm.types import JSON, ResponseStatus, Turn, Usage
 
 _NO_SAMPLING_WITH_THINKING: Final = ("temperature", "top_p")
@@ -121,4 +121,5 @@ def _words(blocks: list[Any], kind: str) -> str:
 def _usage(usage: Any) -> Usage:
     if not isinstance(usage, dict):
         return Usage()
-    return Usage(count(usage.get("input_tokens")), count(usage.get("output_tokens")))
+    tokens, in_cache = count(usage.get("input_tokens")), cached(usage) or 0
+    return Usage(None if tokens is None else tokens + in_cache, count(usage.get("output_tokens")))

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 from opensafemlrm import images
 from opensafemlrm.models.http.codec import Codec, ParsedReply, Request, UnusableError, without_none
-from opensafemlrm.models.http.replies import count, ending, finish_of, rejection
+from opensafemlrm.models.http.replies import cached, count, ending, finish_of, rejection
 from opensafemlrm.models.names import is_closed
 from opensafemlrm.types import Image, Turn, Usage
 
@@ -235,4 +235,5 @@ def _usage(usage: Any) -> Usage:
         count(usage.get("prompt_tokens")),
         count(usage.get("completion_tokens")),
         count(usage.get("reasoning_tokens") if reasoning is None else reasoning),
+        cached(usage),
     )

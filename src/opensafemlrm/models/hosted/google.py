@@ -15,7 +15,7 @@ from urllib.parse import quote
 from opensafemlrm import images
 from opensafemlrm.models.hosted.model import HostedModel
 from opensafemlrm.models.http.codec import Codec, ParsedReply, Request, UnusableError, without_none
-from opensafemlrm.models.http.replies import count, ending, finish_of
+from opensafemlrm.models.http.replies import cached, count, ending, finish_of
 from opensafemlrm.types import JSON, Image, ResponseStatus, Turn, Usage
 
 _BLOCKED: Final = ("IMAGE_", "MODEL_ARMOR")
@@ -157,4 +157,5 @@ def _usage(usage: Any) -> Usage:
     answer = count(usage.get("candidatesTokenCount"))
     thought = count(usage.get("thoughtsTokenCount"))
     known = [n for n in (answer, thought) if n is not None]
-    return Usage(count(usage.get("promptTokenCount")), sum(known) if known else None, thought)
+    prompt = count(usage.get("promptTokenCount"))
+    return Usage(prompt, sum(known) if known else None, thought, cached(usage))

@@ -24,6 +24,7 @@ from opensafemlrm.errors import (
 )
 from opensafemlrm.models.base import CatalogModel
 from opensafemlrm.models.billing import Price
+from opensafemlrm.models.hosted.whole_prompt import whole
 from opensafemlrm.models.http import provider_errors
 from opensafemlrm.models.http.error_words import ACCOUNT, STOPPING
 from opensafemlrm.models.http.replies import clip
@@ -127,7 +128,7 @@ class Inspect(CatalogModel):
                 output = await state.model.generate(messages, config=self._config(sampling))
             except Exception as error:  # noqa: BLE001 # each provider raises its own
                 return self._failed(error)
-        return self._read(output, time.monotonic() - start)
+        return whole(self._read(output, time.monotonic() - start), prompt)
 
     def _open(self) -> None:
         try:
@@ -222,13 +223,16 @@ class Inspect(CatalogModel):
             reasoning_is_summary=reasoning is not None and (closed or summary),
             reasoning_hidden=hidden or (reasoning is None and counted),
             finish_reason=choice.stop_reason,
-            usage=Usage(usage.input_tokens, usage.output_tokens, usage.reasoning_tokens)
-            if usage
-            else Usage(),
+            usage=_usage(usage) if usage else Usage(),
             latency=latency,
             code=choice.stop_reason if status is ResponseStatus.BLOCKED else None,
             model=clip(output.model, known()) or None,
         )
+
+
+def _usage(usage: Any) -> Usage:
+    in_cache = (usage.input_tokens_cache_read or 0) + (usage.input_tokens_cache_write or 0)
+    return Usage(usage.input_tokens, usage.output_tokens, usage.reasoning_tokens, in_cache or None)
 
 
 def _gives_summaries(model: str) -> bool:

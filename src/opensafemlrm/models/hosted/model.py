@@ -22,6 +22,7 @@ from opensafemlrm.models.billing import Price
 from opensafemlrm.models.catalog import system_in_user
 from opensafemlrm.models.clock import Clock, SystemClock
 from opensafemlrm.models.hosted.probe import form_of, harmless
+from opensafemlrm.models.hosted.whole_prompt import whole
 from opensafemlrm.models.http.batches import Batches
 from opensafemlrm.models.http.client import Client, Limits, Probe
 from opensafemlrm.models.http.codec import Codec, Request, dumps
@@ -33,10 +34,6 @@ from opensafemlrm.types import Capability, Prompt, Response, Sampling
 _VARIABLE: Final = re.compile("[A-Za-z_][A-Za-z0-9_]*")
 _LONG_NAME: Final = 16
 """Letters and digits from which on a name without an underscore may be a key."""
-_LONG_PROMPT: Final = 16_000
-"""Characters from which a prompt is compared with the tokens that the server counted in it."""
-_MAX_CHARACTERS_A_TOKEN: Final = 8
-"""More than any text has: English has about 4, and other languages have fewer."""
 
 
 class State:
@@ -137,7 +134,7 @@ class HostedModel(CatalogModel):
                 response = await client.ask(body, limit, probe, sending.revised)
         except ImageError as error:
             return Response.failed("image_unreadable", str(error), transient=True)
-        return _whole(replace(response, sent=sending.settings), prompt)
+        return whole(replace(response, sent=sending.settings), prompt)
 
     def _body(self, prompt: Prompt, sampling: Sampling) -> dict[str, Any]:
         """Return the body of the request. Raises ImageError."""
@@ -296,24 +293,6 @@ def _is_variable(name: str) -> bool:
         return False
     usual = name.isupper() and (len(name) < _LONG_NAME or "_" in name)
     return name in os.environ or (usual and redaction.without_secrets(name) == name)
-
-
-def _whole(response: Response, prompt: Prompt) -> Response:
-    """Return ``response``, or a failure where the server cannot have read the whole prompt.
-
-    Some servers drop the front of a prompt that is longer than their context, and answer 200: a
-    judge would score what it never saw.
-    """
-    tokens = response.usage.input_tokens
-    characters = sum(len(turn.text) for turn in prompt.turns)
-    if not tokens or characters < _LONG_PROMPT or characters <= _MAX_CHARACTERS_A_TOKEN * tokens:
-        return response
-    detail = (
-        f"the server counts {tokens:,} tokens in a prompt of {characters:,} characters, so it read "
-        "only a part: give it a longer context (OLLAMA_CONTEXT_LENGTH, llama.cpp's --ctx-size)"
-    )
-    failed = Response.failed("prompt_cut", detail, transient=True)
-    return replace(failed, usage=response.usage, latency=response.latency, retries=response.retries)
 
 
 def _address(base_url: str, path: str) -> URL:

@@ -20,7 +20,7 @@ from opensafemlrm.models.http.client import Client, Limits
 from opensafemlrm.models.http.codec import Codec, ParsedReply, Request, UnusableError, without_none
 from opensafemlrm.models.http.endpoint import Endpoint
 from opensafemlrm.models.http.error_words import is_filter_code
-from opensafemlrm.models.http.replies import count
+from opensafemlrm.models.http.replies import cached, count
 from opensafemlrm.types import Image, ResponseStatus, Turn, Usage
 
 
@@ -167,4 +167,5 @@ def _usage(usage: Any) -> Usage:
         count(usage.get("input_tokens")),
         count(usage.get("output_tokens")),
         count(details.get("reasoning_tokens")) if isinstance(details, dict) else None,
+        cached(usage),
     )

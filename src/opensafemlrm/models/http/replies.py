@@ -190,6 +190,20 @@ def count(value: Any) -> int | None:
     return value if type(value) is int and 0 <= value < 2**63 else None
 
 
+_CACHED: Final = (
+    *("cached_tokens", "prompt_cache_hit_tokens", "cachedContentTokenCount"),
+    *("cache_read_input_tokens", "cache_creation_input_tokens"),
+)
+
+
+def cached(usage: dict[str, Any]) -> int | None:
+    """Return the tokens of a prompt that a server says it had in its cache, or put there."""
+    details = [usage.get("prompt_tokens_details"), usage.get("input_tokens_details")]
+    places = [usage, *(one for one in details if isinstance(one, dict))]
+    counts = [n for place in places for name in _CACHED if (n := count(place.get(name)))]
+    return sum(counts) or None
+
+
 def ending(finish: str | None, usage: Usage, max_tokens: int) -> tuple[ResponseStatus, str | None]:
     """Return what a finish reason means: a status, and the code of a block."""
     if finish is None:

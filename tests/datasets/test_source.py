@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from opensafemlrm import images
-from opensafemlrm.datasets import source
+from opensafemlrm.datasets import hub as hub_client
 from opensafemlrm.errors import DatasetError, ImageError, MissingExtraError
 from opensafemlrm.registry import ComponentKind, build
 from opensafemlrm.types import Item
@@ -24,9 +24,9 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 @pytest.fixture(autouse=True)
 def nothing_is_remembered() -> Iterator[None]:
-    source._snapshot.cache_clear()
+    hub_client.snapshot.cache_clear()
     yield
-    source._snapshot.cache_clear()
+    hub_client.snapshot.cache_clear()
 
 
 @pytest.fixture

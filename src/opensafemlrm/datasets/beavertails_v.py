@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -71,6 +71,10 @@ class BeaverTailsV(HubDataset):
             if name not in CATEGORIES:
                 raise UnknownNameError("BeaverTails-V category", name, CATEGORIES)
 
+    def patterns(self) -> Sequence[str]:
+        """Return the files of the split in the categories."""
+        return [f"**/{category}/{self.split}*.parquet" for category in self.categories]
+
     def expected(self) -> Expected:
         """Return what a whole release holds."""
         whole = self.split == "evaluation" and set(self.categories) == set(CATEGORIES)
@@ -78,8 +82,7 @@ class BeaverTailsV(HubDataset):
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items by category, in upstream's order in each, and for each bad row its error."""
-        wanted = [f"**/{category}/{self.split}*.parquet" for category in self.categories]
-        source = self.locate(*wanted)
+        source = self.locate()
         for category in CATEGORIES:
             if category in self.categories:
                 yield from self._category(source, category)

@@ -33,6 +33,7 @@ class Hades(HubDataset):
 
     name = "hades"
     hub = HUB
+    hub_files = ("data/*.parquet", "*.parquet")
     card = Card(
         title="HADES",
         paper="Images are Achilles' Heel of Alignment: Exploiting Visual Vulnerabilities for "
@@ -57,8 +58,8 @@ class Hades(HubDataset):
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the files, and for each bad row its error."""
-        source = self.locate("data/*.parquet", "*.parquet")
-        tables = parquet.files(source, "data/*.parquet", "*.parquet")
+        source = self.locate()
+        tables = parquet.files(source, *self.hub_files)
 
         def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
             if row["step"] != self.step:

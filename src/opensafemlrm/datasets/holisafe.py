@@ -33,6 +33,7 @@ class HoliSafe(HubDataset):
 
     name = "holisafe"
     hub = HUB
+    hub_files = (_TABLE, "images/**", "images.zip", *_PARQUET)
     card = Card(
         title="HoliSafe-Bench",
         paper="HoliSafe: Holistic Safety Benchmarking and Modeling for Vision-Language Model, "
@@ -57,9 +58,7 @@ class HoliSafe(HubDataset):
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the files, and for each bad row its error."""
-        source = self.locate(
-            _TABLE, "images/**", "images.zip", "data/test*.parquet", "test*.parquet"
-        )
+        source = self.locate()
         table = source.present(_TABLE)
 
         def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:

@@ -31,6 +31,7 @@ class JailbreakBench(HubDataset):
 
     name = "jailbreakbench"
     hub = HUB
+    hub_files = ("data/*-behaviors.csv", "*-behaviors.csv")
     card = Card(
         title="JailbreakBench (JBB-Behaviors)",
         paper="JailbreakBench: An Open Robustness Benchmark for Jailbreaking Large Language "
@@ -50,7 +51,7 @@ class JailbreakBench(HubDataset):
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield the harmful items, then the benign ones, and for each bad row its error."""
-        source = self.locate("data/*-behaviors.csv", "*-behaviors.csv")
+        source = self.locate()
         seen: dict[str, RowNumber] = {}
         for kind in (ItemKind.HARMFUL, ItemKind.BENIGN):
             if self.split not in ("all", kind.value):

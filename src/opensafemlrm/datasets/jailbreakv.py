@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -53,6 +53,12 @@ class JailBreakV(HubDataset):
 
     subset: Literal["full", "mini", "redteam-2k"] = "full"
 
+    def patterns(self) -> Sequence[str]:
+        """Return the subset's table, and the pictures where it has any."""
+        pictures = (f"{_FOLDER}/**/*.png", f"{_FOLDER}/**/*.jpg")
+        table = f"{_FOLDER}/{_TABLES[self.subset]}"
+        return (table,) if self.subset == "redteam-2k" else (table, *pictures)
+
     def expected(self) -> Expected:
         """Return what a whole release holds."""
         return Expected(SIZES[self.subset], images=0 if self.subset == "redteam-2k" else 1)
@@ -61,8 +67,7 @@ class JailBreakV(HubDataset):
         """Yield items in the order of the table, and for each bad row its error."""
         name = _TABLES[self.subset]
         plain = self.subset == "redteam-2k"
-        pictures = () if plain else (f"{_FOLDER}/**/*.png", f"{_FOLDER}/**/*.jpg")
-        source = self.locate(f"{_FOLDER}/{name}", *pictures)
+        source = self.locate()
         table = source.find(f"{_FOLDER}/{name}", name)
 
         def drafts(row: Mapping[str, str]) -> Iterator[Draft]:

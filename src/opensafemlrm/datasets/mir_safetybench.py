@@ -26,7 +26,6 @@ CATEGORIES: Final = (
 _COLUMNS: Final = (
     "id", "category", "relationship_type", "original_question", "revised_prompt", "images"
 )  # fmt: skip
-_PACKED: Final = ("data/*.parquet", "**/*.parquet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +42,7 @@ class MIRSafetyBench(HubDataset):
 
     name = "mir-safetybench"
     hub = HUB
+    hub_files = ("data/*.parquet", "**/*.parquet")
     card = Card(
         title="MIR-SafetyBench",
         paper="R. Chen et al., The Side Effects of Being Smart: Safety Risks in MLLMs' "
@@ -60,11 +60,11 @@ class MIRSafetyBench(HubDataset):
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the files, and for each bad row its error."""
-        source = self.locate(*_PACKED)
+        source = self.locate()
         tables = sorted(source.folder.glob("*/*_final.json"))
         if not tables:
             for maker, rows in Maker.over(
-                self.name, source, parquet.files(source, *_PACKED), _COLUMNS
+                self.name, source, parquet.files(source, *self.hub_files), _COLUMNS
             ):
                 yield from maker.items(rows, _packed(source), scenario="category")
             return

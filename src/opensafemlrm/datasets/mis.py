@@ -33,6 +33,7 @@ class MIS(HubDataset):
 
     name = "mis"
     hub = HUB
+    hub_files = ("mis_*.json", "*_image/**", "*.zip", f"{_PACKED}/**")
     card = Card(
         title="MIS: Multi-Image Safety (test)",
         paper="Y. Ding et al., Rethinking Bottlenecks in Safety Fine-Tuning of Vision Language "
@@ -52,7 +53,7 @@ class MIS(HubDataset):
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the lists, and for each bad row its error."""
-        source = self.locate("mis_*.json", "*_image/**", "*.zip", f"{_PACKED}/**")
+        source = self.locate()
         for subset in SIZES:
             if self.subset in ("all", subset):
                 yield from self._subset(source, subset)

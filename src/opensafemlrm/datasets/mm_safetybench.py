@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -31,6 +31,8 @@ SCENARIOS: Final = {
     "13-Gov_Decision": 149,
 }
 """Scenarios, spelled as upstream spells them, and the questions in each: 1,680 in all."""
+TINY: Final = {"study": 126, "all": 168}
+"""Questions of upstream's Tiny list."""
 STUDY: Final = tuple(
     name
     for name in SCENARIOS
@@ -104,10 +106,18 @@ class MMSafetyBench(HubDataset):
         options = dict(HubDataset.options(self))
         return options if self.revision else {k: v for k, v in options.items() if k != "revision"}
 
+    def patterns(self) -> Sequence[str]:
+        """Return the hub's files of the scenarios, and the Tiny list."""
+        kinds = [mm_safetybench_hub.TEXT, *_KINDS.values()]
+        of_scenarios = itertools.product(self._names(), kinds)
+        pairs = (mm_safetybench_hub.pattern(*pair) for pair in of_scenarios)
+        return ["TinyVersion_ID_List.json", *itertools.chain.from_iterable(pairs)]
+
     def expected(self) -> Expected:
         """Return what a whole release holds."""
         if self.tiny:
-            return Expected(images=len(_KINDS))
+            size = TINY.get(self.scenarios) if isinstance(self.scenarios, str) else None
+            return Expected(size, images=len(_KINDS))
         sizes = {name: SCENARIOS[name] for name in self._names()}
         return Expected(sum(sizes.values()), sizes, images=len(_KINDS))
 
@@ -128,13 +138,7 @@ class MMSafetyBench(HubDataset):
             yield from self._scenario(root, scenario, chosen)
 
     def _hub_rows(self) -> Iterator[Item | DatasetError]:
-        names = [mm_safetybench_hub.TEXT, *_KINDS.values()]
-        patterns = [
-            pattern
-            for scenario, name in itertools.product(self._names(), names)
-            for pattern in mm_safetybench_hub.pattern(scenario, name)
-        ]
-        source = self.locate("TinyVersion_ID_List.json", *patterns)
+        source = self.locate()
         chosen = _tiny_ids(source.folder) if self.tiny else None
         seen: dict[str, RowNumber] = {}
         for scenario in self._names():

@@ -31,6 +31,7 @@ class MOSSBench(HubDataset):
 
     name = "mossbench"
     hub = HUB
+    hub_files = (_TABLE, "information.json", "images/*", "images.zip", "data/images/*")
     card = Card(
         title="MOSSBench",
         paper="MOSSBench: Is Your Multimodal Language Model Oversensitive to Safe Queries?, "
@@ -47,7 +48,7 @@ class MOSSBench(HubDataset):
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the file, and for each bad row its error."""
-        source = self.locate(_TABLE, "information.json", "images/*", "images.zip", "data/images/*")
+        source = self.locate()
         table = source.find(_TABLE, f"data/{_TABLE}", "information.json")
         folder = table.parent.parent if table.parent.name == "images_information" else table.parent
 

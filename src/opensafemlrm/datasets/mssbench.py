@@ -30,6 +30,7 @@ class MSSBench(HubDataset):
 
     name = "mssbench"
     hub = HUB
+    hub_files = ("combined.json", "chat/**", "embodied/**", "chat.zip", "embodied.zip")
     card = Card(
         title="MSSBench: Multimodal Situational Safety",
         paper="Multimodal Situational Safety, arXiv 2410.06172",
@@ -45,7 +46,7 @@ class MSSBench(HubDataset):
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the file, and for each bad row its error."""
-        source = self.locate("combined.json", "chat/**", "embodied/**", "chat.zip", "embodied.zip")
+        source = self.locate()
         table = source.find("combined.json", "data/combined.json")
         entries = files.read_json(table, source.where)
         maker = Maker(self.name, source, table)

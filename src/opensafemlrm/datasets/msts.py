@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -71,6 +71,10 @@ class MSTS(HubDataset):
 
     language: Language = "english"
 
+    def patterns(self) -> Sequence[str]:
+        """Return the hub's files of the language."""
+        return (f"data/{self.language}-*.parquet", f"**/{self.language}*.parquet")
+
     def expected(self) -> Expected:
         """Return what a whole release holds; how many other languages have on the hub is open."""
         if self.language == "english":
@@ -81,9 +85,8 @@ class MSTS(HubDataset):
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the table, and for each bad row its error."""
         table_name = f"{self.language}_multimodal.csv"
-        packed = (f"data/{self.language}-*.parquet", f"**/{self.language}*.parquet")
-        if self.root is None or any(next(self.root.glob(name), None) for name in packed):
-            yield from self._packed(self.locate(*packed), packed)
+        if self.root is None or any(next(self.root.glob(name), None) for name in self.patterns()):
+            yield from self._packed(self.locate())
             return
         source, table = single_table(
             self.root, self.card.source, f"data/prompts/{table_name}", f"prompts/{table_name}"
@@ -98,8 +101,8 @@ class MSTS(HubDataset):
             files.csv_rows(table, _COLUMNS, source.where), drafts, scenario="hazard_category"
         )
 
-    def _packed(self, source: Source, patterns: tuple[str, ...]) -> Iterator[Item | DatasetError]:
-        tables = parquet.files(source, *patterns)
+    def _packed(self, source: Source) -> Iterator[Item | DatasetError]:
+        tables = parquet.files(source, *self.patterns())
 
         def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
             yield _draft(row, parquet.picture(row["unsafe_image"], source.folder))

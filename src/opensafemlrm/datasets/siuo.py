@@ -26,6 +26,7 @@ class SIUO(HubDataset):
 
     name = "siuo"
     hub = HUB
+    hub_files = ("siuo_gen.json", "images/*", "images.zip")
     card = Card(
         title="SIUO: Safe Inputs but Unsafe Output",
         paper="Cross-Modality Safety Alignment, arXiv 2406.15279",
@@ -42,7 +43,7 @@ class SIUO(HubDataset):
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the file, and for each bad row its error."""
-        source = self.locate("siuo_gen.json", "images/*", "images.zip")
+        source = self.locate()
         table = source.find("siuo_gen.json")
         folder = source.folder / "images"
 

@@ -7,19 +7,18 @@ Pictures may lie beside the table as files, or still packed in an archive of the
 from __future__ import annotations
 
 import glob
-import importlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Final, TypeAlias
 
 from opensafemlrm import images
 from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import archives
+from opensafemlrm.datasets import hub as hub_client
 from opensafemlrm.datasets.files import load_once
-from opensafemlrm.errors import DatasetError, ImageError, MissingExtraError
+from opensafemlrm.errors import DatasetError, ImageError
 from opensafemlrm.types import Image
 
 Picture: TypeAlias = "Path | bytes"
@@ -117,12 +116,12 @@ def locate(root: Path | None, revision: str, hub: str, patterns: Sequence[str]) 
     Of a snapshot, only files that match ``patterns`` are fetched. Raises DatasetError if there is
     no such folder or the hub cannot give it, MissingExtraError without ``huggingface_hub``.
     """
-    where = f"https://huggingface.co/datasets/{hub}"
+    where = hub_client.page(hub)
     if root is not None:
         if not root.is_dir():
             raise DatasetError(f"there is no such folder; get the release from {where}", path=root)
         return Source(root, root, where)
-    snapshot = _snapshot(hub, revision, tuple(patterns))
+    snapshot = hub_client.snapshot(hub, revision, tuple(patterns))
     return Source(snapshot, _fence(snapshot), where)
 
 
@@ -143,6 +142,8 @@ class HubDataset(Dataset):
 
     hub: ClassVar[str]
     """The repository on the hub."""
+    hub_files: ClassVar[tuple[str, ...]] = ()
+    """Patterns of the files of it that are read."""
 
     root: Path | None = field(default=None, compare=False)
     revision: str = ""
@@ -150,20 +151,22 @@ class HubDataset(Dataset):
     def __post_init__(self) -> None:
         check_options(self.root, self.revision, self.hub)
 
-    def locate(self, *patterns: str) -> Source:
-        """Return the release; of the hub's, files that match ``patterns``. Raises as :func:`locate`
-        does.
-        """
-        return locate(self.root, self.revision, self.hub, patterns)
+    def patterns(self) -> Sequence[str]:
+        """Return the patterns of the hub's files that these options read."""
+        return self.hub_files
 
-    def table(self, *names: str, beside: Sequence[str] = ()) -> tuple[Source, Path]:
+    def locate(self) -> Source:
+        """Return the release. Raises as :func:`locate` does."""
+        return locate(self.root, self.revision, self.hub, self.patterns())
+
+    def table(self, *names: str) -> tuple[Source, Path]:
         """Return the release and its table: ``root`` itself, or the first of ``names`` in it.
 
-        Of the hub's, files that match ``beside`` are fetched too. Raises as :func:`locate` does.
+        Raises as :func:`locate` does.
         """
         if self.root is not None:
-            return single_table(self.root, f"https://huggingface.co/datasets/{self.hub}", *names)
-        source = self.locate(*names, *beside)
+            return single_table(self.root, hub_client.page(self.hub), *names)
+        source = self.locate()
         return source, source.find(*names)
 
 
@@ -191,44 +194,3 @@ def _folder_that_holds(names: Sequence[str], folder: Path) -> Path | None:
                 if path.is_file():
                     return path.parents[len(Path(name).parts) - 1]
     return None
-
-
-@cache
-def _snapshot(hub: str, revision: str, patterns: tuple[str, ...]) -> Path:
-    """Fetch once a process: the hub is asked again by no later pass over the data set."""
-    try:
-        client = importlib.import_module("huggingface_hub")
-    except ImportError as error:
-        raise MissingExtraError(f"reading {hub} from the hub", "hub") from error
-    try:
-        return Path(
-            client.snapshot_download(
-                hub, repo_type="dataset", revision=revision, allow_patterns=list(patterns)
-            )
-        )
-    except _hub_errors() as error:
-        raise DatasetError(
-            f"the hub does not give {hub} at {revision}: {_first_line(error)}; a gated data set "
-            "needs its terms accepted on the hub and a login, and with HF_HUB_OFFLINE=1 it must "
-            "be in the cache already"
-        ) from error
-
-
-def _hub_errors() -> tuple[type[Exception], ...]:
-    """Return what the hub's client raises: its own errors are OSErrors, or its HTTP library's."""
-    errors: list[type[Exception]] = [OSError, ValueError]
-    for name, attribute in (
-        ("httpx2", "HTTPError"),
-        ("httpx", "HTTPError"),
-        ("requests", "RequestException"),
-    ):
-        try:
-            errors.append(getattr(importlib.import_module(name), attribute))
-        except ImportError:
-            continue
-    return tuple(errors)
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[0].strip().rstrip(".") if lines else type(error).__name__

@@ -30,6 +30,7 @@ class SPAVL(HubDataset):
 
     name = "spa-vl"
     hub = HUB
+    hub_files = ("test/*.parquet", "test/**/*.parquet")
     card = Card(
         title="SPA-VL (test)",
         paper="SPA-VL: A Comprehensive Safety Preference Alignment Dataset for Vision Language "
@@ -49,7 +50,7 @@ class SPAVL(HubDataset):
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the files, and for each bad row its error."""
-        source = self.locate("test/*.parquet", "test/**/*.parquet")
+        source = self.locate()
         for split in SIZES:
             if self.split in ("all", split):
                 yield from self._split(source, split)

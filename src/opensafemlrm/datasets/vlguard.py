@@ -31,6 +31,7 @@ class VLGuard(HubDataset):
 
     name = "vlguard"
     hub = HUB
+    hub_files = ("test.json", "test.zip", "test/**")
     card = Card(
         title="VLGuard",
         paper="Safety Fine-Tuning at (Almost) No Cost: A Baseline for Vision Large Language "
@@ -51,7 +52,7 @@ class VLGuard(HubDataset):
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the file, and for each bad row its error."""
-        source = self.locate("test.json", "test.zip", "test/**")
+        source = self.locate()
         table = source.find("test.json", "data/test.json")
         folder = table.parent / "test"
 

@@ -36,6 +36,7 @@ class VLSBench(HubDataset):
 
     name = "vlsbench"
     hub = HUB
+    hub_files = ("data.json", "imgs.tar", "imgs/**")
     card = Card(
         title="VLSBench",
         paper="VLSBench: Unveiling Visual Leakage in Multimodal Safety, arXiv 2411.19939",
@@ -52,7 +53,7 @@ class VLSBench(HubDataset):
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the list, and for each bad row its error."""
-        source, table = self.table("data/data.json", "data.json", beside=("imgs.tar", "imgs/**"))
+        source, table = self.table("data/data.json", "data.json")
 
         def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
             picture = text(row, "image_path")

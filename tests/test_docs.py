@@ -38,6 +38,7 @@ DOES_NOT_RUN_HERE = {
     "real-server": "needs the recipe's server",
     "path/to": "needs a release of your own",
     "openai/gpt-4o-mini": "needs a key",
+    "datasets download": "needs the hub; tests/cli/test_dataset_download.py",
     "--labels results": "needs labels that people gave",
     "safemlrm label": "asks a person",
     "safemlrm serve": "runs until it is stopped",

@@ -11,8 +11,10 @@ import typer
 
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._exit_codes import ExitCode
+from opensafemlrm.cli._option import parse_option
 from opensafemlrm.cli._output import FormatOption
 from opensafemlrm.cli._output import show as show_tables
+from opensafemlrm.cli.dataset_download import download
 from opensafemlrm.text import Format
 
 if TYPE_CHECKING:
@@ -29,10 +31,11 @@ _Name = Annotated[str, typer.Argument(help="The data set's name.")]
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="List and check data sets, and map your own.")
+    group = typer.Typer(help="List, fetch and check data sets, and map your own.")
     group.command("list")(list_all)
     group.command("show")(show)
     group.command("check")(check)
+    group.command("download")(download)
     group.command("init")(init)
     app.add_typer(group, name="datasets", no_args_is_help=True)
 
@@ -199,7 +202,7 @@ def check(
     from opensafemlrm import registry
     from opensafemlrm.datasets.audit import audit
 
-    options = {**({} if root is None else {"root": root}), **dict(map(_option, option or []))}
+    options = {**({} if root is None else {"root": root}), **dict(map(parse_option, option or []))}
     dataset = registry.build(registry.ComponentKind.DATASET, name, options)
     found = audit(dataset)
     others = [_near_duplicates(dataset, text) for text in against or []]
@@ -235,20 +238,6 @@ def _what_is_wrong(found: Audit) -> str:
     expected = "" if found.expected is None else f" of {found.expected:,}"
     wrong = [f"{total:,} {what}" for what, total in totals.items() if total]
     return ", ".join([f"{found.found:,}{expected} items can be used", *wrong])
-
-
-def _option(text: str) -> tuple[str, Any]:
-    from opensafemlrm import strict_yaml
-    from opensafemlrm.errors import OptionError
-
-    key, equals, value = text.partition("=")
-    try:
-        read = strict_yaml.read(value)[0]
-    except strict_yaml.BadYAMLError as error:
-        raise OptionError(f"the value of the option {key!r} cannot be read") from error
-    if not equals or not key:
-        raise OptionError(f"an option is given as KEY=VALUE, not {text!r}")
-    return key, read
 
 
 def _near_duplicates(dataset: Dataset, against: str) -> Table:

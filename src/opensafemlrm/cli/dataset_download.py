@@ -1,0 +1,122 @@
+"""``safemlrm datasets download``: fetch a data set from the Hugging Face hub, at one commit."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from opensafemlrm.cli._console import say
+from opensafemlrm.cli._exit_codes import ExitCode
+from opensafemlrm.cli._option import parse_option
+
+if TYPE_CHECKING:
+    from opensafemlrm.datasets.hub import Listing
+    from opensafemlrm.types import Card
+
+_GB: Final = 1_000_000_000
+
+
+def download(
+    name: Annotated[str, typer.Argument(help="The data set's name.")],
+    to: Annotated[
+        Path | None, typer.Option(help="A folder to write to; left out, it is the hub's cache.")
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option(help="The commit to fetch; left out, it is the newest.")
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-o", help="An option of the data set, as KEY=VALUE."),
+    ] = None,
+    accept: Annotated[
+        bool, typer.Option("--accept", help="You accept the licence and the terms shown.")
+    ] = False,
+    max_gb: Annotated[float, typer.Option(help="The most that is fetched, in GB.", min=0)] = 20,
+) -> None:
+    """Fetch a data set from the Hugging Face hub, once you accept its licence.
+
+    Fetches the files that the options read, and no others. Run it again to go on after an
+    interruption: what is there is kept. A gated data set needs its terms accepted on its page, and
+    `hf auth login`.
+    """
+    from opensafemlrm import registry
+    from opensafemlrm.datasets import hub
+    from opensafemlrm.datasets.source import HubDataset
+    from opensafemlrm.errors import OptionError
+
+    kind = registry.ComponentKind.DATASET
+    cls = registry.find(kind, name)
+    if not issubclass(cls, HubDataset):
+        raise OptionError(
+            f"{name} is not read from the hub; get it from {cls.card.source}, then: "
+            f"safemlrm datasets check {name} --root FOLDER"
+        )
+    options = dict(map(parse_option, option or []))
+    listing = hub.listing(cls.hub, revision)
+    dataset = registry.build(kind, name, {**options, "revision": listing.commit})
+    sizes = listing.wanted(dataset.patterns())
+    if not sizes:
+        raise OptionError(
+            f"{hub.page(cls.hub)} has no file that {name} is read from at {listing.commit} "
+            f"({', '.join(dataset.patterns()[:3])} …): name an older --revision"
+        )
+    _say_what(cls.card, cls.hub, listing, sizes)
+    _check_size(sum(sizes.values()), max_gb, to or hub.cache_folder(cls.hub))
+    if not accept and not _says_yes():
+        say("nothing was fetched; --accept says that you accept the licence and the terms")
+        raise typer.Exit(ExitCode.UNUSABLE)
+    folder = hub.snapshot(cls.hub, listing.commit, tuple(dataset.patterns()), to)
+    place = f"--root {folder}" if to else f"-o revision={listing.commit}"
+    given = "".join(f" -o {text}" for text in option or [])
+    say(f"fetched to {folder}; next: safemlrm datasets check {name} {place}{given}")
+
+
+def _say_what(card: Card, hub_name: str, listing: Listing, sizes: dict[str, int]) -> None:
+    from opensafemlrm.datasets import hub
+
+    stated = f"{listing.licence} (as its page says)" if listing.licence else "none on its page"
+    lines = {
+        "data set": card.title,
+        "paper": card.paper,
+        "licence": f"{stated}; by this project's card: {card.licence}",
+        "terms": hub.page(hub_name),
+        "commit": listing.commit,
+        "to fetch": f"{len(sizes):,} files, {_size(sum(sizes.values()))}",
+    }
+    if listing.gated:
+        lines["gated"] = "accept its terms on its page, then `hf auth login`"
+    for key, value in lines.items():
+        say(f"{key}: {value}")
+
+
+def _check_size(total: int, max_gb: float, to: Path) -> None:
+    """Raise OptionError where more would be fetched than may be, or than there is room for."""
+    from opensafemlrm.errors import OptionError
+
+    if total > max_gb * _GB:
+        raise OptionError(
+            f"this is {_size(total)}, more than {max_gb:g} GB: allow it with --max-gb"
+        )
+    target = to.absolute()
+    place = next(path for path in (target, *target.parents) if path.is_dir())
+    free = shutil.disk_usage(place).free
+    if total > free:
+        raise OptionError(
+            f"this is {_size(total)}, and {place} has room for {_size(free)}: name another folder "
+            "with --to"
+        )
+
+
+def _size(count: int) -> str:
+    return f"{count / _GB:,.2f} GB" if count >= _GB else f"{count / 1_000_000:,.2f} MB"
+
+
+def _says_yes() -> bool:
+    if not sys.stdin.isatty():
+        return False
+    say()
+    return typer.confirm("Do you accept the licence and the terms?", err=True)

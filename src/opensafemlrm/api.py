@@ -114,6 +114,7 @@ async def run_plan(
     """Run what is missing of a plan; its tallies say meanwhile how far it is."""
     watching = shown_progress(plan.cells) if progress else contextlib.nullcontext()
     with opened(plan, store, cluster) as target, watching:
+        plan.again.absent(target.failure_codes())
         number = target.start_run(plan.study.text, _environment())
         if cluster is None:
             await engine.evaluate(plan, target)

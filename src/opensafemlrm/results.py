@@ -319,11 +319,12 @@ class Results:
         return self._selection.of_requests(self._ask(requests))
 
     def alarms(self) -> list[str]:
-        """Return a sentence for each model that hardly reasons, or that another answered for."""
-        from opensafemlrm.analysis import traces
-        from opensafemlrm.analysis.requests import other_models
+        """Return a sentence for each model that hardly reasons, that another answered for, or whose
+        replies ended in a word that is not known.
+        """
+        from opensafemlrm.analysis import requests, traces
 
-        return [*traces.alarms(self.missing_traces()), *other_models(self.requests())]
+        return [*traces.alarms(self.missing_traces()), *requests.alarms(self.requests())]
 
     def missing_traces(self) -> pl.DataFrame:
         """Return the models that should reason and do so in hardly any reply, with the cause."""

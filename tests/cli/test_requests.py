@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -112,6 +113,23 @@ def test_a_judge_that_another_model_answers_for_is_named(tmp_path):
         run("run", write(tmp_path, "sim/qwen2.5-vl-7b", judge), "--store", tmp_path / "s")
     (sentence,) = other_models(opensafemlrm.open(tmp_path / "s").requests())
     assert "asked for gpt-4o-mini, and gemma-3-4b-it answered" in sentence
+
+
+def test_a_finish_reason_that_nobody_knows_is_said_wherever_it_matters(tmp_path):
+    """It was in the store, in no table, and the replies counted as whole in silence."""
+    endings = itertools.cycle(["stop", "halted_by_policy_x", "length"])
+    with serving(lambda _: said("No.", finish=next(endings))) as (url, _):
+        ended = run(
+            "run", write(tmp_path, f"{{model: openai/m, base_url: '{url}'}}"),
+            "--store", tmp_path / "s",
+        )  # fmt: skip
+    sentence = "openai/m ended 4 of 12 replies with 'halted_by_policy_x'"
+    assert sentence in ended.stderr
+    shown = " ".join(run("table", "coverage", tmp_path / "s").stdout.split())
+    assert sentence in shown
+    assert "'stop'" not in shown
+    run("report", tmp_path / "s", "--out", tmp_path / "r")
+    assert "halted_by_policy_x" in (tmp_path / "r/index.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 import opensafemlrm as osm
 from opensafemlrm.cli import app
+from opensafemlrm.errors import OptionError
 from tests.cli import chat_server
 from tests.models import error_bodies
 
@@ -206,7 +207,16 @@ def test_what_failed_for_good_is_asked_again_where_that_is_asked_for(tmp_path: P
         ):
             planned = run(study, "--dry-run", option).stdout
             assert f"Requests to be made: {n} generations" in planned
-        assert run(study, "--retry-failed=http_404").exit_code == 0
+        absent = run(study, "--retry-failed=http_404")
+        assert absent.exit_code == 0
+        assert (
+            "no failure has the code http_404; the store's failures have: http_422" in absent.stderr
+        )
+        for more in ([], ["--dry-run"]):
+            strange = run(study, "--retry-failed=nosuch", *more)
+            assert strange.exit_code == 2
+            words = " ".join(strange.stderr.replace("│", " ").split())
+            assert "no failure has the code 'nosuch'; the store's failures have: http_422" in words
         assert asked == []
         assert run(study, "--retry-failed").exit_code == 0
         assert {text for _, text in asked} == odd
@@ -228,6 +238,8 @@ def test_the_same_in_python(tmp_path: Path) -> None:
         odd.clear()
         asked.clear()
         osm.evaluate(study, tmp_path / "store", retry_failed="http_404", progress=False)
+        with pytest.raises(OptionError, match=r"'nosuch'.*have: http_422"):
+            osm.evaluate(study, tmp_path / "store", retry_failed="nosuch", progress=False)
         assert asked == []
         results = osm.evaluate(study, tmp_path / "store", retry_failed=True, progress=False)
         assert len(asked) == 1

@@ -1,6 +1,6 @@
-"""What was asked otherwise than the study says, and who answered in whose place: sentences.
+"""What was asked otherwise than the study says, who answered in whose place, and how: sentences.
 
-Both work on the frame of :func:`opensafemlrm.store.requests.requests`.
+All work on the frame of :func:`opensafemlrm.store.requests.requests`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from opensafemlrm.models.http.finish_reasons import is_known_finish
 from opensafemlrm.models.names import same_model
 
 _NAMES: Final = {
@@ -51,6 +52,29 @@ def other_models(requests: pl.DataFrame) -> list[str]:
     return sentences + shared(
         [(label, requested[label][0], answered) for label, answered in counts]
     )
+
+
+def unknown_endings(requests: pl.DataFrame) -> list[str]:
+    """Return a sentence for each word that a model's replies ended with and that nobody knows.
+
+    They count as whole: whether they are is not known.
+    """
+    counts = Counter[tuple[str, str]]()
+    totals = Counter[str]()
+    for row in requests.filter(used_as="model").iter_rows(named=True):
+        totals[row["label"]] += row["n"]
+        if not is_known_finish(row["finish_reason"]):
+            counts[row["label"], row["finish_reason"]] += row["n"]
+    return [
+        f"{label} ended {n:,} of {totals[label]:,} replies with {reason!r}, which is no finish "
+        "reason that is known: they count as whole, and may be cut"
+        for (label, reason), n in counts.items()
+    ]
+
+
+def alarms(requests: pl.DataFrame) -> list[str]:
+    """Return what :func:`other_models` and :func:`unknown_endings` say."""
+    return [*other_models(requests), *unknown_endings(requests)]
 
 
 def is_another(requested: Sequence[str], answered: str) -> bool:

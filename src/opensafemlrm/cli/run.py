@@ -15,7 +15,7 @@ from typer.core import TyperCommand
 from opensafemlrm.cli._console import fail, say
 from opensafemlrm.cli._exit_codes import ExitCode
 from opensafemlrm.cli._fail_on import exceeded, shares
-from opensafemlrm.errors import BudgetSpentError, StoppedError, StoreError
+from opensafemlrm.errors import BudgetSpentError, OptionError, StoppedError, StoreError
 
 if TYPE_CHECKING:
     from opensafemlrm.cluster import Cluster
@@ -133,6 +133,7 @@ def run(
         skip_invalid=skip_invalid,
         retry_failed=_ALL_FAILED in codes or codes,
     )
+    _report_absent(plan, store)
     _report_skipped(plan)
     _report_reversed(plan)
     if dry_run:
@@ -306,6 +307,25 @@ def _standing(plan: Plan, store: Path) -> tuple[int, int, int] | None:
         sum(count.judged for count in counts),
         sum(count.unjudged for count in counts),
     )
+
+
+def _report_absent(plan: Plan, store: Path | None) -> None:
+    """Say which codes the store does not have. Raises BadParameter for one that nothing has."""
+    from opensafemlrm.store import DATABASE, Store
+
+    if store is None or not plan.again.codes:
+        return
+    codes = set[str]()
+    if (store / DATABASE).is_file():
+        with Store.open(store) as opened:
+            codes = opened.failure_codes()
+    try:
+        absent = plan.again.absent(codes)
+    except OptionError as error:
+        raise typer.BadParameter(str(error)) from error
+    for code in absent:
+        there = ", ".join(sorted(codes)) or "none"
+        say(f"no failure has the code {code}; the store's failures have: {there}")
 
 
 def _report_skipped(plan: Plan) -> None:

@@ -6,11 +6,13 @@ better: the picture was mended, the server takes it now.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+from opensafemlrm.errors import OptionError
 from opensafemlrm.store.known import JUDGED_AGAIN, GenerationState
 from opensafemlrm.types import ResponseStatus, Unscored
 
@@ -18,6 +20,7 @@ _BY_THE_JUDGE: Final = frozenset(
     {Unscored.JUDGE_FAILED, Unscored.JUDGE_REFUSED, Unscored.JUDGE_TRUNCATED, Unscored.UNPARSED}
 )
 """Reasons for which a judge that was asked gave no score."""
+_HTTP: Final = re.compile(r"http_\d{3}")
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,21 @@ class Again:
             return cls(everything=retry_failed)
         codes = [retry_failed] if isinstance(retry_failed, str) else retry_failed
         return cls(codes=frozenset(codes))
+
+    def absent(self, codes: Collection[str]) -> list[str]:
+        """Return those named that are not among the ``codes`` that a store has.
+
+        Raises OptionError for one that nothing can have.
+        """
+        absent = sorted(self.codes.difference(codes, _BY_THE_JUDGE))
+        unknown = [code for code in absent if not _HTTP.fullmatch(code)]
+        if unknown:
+            there = ", ".join(sorted(codes)) or "none"
+            raise OptionError(
+                f"retry_failed: no failure has the code {unknown[0]!r}; the store's failures have: "
+                f"{there}"
+            )
+        return absent
 
     @cached_property
     def judged(self) -> frozenset[Unscored]:

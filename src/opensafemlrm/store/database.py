@@ -165,6 +165,16 @@ class Store:
         self.put([("components", row)])
         return key
 
+    def failure_codes(self) -> set[str]:
+        """Return the codes of requests that failed, and the reasons of texts without a score."""
+        query = (
+            "SELECT DISTINCT code FROM generations WHERE status = 'failed' "
+            "UNION SELECT DISTINCT reason FROM verdicts WHERE reason IN "
+            "('judge_failed', 'judge_refused', 'judge_truncated', 'unparsed')"
+        )
+        with reading():
+            return {str(code) for (code,) in self.connection.execute(query)}
+
     def has_scores(self, judge: Key) -> bool:
         """Whether a model that the judge asked ever gave a score."""
         query = "SELECT 1 FROM verdicts WHERE judge = ? AND score IS NOT NULL AND requests > 0"

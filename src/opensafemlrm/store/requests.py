@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import polars as pl
@@ -13,9 +13,10 @@ from opensafemlrm.store.records import storable
 from opensafemlrm.store.source import Source
 
 _COUNTS: Final = (
-    "SELECT {key} AS id, response_model, sent_parameters, COUNT(*) AS n FROM {table} "
-    "GROUP BY {key}, response_model, sent_parameters"
+    "SELECT {key} AS id, {columns}, COUNT(*) AS n FROM {table} GROUP BY {key}, {columns}"
 )
+_OF_BOTH: Final = ("response_model", "sent_parameters")
+_OF_REPLIES: Final = (*_OF_BOTH, "finish_reason")
 SCHEMA: Final = {
     "used_as": pl.String(),
     "label": pl.String(),
@@ -23,6 +24,7 @@ SCHEMA: Final = {
     "sampling": pl.String(),
     "response_model": pl.String(),
     "sent_parameters": pl.String(),
+    "finish_reason": pl.String(),
     "n": pl.Int64(),
 }
 
@@ -32,8 +34,9 @@ def requests(source: Source) -> pl.DataFrame:
 
     Columns: used_as (``model`` or ``judge``), label (as tables call it), requested (the names of
     the models that were asked for: of a judge made of judges, several), sampling (JSON of what was
-    asked for), response_model, sent_parameters (both as the tidy table has them) and n, how many
-    replies or verdicts are so. Raises StoreError.
+    asked for), response_model, sent_parameters (both as the tidy table has them), finish_reason
+    (the server's word for how a model's reply ended) and n, how many replies or verdicts are so.
+    Raises StoreError.
     """
     keys = read_table(source, "cells", id="key", model_id="model", sampling="sampling")
     cells = named_cells(source).select(pl.col("cell_id").alias("id"), label="model")
@@ -50,27 +53,30 @@ def requests(source: Source) -> pl.DataFrame:
         ).iter_rows()
     )  # fmt: skip
     rows = []
-    for used_as, named, table, key in (
-        ("model", models, "generations", "cell"),
-        ("judge", judges, "verdicts", "judge"),
+    for used_as, named, table, key, columns in (
+        ("model", models, "generations", "cell", _OF_REPLIES),
+        ("judge", judges, "verdicts", "judge", _OF_BOTH),
     ):
         known = {row["id"]: row for row in named.iter_rows(named=True)}
-        for place, *who_and_what, n in _counts(source, table, key):
+        for place, *who_and_what, n in _counts(source, table, key, columns):
             row = known[place]
             identity = json.loads(identities[row["model_id"]])
             requested = list(dict.fromkeys(_names(identity)))
             sampling = row["sampling"]
             if sampling is None and "sampling" in identity:
                 sampling = json.dumps(identity["sampling"])
-            rows.append((used_as, row["label"], requested, sampling, *who_and_what, n))
+            unknown = [None] * (len(_OF_REPLIES) - len(columns))
+            rows.append((used_as, row["label"], requested, sampling, *who_and_what, *unknown, n))
     frame = pl.DataFrame(rows, schema=SCHEMA, orient="row")
     return frame.sort("used_as", "label", descending=[True, False], maintain_order=True)
 
 
-def _counts(source: Source, table: str, key: str) -> Iterator[tuple[Any, ...]]:
-    schema = {"id": pl.Binary(), "response_model": pl.String(), "sent_parameters": pl.String()}
-    query = _COUNTS.format(key=key, table=table)
-    yield from source.query(query, {**schema, "n": pl.Int64()}).sort(pl.all()).iter_rows()
+def _counts(
+    source: Source, table: str, key: str, columns: Sequence[str]
+) -> Iterator[tuple[Any, ...]]:
+    schema = {"id": pl.Binary(), **dict.fromkeys(columns, pl.String()), "n": pl.Int64()}
+    query = _COUNTS.format(key=key, table=table, columns=", ".join(columns))
+    yield from source.query(query, schema).sort(pl.all()).iter_rows()
 
 
 def _names(identity: Mapping[str, Any]) -> Iterator[str]:

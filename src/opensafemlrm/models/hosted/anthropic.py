@@ -15,7 +15,8 @@ from opensafemlrm import images
 from opensafemlrm.errors import ImageError
 from opensafemlrm.models.hosted.model import HostedModel
 from opensafemlrm.models.http.codec import Codec, ParsedReply, Request, UnusableError, without_none
-from opensafemlrm.models.http.replies import cached, count, ending, finish_of
+from opensafemlrm.models.http.finish_reasons import ending
+from opensafemlrm.models.http.replies import cached, count, finish_of
 from opensafemlrm.types import JSON, ResponseStatus, Turn, Usage
 
 _NO_SAMPLING_WITH_THINKING: Final = ("temperature", "top_p")

@@ -13,7 +13,8 @@ from typing import Any, ClassVar, Final, Literal, NamedTuple
 
 from opensafemlrm import images
 from opensafemlrm.models.http.codec import Codec, ParsedReply, Request, UnusableError, without_none
-from opensafemlrm.models.http.replies import cached, count, ending, finish_of, rejection
+from opensafemlrm.models.http.finish_reasons import ending
+from opensafemlrm.models.http.replies import cached, count, finish_of, rejection
 from opensafemlrm.models.names import is_closed
 from opensafemlrm.types import Image, Turn, Usage
 

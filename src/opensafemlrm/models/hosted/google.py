@@ -15,7 +15,8 @@ from urllib.parse import quote
 from opensafemlrm import images
 from opensafemlrm.models.hosted.model import HostedModel
 from opensafemlrm.models.http.codec import Codec, ParsedReply, Request, UnusableError, without_none
-from opensafemlrm.models.http.replies import cached, count, ending, finish_of
+from opensafemlrm.models.http.finish_reasons import ending
+from opensafemlrm.models.http.replies import cached, count, finish_of
 from opensafemlrm.types import JSON, Image, ResponseStatus, Turn, Usage
 
 _BLOCKED: Final = ("IMAGE_", "MODEL_ARMOR")

@@ -11,11 +11,12 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from opensafemlrm.models.http import error_words, provider_errors
+from opensafemlrm.models.http import provider_errors
 from opensafemlrm.models.http.codec import Codec, ParsedReply, UnusableError
+from opensafemlrm.models.http.finish_reasons import is_known_ending
 from opensafemlrm.models.http.parameters import refused_parameters
 from opensafemlrm.redaction import Redactor
-from opensafemlrm.types import Response, ResponseStatus, Usage
+from opensafemlrm.types import Response, ResponseStatus
 
 MAX_DETAIL_LENGTH: Final = 300
 """Characters of a server's own message that are kept."""
@@ -23,16 +24,6 @@ MAX_CODE_LENGTH: Final = 100
 MAX_NAME_LENGTH: Final = 200
 _MAX_MESSAGE: Final = 2**14
 """Characters that are searched for secrets before a message is cut to its length."""
-_WHOLE: Final = frozenset(
-    {"stop", "end_turn", "stop_sequence", "eos", "eos_token", "completed", "complete", "finished",
-     "tool_calls", "tool_use", "function_call", "end", "normal"}
-)  # fmt: skip
-_CUT: Final = frozenset(
-    {"length", "max_tokens", "max_output_tokens", "max_completion_tokens", "max_new_tokens",
-     "max_length", "model_length", "token_limit", "context_length", "context_length_exceeded",
-     "model_context_window_exceeded", "pause_turn", "incomplete", "truncated"}
-)  # fmt: skip
-_BROKEN_OFF: Final = frozenset({"error", "abort", "network_error", "insufficient_system_resource"})
 _NOT_STRICT: Final = "the server's JSON is not strict; U+FFFD stands for what is not Unicode"
 
 
@@ -202,28 +193,6 @@ def cached(usage: dict[str, Any]) -> int | None:
     places = [usage, *(one for one in details if isinstance(one, dict))]
     counts = [n for place in places for name in _CACHED if (n := count(place.get(name)))]
     return sum(counts) or None
-
-
-def ending(finish: str | None, usage: Usage, max_tokens: int) -> tuple[ResponseStatus, str | None]:
-    """Return what a finish reason means: a status, and the code of a block."""
-    if finish is None:
-        # Some servers do not say why they stopped; a full budget then means a cut reply.
-        cut = usage.output_tokens is not None and usage.output_tokens >= max_tokens
-        return (ResponseStatus.TRUNCATED if cut else ResponseStatus.OK), None
-    reason = finish.casefold()
-    if reason in _CUT:
-        return ResponseStatus.TRUNCATED, None
-    if reason == "refusal" or error_words.is_filter_code(reason):
-        # Anthropic's "refusal" is said by its classifiers, not by the model.
-        return ResponseStatus.BLOCKED, finish
-    if reason in _BROKEN_OFF:
-        return ResponseStatus.FAILED, None
-    return ResponseStatus.OK, None
-
-
-def is_known_ending(finish: str | None) -> bool:
-    """Whether a reply that counts as whole ended in a word that says so, or in none."""
-    return finish is None or finish.casefold() in _WHOLE
 
 
 def rejection(payload: Any, status: int = 200) -> UnusableError:

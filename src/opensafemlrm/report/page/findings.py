@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from opensafemlrm.analysis import MAX_UNSCORED
+from opensafemlrm.analysis import MAX_UNSCORED, requests, traces
 from opensafemlrm.analysis.asr import asr
 from opensafemlrm.analysis.blindspots import blindspots
 from opensafemlrm.analysis.clustered_counts import texts
@@ -24,10 +24,8 @@ from opensafemlrm.analysis.defense import UNDEFENDED, defense_effects
 from opensafemlrm.analysis.grouped import grouped
 from opensafemlrm.analysis.noise_floor import with_noise_floor
 from opensafemlrm.analysis.overrefusal import balance, overrefusal
-from opensafemlrm.analysis.requests import other_models, sent_otherwise
 from opensafemlrm.analysis.scores import scores
 from opensafemlrm.analysis.tax import tax
-from opensafemlrm.analysis.traces import alarms, missing_traces
 from opensafemlrm.report.settings import KEYS, main_judge, marked, settings_of
 from opensafemlrm.report.tables import SIMULATED
 from opensafemlrm.selection import EVERYTHING, Selection
@@ -153,14 +151,14 @@ class Findings:
 
     @cached_property
     def alarms(self) -> Sequence[str]:
-        """Models that should reason and hardly do, or did not answer, a sentence each."""
-        hardly_reason = alarms(missing_traces(self.replies, self.pairs, self.formats))
-        return [*hardly_reason, *other_models(self.requests)]
+        """What makes the figures doubtful, as :meth:`opensafemlrm.Results.alarms` has it."""
+        hardly_reason = traces.missing_traces(self.replies, self.pairs, self.formats)
+        return [*traces.alarms(hardly_reason), *requests.alarms(self.requests)]
 
     @cached_property
     def sampling_notes(self) -> Mapping[str, str]:
         """What was not asked as the study says, by its name: a sentence each."""
-        return sent_otherwise(self.requests)
+        return requests.sent_otherwise(self.requests)
 
     @property
     def detected(self) -> list[str]:

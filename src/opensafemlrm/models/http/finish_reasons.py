@@ -1,0 +1,51 @@
+"""Finish reasons: the vendors' words for how a reply ended, and what they mean."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from opensafemlrm.models.http import error_words
+from opensafemlrm.types import ResponseStatus, Usage
+
+_WHOLE: Final = frozenset(
+    {"stop", "end_turn", "stop_sequence", "eos", "eos_token", "completed", "complete", "finished",
+     "tool_calls", "tool_call", "tool_use", "function_call", "end", "normal", "done"}
+)  # fmt: skip
+_CUT: Final = frozenset(
+    {"length", "max_tokens", "max_output_tokens", "max_completion_tokens", "max_new_tokens",
+     "max_length", "model_length", "token_limit", "context_length", "context_length_exceeded",
+     "model_context_window_exceeded", "context_window_exceeded", "max_len", "length_limit",
+     "pause_turn", "incomplete", "truncated", "repetition_truncation"}
+)  # fmt: skip
+_BROKEN_OFF: Final = frozenset(
+    {"error", "abort", "aborted", "network_error", "insufficient_system_resource", "timeout",
+     "malformed_model_output", "load", "unload"}
+)  # fmt: skip
+
+
+def ending(finish: str | None, usage: Usage, max_tokens: int) -> tuple[ResponseStatus, str | None]:
+    """Return what a finish reason means: a status, and the code of a block."""
+    if finish is None:
+        # Some servers do not say why they stopped; a full budget then means a cut reply.
+        cut = usage.output_tokens is not None and usage.output_tokens >= max_tokens
+        return (ResponseStatus.TRUNCATED if cut else ResponseStatus.OK), None
+    reason = finish.casefold()
+    if reason in _CUT:
+        return ResponseStatus.TRUNCATED, None
+    if reason == "refusal" or error_words.is_filter_code(reason):
+        # Anthropic's "refusal" is said by its classifiers, not by the model.
+        return ResponseStatus.BLOCKED, finish
+    if reason in _BROKEN_OFF:
+        return ResponseStatus.FAILED, None
+    return ResponseStatus.OK, None
+
+
+def is_known_ending(finish: str | None) -> bool:
+    """Whether a reply that counts as whole ended in a word that says so, or in none."""
+    return finish is None or finish.casefold() in _WHOLE
+
+
+def is_known_finish(finish: str | None) -> bool:
+    """Whether a finish reason in a store says how a reply ended, or was not given."""
+    known = is_known_ending(finish) or ending(finish, Usage(), 1)[0] is not ResponseStatus.OK
+    return known or finish == "guard"  # what a defense held back

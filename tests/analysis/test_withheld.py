@@ -168,7 +168,7 @@ def test_what_is_withheld_is_not_corrected_by_the_judges_errors_either(rows: Any
     errors = dict(zip(("true_positives", "false_positives"), (90, 0), strict=True))
     errors |= dict(zip(("true_negatives", "false_negatives"), (100, 10), strict=True))
     known = {"judge": "policy-rubric", "labels": "l", "scenario": "", "threshold": 4.0, **errors}
-    known |= {"part": "full", "model": "", "attack": ""}
+    known |= {"part": "full", "model": "m", "attack": ""}
     row = first(corrected_asr(dead(rows), pl.DataFrame([known])))
     assert (row.asr, row.corrected, row.corrected_low, row.corrected_high) == (None,) * 4
     assert (row.corrected_bound_low, row.corrected_bound_high) == pytest.approx((0, 16 / 27))

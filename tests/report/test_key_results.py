@@ -15,7 +15,7 @@ from opensafemlrm.report.page.key_results import blind_spots, safer, self_correc
 
 PAIRS = pl.DataFrame({"reasoner": ["reasoner"], "base": ["base"]})
 CALIBRATION = {
-    **{"judge": "j", "labels": "l", "threshold": 4.0, "model": "", "attack": "", "scenario": ""},
+    **{"judge": "j", "labels": "l", "threshold": 4.0, "model": "m", "attack": "", "scenario": ""},
     **{"true_positives": 90, "false_negatives": 10, "true_negatives": 95, "false_positives": 5},
 }
 

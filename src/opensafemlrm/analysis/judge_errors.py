@@ -78,19 +78,15 @@ class Calibrations:
         refusals = []
         for calibration, basis in self._candidates(row, part):
             figures = _by_errors(row, calibration)
-            p_value = self._differential(calibration)
             if isinstance(figures, str):
                 refusals.append(figures)
-            elif p_value is None:
+            elif calibration["model"]:
                 return {**figures, "basis": basis}
-            elif p_value > LEVEL:
-                alike = f"{basis}, on which they do not differ (p {_p(p_value)})"
-                return {**figures, "basis": alike}
+            elif refusal := self._unlike(row, calibration):
+                refusals.append(refusal)
             else:
-                refusals.append(
-                    f"the judge's error differs by model (p {_p(p_value)}), and there are too few "
-                    "labels of this one"
-                )
+                p_value = _p(_differential(self._by_model(calibration)))
+                return {**figures, "basis": f"{basis}: they do not differ by model (p {p_value})"}
         if not refusals:
             recorded = any(self._of_part(row, p) for p in ("", *Part))
             refusals = [
@@ -117,19 +113,39 @@ class Calibrations:
             if calibration is not None:
                 yield calibration, _basis(calibration, alike, row)
 
-    def _differential(self, calibration: Mapping[str, Any]) -> float | None:
-        """Return the p-value of "the judge errs equally often on all models"; ``None`` where errors
-        are of one model, or it is not recorded of which.
+    def _unlike(self, row: Mapping[str, Any], calibration: Mapping[str, Any]) -> str:
+        """Say why errors on replies of several models may not be taken for those on a row's model.
+
+        Without labels of the model itself nothing says that the judge errs on it as on the others.
+        Empty where they were compared and do not differ.
         """
+        by_model = self._by_model(calibration)
+        own = sum(_labels_of(one) for one in by_model if one["model"] == row["model"])
+        if own < MIN_LABELS:
+            labelled = f"{own:,} of its replies are" if own else "none of its replies is"
+            return (
+                f"the judge's error on this model was never compared with that on others: "
+                f"{labelled} labelled, it takes {MIN_LABELS}"
+            )
+        p_value = _differential(by_model)
+        if p_value > LEVEL:
+            return ""
+        return (
+            f"the judge's error differs by model (p {_p(p_value)}), and too few labels are of this "
+            "one"
+        )
+
+    def _by_model(self, calibration: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+        """Return the counts of each model of those that one takes together; of those that are of no
+        recorded model, as of one."""
         same = ("judge", "part", "threshold", "attack", "scenario")
-        by_model = [
+        known = [
             other
             for other in self.rows.values()
             if other["model"] and all(other[name] == calibration[name] for name in same)
         ]
-        if calibration["model"] or len(by_model) < 2:
-            return None
-        return _differential(by_model)
+        rest = {name: max(0, calibration[name] - sum(one[name] for one in known)) for name in CELLS}
+        return [*known, {"model": "", **rest}]
 
 
 def _p(value: float) -> str:
@@ -145,7 +161,7 @@ def _basis(calibration: Mapping[str, Any], alike: Sequence[str], row: Mapping[st
         wider = " and ".join(f"every {name}" for name in missing)
         why = f" under {wider}: fewer are of this one alone" if wider else ""
         return f"errors on {n:,} other labels of this model{why}"
-    return f"errors on {n:,} labels of other models, or of models not recorded"
+    return f"errors on {n:,} labels of this model and others"
 
 
 def _labels_of(calibration: Mapping[str, Any]) -> int:

@@ -24,19 +24,12 @@ def with_noise_floor(rows: pl.DataFrame, calibrations: pl.DataFrame) -> pl.DataF
 
     It is the self-correction that the judge would show of a model whose answers are unsafe just
     where its reasoning is, if it errs on both parts as ``calibrations``
-    (:func:`opensafemlrm.frame.calibrations`) say, independently: by those of the model, or else of
-    all models. Null where the judge is not calibrated on both parts, or does no better than chance.
+    (:func:`opensafemlrm.frame.calibrations`) of the model itself say, independently. Null where the
+    judge is not calibrated on both parts of its replies, or does no better than chance.
     """
     for part, name in ((Part.REASONING, "reasoning"), (Part.ANSWER, "answer")):
         known = _errors(calibrations.filter(part=part.value, attack="", scenario=""), name)
-        own, pooled = known.filter(pl.col("model") != ""), known.filter(model="").drop("model")
-        rows = rows.join(own, on=[*_ON, "model"], how="left", maintain_order="left")
-        rows = rows.join(
-            pooled, on=list(_ON), how="left", suffix="_pooled", maintain_order="left"
-        ).with_columns(
-            pl.coalesce(f"{rate}_{name}", f"{rate}_{name}_pooled").alias(f"{rate}_{name}")
-            for rate in ("hit", "false")
-        )
+        rows = rows.join(known, on=[*_ON, "model"], how="left", maintain_order="left")
     hit, false = pl.col("hit_reasoning"), pl.col("false_reasoning")
     flagged = (pl.col("both_unsafe") + pl.col("corrected")) / pl.col("both")
     unsafe = ((flagged - false) / (hit - false)).clip(0, 1)

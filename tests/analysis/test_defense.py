@@ -99,6 +99,20 @@ def test_a_rate_is_that_of_the_whole_cell_and_a_change_that_of_what_both_have(ro
     assert (row.scored, row.asr_change) == (2, -0.5)
 
 
+def test_a_scenario_that_was_only_asked_undefended_is_in_that_rate_and_in_no_change(
+    rows: Any,
+) -> None:
+    """The undefended rate was that of the defended scenarios: 50 % by one defense, 0 by another."""
+    undefended = pl.concat([rows([5.0] * 4), rows([0.0] * 4, first=4, scenario="02-B", cell="c1")])
+    of_one = rows([0.0] * 4, defense="one", cell="c2")
+    of_other = rows([5.0] * 4, first=4, scenario="02-B", defense="other", cell="c3")
+    defended = pl.concat([of_one, of_other]).with_columns(sample=pl.col("sample") + "d")
+    found = records(defense_effects(pl.concat([undefended, defended])))
+    assert [of(found, name).asr_undefended for name in ("none", "one", "other")] == [0.5] * 3
+    assert (of(found, "one").asr, of(found, "one").asr_change) == (0, -1)
+    assert (of(found, "other").asr, of(found, "other").asr_change) == (1, 1)
+
+
 def test_a_defense_is_beaten_only_where_chance_does_not_explain_it(rows: Any) -> None:
     """Of one more hit in twenty nobody can say that the other defense is the better one."""
     cells = []

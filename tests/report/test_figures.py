@@ -42,6 +42,14 @@ def tally(**counts: int) -> list[dict[str, Any]]:
     return [{"name": name.strip("_"), "n": n} for name, n in counts.items()]
 
 
+def dot(
+    model: str, defense: str, safety: float, refused: float, *rest: Any, error: float = 0.03
+) -> tuple[Any, ...]:
+    """A model under one defense, with the same error on both axes."""
+    ends = [(value, max(value - error, 0), min(value + error, 1)) for value in (safety, refused)]
+    return (model, defense, *ends[0], *ends[1], *rest)
+
+
 CHARTS: dict[str, Draw] = {
     "forest": lambda size: forest.forest(
         rows(
@@ -87,10 +95,10 @@ CHARTS: dict[str, Draw] = {
     "pareto": lambda size: pareto.pareto(
         rows(
             pareto.COLUMNS,
-            (HOSTILE, "none", 0.3, 0.02, 1.0, True, True),
-            (HOSTILE, HOSTILE, 0.8, 0.1, 2.5, True, False),
-            (HOSTILE, "costly", 0.7, 0.1, 6.0, False, False),
-            ("b", "none", 0.3, 0.0, 1.0, True, True),
+            dot(HOSTILE, "none", 0.3, 0.02, 1.0, True, True),
+            dot(HOSTILE, HOSTILE, 0.8, 0.1, 2.5, True, False),
+            dot(HOSTILE, "costly", 0.7, 0.1, 6.0, False, False),
+            dot("b", "none", 0.3, 0.0, 1.0, True, True),
         ),
         size,
     ),
@@ -188,7 +196,8 @@ def test_every_defense_is_named_with_what_it_costs_and_the_undefended_model_is_m
 def test_defenses_that_do_alike_keep_their_names_apart(size: Size) -> None:
     """Most defenses of a model lie in one corner: written over each other they say nothing."""
     alike = [
-        ("m", f"defense {n}", 0.9 - n / 500, 0.02 + n / 1000, 1.0, n == 0, False) for n in range(9)
+        dot("m", f"defense {n}", 0.9 - n / 500, 0.02 + n / 1000, 1.0, n == 0, False)
+        for n in range(9)
     ]
     drawn = drawing.to_svg(pareto.pareto(rows(pareto.COLUMNS, *alike), size))
     found = re.findall(r"translate\(([\d.]+),([\d.]+)\)[^>]*>(defense \d[^<]*)<", drawn)
@@ -208,6 +217,20 @@ def test_the_front_is_drawn_as_stairs_of_what_nothing_beats_in_the_two() -> None
     )
     assert lines
     assert all(0 in (float(x), float(y)) for x, y in lines)
+
+
+def test_a_defense_is_drawn_with_the_interval_of_both_its_rates() -> None:
+    """Two dots that lie apart by chance alone looked like a better and a worse defense."""
+    bars = []
+    for error in (0.02, 0.04):
+        one = [dot("m", "a", 0.9, 0.05, 1.0, True, False, error=error)]
+        drawn = drawing.to_svg(pareto.pareto(rows(pareto.COLUMNS, *one), WIDE))
+        lines = re.findall(
+            rf'<line transform="[^"]*" x2="([-\d.]+)" y2="([-\d.]+)"[^>]*{theme.LIGHT["rule"]}',
+            drawn,
+        )
+        bars.append([max(abs(float(line[axis])) for line in lines) for axis in (0, 1)])
+    assert bars[1] == pytest.approx([2 * length for length in bars[0]], rel=0.02)
 
 
 def test_many_models_scroll_and_do_not_shrink_until_nobody_can_read_them() -> None:

@@ -20,8 +20,10 @@ from opensafemlrm.analysis.clustered_counts import (
     UNSAFE_SO_FAR,
     at_thresholds,
     benign,
+    counts,
     finite,
     harmful,
+    rate_of,
     texts,
 )
 from opensafemlrm.analysis.compare import BOTH_SCORED, compare
@@ -33,7 +35,8 @@ from opensafemlrm.analysis.conditions import (
     only,
 )
 from opensafemlrm.analysis.effects import Cluster, effects, without_withheld
-from opensafemlrm.analysis.intervals import difference_interval
+from opensafemlrm.analysis.intervals import difference_interval, rate_interval
+from opensafemlrm.analysis.withheld import why
 from opensafemlrm.types import Part, Unscored
 
 READS: Final = clustered_counts.READS | correction.READS | cost.READS | {"repeat", "refusal"}
@@ -67,6 +70,8 @@ COLUMNS: Final[Mapping[str, str]] = {
     "method": "As in the tax: `paired`, `unpaired` or `none`; `–` for the undefended model.",
     "scored": "Samples whose scores are compared.",
     "asr": "Attack success rate under the defense, over all its scored samples.",
+    "asr_low": "Lower end of its 95 % interval.",
+    "asr_high": "Upper end.",
     "asr_undefended": "The same without it.",
     "asr_change": "Change of the rate, over the samples that have a score on both sides (the "
     "effect of the defense): below 0 it makes safer.",
@@ -85,6 +90,8 @@ COLUMNS: Final[Mapping[str, str]] = {
     },
     "self_correction_withheld": "Why `self_correction` is withheld.",
     "overrefusal": "Benign samples refused, of those known to be refused or not.",
+    "overrefusal_low": "Lower end of its 95 % interval.",
+    "overrefusal_high": "Upper end.",
     "overrefusal_undefended": "The same without the defense.",
     "overrefusal_change": "Its change, over the samples of which it is known on both sides.",
     "overrefusal_change_low": "Lower end of its 95 % interval.",
@@ -210,7 +217,45 @@ def _against_none(
     undefended = rows.filter(pl.col("defense") == UNDEFENDED)
     sides = compare(rows, undefended, on, hit, so_far, by=by)
     changes = effects(sides, [*by, *on], max_unscored=known.max_unscored, cluster=known.cluster)
-    return without_withheld(finite(changes))
+    levels = _levels(rows, on, hit, so_far, by, known)
+    baseline = levels.filter(defense=UNDEFENDED).drop(set(by) - set(on))
+    return (
+        without_withheld(finite(changes))
+        .drop("if_safe", "if_unsafe")
+        .join(levels, on=[*by, *on], how="left", maintain_order="left")
+        .join(baseline, on=list(on), how="left", suffix="_undefended", maintain_order="left")
+        .pipe(_with_interval, known.cluster)
+    )
+
+
+def _levels(
+    rows: pl.LazyFrame,
+    on: Sequence[str],
+    hit: pl.Expr,
+    so_far: pl.Expr,
+    by: Sequence[str],
+    known: _Options,
+) -> pl.DataFrame:
+    """Return the rate over every scored sample of a cell, in whichever scenarios the other has."""
+    n, scored, hits, cut = map(pl.col, ("n", "scored", "hits", "so_far"))
+    sums = counts(rows, [*by, *on], hit, so_far).collect().pipe(texts)
+    rate, size = rate_of(sums)
+    return sums.select(
+        *by,
+        *on,
+        level=pl.when(why(known.max_unscored).is_null()).then(pl.Series(rate)),
+        level_size=size,
+        level_withheld=why(known.max_unscored),
+        if_safe=(hits + cut) / n,
+        if_unsafe=(hits + n - scored) / n,
+    )
+
+
+def _with_interval(rows: pl.DataFrame, cluster: Cluster) -> pl.DataFrame:
+    """Add the interval of the level; between scenarios, by those that both sides have."""
+    size = rows["level_size" if cluster == "item" else "size"].fill_null(0).to_numpy()
+    low, high = rate_interval(rows["level"].fill_null(np.nan).to_numpy() * size, size)
+    return finite(rows.with_columns(level_size=size, level_low=low, level_high=high))
 
 
 def _self_correction(frame: pl.DataFrame | pl.LazyFrame, known: _Options) -> pl.DataFrame:
@@ -231,19 +276,18 @@ def _self_correction(frame: pl.DataFrame | pl.LazyFrame, known: _Options) -> pl.
     )
 
 
-def _level(side: str) -> pl.Expr:
-    """Return the rate over every scored sample of a side, whatever the other side has."""
-    every = pl.col(f"hits{side}_every") / pl.col(f"scored{side}_every")
-    return pl.when(pl.col(f"rate{side}").is_not_null()).then(every)
-
-
 def _figures(name: str) -> list[pl.Expr]:
     """Return a rate, that of the undefended model, and the change, under ``name``."""
     change = pl.when(pl.col("defense") != UNDEFENDED)
     return [
-        _level("").alias(name),
-        _level("_right").alias(f"{name}_undefended"),
-        pl.col("size").alias(f"{name}_size"),
+        *(
+            pl.when(pl.col("rate").is_not_null()).then(f"level{end}").alias(f"{name}{end}")
+            for end in ("", "_low", "_high")
+        ),
+        pl.when(pl.col("rate_right").is_not_null())
+        .then("level_undefended")
+        .alias(f"{name}_undefended"),
+        pl.col("level_size").alias(f"{name}_size"),
         change.then("difference").alias(f"{name}_change"),
         change.then("low").alias(f"{name}_change_low"),
         change.then("high").alias(f"{name}_change_high"),
@@ -251,7 +295,7 @@ def _figures(name: str) -> list[pl.Expr]:
         pl.col("if_unsafe").alias(f"{name}_bound_high"),
         change.then("bound_low").alias(f"{name}_change_bound_low"),
         change.then("bound_high").alias(f"{name}_change_bound_high"),
-        pl.col("withheld").alias(f"{name}_withheld"),
+        pl.coalesce("withheld", "level_withheld").alias(f"{name}_withheld"),
     ]
 
 

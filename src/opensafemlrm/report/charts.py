@@ -165,9 +165,13 @@ def defense(rows: pl.DataFrame, size: Size = WIDE) -> alt.LayerChart:
         rows = rows.with_columns(short="defense")
     marks = rows.select(
         *("overrefusal", "requests"),
+        pl.coalesce("overrefusal_low", "overrefusal"),
+        pl.coalesce("overrefusal_high", "overrefusal"),
         model="model_label",
         defense="short",
         safety=1 - pl.col("asr"),
+        safety_low=1 - pl.coalesce("asr_high", "asr"),
+        safety_high=1 - pl.coalesce("asr_low", "asr"),
         front="pareto",
         undefended=pl.col("defense") == "none",
     )

@@ -30,20 +30,23 @@ _DOT: Final = 5
 _OVER: Final = 14
 """How far a name may stand out of its panel at the right."""
 _MAX_STEPS: Final = 30
+_NEAR: Final = 20
+"""Places next to its dot in which a name looks for one that is on no bar."""
 
 
 COLUMNS: Final = pl.Schema(
     {
         "model": pl.String,
         "defense": pl.String,
-        "safety": pl.Float64,
-        "overrefusal": pl.Float64,
+        **dict.fromkeys(("safety", "safety_low", "safety_high"), pl.Float64),
+        **dict.fromkeys(("overrefusal", "overrefusal_low", "overrefusal_high"), pl.Float64),
         "requests": pl.Float64,
         "front": pl.Boolean,
         "undefended": pl.Boolean,
     }
 )
-"""A model under one defense: safety and over-refusal are from 0 to 1. ``front`` says that no other
+"""A model under one defense: safety and over-refusal are from 0 to 1, with the ends of their
+intervals, which are drawn as far as the panel goes. ``front`` says that no other
 defense of its panel is as good in safety, over-refusal and requests and better in one."""
 
 
@@ -109,6 +112,7 @@ def pareto(rows: pl.DataFrame, size: Size) -> alt.LayerChart:
         drawing.texts(marks["ticks"], align="right", **quiet),
         drawing.texts(marks["feet"], align="center", **quiet),
         drawing.texts(marks["titles"]),
+        drawing.rules(marks["intervals"], color=LIGHT["rule"]),
         drawing.rules(marks["line"], color=LIGHT["base"], strokeWidth=1.8, opacity=0.55),
         drawing.rules(marks["leaders"], color=LIGHT["rule"]),
         drawing.points(marks["others"], "blocked", fill="paper"),
@@ -143,7 +147,12 @@ def _put_panel(marks: Marks, rows: Sequence[Row], frame: _Frame) -> None:
             if row["front"]
             else marks["others"]
         )
-        kind.append({"x": frame.x(row["overrefusal"]), "y": frame.y(row["safety"])})
+        x, y = frame.x(row["overrefusal"]), frame.y(row["safety"])
+        kind.append({"x": x, "y": y})
+        ends = [min(row[f"overrefusal_{end}"], frame.most) for end in ("low", "high")]
+        marks["intervals"].append({"x": frame.x(ends[0]), "x2": frame.x(ends[1]), "y": y, "y2": y})
+        ends = [max(row[f"safety_{end}"], frame.low) for end in ("low", "high")]
+        marks["intervals"].append({"x": x, "x2": x, "y": frame.y(ends[0]), "y2": frame.y(ends[1])})
     _put_names(marks, rows, frame, _put_line(marks, rows, frame))
 
 
@@ -170,10 +179,11 @@ def _put_names(marks: Marks, rows: Sequence[Row], frame: _Frame, taken: Sequence
     """Write every name as near to its dot as there is room, with a line to it where that is far."""
     busy = list(taken)
     busy += [_around(frame.x(row["overrefusal"]), frame.y(row["safety"])) for row in rows]
+    bars = [_Box(one["x"], one["x2"], one["y2"], one["y"]) for one in marks["intervals"]]
     for row in sorted(rows, key=lambda one: (-one["safety"], one["overrefusal"])):
         x, y = frame.x(row["overrefusal"]), frame.y(row["safety"])
         text = drawing.fit(_name(row), 0.7 * frame.width, SMALL)
-        box = _room(x, y, drawing.width_of(text, SMALL), busy, frame)
+        box = _room(x, y, drawing.width_of(text, SMALL), busy, bars, frame)
         busy.append(box)
         middle = (box.top + box.bottom) / 2
         marks["names"].append({"x": box.left, "y": middle, "text": text})
@@ -183,8 +193,11 @@ def _put_names(marks: Marks, rows: Sequence[Row], frame: _Frame, taken: Sequence
             marks["leaders"].append({"x": x, "x2": end, "y": y, "y2": edge})
 
 
-def _room(x: float, y: float, wide: float, busy: Sequence[_Box], frame: _Frame) -> _Box:
-    """Return where a name of a dot at ``x``, ``y`` lies on nothing, the nearest such place."""
+def _room(
+    x: float, y: float, wide: float, busy: Sequence[_Box], bars: Sequence[_Box], frame: _Frame
+) -> _Box:
+    """Return where a name of a dot at ``x``, ``y`` lies on nothing, the nearest such place; on a
+    bar where it would else be far."""
     beside = [x + _AWAY, x - _AWAY - wide]
     around = [*beside, x - 4, x - wide + 4]
     places = [(start, y) for start in beside]
@@ -201,8 +214,9 @@ def _room(x: float, y: float, wide: float, busy: Sequence[_Box], frame: _Frame) 
         and box.top >= frame.top - 4
         and box.bottom <= frame.top + _HEIGHT
     ]
-    free = (box for box in inside if not any(map(box.meets, busy)))
-    return next(free, next(iter(inside), boxes[0]))
+    free = [box for box in inside if not any(map(box.meets, busy))]
+    clear = (box for box in free[:_NEAR] if not any(map(box.meets, bars)))
+    return next(clear, next(iter(free), next(iter(inside), boxes[0])))
 
 
 def _name(row: Row) -> str:

@@ -1,6 +1,6 @@
 """How often the tests find what is not there, and how often intervals over repeats hold the truth.
 
-    python scripts/simulate_tests.py [--studies 10000]
+    python scripts/simulate_tests.py [--studies 10000] [--only headlines]
 
 Prints the tables of docs/statistics.md under "Tests, simulated". Items answer alike by a
 beta-binomial model: their consistency is the correlation of two repeats of an item, 1 for a model
@@ -12,21 +12,23 @@ from __future__ import annotations
 
 import argparse
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from opensafemlrm.analysis import MAX_UNSCORED
 from opensafemlrm.analysis.agreement import kendall_w
+from opensafemlrm.analysis.blindspots import against_rest
 from opensafemlrm.analysis.clustered_counts import rate_of
 from opensafemlrm.analysis.compare import COMPARED, EVERY
 from opensafemlrm.analysis.effects import Cluster, Mean, effects
 from opensafemlrm.analysis.grouped import grouped
 from opensafemlrm.analysis.intervals import rate_interval
 from opensafemlrm.analysis.significance import holm
-from opensafemlrm.analysis.tax import tax
+from opensafemlrm.analysis.tax import FAMILY, SCENARIO, tax
 from opensafemlrm.frame import SCHEMA
 
 Floats = NDArray[np.float64]
@@ -143,6 +145,62 @@ def averages(studies: int, random: np.random.Generator) -> Iterator[tuple[Any, .
         yield cluster, mean, repeats, f"{100 * gap:g}", 100 * held.sum() / studies, found
 
 
+def few_scenarios(studies: int, random: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+    """Yield, by number of scenarios, how averages over few of them hold as a sample of scenarios.
+
+    Lowest coverage, and how often a tax of 0, or one of 15 points, is found at most, over taxes
+    that are normal or skewed (standard deviation 10 points), scenarios of 20 or of 20 and 100
+    items, and micro and macro averages.
+    """
+    for number in (2, 3, 5, 6, 10):
+        held, found = [], {0.0: [0.0], 0.15: [0.0]}
+        choices = itertools.product((True, False), (20, 100), ("micro", "macro"), (0.0, 0.15))
+        for skewed, most, mean, gap in choices:
+            scenarios = []
+            for place in range(number):
+                shape = (studies, most if place % 2 else 20)
+                base_rate = random.uniform(0.2, 0.6, (studies, 1))
+                away = random.exponential(1, (studies, 1)) - 1
+                away = 0.1 * (away if skewed else random.normal(size=(studies, 1)))
+                model = hits(np.clip(base_rate + gap + away, 0, 1), 0.6, 1, shape, random)
+                scenarios.append(counted(model, hits(base_rate, 0.3, 1, shape, random), 1))
+            of: Mean = mean  # type: ignore[assignment]
+            rows = effects(sides(scenarios), ["study"], mean=of, cluster="scenario")
+            leaves_out = (rows["low"] > 0) | (rows["high"] < 0)
+            assert ((rows["p_value"] <= 0.05) == leaves_out).all()
+            assert (leaves_out == (rows["ratio_low"] > 1) | (rows["ratio_high"] < 1)).all()
+            inside = (rows["low"] <= gap + 1e-12) & (rows["high"] >= gap - 1e-12)
+            held.append(100 * float(inside.sum()) / studies)
+            found[gap].append(100 * float(leaves_out.sum()) / studies)
+        yield number, min(held), max(found[0.0]), max(found[0.15])
+
+
+def others(studies: int, random: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+    """Yield how often a scenario differs from a model's others, by chance: any one, and one of ten
+    after Holm's adjustment.
+
+    By item all rates are 20 %; by scenario they are drawn anew, from 5 to 40 %.
+    """
+    clusters: tuple[Cluster, ...] = ("item", "scenario")
+    for cluster, repeats in itertools.product(clusters, (1, 4, 16)):
+        shape, scenarios = (studies, 20), []
+        for _ in SIZES:
+            rate = random.uniform(0.05, 0.4, (studies, 1)) if cluster == "scenario" else 0.2
+            model = hits(rate, 0.4, repeats, shape, random)
+            scenarios.append(counted(model, model, repeats))
+        keys = dict.fromkeys(set(FAMILY) - {"model"}, "")
+        family = (
+            sides(scenarios)
+            .rename({"study": "model"})
+            .with_columns(pl.lit(value).alias(name) for name, value in keys.items())
+        )
+        rows = effects(family, SCENARIO).sort("model")
+        found = against_rest(rows, rows, cluster, MAX_UNSCORED)["rest_p_value"]
+        by_study = found.reshape(studies, len(SIZES))
+        wrong = np.mean([(holm(row) <= 0.05).any() for row in by_study])
+        yield cluster, repeats, 100 * np.mean(found <= 0.05), 100 * wrong
+
+
 def repeated_rates(studies: int, random: np.random.Generator) -> Iterator[tuple[Any, ...]]:
     """Yield coverage of a rate over repeats: mean and lowest over rates and consistencies."""
     for items, repeats in itertools.product((20, 44, 109, 167), ("4", "16", "1 or 16", "1 to 8")):
@@ -188,14 +246,19 @@ def frame_of(**columns: Any) -> pl.DataFrame:
     )
 
 
-def headlines(studies: int, random: np.random.Generator) -> float:
+def headlines(studies: int, random: np.random.Generator, cut: float = 0.0) -> float:
     """Return in how many null studies the page's blind spot stands out, in per cent.
 
     Two reasoning models and their bases, three attacks, ten scenarios of 20 items, equal rates.
+    Such a share of the reasoning models' replies is ``cut``, all of them safe ones.
     """
     shape = (studies, 4, 3, 10, 20)
     study, model, attack, scenario, item = (place.ravel() for place in np.indices(shape))
     rate = np.array(BASES)[scenario]
+    score = 5.0 * random.binomial(1, rate)
+    of_safe = np.minimum(cut / (1 - rate), 1)
+    lost = (model % 2 == 0) & (score == 0) & (random.random(len(score)) < of_safe)
+    score[lost] = np.nan
     names = np.array(["reasoner-a", "base-a", "reasoner-b", "base-b"])
     frame = frame_of(
         model=names[model],
@@ -203,8 +266,8 @@ def headlines(studies: int, random: np.random.Generator) -> float:
         attack=attack.astype(str),
         scenario=scenario.astype(str),
         item_key=np.char.add(np.char.add(scenario.astype(str), "-"), item.astype(str)),
-        score=5.0 * random.binomial(1, rate),
-    )
+        score=score,
+    ).with_columns(pl.col("score").fill_nan(None))
     rows = grouped(frame, names[[0, 2]].tolist(), names[[1, 3]].tolist())
     stands = rows.filter((pl.col("simultaneous_low") > 0) | (pl.col("simultaneous_high") < 0))
     return 100 * stands["judge"].n_unique() / studies
@@ -244,24 +307,48 @@ def _table(title: str, columns: str, rows: Iterator[tuple[Any, ...]]) -> None:
     print()
 
 
+def _headlines(studies: int, random: np.random.Generator) -> Iterator[tuple[Any, ...]]:
+    for cut in (0.0, 0.15):
+        yield f"blind spot stands out, {100 * cut:g} % cut", headlines(studies, random, cut)
+    alone, sure = truncated(4 * studies, random)
+    yield "tax of 0 found with 15 % cut, scored replies alone", alone
+    yield "tax of 0 found with 15 % cut, which is safer", sure
+
+
+Rows = Callable[[int, np.random.Generator], Iterator[tuple[Any, ...]]]
+TABLES: Final[dict[str, tuple[str, str, Rows, int]]] = {
+    "tax": ("A tax of 0 found, %", "repeats, consistency, items, mean, highest", type_one, 1),
+    "families": ("Any of ten scenarios, %", "repeats, consistency, items, found", families, 5),
+    "averages": (
+        "Averages over ten scenarios, %",
+        "cluster, mean, repeats, true tax, coverage, found",
+        averages,
+        5,
+    ),
+    "few": (
+        "Few scenarios as a sample, %",
+        "scenarios, lowest coverage, tax of 0 found, tax of 15 points found",
+        few_scenarios,
+        5,
+    ),
+    "rest": ("Against the model's others, %", "cluster, repeats, one, any of ten", others, 5),
+    "rates": ("Rates over repeats, %", "items, repeats, mean, lowest", repeated_rates, 5),
+    "rankings": ("Agreement of equal taxes, %", "pairs, bases, found", rankings, 10),
+    "headlines": ("Headlines, %", "what, found", _headlines, 20),
+}
+"""Title, columns, rows, and which part of the studies is made."""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--studies", type=int, default=10_000)
-    n = parser.parse_args().studies
-    random = np.random.default_rng(0)
-    _table("A tax of 0 found, %", "repeats, consistency, items, mean, highest", type_one(n, random))
-    few = max(n // 5, 1)
-    _table(
-        "Any of ten scenarios, %", "repeats, consistency, items, any found", families(few, random)
-    )
-    columns = "cluster, mean, repeats, true tax, coverage, found"
-    _table("Averages over ten scenarios, %", columns, averages(few, random))
-    _table("Rates over repeats, %", "items, repeats, mean, lowest", repeated_rates(few, random))
-    _table("Agreement of equal taxes, %", "pairs, bases, found", rankings(max(n // 10, 1), random))
-    studies = max(n // 20, 1)
-    print(f"a blind spot stands out: {headlines(studies, random):.1f} % of {studies}")
-    alone, sure = truncated(few, random)
-    print(f"tax of 0 found with 15 % cut: {alone:.1f} %, and as sure {sure:.1f} % of {few}")
+    parser.add_argument("--only", choices=list(TABLES))
+    options = parser.parse_args()
+    for name in [options.only] if options.only else TABLES:
+        title, columns, rows, part = TABLES[name]
+        studies = max(options.studies // part, 1)
+        random = np.random.default_rng(0)
+        _table(f"{title} ({studies:,} studies)", columns, rows(studies, random))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ GROUP = {
 ANSWER = {"asr_models": 0.2, "asr_bases": 0.0, "difference": 0.2, "low": 0.1, "high": 0.3}
 HOLM = (
     "one a scenario, pair, setting and part, the reasoning model is worse than its base after "
-    "Holm’s adjustment over all of them in"
+    "Holm’s adjustment over all of them, and whatever replies without a score hold, in"
 )
 CORRECTED = {
     **{"model_label": "m", "setting": "direct", "corrected": 17, "both_unsafe": 83},
@@ -76,8 +76,9 @@ REFUSING = {"model_label": "m", "defense": "d", "attack": "a", "overrefusal": 1.
         (
             "blind_spots",
             {"lost": [("answer", 0)], "tests": 1, "compared": 3, "group": {}, "answer": {}},
-            "Over all pairs no scenario is worse than its bases by more than chance shows "
-            f"somewhere among 3 comparisons. Of 1 test, {HOLM} 0 by the answer.",
+            "Over all pairs no scenario is worse than its bases by more than chance, and replies "
+            f"without a score, may show somewhere among 3 comparisons. Of 1 test, {HOLM} "
+            "0 by the answer.",
         ),
         (
             "blind_spots",
@@ -90,7 +91,8 @@ REFUSING = {"model_label": "m", "defense": "d", "attack": "a", "overrefusal": 1.
             },
             "Over all pairs, direct: 43.7 % of the reasoning models’ replies are unsafe there, "
             "1.7 % of the bases’ (8.2 times or more, an interval that holds for all 20 comparisons "
-            "of scenarios together). By the answers alone: 20.0 % and 0.0 %, +20.0 (+10.0 to "
+            "of scenarios together, and whatever replies without a score hold). By the answers "
+            "alone: 20.0 % and 0.0 %, +20.0 (+10.0 to "
             f"+30.0) points. Of 10 tests, {HOLM} 2 by the whole reply and 1 by the answer.",
         ),
         (

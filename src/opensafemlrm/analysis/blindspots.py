@@ -30,13 +30,8 @@ from opensafemlrm.analysis.conditions import (
     in_part_order,
     only,
 )
-from opensafemlrm.analysis.effects import (
-    Cluster,
-    contrast,
-    effects,
-    student_factor,
-    without_withheld,
-)
+from opensafemlrm.analysis.contrasts import contrast, student_contrast, whatever_is_unscored
+from opensafemlrm.analysis.effects import Cluster, effects, without_withheld
 from opensafemlrm.analysis.hierarchical import blind_spots
 from opensafemlrm.analysis.intervals import Array
 from opensafemlrm.analysis.significance import benjamini_hochberg, fisher, holm
@@ -60,6 +55,8 @@ AGAINST_BASE: Final[Mapping[str, str]] = {
     **IF_UNSCORED,
     "holm": "`p_value`, adjusted by Holm (family-wise error).",
     "bh": "`p_value`, adjusted by Benjamini and Hochberg (false discovery rate).",
+    "bound_holm": "`bound_p_value`, adjusted by Holm: what is left whatever the unscored samples "
+    "hold.",
     "shrunken_model": "`asr_model`, drawn towards what the model, its pair, and the scenario in "
     "other pairs make likely: one model of all pairs, scenarios and items under the setting.",
     "shrunken_base": "The same of the base.",
@@ -87,10 +84,11 @@ AGAINST_REST: Final[Mapping[str, str]] = {
     "rest_p_value": "As `p_value`, of `rest_difference` (Fisher's exact test).",
     "rest_holm": "`rest_p_value`, adjusted by Holm.",
     "rest_bh": "`rest_p_value`, adjusted by Benjamini and Hochberg.",
+    "rest_bound_holm": "`rest_holm` of what is left whatever the unscored samples hold.",
 }
 """A scenario compared with the model's own other scenarios."""
 
-_REST: Final = ("rate", "size", "groups")
+_REST: Final = ("rate", "size", "spread", "groups", "if_safe_right", "if_unsafe_right")
 
 COLUMNS: Final[Mapping[str, str]] = {
     "model": "The reasoning model.",
@@ -124,23 +122,17 @@ def blindspots(
     fixed.
     """
     counted = effects(pair_counts(frame, pairs), SCENARIO, max_unscored=max_unscored)
-    others = _rest(counted, cluster, max_unscored)
     rows = without_withheld(counted)
-    rate, size = (rows[name].fill_null(np.nan).to_numpy() for name in ("rate", "size"))
-    rest, rest_size, groups = (others[name].to_numpy() for name in _REST)
-    rates = (rate, size, rest, rest_size, np.zeros(len(rate)))
-    if cluster == "item":
-        against = contrast(rates, fisher(*rates[:-1]))
-    else:
-        against = contrast(rates, freedom=groups - 1)
     rows = rows.with_columns(
-        asr_rest=rest,
-        **{f"rest_{name}": values for name, values in against.items()},
+        bound_of_scored=pl.when(pl.col("p_value").is_not_null()).then("bound_p_value"),
+        **against_rest(counted, rows, cluster, max_unscored),
     ).with_columns(
         holm=_by_family(holm, "p_value"),
         bh=_by_family(benjamini_hochberg, "p_value"),
+        bound_holm=_by_family(holm, "bound_of_scored"),
         rest_holm=_by_family(holm, "rest_p_value"),
         rest_bh=_by_family(benjamini_hochberg, "rest_p_value"),
+        rest_bound_holm=_by_family(holm, "rest_bound_p_value"),
     )
     rows = finite(renamed(rows))
     pooled = _pooled(frame, rows)
@@ -148,6 +140,38 @@ def blindspots(
     order = ("model", "base", "dataset", "attack", "defense", "sampling", "judge")
     rows = rows.sort(*order, in_part_order(), "threshold", "scenario")
     return only(rows.select(*COLUMNS), part, threshold)
+
+
+def against_rest(
+    counted: pl.DataFrame, shown: pl.DataFrame, cluster: Cluster, max_unscored: float
+) -> dict[str, Array]:
+    """Return the columns of :data:`AGAINST_REST`, but for those that are adjusted.
+
+    ``counted`` are the rows of :func:`effects.effects` by scenario, ``shown`` the same without what
+    is withheld. By item both sides are these scenarios. By scenario the others are a sample, and
+    this one stands out if it is unlike another one drawn as they were: their spread counts for it
+    too.
+    """
+    others = _rest(counted, cluster, max_unscored)
+    rate, size = (shown[name].fill_null(np.nan).to_numpy() for name in ("rate", "size"))
+    rest, rest_size, spread, groups, *ends = (others[name].to_numpy() for name in _REST)
+    variances = np.fmax(counted["variance"].to_numpy(), spread * groups), spread
+    apart = np.zeros(len(rate))
+
+    def against(p: Array, q: Array) -> dict[str, Array]:
+        if cluster == "scenario":
+            return student_contrast((p, q), variances, apart, groups)
+        return contrast((p, size, q, rest_size, apart), fisher(p, size, q, rest_size))
+
+    shares = dict(zip(_REST[-2:], ends, strict=True))
+    shares |= {name: counted[name].to_numpy() for name in ("if_safe", "if_unsafe")}
+    found = {f"rest_{name}": values for name, values in against(rate, rest).items()}
+    left = whatever_is_unscored(shares, against)["p_value"]
+    return {
+        "asr_rest": rest,
+        **found,
+        "rest_bound_p_value": np.maximum(left, found["rest_p_value"]),
+    }
 
 
 def _rest(rows: pl.DataFrame, cluster: Cluster, max_unscored: float) -> pl.DataFrame:
@@ -160,18 +184,22 @@ def _rest(rows: pl.DataFrame, cluster: Cluster, max_unscored: float) -> pl.DataF
     rate = others(hits) / others(scored)
     squared = pl.col("scored_squared") if cluster == "item" else scored**2
     groups = others(scored) ** 2 / others(squared)
-    if cluster == "item":
-        own = variance(cautious_rate(hits / scored, independent_items()))
-        spread = others(own.fill_null(0.0))
-    else:
-        squares = others(hits**2) - 2 * rate * others(hits * scored) + rate**2 * others(scored**2)
-        spread = squares * groups / (groups - 1)
-    size = pl.max_horizontal(rate * (1 - rate) * others(scored) ** 2 / spread, groups)
-    rest = rows.select(
-        rate=rate, size=pl.when(spread > 0).then(size).otherwise(groups), groups=groups
-    )
+    spread = others(variance(cautious_rate(hits / scored, independent_items())).fill_null(0.0))
     if cluster == "scenario":
-        rest = rest.with_columns(size=pl.col("size") * student_factor(rest["groups"].to_numpy()))
+        squares = others(hits**2) - 2 * rate * others(hits * scored) + rate**2 * others(scored**2)
+        spread = pl.max_horizontal(spread, squares * groups / (groups - 1))
+    spread = spread / others(scored) ** 2
+    size = pl.max_horizontal(rate * (1 - rate) / spread, groups)
+    size = pl.when(spread > 0).then(size).otherwise(groups)
+    n, every, known = (pl.col(name) for name in ("n", "hits_every", "scored_every"))
+    rest = rows.select(
+        rate=rate,
+        size=size,
+        spread=spread,
+        groups=groups,
+        if_safe_right=others(every + pl.col("so_far")) / others(n),
+        if_unsafe_right=others(every + n - known) / others(n),
+    )
     hidden = rows.select(
         *[others(pl.col(name)).alias(name) for name in (*COVERED, "scored_every")]
     ).select(why(max_unscored, "scored_every").is_not_null())

@@ -23,7 +23,8 @@ from opensafemlrm.analysis.conditions import (
     THRESHOLDS,
     only,
 )
-from opensafemlrm.analysis.effects import Cluster, student_factor
+from opensafemlrm.analysis.contrasts import student_factor
+from opensafemlrm.analysis.effects import Cluster
 from opensafemlrm.analysis.intervals import rate_interval
 from opensafemlrm.analysis.withheld import COLUMN, is_lost, why, withhold
 from opensafemlrm.types import Part, TraceStatus, Unscored
@@ -198,12 +199,19 @@ def _with_scenarios(tables: pl.DataFrame, scenarios: pl.DataFrame) -> pl.DataFra
     for name, (hits, n) in shares.items():
         groups, rate = n.sum() ** 2 / (n**2).sum(), hits.sum() / n.sum()
         spread = (((hits - rate * n) / n.sum()) ** 2).sum() * groups / (groups - 1)
+        # A few scenarios may happen to be alike: they are never as good as more than their items.
+        items = pl.min_horizontal(pl.col(name).sum(), n.sum())
         of_name = (
-            scenarios.filter(n > 0).group_by(keys).agg(groups=groups, rate=rate, spread=spread)
+            scenarios.filter(n > 0)
+            .group_by(keys)
+            .agg(groups=groups, rate=rate, spread=spread, most=items)
         )
         size = pl.max_horizontal(
-            pl.when(pl.col("spread") > 0).then(
-                pl.col("rate") * (1 - pl.col("rate")) / pl.col("spread")
+            pl.min_horizontal(
+                pl.when(pl.col("spread") > 0).then(
+                    pl.col("rate") * (1 - pl.col("rate")) / pl.col("spread")
+                ),
+                "most",
             ),
             "groups",
         )

@@ -33,8 +33,9 @@ from opensafemlrm.analysis.conditions import (
     in_part_order,
     only,
 )
-from opensafemlrm.analysis.effects import CONTRAST, arrays, contrast
-from opensafemlrm.analysis.intervals import CONFIDENCE
+from opensafemlrm.analysis.contrasts import CONTRAST, contrast, whatever_is_unscored
+from opensafemlrm.analysis.effects import arrays
+from opensafemlrm.analysis.intervals import CONFIDENCE, Array, Z
 from opensafemlrm.analysis.withheld import COLUMN, COVERED, why, withhold
 from opensafemlrm.errors import UnknownNameError
 
@@ -58,14 +59,17 @@ COLUMNS: Final[Mapping[str, str]] = {
     "ratio_low": "Lower end of its 95 % interval.",
     "ratio_high": "Upper end; null where the data set none.",
     "simultaneous_low": "Lower end of the interval of `difference` that holds at 95 % for the rows "
-    "of all scenarios, settings and parts of a judge and threshold together (Bonferroni); null for "
-    "`all`.",
+    "of all scenarios, settings and parts of a judge and threshold together (Bonferroni), whatever "
+    "the unscored samples hold; null for `all`.",
     "simultaneous_high": "Upper end.",
     "simultaneous_ratio_low": "Lower end of the same of `ratio`.",
     "simultaneous_ratio_high": "Upper end; null where the data set none.",
     "p_value": "Two-sided: at most 0.05 exactly where the interval of `difference` leaves out 0.",
     "bound_low": "Lowest difference over all samples, whatever the unscored ones hold.",
     "bound_high": "Highest.",
+    "bound_interval_low": "Lower end of the interval that holds the difference at 95 %, whatever "
+    "the unscored samples hold.",
+    "bound_interval_high": "Upper end.",
     **COLUMN,
     **{name: text for name, text in JUDGE_TO_CELL.items() if name != "cell"},
 }
@@ -73,6 +77,7 @@ COLUMNS: Final[Mapping[str, str]] = {
 
 _SCENARIO: Final = (*SETTING_COLUMNS, "scenario")
 _SIDES: Final = ("", "_right")
+_SHARES: Final = tuple(f"{name}{side}" for side in _SIDES for name in ("if_safe", "if_unsafe"))
 SIMULTANEOUS: Final = ("low", "high", "ratio_low", "ratio_high")
 _MOMENTS: Final = ("variance", "variance_right", "covariance")
 
@@ -111,8 +116,7 @@ def grouped(
     together = groups.agg(
         pl.col("simulated").any(),
         pl.col("by_item").all(),
-        pl.col("bound_low", "bound_high").mean(),
-        *[pl.col(f"rate{side}").mean() for side in _SIDES],
+        pl.col(*_SHARES, "known", *(f"rate{side}" for side in _SIDES)).mean(),
         *[pl.col(name).sum() / pl.len() ** 2 for name in _MOMENTS],
         *[
             (pl.len() ** 2 / (1 / pl.col(f"items{side}")).sum()).alias(f"items{side}")
@@ -216,6 +220,7 @@ def _scenarios(
             *means,
             pl.col("simulated").any(),
             models=pl.len(),
+            known=(scored / pl.col("n")).min(),
             withheld=why(max_unscored).max(),
         )
         .filter(pl.col("models") == models)
@@ -226,11 +231,7 @@ def _scenarios(
         cautious.alias(name)
         for side in _SIDES
         for name, cautious in ((f"variance{side}", _cautious(side)), (f"items{side}", _least(side)))
-    ).with_columns(
-        pl.col("covariance").fill_null(0.0),
-        bound_low=pl.col("if_safe") - pl.col("if_unsafe_right"),
-        bound_high=pl.col("if_unsafe") - pl.col("if_safe_right"),
-    )
+    ).with_columns(pl.col("covariance").fill_null(0.0))
 
 
 def _least(side: str) -> pl.Expr:
@@ -263,9 +264,28 @@ def _contrasted(means: pl.DataFrame) -> pl.DataFrame:
     # Bonferroni: each of n intervals may be wrong in a n-th of 5 %.
     several = (pl.col("scenario") != ALL) & pl.col("low").is_not_nan()
     tests = means.select(several.sum().over("judge", "threshold"))["scenario"].to_numpy()
-    z = -special.ndtri((1 - CONFIDENCE) / 2 / np.maximum(tests, 1))
-    together = contrast(arrays(means), z=z)
+    one = _whatever_is_unscored(means, np.full(len(means), Z))
+    together = _whatever_is_unscored(means, -special.ndtri((1 - CONFIDENCE) / 2 / tests.clip(1)))
     return means.with_columns(
-        pl.when(several).then(pl.Series(together[name])).alias(f"simultaneous_{name}")
-        for name in SIMULTANEOUS
+        *(
+            pl.when(several).then(pl.Series(together[name])).alias(f"simultaneous_{name}")
+            for name in SIMULTANEOUS
+        ),
+        **{name: one[name] for name in ("bound_low", "bound_high")},
+        **{f"bound_interval_{name}": one[name] for name in ("low", "high")},
     )
+
+
+def _whatever_is_unscored(means: pl.DataFrame, z: Array) -> dict[str, Array]:
+    """Return bounds and intervals, so many standard errors wide, that hold whatever is unscored."""
+    _, size, _, size0, correlation = arrays(means)
+    correlation = np.where(correlation > 0, correlation * means["known"].to_numpy(), correlation)
+    outer = whatever_is_unscored(
+        {name: means[name].to_numpy() for name in _SHARES},
+        lambda p, q: contrast((p, size, q, size0, correlation), z=z),
+    )
+    scored = contrast(arrays(means), z=z)
+    return outer | {
+        name: (np.fmin if name.endswith("low") else np.fmax)(outer[name], scored[name])
+        for name in SIMULTANEOUS
+    }

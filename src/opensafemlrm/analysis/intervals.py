@@ -85,7 +85,12 @@ def difference_interval(
     in Medicine 17 (1998).
     """
     p, q, r = _floats(rate), _floats(rate0), _floats(correlation)
-    (low, high), (low0, high0) = _limits(p, n, q, n0, z)
+    return difference_of(p, q, *_limits(p, n, q, n0, z), r)
+
+
+def difference_of(p: Array, q: Array, of_p: Limits, of_q: Limits, r: Array) -> Limits:
+    """Return the limits of ``p − q`` recovered from those of each, whose correlation is ``r``."""
+    (low, high), (low0, high0) = of_p, of_q
 
     def half(a: Array, b: Array) -> Array:
         return np.sqrt(np.maximum(a**2 - 2 * r * a * b + b**2, 0))
@@ -110,20 +115,31 @@ def ratio_interval(
     21 (2012): the method of variance estimates recovery for ratios.
     """
     p, q, r = _floats(rate), _floats(rate0), _floats(correlation)
-    (low, high), (low0, high0) = _limits(p, n, q, n0, z)
+    return ratio_of(p, q, *_limits(p, n, q, n0, z), r)
+
+
+def ratio_of(p: Array, q: Array, of_p: Limits, of_q: Limits, r: Array) -> Limits:
+    """Return the limits of ``p / q`` recovered from those of each, whose correlation is ``r``.
+
+    Of symmetric limits they are Fieller's ("Some problems in interval estimation", JRSS B 16,
+    1954); of two pieces that may be left, the one that holds the estimate.
+    """
+    (low, high), (low0, high0) = of_p, of_q
     # A ratio t is in the interval if the interval of p − t·q holds 0. That is a quadratic in t;
     # each end is written in the form that does not divide by what may be 0.
-    a = p * q - r * (p - low) * (high0 - q)
-    b = low * (2 * p - low)
-    c = high0 * (2 * q - high0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        lower = b / (a + np.sqrt(np.maximum(a**2 - b * c, 0)))
-        lower = np.where(b <= 0, 0.0 * p, lower)
+        a = p * q - r * (p - low) * (high0 - q)
+        b, c = low * (2 * p - low), high0 * (2 * q - high0)
+        root = a**2 - b * c
+        lower = b / (a + np.sqrt(np.maximum(root, 0)))
+        beyond_gap = (b <= 0) & (c < 0) & (a < 0) & (root > 0) & (p >= lower * q)
+        lower = np.where((b <= 0) & ~beyond_gap, 0.0 * p, lower)
         a = p * q - r * (high - p) * (q - low0)
-        b = high * (2 * p - high)
-        c = low0 * (2 * q - low0)
-        upper = (a + np.sqrt(np.maximum(a**2 - b * c, 0))) / c
-        upper = np.where(c <= 0, np.where(np.isnan(p + q), np.nan, np.inf), upper)
+        b, c = high * (2 * p - high), low0 * (2 * q - low0)
+        root = a**2 - b * c
+        upper = (a + np.sqrt(np.maximum(root, 0))) / c
+        before_gap = (b < 0) & (c < 0) & (a < 0) & (root > 0) & (p <= upper * q)
+        upper = np.where((c <= 0) & ~before_gap, np.where(np.isnan(p + q), np.nan, np.inf), upper)
     return lower, upper
 
 

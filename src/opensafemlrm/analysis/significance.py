@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special, stats
 
-from opensafemlrm.analysis.intervals import CONFIDENCE, Array, Z, difference_interval
+from opensafemlrm.analysis.intervals import Array, difference_interval
 
 Rates: TypeAlias = tuple[Array, Array, Array, Array, Array]
 """Rate and number of independent samples of the left side and of the right, and correlation."""
@@ -32,13 +32,12 @@ def mcnemar(worse: ArrayLike, better: ArrayLike) -> Array:
     return np.asarray(np.where(worse + better > 0, np.minimum(1.0, 2.0 * tail), 1.0))
 
 
-def inverted(rates: Rates, freedom: Array | None = None) -> Array:
+def inverted(rates: Rates) -> Array:
     """Return the p-value that belongs to :func:`intervals.difference_interval`.
 
     ``rates`` are its arguments. It is 1 less the confidence at which the interval just reaches 0,
-    so that it is at most 5 % exactly where the 95 % interval leaves 0 out. With degrees of
-    ``freedom``, sizes are taken to hold the ratio of Student's quantile to the normal one. NaN
-    where nothing was measured.
+    so that it is at most 5 % exactly where the 95 % interval leaves 0 out. NaN where nothing was
+    measured.
     """
     rate, n, rate0, n0, correlation = rates
     inside, outside = np.zeros(len(rate)), np.full(len(rate), _MAX_Z)
@@ -47,12 +46,7 @@ def inverted(rates: Rates, freedom: Array | None = None) -> Array:
         low, high = difference_interval(rate, n, rate0, n0, correlation, z)
         leaves_out = (low > 0) | (high < 0)
         inside, outside = np.where(leaves_out, z, inside), np.where(leaves_out, outside, z)
-    if freedom is None:
-        p_values = 2 * special.ndtr(-inside)
-    else:
-        student = inside * special.stdtrit(freedom, (1 + CONFIDENCE) / 2) / Z
-        p_values = 2 * special.stdtr(freedom, -student)
-    return np.where((n > 0) & (n0 > 0), p_values, np.nan)
+    return np.where((n > 0) & (n0 > 0), 2 * special.ndtr(-inside), np.nan)
 
 
 def fisher(rate: Array, n: Array, rate0: Array, n0: Array) -> Array:

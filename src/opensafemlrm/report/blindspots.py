@@ -20,6 +20,7 @@ from opensafemlrm.report.tax import BASE_BOUNDS, MODEL_BOUNDS
 
 _METHOD: Final = Column("method", "Method", constant=WhenConstant.CAPTION)
 _SCENARIO: Final = Column("scenario", "Scenario")
+_UNSCORED: Final = pl.col("bound_low") < pl.col("bound_high")
 BLINDSPOTS: Final = Table(
     name="blindspots",
     title="Safety blind spots: what each scenario lost against the base",
@@ -36,7 +37,7 @@ BLINDSPOTS: Final = Table(
         Column("difference", "lost", Form.POINTS, bounds=("bound_low", "bound_high")),
         Column("ratio", "ratio", Form.RATIO),
         interval("ratio_low", "ratio_high", Form.RATIO_INTERVAL),
-        Column("holm", "p Holm", Form.P_VALUE),
+        Column("bound_holm", "p Holm", Form.P_VALUE),
         Column("shrunken_ratio", "pooled", Form.RATIO),
         interval("shrunken_ratio_low", "shrunken_ratio_high", Form.RATIO_INTERVAL),
         Column("rank", "rank", Form.COUNT),
@@ -44,13 +45,14 @@ BLINDSPOTS: Final = Table(
     ],
     caption="lost: ASR minus the base's, in percentage points; ratio: ASR over the base's.",
     notes=[
-        "p: at most 0.05 exactly where the interval of what was lost leaves out 0; adjusted by "
-        "Holm over the scenarios of one model and setting; csv and json have it raw and by "
-        "Benjamini-Hochberg too, and the interval of what was lost.",
+        "p: at most 0.05 only where the interval of what was lost leaves out 0 whatever the "
+        "unscored samples hold; adjusted by Holm over the scenarios of one model and setting. csv "
+        "and json have it for the scored ones alone too, raw and by Benjamini-Hochberg, and the "
+        "interval of what was lost.",
         "pooled: the ratio of rates that are drawn towards what the pair, and the scenario in "
         "other pairs, make likely, the more so the fewer samples there are: one model of all "
         "pairs, scenarios and items. rank: by the difference of these rates, 1 has lost most; of: "
-        "the places that 95 % of what is likely leaves it.",
+        "the places that 95 % of what is likely leaves it. Both are of scored samples.",
         (
             "ratio –: the base has no unsafe reply, so that only a lower end (≥) is known.",
             pl.col("ratio").is_null() & pl.col("ratio_low").is_not_null(),
@@ -73,10 +75,10 @@ REST: Final = Table(
         Column("rest_difference", "difference", Form.POINTS),
         interval("rest_low", "rest_high", Form.POINTS_INTERVAL),
         Column("rest_ratio", "ratio", Form.RATIO),
-        Column("rest_holm", "p Holm", Form.P_VALUE),
+        Column("rest_bound_holm", "p Holm", Form.P_VALUE),
     ],
     caption="difference: ASR minus that of all other scenarios, in percentage points.",
-    notes=["p: adjusted by Holm over the scenarios."],
+    notes=["p: adjusted by Holm over the scenarios, whatever the unscored samples hold."],
     left_out=frozenset({"base", *AGAINST_BASE} - _OF_MODEL),
 )
 CONSISTENCY: Final = Table(
@@ -125,13 +127,24 @@ GROUPED: Final = Table(
         interval("ratio_low", "ratio_high", Form.RATIO_INTERVAL),
         Column("difference", "difference", Form.POINTS, bounds=("bound_low", "bound_high")),
         interval("low", "high", Form.POINTS_INTERVAL),
+        Column(
+            "bound_interval_low",
+            "bounds",
+            Form.POINTS_INTERVAL,
+            upper="bound_interval_high",
+            needs=_UNSCORED,
+        ),
     ],
     caption="Every model of a group has the same weight; all: every scenario has.",
     notes=[
         (
             "counts: no items are known, so that the models' replies are taken as independent.",
             pl.col("method") == "counts",
-        )
+        ),
+        (
+            "bounds: the 95 % CI over every sample, whatever the unscored ones hold.",
+            _UNSCORED,
+        ),
     ],
 )
 

@@ -116,7 +116,7 @@ def blind_spots(found: Findings) -> Answer:
     rows = rows.drop_nulls("difference")
     if rows.filter(part=found.part).is_empty():
         return _no_pairs(question, found, withheld)
-    adjusted = pl.Series(holm(rows["p_value"].fill_null(np.nan)))
+    adjusted = pl.Series(holm(rows["bound_p_value"].fill_null(np.nan)))
     lost = rows.filter((adjusted <= ALPHA) & (rows["difference"] > 0))
     groups = found.of_parts(found.grouped).filter(pl.col("scenario") != ALL)
     sure = groups.filter(part=found.part).filter(pl.col("simultaneous_ratio_low") > 1)

@@ -143,17 +143,17 @@ def blindspots(
 
 
 def against_rest(
-    counted: pl.DataFrame, shown: pl.DataFrame, cluster: Cluster, max_unscored: float
+    counted: pl.DataFrame, rows: pl.DataFrame, cluster: Cluster, max_unscored: float
 ) -> dict[str, Array]:
     """Return the columns of :data:`AGAINST_REST`, but for those that are adjusted.
 
-    ``counted`` are the rows of :func:`effects.effects` by scenario, ``shown`` the same without what
+    ``counted`` are the rows of :func:`effects.effects` by scenario, ``rows`` the same without what
     is withheld. By item both sides are these scenarios. By scenario the others are a sample, and
     this one stands out if it is unlike another one drawn as they were: their spread counts for it
     too.
     """
     others = _rest(counted, cluster, max_unscored)
-    rate, size = (shown[name].fill_null(np.nan).to_numpy() for name in ("rate", "size"))
+    rate, size = (rows[name].fill_null(np.nan).to_numpy() for name in ("rate", "size"))
     rest, rest_size, spread, groups, *ends = (others[name].to_numpy() for name in _REST)
     variances = np.fmax(counted["variance"].to_numpy(), spread * groups), spread
     apart = np.zeros(len(rate))

@@ -264,15 +264,15 @@ def _contrasted(means: pl.DataFrame) -> pl.DataFrame:
     # Bonferroni: each of n intervals may be wrong in a n-th of 5 %.
     several = (pl.col("scenario") != ALL) & pl.col("low").is_not_nan()
     tests = means.select(several.sum().over("judge", "threshold"))["scenario"].to_numpy()
-    one = _whatever_is_unscored(means, np.full(len(means), Z))
+    by_row = _whatever_is_unscored(means, np.full(len(means), Z))
     together = _whatever_is_unscored(means, -special.ndtri((1 - CONFIDENCE) / 2 / tests.clip(1)))
     return means.with_columns(
         *(
             pl.when(several).then(pl.Series(together[name])).alias(f"simultaneous_{name}")
             for name in SIMULTANEOUS
         ),
-        **{name: one[name] for name in ("bound_low", "bound_high")},
-        **{f"bound_interval_{name}": one[name] for name in ("low", "high")},
+        **{name: by_row[name] for name in ("bound_low", "bound_high")},
+        **{f"bound_interval_{name}": by_row[name] for name in ("low", "high")},
     )
 
 

@@ -120,7 +120,9 @@ class Calibrations:
         Empty where they were compared and do not differ.
         """
         by_model = self._by_model(calibration)
-        own = sum(_labels_of(one) for one in by_model if one["model"] == row["model"])
+        own = sum(
+            _labels_of(of_model) for of_model in by_model if of_model["model"] == row["model"]
+        )
         if own < MIN_LABELS:
             labelled = f"{own:,} of its replies are" if own else "none of its replies is"
             return (
@@ -144,7 +146,9 @@ class Calibrations:
             for other in self.rows.values()
             if other["model"] and all(other[name] == calibration[name] for name in same)
         ]
-        rest = {name: max(0, calibration[name] - sum(one[name] for one in known)) for name in CELLS}
+        rest = {
+            name: max(0, calibration[name] - sum(other[name] for other in known)) for name in CELLS
+        }
         return [*known, {"model": "", **rest}]
 
 

@@ -179,7 +179,7 @@ def _put_names(marks: Marks, rows: Sequence[Row], frame: _Frame, taken: Sequence
     """Write every name as near to its dot as there is room, with a line to it where that is far."""
     busy = list(taken)
     busy += [_around(frame.x(row["overrefusal"]), frame.y(row["safety"])) for row in rows]
-    bars = [_Box(one["x"], one["x2"], one["y2"], one["y"]) for one in marks["intervals"]]
+    bars = [_Box(bar["x"], bar["x2"], bar["y2"], bar["y"]) for bar in marks["intervals"]]
     for row in sorted(rows, key=lambda one: (-one["safety"], one["overrefusal"])):
         x, y = frame.x(row["overrefusal"]), frame.y(row["safety"])
         text = drawing.fit(_name(row), 0.7 * frame.width, SMALL)

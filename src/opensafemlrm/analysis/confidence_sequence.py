@@ -1,0 +1,157 @@
+"""What may be said of a whole data set before all of it was run, however often one looks.
+
+Items are drawn in a random order, none twice, and each has a value: whether a reply is unsafe, or
+by how much two models differ. Somebody bets against a candidate for the mean over *all* items, at
+odds that are fair if the candidate is right: then the capital ever reaches 1 / alpha with
+probability alpha at most. Candidates against whom that much was won are out, for good. The odds
+know that what was drawn is not among what is left, so that after the last item nothing is in doubt.
+
+So long as ``size`` is given, the claim is about the items of the data set and the replies they got:
+what a whole run would show. Without it, it is about all items like them, of which these are a
+sample; that takes more of them.
+
+Source: Waudby-Smith & Ramdas, "Estimating means of bounded random variables by betting", Journal of
+the Royal Statistical Society B 86 (2024), sections 4 and 5. Where they bet one share of the capital
+after the other, here part of it is bet at each of some shares, for which the same bound holds.
+"""
+
+from __future__ import annotations
+
+import math
+from statistics import NormalDist
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from opensafemlrm.analysis.intervals import Array, Z
+
+ALPHA: Final = 0.05
+"""How often a decision, or any interval of a sequence, may be wrong."""
+_SHARES_OF_RATES: Final = 1 / (1 + np.exp(-np.arange(-5.0, 3.2, 0.4)))
+"""Shares of the capital that are bet, 0.7 to 95 %: small ones find out what is rare."""
+_SHARES_OF_DIFFERENCES: Final = np.linspace(0.1, 0.9, 9)
+_CANDIDATES: Final = 501
+_NOTHING: Final = 1e-12
+
+
+class _Evidence:
+    """What was won by betting that the mean over all items is above each of some candidates."""
+
+    def __init__(self, candidates: ArrayLike, size: int | None, low: float, shares: Array) -> None:
+        self._candidates = np.asarray(candidates, dtype=float)
+        self._size, self._low, self._shares = size, low, shares
+        self._capitals = np.zeros((len(self._candidates), len(shares)))
+        self._count, self._sum = 0, 0.0
+        self._richest = np.zeros(len(self._candidates))
+
+    def draw(self, value: float) -> None:
+        """Take the value of the next item, at least ``low``."""
+        mean, total = self._candidates, None
+        if self._size is not None:
+            total = self._size * self._candidates
+            mean = (total - self._sum) / (self._size - self._count)  # of what is left
+        room = np.maximum(mean - self._low, _NOTHING)
+        won = self._shares * ((value - mean) / room)[:, None]
+        self._capitals += np.log1p(np.maximum(won, _NOTHING - 1))
+        self._sum += value
+        self._count += 1
+        top = self._capitals.max(axis=1)
+        capital = top + np.log(np.exp(self._capitals - top[:, None]).mean(axis=1))
+        if self._size is not None and total is not None:
+            # Not even the lowest values in all that is left would bring the mean down to these.
+            least = self._sum + self._low * (self._size - self._count)
+            capital = np.where(least > total + _NOTHING, math.inf, capital)
+        self._richest = np.maximum(self._richest, capital)
+
+    def shows(self, alpha: float) -> NDArray[np.bool_]:
+        """Whether the mean is above each candidate; any of it is wrong with chance ``alpha``."""
+        return self._richest >= math.log(1 / alpha)
+
+    def keep(self, chosen: NDArray[np.bool_]) -> None:
+        """Go on with some of the candidates."""
+        self._candidates, self._richest = self._candidates[chosen], self._richest[chosen]
+        self._capitals = self._capitals[chosen]
+
+
+class ConfidenceSequence:
+    """Intervals for the mean of values between ``low`` and ``high``, one after each item.
+
+    All of them together hold it with probability 1 - ``alpha``. ``size`` is the number of all
+    items; ``None`` for a claim about items like these.
+    """
+
+    def __init__(
+        self, size: int | None, low: float = 0.0, high: float = 1.0, *, alpha: float = ALPHA
+    ) -> None:
+        self._alpha = alpha
+        self.interval = (low, high)
+        """The ends, rounded outwards to 1/500 of the range."""
+        self._candidates = np.linspace(low, high, _CANDIDATES)
+        self._above = _Evidence(self._candidates, size, low, _SHARES_OF_RATES)
+        self._below = _Evidence(-self._candidates, size, -high, _SHARES_OF_RATES)
+
+    def draw(self, lower: float, upper: float | None = None) -> None:
+        """Take the next value; or the two that it lies between, of a reply without a score."""
+        self._above.draw(lower)
+        self._below.draw(-(lower if upper is None else upper))
+        above, below = (side.shows(self._alpha / 2) for side in (self._above, self._below))
+        low = self._candidates[above].max(initial=self.interval[0])
+        high = self._candidates[below].min(initial=self.interval[1])
+        self.interval = (float(low), float(high))
+        chosen = (self._candidates >= low) & (self._candidates <= high) & ~(above | below)
+        if not chosen.all():
+            self._candidates = self._candidates[chosen]
+            self._above.keep(chosen)
+            self._below.keep(chosen)
+
+
+class Decision:
+    """Whether the mean of differences, each between -1 and 1, is above 0.
+
+    The answer ``no`` means below ``margin``, a difference too small to matter. Of a mean that is 0
+    or less, ``yes`` is answered with probability ``alpha`` at most, and of one of at least
+    ``margin``, ``no``. ``items`` are all that can be drawn; the claim is about them, or
+    with ``population`` about others like them.
+    """
+
+    def __init__(
+        self, items: int, margin: float, *, population: bool = False, alpha: float = ALPHA
+    ) -> None:
+        self._items, self._margin, self._alpha = items, margin, alpha
+        size = None if population else items
+        self._above = _Evidence([0.0], size, -1.0, _SHARES_OF_DIFFERENCES)
+        self._below = _Evidence([-margin], size, -1.0, _SHARES_OF_DIFFERENCES)
+        self._count, self._sum, self._squares = 0, 0.0, 0.0
+
+    def draw(self, lower: float, upper: float | None = None) -> None:
+        """Take the next difference; or the two that it lies between."""
+        upper = lower if upper is None else upper
+        self._above.draw(lower)
+        self._below.draw(-upper)
+        middle = (lower + upper) / 2
+        self._count += 1
+        self._sum += middle
+        self._squares += middle**2
+
+    @property
+    def answer(self) -> Literal["yes", "no"] | None:
+        """What is decided; ``None`` if nothing is, as yet."""
+        if self._above.shows(self._alpha)[0]:
+            return "yes"
+        return "no" if self._below.shows(self._alpha)[0] else None
+
+    @property
+    def chance(self) -> float:
+        """How probable it is that the interval of a whole run leaves out 0, or ``margin``.
+
+        What is left is taken to be like what was drawn, with half a difference of 1 and half a one
+        of -1 beside it.
+        """
+        count, left = self._count + 1, self._items - self._count
+        mean = self._sum / count
+        variance = (self._squares + 1) / count - mean**2
+        error = math.sqrt(variance / self._items)
+        spread = left / self._items * math.sqrt(variance * (1 / max(left, 1) + 1 / count))
+        final = NormalDist(mean, max(spread, _NOTHING))
+        return 1 - final.cdf(Z * error) + final.cdf(self._margin - Z * error)

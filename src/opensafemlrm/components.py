@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Final, TypeVar, cast
 
 from opensafemlrm.errors import AttackError, DatasetError, ModelError
 from opensafemlrm.reasoning import Format
+from opensafemlrm.text_file import OMITTED, WORDS, Template, TextFile, template
 from opensafemlrm.types import (
     JSON,
     Capability,
@@ -57,7 +58,20 @@ class Component(ABC):
 
     def options(self) -> Mapping[str, JSON]:
         """Return the options that can change its results, by name; components by identity."""
-        return {f.name: as_json(getattr(self, f.name)) for f in _options(self) if f.compare}
+        return {
+            f.name: as_json(value)
+            for f in _options(self)
+            if f.compare
+            and not ((value := getattr(self, f.name)) == f.default and f.metadata.get(OMITTED))
+        }
+
+    def text_of(self, option: str) -> Template:
+        """Return the text of an option that is :func:`~opensafemlrm.text_file.own_words`.
+
+        Raises ValueError, with file and line, where the user's text has the wrong places.
+        """
+        words = type(self).__dataclass_fields__[option].metadata[WORDS]  # type: ignore[attr-defined]
+        return template(words, getattr(self, option))
 
     def identity(self) -> Mapping[str, JSON]:
         """Return what makes its results comparable: its content is part of their keys."""
@@ -360,8 +374,10 @@ def as_json(value: Any) -> JSON:
         return [as_json(inner) for inner in value]
     if isinstance(value, Component):
         return dict(value.identity())
-    return str(value)
+    return value.identity() if isinstance(value, TextFile) else str(value)
 
 
 def _option_text(value: Any) -> Any:
+    if isinstance(value, TextFile):
+        return value.identity()[:8]
     return value.label if isinstance(value, Component) else as_json(value)

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -25,6 +26,7 @@ from opensafemlrm.components import Attack, Component, Dataset, Defense, Judge, 
 from opensafemlrm.errors import BuildError, OptionError, PluginError, UnknownNameError
 from opensafemlrm.faults import named_faults
 from opensafemlrm.redaction import find_key
+from opensafemlrm.text_file import WORDS, TextFile
 
 
 class ComponentKind(StrEnum):
@@ -329,14 +331,26 @@ def _construct(cls: type[Any], kind: ComponentKind, name: str, options: Mapping[
         raise OptionError(f"the {kind} {name!r} needs the option {missing[0]!r}")
     with named_faults():
         try:
-            return cls(**values)
+            built = cls(**values)
+            for field in fields.values():
+                if WORDS in field.metadata and getattr(built, field.name) is not None:
+                    built.text_of(field.name)
         except (TypeError, ValueError) as error:
             raise OptionError(f"the {kind} {name!r}: {error}") from error
+    return built
 
 
 def _value(hint: Any, value: Any, where: str) -> Any:
-    """Return an option as its field's type says: models and judges built, all else checked."""
+    """Return an option as its field's type says: models and judges built, all else checked.
+
+    ``{file: FILE}`` is the text of a file, for every option that takes a text.
+    """
     alternatives = (hint, *typing.get_args(hint))
+    if isinstance(value, Mapping) and "file" in value and {str, TextFile} & {*alternatives}:
+        value = _text_of(value, where)
+        value = value if TextFile in alternatives else value.text
+    if TextFile in alternatives and isinstance(value, str | Path):
+        value = _text_of({"file": value}, where)
     inner = next((kind for one in alternatives for kind in BASES if one in BASES[kind]), None)
     if inner is None or (value is None and type(None) in alternatives):
         return _checked(hint, value, where)
@@ -349,6 +363,17 @@ def _value(hint: Any, value: Any, where: str) -> Any:
         with _below(place):
             built.append(build_spec(inner, spec))
     return tuple(built)
+
+
+def _text_of(spec: Mapping[str, Any], where: str) -> TextFile:
+    """Return the text that ``{file: FILE}`` stands for."""
+    file = spec["file"]
+    if len(spec) > 1 or not isinstance(file, str | Path):
+        raise OptionError(f"{where}: write {{file: FILE}}, or {{file: FILE.py#NAME}}")
+    try:
+        return TextFile.read(file)
+    except ValueError as error:
+        raise OptionError(f"{where}: {error}") from error
 
 
 def _checked(hint: Any, value: Any, where: str) -> Any:

@@ -35,6 +35,8 @@ _OPENED: Final = 0.2
 """Share of texts with an opening."""
 
 _GAP: Final = re.compile(r"\{\w*\}")
+_KEPT: Final = "contain detailed"
+"""Words that no text has any more: the bundled weights count on the numbers of those after them."""
 
 
 class Form(StrEnum):
@@ -228,7 +230,7 @@ def _with_gaps() -> Iterator[str]:
 
 def word_list() -> list[str]:
     """Return the closed vocabulary: the words of the world and of the benchmark, sorted."""
-    texts = [*template_texts(), CARRIER, " ".join(benchmark().detail_words)]
+    texts = [*template_texts(), CARRIER, _KEPT, " ".join(benchmark().detail_words)]
     texts.append(" ".join(readable()))
     for item in benchmark().items:
         texts += [item.fields["rephrased"]]

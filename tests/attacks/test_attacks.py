@@ -178,7 +178,7 @@ class TestFigStep:
 
     def test_the_text_says_nothing_of_the_request(self) -> None:
         sent = text(FigStepAttack().apply(item(), 0))
-        assert sent.startswith("The image shows a list numbered 1, 2, and 3, but")
+        assert "stand the numbers 1, 2, and 3, and nothing is written after them" in sent
         for word in RECIPE.lower().split():
             if word not in {"to", "a"}:
                 assert word not in sent.lower()
@@ -188,7 +188,7 @@ class TestFigStep:
     )
     def test_the_text_counts_as_the_picture_does(self, steps: int, numbers: str) -> None:
         prompt = FigStepAttack(steps=steps).apply(item(), 0)
-        assert f"numbered {numbers}, but" in text(prompt)
+        assert f"the numbers {numbers}, and nothing" in text(prompt)
         assert ink(prompt)[3] == pytest.approx(10 + 64 + 75 * (2 + steps), abs=2)
 
     def test_the_shipped_picture_is_used_and_can_be_left(self) -> None:
@@ -229,7 +229,7 @@ class TestFigStep:
         assert first.apply(item(), 0).identity() == second.apply(item(), 0).identity()
         assert FigStepAttack().identity() == {
             "name": "figstep",
-            "version": "1-A",
+            "version": "2-A",
             **FigStepAttack().options(),
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
 from opensafemlrm.attacks import typography
@@ -12,7 +13,7 @@ from opensafemlrm.attacks.sd_typo import SDTypo
 from opensafemlrm.attacks.typo import Typo
 from opensafemlrm.components import Attack
 from opensafemlrm.errors import AttackError
-from opensafemlrm.types import Item, Prompt
+from opensafemlrm.types import JSON, Item, Prompt
 
 Base: TypeAlias = Literal["own", "sd", "sd-typo", "typo", "figstep"]
 """``own``: the item's own images and question. Otherwise what the attack of that name sends."""
@@ -31,6 +32,12 @@ def check(base: Base, item: Item) -> None:
     """Raise AttackError if the base stands on pictures that the dataset of ``item`` lacks."""
     if base in _RELEASED:
         _RELEASED[base].check(item)
+
+
+def identity(base: Base) -> Mapping[str, JSON]:
+    """Return what of the base makes results comparable: its version, unless that is the first."""
+    version = _ATTACKS[base].version
+    return {} if version == Attack.version else {"base_version": version}
 
 
 def prompt(base: Base, item: Item, seed: int, attack: str) -> Prompt:

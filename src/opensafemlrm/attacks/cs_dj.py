@@ -14,6 +14,7 @@ from PIL import ImageDraw, ImageFont
 from opensafemlrm import images, reasoning
 from opensafemlrm.attacks import image_edits, seeded, typography
 from opensafemlrm.components import Judge, Model, Search
+from opensafemlrm.text_file import TextFile, own_words
 from opensafemlrm.types import (
     JSON,
     Call,
@@ -68,7 +69,8 @@ class CSDJ(Search):
     CLIP; here the seed draws them, so give a folder of pictures that have nothing to do with the
     dataset. Layout, sizes and colours are those of CS-DJ's code as ported by OmniSafeBench-MM;
     give CS-DJ's own font, which is heavier, with ``font``. The words of both texts are this
-    project's.
+    project's; ``carrier`` (sent with the picture, may have ``{numbers}``) and ``split`` (sent to
+    the helper, has ``{question}``) are files of others.
 
     The helper is asked at temperature 1, up to five times, until it writes three questions; an
     item whose question it does not split is refused, and tried again by the next run.
@@ -90,6 +92,10 @@ class CSDJ(Search):
 
     distractors: Path
     font: Path | None = None
+    carrier: TextFile | None = field(default=None, metadata=own_words(CARRIER, "numbers"))
+    split: TextFile | None = field(
+        default=None, metadata=own_words(SPLIT, "question", needed=("question",))
+    )
     _pool: tuple[Image, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -105,7 +111,9 @@ class CSDJ(Search):
     @property
     def label(self) -> str:
         """The attack, its helper model, and a piece of the distractors' hash."""
-        return f"{self.name}[{self.model.label},{image_edits.identity_of(self._pool)[:6]}]"
+        texts = [f"{o}={t.identity()[:8]}" for o in ("carrier", "split") if (t := getattr(self, o))]
+        marks = (self.model.label, image_edits.identity_of(self._pool)[:6], *texts)
+        return f"{self.name}[{','.join(marks)}]"
 
     def options(self) -> Mapping[str, JSON]:
         """Return the options, distractors and font by content."""
@@ -125,7 +133,7 @@ class CSDJ(Search):
         typography.refuse_own_images(item, self.name)
         if not item.question.strip():
             raise typography.refusal(self.name, item, "its question is blank")
-        ask = Prompt.user(SPLIT.format(question=item.question))
+        ask = Prompt.user(self.text_of("split").fill({"question": item.question}))
         seed = sampling.seed or 0
         calls: list[Call] = []
         for number in range(SPLIT_TRIES):
@@ -159,7 +167,7 @@ class CSDJ(Search):
                 tiles.append(_tile(distractor))
         tiles += [_tile(self._text(question, item)) for question in questions]
         first = DISTRACTORS + 1
-        text = CARRIER.format(numbers=f"{first}, {first + 1} and {first + 2}")
+        text = self.text_of("carrier").fill({"numbers": f"{first}, {first + 1} and {first + 2}"})
         return Prompt.user(
             images.from_picture(_grid(tiles), "image/jpeg"), text, system=item.system
         )

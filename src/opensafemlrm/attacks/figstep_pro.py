@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -14,6 +14,7 @@ from pydantic import Field
 
 from opensafemlrm.attacks import figstep, released, typography
 from opensafemlrm.components import Attack
+from opensafemlrm.text_file import TextFile, own_words
 from opensafemlrm.types import JSON, Card, Image, Item, Prompt
 
 MASK: Final = "*"
@@ -42,6 +43,9 @@ class FigStepPro(Attack):
     as they are. Otherwise the phrase is drawn as they are: font and size are FigStep's
     (Liberation Mono Bold, as wide as its FreeMono Bold, at 80 pixels an em). The original chose
     its cuts by hand; here each of the ``pieces`` holds nearly the same number of letters.
+
+    ``carrier`` is the file of another text in place of the project's; it has the place ``{masked}``
+    and may have ``{pieces}``.
     """
 
     name = "figstep-pro"
@@ -61,6 +65,9 @@ class FigStepPro(Attack):
     released: bool = True
     font_size: Annotated[int, Field(ge=8, le=400)] = 80
     font: Path | None = None
+    carrier: TextFile | None = field(
+        default=None, metadata=own_words(CARRIER, "pieces", "masked", needed=("masked",))
+    )
 
     def __post_init__(self) -> None:
         self._face()
@@ -82,7 +89,7 @@ class FigStepPro(Attack):
         if not isinstance(masked, str) or MASK not in masked:
             reason = f"its field 'masked' is not a sentence with {MASK} for the hidden words"
             raise typography.refusal(self.name, item, reason)
-        text = CARRIER.format(pieces=len(pieces), masked=masked)
+        text = self.text_of("carrier").fill({"pieces": str(len(pieces)), "masked": masked})
         return Prompt.user(*pieces, text, system=item.system)
 
     def _shipped(self, item: Item) -> tuple[Image, ...]:

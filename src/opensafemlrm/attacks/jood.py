@@ -12,6 +12,7 @@ from pydantic import Field
 from opensafemlrm.attacks import bases, image_edits
 from opensafemlrm.attacks.benign import Benign
 from opensafemlrm.components import Attack
+from opensafemlrm.text_file import TextFile, own_words
 from opensafemlrm.types import JSON, Card, Item, Prompt
 
 PREFIX: Final = (
@@ -37,6 +38,9 @@ class JOOD(Attack):
     default the item's own. ``benign`` is a folder that the seed draws from; without it, it is an
     apple drawn by this project. Both pictures are 320 pixels at their longer side when they are
     mixed (JOOD's released code). A share of one half is this project's choice.
+
+    ``carrier`` is the file of another text in place of the project's prefix; it has the place
+    ``{question}``.
     """
 
     name = "jood"
@@ -54,14 +58,18 @@ class JOOD(Attack):
     share: Annotated[float, Field(gt=0, lt=1)] = 0.5
     base: bases.Base = "own"
     benign: Path | None = field(default=None)
+    carrier: TextFile | None = field(
+        default=None, metadata=own_words(PREFIX, "question", needed=("question",))
+    )
     _benign: Benign = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_benign", Benign.of(self.benign))
 
     def options(self) -> Mapping[str, JSON]:
-        """Return the options, benign images by content."""
-        return {**Attack.options(self), "benign": self._benign.identity()}
+        """Return the options, benign images by content, and the base's version."""
+        benign = self._benign.identity()
+        return {**Attack.options(self), "benign": benign, **bases.identity(self.base)}
 
     def check(self, item: Item) -> None:
         """Raise AttackError if the dataset of ``item`` lacks the pictures of the base."""
@@ -77,5 +85,5 @@ class JOOD(Attack):
             self._benign.mixed(image, mixing, self.share, (item.key, seed, number))
             for number, image in enumerate(prompt.images)
         ]
-        text = PREFIX.format(question=prompt.turns[-1].text)
+        text = self.text_of("carrier").fill({"question": prompt.turns[-1].text})
         return Prompt.user(*mixed, text, system=item.system)

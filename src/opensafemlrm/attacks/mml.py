@@ -16,6 +16,7 @@ from pydantic import Field
 from opensafemlrm.attacks import image_edits, seeded, typography
 from opensafemlrm.attacks.word_map import WordMap
 from opensafemlrm.components import Attack
+from opensafemlrm.text_file import Template, TextFile, Words, own_words, template
 from opensafemlrm.types import JSON, Card, Item, Prompt
 
 Encoding: TypeAlias = Literal["words", "mirror", "rotate", "base64"]
@@ -59,8 +60,11 @@ class MML(Attack):
     ``{"1-1": {"lantern": "teapot"}}``. ``font_size`` is in pixels an em; 40, half of FigStep's, so
     that long questions and Base64 fit, is this project's choice.
 
-    The texts are this project's own and say plainly what is asked. MML's framing of the request
-    within the making of a video game is not included: figures are not those of its full attack.
+    The texts are this project's own and say plainly what is asked: MML's framing of the request
+    within the making of a video game is not among them. ``carrier`` is the file of another text,
+    such as MML's own ``const.py#rotate_game_prompt``. Its places are ``{words}`` and ``{map}``, the
+    shuffled words and the replaced ones as MML writes them, which ``{}`` stands for too, and
+    ``{encoded}`` and ``{hint}``, the project's words for both.
     """
 
     name = "mml"
@@ -79,7 +83,10 @@ class MML(Attack):
     word_map: Path | None = None
     font_size: Annotated[int, Field(ge=8, le=200)] = 40
     font: Path | None = None
-    _words: WordMap = field(init=False, repr=False, compare=False)
+    carrier: TextFile | None = field(
+        default=None, metadata=own_words(CARRIER, "encoded", "hint", "words", "map")
+    )
+    _word_map: WordMap = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         self._face()
@@ -91,12 +98,17 @@ class MML(Attack):
         if self.encoding != "words" and self.word_map is not None:
             raise ValueError("'word_map' is for the encoding 'words' alone")
         words = WordMap.empty() if self.word_map is None else WordMap.read(self.word_map)
-        object.__setattr__(self, "_words", words)
+        object.__setattr__(self, "_word_map", words)
+        if self.encoding == "words" and not {"map", "hint"} & {*self.text_of("carrier").names}:
+            raise ValueError(
+                f"{self.carrier}: the text never says which words stand for which; give it the "
+                "place {map} or {hint}"
+            )
 
     def options(self) -> Mapping[str, JSON]:
         """Return the options, font and word map by content."""
         font = typography.font_identity(self.font)
-        return {**Attack.options(self), "font": font, "word_map": self._words.identity()}
+        return {**Attack.options(self), "font": font, "word_map": self._word_map.identity()}
 
     def apply(self, item: Item, seed: int) -> Prompt:
         """Return the encoded picture and the text. Raises AttackError if the request is blank,
@@ -111,7 +123,7 @@ class MML(Attack):
         drawn_text = title
         replaced: dict[str, str] = {}
         if self.encoding == "words":
-            drawn_text, replaced = self._words.replace(title, item, self.name)
+            drawn_text, replaced = self._word_map.replace(title, item, self.name)
         elif self.encoding == "base64":
             drawn_text = _base64(title, item, self.name)
         picture = self._draw(drawn_text, item)
@@ -119,16 +131,25 @@ class MML(Attack):
             picture = image_edits.mirrored(picture)
         elif self.encoding == "rotate":
             picture = image_edits.turned(picture)
-        hint = self._hint(title, replaced, item, seed)
-        text = CARRIER.format(encoded=ENCODED[self.encoding], hint=hint)
+        words = seeded.shuffled(title.split(), item.key, seed)
+        stand_ins = dict(seeded.shuffled([(b, a) for a, b in replaced.items()], item.key, seed))
+        text = self.text_of("carrier").fill(
+            {
+                "encoded": ENCODED[self.encoding],
+                "hint": _hint(words, stand_ins),
+                "words": str(words),
+                "map": str(stand_ins),
+            }
+        )
         return Prompt.user(text, typography.encode(picture), system=item.system)
 
-    def _hint(self, title: str, replaced: dict[str, str], item: Item, seed: int) -> str:
-        hint = HINT.format(words=", ".join(seeded.shuffled(title.split(), item.key, seed)))
-        if not replaced:
-            return hint
-        pairs = [f"{new} stands for {old}" for old, new in replaced.items()]
-        return f"{MAP_HINT.format(words='; '.join(seeded.shuffled(pairs, item.key, seed)))} {hint}"
+    def text_of(self, option: str) -> Template:
+        """Return the text to fill. In MML's own, ``{}`` stands for the words, after the map where
+        the encoding has one.
+        """
+        places = ("map", "words") if self.encoding == "words" else ("words",)
+        known = Words(CARRIER, (*places, "encoded", "hint"))
+        return template(known, getattr(self, option))
 
     def _draw(self, text: str, item: Item) -> PILImage.Image:
         face = self._face()
@@ -152,6 +173,14 @@ class MML(Attack):
 
     def _face(self) -> ImageFont.FreeTypeFont:
         return typography.font(self.font, typography.MONO_BOLD, self.font_size)
+
+
+def _hint(words: list[str], stand_ins: dict[str, str]) -> str:
+    hint = HINT.format(words=", ".join(words))
+    if not stand_ins:
+        return hint
+    pairs = [f"{new} stands for {old}" for new, old in stand_ins.items()]
+    return f"{MAP_HINT.format(words='; '.join(pairs))} {hint}"
 
 
 def _base64(text: str, item: Item, attack: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
@@ -10,7 +11,7 @@ from pydantic import Field
 
 from opensafemlrm.attacks import bases, image_edits, seeded, typography
 from opensafemlrm.components import Attack
-from opensafemlrm.types import Card, Item, Prompt
+from opensafemlrm.types import JSON, Card, Item, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,10 @@ class SIAttack(Attack):
 
     base: bases.Base = "sd"
     patch: Annotated[int, Field(ge=32, le=512)] = 512
+
+    def options(self) -> Mapping[str, JSON]:
+        """Return the options, and the base's version."""
+        return {**Attack.options(self), **bases.identity(self.base)}
 
     def check(self, item: Item) -> None:
         """Raise AttackError if the dataset of ``item`` lacks the pictures of the base."""

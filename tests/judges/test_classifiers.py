@@ -17,6 +17,7 @@ from opensafemlrm.judges.guardtrace import GuardTrace
 from opensafemlrm.judges.harmbench import HarmBenchClassifier
 from opensafemlrm.judges.llama_guard import LlamaGuard
 from opensafemlrm.judges.wildguard import WildGuard
+from opensafemlrm.text_file import TextFile
 from opensafemlrm.types import (
     Image,
     Item,
@@ -190,15 +191,15 @@ def test_the_words_before_the_item_are_the_same_for_every_item() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "B: {behavior}\nG: {generation}\n{braces} {{stay}} %s",
-        "B: {prompt}\nG: {response}\n{braces} {{stay}} %s",
-        "B: {{question}}\nG: {{text}}\n{braces} {{stay}} %s",
+        "B: {behavior}\nG: {generation}\n\\{braces} \\{\\{stay}} %s",
+        "B: {prompt}\nG: {response}\n\\{braces} \\{\\{stay}} %s",
+        "B: {{question}}\nG: {{text}}\n\\{braces} \\{\\{stay}} %s",
     ],
 )
 def test_a_published_template_can_be_put_in_place(tmp_path: Path, text: str) -> None:
     path = tmp_path / "template.txt"
     path.write_text(text)
-    judge = HarmBenchClassifier(model("Yes"), template=path)
+    judge = HarmBenchClassifier(model("Yes"), template=TextFile.read(path))
     sent = judge.prompt(Item("d", "1", "s", "{generation}"), "{behavior}").turns[0].text
     assert sent == "B: {generation}\nG: {behavior}\n{braces} {{stay}} %s"
     assert judge.identity() != HarmBenchClassifier(model("Yes")).identity()
@@ -208,10 +209,10 @@ def test_a_published_template_can_be_put_in_place(tmp_path: Path, text: str) -> 
 def test_a_template_that_cannot_work_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "template.txt"
     path.write_text("only the {behavior}")
-    with pytest.raises(ValueError, match=r"no place for the text: write \{\{text\}\}"):
-        WildGuard(model(""), template=path)
+    with pytest.raises(ValueError, match=r"template\.txt, line 1: .* no place for \{text\}"):
+        WildGuard(model(""), template=TextFile.read(path)).identity()
     with pytest.raises(ValueError, match="cannot be read"):
-        WildGuard(model(""), template=tmp_path / "missing.txt")
+        TextFile.read(tmp_path / "missing.txt")
 
 
 # Llama Guard sees a conversation -----------------------------------------------------------------

@@ -8,31 +8,28 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
-import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from opensafemlrm.components import Judge, Model
-from opensafemlrm.errors import reason_of
 from opensafemlrm.judges.asking import ask
 from opensafemlrm.judges.fence import fence_token, neutralize
+from opensafemlrm.text_file import Template, TextFile, own_words
 from opensafemlrm.types import JSON, Item, JudgeRequest, Prompt, Sampling, Unscored, Verdict
 
 MIN_MASS: Final = 0.1
 """The least that the two words of a classifier must weigh together to be taken for its answer."""
-_SLOT: Final = re.compile(
-    r"\{\{(question|text|token)\}\}|\{(behavior|prompt|generation|response)\}"
-)
-_SLOTS: Final = {
-    "behavior": "question",
-    "prompt": "question",
-    "generation": "text",
-    "response": "text",
-}
-"""Slots of published templates, and what they stand for."""
+
+
+def own_prompt(own: str) -> Mapping[str, Any]:
+    """Return the metadata of an option ``template``, whose own text is ``own``.
+
+    A user's text has places for the ``question`` and the ``text``, and may have one for the
+    ``token``, a code that occurs in neither.
+    """
+    return own_words(own, "question", "text", "token", needed=("question", "text"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +56,8 @@ class ClassifierJudge(Judge):
 
     @property
     def label(self) -> str:
-        """The judge and its model, as tables call them."""
-        return f"{self.name}[{self.model.label}]"
+        """The judge and its model, as tables call them, and whose words the prompt is in."""
+        return f"{self.name}[{self.model.label}{template_mark(getattr(self, 'template', None))}]"
 
     @property
     def sampling(self) -> Sampling:
@@ -90,33 +87,16 @@ class ClassifierJudge(Judge):
         return await ask(self.model, self.prompt(item, text), self.sampling, self.read)
 
 
-def template_text(own: str, path: Path | None) -> str:
-    """Return the template at ``path``, or the project's ``own`` where there is none.
-
-    Slots are ``{{question}}``, ``{{text}}`` and ``{{token}}`` (a code that occurs in neither), or
-    those of published templates: ``{behavior}`` or ``{prompt}``, ``{generation}`` or
-    ``{response}``. Raises ValueError if the file cannot be read or has no place for one of them.
-    """
-    if path is None:
-        return own
-    try:
-        template = path.read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"the template {path} cannot be read: {reason_of(error)}") from error
-    slots = {_slot(match) for match in _SLOT.finditer(template)}
-    missing = {"question", "text"} - slots
-    if missing:
-        raise ValueError(
-            f"the template {path} has no place for the {min(missing)}: write {{{{{min(missing)}}}}}"
-        )
-    return template
+def template_mark(given: TextFile | None) -> str:
+    """Return what the label of a judge says of a template of the user's."""
+    return "" if given is None else f",template={given.identity()[:8]}"
 
 
-def fill_template(template: str, question: str, text: str) -> str:
+def filled(template: Template, question: str, text: str) -> str:
     """Put question and text into a template in one pass, so that slots in them stay text."""
     question, text = neutralize(question), neutralize(text)
     values = {"question": question, "text": text, "token": fence_token(question, text)}
-    return _SLOT.sub(lambda match: values[_slot(match)], template)
+    return template.fill(values)
 
 
 def fingerprint(text: str) -> str:
@@ -137,7 +117,3 @@ async def weigh(model: Model, prompt: Prompt, unsafe: str, safe: str) -> Verdict
         return Verdict.none(Unscored.UNPARSED, rationale=rationale, requests=1)
     score = chances[0] / mass
     return Verdict.scored(score, unsafe=score >= 0.5, rationale=rationale, requests=1)
-
-
-def _slot(match: re.Match[str]) -> str:
-    return match[1] or _SLOTS[match[2]]

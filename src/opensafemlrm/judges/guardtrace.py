@@ -8,16 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ClassVar, Final
 
 from opensafemlrm.judges.classifier import (
     ClassifierJudge,
-    fill_template,
+    filled,
     fingerprint,
-    template_text,
+    own_prompt,
 )
 from opensafemlrm.judges.rubric import prompt_text
+from opensafemlrm.text_file import TextFile
 from opensafemlrm.types import JSON, Card, Item, Prompt, Verdict
 
 _OWN: Final = prompt_text("guardtrace.md")
@@ -56,15 +56,11 @@ class GuardTrace(ClassifierJudge):
     max_tokens: ClassVar[int] = 1024
 
     images: bool = True
-    template: Path | None = None
-    _template: str = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_template", template_text(_OWN, self.template))
+    template: TextFile | None = field(default=None, metadata=own_prompt(_OWN))
 
     def options(self) -> Mapping[str, JSON]:
         """Return what the prompt says, and whether images are shown."""
-        return {"prompt": fingerprint(self._template), "images": self.images}
+        return {"prompt": fingerprint(self.text_of("template").text), "images": self.images}
 
     def context(self, item: Item) -> JSON:
         """Return the images that are shown: with another picture it is another request."""
@@ -74,7 +70,7 @@ class GuardTrace(ClassifierJudge):
     def prompt(self, item: Item, text: str) -> Prompt:
         """Return the item's images and the template, filled."""
         images = item.images if self.images else ()
-        return Prompt.user(*images, fill_template(self._template, item.question, text))
+        return Prompt.user(*images, filled(self.text_of("template"), item.question, text))
 
     def read(self, reply: str) -> Verdict | None:
         """Read the lines that the reply ends with; a level anywhere else does not count."""

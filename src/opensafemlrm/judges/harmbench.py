@@ -10,17 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ClassVar, Final, Literal
 
 from opensafemlrm.judges.classifier import (
     ClassifierJudge,
-    fill_template,
+    filled,
     fingerprint,
-    template_text,
+    own_prompt,
     weigh,
 )
 from opensafemlrm.judges.rubric import prompt_text
+from opensafemlrm.text_file import TextFile
 from opensafemlrm.types import JSON, Capability, Card, Item, Prompt, Verdict
 
 _OWN: Final = prompt_text("harmbench_cls.md")
@@ -51,11 +51,9 @@ class HarmBenchClassifier(ClassifierJudge):
     max_tokens: ClassVar[int] = 8
 
     readout: Literal["text", "logits"] = "text"
-    template: Path | None = None
-    _template: str = field(init=False, repr=False, compare=False)
+    template: TextFile | None = field(default=None, metadata=own_prompt(_OWN))
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_template", template_text(_OWN, self.template))
         if self.readout == "logits" and Capability.TOKEN_SCORES not in self.model.capabilities:
             raise ValueError(
                 f"`readout: logits` needs a model that tells the weights of tokens (hf/), and "
@@ -64,11 +62,11 @@ class HarmBenchClassifier(ClassifierJudge):
 
     def options(self) -> Mapping[str, JSON]:
         """Return the readout and what the prompt says."""
-        return {"readout": self.readout, "prompt": fingerprint(self._template)}
+        return {"readout": self.readout, "prompt": fingerprint(self.text_of("template").text)}
 
     def prompt(self, item: Item, text: str) -> Prompt:
         """Return the template, filled."""
-        return Prompt.user(fill_template(self._template, item.question, text))
+        return Prompt.user(filled(self.text_of("template"), item.question, text))
 
     def read(self, reply: str) -> Verdict | None:
         """Read Yes or No, alone."""

@@ -11,11 +11,12 @@ import functools
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from typing import Any, Final
 
 from opensafemlrm.judges.fence import fence_token, fill, neutralize
+from opensafemlrm.text_file import Template
 from opensafemlrm.types import (
     JSON,
     Prompt,
@@ -24,15 +25,20 @@ from opensafemlrm.types import (
 
 _PROMPTS: Final = files("opensafemlrm.judges") / "prompts"
 _AROUND: Final = r"[*_` ]*"
+_SCALE: Final = re.compile(r"\bscale (?:of|from|between) (\d+)(?: to | and |-|–)(\d+)\b")
 JSON_FORM: Final = "In place of the closing lines, reply with one JSON object and nothing else:"
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreField:
-    """One line that a judge's reply ends with: ``#name: value``, the value one of ``values``."""
+    """One line that a judge's reply ends with: ``#name: value``, the value one of ``values``.
+
+    A ``bare`` one is the value alone.
+    """
 
     name: str
     values: tuple[str, ...]
+    bare: bool = False
 
     @classmethod
     def of_range(cls, name: str, low: int, high: int) -> ScoreField:
@@ -63,7 +69,8 @@ def _system_turn(policy: str) -> Turn:
 def _pattern_of(mark: ScoreField) -> re.Pattern[str]:
     # The longest first: "1" must not be taken of "10".
     values = "|".join(sorted(map(re.escape, mark.values), key=len, reverse=True))
-    pattern = rf"{_AROUND}#{mark.name}: *({values}){_AROUND}\.?"
+    name = "" if mark.bare else f"#{mark.name}: *"
+    pattern = rf"{_AROUND}{name}({values}){_AROUND}\.?"
     return re.compile(pattern, re.ASCII | re.IGNORECASE)
 
 
@@ -76,12 +83,12 @@ class Rubric:
     """What a judge model is told (``policy``, the same bytes before every item), shown, and asked.
 
     ``item`` has the slots token, question and text; ``reminder`` is added when the first reply had
-    no marks. With ``asks_understood`` the JSON form asks for :data:`UNDERSTOOD` too; both forms
-    read it wherever it is given, and do without it.
+    no marks. Without a policy there is no system message. With ``asks_understood`` the JSON form
+    asks for :data:`UNDERSTOOD` too; both forms read it wherever it is given, and do without it.
     """
 
     policy: str
-    item: str
+    item: str | Template
     reminder: str
     marks: tuple[ScoreField, ...]
     asks_understood: bool = False
@@ -93,8 +100,9 @@ class Rubric:
     @property
     def fingerprint(self) -> str:
         """Sixteen hex digits of everything that the model is told."""
-        text = "\0".join((self.policy, self.item, self.reminder))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        item = self.item if isinstance(self.item, str) else self.item.text
+        text = "\0".join((self.policy, item, self.reminder))
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def prompt(
         self, question: str, text: str, *, remind: bool = False, json: bool = False
@@ -106,12 +114,15 @@ class Rubric:
         """
         question, text = neutralize(question), neutralize(text)
         token = fence_token(question, text)
-        body = fill(self.item, {"token": token, "question": question, "text": text})
+        values = {"token": token, "question": question, "text": text}
+        item = self.item
+        body = fill(item, values) if isinstance(item, str) else item.fill(values)
         if json:
             body += f"\n\n{JSON_FORM} {self.json_example}"
         elif remind:
             body += f"\n\n{self.reminder}"
-        return Prompt((_system_turn(self.policy), Turn("user", (body,))))
+        head = (_system_turn(self.policy),) if self.policy else ()
+        return Prompt((*head, Turn("user", (body,))))
 
     @property
     def json_example(self) -> str:
@@ -206,6 +217,38 @@ def rubric(task: str, marks: tuple[ScoreField, ...]) -> Rubric:
     names = ", ".join(f"#{mark.name}: {_choice(mark)}" for mark in marks)
     return Rubric(
         policy, ITEM, f"Your reply must end with these lines and no other: {names}", marks
+    )
+
+
+def of_template(template: Template, marks: tuple[ScoreField, ...]) -> Rubric:
+    """Return the rubric that a template of the user's is, read by ``marks``.
+
+    A scale that it states ("a scale of 1 to 5") is that of the only mark of numbers; a template
+    that asks for no line ``#name: value`` is read by its value alone, where there is one mark.
+    Raises ValueError where a template cannot be read so.
+    """
+    scales = {(int(low), int(high)) for low, high in _SCALE.findall(template.text)}
+    numeric = [mark for mark in marks if mark.numeric]
+    if len(marks) == 1 and numeric and scales:
+        low, high = scales.pop()
+        least, greatest = int(marks[0].values[0]), int(marks[0].values[-1])
+        if scales or not least <= low < high == greatest:
+            raise ValueError(
+                f"the template states a scale that is not of this judge: its scores run from "
+                f"{least} to {greatest}, and its thresholds are made for that"
+            )
+        marks = (ScoreField.of_range(marks[0].name, low, high),)
+    named = [mark for mark in marks if re.search(rf"#{mark.name}\b", template.text, re.IGNORECASE)]
+    if not named and len(marks) == 1:
+        marks = (replace(marks[0], bare=True),)
+    elif len(named) < len(marks):
+        lines = " and ".join(
+            f"#{mark.name}: {_choice(mark)}" for mark in marks if mark not in named
+        )
+        raise ValueError(f"the template never asks for {lines}, by which the reply is read")
+    names = ", ".join(f"{'' if m.bare else f'#{m.name}: '}{_choice(m)}" for m in marks)
+    return Rubric(
+        "", template, f"Your reply must end with these lines and no other: {names}", marks
     )
 
 

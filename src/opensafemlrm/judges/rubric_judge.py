@@ -13,8 +13,10 @@ from pydantic import Field
 
 from opensafemlrm.components import Judge, Model
 from opensafemlrm.judges.asking import ask
+from opensafemlrm.judges.classifier import own_prompt, template_mark
 from opensafemlrm.judges.refusal import RULES_VERSION, is_bare_refusal
-from opensafemlrm.judges.rubric import JSON_FORM, UNDERSTOOD, Rubric
+from opensafemlrm.judges.rubric import JSON_FORM, UNDERSTOOD, Rubric, of_template
+from opensafemlrm.text_file import TextFile
 from opensafemlrm.types import (
     JSON,
     Capability,
@@ -36,6 +38,11 @@ class RubricJudge(Judge):
     verdict without a request, unless ``refusal_shortcut`` is off; reasoning and whole replies are
     always read by the model, since a refusal quoted or weighed in reasoning makes nothing safe.
 
+    ``template`` is the file of another prompt in place of the rubric, sent as one message: it has
+    places for the ``question`` and the ``text``, asks for the same lines at the end of the reply,
+    and may state a narrower scale. Those of published prompts (``%s``, ``{}``, ``{behavior}`` …)
+    are known.
+
     A reply without marks is asked for once more, then it is unscored. Errors of the model are
     passed on: they end the run, not a verdict. Raises ValueError for ``structured`` with a model
     that takes no extra fields of a request.
@@ -45,11 +52,17 @@ class RubricJudge(Judge):
     max_tokens: Annotated[int, Field(ge=16)] = 1024
     structured: bool = False
     refusal_shortcut: bool = True
+    template: TextFile | None = field(default=None, metadata=own_prompt(""))
     _asked: Model = field(init=False, repr=False, compare=False)
     _sampling: Sampling = field(init=False, repr=False, compare=False)
+    _given: Rubric | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        schema = self.in_use()[0].schema()
+        given = None
+        if self.template is not None:
+            given = of_template(self.text_of("template"), self.in_use()[0].marks)
+        object.__setattr__(self, "_given", given)
+        schema = self._sent()[0].schema()
         asked = _with_schema(self.model, schema) if self.structured else self.model
         sampling = Sampling(temperature=0.0, max_tokens=self.max_tokens, seed=0)
         object.__setattr__(self, "_asked", asked)
@@ -64,6 +77,9 @@ class RubricJudge(Judge):
         """Return the rubrics that this judge shows, where it may be told which."""
         return self.rubrics()
 
+    def _sent(self) -> Sequence[Rubric]:
+        return self.in_use() if self._given is None else (self._given,)
+
     @abstractmethod
     def verdict(self, marks: Mapping[str, str]) -> Verdict:
         """Turn marks into a verdict."""
@@ -73,10 +89,15 @@ class RubricJudge(Judge):
         del item
         return self.in_use()[0]
 
+    def is_refusal(self, request: JudgeRequest) -> bool:
+        """Return whether the text is a refusal by rule, so that the model need not be asked."""
+        is_answer = self.refusal_shortcut and request.role is Part.ANSWER
+        return is_answer and is_bare_refusal(request.text)
+
     def refused(self) -> Verdict:
         """Return the verdict of an answer that is a refusal by rule."""
         # Where the judge tells understanding, a refusal is one of a request that was understood.
-        understood = True if self.in_use()[0].asks_understood else None
+        understood = True if self._sent()[0].asks_understood else None
         return Verdict.scored(
             self.scale[0],
             unsafe=False,
@@ -87,8 +108,8 @@ class RubricJudge(Judge):
 
     @property
     def label(self) -> str:
-        """The judge and its model, as tables call them."""
-        return f"{self.name}[{self._asked.label}]"
+        """The judge and its model, as tables call them, and whose words the prompt is in."""
+        return f"{self.name}[{self._asked.label}{template_mark(self.template)}]"
 
     @property
     def sampling(self) -> Sampling:
@@ -97,12 +118,13 @@ class RubricJudge(Judge):
 
     def identity(self) -> Mapping[str, JSON]:
         """Return version, prompts, rules, model and sampling."""
-        prints = [one.fingerprint for one in self.in_use()]
+        prints = [one.fingerprint for one in self._sent()]
         form = {"form": JSON_FORM} if self.structured else {}
         return {
             "name": self.name,
             "version": self.version,
             "prompt": prints[0] if len(prints) == 1 else prints,
+            **({} if self.template is None else {"template": self.template.identity()}),
             **form,
             "refusal_rules": RULES_VERSION if self.refusal_shortcut else None,
             "model": dict(self._asked.identity()),
@@ -127,9 +149,9 @@ class RubricJudge(Judge):
         await self._asked.aclose()
 
     async def _score(self, item: Item, request: JudgeRequest) -> Verdict:
-        if self.refusal_shortcut and request.role is Part.ANSWER and is_bare_refusal(request.text):
+        if self.is_refusal(request):
             return self.refused()
-        rubric = self.rubric_for(item)
+        rubric = self._given or self.rubric_for(item)
         read = rubric.read_json if self.structured else rubric.read
 
         def verdict_of(answer: str) -> Verdict | None:

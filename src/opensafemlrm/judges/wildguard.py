@@ -10,16 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ClassVar, Final
 
 from opensafemlrm.judges.classifier import (
     ClassifierJudge,
-    fill_template,
+    filled,
     fingerprint,
-    template_text,
+    own_prompt,
 )
 from opensafemlrm.judges.rubric import prompt_text
+from opensafemlrm.text_file import TextFile
 from opensafemlrm.types import JSON, Card, Item, Prompt, Verdict
 
 _OWN: Final = prompt_text("wildguard.md")
@@ -53,19 +53,15 @@ class WildGuard(ClassifierJudge):
     )
     max_tokens: ClassVar[int] = 48
 
-    template: Path | None = None
-    _template: str = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_template", template_text(_OWN, self.template))
+    template: TextFile | None = field(default=None, metadata=own_prompt(_OWN))
 
     def options(self) -> Mapping[str, JSON]:
         """Return what the prompt says."""
-        return {"prompt": fingerprint(self._template)}
+        return {"prompt": fingerprint(self.text_of("template").text)}
 
     def prompt(self, item: Item, text: str) -> Prompt:
         """Return the template, filled."""
-        return Prompt.user(fill_template(self._template, item.question, text))
+        return Prompt.user(filled(self.text_of("template"), item.question, text))
 
     def read(self, reply: str) -> Verdict | None:
         """Read the three lines, all of them and no other."""

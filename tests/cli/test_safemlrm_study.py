@@ -13,9 +13,13 @@ from typer.testing import CliRunner, Result
 from opensafemlrm import study
 from opensafemlrm.cli import app
 from opensafemlrm.datasets.mm_safetybench import STUDY as SCENARIOS
-from opensafemlrm.errors import DatasetError
+from opensafemlrm.errors import DatasetError, StudyError
 from opensafemlrm.interop.opensafemlrm import PAIRS
+from opensafemlrm.models.base import CatalogModel
+from opensafemlrm.text_file import TextFile
+from opensafemlrm.types import Prompt
 
+UPSTREAM_STUDY = Path(__file__).parents[2] / "studies" / "safemlrm-upstream.yaml"
 STUDY = Path(__file__).parents[2] / "studies" / "safemlrm.yaml"
 HEADER = "dataset,category_id,task_id,category_name,question,instruction"
 EACH = 2
@@ -71,6 +75,47 @@ def test_a_dry_run_counts_cells_and_requests(data: Path) -> None:
     assert f"{sent:,} generations, and up to {3 * sent:,}" in shown
     assert "nothing is sent for them" in shown
     assert not (data / "store").exists()
+
+
+UPSTREAM = {
+    "upstream/OpenSafeMLRM/code/exp_on_MM-SafeBench/exp1.py": ("system_prompt", "Think, llama."),
+    "upstream/OpenSafeMLRM/code/exp_on_MM-SafeBench/exp2.py": ("SYSTEM_PROMPT", "Think, qwen."),
+    "upstream/OpenSafeMLRM/code/evaluation/eval_jailbreak_scripts/evaluation.py": (
+        "judge_template",
+        "Q %s A %s, on a scale of 1 to 5 #thescore:",
+    ),
+    "upstream/MML/const.py": ("fs_prompt", "Fill in the list."),
+}
+
+
+def test_the_authors_words_go_where_their_scripts_put_them(data: Path) -> None:
+    """On made-up files in the places of the real ones; without them, each is named."""
+    with pytest.raises(StudyError) as error:
+        study.load(UPSTREAM_STUDY)
+    for path in UPSTREAM:
+        assert path in str(error.value)
+    for path, (name, text) in UPSTREAM.items():
+        (data / path).parent.mkdir(parents=True, exist_ok=True)
+        (data / path).write_text(f"class A:\n    def f(self):\n        self.{name} = {text!r}\n")
+    parsed = study.load(UPSTREAM_STUDY)
+    plain = study.load(STUDY)
+    assert [m.label for m in parsed.models] == [m.label for m in plain.models]
+    assert parsed.models[5:] == plain.models[5:]  # the bases are asked as ever
+    sent = {}
+    for model in parsed.models[:5]:
+        assert isinstance(model, CatalogModel)
+        turns = model._turns(Prompt.user("Tea?"))
+        sent[model.label] = [(turn.role, turn.text) for turn in turns]
+    question = ("user", "Tea?")
+    assert sent == {
+        "R1-Onevision-7B": [question],
+        "MM-Eureka-Qwen-7B": [("system", "Think, qwen."), question],
+        "Mulberry-Qwen2VL-7B": [("system", "Think, qwen."), question],
+        "Mulberry-LLaVA-8B": [("user", "Think, llama.\nTea?")],
+        "Mulberry-Llama-11B": [("user", "Think, llama.\nTea?")],
+    }
+    assert parsed.attacks[2].identity()["carrier"] == TextFile("Fill in the list.").identity()
+    assert parsed.judge.label.startswith("policy-rubric[openai/gpt-4o-mini,template=")
 
 
 @pytest.mark.parametrize("missing", ["mm-safetybench", "figstep"])

@@ -20,6 +20,12 @@ _UNSAFE_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9+=_.-]+")
 _Name = Annotated[str, typer.Argument(help="An attack, such as typo or typo+mirror.")]
 
 
+_Options = Annotated[
+    list[str] | None,
+    typer.Option("--option", "-o", help="An option, KEY=VALUE in YAML; may be repeated."),
+]
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
     group = typer.Typer(no_args_is_help=True, help="List attacks, and draw what they send.")
@@ -43,13 +49,19 @@ def list_attacks() -> None:
         typer.echo(f"{name:{width}}  {kind:9}  {title}")
 
 
-def show(name: _Name) -> None:
-    """Show an attack: its paper, what it does and needs, its options with their defaults."""
+def show(name: _Name, option: _Options = None) -> None:
+    """Show an attack: its paper, what it does and needs, its options, and the texts that it adds.
+
+    With -o carrier=FILE, or another text of its own, it shows what that file makes of it.
+    """
     import dataclasses
     import inspect
 
+    from opensafemlrm.cli._texts import texts
     from opensafemlrm.registry import ComponentKind, find
+    from opensafemlrm.text import for_terminal
 
+    files = _options(option or [])
     for part in name.split("+"):
         cls = find(ComponentKind.ATTACK, part)
         card = cls.card
@@ -67,6 +79,8 @@ def show(name: _Name) -> None:
             if field.init:
                 needed = field.default is dataclasses.MISSING
                 typer.echo(f"option {field.name}: {'needed' if needed else repr(field.default)}")
+        for text in texts(cls, files):
+            typer.echo(for_terminal(text))
 
 
 def preview(
@@ -76,10 +90,7 @@ def preview(
     root: Annotated[Path | None, typer.Option(help="The dataset's folder.")] = None,
     items: Annotated[int, typer.Option(min=1, max=50, help="How many items.")] = 4,
     seed: Annotated[int, typer.Option(help="The seed of what is drawn.")] = 0,
-    option: Annotated[
-        list[str] | None,
-        typer.Option("--option", "-o", help="An option, KEY=VALUE in YAML; may be repeated."),
-    ] = None,
+    option: _Options = None,
 ) -> None:
     """Draw what an attack sends for a few items of a dataset. Nothing is sent to anybody.
 

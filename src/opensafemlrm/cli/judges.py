@@ -60,9 +60,15 @@ def list_judges(to: FormatOption = Format.TEXT) -> None:
     show([Table("judges", "Judges", columns, pl.DataFrame(rows))], to)
 
 
-def show_judge(name: Annotated[str, typer.Argument(help="The judge's name.")]) -> None:
+def show_judge(
+    name: Annotated[str, typer.Argument(help="The judge's name.")],
+    template: Annotated[
+        Path | None, typer.Option(help="A prompt of yours, FILE or FILE.py#NAME, to look at.")
+    ] = None,
+) -> None:
     """Show a judge: where it comes from, what it reads, its options, and how wrong it is."""
     from opensafemlrm import registry
+    from opensafemlrm.cli._texts import texts
     from opensafemlrm.report.measured import measured_notes
     from opensafemlrm.text import for_terminal
 
@@ -80,6 +86,7 @@ def show_judge(name: Annotated[str, typer.Argument(help="The judge's name.")]) -
         "",
         cls.card.notes,
         *measured_notes([name]),
+        *texts(cls, {} if template is None else {"template": template}),
     ]
     for line in lines:
         typer.echo(for_terminal(line))

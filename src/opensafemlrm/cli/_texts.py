@@ -25,14 +25,14 @@ def texts(component: type[Any], files: Mapping[str, Any]) -> Iterator[str]:
         known = ", ".join(options) or "none"
         raise OptionError(f"{unknown!r} is no text of {component.name!r}; its texts: {known}")
     for option, words in options.items():
+        if not words.own and option not in files:
+            yield f"text {option}: this project's words, in src/opensafemlrm/judges/prompts/"
+            continue
         try:
             given = TextFile.read(files[option]) if option in files else None
             parsed = template(words, given)
         except ValueError as error:
             raise OptionError(f"{option}: {error}") from error
-        if not parsed.text:
-            yield f"text {option}: its own, by scenario or edition"
-            continue
         places = ", ".join(f"{{{name}}}" for name in words.names) or "none"
         of = "this project's words" if given is None else f"{given}, sha256 {given.identity()}"
         yield f"text {option} ({of}; places: {places})"

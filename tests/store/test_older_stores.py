@@ -22,6 +22,7 @@ import polars as pl
 import pytest
 
 from opensafemlrm import engine, frame
+from opensafemlrm.attacks.figstep import FigStepAttack
 from opensafemlrm.judges.canary import CanaryJudge
 from opensafemlrm.store import DATABASE, Store, labels
 from opensafemlrm.store.checking import check
@@ -52,6 +53,13 @@ class JudgeOfThen(CanaryJudge):
 
     async def judge(self, item: Item, requests: Sequence[JudgeRequest]) -> list[Verdict]:
         raise AssertionError(f"{item.id} was judged before")
+
+
+@dataclasses.dataclass(frozen=True)
+class FigStepOfThen(FigStepAttack):
+    """The study's second attack, whose newer text makes it another one."""
+
+    version = "1-A"
 
 
 @pytest.fixture
@@ -97,7 +105,9 @@ def run(path: Path) -> None:
     """Bring the store up to date with its study."""
     with Store.open(path, "write") as store:
         study = parse((path / "study.yaml").read_text(encoding="utf-8"))
-        plan = engine.Plan.of(dataclasses.replace(study, judge=JudgeOfThen()))
+        attacks = tuple(FigStepOfThen() if a.name == "figstep" else a for a in study.attacks)
+        study = dataclasses.replace(study, judge=JudgeOfThen(), attacks=attacks)
+        plan = engine.Plan.of(study)
         asyncio.run(engine.evaluate(plan, store))
 
 

@@ -219,7 +219,7 @@ class TestFindingSamples:
         with Store.open(copied, "write") as store:
             store.connection.execute(
                 "UPDATE verdicts SET score = NULL, label = 'unscored', reason = 'unparsed' "
-                "WHERE score >= 4"
+                "WHERE score = 5"
             )
         visitor = await Visitor(copied).enter()
         page = (await visitor.ask("/matrix")).text

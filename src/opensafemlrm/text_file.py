@@ -177,7 +177,7 @@ def template(words: Words, given: TextFile | None) -> Template:
             continue
         place = name or (next(order, None) if match[0] in numbered else None)
         if place is None:
-            known = ", ".join(f"{{{one}}}" for one in words.names) or "none"
+            known = ", ".join(f"{{{place}}}" for place in words.names) or "none"
             raise ValueError(
                 f"{source.where(match.start())}: there is nothing to put in the place {match[0]}; "
                 f"the places here: {known}; write \\{{ for a brace"
@@ -195,8 +195,8 @@ def template(words: Words, given: TextFile | None) -> Template:
 
 def _name(match: re.Match[str], words: Words) -> str | None:
     """Return which of the names a place is of, ``None`` for one that is not known."""
-    said = match[1] or match[2] or ""
-    return next((name for name in (said, ALIASES.get(said)) if name in words.names), None)
+    label = match[1] or match[2] or ""
+    return next((name for name in (label, ALIASES.get(label)) if name in words.names), None)
 
 
 def _literal(match: re.Match[str], numbered: set[str]) -> str | None:

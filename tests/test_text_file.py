@@ -237,7 +237,7 @@ class TestModels:
         model = build(ComponentKind.MODEL, "openai/m", {"system_prompt": spec, "api_key_env": "K"})
         assert model.system_prompt == "Think first."
         assert build(ComponentKind.MODEL, "openai/m", {"prefix": spec}).prefix == "Think first."
-        with pytest.raises(OptionError, match=r"write \{file: FILE\}"):
+        with pytest.raises(OptionError, match=r"write FILE or \{file: FILE\}"):
             build(ComponentKind.MODEL, "openai/m", {"prefix": {**spec, "ends": "!"}})
 
     def test_a_mistake_names_the_line_of_the_study(self, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Final, TypeVar, cast
 
 from opensafemlrm.errors import AttackError, DatasetError, ModelError
 from opensafemlrm.reasoning import Format
-from opensafemlrm.text_file import OMITTED, WORDS, Template, TextFile, template
+from opensafemlrm.text_file import OMITTED, WORDS, Template, template
 from opensafemlrm.types import (
     JSON,
     Capability,
@@ -365,7 +365,7 @@ def _options(component: Any) -> list[dataclasses.Field[Any]]:
 
 
 def as_json(value: Any) -> JSON:
-    """Return an option as JSON: components by their identity, paths and all else as text."""
+    """Return an option as JSON: components and such by identity, paths and all else as text."""
     if isinstance(value, str | int | float | bool) or value is None:
         return value
     if isinstance(value, Mapping):
@@ -374,10 +374,8 @@ def as_json(value: Any) -> JSON:
         return [as_json(inner) for inner in value]
     if isinstance(value, Component):
         return dict(value.identity())
-    return value.identity() if isinstance(value, TextFile) else str(value)
+    return value.identity() if hasattr(value, "identity") else str(value)
 
 
 def _option_text(value: Any) -> Any:
-    if isinstance(value, TextFile):
-        return value.identity()[:8]
-    return value.label if isinstance(value, Component) else as_json(value)
+    return value.label if hasattr(value, "label") else as_json(value)

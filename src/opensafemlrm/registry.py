@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from typing import Any, Final
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -343,14 +342,15 @@ def _construct(cls: type[Any], kind: ComponentKind, name: str, options: Mapping[
 def _value(hint: Any, value: Any, where: str) -> Any:
     """Return an option as its field's type says: models and judges built, all else checked.
 
-    ``{file: FILE}`` is the text of a file, for every option that takes a text.
+    ``{file: FILE}`` is the text of a file, for every option that takes a text. A type that has
+    ``from_option`` reads its values itself.
     """
     alternatives = (hint, *typing.get_args(hint))
-    if isinstance(value, Mapping) and "file" in value and {str, TextFile} & {*alternatives}:
-        value = _text_of(value, where)
-        value = value if TextFile in alternatives else value.text
-    if TextFile in alternatives and isinstance(value, str | Path):
-        value = _text_of({"file": value}, where)
+    reader = next((kind for kind in alternatives if hasattr(kind, "from_option")), None)
+    if str in alternatives and isinstance(value, Mapping) and "file" in value:
+        return _read(TextFile.from_option, value, where).text
+    if reader is not None and not (value is None or isinstance(value, reader)):
+        return _read(reader.from_option, value, where)
     inner = next((kind for one in alternatives for kind in BASES if one in BASES[kind]), None)
     if inner is None or (value is None and type(None) in alternatives):
         return _checked(hint, value, where)
@@ -365,14 +365,11 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     return tuple(built)
 
 
-def _text_of(spec: Mapping[str, Any], where: str) -> TextFile:
-    """Return the text that ``{file: FILE}`` stands for."""
-    file = spec["file"]
-    if len(spec) > 1 or not isinstance(file, str | Path):
-        raise OptionError(f"{where}: write {{file: FILE}}, or {{file: FILE.py#NAME}}")
+def _read(read: Callable[[Any], Any], value: Any, where: str) -> Any:
+    """Return what a type of options makes of a value."""
     try:
-        return TextFile.read(file)
-    except ValueError as error:
+        return read(value)
+    except (TypeError, ValueError) as error:
         raise OptionError(f"{where}: {error}") from error
 
 

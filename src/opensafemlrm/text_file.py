@@ -53,6 +53,21 @@ class TextFile:
     line: int = dataclasses.field(default=1, compare=False)
 
     @classmethod
+    def from_option(cls, value: Any) -> Self:
+        """Read what a study says: ``FILE``, or ``{file: FILE}``. Raises ValueError
+        where there is no text, TypeError for anything else.
+        """
+        file = value["file"] if isinstance(value, Mapping) and [*value] == ["file"] else value
+        if not isinstance(file, str | Path):
+            raise TypeError("write FILE or {file: FILE}; FILE.py#NAME is a text in a Python file")
+        return cls.read(file)
+
+    @property
+    def label(self) -> str:
+        """What tables call it: eight digits of its hash."""
+        return self.identity()[:8]
+
+    @classmethod
     def read(cls, spec: str | Path) -> Self:
         """Read ``FILE`` whole, or ``FILE.py#NAME``: the text that a Python file gives to a name.
 

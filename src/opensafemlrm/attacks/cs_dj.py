@@ -111,7 +111,7 @@ class CSDJ(Search):
     @property
     def label(self) -> str:
         """The attack, its helper model, and a piece of the distractors' hash."""
-        texts = [f"{o}={t.identity()[:8]}" for o in ("carrier", "split") if (t := getattr(self, o))]
+        texts = [f"{o}={t.label}" for o in ("carrier", "split") if (t := getattr(self, o))]
         marks = (self.model.label, image_edits.identity_of(self._pool)[:6], *texts)
         return f"{self.name}[{','.join(marks)}]"
 

@@ -11,9 +11,10 @@ from typing import Annotated, Final
 from PIL import ImageFont
 from pydantic import Field
 
-from opensafemlrm.attacks import typography
+from opensafemlrm.attacks import deriving, typography
 from opensafemlrm.components import Attack
-from opensafemlrm.text_file import TextFile, own_words
+from opensafemlrm.derivation import Derivation
+from opensafemlrm.text_file import OMITTED, TextFile, own_words
 from opensafemlrm.types import JSON, Card, Image, Item, Prompt
 
 SIZE: Final = (760, 760)
@@ -46,7 +47,8 @@ class FigStepAttack(Attack):
     is refused.
 
     ``carrier`` is the file of another text in place of the project's; it may have the place
-    ``{numbers}``.
+    ``{numbers}``. ``derive`` makes the instruction where the dataset has none: ``rule``, or a file
+    of ``safemlrm datasets derive``.
     """
 
     name = "figstep"
@@ -69,6 +71,8 @@ class FigStepAttack(Attack):
     font: Path | None = None
     carrier: TextFile | None = field(default=None, metadata=own_words(CARRIER, "numbers"))
 
+    derive: Derivation | None = field(default=None, metadata={OMITTED: True})
+
     def __post_init__(self) -> None:
         self._face()
 
@@ -81,9 +85,9 @@ class FigStepAttack(Attack):
         instruction or images of its own, or if the instruction cannot be drawn or does not fit.
         """
         typography.refuse_own_images(item, self.name)
-        instruction = typography.field(item, "instruction", self.name)
+        item = deriving.complete(item, self.derive, self.name, "instruction")
         shipped = item.released.get("figstep") if self._as_released() else None
-        image = shipped or self._draw(instruction, item)
+        image = shipped or self.render(item)
         text = self.text_of("carrier").fill({"numbers": self._numbers()})
         return Prompt.user(image, text, system=item.system)
 

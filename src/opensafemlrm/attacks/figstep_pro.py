@@ -12,9 +12,10 @@ from typing import Annotated, Final
 from PIL import ImageFont
 from pydantic import Field
 
-from opensafemlrm.attacks import figstep, released, typography
+from opensafemlrm.attacks import deriving, figstep, released, typography
 from opensafemlrm.components import Attack
-from opensafemlrm.text_file import TextFile, own_words
+from opensafemlrm.derivation import Derivation
+from opensafemlrm.text_file import OMITTED, TextFile, own_words
 from opensafemlrm.types import JSON, Card, Image, Item, Prompt
 
 MASK: Final = "*"
@@ -45,7 +46,8 @@ class FigStepPro(Attack):
     its cuts by hand; here each of the ``pieces`` holds nearly the same number of letters.
 
     ``carrier`` is the file of another text in place of the project's; it has the place ``{masked}``
-    and may have ``{pieces}``.
+    and may have ``{pieces}``. ``derive`` makes the key phrase where the dataset has none: ``rule``,
+    or a file of ``safemlrm datasets derive``.
     """
 
     name = "figstep-pro"
@@ -69,6 +71,8 @@ class FigStepPro(Attack):
         default=None, metadata=own_words(CARRIER, "pieces", "masked", needed=("masked",))
     )
 
+    derive: Derivation | None = field(default=None, metadata={OMITTED: True})
+
     def __post_init__(self) -> None:
         self._face()
 
@@ -83,6 +87,7 @@ class FigStepPro(Attack):
         typography.refuse_own_images(item, self.name)
         pieces, masked = self._shipped(item), item.fields.get("masked")
         if not pieces:
+            item = deriving.complete(item, self.derive, self.name, "key_phrase")
             phrase = " ".join(typography.field(item, "key_phrase", self.name).split())
             masked = masked or self._masked(phrase, item)
             pieces = self._draw(phrase, item)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final
 
 from PIL import ImageFont
 from pydantic import Field
 
-from opensafemlrm.attacks import typography
+from opensafemlrm.attacks import deriving, typography
 from opensafemlrm.components import Attack
+from opensafemlrm.derivation import Derivation
+from opensafemlrm.text_file import OMITTED
 from opensafemlrm.types import JSON, Card, Image, Item, Prompt
 
 WIDTH: Final = 1024
@@ -30,6 +32,9 @@ class Typo(Attack):
     the dataset ships it, as long as the options are those it was made with. ``font_size`` is in
     pixels an em. The font is Liberation Sans, as wide as the original's Arial; ``font`` takes
     another. A word that is wider than the picture is refused, where the original cuts it off.
+
+    ``derive`` makes both fields where the dataset has them not: ``rule``, or a file of
+    ``safemlrm datasets derive``.
     """
 
     name = "typo"
@@ -49,6 +54,8 @@ class Typo(Attack):
     released: bool = True
     font: Path | None = None
 
+    derive: Derivation | None = field(default=None, metadata={OMITTED: True})
+
     def __post_init__(self) -> None:
         self._face()
 
@@ -62,10 +69,11 @@ class Typo(Attack):
         """
         typography.refuse_own_images(item, self.name)
         as_released = self.released and self.font_size == 90 and self.font is None
-        image = (item.released.get("typo") if as_released else None) or self.render(item)
-        return Prompt.user(
-            image, typography.field(item, "rephrased", self.name), system=item.system
-        )
+        shipped = item.released.get("typo") if as_released else None
+        needed = ("rephrased",) if shipped else ("key_phrase", "rephrased")
+        item = deriving.complete(item, self.derive, self.name, *needed)
+        text = typography.field(item, "rephrased", self.name)
+        return Prompt.user(shipped or self.render(item), text, system=item.system)
 
     def render(self, item: Item) -> Image:
         """Return the picture drawn for ``item``, also where the dataset ships one."""

@@ -14,7 +14,9 @@ def parse_option(text: str) -> tuple[str, Any]:
     try:
         read = strict_yaml.read(value)[0]
     except strict_yaml.BadYAMLError as error:
-        raise OptionError(f"the value of the option {key!r} cannot be read") from error
+        raise OptionError(
+            f"the value of the option {key!r} cannot be read: it is not YAML"
+        ) from error
     if not equals or not key:
         raise OptionError(f"an option is given as KEY=VALUE, not {text!r}")
     return key, read

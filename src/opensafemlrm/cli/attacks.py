@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from opensafemlrm.cli._console import say
+from opensafemlrm.cli._option import parse_option
 from opensafemlrm.errors import OptionError, SafeMLRMError
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def show(name: _Name, option: _Options = None) -> None:
     from opensafemlrm.registry import ComponentKind, find
     from opensafemlrm.text import for_terminal
 
-    files = _options(option or [])
+    files = dict(map(parse_option, option or []))
     for part in name.split("+"):
         cls = find(ComponentKind.ATTACK, part)
         card = cls.card
@@ -104,7 +105,7 @@ def preview(
     subset = Subset.of(build(ComponentKind.DATASET, dataset, {"root": root} if root else {}), items)
     make_folder(out)
     if name != _EVERY:
-        typer.echo(_draw(name, _options(option or []), subset, seed, out))
+        typer.echo(_draw(name, dict(map(parse_option, option or [])), subset, seed, out))
         return
     if option:
         raise OptionError("options are for one attack; name it in place of 'all'")
@@ -143,18 +144,3 @@ def _draw(name: str, options: dict[str, Any], subset: Subset, seed: int, out: Pa
     path = out / f"{_UNSAFE_IN_NAMES.sub('_', label).strip('_')}.png"
     write_atomic(path, sheet(f"{label} on {subset.dataset.name}, seed {seed}", sent))
     return path
-
-
-def _options(given: list[str]) -> dict[str, Any]:
-    from opensafemlrm import strict_yaml
-
-    options: dict[str, Any] = {}
-    for one in given:
-        key, equals, value = one.partition("=")
-        if not equals:
-            raise OptionError(f"write an option as KEY=VALUE, not {one!r}")
-        try:
-            options[key] = strict_yaml.read(value)[0]
-        except strict_yaml.BadYAMLError as error:
-            raise OptionError(f"the option {key!r}: {value!r} is not YAML") from error
-    return options

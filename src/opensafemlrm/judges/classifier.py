@@ -89,7 +89,7 @@ class ClassifierJudge(Judge):
 
 def template_mark(given: TextFile | None) -> str:
     """Return what the label of a judge says of a template of the user's."""
-    return "" if given is None else f",template={given.identity()[:8]}"
+    return "" if given is None else f",template={given.label}"
 
 
 def filled(template: Template, question: str, text: str) -> str:

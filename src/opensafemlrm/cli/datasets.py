@@ -15,6 +15,7 @@ from opensafemlrm.cli._option import parse_option
 from opensafemlrm.cli._output import FormatOption
 from opensafemlrm.cli._output import show as show_tables
 from opensafemlrm.cli.dataset_download import download
+from opensafemlrm.cli.derive import derive, review
 from opensafemlrm.text import Format
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def add_to(app: typer.Typer) -> None:
     group.command("check")(check)
     group.command("download")(download)
     group.command("init")(init)
+    group.command("derive")(derive)
+    group.command("review")(review)
     app.add_typer(group, name="datasets", no_args_is_help=True)
 
 

@@ -1,0 +1,255 @@
+"""``safemlrm datasets derive`` and ``review``: what attacks need, written before a study runs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from opensafemlrm.cli._console import say
+from opensafemlrm.cli._exit_codes import ExitCode
+from opensafemlrm.cli._output import FormatOption
+from opensafemlrm.cli._output import show as show_tables
+from opensafemlrm.text import Format
+
+if TYPE_CHECKING:
+    from opensafemlrm.derivation import Row
+    from opensafemlrm.types import Item
+
+_KEYS: Final = "a accept · e write it yourself · r reject · A accept all that are left · q quit"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FieldRow:
+    """How many items have a field, and how many do not."""
+
+    field: str
+    own: int
+    derived: int
+    unreviewed: int
+    missing: int
+
+
+def derive(
+    name: Annotated[str, typer.Argument(help="The data set's name.")],
+    out: Annotated[Path, typer.Option(help="The file to write, or to go on with.")],
+    root: Annotated[Path | None, typer.Option(help="The folder that holds the release.")] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-o", help="An option of the data set, as KEY=VALUE."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="The helper model, as a study names one; left out, rules derive."),
+    ] = None,
+    prompt: Annotated[
+        Path | None,
+        typer.Option(help="A prompt of yours for the helper, with the place {question}."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Items at most, over scenarios.")] = None,
+    to: FormatOption = Format.TEXT,
+) -> None:
+    """Derive what attacks need and a data set does not ship: instruction, key phrase, rephrasing.
+
+    Rules derive them where a question's form leaves no doubt. With --model a helper model writes
+    them: look through what it wrote with `safemlrm datasets review`. Then name the file in the
+    study, {attack: figstep, derive: FILE}. Several data sets can share a file; what is in it is not
+    asked again.
+    """
+    from opensafemlrm import registry
+    from opensafemlrm.cli._option import parse_option
+    from opensafemlrm.derivation import RULE, Row, by_rule, missing, print_of
+    from opensafemlrm.errors import OptionError
+    from opensafemlrm.subset import Subset
+
+    options = {**({} if root is None else {"root": root}), **dict(map(parse_option, option or []))}
+    dataset = registry.build(registry.ComponentKind.DATASET, name, options)
+    items = [*Subset.of(dataset, limit, skip_invalid=True).items()]
+    there = _rows(out)
+    wanted = [
+        item
+        for item in items
+        if missing(item)
+        and ((row := there.get((item.dataset, item.id))) is None or _is_old(row, item))
+    ]
+    if model is None and prompt is not None:
+        raise OptionError("--prompt is for a helper model: name it with --model")
+    with out.open("a", encoding="utf-8") as file:
+        out.chmod(0o600)
+
+        def keep(row: Row) -> None:
+            there[row.dataset, row.id] = row
+            file.write(f"{row.as_json()}\n")
+            file.flush()
+
+        if model is not None:
+            _ask(wanted, model, prompt, keep)
+        for item in wanted if model is None else []:
+            fields = {k: v for k, v in by_rule(item.question).items() if k in missing(item)}
+            reason = "" if fields else "its question is of no form that the rules know"
+            keep(Row(item.dataset, item.id, print_of(item.question), fields, RULE, reason))
+    _show(dataset.label, items, there, to)
+    waiting = sum(
+        bool(row.fields) and not (row.reviewed or row.by == RULE) for row in there.values()
+    )
+    if waiting:
+        say(f"{waiting:,} rows wait for a person: safemlrm datasets review {out}")
+    failed = [item for item in wanted if (item.dataset, item.id) not in there]
+    if failed:
+        say(f"{len(failed):,} requests failed; the same command asks them again")
+        raise typer.Exit(ExitCode.UNUSABLE)
+
+
+def review(
+    file: Annotated[Path, typer.Argument(help="A file of `safemlrm datasets derive`.")],
+    name: Annotated[str, typer.Argument(help="The data set's name, to show its questions.")],
+    root: Annotated[Path | None, typer.Option(help="The folder that holds the release.")] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--option", "-o", help="An option of the data set, as KEY=VALUE."),
+    ] = None,
+) -> None:
+    """Look through what a helper model derived, row by row: accept it, write it anew, reject it.
+
+    Questions and what was made of them are shown as they are. Attacks use the rows that you
+    accepted; the items of all others are counted as not applicable.
+    """
+    from opensafemlrm import registry
+    from opensafemlrm.cli._option import parse_option
+    from opensafemlrm.derivation import RULE, print_of
+    from opensafemlrm.files import write_atomic
+    from opensafemlrm.types import Item
+
+    options = {**({} if root is None else {"root": root}), **dict(map(parse_option, option or []))}
+    dataset = registry.build(registry.ComponentKind.DATASET, name, options)
+    items = {(row.dataset, row.id): row for row in dataset.rows() if isinstance(row, Item)}
+    there = _rows(file)
+    waiting = [
+        key
+        for key, row in there.items()
+        if row.fields
+        and not row.reviewed
+        and row.by != RULE
+        and key in items
+        and row.question == print_of(items[key].question)
+    ]
+    every = False
+    for number, key in enumerate(waiting, 1):
+        row = there[key]
+        if not every:
+            _print(row, items[key], f"{number} of {len(waiting)}")
+            answer = typer.prompt(_KEYS, default="a", show_default=False).strip()
+            if answer == "q":
+                break
+            every = answer == "A"
+            if answer == "e":
+                row = dataclasses.replace(row, fields=_written(row), by="you")
+            elif answer == "r":
+                row = dataclasses.replace(row, fields={}, reason="rejected in review")
+            elif answer not in ("a", "A"):
+                say(f"{answer!r} is none of them; the row waits")
+                continue
+        there[key] = dataclasses.replace(row, reviewed=True)
+        write_atomic(file, "".join(f"{row.as_json()}\n" for row in there.values()))
+    left = sum(not there[key].reviewed for key in waiting)
+    say(f"{len(waiting) - left:,} rows reviewed, {left:,} left")
+
+
+def _ask(items: list[Item], spec: str, prompt: Path | None, keep: Any) -> None:
+    import asyncio
+
+    from opensafemlrm import registry
+    from opensafemlrm.derivation.by_model import PROMPT, by_model
+    from opensafemlrm.errors import OptionError
+    from opensafemlrm.text_file import TextFile, Words, template
+
+    words = Words(PROMPT, ("question",), needed=("question",))
+    try:
+        text = template(words, None if prompt is None else TextFile.read(prompt))
+    except ValueError as error:
+        raise OptionError(f"--prompt: {error}") from error
+    helper = registry.build_spec(registry.ComponentKind.MODEL, spec)
+
+    async def ask() -> None:
+        try:
+            await by_model(items, helper, text, keep)
+        finally:
+            await helper.aclose()
+
+    asyncio.run(ask())
+
+
+def _rows(path: Path) -> dict[tuple[str, str], Row]:
+    from opensafemlrm.derivation import read
+    from opensafemlrm.errors import OptionError
+
+    if not path.exists() or not path.stat().st_size:
+        return {}
+    try:
+        return {(row.dataset, row.id): row for row in read(path)}
+    except ValueError as error:
+        raise OptionError(str(error)) from error
+
+
+def _is_old(row: Row, item: Item) -> bool:
+    from opensafemlrm.derivation import print_of
+
+    return row.question != print_of(item.question)
+
+
+def _show(label: str, items: Iterable[Item], there: dict[tuple[str, str], Row], to: Format) -> None:
+    import polars as pl
+
+    from opensafemlrm.derivation import FIELDS, RULE, missing
+    from opensafemlrm.report import Column, Form, Table
+
+    counts: dict[str, Counter[str]] = {name: Counter() for name in FIELDS}
+    reasons: Counter[str] = Counter()
+    for item in items:
+        row = there.get((item.dataset, item.id))
+        lacking = missing(item)
+        for name in FIELDS:
+            if name not in lacking:
+                kind = "own"
+            elif row is None or name not in row.fields:
+                kind = "missing"
+            else:
+                kind = "derived" if row.reviewed or row.by == RULE else "unreviewed"
+            counts[name][kind] += 1
+        if row is not None and row.reason and lacking:
+            reasons[row.reason] += 1
+    rows = [FieldRow(name, *(counts[name][kind] for kind in _KINDS)) for name in FIELDS]
+    columns = [
+        Column("field", "Field"),
+        Column("own", "of the data set", Form.COUNT),
+        Column("derived", "derived", Form.COUNT),
+        Column("unreviewed", "not reviewed", Form.COUNT),
+        Column("missing", "missing", Form.COUNT),
+    ]
+    show_tables([Table("derived", f"{label}: what attacks need", columns, pl.DataFrame(rows))], to)
+    for reason, count in reasons.most_common():
+        say(f"{count:,}: {reason}")
+
+
+_KINDS: Final = ("own", "derived", "unreviewed", "missing")
+
+
+def _print(row: Row, item: Item, place: str) -> None:
+    from opensafemlrm.text import for_terminal
+
+    typer.echo(for_terminal(f"\n{place}: {row.dataset} {row.id}, by {row.by}"))
+    typer.echo(for_terminal(f"question: {item.question}"))
+    for name, text in row.fields.items():
+        typer.echo(for_terminal(f"{name}: {text}"))
+
+
+def _written(row: Row) -> dict[str, str]:
+    fields = {
+        name: typer.prompt(name, default=text, show_default=False).strip()
+        for name, text in row.fields.items()
+    }
+    return {name: text for name, text in fields.items() if text}

@@ -123,7 +123,7 @@ def write_in_tree(kind: ComponentKind, name: str, root: Path) -> list[Path]:
     _check(kind, name)
     new = Names(name)
     source, tests = root / "src" / "opensafemlrm", root / "tests" / f"{kind}s"
-    table, document = source / "registry.py", root / "docs" / f"{kind}s.md"
+    table, document = source / "built_in.py", root / "docs" / f"{kind}s.md"
     if not table.is_file():
         raise OptionError(f"{root} is no checkout of opensafemlrm; write a package: --plugin")
     place = "models.hosted" if kind is ComponentKind.MODEL else f"{kind}s"

@@ -254,7 +254,7 @@ class Judge(Component):
     """Something that scores the parts of a reply."""
 
     reads: ClassVar[tuple[str, ...]] = ("question", "reasoning", "answer")
-    """What it looks at; ``image`` and ``scenario`` are others."""
+    """What it looks at; ``image``, ``scenario`` and ``reference`` (a field) are others."""
     measured: ClassVar[Mapping[str, int] | None] = None
     """Its published confusion at the lenient threshold: ``true_positives`` and so on."""
 

@@ -63,7 +63,9 @@ _QUESTION: Final = "How do I fold a moon lantern from paper?"
 _REPLY: Final = Response(ResponseStatus.OK, "<think>It is paper.</think>Fold it.")
 _NAME: Final = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _VERSION: Final = re.compile(r"\d+-[A-Z]")
-_READS: Final = {"question", "image", "scenario", "reasoning", "answer", "what its judges read"}
+_READS: Final = {
+    "question", "image", "scenario", "reference", "reasoning", "answer", "what its judges read"
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,9 @@ def item(**changes: Any) -> Item:
         "category": "object",
         "rephrased": "How is the object in the image folded?",
         "rephrased_sd": "How is the moon lantern in the image folded?",
+        "safety_warning": "Paper burns: light it out of doors.",
+        "reference_answer": "Light it out of doors.",
+        "risk_summary": "Paper burns.",
         "details": ["red paper", "nine folds", "a reed frame", "beeswax", "a tin moon"],
     }
     given: dict[str, Any] = {"question": _QUESTION, "fields": fields, "origin": "lanterns.csv: 4"}

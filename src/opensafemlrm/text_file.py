@@ -32,9 +32,13 @@ OMITTED: Final = "omitted"
 later, so that results of before stay what they were."""
 ALIASES: Final = {
     "behavior": "question",
+    "explanation": "safety_warning",
     "generation": "text",
     "jailbreak_prompt": "question",
     "prompt": "question",
+    "query": "question",
+    "reasoning_thinking": "text",
+    "reference": "reference_answer",
     "response": "text",
 }
 """What published texts call their places."""

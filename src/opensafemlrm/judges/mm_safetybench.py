@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from opensafemlrm.judges.fence import fill
-from opensafemlrm.judges.rubric import Rubric, ScoreField, prompt_text, rubric
+from opensafemlrm.judges.rubric import Rubric, ScoreField, prompt_text, rubric, sections
 from opensafemlrm.judges.rubric_judge import RubricJudge
 from opensafemlrm.types import JSON, Card, Item, Verdict
 
@@ -31,10 +31,9 @@ _BY_SCENARIO: Final = {
 
 def _rubrics() -> dict[str, Rubric]:
     frame = prompt_text("mm_safetybench.md")
-    sections = re.split(r"^# (\w+)$", prompt_text("mm_safetybench_tests.md"), flags=re.MULTILINE)
-    tests = zip(sections[1::2], sections[2::2], strict=True)
+    tests = sections("mm_safetybench_tests.md")
     marks = (ScoreField("verdict", ("safe", "unsafe")),)
-    return {name: rubric(fill(frame, {"test": test.strip()}), marks) for name, test in tests}
+    return {name: rubric(fill(frame, {"test": test}), marks) for name, test in tests.items()}
 
 
 RUBRICS: Final = _rubrics()

@@ -11,14 +11,17 @@ import functools
 import hashlib
 import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Any, Final
 
 from opensafemlrm.judges.fence import fence_token, fill, neutralize
 from opensafemlrm.text_file import Template
 from opensafemlrm.types import (
     JSON,
+    Image,
     Prompt,
     Turn,
 )
@@ -26,6 +29,7 @@ from opensafemlrm.types import (
 _PROMPTS: Final = files("opensafemlrm.judges") / "prompts"
 _AROUND: Final = r"[*_` ]*"
 _SCALE: Final = re.compile(r"\bscale (?:of|from|between) (\d+)(?: to | and |-|–)(\d+)\b")
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 JSON_FORM: Final = "In place of the closing lines, reply with one JSON object and nothing else:"
 
 
@@ -82,9 +86,10 @@ UNDERSTOOD: Final = ScoreField("understood", ("yes", "no"))
 class Rubric:
     """What a judge model is told (``policy``, the same bytes before every item), shown, and asked.
 
-    ``item`` has the slots token, question and text; ``reminder`` is added when the first reply had
-    no marks. Without a policy there is no system message. With ``asks_understood`` the JSON form
-    asks for :data:`UNDERSTOOD` too; both forms read it wherever it is given, and do without it.
+    ``item`` has the slots token, question and text, and those of ``more``; ``reminder`` is added
+    when the first reply had no marks. Without a policy there is no system message. With
+    ``asks_understood`` the JSON form asks for :data:`UNDERSTOOD` too; both forms read it wherever
+    it is given, and do without it.
     """
 
     policy: str
@@ -105,16 +110,23 @@ class Rubric:
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def prompt(
-        self, question: str, text: str, *, remind: bool = False, json: bool = False
+        self,
+        question: str,
+        text: str,
+        *,
+        more: Mapping[str, str] = _NOTHING,
+        images: Sequence[Image] = (),
+        remind: bool = False,
+        json: bool = False,
     ) -> Prompt:
         """Return the prompt that asks for the marks of ``text`` as a reply to ``question``.
 
         The policy comes first and the same each time, so that servers can keep its prefix;
-        question and text come last, fenced.
+        images, question, ``more`` and text come last, all texts fenced.
         """
-        question, text = neutralize(question), neutralize(text)
-        token = fence_token(question, text)
-        values = {"token": token, "question": question, "text": text}
+        values = {"question": question, "text": text, **more}
+        values = {name: neutralize(value) for name, value in values.items()}
+        values["token"] = fence_token(*values.values())
         item = self.item
         body = fill(item, values) if isinstance(item, str) else item.fill(values)
         if json:
@@ -122,7 +134,7 @@ class Rubric:
         elif remind:
             body += f"\n\n{self.reminder}"
         head = (_system_turn(self.policy),) if self.policy else ()
-        return Prompt((*head, Turn("user", (body,))))
+        return Prompt((*head, Turn("user", (*images, body))))
 
     @property
     def json_example(self) -> str:
@@ -205,19 +217,40 @@ def prompt_text(name: str) -> str:
     return (_PROMPTS / name).read_text("utf-8").strip()
 
 
+def sections(name: str) -> dict[str, str]:
+    """Return the parts of a prompt file by their headings."""
+    parts = re.split(r"^# (\w+)$", prompt_text(name), flags=re.MULTILINE)
+    return {part: text.strip() for part, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
 ITEM: Final = prompt_text("policy_rubric_item.md")
 """How question and text are shown to every rubric's reader."""
 _REVIEW: Final = prompt_text("review.md")
 
 
-def rubric(task: str, marks: tuple[ScoreField, ...]) -> Rubric:
-    """Put a rubric together: its task, the rules every review keeps, and the marks to end with."""
+def rubric(task: str, marks: tuple[ScoreField, ...], more: Sequence[str] = ()) -> Rubric:
+    """Put a rubric together: its task, the rules every review keeps, and the marks to end with.
+
+    ``more`` names further texts of the item that are shown between the question and the text.
+    """
     form = "\n".join(f"#{mark.name}: {_choice(mark)}" for mark in marks)
     policy = f"{task}\n\n{fill(_REVIEW, {'form': form})}"
     names = ", ".join(f"#{mark.name}: {_choice(mark)}" for mark in marks)
     return Rubric(
-        policy, ITEM, f"Your reply must end with these lines and no other: {names}", marks
+        policy, _item(more), f"Your reply must end with these lines and no other: {names}", marks
     )
+
+
+def _item(more: Sequence[str]) -> str:
+    """Return :data:`ITEM` with a place for each of ``more``."""
+    end = "=== {{token}} question ends ===\n"
+    titles = {name: name.replace("_", " ") for name in more}
+    fence = "=== {{token}} "
+    blocks = [
+        f"{fence}{title} begins ===\n{{{{{name}}}}}\n{fence}{title} ends ===\n"
+        for name, title in titles.items()
+    ]
+    return ITEM.replace(end, "\n".join((end, *blocks))) if blocks else ITEM
 
 
 def of_template(template: Template, marks: tuple[ScoreField, ...]) -> Rubric:

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from opensafemlrm.components import Judge, Model
+from opensafemlrm.errors import JudgeError
 from opensafemlrm.judges.asking import ask
 from opensafemlrm.judges.classifier import own_prompt, template_mark
 from opensafemlrm.judges.refusal import RULES_VERSION, is_bare_refusal
 from opensafemlrm.judges.rubric import JSON_FORM, UNDERSTOOD, Rubric, of_template
-from opensafemlrm.text_file import TextFile
+from opensafemlrm.text_file import TextFile, own_words
 from opensafemlrm.types import (
     JSON,
     Capability,
+    Image,
     Item,
     JudgeRequest,
     Part,
     Prompt,
     Sampling,
+    Unscored,
     Verdict,
 )
 
@@ -47,6 +51,13 @@ class RubricJudge(Judge):
     passed on: they end the run, not a verdict. Raises ValueError for ``structured`` with a model
     that takes no extra fields of a request.
     """
+
+    parts: ClassVar[frozenset[Part]] = frozenset(Part)
+    """The parts of a reply that it scores."""
+    more: ClassVar[tuple[str, ...]] = ()
+    """Fields of an item whose texts are shown beside its question."""
+    published: ClassVar[tuple[re.Pattern[str], Mapping[str, str]] | None] = None
+    """How a reply to the prompt that its authors publish ends, and what its values mean here."""
 
     model: Model
     max_tokens: Annotated[int, Field(ge=16)] = 1024
@@ -83,6 +94,32 @@ class RubricJudge(Judge):
     @abstractmethod
     def verdict(self, marks: Mapping[str, str]) -> Verdict:
         """Turn marks into a verdict."""
+
+    def verdict_on(self, item: Item, marks: Mapping[str, str]) -> Verdict:
+        """Turn marks into a verdict, where it depends on the item too."""
+        del item
+        return self.verdict(marks)
+
+    def references(self, item: Item) -> Mapping[str, str]:
+        """Return the texts of ``item`` that are shown beside its question, by their places.
+
+        Raises JudgeError where the item does not have them.
+        """
+        return {name: reference(item, name, self.name) for name in self.more}
+
+    def pictures(self, item: Item) -> Sequence[Image]:
+        """Return the pictures of ``item`` that are shown before its question."""
+        del item
+        return ()
+
+    def context(self, item: Item) -> JSON:
+        """Return what else is shown: with another picture or reference it is another request."""
+        pictures: JSON = [image.identity() for image in self.pictures(item)]
+        seen: dict[str, JSON] = {
+            **self.references(item),
+            **({"images": pictures} if pictures else {}),
+        }
+        return seen or None
 
     def rubric_for(self, item: Item) -> Rubric:
         """Return the rubric for ``item``."""
@@ -149,25 +186,81 @@ class RubricJudge(Judge):
         await self._asked.aclose()
 
     async def _score(self, item: Item, request: JudgeRequest) -> Verdict:
+        if request.role not in self.parts:
+            judged = " and ".join(sorted(self.parts))
+            rationale = f"{self.name} judges the {judged} alone"
+            return Verdict.none(Unscored.NOT_APPLICABLE, rationale=rationale)
         if self.is_refusal(request):
             return self.refused()
         rubric = self._given or self.rubric_for(item)
         read = rubric.read_json if self.structured else rubric.read
+        more, pictures = self.references(item), self.pictures(item)
 
         def verdict_of(answer: str) -> Verdict | None:
             marks = read(answer)
+            if marks is None and self._given is not None:
+                marks = self._read_published(answer)
             if marks is None:
                 return None
             understood = marks.pop(UNDERSTOOD.name, None)
-            verdict = self.verdict(marks)
+            verdict = self.verdict_on(item, marks)
             return replace(verdict, understood=understood == "yes") if understood else verdict
 
         def prompt(*, remind: bool) -> Prompt:
-            return rubric.prompt(item.question, request.text, remind=remind, json=self.structured)
+            return rubric.prompt(
+                item.question,
+                request.text,
+                more=more,
+                images=pictures,
+                remind=remind,
+                json=self.structured,
+            )
 
         # The second prompt is rarely needed, and putting it together takes a while.
         again = functools.partial(prompt, remind=True)
         return await ask(self._asked, prompt(remind=False), self._sampling, verdict_of, again)
+
+    def _read_published(self, answer: str) -> dict[str, str] | None:
+        if self.published is None:
+            return None
+        pattern, values = self.published
+        match = pattern.search(answer.rstrip())
+        value = values.get(match[1].lower()) if match else None
+        return None if value is None else {self.in_use()[0].marks[0].name: value}
+
+
+@dataclass(frozen=True, slots=True)
+class SeeingRubricJudge(RubricJudge):
+    """A rubric judge that shows the item's own pictures too, unless ``images`` is off."""
+
+    images: bool = True
+
+    def pictures(self, item: Item) -> Sequence[Image]:
+        """Return the item's own pictures: not those that an attack made of its question."""
+        return item.images if self.images else ()
+
+    def identity(self) -> Mapping[str, JSON]:
+        """Return what a rubric judge is known by, and whether it sees."""
+        return {**RubricJudge.identity(self), "images": self.images}
+
+
+def own_places(*more: str, needed: Sequence[str] = ("question",)) -> Mapping[str, Any]:
+    """Return the metadata of the option ``template`` of a judge that shows ``more`` of an item.
+
+    A user's text needs a place for the ``text`` and for those ``needed``.
+    """
+    return own_words("", "question", "text", "token", *more, needed=("text", *needed))
+
+
+def reference(item: Item, name: str, judge: str) -> str:
+    """Return a text of ``item`` that a judge compares with. Raises JudgeError if it has none."""
+    value = item.fields.get(name)
+    if not isinstance(value, str) or not value.strip():
+        raise JudgeError(
+            f"the judge {judge!r} compares with {name!r}, which item {item.id!r} of "
+            f"{item.dataset!r} does not have; choose another judge, or map a column to that field"
+        )
+    return value
 
 
 def _with_schema(model: Model, response_format: Mapping[str, JSON]) -> Model:

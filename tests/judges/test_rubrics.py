@@ -20,11 +20,13 @@ from hypothesis import strategies as st
 from opensafemlrm.errors import EndpointDownError
 from opensafemlrm.judges.fence import fence_token, neutralize
 from opensafemlrm.judges.mm_safetybench import RUBRICS, MMSafetyBenchJudge, scenario_test
+from opensafemlrm.judges.mssbench import MSSBenchJudge
 from opensafemlrm.judges.msts import MSTS
 from opensafemlrm.judges.omnisafebench import OmniSafeBench, final_score
 from opensafemlrm.judges.policy_rubric import PolicyRubric
 from opensafemlrm.judges.rubric_judge import RubricJudge
 from opensafemlrm.judges.strongreject import StrongReject
+from opensafemlrm.judges.vlsbench import VLSBenchJudge
 from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
 from opensafemlrm.types import (
     PARTS,
@@ -48,6 +50,8 @@ JUDGES: list[type[RubricJudge]] = [
     OmniSafeBench,
     MMSafetyBenchJudge,
     MSTS,
+    MSSBenchJudge,
+    VLSBenchJudge,
 ]
 ITEM = Item("canary", "1", "01-Illegal_Activitiy", "How is moon-lantern soup made?")
 ASK = JudgeRequest(Part.FULL, "Boil one carrot.")
@@ -92,8 +96,11 @@ async def test_whether_the_request_was_understood_is_read_where_it_is_said(
     marks = marks_of(cls)[0]
     plain = await verdict(cls, model(f"Because.\n\n{lines(marks)}"))
     found = await verdict(cls, model(f"Because.\n\n#understood: {said}\n{lines(marks)}"))
-    # The classes of MSTS say it without the line, which goes before them.
-    assert (plain.understood, found.understood) == (True if cls is MSTS else None, expected)
+    # The classes of MSTS and MSSBench say it without the line, which goes before them.
+    assert (plain.understood, found.understood) == (
+        True if cls in {MSTS, MSSBenchJudge} else None,
+        expected,
+    )
     assert (plain.score, plain.label) == (found.score, found.label)
     other = await verdict(cls, model(f"#understood: {said}\n\nBecause.\n{lines(marks)}"))
     assert other.understood is plain.understood

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,11 @@ from typing import Any
 import pytest
 
 from opensafemlrm import engine, frame
+from opensafemlrm.components import Judge
 from opensafemlrm.engine.score_watch import shape
 from opensafemlrm.errors import EndpointDownError, JudgeError, ModelError, StoppedError
+from opensafemlrm.judges.cascade import Cascade
+from opensafemlrm.judges.members import members_in
 from opensafemlrm.judges.panel import Panel
 from opensafemlrm.judges.policy_rubric import PolicyRubric
 from opensafemlrm.store import Store
@@ -168,17 +172,66 @@ def test_a_judge_that_never_gives_a_score_is_stopped_and_says_what_to_change(
     assert len(message) < 500
 
 
-def test_a_judge_that_gave_one_score_is_not_stopped(tmp_path: Path) -> None:
-    first = [True]
+def failing_after(scored: int, reason: Unscored = Unscored.UNPARSED) -> Scorer:
+    """A judge that gives no score any more once it gave some."""
+    left = [scored]
 
     def score(ask: JudgeRequest) -> Verdict:
-        if first:
-            first.clear()
+        left[0] -= 1
+        if left[0] >= 0:
             return Verdict.scored(1, unsafe=False, requests=1)
-        return Verdict.none(Unscored.UNPARSED, requests=1)
+        return Verdict.none(reason, rationale="As I said.", requests=1)
 
-    plan = run(study(Scripted(), items(40), judge=Scorer(score)), tmp_path)
-    assert plan.cells[0].tally.unscored == 119
+    return Scorer(score)
+
+
+@pytest.mark.parametrize("reason", [Unscored.UNPARSED, Unscored.JUDGE_TRUNCATED])
+def test_a_judge_that_gives_no_score_any_more_is_stopped_and_the_rest_asked_again(
+    tmp_path: Path, reason: Unscored
+) -> None:
+    """A judge that turned to junk was paid to the end, and its texts were never asked again."""
+    judge = failing_after(50, reason)
+    message = str(stopped(study(Scripted(), items(200), judge=judge), tmp_path))
+    assert "it gave no score for any of the last 2" in message
+    assert "nor for one that it had scored before" in message
+    assert 50 + 20 < len(judge.asked) < 50 + 20 + 3 * 10
+    mended = Scorer()
+    run(study(Scripted(), items(200), judge=mended), tmp_path)
+    assert len(mended.asked) == 600 - 50  # what was scored is not paid for twice
+    assert set(verdicts(tmp_path)) == {"safe"}
+
+
+@pytest.mark.parametrize("last", [6, 15])
+def test_a_judge_that_is_gone_by_the_end_is_named_and_asked_again(
+    tmp_path: Path, last: int
+) -> None:
+    judge = failing_after(600 - last)
+    assert f"last {last} texts" in str(stopped(study(rows=items(200), judge=judge), tmp_path))
+    mended = Scorer()
+    run(study(Scripted(), items(200), judge=mended), tmp_path)
+    assert len(mended.asked) == last
+
+
+def test_texts_that_a_judge_cannot_score_do_not_stop_it_and_are_bought_once(tmp_path: Path) -> None:
+    """A scenario that its provider blocks, 50 texts in a row, would end every run at one place."""
+
+    def score(ask: JudgeRequest) -> Verdict:
+        if any(f"question {n}?" in ask.text for n in range(50, 100)):
+            return Verdict.none(Unscored.JUDGE_REFUSED, requests=1)
+        return Verdict.scored(1, unsafe=False, requests=1)
+
+    judge, again = Scorer(score), Scorer(score)
+    model = Scripted(lambda prompt, _: ok(prompt.turns[-1].text))
+    run(study(model, items(120), judge=judge), tmp_path)
+    assert verdicts(tmp_path).count("unscored") == 120 + 2 * 50  # without reasoning, all of them
+    assert len(judge.asked) == 120 + 2  # a text that it can score, once in twenty
+    run(study(model, items(120), judge=again), tmp_path)
+    assert again.asked == []
+
+
+def verdicts(path: Path) -> list[str]:
+    with Store.open(path) as store:
+        return frame.read(store)["label"].cast(str).to_list()
 
 
 def test_parts_that_a_judge_does_not_score_are_no_fault_of_it(tmp_path: Path) -> None:
@@ -205,11 +258,58 @@ def test_verdicts_by_rule_do_not_hide_that_a_judges_model_gives_no_score(tmp_pat
     assert len(model.asked) < 100
 
 
-def test_a_member_of_a_panel_that_never_gives_a_score_is_named(tmp_path: Path) -> None:
-    dead = dataclasses.replace(unscored(Unscored.UNPARSED, "4 out of 5"), variant="dead")
-    panel = Panel((Scorer(variant="a"), Scorer(variant="b"), Named(dead.score)))
-    message = str(stopped(study(rows=items(200), judge=panel), tmp_path))
-    assert message.startswith("the judge named was stopped")
+def dead_member(reason: Unscored = Unscored.UNPARSED) -> Named:
+    return Named(unscored(reason, "4 out of 5").score)
+
+
+def well(*variants: str) -> tuple[Scorer, ...]:
+    return tuple(Scorer(variant=variant) for variant in variants)
+
+
+@pytest.mark.parametrize("n", [3, 200])
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda dead: Panel((*well("a", "b"), dead)),
+        lambda dead: Panel((*well("a"), dead), "any"),
+        lambda dead: Panel((*well("a", "b"), dead), "mean"),
+        lambda dead: Panel((*well("a", "b"), Panel((*well("c", "d"), dead)))),
+        lambda dead: Panel((*well("a", "b"), Cascade(dead, well("c")[0], (0.4, 0.6)))),
+        lambda dead: Cascade(dead, well("a")[0], (0.4, 0.6)),
+        lambda dead: Cascade(Panel((*well("a", "b"), dead)), well("c")[0], (0.4, 0.6)),
+    ],
+)
+def test_a_member_that_never_gives_a_score_is_named_however_deep_and_few_the_texts(
+    tmp_path: Path, made: Callable[[Judge], Judge], n: int
+) -> None:
+    """Under 20 texts it showed a rate and ended well; within a panel's panel, always."""
+    message = str(stopped(study(rows=items(n), judge=made(dead_member())), tmp_path))
+    assert message.startswith("the judge named was stopped: it gave no score for any of the")
+    assert "10 characters" in message
+    assert set(verdicts(tmp_path)) == {"unscored"}  # no rate that looks whole
+
+
+def test_a_member_that_is_mended_has_its_part_in_every_verdict(tmp_path: Path) -> None:
+    stopped(study(rows=items(4), judge=Panel((*well("a", "b"), dead_member()))), tmp_path)
+    mended = Panel((*well("a", "b"), Named()))
+    run(study(rows=items(4), judge=mended), tmp_path)
+    assert set(verdicts(tmp_path)) == {"safe"}
+    with Store.open(tmp_path) as store:
+        query = "SELECT rationale FROM verdicts"
+        said = [members_in(text) for (text,) in store.connection.execute(query)]
+    assert all(member.score is not None for members in said for member in members)
+
+
+def test_a_member_that_misses_a_text_now_and_then_stops_nobody(tmp_path: Path) -> None:
+    count = itertools.count()
+
+    def score(ask: JudgeRequest) -> Verdict:
+        if next(count) % 3 == 0:
+            return Verdict.none(Unscored.UNPARSED, requests=1)
+        return Verdict.scored(1, unsafe=False, requests=1)
+
+    run(study(rows=items(40), judge=Panel((*well("a", "b"), Named(score)))), tmp_path)
+    assert set(verdicts(tmp_path)) == {"safe"}
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from opensafemlrm.components import Component, Judge, Model, children, models_in
 from opensafemlrm.engine.score_watch import advice, shape
 from opensafemlrm.errors import SafeMLRMError
 from opensafemlrm.judges.classifier import ClassifierJudge
+from opensafemlrm.judges.fixed_texts import ITEM, SAFE, UNSAFE
 from opensafemlrm.models.hosted.whole_prompt import most_counted
 from opensafemlrm.study import Study
 from opensafemlrm.types import (
@@ -272,7 +273,7 @@ def _measured(finding: Finding, usage: Usage, failed: str) -> Finding:
 
 async def _of_judge(role: str, judge: Judge, model: Model) -> Finding:
     """Show the judge two fixed texts, one safe and one not, and a long one, in its own prompt."""
-    safe, unsafe = await judge.judge(ask.ITEM, [ask.SAFE, ask.UNSAFE])
+    safe, unsafe = await judge.judge(ITEM, [SAFE, UNSAFE])
     role = role if role == judge.name else f"{role}: {judge.name}"
     seconds = (safe.latency + unsafe.latency) / max(1, safe.requests + unsafe.requests)
     finding = Finding(
@@ -291,11 +292,11 @@ async def _of_judge(role: str, judge: Judge, model: Model) -> Finding:
     if unsafe.label is not Label.UNSAFE:
         # What a guard takes for unsafe was trained into it; a rubric says what is.
         narrow = isinstance(judge, ClassifierJudge)
-        said = _CANNOT_TELL + (_NARROW if narrow else _OF_NO_USE)
-        finding = finding.but(said, outcome=DOUBTFUL if narrow else "cannot tell", well=narrow)
+        detail = _CANNOT_TELL + (_NARROW if narrow else _OF_NO_USE)
+        finding = finding.but(detail, outcome=DOUBTFUL if narrow else "cannot tell", well=narrow)
     if model.in_process:
         return finding
-    (long,) = await judge.judge(ask.ITEM, [ask.LONG])
+    (long,) = await judge.judge(ITEM, [ask.LONG])
     return _measured(finding, long.usage, _failure(long))
 
 

@@ -19,7 +19,7 @@ from typing import Final, Protocol
 from opensafemlrm.cluster.batches import BATCH, BatchQueue, ModelProgress, WorkBatch, cut
 from opensafemlrm.cluster.quotas import quota
 from opensafemlrm.cluster.worker import BatchResult, WorkerLostError
-from opensafemlrm.engine.judge import raise_if_scoreless
+from opensafemlrm.engine.judge import raise_if_scoreless, watch_over
 from opensafemlrm.engine.missing import MissingWork, missing_work
 from opensafemlrm.engine.plan import CellPlan, Plan
 from opensafemlrm.engine.run import ModelCells, first_error, schedule
@@ -118,10 +118,13 @@ class _Driver:
         self._alone_since = time.monotonic()
         self._stops = Stops()
         self._watches: dict[str, ScoreWatch] = {}
+        """Of the workers, and of what the store has, without a name."""
 
     async def run(self) -> None:
         """Hand out every batch, and return when all are stored."""
         self._plan.register(self._store)
+        judge = self._plan.study.judge
+        self._watches[""] = watch_over(judge, self._store, self._plan.judge_key)
         depth = self._depth()
         is_done = False
         try:
@@ -143,10 +146,12 @@ class _Driver:
                 await self._stop()
             finally:
                 self._writer.flush()
+                if not self._to_sink:
+                    self._store.reopen(self._watch().unfinished())
                 if not is_done and not self._to_sink:
                     self._plan.drop_unanswered(self._store)
         self._stops.raise_error()
-        raise_if_scoreless(self._plan, self._store, self._watch())
+        raise_if_scoreless(self._watch())
 
     def _depth(self) -> int:
         """Return how many batches keep all of a worker's requests busy."""

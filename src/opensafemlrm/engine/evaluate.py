@@ -25,6 +25,7 @@ from opensafemlrm.engine.plan import Plan
 from opensafemlrm.engine.prepare import Sample
 from opensafemlrm.engine.prompt_images import PromptImages
 from opensafemlrm.engine.run import run_models
+from opensafemlrm.engine.score_watch import MAX_AT_END, MAX_UNSCORED
 from opensafemlrm.engine.search import search_prompt
 from opensafemlrm.engine.tally import CAME, Outcome
 from opensafemlrm.errors import DefenseError
@@ -55,15 +56,19 @@ async def evaluate(plan: Plan, store: Store) -> None:
     is_done = False
     try:
         await run_models(plan, store, images, process)
+        await judge.look_at_end()
         is_done = True
     finally:
         try:
             writer.flush()
+            # Of a run that was ended, nobody has looked whether the judge was gone by then.
+            limit = MAX_UNSCORED if is_done else MAX_AT_END
+            store.reopen(judge.watch.unfinished(limit))
             if not is_done:
                 plan.drop_unanswered(store)
         finally:
             await plan.aclose()
-    raise_if_scoreless(plan, store, judge.watch)
+    raise_if_scoreless(judge.watch)
 
 
 async def process_sample(

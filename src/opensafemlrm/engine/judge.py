@@ -6,9 +6,8 @@ import asyncio
 from typing import Protocol
 
 from opensafemlrm.components import Judge, models_in
-from opensafemlrm.engine.plan import Plan
 from opensafemlrm.engine.prepare import Sample
-from opensafemlrm.engine.score_watch import ScoreWatch
+from opensafemlrm.engine.score_watch import MAX_AT_END, ScoreWatch
 from opensafemlrm.engine.stops import UNUSABLE
 from opensafemlrm.errors import JudgeStoppedError, SafeMLRMError, StoppedError
 from opensafemlrm.judges.fence import speaks_to_judge
@@ -52,7 +51,7 @@ class SampleJudge:
         self._stopped: JudgeStoppedError | None = None
         prices = {price_of(model) for model in models_in(component)}
         self._price = prices.pop() if len(prices) == 1 else None
-        self.watch = ScoreWatch(component)
+        self.watch = watch_over(component, store, key)
         """Whether it gives scores."""
         writer.when_committed(self._forget_committed)
 
@@ -63,11 +62,20 @@ class SampleJudge:
         """
         try:
             await self._judge(sample, trace, writer)
+            for verdict in await self.watch.look(self.component):
+                sample.cell.tally.spend(self._price, verdict.usage)
         except JudgeStoppedError:
             raise
         except UNUSABLE as error:
             self._stopped = self._stopped or JudgeStoppedError(self.component.label, str(error))
             raise self._stopped from error
+
+    async def look_at_end(self) -> None:
+        """Find out whether the judge is gone that gave no score for the last texts of a run."""
+        try:
+            await self.watch.look(self.component, MAX_AT_END)
+        except UNUSABLE as error:
+            raise StoppedError({}, JudgeStoppedError(self.component.label, str(error))) from error
 
     def raise_if_stopped(self) -> None:
         """Raise JudgeStoppedError where the judge is not to be asked any more."""
@@ -126,7 +134,7 @@ class SampleJudge:
                 speaks = speaks_to_judge(requests[key].text)
                 sample.cell.tally.speaking += speaks
                 writer.put(records.verdict_row(key, self._key, verdict, speaks))
-                self.watch.note(verdict)
+                self.watch.note(verdict, sample.item, requests[key], key)
                 if verdict.reason in self._judged_again - known.JUDGED_AGAIN:
                     self._unscored.add(key)
                 if verdict.requests:
@@ -147,12 +155,18 @@ class SampleJudge:
         self._uncommitted.clear()
 
 
-def raise_if_scoreless(plan: Plan, store: Store, watch: ScoreWatch) -> None:
-    """Raise StoppedError where a run that went to its end has no score of its judge, nor has the
-    store one from before: there were too few texts to stop it on the way.
+def watch_over(judge: Judge, store: Store, key: Key) -> ScoreWatch:
+    """Return a watch over a judge that knows who of it gave scores in ``store``."""
+    watch = ScoreWatch(judge)
+    watch.remember(store.rationales(key), scored=store.has_scores(key))
+    return watch
+
+
+def raise_if_scoreless(watch: ScoreWatch) -> None:
+    """Raise StoppedError where a run that went to its end has no score of its judge, or of one
+    within it, nor has the store one from before: there were too few texts to stop it on the way.
     """
-    problem = watch.scoreless()
-    if problem is not None and not store.has_scores(plan.judge_key):
+    if (problem := watch.scoreless()) is not None:
         raise StoppedError({}, problem)
 
 

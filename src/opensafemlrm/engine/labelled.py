@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from opensafemlrm.components import Judge
+from opensafemlrm.engine.judge import watch_over
 from opensafemlrm.engine.run import first_error
-from opensafemlrm.engine.score_watch import ScoreWatch
+from opensafemlrm.engine.score_watch import MAX_AT_END, ScoreWatch
 from opensafemlrm.judges.fence import speaks_to_judge
 from opensafemlrm.store import Store, known, records, verdict_key
 from opensafemlrm.store.database import component_key
@@ -59,28 +60,32 @@ async def judge_texts(
         if key not in verdicts and text.text.strip()
     }
     waiting = iter(missing.items())
-    watch = ScoreWatch(judge)
+    watch = ScoreWatch(judge) if store is None else watch_over(judge, store, judge_key)
 
     async def work() -> None:
         for key, text in waiting:
             if watch.problem():
                 return
-            (verdict,) = await judge.judge(text.item, [JudgeRequest(text.role, text.text)])
+            request = JudgeRequest(text.role, text.text)
+            (verdict,) = await judge.judge(text.item, [request])
             verdicts[key] = verdict
-            watch.note(verdict)
+            watch.note(verdict, text.item, request, key)
             if writer is not None:
                 speaks = speaks_to_judge(text.text)
                 writer.put(records.verdict_row(key, judge_key, verdict, speaks))
+            await watch.look(judge)
 
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(max(1, judge.concurrency)):
                 group.create_task(work())
+        await watch.look(judge, MAX_AT_END)
     except BaseExceptionGroup as errors:
         raise first_error(errors) from errors
     finally:
-        if writer is not None:
+        if writer is not None and store is not None:
             writer.flush()
+            store.reopen(watch.unfinished())
     if problem := watch.problem():
         raise problem
     blank = Verdict.none(Unscored.NO_TEXT)

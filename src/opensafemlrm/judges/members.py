@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 from opensafemlrm.components import Judge
 from opensafemlrm.judges.asking import total_usage
@@ -25,7 +25,8 @@ class Member:
     reason: Unscored | None
     requests: int
     said: str
-    """How its rationale begins."""
+    """How its rationale begins; empty where it has members of its own."""
+    members: tuple[Member, ...] = ()
 
 
 def rationale_of(judges: Sequence[Judge], verdicts: Sequence[Verdict]) -> str:
@@ -37,11 +38,18 @@ def rationale_of(judges: Sequence[Judge], verdicts: Sequence[Verdict]) -> str:
             "score": verdict.score,
             "reason": verdict.reason,
             "requests": verdict.requests,
-            "said": verdict.rationale[:_MAX_SAID],
+            **_said(verdict.rationale),
         }
         for judge, verdict in zip(judges, verdicts, strict=True)
     ]
     return json.dumps({_KEY: rows})
+
+
+def _said(rationale: str) -> dict[str, Any]:
+    """Return how a member's rationale begins, or what its own members said, all of it."""
+    if members_in(rationale):
+        return {"said": "", _KEY: json.loads(rationale)[_KEY]}
+    return {"said": rationale[:_MAX_SAID]}
 
 
 def members_in(rationale: str) -> list[Member]:
@@ -49,20 +57,21 @@ def members_in(rationale: str) -> list[Member]:
     if not rationale.startswith(f'{{"{_KEY}": ['):
         return []
     try:
-        rows = json.loads(rationale)[_KEY]
-        return [
-            Member(
-                judge=str(row["judge"]),
-                label=Label(row["label"]),
-                score=row["score"],
-                reason=None if row["reason"] is None else Unscored(row["reason"]),
-                requests=int(row["requests"]),
-                said=str(row["said"]),
-            )
-            for row in rows
-        ]
-    except (ValueError, KeyError, TypeError):
+        return [_member(row) for row in json.loads(rationale)[_KEY]]
+    except (ValueError, KeyError, TypeError, RecursionError):
         return []
+
+
+def _member(row: dict[str, Any]) -> Member:
+    return Member(
+        judge=str(row["judge"]),
+        label=Label(row["label"]),
+        score=row["score"],
+        reason=None if row["reason"] is None else Unscored(row["reason"]),
+        requests=int(row["requests"]),
+        said=str(row["said"]),
+        members=tuple(_member(inner) for inner in row.get(_KEY, ())),
+    )
 
 
 def with_members(verdict: Verdict, judges: Sequence[Judge], verdicts: Sequence[Verdict]) -> Verdict:

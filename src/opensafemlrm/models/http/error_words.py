@@ -350,5 +350,5 @@ def filter_in(message: str, codes: list[str]) -> str | None:
 
 def named(codes: list[str]) -> str | None:
     """Return the first of a vendor's ``codes`` that says anything."""
-    said = (code for code in codes if " " not in code and not _NO_NAME.fullmatch(code))
-    return next(said, None)
+    own = (code for code in codes if " " not in code and not _NO_NAME.fullmatch(code))
+    return next(own, None)

@@ -190,7 +190,7 @@ _CACHED: Final = (
 def cached(usage: dict[str, Any]) -> int | None:
     """Return the tokens of a prompt that a server says it had in its cache, or put there."""
     details = [usage.get("prompt_tokens_details"), usage.get("input_tokens_details")]
-    places = [usage, *(one for one in details if isinstance(one, dict))]
+    places = [usage, *(detail for detail in details if isinstance(detail, dict))]
     counts = [n for place in places for name in _CACHED if (n := count(place.get(name)))]
     return sum(counts) or None
 

@@ -3,7 +3,9 @@
 ::
 
     SafeMLRMError
-    ├── StudyError          the study file is wrong: names the file, the line and the key
+    ├── MistakesError       a file is wrong: names the file, and of each mistake line and key
+    │   ├── StudyError          a study
+    │   └── PolicyError         an audit's policy
     ├── BuildError          a component cannot be built: names the options that lead to the mistake
     │   ├── UnknownNameError    no component has that name: offers the nearest ones
     │   ├── OptionError         a component exists, but not with these options
@@ -45,11 +47,19 @@ class SafeMLRMError(Exception):
     """Base of all errors of this project; its text is meant to be shown to a person."""
 
 
-class StudyError(SafeMLRMError):
-    """A study file is wrong; each argument is one mistake in it."""
+class MistakesError(SafeMLRMError):
+    """A file that people write is wrong; each argument is one mistake in it."""
 
     def __str__(self) -> str:
         return "\n".join(self.args)
+
+
+class StudyError(MistakesError):
+    """A study file is wrong; each argument is one mistake in it."""
+
+
+class PolicyError(MistakesError):
+    """An audit's policy is wrong; each argument is one mistake in it."""
 
 
 class BuildError(SafeMLRMError):

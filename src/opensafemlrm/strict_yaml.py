@@ -5,7 +5,8 @@ Anchors and tags are refused: nothing here needs them, and they unfold to what i
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable, Mapping
+from operator import itemgetter
 from typing import Any, Final
 
 import yaml
@@ -18,6 +19,9 @@ MAX_VALUES: Final = 20_000
 _MAX_NUMBER: Final = 40
 """Characters that a number may have."""
 _NUMBERS: Final = ("tag:yaml.org,2002:int", "tag:yaml.org,2002:float")
+
+Path = tuple[str | int, ...]
+"""The keys and indices that lead to a value."""
 
 
 class BadYAMLError(ValueError):
@@ -43,6 +47,56 @@ def read(text: str) -> tuple[Any, yaml.Node | None]:
     except (yaml.YAMLError, OverflowError) as error:
         problem = str(error).splitlines()[0]
         raise BadYAMLError(f"this is not valid YAML: {problem}") from error
+
+
+def lines_of(node: yaml.Node | None) -> dict[Path, int]:
+    """Return the line on which each value stands: of a mapping's value, the line of its key."""
+    lines: dict[Path, int] = {}
+    if node is not None:
+        _note_lines(node, (), lines)
+    return lines
+
+
+def located(
+    mistakes: Iterable[tuple[Path, str]], lines: Mapping[Path, int], name: str
+) -> list[str]:
+    """Return a sentence for each mistake: the file's name, the line, the key and what is wrong."""
+    found = []
+    for path, message in mistakes:
+        known = path
+        while known and known not in lines:
+            known = known[:-1]
+        key = ".".join(map(str, path)) or "the file"
+        found.append((lines.get(known, 1), f"{key}: {message}"))
+    return [f"{name}, line {line}, {text}" for line, text in sorted(found, key=itemgetter(0))]
+
+
+def place_of(loc: Path, data: Any) -> Path:
+    """Cut the location of pydantic's to the steps that ``data`` has."""
+    place: list[str | int] = []
+    for step in loc:
+        inside = (isinstance(data, dict) and step in data) or (
+            isinstance(data, list) and isinstance(step, int) and step < len(data)
+        )
+        if inside:
+            data = data[step]
+            place.append(step)
+        elif isinstance(data, dict):
+            return (*place, step)
+        else:
+            break
+    return tuple(place)
+
+
+def _note_lines(node: yaml.Node, path: Path, lines: dict[Path, int]) -> None:
+    lines[path] = node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            _note_lines(value, (*path, key.value), lines)
+            lines[*path, key.value] = key.start_mark.line + 1
+    elif isinstance(node, yaml.SequenceNode):
+        for i, value in enumerate(node.value):
+            _note_lines(value, (*path, i), lines)
 
 
 class _Loader(yaml.SafeLoader):

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
-import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from opensafemlrm import strict_yaml
 from opensafemlrm.errors import StudyError, UnknownNameError
 from opensafemlrm.redaction import without_secrets
-from opensafemlrm.strict_yaml import BadYAMLError
+from opensafemlrm.strict_yaml import BadYAMLError, Path, lines_of, located, place_of
 
-Path = tuple[str | int, ...]
-"""The keys and indices that lead to a value of a study."""
 _Specs = Annotated[list[Any], Field(min_length=1)]
 
 
@@ -87,7 +83,7 @@ class StudySpec(BaseModel):
         except ValidationError as error:
             mistakes: dict[Path, str] = {}
             for fault in error.errors():
-                mistakes.setdefault(_place_of(fault["loc"], data), _explain(fault))
+                mistakes.setdefault(place_of(fault["loc"], data), _explain(fault))
             if ("judges",) in mistakes:
                 del mistakes["judge",]
             right = {
@@ -116,49 +112,11 @@ class Document:
             raise StudyError(f"{name}{where}: {error.reason}") from error
         if not isinstance(data, dict):
             raise StudyError(f"{name}: a study file is a list of keys such as `models:`")
-        lines: dict[Path, int] = {}
-        _note_lines(node, (), lines)
-        return cls(name, data, lines)
+        return cls(name, data, lines_of(node))
 
     def locate(self, error: SpecError) -> StudyError:
         """Return ``error`` with the file, and of each mistake the line and the key."""
-        located = []
-        for path, message in error.mistakes:
-            known = path
-            while known not in self.lines:
-                known = known[:-1]
-            key = ".".join(map(str, path)) or "the file"
-            located.append((self.lines[known], f"{key}: {message}"))
-        located.sort(key=itemgetter(0))
-        return StudyError(*(f"{self.name}, line {line}, {text}" for line, text in located))
-
-
-def _note_lines(node: Any, path: Path, lines: dict[Path, int]) -> None:
-    lines[path] = node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            _note_lines(value, (*path, key.value), lines)
-            lines[(*path, key.value)] = key.start_mark.line + 1
-    elif isinstance(node, yaml.SequenceNode):
-        for i, value in enumerate(node.value):
-            _note_lines(value, (*path, i), lines)
-
-
-def _place_of(loc: Path, data: Any) -> Path:
-    """Cut pydantic's location to the steps that are in the file."""
-    place: list[str | int] = []
-    for step in loc:
-        inside = (isinstance(data, dict) and step in data) or (
-            isinstance(data, list) and isinstance(step, int) and step < len(data)
-        )
-        if inside:
-            data = data[step]
-            place.append(step)
-        elif isinstance(data, dict):
-            return (*place, step)
-        else:
-            break
-    return tuple(place)
+        return StudyError(*located(error.mistakes, self.lines, self.name))
 
 
 def _explain(error: Any) -> str:

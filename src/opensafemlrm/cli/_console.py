@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import IO, Any, Final, cast
 
-from opensafemlrm.errors import SafeMLRMError, StudyError
+from opensafemlrm.errors import MistakesError, SafeMLRMError
 from opensafemlrm.redaction import known, without_secrets
 from opensafemlrm.text import for_terminal
 
@@ -43,12 +43,12 @@ def fail(message: str) -> None:
 
 
 def messages_of(error: Exception) -> tuple[str, ...]:
-    """Return what to tell of an error: every mistake in a study, and one sentence of all else.
+    """Return what to tell of an error: every mistake in a file, and one sentence of all else.
 
     It is nothing where the fault is this project's own.
     """
     match error:
-        case StudyError(args=mistakes):
+        case MistakesError(args=mistakes):
             return mistakes
         case SafeMLRMError():
             return (str(error),)

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 import yaml
 
-from opensafemlrm import registry, strict_yaml, study_file
+from opensafemlrm import registry, strict_yaml
 from opensafemlrm.components import (
     Attack,
     Component,
@@ -258,7 +258,7 @@ def _build_all(
     return tuple(built.values())
 
 
-def _build(kind: ComponentKind, spec: Any, path: study_file.Path, mistakes: list[Mistake]) -> Any:
+def _build(kind: ComponentKind, spec: Any, path: strict_yaml.Path, mistakes: list[Mistake]) -> Any:
     """Build a component; where it cannot be built, note why and return ``None``."""
     try:
         return registry.build_spec(kind, spec)

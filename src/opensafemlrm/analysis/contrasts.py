@@ -12,6 +12,7 @@ from scipy import special
 from opensafemlrm.analysis.intervals import (
     CONFIDENCE,
     Array,
+    Limits,
     Z,
     difference_interval,
     difference_of,
@@ -37,6 +38,18 @@ def contrast(rates: Rates, exact: Array | None = None, z: ArrayLike = Z) -> dict
     ends = (*difference_interval(*rates, z), *ratio_interval(*rates, z))
     level = 2 * special.ndtr(-np.asarray(z))
     return _contrast(rates[0], rates[2], ends, inverted(rates), exact, level)
+
+
+def difference_ends(rates: Rates, exact: Array | None = None, z: ArrayLike = Z) -> Limits:
+    """Return the interval of a difference, widened to hold 0 where an ``exact`` test lets it stand.
+
+    It is that of :func:`contrast`, whose p-value does for the exact test as well.
+    """
+    low, high = difference_interval(*rates, z)
+    if exact is None:
+        return low, high
+    stands = exact > 2 * special.ndtr(-np.asarray(z))
+    return np.where(stands, np.minimum(low, 0), low), np.where(stands, np.maximum(high, 0), high)
 
 
 def student_contrast(

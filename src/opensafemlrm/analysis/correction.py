@@ -101,13 +101,30 @@ def correction(
     alone. ``cluster`` says what the intervals take for the sample: items, or, in a row over all of
     them, scenarios (:data:`effects.Cluster`).
     """
+    tables = with_sizes(frame, by=by, max_unscored=max_unscored, cluster=cluster)
+    tables = withhold(finite(_with_agreement(tables)), _FIGURES).with_columns(n="samples")
+    return only(tables.select(*COLUMNS), None, threshold)
+
+
+def with_sizes(
+    frame: pl.DataFrame | pl.LazyFrame,
+    *,
+    by: Literal["scenario"] | None = None,
+    max_unscored: float = MAX_UNSCORED,
+    cluster: Cluster = "item",
+) -> pl.DataFrame:
+    """Return the counts and rates of :func:`correction`, none withheld, and what is behind them.
+
+    Beside its columns but φ and κ it has ``samples``, the judge's thresholds, and of each rate the
+    number of independent samples, ``self_correction_size`` and ``unsafe_given_safe_size``.
+    """
     scenarios = harmful(frame)
     rows = scenarios if by else harmful(frame.with_columns(scenario=pl.lit(ALL)))
     tables = pl.concat([_tables(rows), _histograms(rows)], how="diagonal").collect().pipe(texts)
     if cluster == "scenario" and not by:
         tables = _with_scenarios(tables, _tables(scenarios).collect().pipe(texts))
     both_unsafe, corrected, reverse, both_safe = map(pl.col, _TABLE)
-    tables = (
+    return (
         tables.with_columns(not_both=pl.col("samples") - pl.col("both"))
         .pipe(_with_rate, "self_correction", corrected, corrected + both_unsafe, "items_unsafe")
         .pipe(_with_rate, "unsafe_given_safe", reverse, reverse + both_safe, "items_safe")
@@ -117,11 +134,8 @@ def correction(
             unsafe_given_unsafe=1 - pl.col("self_correction"),
             withheld=why(max_unscored, "both"),
         )
-        .pipe(_with_agreement)
         .sort(*CELL_COLUMNS, "judge", "scenario", "reasoning_status", "threshold")
     )
-    tables = withhold(finite(tables), _FIGURES).with_columns(n="samples")
-    return only(tables.select(*COLUMNS), None, threshold)
 
 
 def _tables(rows: pl.LazyFrame) -> pl.LazyFrame:
@@ -283,7 +297,10 @@ def _with_rate(
     both = tables.select(hits=rate * size, n=size)
     low, high = rate_interval(both["hits"], both["n"])
     return tables.with_columns(
-        rate.alias(name), pl.Series(f"{name}_low", low), pl.Series(f"{name}_high", high)
+        rate.alias(name),
+        both["n"].alias(f"{name}_size"),
+        pl.Series(f"{name}_low", low),
+        pl.Series(f"{name}_high", high),
     )
 
 

@@ -261,17 +261,9 @@ def _bounds(families: pl.DataFrame, cluster: Cluster) -> dict[str, Array]:
             shares, lambda p, q: student_contrast((p, q), variances, correlation, groups)
         )
     else:
-        sizes, known = [], []
-        for side in SIDES:
-            n, scored = families[f"n{side}"].to_numpy(), families[f"scored{side}_every"].to_numpy()
-            size = families[f"size{side}"].to_numpy()
-            with np.errstate(invalid="ignore", divide="ignore"):
-                sizes.append(np.where((scored > 0) & (size > 0), size * n / scored, n))
-            known.append(families[f"scored{side}"].to_numpy() / n)
-        share = np.clip(np.minimum(*known), 0, 1)
-        correlation = np.where(correlation > 0, correlation * share, correlation)
+        (_, size, _, size0, correlation), _ = bound_rates(families)
         outer = whatever_is_unscored(
-            shares, lambda p, q: contrast((p, sizes[0], q, sizes[1], correlation))
+            shares, lambda p, q: contrast((p, size, q, size0, correlation))
         )
     low, high, p_value = (families[name].to_numpy() for name in ("low", "high", "p_value"))
     return {
@@ -281,6 +273,26 @@ def _bounds(families: pl.DataFrame, cluster: Cluster) -> dict[str, Array]:
         "bound_interval_high": np.fmax(outer["high"], high),
         "bound_p_value": np.maximum(outer["p_value"], p_value),
     }
+
+
+def bound_rates(families: pl.DataFrame) -> tuple[Rates, Rates]:
+    """Return the two sides at the lowest and the highest difference that unscored samples leave."""
+    sizes, known = [], []
+    for side in SIDES:
+        n, scored = families[f"n{side}"].to_numpy(), families[f"scored{side}_every"].to_numpy()
+        size = families[f"size{side}"].to_numpy()
+        with np.errstate(invalid="ignore", divide="ignore"):
+            sizes.append(np.where((scored > 0) & (size > 0), size * n / scored, n))
+        known.append(families[f"scored{side}"].to_numpy() / n)
+    share, correlation = np.clip(np.minimum(*known), 0, 1), families["correlation"].to_numpy()
+    correlation = np.where(correlation > 0, correlation * share, correlation)
+    safe, unsafe, safe0, unsafe0 = (
+        families[f"{name}{side}"].to_numpy() for side in SIDES for name in ("if_safe", "if_unsafe")
+    )
+    return (
+        (safe, sizes[0], unsafe0, sizes[1], correlation),
+        (unsafe, sizes[0], safe0, sizes[1], correlation),
+    )
 
 
 def arrays(families: pl.DataFrame) -> Rates:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
 from opensafemlrm.analysis.intervals import Array, difference_interval
@@ -40,13 +41,27 @@ def inverted(rates: Rates) -> Array:
     measured.
     """
     rate, n, rate0, n0, correlation = rates
-    inside, outside = np.zeros(len(rate)), np.full(len(rate), _MAX_Z)
+
+    def leaves_out(z: Array) -> NDArray[np.bool_]:
+        low, high = difference_interval(rate, n, rate0, n0, correlation, z)
+        return (low > 0) | (high < 0)
+
+    inside = widest(leaves_out, len(rate))
+    return np.where((n > 0) & (n0 > 0), 2 * special.ndtr(-inside), np.nan)
+
+
+def widest(clears: Callable[[Array], NDArray[np.bool_]], rows: int) -> Array:
+    """Return for each of ``rows`` intervals the greatest width at which it ``clears``.
+
+    Widths are in standard errors on either side. ``clears`` takes one for each row; an interval
+    that clears at some width does at every smaller one. It is 0 where it clears at none.
+    """
+    inside, outside = np.zeros(rows), np.full(rows, _MAX_Z)
     for _ in range(_STEPS):
         z = (inside + outside) / 2
-        low, high = difference_interval(rate, n, rate0, n0, correlation, z)
-        leaves_out = (low > 0) | (high < 0)
-        inside, outside = np.where(leaves_out, z, inside), np.where(leaves_out, outside, z)
-    return np.where((n > 0) & (n0 > 0), 2 * special.ndtr(-inside), np.nan)
+        cleared = clears(z)
+        inside, outside = np.where(cleared, z, inside), np.where(cleared, outside, z)
+    return inside
 
 
 def fisher(rate: Array, n: Array, rate0: Array, n0: Array) -> Array:

@@ -13,6 +13,7 @@ import polars as pl
 
 from opensafemlrm.analysis import MAX_UNSCORED, clustered_counts
 from opensafemlrm.analysis.clustered_counts import (
+    NEVER,
     UNSAFE,
     UNSAFE_SO_FAR,
     at_thresholds,
@@ -160,13 +161,18 @@ def pair_counts(frame: pl.DataFrame | pl.LazyFrame, pairs: pl.DataFrame) -> pl.D
     Of reasoning and answer only where both models have them: a base that writes no reasoning, or
     writes some in one reply of a hundred, has none to compare.
     """
-    rows = at_thresholds(harmful(frame))
+    sides = beside_bases(at_thresholds(harmful(frame)), pairs, UNSAFE, UNSAFE_SO_FAR)
+    return sides.filter(has_part(FAMILY))
+
+
+def beside_bases(
+    rows: pl.LazyFrame, pairs: pl.DataFrame, hit: pl.Expr, so_far: pl.Expr = NEVER
+) -> pl.DataFrame:
+    """Count ``hit`` of every pair in every setting and scenario (:func:`compare.compare`)."""
     pairs = pairs.cast(pl.Categorical)
     reasoners = rows.join(pairs.lazy(), left_on="model", right_on="reasoner")
     bases = rows.rename({"model": "base"}).filter(pl.col("base").is_in(pairs["base"].implode()))
-    on = ("base", *SETTING_COLUMNS)
-    sides = compare(reasoners, bases, on, UNSAFE, UNSAFE_SO_FAR, by=("model", "cell"))
-    return sides.filter(has_part(FAMILY))
+    return compare(reasoners, bases, ("base", *SETTING_COLUMNS), hit, so_far, by=("model", "cell"))
 
 
 def renamed(rows: pl.DataFrame) -> pl.DataFrame:

@@ -10,6 +10,7 @@ import typer
 
 from opensafemlrm.cli import (
     attacks,
+    audit,
     calibrate,
     datasets,
     demo,
@@ -53,6 +54,7 @@ for module in (
     tables,
     export,
     report,
+    audit,
     view,
     demo,
     importing,

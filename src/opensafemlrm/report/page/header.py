@@ -28,7 +28,7 @@ def header(found: Findings, origin: Provenance) -> dict[str, Any]:
         "lead": _lead(found, origin),
         "banner": say("banner", all=everything) if found.simulated else "",
         "alarms": [f"{alarm}." for alarm in found.alarms],
-        "style": _style(),
+        "style": style(),
         "calibration": say("calibration", judges=sorted(set(found.corrected["judge"]))),
     }
 
@@ -48,7 +48,8 @@ def _lead(found: Findings, origin: Provenance) -> str:
     )
 
 
-def _style() -> Markup:
+def style() -> Markup:
+    """Return the style of a page: the colours of light and dark, and the sheet."""
     css = (files("opensafemlrm.report.page") / "templates" / "style.css").read_text("utf-8")
     dark = f":root {{ {variables(DARK)} }}"
     # Made of constants of this package alone.

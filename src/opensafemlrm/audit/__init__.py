@@ -1,0 +1,6 @@
+"""Audits: rules that a model has to keep, decided by intervals and never by the point.
+
+:mod:`.policy` reads the rules, :mod:`.measure` measures what each of them speaks of,
+:mod:`.decide` decides all of them together, and :mod:`.record` is what an audit found: everything
+that is written (:mod:`.files`) and everything that is verified (:mod:`.verify`) is made of it.
+"""

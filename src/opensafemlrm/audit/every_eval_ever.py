@@ -1,0 +1,110 @@
+"""An audit as results files of Every Eval Ever 0.3.0 (arXiv 2606.14516), one for each model."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from opensafemlrm.audit.policy import Figure
+from opensafemlrm.audit.record import dumps, figure_of, timestamp
+
+VERSION: Final = "0.3.0"
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def results_files(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the name and the text of the file of every audited model that was measured."""
+    for model in record["models"]:
+        results = list(_results(record, model))
+        if results:
+            digest = hashlib.sha256(model.encode()).hexdigest()[:8]
+            name = f"{_UNSAFE.sub('_', model)[:60]}-{digest}.json"
+            yield name, dumps(_aggregate(record, model, results))
+
+
+def _aggregate(
+    record: Mapping[str, Any], model: str, results: list[dict[str, Any]]
+) -> dict[str, Any]:
+    time = timestamp(record)
+    identity = _identity(record, "model", model)
+    simulated = bool(identity.get("simulated"))
+    return {
+        "schema_version": VERSION,
+        "evaluation_id": f"opensafemlrm-audit/{model}/{record['policy']['sha256'][:16]}-{time}",
+        "evaluation_timestamp": time,
+        "retrieved_timestamp": time,
+        "source_metadata": {
+            "source_name": "OpenSafeMLRM audit",
+            "source_type": "evaluation_run",
+            "source_organization_name": "unknown",
+            "evaluator_relationship": "other",
+            "additional_details": {
+                "policy_sha256": record["policy"]["sha256"],
+                "audit_verdict": record["verdict"],
+                "simulated": str(simulated).lower(),
+            },
+        },
+        "eval_library": {"name": "opensafemlrm", "version": record["made_by"]["opensafemlrm"]},
+        "model_info": {
+            "name": model,
+            "id": model,
+            "additional_details": {
+                "deployment_type": "unknown",
+                "model_availability": "unknown",
+                "identity": dumps(identity).strip(),
+            },
+        },
+        "evaluation_results": results,
+    }
+
+
+def _results(record: Mapping[str, Any], model: str) -> Iterator[dict[str, Any]]:
+    for number, rule in enumerate(record["rules"]):
+        figure = Figure(rule["figure"])
+        for place, check in enumerate(rule["checks"]):
+            if check.get("model") != model or check.get("value") is None:
+                continue
+            against = rule["against"]
+            yield {
+                "evaluation_result_id": f"rule-{number}-check-{place}",
+                "evaluation_name": f"{check['dataset']} · {check['attack']} · {check['scenario']}",
+                "source_data": {"dataset_name": check["dataset"], "source_type": "other"},
+                "metric_config": {
+                    "metric_name": figure_of(rule),
+                    "metric_kind": figure.value,
+                    "metric_unit": "proportion",
+                    "lower_is_better": figure.is_max,
+                    "score_type": "continuous",
+                    "min_score": 0.0 if against is None else -1.0,
+                    "max_score": 1.0,
+                    "additional_details": {
+                        "judge": record["judge"] or "none",
+                        "threshold": rule["threshold"],
+                        "against": against or "none",
+                        "defense": check["defense"],
+                        "limit": repr(check["limit"]),
+                        "verdict": check["verdict"],
+                    },
+                },
+                "score_details": {
+                    "score": check["value"],
+                    "uncertainty": {
+                        "confidence_interval": {
+                            "lower": check["bound_low"],
+                            "upper": check["bound_high"],
+                            "method": "Newcombe/Wilson at the width of Holm's step, with bounds "
+                            "for samples without a score",
+                        },
+                        "num_samples": check["scored"],
+                    },
+                },
+            }
+
+
+def _identity(record: Mapping[str, Any], kind: str, label: str) -> dict[str, Any]:
+    """Return what is known of a component, by its label."""
+    rows = record["components"]
+    found = [row["identity"] for row in rows if (row["kind"], row["label"]) == (kind, label)]
+    return found[0] if found else {}

@@ -1,0 +1,260 @@
+"""What a rule speaks of, measured: a row for each cell and scenario, with its rates and bounds.
+
+Nothing is estimated here: the counts and rates are those of :mod:`opensafemlrm.analysis`, kept as
+two sides (:class:`Rates`), so that their interval can be had at any width. An absolute rate is held
+against a side that is 0 for certain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+from polars import selectors as cs
+
+from opensafemlrm.analysis import correction
+from opensafemlrm.analysis.clustered_counts import (
+    NEVER,
+    UNSAFE,
+    UNSAFE_SO_FAR,
+    benign,
+    counts,
+    harmful,
+    rate_of,
+    texts,
+)
+from opensafemlrm.analysis.compare import compare, has_part
+from opensafemlrm.analysis.conditions import ALL, SETTING_COLUMNS
+from opensafemlrm.analysis.contrasts import difference_ends
+from opensafemlrm.analysis.defense import UNDEFENDED
+from opensafemlrm.analysis.effects import arrays, bound_rates, effects
+from opensafemlrm.analysis.intervals import Array, Limits, difference_interval
+from opensafemlrm.analysis.significance import Rates
+from opensafemlrm.analysis.tax import FAMILY, SCENARIO, beside_bases
+from opensafemlrm.audit.policy import Figure, Rule
+from opensafemlrm.types import Part, TraceStatus
+
+NAMES: Final = ("model", "base", "dataset", "attack", "defense", "sampling", "scenario", "cell")
+"""Columns that tell what a row is of; ``base`` is null where nothing is held against one."""
+COUNTS: Final = ("n", "scored", "hits", "items", "n_base", "scored_base", "hits_base")
+"""Samples, those with a score, those of them that count, and items with a score; and of the side
+that they are held against, null where there is none."""
+_RATES: Final = ("rate", "size", "rate0", "size0", "correlation")
+_KINDS: Final = ("", "least_", "greatest_")
+"""As it is scored; if what has no score were all such as to make it least, and greatest."""
+_EXACT: Final = "exact"
+ESTIMATES: Final = (*(f"{kind}{name}" for kind in _KINDS for name in _RATES), _EXACT)
+_CERTAIN: Final = 1e300
+"""The size of a side that is certain."""
+_DIRECT: Final = "direct"
+_DEFENDED: Final = ("model", "defense", "cell", *(n for n in SETTING_COLUMNS if n != "defense"))
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a store holds of the cells of an audit."""
+
+    frame: pl.DataFrame
+    """The tidy table of the cells, of one judge."""
+    pairs: pl.DataFrame
+    correct: pl.DataFrame
+    """Which answers to items of accuracy sets are right."""
+
+
+def measure(evidence: Evidence, rule: Rule, scenarios: pl.DataFrame | None) -> pl.DataFrame:
+    """Return what ``rule`` speaks of: :data:`NAMES`, :data:`COUNTS` and :data:`ESTIMATES`.
+
+    ``scenarios`` (columns dataset and scenario) are those that it names, each for itself; ``None``
+    is all together, or each where the rule says so. A value is ``rate`` less ``rate0``; a loss is
+    the base's less the model's.
+    """
+    rows = evidence.frame.lazy()
+    if scenarios is not None:
+        rows = rows.join(scenarios.lazy(), on=["dataset", "scenario"], how="semi")
+    each = rule.scenario != ALL
+    threshold = pl.col(f"threshold_{rule.threshold}")
+    rows = rows.with_columns(threshold=threshold)
+    if rule.figure is Figure.MIN_SELF_CORRECTION:
+        return _corrected(rows, each=each)
+    rows, hit, so_far = _HITS[rule.figure](rows, evidence)
+    rows = rows.filter(pl.col("part").cast(pl.String) == (rule.of_part or Part.ANSWER.value))
+    if rule.held_against is None:
+        return _absolute(rows, hit, so_far, each=each)
+    if rule.held_against == "base":
+        sides = beside_bases(rows, evidence.pairs, hit, so_far).filter(has_part(FAMILY))
+        families = effects(sides, SCENARIO if each else FAMILY, max_unscored=1.0)
+    else:
+        undefended = rows.filter(pl.col("defense").cast(pl.String) == UNDEFENDED)
+        on = [name for name in _DEFENDED if name not in ("defense", "cell")]
+        defended = rows.filter(pl.col("defense").cast(pl.String) != UNDEFENDED)
+        sides = compare(defended, undefended, on, hit, so_far, by=("defense", "cell"))
+        families = effects(sides, [*_DEFENDED, *(["scenario"] if each else [])], max_unscored=1.0)
+    return _compared(families, turned=rule.figure is Figure.MAX_UTILITY_LOSS)
+
+
+def ends(rows: pl.DataFrame, z: Array | float) -> tuple[Limits, Limits]:
+    """Return the intervals of rows at ``z`` standard errors, and those that hold whatever the
+    samples without a score hold.
+    """
+    scored, least, greatest = (_rates(rows, kind) for kind in _KINDS)
+    low, high = difference_ends(scored, rows[_EXACT].to_numpy(), z)
+    return (low, high), (
+        np.fmin(difference_interval(*least, z)[0], low),
+        np.fmax(difference_interval(*greatest, z)[1], high),
+    )
+
+
+def bounds(rows: pl.DataFrame) -> Limits:
+    """Return the lowest and the highest value over all samples, whatever the unscored ones hold."""
+    least, greatest = (_rates(rows, kind) for kind in _KINDS[1:])
+    return least[0] - least[2], greatest[0] - greatest[2]
+
+
+def enlarged(rows: pl.DataFrame, factor: Array) -> pl.DataFrame:
+    """Return rows as they would be with ``factor`` times as many items of the same kind."""
+    sizes = [f"{kind}{name}" for kind in _KINDS for name in ("size", "size0")]
+    factors = pl.Series("factor", factor)
+    more = [pl.when(pl.col(n) < _CERTAIN).then(pl.col(n) * factors).otherwise(n) for n in sizes]
+    # An exact test of so few says nothing of more.
+    return rows.with_columns(*more, pl.lit(None, pl.Float64).alias(_EXACT))
+
+
+def _rates(rows: pl.DataFrame, kind: str) -> Rates:
+    rate, size, rate0, size0, correlation = (rows[f"{kind}{n}"].to_numpy() for n in _RATES)
+    return rate, size, rate0, size0, correlation
+
+
+def _unsafe(rows: pl.LazyFrame, _: Evidence) -> tuple[pl.LazyFrame, pl.Expr, pl.Expr]:
+    return harmful(rows), UNSAFE, UNSAFE_SO_FAR
+
+
+def _refused(rows: pl.LazyFrame, _: Evidence) -> tuple[pl.LazyFrame, pl.Expr, pl.Expr]:
+    return _without_threshold(benign(rows)), pl.col("refusal"), NEVER
+
+
+def _covered(rows: pl.LazyFrame, _: Evidence) -> tuple[pl.LazyFrame, pl.Expr, pl.Expr]:
+    # Of reasoning, only replies that have some, or may have, can have a score for it.
+    none = pl.col("reasoning_status").cast(pl.String).eq_missing(TraceStatus.ABSENT.value)
+    there = ~(none & (pl.col("part").cast(pl.String) == Part.REASONING.value))
+    judged = pl.concat([harmful(rows), benign(rows)], how="vertical").filter(there)
+    return _without_threshold(judged), pl.col("score").is_not_null(), NEVER
+
+
+def _understood(rows: pl.LazyFrame, _: Evidence) -> tuple[pl.LazyFrame, pl.Expr, pl.Expr]:
+    known = pl.when(pl.col("score").is_not_null()).then("understood")
+    return _without_threshold(harmful(rows)), known, NEVER
+
+
+def _right(rows: pl.LazyFrame, evidence: Evidence) -> tuple[pl.LazyFrame, pl.Expr, pl.Expr]:
+    direct = benign(rows).filter(pl.col("attack").cast(pl.String) == _DIRECT)
+    answered = direct.join(evidence.correct.lazy(), on="sample")
+    return _without_threshold(answered), pl.col("correct"), NEVER
+
+
+_HITS: Final[Mapping[Figure, Callable[..., tuple[pl.LazyFrame, pl.Expr, pl.Expr]]]] = {
+    Figure.MAX_ASR: _unsafe,
+    Figure.MAX_TAX: _unsafe,
+    Figure.MAX_OVER_REFUSAL: _refused,
+    Figure.MIN_COVERAGE: _covered,
+    Figure.MIN_UNDERSTOOD: _understood,
+    Figure.MAX_UTILITY_LOSS: _right,
+}
+"""Of which samples a figure is, which of them are hits, and which are for certain though cut."""
+
+
+def _without_threshold(rows: pl.LazyFrame) -> pl.LazyFrame:
+    return rows.with_columns(threshold=pl.lit(0.0))
+
+
+def _absolute(rows: pl.LazyFrame, hit: pl.Expr, so_far: pl.Expr, *, each: bool) -> pl.DataFrame:
+    rows = rows if each else rows.with_columns(scenario=pl.lit(ALL))
+    keys = [*(name for name in NAMES if name != "base"), "simulated"]
+    sums = counts(rows, keys, hit, so_far).collect().pipe(texts)
+    rate, size = rate_of(sums)
+    n, scored, hits, cut = (
+        sums[name].to_numpy().astype(np.float64) for name in ("n", "scored", "hits", "so_far")
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        every = np.where((scored > 0) & (size > 0), size * n / scored, n)
+    return _with_estimates(
+        sums, (rate, size), ((hits + cut) / n, every), ((hits + n - scored) / n, every)
+    )
+
+
+def _corrected(rows: pl.LazyFrame, *, each: bool) -> pl.DataFrame:
+    known = correction.with_sizes(rows, by="scenario" if each else None)
+    known = known.filter(
+        pl.col("reasoning_status") == "raw", pl.col("threshold") == _chosen(rows)
+    ).with_columns(
+        n="samples",
+        scored=pl.col("corrected") + pl.col("both_unsafe"),
+        hits="corrected",
+        items="items_unsafe",
+    )
+    names = ("self_correction", "self_correction_bound_low", "self_correction_bound_high")
+    rate, low, high = (known[name].to_numpy() for name in names)
+    size = known["self_correction_size"].to_numpy()
+    size = np.where(np.isfinite(rate), size, 0.0)
+    some = np.maximum(size, 1.0)
+    return _with_estimates(known, (rate, size), (low, some), (high, some))
+
+
+def _chosen(rows: pl.LazyFrame) -> float:
+    """Return the threshold of the rows, which are of one judge."""
+    values = rows.select(pl.col("threshold").drop_nulls().first()).collect()["threshold"]
+    return float(values[0]) if len(values) else 0.0
+
+
+def _with_estimates(known: pl.DataFrame, *sides: tuple[Array, Array]) -> pl.DataFrame:
+    """Hold rates with their sizes, as scored, at least and at most, against what is certainly 0."""
+    columns: dict[str, Array | pl.Expr] = {}
+    for kind, (rate, size) in zip(_KINDS, sides, strict=True):
+        columns[f"{kind}rate"], columns[f"{kind}size"] = rate, size
+        columns[f"{kind}rate0"] = columns[f"{kind}correlation"] = pl.lit(0.0)
+        columns[f"{kind}size0"] = pl.lit(_CERTAIN)
+    none = pl.lit(None, pl.Int64)
+    return _chosen_columns(
+        known.with_columns(
+            base=pl.lit(None, pl.String),
+            exact=pl.lit(None, pl.Float64),
+            **{name: none for name in COUNTS if name.endswith("_base")},
+            **columns,
+        )
+    )
+
+
+def _compared(families: pl.DataFrame, *, turned: bool) -> pl.DataFrame:
+    """Take the estimates of two sides; ``turned``: the right one less the left."""
+    scored, (least, greatest) = arrays(families), bound_rates(families)
+    if turned:
+        scored, least, greatest = _turned(scored), _turned(greatest), _turned(least)
+    columns = {
+        f"{kind}{name}": values
+        for kind, sides in zip(_KINDS, (scored, least, greatest), strict=True)
+        for name, values in zip(_RATES, sides, strict=True)
+    }
+    filled = {} if "scenario" in families.columns else {"scenario": pl.lit(ALL)}
+    base = {} if "base" in families.columns else {"base": pl.lit(None, pl.String)}
+    every = {
+        "scored": "scored_every",
+        "hits": "hits_every",
+        "n_base": "n_right",
+        "scored_base": "scored_right_every",
+        "hits_base": "hits_right_every",
+    }
+    exact = families["p_value"].alias(_EXACT)
+    return _chosen_columns(families.with_columns(exact, **filled, **base, **every, **columns))
+
+
+def _turned(rates: Rates) -> Rates:
+    rate, size, rate0, size0, correlation = rates
+    return rate0, size0, rate, size, correlation
+
+
+def _chosen_columns(rows: pl.DataFrame) -> pl.DataFrame:
+    numbers = pl.col(ESTIMATES).cast(pl.Float64)
+    chosen = rows.select(*NAMES, "simulated", *(pl.col(n).cast(pl.Int64) for n in COUNTS), numbers)
+    return chosen.with_columns(cs.string().cast(pl.String)).sort(*NAMES, nulls_last=True)

@@ -1,0 +1,158 @@
+"""What an audit is of: the cells of a store, one judge, and what rules of a policy select there.
+
+What a rule names has to be there, or be known at least: then it was not tested, which decides
+nothing. A name that nobody knows is a mistake in the policy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+from polars import selectors as cs
+
+from opensafemlrm import frame as frames
+from opensafemlrm import registry
+from opensafemlrm.analysis.conditions import CONDITION_COLUMNS
+from opensafemlrm.audit.measure import NAMES, Evidence, measure
+from opensafemlrm.audit.policy import ALL, EACH, Policy
+from opensafemlrm.datasets import taxonomy
+from opensafemlrm.errors import OptionError, UnknownNameError
+from opensafemlrm.registry import ComponentKind
+from opensafemlrm.store.answers import correct_answers
+from opensafemlrm.store.named import named_cells
+from opensafemlrm.store.source import Source
+
+CELL: Final = ("model", *CONDITION_COLUMNS, "simulated", "cell")
+_KINDS: Final = {
+    "datasets": ComponentKind.DATASET,
+    "attacks": ComponentKind.ATTACK,
+    "defenses": ComponentKind.DEFENSE,
+}
+
+
+@dataclass(frozen=True)
+class Scope:
+    """The cells of an audit, and everything that was measured in them."""
+
+    cells: pl.DataFrame
+    """:data:`CELL` of every cell, in order."""
+    evidence: Evidence
+    judge: str | None
+    """The judge whose verdicts count; ``None`` where nothing was judged."""
+
+    @property
+    def models(self) -> list[str]:
+        """The models that are audited, if a rule names none: those that reason, else all."""
+        models = self.cells["model"].unique().sort().to_list()
+        reasoners = set(self.evidence.pairs["reasoner"])
+        return [model for model in models if model in reasoners] or models
+
+    def checks(self, policy: Policy, number: int) -> pl.DataFrame:
+        """Measure what a rule speaks of; what nobody tested of it has a row of names alone.
+
+        Raises PolicyError for a name that nobody knows.
+        """
+        rule = policy.rules[number]
+        cells = self._cells_of(policy, number)
+        scenarios, untested = self._scenarios_of(policy, number)
+        measured = measure(self.evidence, rule, scenarios)
+        measured = measured.filter(pl.col("cell").is_in(cells["cell"].implode()))
+        nowhere = [{"scenario": name} for name in untested]
+        for plural in ("models", *_KINDS):
+            column = plural.removesuffix("s")
+            names = set(getattr(rule, plural) or ()) - set(measured[column])
+            nowhere += [{column: name} for name in sorted(names)]
+        # Where one model was measured the others have to be, and a cell of which nothing is known
+        # leaves every rule open.
+        condition = [*CONDITION_COLUMNS, "scenario"]
+        holes = (
+            cells.select("model")
+            .unique()
+            .join(measured.select(condition).unique(), how="cross")
+            .join(measured, on=["model", *condition], how="anti")
+            .sort("model", *condition)
+        )
+        known = self.evidence.frame["cell"].cast(pl.String).unique()
+        silent = cells.filter(~pl.col("cell").is_in(known.implode())).drop("simulated")
+        rows = [*holes.to_dicts(), *silent.to_dicts(), *nowhere]
+        if measured.is_empty() and not rows:
+            rows = [{}]
+        schema = {name: measured.schema[name] for name in NAMES}
+        return pl.concat([measured, pl.DataFrame(rows, schema=schema)], how="diagonal")
+
+    def _cells_of(self, policy: Policy, number: int) -> pl.DataFrame:
+        """Return the cells that a rule speaks of."""
+        rule, cells = policy.rules[number], self.cells
+        models = list(rule.models or self.models)
+        for name in rule.models or ():
+            if name not in cells["model"].to_list():
+                error = UnknownNameError("audited model", name, cells["model"].unique())
+                raise policy.error(number, "models", str(error))
+        cells = cells.filter(pl.col("model").is_in(models))
+        for plural, kind in _KINDS.items():
+            names = getattr(rule, plural)
+            if names is None:
+                continue
+            column = plural.removesuffix("s")
+            there = set(self.cells[column])
+            for name in names:
+                if name not in there and name.partition("[")[0] not in registry.names(kind):
+                    known = (*there, *registry.names(kind))
+                    raise policy.error(number, plural, str(UnknownNameError(column, name, known)))
+            cells = cells.filter(pl.col(column).is_in(list(names)))
+        return cells
+
+    def _scenarios_of(self, policy: Policy, number: int) -> tuple[pl.DataFrame | None, list[str]]:
+        """Return the scenarios that a rule names, and those of the names that nothing tested."""
+        rule = policy.rules[number]
+        if rule.scenario in (ALL, EACH):
+            return None, []
+        there = self.evidence.frame.select(pl.col("dataset", "scenario").cast(pl.String)).unique()
+        chosen, untested = [], []
+        for name in rule.scenario:
+            found = [row for row in there.rows() if name == row[1] or name == taxonomy.of(*row)]
+            if not found and name not in _known_scenarios():
+                error = UnknownNameError("scenario", name, {*there["scenario"], *taxonomy.titles()})
+                raise policy.error(number, "scenario", str(error))
+            chosen += found
+            untested += [] if found else [name]
+        rows = pl.DataFrame(chosen, schema=there.schema, orient="row").unique()
+        return rows.with_columns(pl.all().cast(pl.Categorical)), untested
+
+
+def _known_scenarios() -> set[str]:
+    known = {name for dataset in taxonomy.datasets() for name in taxonomy.scenarios(dataset)}
+    return known | set(taxonomy.titles())
+
+
+def read(source: Source, policy: Policy, cells: Collection[str] | None, judge: str | None) -> Scope:
+    """Read what an audit is of: the ``cells`` (keys) of a store, or all of them.
+
+    Raises OptionError where there is no telling which judge's verdicts count, and StoreError.
+    """
+    named = named_cells(source).select(CELL).with_columns(cs.categorical().cast(pl.String))
+    if cells is not None:
+        named = named.filter(pl.col("cell").is_in(list(cells)))
+    named = named.sort(CELL)
+    frame = frames.read(source, frames.OUTCOME_COLUMNS)
+    frame = frame.filter(pl.col("cell").cast(pl.String).is_in(named["cell"].implode()))
+    judges = sorted(frame["judge"].cast(pl.String).drop_nulls().unique())
+    judge = policy.judge or judge
+    if judge is None:
+        if len(judges) > 1:
+            raise OptionError(
+                f"{policy.name}: verdicts of {len(judges)} judges are there; say whose count, with "
+                f"`judge:` and one of {', '.join(judges)}"
+            )
+        judge = judges[0] if judges else None
+    elif judges and judge not in judges:
+        error = UnknownNameError("judge of these results", judge, judges)
+        raise OptionError(f"{policy.name}: {error}")
+    frame = frame.filter(pl.col("judge").cast(pl.String) == judge)
+    models = named["model"].to_list()
+    pairs = frames.pairs(source)
+    pairs = pairs.filter(pl.col("reasoner").is_in(models), pl.col("base").is_in(models))
+    return Scope(named, Evidence(frame, pairs, correct_answers(source)), judge)

@@ -1,0 +1,179 @@
+"""``safemlrm audit``: rules that models have to keep, decided by intervals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from opensafemlrm.cli._console import fail, say
+from opensafemlrm.cli._exit_codes import ExitCode
+from opensafemlrm.cli._output import FormatOption, show
+from opensafemlrm.text import Format
+
+if TYPE_CHECKING:
+    from opensafemlrm.audit.policy import Policy
+
+_Policy = Annotated[
+    Path | None, typer.Option(help="The policy (YAML); the default one if left out.")
+]
+_Out = Annotated[Path | None, typer.Option(help="The folder to write to; STORE/audit if left out.")]
+_Store = Annotated[Path, typer.Argument(help="The store, or a folder of Parquet files.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    group = typer.Typer(
+        help="Hold models to rules, and decide by intervals: 0 passed, 5 failed, 6 undecided.",
+        no_args_is_help=True,
+    )
+    for command in (init, run, check, verify):
+        group.command(command.__name__)(command)
+    app.add_typer(group, name="audit")
+
+
+def init(
+    folder: Annotated[Path, typer.Argument(help="The folder to write to.")] = Path(),
+) -> None:
+    """Write the default study and policy, study.yaml and audit.yaml, for you to change."""
+    from opensafemlrm.audit.policy import default_text
+    from opensafemlrm.files import make_folder, write_atomic
+
+    files = {"study.yaml": "study.yaml", "audit.yaml": "policy.yaml"}
+    if there := [name for name in files if (folder / name).exists()]:
+        raise typer.BadParameter(f"{folder / there[0]} is there already; name another folder")
+    make_folder(folder)
+    for name, source in files.items():
+        write_atomic(folder / name, default_text(source), private=False)
+    study, policy = (folder / name for name in files)
+    say(f"next: safemlrm audit run {study} --policy {policy} --store DIR")
+
+
+def run(
+    store: Annotated[Path, typer.Option(help="The folder for the results; made if needed.")],
+    study: Annotated[
+        Path | None, typer.Argument(help="The study file (YAML); the default one if left out.")
+    ] = None,
+    policy: _Policy = None,
+    out: _Out = None,
+    max_requests: Annotated[
+        int | None, typer.Option(min=1, help="Stop after this many requests to models and judges.")
+    ] = None,
+    max_cost: Annotated[
+        float | None, typer.Option(min=0, help="Stop at this many US dollars, by models' prices.")
+    ] = None,
+    to: FormatOption = Format.TEXT,
+) -> None:
+    """Run a study and audit its models.
+
+    What the store holds already is not asked again. The certificate and its files (JSON, JUnit,
+    Every Eval Ever, CycloneDX) are written to STORE/audit.
+    """
+    from opensafemlrm import api
+    from opensafemlrm import study as studies
+    from opensafemlrm.audit.policy import default_text
+    from opensafemlrm.cli.run import run_and_report
+    from opensafemlrm.models.budget import Limits
+
+    rules = _load(policy)
+    loaded = (
+        studies.parse(default_text("study.yaml"), "the default study")
+        if study is None
+        else studies.load(study)
+    )
+    plan = api.make_plan(loaded, limits=Limits(max_requests, max_cost, None))
+    run_and_report(plan, store)
+    cells = [cell.key.hex().upper() for cell in plan.cells]
+    _audit(store, rules, out, to, cells=cells, judge=loaded.judge.label)
+
+
+def check(
+    store: _Store,
+    policy: _Policy = None,
+    out: _Out = None,
+    to: FormatOption = Format.TEXT,
+) -> None:
+    """Audit what a store holds, without a request."""
+    _audit(store, _load(policy), out, to)
+
+
+def verify(
+    store: _Store,
+    audit: Annotated[
+        Path | None, typer.Option(help="The record; STORE/audit/audit.json if left out.")
+    ] = None,
+    policy: Annotated[
+        Path | None, typer.Option(help="Ask too that it was decided by this policy.")
+    ] = None,
+) -> None:
+    """Audit a store anew, and compare with the record of an audit.
+
+    It ends with 5 if the store says anything else, such as one verdict; with 6 if the audit has
+    expired; and else as the audit itself ended.
+    """
+    from datetime import UTC, datetime
+
+    from opensafemlrm.audit import files
+    from opensafemlrm.audit.decide import Outcome
+    from opensafemlrm.audit.verify import differences
+    from opensafemlrm.store.source import open_source
+
+    record = files.load(audit or store / "audit" / files.RECORD)
+    with open_source(store) as source:
+        found = list(differences(source, record))
+    if policy is not None and record["policy"]["sha256"] != (given := _load(policy)).sha256:
+        found.append(f"{given.name}: the record was decided by another policy")
+    for sentence in found:
+        fail(sentence)
+    if found:
+        say(f"not verified: {len(found)} differences")
+        raise typer.Exit(ExitCode.AUDIT_FAILED)
+    if record["expires"] is None or record["expires"] < datetime.now(UTC).date().isoformat():
+        say(f"verified, and expired on {record['expires']}: audit the models again")
+        raise typer.Exit(ExitCode.AUDIT_UNDECIDED)
+    say(f"verified: {record['verdict']}, until {record['expires']}. {record['why']}")
+    raise typer.Exit(_CODES[Outcome(record["verdict"])])
+
+
+def _load(path: Path | None) -> Policy:
+    from opensafemlrm.audit import policy
+
+    if path is None:
+        return policy.parse(policy.default_text("policy.yaml"), "the default policy")
+    return policy.load(path)
+
+
+def _audit(
+    store: Path,
+    policy: Policy,
+    out: Path | None,
+    to: Format,
+    *,
+    cells: list[str] | None = None,
+    judge: str | None = None,
+) -> None:
+    """Audit a store, write the files, print the rules, and exit as the audit ends."""
+    from opensafemlrm.audit import files
+    from opensafemlrm.audit.decide import Outcome
+    from opensafemlrm.audit.record import build
+    from opensafemlrm.audit.tables import tables
+    from opensafemlrm.store.source import open_source
+
+    with open_source(store) as source:
+        record: dict[str, Any] = build(source, policy, cells, judge)
+    page = files.write(record, store / "audit" if out is None else out)
+    show(tables(record)[:1], to)
+    untested = record["hazards"]["untested"]
+    say(f"{record['verdict']}: {record['why']}")
+    if untested:
+        say(f"hazards that nothing tested: {', '.join(untested)}")
+    say(f"the certificate: {page}")
+    raise typer.Exit(_CODES[Outcome(record["verdict"])])
+
+
+_CODES = {
+    "pass": ExitCode.DONE,
+    "fail": ExitCode.AUDIT_FAILED,
+    "undecided": ExitCode.AUDIT_UNDECIDED,
+}

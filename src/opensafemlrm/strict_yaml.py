@@ -61,14 +61,14 @@ def located(
     mistakes: Iterable[tuple[Path, str]], lines: Mapping[Path, int], name: str
 ) -> list[str]:
     """Return a sentence for each mistake: the file's name, the line, the key and what is wrong."""
-    found = []
+    numbered = []
     for path, message in mistakes:
         known = path
         while known and known not in lines:
             known = known[:-1]
         key = ".".join(map(str, path)) or "the file"
-        found.append((lines.get(known, 1), f"{key}: {message}"))
-    return [f"{name}, line {line}, {text}" for line, text in sorted(found, key=itemgetter(0))]
+        numbered.append((lines.get(known, 1), f"{key}: {message}"))
+    return [f"{name}, line {line}, {text}" for line, text in sorted(numbered, key=itemgetter(0))]
 
 
 def place_of(loc: Path, data: Any) -> Path:

@@ -63,8 +63,10 @@ def decide(checks: pl.DataFrame, confidence: float) -> pl.DataFrame:
     ``p_broken``, ``verdict``, ``reason`` (null where decided) and ``more_items``, how many more
     items would decide it if the rates stay as they are (null where none would, or not known).
     """
-    kept, broken = p_values(checks)
-    outcome, z_kept, z_broken = verdicts(kept, broken, checks["required"].to_numpy(), confidence)
+    p_kept, p_broken = p_values(checks)
+    outcome, z_kept, z_broken = verdicts(
+        p_kept, p_broken, checks["required"].to_numpy(), confidence
+    )
     is_max = checks["is_max"].to_numpy()
     above, below = np.where(is_max, z_kept, z_broken), np.where(is_max, z_broken, z_kept)
     (_, high), (_, bound_high) = ends(checks, above)
@@ -74,8 +76,8 @@ def decide(checks: pl.DataFrame, confidence: float) -> pl.DataFrame:
     value = checks["rate"].to_numpy() - checks["rate0"].to_numpy()
     return checks.with_columns(
         value=value,
-        p_kept=kept,
-        p_broken=broken,
+        p_kept=p_kept,
+        p_broken=p_broken,
         verdict=pl.Series(outcome.tolist(), dtype=pl.String),
         reason=pl.Series(reason, dtype=pl.String),
         more_items=pl.Series(more, dtype=pl.Int64),
@@ -115,9 +117,9 @@ def p_values(checks: pl.DataFrame) -> tuple[Array, Array]:
         return ends(checks, z)[1][1]
 
     none = np.isnan(checks["rate"].to_numpy() - checks["rate0"].to_numpy())
-    kept = widest(lambda z: np.where(is_max, high(z) <= limit, low(z) >= limit), len(checks))
-    broken = widest(lambda z: np.where(is_max, low(z) > limit, high(z) < limit), len(checks))
-    p = [np.where(z > 0, special.ndtr(-z), 1.0) for z in (kept, broken)]
+    z_kept = widest(lambda z: np.where(is_max, high(z) <= limit, low(z) >= limit), len(checks))
+    z_broken = widest(lambda z: np.where(is_max, low(z) > limit, high(z) < limit), len(checks))
+    p = [np.where(z > 0, special.ndtr(-z), 1.0) for z in (z_kept, z_broken)]
     return np.where(none, np.nan, p[0]), np.where(none, np.nan, p[1])
 
 
@@ -163,8 +165,7 @@ def _explain(
     for i, (n, scored, items) in enumerate(checks.select("n", "scored", "items").rows()):
         open_ = outcome[i] == Outcome.UNDECIDED
         could = open_ and bool(possible[i]) and bool(scored)
-        asked = items * n / scored if scored else 0
-        more.append(max(1, int(np.ceil((many[i] - 1) * asked))) if could else None)
+        more.append(max(1, int(np.ceil((many[i] - 1) * items * n / scored))) if could else None)
         reason = Reason.TOO_FEW
         if not scored:
             reason = Reason.NO_SCORE

@@ -106,5 +106,6 @@ def _results(record: Mapping[str, Any], model: str) -> Iterator[dict[str, Any]]:
 def _identity(record: Mapping[str, Any], kind: str, label: str) -> dict[str, Any]:
     """Return what is known of a component, by its label."""
     rows = record["components"]
-    found = [row["identity"] for row in rows if (row["kind"], row["label"]) == (kind, label)]
-    return found[0] if found else {}
+    return next(
+        (row["identity"] for row in rows if (row["kind"], row["label"]) == (kind, label)), {}
+    )

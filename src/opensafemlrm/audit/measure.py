@@ -74,24 +74,26 @@ def measure(evidence: Evidence, rule: Rule, scenarios: pl.DataFrame | None) -> p
     rows = evidence.frame.lazy()
     if scenarios is not None:
         rows = rows.join(scenarios.lazy(), on=["dataset", "scenario"], how="semi")
-    each = rule.scenario != ALL
+    by_scenario = rule.by_scenario
     threshold = pl.col(f"threshold_{rule.threshold}")
     rows = rows.with_columns(threshold=threshold)
     if rule.figure is Figure.MIN_SELF_CORRECTION:
-        return _corrected(rows, each=each)
+        return _corrected(rows, by_scenario=by_scenario)
     rows, hit, so_far = _HITS[rule.figure](rows, evidence)
     rows = rows.filter(pl.col("part").cast(pl.String) == (rule.of_part or Part.ANSWER.value))
     if rule.held_against is None:
-        return _absolute(rows, hit, so_far, each=each)
+        return _absolute(rows, hit, so_far, by_scenario=by_scenario)
     if rule.held_against == "base":
         sides = beside_bases(rows, evidence.pairs, hit, so_far).filter(has_part(FAMILY))
-        families = effects(sides, SCENARIO if each else FAMILY, max_unscored=1.0)
+        families = effects(sides, SCENARIO if by_scenario else FAMILY, max_unscored=1.0)
     else:
         undefended = rows.filter(pl.col("defense").cast(pl.String) == UNDEFENDED)
         on = [name for name in _DEFENDED if name not in ("defense", "cell")]
         defended = rows.filter(pl.col("defense").cast(pl.String) != UNDEFENDED)
         sides = compare(defended, undefended, on, hit, so_far, by=("defense", "cell"))
-        families = effects(sides, [*_DEFENDED, *(["scenario"] if each else [])], max_unscored=1.0)
+        families = effects(
+            sides, [*_DEFENDED, *(["scenario"] if by_scenario else [])], max_unscored=1.0
+        )
     return _compared(families, turned=rule.figure is Figure.MAX_UTILITY_LOSS)
 
 
@@ -169,8 +171,10 @@ def _without_threshold(rows: pl.LazyFrame) -> pl.LazyFrame:
     return rows.with_columns(threshold=pl.lit(0.0))
 
 
-def _absolute(rows: pl.LazyFrame, hit: pl.Expr, so_far: pl.Expr, *, each: bool) -> pl.DataFrame:
-    rows = rows if each else rows.with_columns(scenario=pl.lit(ALL))
+def _absolute(
+    rows: pl.LazyFrame, hit: pl.Expr, so_far: pl.Expr, *, by_scenario: bool
+) -> pl.DataFrame:
+    rows = rows if by_scenario else rows.with_columns(scenario=pl.lit(ALL))
     keys = [*(name for name in NAMES if name != "base"), "simulated"]
     sums = counts(rows, keys, hit, so_far).collect().pipe(texts)
     rate, size = rate_of(sums)
@@ -184,8 +188,8 @@ def _absolute(rows: pl.LazyFrame, hit: pl.Expr, so_far: pl.Expr, *, each: bool) 
     )
 
 
-def _corrected(rows: pl.LazyFrame, *, each: bool) -> pl.DataFrame:
-    known = correction.with_sizes(rows, by="scenario" if each else None)
+def _corrected(rows: pl.LazyFrame, *, by_scenario: bool) -> pl.DataFrame:
+    known = correction.with_sizes(rows, by="scenario" if by_scenario else None)
     known = known.filter(
         pl.col("reasoning_status") == "raw", pl.col("threshold") == _chosen(rows)
     ).with_columns(

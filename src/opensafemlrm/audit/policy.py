@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from opensafemlrm import strict_yaml
 from opensafemlrm.audit import hazards
@@ -25,7 +25,7 @@ from opensafemlrm.strict_yaml import BadYAMLError, lines_of, located, place_of
 from opensafemlrm.types import Part
 
 ALL: Final = "all"
-EACH: Final = "each"
+SEPARATELY: Final = "each"
 SHARE: Final = "a limit is a share from 0 to 1, such as 0.1 for 10 %"
 
 
@@ -70,7 +70,14 @@ _ALWAYS: Final = (Figure.MAX_TAX, Figure.MAX_UTILITY_LOSS)
 _WITH_THRESHOLD: Final = (Figure.MAX_ASR, Figure.MAX_TAX, Figure.MIN_SELF_CORRECTION)
 
 _Limit = Annotated[float, Field(ge=-1, le=1, strict=True, allow_inf_nan=False)]
-_Names = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+def _names(given: Any) -> Any:
+    """Return a list of one for one name; what names all of a kind stays as it is."""
+    return [given] if isinstance(given, str) else given
+
+
+_Names = Annotated[tuple[str, ...], Field(min_length=1), BeforeValidator(_names)]
 
 
 class Rule(BaseModel):
@@ -88,7 +95,7 @@ class Rule(BaseModel):
     part: Literal["reasoning", "answer", "full"] | None = None
     threshold: Literal["lenient", "strict"] = "lenient"
     against: Literal["base", "undefended"] | None = None
-    scenario: Literal["all", "each"] | _Names = "all"
+    scenario: _Names = (ALL,)
     """``all`` together, ``each`` for itself, or those named, each for itself."""
     models: _Names | None = None
     datasets: _Names | None = None
@@ -118,16 +125,22 @@ class Rule(BaseModel):
         return self.against or (_AGAINST[self.figure][0] if self.figure in _ALWAYS else None)
 
     @property
+    def by_scenario(self) -> bool:
+        """Whether each scenario is checked for itself."""
+        return self.scenario != (ALL,)
+
+    @property
+    def named_scenarios(self) -> tuple[str, ...]:
+        """The scenarios that it names; none where it is of all of them."""
+        return () if self.scenario in ((ALL,), (SEPARATELY,)) else self.scenario
+
+    @property
     def scope(self) -> tuple[Any, ...]:
         """All that tells two rules apart but their limits and their names."""
-        selects = (self.models, self.datasets, self.attacks, self.defenses)
+        selects = (self.scenario, self.models, self.datasets, self.attacks, self.defenses)
         names = tuple(None if names is None else tuple(sorted(set(names))) for names in selects)
-        scenario = self.scenario if isinstance(self.scenario, str) else tuple(sorted(self.scenario))
         threshold = self.threshold if self.figure in _WITH_THRESHOLD else ""
-        return (
-            *(self.figure, self.of_part, threshold, self.held_against, scenario),
-            *(names, self.advisory),
-        )
+        return (self.figure, self.of_part, threshold, self.held_against, names, self.advisory)
 
     @property
     def says(self) -> str:
@@ -140,9 +153,9 @@ class Rule(BaseModel):
         words.append(f"{100 * self.limit:g} {unit}")
         if self.threshold == "strict":
             words.append("(strict)")
-        if self.scenario != ALL:
-            which = self.scenario if isinstance(self.scenario, str) else ", ".join(self.scenario)
-            words.append(f"in {which} scenario" if which == EACH else f"in {which}")
+        if self.by_scenario:
+            named = ", ".join(self.named_scenarios)
+            words.append(f"in {named}" if named else "in each scenario")
         return " ".join(words)
 
     @model_validator(mode="after")
@@ -158,6 +171,8 @@ class Rule(BaseModel):
     def _misfits(self) -> Iterator[str]:
         figure = self.figure
         allowed = _PARTS.get(figure, _OF_ALL_PARTS)
+        if self.by_scenario and {ALL, SEPARATELY} & set(self.named_scenarios):
+            yield "name scenarios, or say `all` or `each`, not both"
         if self.part is not None and self.part not in allowed:
             parts = f"it is of {' or '.join(allowed)}" if allowed else "leave the part out"
             yield f"{figure} is not of the part {self.part!r}; {parts}"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from datetime import UTC, date, datetime, timedelta
 from importlib.metadata import version
 from typing import Any, Final
@@ -192,7 +192,7 @@ def _hazards(scope: Scope, policy: Policy) -> dict[str, Any]:
     named = frame.join(known, on=["dataset", "scenario"]).drop_nulls("hazard")
     named = named.with_columns(scenario="hazard").drop("hazard")
     evidence = type(scope.evidence)(named, scope.evidence.pairs, scope.evidence.correct)
-    rule = Rule(max_asr=1.0, part="answer", scenario="each")
+    rule = Rule(max_asr=1.0, part="answer", scenario=("each",))
     rows = measure(evidence, rule, None).filter(
         pl.col("scored") > 0, pl.col("model").is_in(scope.models)
     )
@@ -247,13 +247,11 @@ def _components(source: Source, scope: Scope) -> list[dict[str, Any]]:
     labels = {kind: set(scope.cells[kind]) for kind in kinds} | {"judge": {scope.judge}}
     return [
         {"kind": kind, "label": label, "key": key.hex(), "identity": json.loads(identity)}
-        for key, kind, label, identity in _told(rows)
+        for key, kind, label, identity in rows.select(
+            "key", "kind", "label", "identity"
+        ).iter_rows()
         if any((name or "").partition("#")[0] == label for name in labels[kind])
     ]
-
-
-def _told(rows: pl.DataFrame) -> Iterator[tuple[bytes, str, str, str]]:
-    yield from rows.select("key", "kind", "label", "identity").iter_rows()
 
 
 def dumps(record: Mapping[str, Any]) -> str:

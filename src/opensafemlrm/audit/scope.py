@@ -17,7 +17,7 @@ from opensafemlrm import frame as frames
 from opensafemlrm import registry
 from opensafemlrm.analysis.conditions import CONDITION_COLUMNS
 from opensafemlrm.audit.measure import NAMES, Evidence, measure
-from opensafemlrm.audit.policy import ALL, EACH, Policy
+from opensafemlrm.audit.policy import Policy
 from opensafemlrm.datasets import taxonomy
 from opensafemlrm.errors import OptionError, UnknownNameError
 from opensafemlrm.registry import ComponentKind
@@ -108,17 +108,17 @@ class Scope:
     def _scenarios_of(self, policy: Policy, number: int) -> tuple[pl.DataFrame | None, list[str]]:
         """Return the scenarios that a rule names, and those of the names that nothing tested."""
         rule = policy.rules[number]
-        if rule.scenario in (ALL, EACH):
+        if not rule.named_scenarios:
             return None, []
         there = self.evidence.frame.select(pl.col("dataset", "scenario").cast(pl.String)).unique()
         chosen, untested = [], []
-        for name in rule.scenario:
-            found = [row for row in there.rows() if name == row[1] or name == taxonomy.of(*row)]
-            if not found and name not in _known_scenarios():
+        for name in rule.named_scenarios:
+            matches = [row for row in there.rows() if name == row[1] or name == taxonomy.of(*row)]
+            if not matches and name not in _known_scenarios():
                 error = UnknownNameError("scenario", name, {*there["scenario"], *taxonomy.titles()})
                 raise policy.error(number, "scenario", str(error))
-            chosen += found
-            untested += [] if found else [name]
+            chosen += matches
+            untested += [] if matches else [name]
         rows = pl.DataFrame(chosen, schema=there.schema, orient="row").unique()
         return rows.with_columns(pl.all().cast(pl.Categorical)), untested
 

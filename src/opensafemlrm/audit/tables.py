@@ -12,7 +12,7 @@ from opensafemlrm.audit import hazards
 from opensafemlrm.audit.decide import Outcome, Reason
 from opensafemlrm.report.columns import BASE, CONDITION_COLUMNS, MODEL, SCENARIO, interval
 from opensafemlrm.report.forms import FORMS, INTERVALS, Form
-from opensafemlrm.report.tables import NOT_MEASURED, Column, Table, WhenConstant
+from opensafemlrm.report.tables import NOT_MEASURED, SIMULATED, Column, Table
 
 REASONS: Final = {
     Reason.NOTHING: "nothing was tested that the rule speaks of",
@@ -22,20 +22,19 @@ REASONS: Final = {
     Reason.ON_LIMIT: "the rate is the limit itself",
 }
 """Why a check is undecided, in words."""
-_SHOWN: Final = tuple(
+_DISPLAYED: Final = tuple(
     f"shown_{name}" for name in ("value", "interval", "bounds", "limit", "reason", "checks")
 )
-_FOR_PEOPLE: Final = frozenset({*_SHOWN, "where", "sentence"})
+_FOR_PEOPLE: Final = frozenset({*_DISPLAYED, "shown_name", "where", "sentence"})
 """Columns that CSV and JSON do without."""
 
 _RULES: Final = Table(
     name="audit_rules",
     title="Rules",
     columns=[
-        Column("name", "Rule"),
-        Column("shown_limit", "Limit"),
-        Column("kind", "Kind", constant=WhenConstant.CAPTION),
+        Column("shown_name", "Rule"),
         Column("verdict", "Verdict"),
+        Column("shown_limit", "Limit"),
         Column("shown_checks", "Checks"),
         Column("where", "Closest check"),
         Column("shown_value", "Value"),
@@ -108,13 +107,14 @@ _CELLS: Final = Table(
 def tables(record: Mapping[str, Any]) -> list[Table]:
     """Return the tables of a record: rules, checks, hazards and cells."""
     checks = [row for rule in record["rules"] for row in check_rows(rule)]
+    order = list(hazards.titles())
     tested = [
         {
             **row,
             "title": hazards.titles()[row["hazard"]],
             "by_interval": " to ".join(dict.fromkeys((row["grade_low"], row["grade_high"]))),
         }
-        for row in record["hazards"]["tested"]
+        for row in sorted(record["hazards"]["tested"], key=lambda row: order.index(row["hazard"]))
     ]
     cells = [{**cell, "digest": (cell["sha256"] or NOT_MEASURED)[:16]} for cell in record["cells"]]
     rows = (list(map(_rule_row, record["rules"])), checks, tested, cells)
@@ -129,8 +129,9 @@ def _rule_row(rule: Mapping[str, Any]) -> dict[str, Any]:
     counts = rule["counts"]
     return {
         **{name: rule[name] for name in ("name", "says", "verdict", "more_items")},
-        **{name: closest[name] for name in ("scored", "where", *_SHOWN)},
-        "kind": "required" if rule["required"] else "advisory",
+        **{name: closest[name] for name in ("scored", "where", *_DISPLAYED)},
+        "required": rule["required"],
+        "shown_name": rule["name"] + ("" if rule["required"] else " (advisory)"),
         **counts,
         "shown_checks": " / ".join(str(counts[outcome]) for outcome in Outcome),
     }
@@ -155,8 +156,11 @@ def _check_row(rule: Mapping[str, Any], check: Mapping[str, Any]) -> dict[str, A
         else (FORMS[Form.POINTS], INTERVALS[Form.POINTS_INTERVAL])
     )
     unit, some = " %" if is_share else " points", row["value"] is not None
-    where = [row[name] for name in ("model", "dataset", "attack", "defense", "scenario")]
-    shown = {
+    model = (
+        None if row["model"] is None else row["model"] + SIMULATED * bool(check.get("simulated"))
+    )
+    where = [model, *(row[name] for name in ("dataset", "attack", "defense", "scenario"))]
+    texts = {
         "shown_value": form(row["value"]) + unit if some else NOT_MEASURED,
         "shown_interval": ends(row["low"], row["high"]) if some else NOT_MEASURED,
         "shown_bounds": ends(row["bound_low"], row["bound_high"]) if some else NOT_MEASURED,
@@ -167,14 +171,14 @@ def _check_row(rule: Mapping[str, Any], check: Mapping[str, Any]) -> dict[str, A
     }
     more = row["more_items"]
     said = [
-        f"{shown['shown_value']} ({shown['shown_bounds']}), limit {shown['shown_limit']}",
+        f"{texts['shown_value']} ({texts['shown_bounds']}), limit {texts['shown_limit']}",
         f"n {row['scored'] or 0:,}",
-        *([shown["shown_reason"]] if row["reason"] else []),
+        *([texts["shown_reason"]] if row["reason"] else []),
         *([] if more is None else [f"{more:,} more items would decide it"]),
     ]
     return {
         **row,
-        **shown,
+        **texts,
         "name": rule["name"],
         "verdict": check["verdict"],
         "limit": check["limit"],

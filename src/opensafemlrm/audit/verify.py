@@ -52,8 +52,8 @@ def _name(value: Any, place: int) -> str:
     if not isinstance(value, Mapping):
         return str(place)
     names = ("name", "model", "dataset", "attack", "defense", "scenario", "hazard")
-    found = [str(value[name]) for name in names if value.get(name) not in (None, "none", "all")]
-    return " · ".join(found) or str(place)
+    labels = [str(value[name]) for name in names if value.get(name) not in (None, "none", "all")]
+    return " · ".join(labels) or str(place)
 
 
 def _same(then: Any, now: Any) -> bool:

@@ -121,13 +121,13 @@ def verify(
 
     record = files.load(audit or store / "audit" / files.RECORD)
     with open_source(store) as source:
-        found = list(differences(source, record))
+        mistakes = list(differences(source, record))
     if policy is not None and record["policy"]["sha256"] != (given := _load(policy)).sha256:
-        found.append(f"{given.name}: the record was decided by another policy")
-    for sentence in found:
+        mistakes.append(f"{given.name}: the record was decided by another policy")
+    for sentence in mistakes:
         fail(sentence)
-    if found:
-        say(f"not verified: {len(found)} differences")
+    if mistakes:
+        say(f"not verified: {len(mistakes)} differences")
         raise typer.Exit(ExitCode.AUDIT_FAILED)
     if record["expires"] is None or record["expires"] < datetime.now(UTC).date().isoformat():
         say(f"verified, and expired on {record['expires']}: audit the models again")

@@ -45,11 +45,10 @@ def difference_ends(rates: Rates, exact: Array | None = None, z: ArrayLike = Z) 
 
     It is that of :func:`contrast`, whose p-value does for the exact test as well.
     """
-    low, high = difference_interval(*rates, z)
-    if exact is None:
-        return low, high
-    stands = exact > 2 * special.ndtr(-np.asarray(z))
-    return np.where(stands, np.minimum(low, 0), low), np.where(stands, np.maximum(high, 0), high)
+    ends = difference_interval(*rates, z)
+    level = 2 * special.ndtr(-np.asarray(z))
+    widened = _contrast(rates[0], rates[2], (*ends, *ends), np.zeros_like(rates[0]), exact, level)
+    return widened["low"], widened["high"]
 
 
 def student_contrast(

@@ -170,7 +170,7 @@ def _check_row(rule: Mapping[str, Any], check: Mapping[str, Any]) -> dict[str, A
         "shown_checks": "",
     }
     more = row["more_items"]
-    said = [
+    sentence = [
         f"{texts['shown_value']} ({texts['shown_bounds']}), limit {texts['shown_limit']}",
         f"n {row['scored'] or 0:,}",
         *([texts["shown_reason"]] if row["reason"] else []),
@@ -184,7 +184,7 @@ def _check_row(rule: Mapping[str, Any], check: Mapping[str, Any]) -> dict[str, A
         "limit": check["limit"],
         "simulated": bool(check.get("simulated")),
         "where": " · ".join(name for name in where if name not in (None, "none", "all")) or "all",
-        "sentence": f"{check['verdict']}: {'; '.join(said)}",
+        "sentence": f"{check['verdict']}: {'; '.join(sentence)}",
     }
 
 

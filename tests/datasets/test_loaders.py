@@ -304,7 +304,7 @@ def test_a_parquet_file_without_a_column_is_named(tmp_path: Path) -> None:
 def test_a_broken_parquet_file_is_named(content: bytes, tmp_path: Path) -> None:
     options = releases.hades(tmp_path)
     path = releases.put(tmp_path / "data/test-00000-of-00001.parquet", content)
-    with pytest.raises(DatasetError, match="not a Parquet file"):
+    with pytest.raises(DatasetError, match="not a Parquet file" if content else "is empty"):
         read("hades", options)
     assert path.exists()
 

@@ -6,7 +6,6 @@ Text is decoded so that a broken byte spoils its own row and no other. Lines of 
 
 from __future__ import annotations
 
-import codecs
 import csv
 import json
 import re
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO, TypeAlias
 
 from opensafemlrm import images
+from opensafemlrm.datasets import misplaced
 from opensafemlrm.errors import DatasetError, ImageError
 from opensafemlrm.types import Image
 
@@ -41,11 +41,9 @@ def find_root(root: Path, inside: str, title: str, where: str) -> Path:
     for folder in (root, root / "data"):
         if (folder / inside).is_dir():
             return folder
-    raise DatasetError(
-        f"this folder holds no {inside!r}, so it is not {title} in its upstream layout; get it "
-        f"from {where} and give its folder as 'root'",
-        path=root,
-    )
+    error = misplaced.missing(root, [f"{inside}/*"], where)
+    reason = f"this is not {title} in its upstream layout: {error.reason}"
+    raise DatasetError(reason, path=error.path)
 
 
 def csv_header(path: Path, where: str, *, tabs: bool = False) -> list[str]:
@@ -195,9 +193,10 @@ def read_json(path: Path, where: str, **options: Any) -> Any:
     try:
         return json.loads(text, **options)
     except json.JSONDecodeError as error:
-        raise DatasetError(
-            f"this is not JSON: {error.msg} at column {error.colno}", path=path, row=error.lineno
-        ) from error
+        reason = f"this is not JSON: {error.msg} at column {error.colno}"
+        if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated"):
+            reason = "the file ends in the middle of its JSON: it was not downloaded whole"
+        raise DatasetError(reason, path=path, row=error.lineno) from error
     except (RecursionError, ValueError) as error:
         raise DatasetError(f"this is not JSON that can be read: {error}", path=path) from error
 
@@ -264,17 +263,5 @@ def _loaded(path: Path, root: Path, _: tuple[int, ...]) -> Image:
 def check_file(path: Path, where: str) -> None:
     """Raise DatasetError if ``path`` is not a file of text, saying what to do about it."""
     if not path.is_file():
-        raise DatasetError(f"this file of the release is missing; get it from {where}", path=path)
-    with path.open("rb") as file:
-        first = file.read(len(images.LFS_POINTER))
-    if first == images.LFS_POINTER:
-        raise DatasetError(images.IS_A_POINTER, path=path)
-    if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise DatasetError(
-            f"this file is UTF-16; save it as UTF-8, for example with: {_to_utf8('UTF-16', path)}",
-            path=path,
-        )
-
-
-def _to_utf8(encoding: str, path: Path) -> str:
-    return f"iconv -f {encoding} -t UTF-8 {path.name} > utf8-{path.name}"
+        raise misplaced.missing(path.parent, [path.name], where)
+    misplaced.check_kind(path)

@@ -81,6 +81,6 @@ class HoliSafe(HubDataset):
                 files.json_list(table, source.where), drafts, scenario="subcategory"
             )
             return
-        tables = parquet.files(source, *_PARQUET)
+        tables = parquet.files(source, *_PARQUET, _TABLE)
         for maker, rows in Maker.over(self.name, source, tables, _COLUMNS):
             yield from maker.items(rows, drafts, scenario="subcategory")

@@ -23,6 +23,7 @@ CATEGORIES: Final = (
     "Privacy",
 )
 
+_FOLDERS: Final = "*/*_final.json"
 _COLUMNS: Final = (
     "id", "category", "relationship_type", "original_question", "revised_prompt", "images"
 )  # fmt: skip
@@ -61,10 +62,10 @@ class MIRSafetyBench(HubDataset):
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the files, and for each bad row its error."""
         source = self.locate()
-        tables = sorted(source.folder.glob("*/*_final.json"))
+        tables = sorted(source.folder.glob(_FOLDERS))
         if not tables:
             for maker, rows in Maker.over(
-                self.name, source, parquet.files(source, *self.hub_files), _COLUMNS
+                self.name, source, parquet.files(source, *self.hub_files, _FOLDERS), _COLUMNS
             ):
                 yield from maker.items(rows, _packed(source), scenario="category")
             return

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import polars as pl
 
+from opensafemlrm.datasets import misplaced
 from opensafemlrm.datasets.source import Picture, Source
 from opensafemlrm.errors import DatasetError, ImageError, MissingImageError
 
@@ -38,15 +39,13 @@ def files(source: Source, *patterns: str) -> list[Path]:
                 raise DatasetError(f"the file lies outside the folder {source.fence}", path=path)
         if paths:
             return paths
-    raise DatasetError(
-        f"there is no file {' or '.join(patterns)}; get the release from {source.where}",
-        path=source.folder,
-    )
+    raise misplaced.missing(source.folder, patterns, source.where)
 
 
 def columns(path: Path) -> list[str]:
     """Return the names of the columns. Raises DatasetError if the file cannot be read."""
     try:
+        misplaced.check_kind(path)
         return pl.scan_parquet(path, glob=False).collect_schema().names()
     except _ERRORS as error:
         raise _unreadable(error, path, None) from error
@@ -61,6 +60,7 @@ def rows(
     """
     number = 0
     try:
+        misplaced.check_kind(path)
         frame = pl.scan_parquet(path, glob=False)
         there = frame.collect_schema().names()
         for column in needed:

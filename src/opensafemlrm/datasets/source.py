@@ -6,7 +6,6 @@ Pictures may lie beside the table as files, or still packed in an archive of the
 
 from __future__ import annotations
 
-import glob
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,18 +14,16 @@ from typing import ClassVar, Final, TypeAlias
 
 from opensafemlrm import images
 from opensafemlrm.components import Dataset
-from opensafemlrm.datasets import archives
+from opensafemlrm.datasets import archives, misplaced
 from opensafemlrm.datasets import hub as hub_client
 from opensafemlrm.datasets.files import load_once
-from opensafemlrm.errors import DatasetError, ImageError
+from opensafemlrm.errors import DatasetError, ImageError, MissingImageError
 from opensafemlrm.types import Image
 
 Picture: TypeAlias = "Path | bytes"
 """A file in the release, or the encoded bytes that stood in a table."""
 
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
-_NEAR: Final = 2
-"""Levels above and below a folder in which a missing file is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +52,24 @@ class Source:
         """
         if (path := self.present(*names)) is not None:
             return path
-        reason = f"this file of the release is missing; get it from {self.where}"
-        if (meant := _folder_that_holds(names, self.folder)) is not None:
-            reason = f"this file is not here, but {meant} holds it: give that folder as 'root'"
-        raise DatasetError(reason, path=self.folder / names[0])
+        raise misplaced.missing(self.folder, names, self.where)
 
     def image(self, picture: Picture) -> Image:
         """Load a picture. Raises ImageError, MissingImageError where it is not there."""
         if isinstance(picture, bytes):
             return images.from_bytes(picture)
         packed = None if picture.exists() else self._packed(picture)
-        return load_once(picture, self.fence) if packed is None else images.from_bytes(packed)
+        if packed is not None:
+            return images.from_bytes(packed)
+        try:
+            return load_once(picture, self.fence)
+        except MissingImageError as error:
+            if picture.parent.is_dir():
+                raise
+            raise MissingImageError(
+                "the image is missing, and so is its folder: put the pictures of the release there",
+                path=error.path,
+            ) from error
 
     def holds(self, path: Path) -> bool:
         """Tell whether ``path`` is here, packed or not. Raises ImageError as :meth:`image`."""
@@ -181,16 +185,3 @@ def single_table(root: Path, where: str, *names: str) -> tuple[Source, Path]:
         raise DatasetError(f"there is no such file or folder; get it from {where}", path=root)
     source = Source(root, root, where)
     return source, source.find(*names)
-
-
-def _folder_that_holds(names: Sequence[str], folder: Path) -> Path | None:
-    """Return a folder up to two levels above or below ``folder`` that holds one of ``names``."""
-    for name in names:
-        for above in folder.resolve().parents[:_NEAR]:
-            if (above / name).is_file():
-                return above
-        for depth in range(1, _NEAR + 1):
-            for path in sorted(folder.glob("/".join(["*"] * depth + [glob.escape(name)]))):
-                if path.is_file():
-                    return path.parents[len(Path(name).parts) - 1]
-    return None

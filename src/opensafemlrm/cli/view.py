@@ -45,7 +45,9 @@ def view(
             typer.launch(address)
 
     pages = Pages(store)
+    say(f"reading {store} (at the first time all of it, later what is new)")
     try:
+        pages.read()
         serve(pages, port, ready)
     except OSError as error:
         fail(f"port {port} of this machine cannot be used: {error.strerror}; give another --port")
@@ -84,7 +86,8 @@ def show(
     import json
 
     from opensafemlrm.store import Store
-    from opensafemlrm.view.browse import VERDICTS, Browser, Filters
+    from opensafemlrm.view.browse import Browser
+    from opensafemlrm.view.filters import VERDICTS, Filters
     from opensafemlrm.view.index import Index
     from opensafemlrm.view.sample import read_sample
 
@@ -102,7 +105,7 @@ def show(
         index.refresh()
         with index.reading() as connection, Store.open(store) as opened:
             browser = Browser(connection)
-            rows, total = browser.page(filters, size=count), browser.count(filters)
+            rows, (total, more) = browser.page(filters, size=count), browser.count(filters)
             for row in rows:
                 sample = read_sample(opened, row["key"])
                 if sample is not None and output is Format.JSON:
@@ -111,7 +114,7 @@ def show(
                     _print(row, sample, reveal=reveal)
     finally:
         index.close()
-    say(f"{len(rows):,} of {total:,} samples")
+    say(f"{len(rows):,} of {total:,}{' or more' if more else ''} samples")
 
 
 def _record(row: dict[str, Any], sample: Sample) -> dict[str, Any]:

@@ -1,82 +1,44 @@
-"""Finding samples: filters, pages of them, and counts by scenario and model."""
+"""Finding samples: pages of those that pass filters, and counts by scenario and model."""
 
 from __future__ import annotations
 
+import heapq
+import re
 import sqlite3
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any, Final
-from urllib.parse import urlencode
 
 from opensafemlrm.errors import OptionError
 from opensafemlrm.types import PARTS
+from opensafemlrm.view.filters import CELL, FLAGS, VERDICTS, Filters
 
 PAGE: Final = 50
 """Samples on a page."""
-CELL: Final = ("model", "dataset", "attack", "defense")
-VERDICTS: Final = {
-    "unsafe": '"{part}" > 0',
-    "strict": '"{part}" = 2',
-    "safe": '"{part}" = 0',
-    "unscored": '"{part}" IS NULL',
-    "leak": "reasoning > 0 AND answer = 0",
-    "escape": "answer > 0 AND reasoning = 0",
-}
-"""What a verdict may be asked for. A leak is unsafe reasoning behind a safe answer, an escape the
-reverse; both are about two parts, whichever ``part`` is chosen."""
-_FLAGS: Final = ("disputed", "labelled")
+MAX_LOOKED_AT: Final = 3_000
+"""Samples that are looked at to count those that pass, where no facet counts them."""
+_FEW: Final = 2_000
+"""Samples that are looked up in the index of words one by one; of more, those with the words are
+looked at in turn."""
+_BATCH: Final = 100
+_OPPOSITE: Final = """EXISTS (
+    SELECT 1 FROM cells c JOIN cells d ON d.model = ? AND d.dataset = c.dataset
+        AND d.attack = c.attack AND d.defense = c.defense AND d.sampling = c.sampling
+    JOIN samples t ON t.item_key = s.item_key AND t.cell = d.id AND t.repeat = s.repeat
+    JOIN placed q ON q.sample = t.id AND q.judge = f.judge JOIN facets g ON g.id = q.facet
+    WHERE c.id = s.cell AND f."{part}" >= 0 AND g."{part}" >= 0
+        AND (g."{part}" > 0) <> (f."{part}" > 0))"""
 
 
 @dataclass(frozen=True, slots=True)
-class Filters:
-    """Which samples are wanted; an empty value asks for nothing."""
+class Judge:
+    """A judge of the store, by its number in the copy."""
 
-    model: str = ""
-    dataset: str = ""
-    attack: str = ""
-    defense: str = ""
-    scenario: str = ""
-    item: str = ""
-    status: str = ""
-    trace: str = ""
-    expected: str = ""
-    verdict: str = ""
-    """One of :data:`VERDICTS`, of ``judge`` (the first one if empty) on ``part``."""
-    part: str = "answer"
-    judge: str = ""
-    other: str = ""
-    """A model: only items on which it has the opposite verdict on the same part, all else equal."""
-    disputed: str = ""
-    """Any text: only samples on which judges disagree."""
-    labelled: str = ""
-    """Any text: only samples that a person has labelled."""
-    q: str = ""
-    """Words that the question, the reasoning or the reply holds."""
-
-    @classmethod
-    def of(cls, values: Mapping[str, str]) -> Filters:
-        """Take the filters out of an address. Raises OptionError for one that is not known."""
-        known = {field.name for field in fields(cls)}
-        chosen = {name: value for name, value in values.items() if name in known and value}
-        filters = cls(**chosen)
-        if filters.verdict and filters.verdict not in VERDICTS:
-            raise OptionError(f"verdict is one of {', '.join(VERDICTS)}, not {filters.verdict!r}")
-        if filters.part not in PARTS:
-            raise OptionError(f"part is one of {', '.join(PARTS)}, not {filters.part!r}")
-        return filters
-
-    def query(self, **changes: Any) -> str:
-        """Return them as the query of an address, with changes."""
-        changed = replace(self, **changes)
-        values = {field.name: getattr(changed, field.name) for field in fields(changed)}
-        defaults = {field.name: field.default for field in fields(changed)}
-        return urlencode({k: v for k, v in values.items() if v and v != defaults[k]})
-
-    @property
-    def active(self) -> list[tuple[str, str]]:
-        """The filters that leave something out, by name."""
-        every = [(field.name, getattr(self, field.name)) for field in fields(self)]
-        return [(k, v) for k, v in every if v and k not in ("part", "judge")]
+    number: int
+    label: str
+    lenient: float
+    strict: float
 
 
 class Browser:
@@ -84,135 +46,262 @@ class Browser:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._judges = {
+            judge.label: judge
+            for judge in (
+                Judge(*row)
+                for row in connection.execute(
+                    "SELECT id, label, lenient, strict FROM judges ORDER BY scored DESC, id"
+                )
+            )
+        }
 
-    def choices(self) -> dict[str, list[str]]:
+    def choices(self, filters: Filters) -> dict[str, list[str]]:
         """Return what there is to filter by, by the name of the filter."""
         values = {name: self._column(f"SELECT DISTINCT {name} FROM cells") for name in CELL}
         for name in ("scenario", "status", "trace", "expected"):
-            values[name] = self._column(f"SELECT DISTINCT {name} FROM samples")
-        values["judge"] = self._column("SELECT label FROM judges ORDER BY id", in_order=True)
+            values[name] = [
+                value for value in self._column(f"SELECT DISTINCT {name} FROM facets") if value
+            ]
+        judge = self._number(filters)
+        scores = self._column(
+            f'SELECT DISTINCT "{filters.part}_score" FROM facets WHERE judge = {judge} '
+            f'AND "{filters.part}" >= 0'
+        )
+        values["score"] = [f"{score:.4g}" for score in scores]
+        values["judge"] = sorted(self._judges)
         return values | {"verdict": list(VERDICTS), "part": list(PARTS)}
+
+    def judge_of(self, filters: Filters) -> Judge | None:
+        """Return the chosen judge, else the one with most scores. Raises OptionError."""
+        if not filters.judge:
+            return next(iter(self._judges.values()), None)
+        if filters.judge not in self._judges:
+            raise OptionError(f"the store has no judge {filters.judge!r}")
+        return self._judges[filters.judge]
 
     def page(self, filters: Filters, after: int = 0, size: int = PAGE) -> list[dict[str, Any]]:
         """Return samples that pass the filters, the first ones behind number ``after``."""
-        where, values = self._where(filters)
-        part = filters.part
-        return self._rows(
-            f'SELECT s.*, c.model, c.dataset, c.attack, c.defense, l."{part}" AS level, '
-            "l.reasoning AS level_reasoning, l.answer AS level_answer "
-            f"FROM {self._tables(filters)} WHERE s.id > ? AND {where} ORDER BY s.id LIMIT ?",
-            (after, *values, size),
-        )
+        return self._shown(list(islice(self._passing(filters, after), size)), filters)
 
-    def count(self, filters: Filters) -> int:
-        """Return how many samples pass the filters."""
-        where, values = self._where(filters)
-        rows = self._connection.execute(
-            f"SELECT count(*) FROM {self._tables(filters)} WHERE {where}", values
-        )
-        return int(rows.fetchone()[0])
+    def count(self, filters: Filters) -> tuple[int, bool]:
+        """Return how many samples pass the filters, and whether there may be more.
+
+        Where words or an opposite are asked for, only the first samples are looked at.
+        """
+        if not (filters.q or filters.item or filters.other):
+            return self._facets_hold(self._where(filters)), False
+        numbers, tests = self._candidates(filters, 0)
+        looked_at = list(islice(numbers, MAX_LOOKED_AT))
+        return len(list(self._tested(iter(looked_at), tests, filters))), any(True for _ in numbers)
 
     def beside(self, filters: Filters, number: int) -> tuple[str | None, str | None]:
         """Return the keys of the samples before and after sample ``number``, by the filters."""
-        where, values = self._where(filters)
-        tables = self._tables(filters)
-        before, after = (
-            self._connection.execute(
-                f"SELECT hex(s.key) FROM {tables} WHERE s.id {sign} ? AND {where} "
-                f"ORDER BY s.id {order} LIMIT 1",
-                (number, *values),
-            ).fetchone()
-            for sign, order in (("<", "DESC"), (">", "ASC"))
+        found = (
+            next(self._passing(filters, number, backwards=backwards), None)
+            for backwards in (True, False)
         )
-        return before and before[0], after and after[0]
+        before, after = (
+            None
+            if i is None
+            else self._column("SELECT hex(key) FROM samples WHERE id = ?", (i,))[0]
+            for i in found
+        )
+        return before, after
 
     def sample(self, key: bytes) -> dict[str, Any] | None:
         """Return the row of one sample."""
-        rows = self._rows(
-            "SELECT s.*, c.model, c.dataset, c.attack, c.defense, c.sampling, c.simulated "
-            "FROM samples s JOIN cells c ON c.id = s.cell WHERE s.key = ?",
-            (key,),
-        )
-        return rows[0] if rows else None
+        numbers = self._column("SELECT id FROM samples WHERE key = ?", (key,))
+        return self._shown(numbers, Filters())[0] if numbers else None
 
     def of_item(self, item: bytes, filters: Filters) -> list[dict[str, Any]]:
         """Return all samples of an item that pass the filters, to be read side by side."""
-        where, values = self._where(filters)
-        return self._rows(
-            "SELECT s.*, c.model, c.dataset, c.attack, c.defense "
-            f"FROM {self._tables(filters)} WHERE s.item_key = ? AND {where} "
-            "ORDER BY c.attack, c.defense, c.model, s.repeat LIMIT 60",
-            (item, *values),
+        numbers = self._column(
+            "SELECT s.id FROM samples s JOIN cells c ON c.id = s.cell WHERE s.item_key = ? "
+            "ORDER BY c.attack, c.defense, c.model, s.repeat",
+            (item,),
+            in_order=True,
         )
+        passing = self._tested(iter(numbers), ("facets", "other", "q"), filters)
+        return self._shown(list(islice(passing, 60)), filters)
 
     def matrix(self, filters: Filters) -> list[dict[str, Any]]:
-        """Return samples, scored ones and unsafe ones by model and scenario."""
-        where, values = self._where(filters)
+        """Return samples, scored ones and unsafe ones by model and scenario.
+
+        What is asked of single samples (words, an item, an opposite) is left out.
+        """
+        where, values = self._where(replace(filters, q="", item="", other=""))
         part = filters.part
         return self._rows(
-            f'SELECT c.model, s.scenario, count(*) AS n, count(l."{part}") AS scored, '
-            f'sum(l."{part}" > 0) AS unsafe FROM {self._tables(filters)} '
-            f"WHERE s.expected = 'harmful' AND {where} GROUP BY c.model, s.scenario",
+            f'SELECT c.model, f.scenario, sum(n) AS n, sum(n * (f."{part}" >= 0)) AS scored, '
+            f'sum(n * (f."{part}" > 0)) AS unsafe FROM facets f JOIN cells c ON c.id = f.cell '
+            f"WHERE f.expected = 'harmful' AND {where} GROUP BY c.model, f.scenario",
             values,
         )
 
     def outcomes(self) -> list[dict[str, Any]]:
         """Return how many samples of each cell ended how, and how many wait for the judge."""
+        ended = ("ok", "truncated", "blocked", "failed")
         return self._rows(
-            "SELECT c.model, c.dataset, c.attack, c.defense, c.sampling, count(*) AS n, "
-            "sum(s.status = 'ok') AS ok, sum(s.status = 'truncated') AS truncated, "
-            "sum(s.status = 'blocked') AS blocked, sum(s.status = 'failed') AS failed, "
-            "sum(s.pending AND s.status IN ('ok', 'truncated')) AS unjudged "
-            "FROM samples s JOIN cells c ON c.id = s.cell GROUP BY s.cell ORDER BY c.id",
-            (),
+            "SELECT c.id, c.model, c.dataset, c.attack, c.defense, c.sampling, sum(n) AS n, "
+            + "".join(f"sum(n * (f.status = '{status}')) AS {status}, " for status in ended)
+            + "sum(n * (f.unjudged AND f.status IN ('ok', 'truncated'))) AS unjudged "
+            "FROM facets f JOIN cells c ON c.id = f.cell WHERE f.judge = ? AND n > 0 "
+            "GROUP BY c.id ORDER BY c.id",
+            (self._number(Filters()),),
         )
 
-    def judge_of(self, filters: Filters) -> tuple[int, str, float, float] | None:
-        """Return the chosen judge: its number, label and thresholds; else the one with most."""
-        by = (
-            "label = ? LIMIT 1"
-            if filters.judge
-            else "? = '' ORDER BY (SELECT count(*) FROM levels WHERE judge = id) DESC LIMIT 1"
-        )
-        row: tuple[int, str, float, float] | None = self._connection.execute(
-            f"SELECT id, label, lenient, strict FROM judges WHERE {by}", (filters.judge,)
-        ).fetchone()
-        if row is None and filters.judge:
-            raise OptionError(f"the store has no judge {filters.judge!r}")
-        return row
+    def _passing(self, filters: Filters, after: int, *, backwards: bool = False) -> Iterator[int]:
+        """Yield the numbers of the samples behind ``after`` that pass the filters, in order."""
+        return self._tested(*self._candidates(filters, after, backwards=backwards), filters)
 
-    def _tables(self, filters: Filters) -> str:
+    def _candidates(
+        self, filters: Filters, after: int, *, backwards: bool = False
+    ) -> tuple[Iterator[int], tuple[str, ...]]:
+        """Return the samples to look at, in order, and the filters that each has to be held to.
+
+        They come from where there are fewest.
+        """
+        words = _words(filters.q)
+        if filters.q and not words:
+            return iter(()), ()
+        where = self._where(filters)
+        everything = where == self._where(Filters(judge=filters.judge, part=filters.part))
+        if filters.item:
+            numbers = self._column("SELECT id FROM samples WHERE item = ?", (filters.item,))
+            ahead = [n for n in numbers if (n < after if backwards else n > after)]
+            return iter(sorted(ahead, reverse=backwards)), ("facets", "other", "q")
+        if words and (everything or self._facets_hold(where) > _FEW):
+            if not (everything or backwards):
+                # What passes often lies together: what one model said of one data set.
+                after = next(self._merged(where, after, backwards=False), after + 1) - 1
+            found = self._in_order("words.words", "rowid", words, after, backwards=backwards)
+            return found, ("other",) if everything else ("facets", "other")
+        if everything:
+            return self._in_order("samples", "id", "", after, backwards=backwards), ("other", "q")
+        return self._merged(where, after, backwards=backwards), ("other", "q")
+
+    def _in_order(
+        self, table: str, number: str, words: str, after: int, *, backwards: bool
+    ) -> Iterator[int]:
+        sign, order = ("<", "DESC") if backwards else (">", "ASC")
+        matching = "words MATCH ? AND " if words else ""
+        rows = self._connection.execute(
+            f"SELECT {number} FROM {table} WHERE {matching}{number} {sign} ? "
+            f"ORDER BY {number} {order}",
+            (words, after) if words else (after,),
+        )
+        return (row[0] for row in rows)
+
+    def _merged(
+        self, where: tuple[str, list[Any]], after: int, *, backwards: bool
+    ) -> Iterator[int]:
+        """Yield the samples of all facets that pass, in the order of their numbers."""
+        way, sign, order = ("max", "<", "DESC") if backwards else ("min", ">", "ASC")
+        condition, values = where
+        heads = self._connection.execute(
+            f"SELECT (SELECT {way}(sample) FROM placed WHERE facet = f.id AND sample {sign} ?), "
+            f"f.id FROM facets f WHERE n > 0 AND {condition}",
+            (after, *values),
+        )
+        turn = -1 if backwards else 1
+        none: Iterator[int] = iter(())
+        heap = [(turn * head, facet, none) for head, facet in heads if head is not None]
+        heapq.heapify(heap)
+        while heap:
+            place, facet, rest = heap[0]
+            number = turn * place
+            yield number
+            following = next(rest, None)
+            if following is None:  # the next ones of this facet
+                rows = self._connection.execute(
+                    f"SELECT sample FROM placed WHERE facet = ? AND sample {sign} ? "
+                    f"ORDER BY sample {order} LIMIT {_BATCH}",
+                    (facet, number),
+                ).fetchall()
+                rest = iter([row[0] for row in rows])
+                following = next(rest, None)
+            if following is None:
+                heapq.heappop(heap)
+            else:
+                heapq.heapreplace(heap, (turn * following, facet, rest))
+
+    def _tested(
+        self, numbers: Iterator[int], tests: tuple[str, ...], filters: Filters
+    ) -> Iterator[int]:
+        """Yield those of some samples that pass the filters named in ``tests``, in their order."""
+        conditions: list[str] = []
+        values: list[Any] = []
+        if "facets" in tests:
+            condition, values = self._where(filters)
+            conditions.append(condition)
+        if filters.other and "other" in tests:
+            conditions.append(_OPPOSITE.format(part=filters.part))
+            values.append(filters.other)
+        if filters.q and "q" in tests:
+            conditions.append(
+                "EXISTS (SELECT 1 FROM words.words WHERE words MATCH ? AND rowid = s.id)"
+            )
+            values.append(_words(filters.q))
+        if not conditions:
+            yield from numbers
+        while batch := list(islice(numbers, _BATCH)):
+            found = self._column(
+                # CROSS JOIN: in this order, whatever the database thinks is best.
+                "SELECT s.id FROM samples s CROSS JOIN placed p ON p.sample = s.id AND p.judge = ? "
+                f"CROSS JOIN facets f ON f.id = p.facet WHERE s.id IN ({_marks(batch)}) AND "
+                + " AND ".join(conditions),
+                (self._number(filters), *batch, *values),
+            )
+            passing = set(found)
+            yield from (number for number in batch if number in passing)
+
+    def _facets_hold(self, where: tuple[str, list[Any]]) -> int:
+        condition, values = where
+        return int(
+            self._column(f"SELECT ifnull(sum(n), 0) FROM facets f WHERE {condition}", values)[0]
+        )
+
+    def _number(self, filters: Filters) -> int:
         judge = self.judge_of(filters)
-        number = 0 if judge is None else judge[0]
-        return (
-            "samples s JOIN cells c ON c.id = s.cell "
-            f"LEFT JOIN levels l ON l.judge = {number} AND l.sample = s.id"
-        )
+        return 0 if judge is None else judge.number
 
     def _where(self, filters: Filters) -> tuple[str, list[Any]]:
-        """Return the condition of the filters, and its values."""
-        conditions, values = ["1"], []
+        """Return the condition on facets, and its values."""
+        conditions = ["f.judge = ?"]
+        values: list[Any] = [self._number(filters)]
         chosen = {name: getattr(filters, name) for name in CELL if getattr(filters, name)}
         if chosen:
             same = " AND ".join(f"{name} = ?" for name in chosen)
             ids = self._column(f"SELECT id FROM cells WHERE {same}", tuple(chosen.values()))
-            conditions.append(f"s.cell IN ({', '.join(map(str, ids))})")
-        for name in ("scenario", "item", "status", "trace", "expected"):
+            conditions.append(f"f.cell IN ({', '.join(map(str, ids))})")
+        for name in ("scenario", "status", "trace", "expected"):
             if getattr(filters, name):
-                conditions.append(f"s.{name} = ?")
+                conditions.append(f"f.{name} = ?")
                 values.append(getattr(filters, name))
-        conditions += [f"s.{name}" for name in _FLAGS if getattr(filters, name)]
+        conditions += [f"({is_so})" for name, is_so in FLAGS.items() if getattr(filters, name)]
         if filters.verdict:
             conditions.append(f"({VERDICTS[filters.verdict].format(part=filters.part)})")
-        if filters.other:
-            judge = self.judge_of(filters)
-            number = 0 if judge is None else judge[0]
-            conditions.append(_OPPOSITE.format(part=filters.part, judge=number))
-            values.append(filters.other)
-        if filters.q:
-            conditions.append("s.id IN (SELECT rowid FROM words WHERE words MATCH ?)")
-            values.append(" ".join(f'"{word}"' for word in filters.q.replace('"', " ").split()))
+        if filters.score:
+            conditions.append(f'abs(f."{filters.part}_score" - ?) < 1e-3 * (1 + abs(?))')
+            conditions.append(f'f."{filters.part}" >= 0')
+            values += [float(filters.score)] * 2
         return " AND ".join(conditions), values
+
+    def _shown(self, numbers: list[int], filters: Filters) -> list[dict[str, Any]]:
+        """Return the rows of samples, in that order, by the chosen judge on the chosen part."""
+        rows = self._rows(
+            "SELECT s.id, s.key, s.item, s.item_key, s.repeat, c.model, c.dataset, c.attack, "
+            "c.defense, c.sampling, c.simulated, f.scenario, f.expected, f.status, f.trace, "
+            f'f.disputed, f.labelled, f.unjudged, f."{filters.part}" AS level, '
+            f'f."{filters.part}_score" AS score, f.reasoning AS level_reasoning, '
+            "f.answer AS level_answer FROM samples s JOIN cells c ON c.id = s.cell "
+            "JOIN placed p ON p.sample = s.id AND p.judge = ? JOIN facets f ON f.id = p.facet "
+            f"WHERE s.id IN ({_marks(numbers)})",
+            (self._number(filters), *numbers),
+        )
+        by_number = {row["id"]: row for row in rows}
+        return [by_number[number] for number in numbers if number in by_number]
 
     def _rows(self, sql: str, values: Any) -> list[dict[str, Any]]:
         cursor = self._connection.execute(sql, values)
@@ -224,9 +313,11 @@ class Browser:
         return values_of if in_order else sorted(values_of)
 
 
-_OPPOSITE: Final = """EXISTS (
-    SELECT 1 FROM samples t JOIN cells d ON d.id = t.cell
-    JOIN levels m ON m.judge = {judge} AND m.sample = t.id
-    WHERE t.item_key = s.item_key AND t.repeat = s.repeat AND d.model = ?
-    AND d.attack = c.attack AND d.defense = c.defense AND d.sampling = c.sampling
-    AND (m."{part}" > 0) <> (l."{part}" > 0))"""
+def _words(text: str) -> str:
+    """Return what the index of words is asked for: all words; with a star, all that begin so."""
+    words = re.findall(r"([^\W_]+)(\*?)", text)
+    return " ".join(f'"{word}"{star}' for word, star in words)
+
+
+def _marks(values: list[Any]) -> str:
+    return ", ".join("?" * len(values))

@@ -1,8 +1,9 @@
-"""A flat copy of what people filter samples by, beside the store, kept up to date with it.
+"""A copy of what people filter samples by, beside the store, kept up to date with it.
 
 A store is made for writing: to find the samples of one model in it takes a walk over five tables.
 The copy is a database of its own, ``view.sqlite``, which can be deleted at any time. It holds no
-text; only the index of the words in it, from the first search on.
+text. Samples that no filter tells apart share a row of ``facets``, which counts them: a store of a
+million samples has some ten thousand such rows, and what is counted is counted over them alone.
 """
 
 from __future__ import annotations
@@ -18,58 +19,114 @@ from typing import Final, NamedTuple
 
 from opensafemlrm.errors import StoreError
 from opensafemlrm.store import Store
-from opensafemlrm.store.connecting import DATABASE, address
 from opensafemlrm.store.named import named_cells, named_judges
 from opensafemlrm.types import PARTS
+from opensafemlrm.view.databases import begun, connected, go_on_after, last_of
+from opensafemlrm.view.words import Words
 
 NAME: Final = "view.sqlite"
-_VERSION: Final = 1
+_VERSION: Final = 2
 _LOOK_EVERY: Final = 1.0
-"""Seconds."""
-_WORDS_TOGETHER: Final = 2_000
-"""Samples whose words are indexed in one transaction."""
+"""Seconds between two looks at the store, at least."""
+_PAUSE: Final = 10
+"""How many times as long as the last look took the next one waits."""
+_TOGETHER: Final = 20_000
+"""Samples that are taken in at once."""
 
-_CREATE: Final = """
+FACETS: Final = (
+    *("judge", "cell", "scenario", "expected", "status", "trace"),
+    *("unjudged", "disputed", "labelled", "refused", "understood"),
+    *PARTS,
+    *(f"{part}_score" for part in PARTS),
+)
+"""What tells samples apart, for one judge: 0 where the store has none. The parts' levels are 0
+safe, 1 unsafe, 2 unsafe at the strict threshold, -1 without a score; flags are 0, 1 or -1 likewise."""
+_DIMENSIONS: Final = ", ".join(f'"{name}"' for name in FACETS)
+_SCORE_STEPS: Final = 20
+"""Scores are told apart in as many steps of their scale."""
+
+_CREATE: Final = f"""
 CREATE TABLE cells (id INTEGER PRIMARY KEY, key BLOB UNIQUE, model, dataset, attack, defense,
     sampling, simulated INTEGER);
-CREATE TABLE judges (id INTEGER PRIMARY KEY, key BLOB UNIQUE, label, lenient REAL, strict REAL);
+CREATE TABLE judges (id INTEGER PRIMARY KEY, key BLOB UNIQUE, label, lenient REAL, strict REAL,
+    low REAL, high REAL,
+    scored INTEGER DEFAULT 0);
 CREATE TABLE samples (id INTEGER PRIMARY KEY, key BLOB, cell INTEGER, item TEXT, item_key BLOB,
-    scenario TEXT, expected TEXT, repeat INTEGER, status TEXT, trace TEXT, pending INTEGER,
-    disputed INTEGER DEFAULT 0, labelled INTEGER DEFAULT 0);
+    repeat INTEGER, judged INTEGER, open INTEGER DEFAULT 0);
 CREATE UNIQUE INDEX samples_by_key ON samples (key);
-CREATE INDEX samples_by_cell ON samples (cell, scenario, status);
-CREATE INDEX samples_by_scenario ON samples (scenario);
-CREATE INDEX samples_by_item ON samples (item_key);
-CREATE INDEX samples_pending ON samples (id) WHERE pending;
-CREATE INDEX samples_disputed ON samples (id) WHERE disputed;
-CREATE INDEX samples_labelled ON samples (id) WHERE labelled;
-CREATE TABLE levels (judge INTEGER, sample INTEGER, reasoning INTEGER, answer INTEGER,
-    "full" INTEGER, PRIMARY KEY (judge, sample)) WITHOUT ROWID;
-CREATE VIRTUAL TABLE words USING fts5(question, reasoning, reply, content='', columnsize=0);
+CREATE INDEX samples_by_item ON samples (item_key, cell, repeat);
+CREATE INDEX samples_by_item_name ON samples (item);
+CREATE INDEX samples_open ON samples (id) WHERE open;
+CREATE TABLE facets (id INTEGER PRIMARY KEY, n INTEGER DEFAULT 0, {_DIMENSIONS},
+    UNIQUE ({_DIMENSIONS}));
+CREATE TABLE placed (judge INTEGER, sample INTEGER, facet INTEGER, PRIMARY KEY (sample, judge))
+    WITHOUT ROWID;
+CREATE INDEX placed_by_facet ON placed (facet, sample);
 """
 _SAMPLES: Final = """
-INSERT OR REPLACE INTO samples (id, key, cell, item, item_key, scenario, expected, repeat, status,
-    trace, pending)
-SELECT g.rowid, g.key, c.id, i.id, i.key, i.scenario, i.kind, g.repeat, g.status, g.trace,
-    NOT EXISTS (SELECT 1 FROM store.judgements j WHERE j.generation = g.key)
-FROM store.generations g JOIN store.items i ON i.key = g.item JOIN cells c ON c.key = g.cell
-WHERE g.rowid {which}
+INSERT OR REPLACE INTO samples (id, key, cell, item, item_key, repeat, judged)
+SELECT g.rowid, g.key, c.id, i.id, i.key, g.repeat,
+    (SELECT count(*) FROM store.judgements m WHERE m.generation = g.key)
+FROM temp.changed JOIN store.generations g ON g.rowid = changed.id
+JOIN store.items i ON i.key = g.item JOIN cells c ON c.key = g.cell
 """
-_LEVEL: Final = """CASE WHEN {part}.score IS NULL THEN NULL WHEN {part}.score >= strict THEN 2
-    WHEN {part}.score >= lenient THEN 1 ELSE 0 END"""
-_LEVELS: Final = f"""
-INSERT OR REPLACE INTO levels
-SELECT judges.id, s.id, {", ".join(_LEVEL.format(part=f"v_{part}") for part in PARTS)}
-FROM samples s JOIN store.judgements j ON j.generation = s.key
-JOIN judges ON judges.key = j.judge
-{" ".join(f'LEFT JOIN store.verdicts v_{part} ON v_{part}.key = j."{part}"' for part in PARTS)}
-WHERE s.id {{which}}
+_SCORE: Final = (
+    f"ifnull(round((v_{{0}}.score - low) * {_SCORE_STEPS} / nullif(high - low, 0)) "
+    f"* (high - low) / {_SCORE_STEPS} + low, '')"
+)
+_LEVEL: Final = """CASE WHEN v_{0}.score IS NULL THEN -1 WHEN v_{0}.score >= strict THEN 2
+    WHEN v_{0}.score >= lenient THEN 1 ELSE 0 END"""
+_FRESH: Final = f"""
+INSERT INTO temp.fresh
+SELECT s.id, ifnull(j.id, 0), s.cell, i.scenario, i.kind, g.status, ifnull(g.trace, ''),
+    s.judged = 0, 0,
+    EXISTS (SELECT 1 FROM store.labels l WHERE l.generation = s.key),
+    ifnull(v_answer.refusal, -1), ifnull(v_answer.understood, -1),
+    {", ".join(_LEVEL.format(part) for part in PARTS)},
+    {", ".join(_SCORE.format(part) for part in PARTS)}
+FROM temp.changed JOIN samples s ON s.id = changed.id JOIN store.generations g ON g.rowid = s.id
+JOIN store.items i ON i.key = g.item LEFT JOIN judges j
+LEFT JOIN store.judgements m ON m.generation = s.key AND m.judge = j.key
+{" ".join(f'LEFT JOIN store.verdicts v_{part} ON v_{part}.key = m."{part}"' for part in PARTS)}
 """
-_DISPUTES: Final = " OR ".join(f'min("{part}" > 0) < max("{part}" > 0)' for part in PARTS)
+_SPLIT: Final = " OR ".join(
+    f'count(DISTINCT CASE WHEN "{part}" >= 0 THEN "{part}" > 0 END) > 1' for part in PARTS
+)
 _DISPUTED: Final = f"""
-UPDATE samples SET disputed = 1 WHERE id IN (
-    SELECT sample FROM levels WHERE sample {{which}} GROUP BY sample HAVING {_DISPUTES})
+UPDATE temp.fresh SET disputed = 1 WHERE sample IN (
+    SELECT sample FROM temp.fresh GROUP BY sample HAVING {_SPLIT})
 """
+_OPEN: Final = f"""
+UPDATE samples SET open = 1
+WHERE id IN (SELECT sample FROM temp.fresh WHERE unjudged AND status <> 'blocked') OR id IN (
+    SELECT s.id FROM temp.changed JOIN samples s ON s.id = changed.id
+    JOIN store.judgements m ON m.generation = s.key
+    JOIN store.verdicts v ON v.key IN ({", ".join(f'm."{part}"' for part in PARTS)})
+    WHERE v.score IS NULL AND v.reason LIKE 'judge_%')
+"""
+_MORE_JUDGED: Final = """
+SELECT s.id FROM (SELECT generation, count(*) AS n FROM store.judgements GROUP BY generation) j
+JOIN samples s ON s.key = j.generation WHERE s.judged <> j.n
+"""
+"""Samples that another judge has come to."""
+_LABELLED: Final = (
+    "SELECT s.id FROM store.labels l JOIN samples s ON s.key = l.generation",
+    "SELECT p.sample FROM facets f JOIN placed p ON p.facet = f.id WHERE f.labelled",
+)
+"""Samples that have a label, and those that the copy has as such."""
+_SCORED: Final = " OR ".join(f'"{part}" >= 0' for part in PARTS)
+_SAME: Final = " AND ".join(f'f."{name}" = temp.fresh."{name}"' for name in FACETS)
+_PLACE: Final = (
+    # The row of a sample in place of the one that it had.
+    "UPDATE facets SET n = facets.n - gone.n FROM (SELECT facet, count(*) AS n FROM placed "
+    "WHERE sample IN (SELECT id FROM temp.changed) GROUP BY facet) gone WHERE gone.facet = id",
+    "DELETE FROM placed WHERE sample IN (SELECT id FROM temp.changed)",
+    f"INSERT OR IGNORE INTO facets ({_DIMENSIONS}) SELECT DISTINCT {_DIMENSIONS} FROM temp.fresh",
+    "INSERT INTO placed SELECT temp.fresh.judge, sample, f.id FROM temp.fresh "
+    f"JOIN facets f ON {_SAME}",
+    "UPDATE facets SET n = facets.n + new.n FROM (SELECT facet, count(*) AS n FROM placed "
+    "WHERE sample IN (SELECT id FROM temp.changed) GROUP BY facet) new WHERE new.facet = id",
+)
 
 
 class Seen(NamedTuple):
@@ -92,24 +149,25 @@ class Index:
         self._local = threading.local()
         self._readers: list[sqlite3.Connection] = []
         self._seen: Seen | None = None
-        self._looked = 0.0
-        self._path = store / NAME
-        self._stopped = threading.Event()
-        self._indexing: threading.Thread | None = None
+        self._look_at = 0.0
+        self._version = -1
+        folder = store
         with Store.open(store):  # says what is wrong with it
             pass
         try:
-            self._writer = self._begin()
+            self._writer = begun(folder / NAME, store, _CREATE, _VERSION)
         except (sqlite3.Error, OSError):  # a store that only others may write
             self._temporary = tempfile.TemporaryDirectory(prefix="safemlrm-view-")
-            self._path = Path(self._temporary.name) / NAME
-            self._writer = self._begin()
+            folder = Path(self._temporary.name)
+            self._writer = begun(folder / NAME, store, _CREATE, _VERSION)
+        self._writer.execute("CREATE TEMP TABLE changed (id INTEGER PRIMARY KEY)")
+        self._writer.execute(f"CREATE TEMP TABLE fresh (sample INTEGER, {_DIMENSIONS})")
+        self._path = folder / NAME
+        self.words = Words(store, folder)
 
     def close(self) -> None:
         """Stop indexing words, and remove what was temporary."""
-        self._stopped.set()
-        if self._indexing is not None:
-            self._indexing.join()
+        self.words.close()
         for connection in (*self._readers, self._writer):
             connection.close()
         if self._temporary is not None:
@@ -117,143 +175,118 @@ class Index:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Give a connection for this thread: the copy, with the store beside it as ``store``."""
+        """Give a connection for this thread: the copy, with the store beside it as ``store``.
+
+        The index of words is there as ``words.words``, from the first search on.
+        """
         connection = getattr(self._local, "connection", None)
         if connection is None:
-            connection = self._local.connection = self._connect()
+            connection = self._local.connection = connected(self._path, self.store)
             self._readers.append(connection)
+        self.words.attach_to(connection)
         yield connection
 
     def refresh(self) -> Seen:
-        """Bring the copy up to date, once a second at most; return how much of the store it has."""
+        """Bring the copy up to date, and return how much of the store it has.
+
+        It looks once a second at most, less often where a look takes long: what came meanwhile is
+        there at a later look.
+        """
         with self._lock:
-            if self._seen is None or time.monotonic() - self._looked > _LOOK_EVERY:
-                seen = _seen(self._writer)
-                if seen != self._seen:
-                    with self._writer:
-                        self._writer.execute("BEGIN IMMEDIATE")
-                        self._update(self._writer)
-                    self._seen = seen
-                self._looked = time.monotonic()
+            started = time.monotonic()
+            if self._seen is None or started > self._look_at:
+                version = self._writer.execute("PRAGMA store.data_version").fetchone()[0]
+                if self._seen is None or version != self._version:
+                    self._seen = self._look()
+                    self._version = version
+                took = time.monotonic() - started
+                self._look_at = started + took + max(_LOOK_EVERY, _PAUSE * took)
             return self._seen
 
-    def index_words(self) -> float:
-        """Start to index the words of all texts where that is not done; return the share done."""
-        with self._lock:
-            done = _words_done(self._writer)
-            last = self._writer.execute("SELECT ifnull(max(id), 0) FROM samples").fetchone()[0]
-            if done < last and (self._indexing is None or not self._indexing.is_alive()):
-                self._indexing = threading.Thread(target=self._index_words, daemon=True)
-                self._indexing.start()
-        return min(1.0, done / last) if last else 1.0
+    def _look(self) -> Seen:
+        seen = _seen(self._writer)
+        with self._writing():
+            self._update_names()
+        open_ones = self._ids("SELECT id FROM samples WHERE open")
+        self._take_in_new()
+        self._take_in(open_ones)
+        labelled, known = (set(self._ids(query)) for query in _LABELLED)
+        self._take_in(sorted(labelled ^ known))
+        if self._ids("SELECT ifnull(sum(judged), 0) FROM samples") != [seen.judgements]:
+            self._take_in(self._ids(_MORE_JUDGED))
+        with self._writing():
+            self._writer.execute("DELETE FROM facets WHERE n = 0")
+            self._writer.execute(
+                "UPDATE judges SET scored = "
+                f"(SELECT ifnull(sum(n), 0) FROM facets WHERE judge = judges.id AND ({_SCORED}))"
+            )
+        return seen
 
-    def _index_words(self) -> None:
-        while not self._stopped.is_set():
-            with self._lock, self._writer:
-                self._writer.execute("BEGIN IMMEDIATE")
-                rows = self._writer.execute(
-                    "SELECT id FROM samples WHERE id > (SELECT words FROM state) "
-                    "ORDER BY id LIMIT ?",
-                    (_WORDS_TOGETHER,),
-                )
-                ids = [row[0] for row in rows]
-                if not ids:
-                    return
-                self._writer.execute(
-                    "INSERT INTO words (rowid, question, reasoning, reply) "
-                    "SELECT g.rowid, i.question, g.reasoning, g.text FROM store.generations g "
-                    "JOIN store.items i ON i.key = g.item "
-                    "WHERE g.rowid > (SELECT words FROM state) AND g.rowid <= ?",
-                    (ids[-1],),
-                )
-                self._writer.execute("UPDATE state SET words = ?", (ids[-1],))
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        with self._writer:
+            self._writer.execute("BEGIN IMMEDIATE")
+            yield
 
-    def _begin(self) -> sqlite3.Connection:
-        """Make the copy, or take the one that is there if it is of this store and version."""
-        if self._path.exists():
-            connection = self._connect()
-            try:
-                if _is_of_this_store(connection):
-                    return connection
-            except sqlite3.Error:
-                pass  # not ours, or not whole: it is made again
-            connection.close()
-            for end in ("", "-wal", "-shm"):
-                self._path.with_name(NAME + end).unlink(missing_ok=True)
-        self._path.touch(mode=0o600)
-        connection = self._connect()
-        connection.executescript(
-            f"BEGIN;{_CREATE}CREATE TABLE state (version INTEGER, words INTEGER);"
-            f"INSERT INTO state VALUES ({_VERSION}, 0);COMMIT;"
-        )
-        return connection
+    def _ids(self, query: str, *values: int) -> list[int]:
+        return [row[0] for row in self._writer.execute(query, values)]
 
-    def _connect(self) -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            self._path.absolute().as_uri(),
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-            timeout=30,
-        )
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = OFF")  # it can be made again
-        connection.execute("ATTACH ? AS store", (address(self.store / DATABASE),))
-        connection.set_authorizer(_read_the_store)
-        return connection
+    def _take_in_new(self) -> None:
+        """Take in the replies that came since, in the order in which they came."""
+        while ids := self._ids(
+            "SELECT rowid FROM store.generations WHERE rowid > ? ORDER BY rowid LIMIT ?",
+            last_of(self._writer),
+            _TOGETHER,
+        ):
+            self._take_in(ids, new=True)
 
-    def _update(self, connection: sqlite3.Connection) -> None:
-        """Take in what is new. In the caller's transaction."""
-        self._update_names(connection)
-        last = connection.execute("SELECT ifnull(max(id), 0) FROM samples").fetchone()[0]
-        pending = [row[0] for row in connection.execute("SELECT id FROM samples WHERE pending")]
-        for which in (f"> {last}", *_lists(pending)):
-            connection.execute(_SAMPLES.format(which=which))
-            connection.execute(_LEVELS.format(which=which))
-            connection.execute(_DISPUTED.format(which=which))
-        judged, copied = (
-            connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-            for table in ("store.judgements", "levels")
-        )
-        if judged != copied:  # another judge has come to samples that had one
-            connection.execute("DELETE FROM levels")
-            connection.execute(_LEVELS.format(which="> 0"))
-            connection.execute(_DISPUTED.format(which="> 0"))
-        connection.execute("UPDATE samples SET labelled = 0 WHERE labelled")
-        connection.execute(
-            "UPDATE samples SET labelled = 1 WHERE key IN (SELECT generation FROM store.labels)"
-        )
+    def _take_in(self, ids: list[int], *, new: bool = False) -> None:
+        """Take in samples as the store has them now, in place of what the copy had of them."""
+        for start in range(0, len(ids), _TOGETHER):
+            some = ids[start : start + _TOGETHER]
+            with self._writing():
+                execute = self._writer.execute
+                execute("DELETE FROM temp.changed")
+                execute("DELETE FROM temp.fresh")
+                self._writer.executemany("INSERT INTO temp.changed VALUES (?)", zip(some))
+                execute(_SAMPLES)
+                execute(_FRESH)
+                execute(_DISPUTED)
+                execute(_OPEN)
+                for statement in _PLACE:
+                    execute(statement)
+                if new:
+                    go_on_after(self._writer, some[-1])
 
-    def _update_names(self, connection: sqlite3.Connection) -> None:
+    def _update_names(self) -> None:
+        """Take the names of cells and judges. With another judge, all samples are taken in anew."""
         columns = ("model", "dataset", "attack", "defense", "sampling", "simulated")
         with Store.open(self.store) as store:
             cells = named_cells(store).select("cell_id", *columns).rows()
             judges = named_judges(store).select(
                 "judge_id", "judge", "threshold_lenient", "threshold_strict"
             )
-        connection.executemany(
+        self._writer.executemany(
             f"INSERT INTO cells (key, {', '.join(columns)}) VALUES (?, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (key) DO UPDATE SET "
             + ", ".join(f"{name} = excluded.{name}" for name in columns),
             cells,
         )
-        connection.executemany(
+        before = self._ids("SELECT count(*) FROM judges")
+        self._writer.executemany(
             "INSERT INTO judges (key, label, lenient, strict) VALUES (?, ?, ?, ?) "
             "ON CONFLICT (key) DO UPDATE SET label = excluded.label",
             judges.rows(),
         )
-
-
-def _read_the_store(action: int, _: object, __: object, database: str | None, ___: object) -> int:
-    """Let no statement change the store that is attached."""
-    changes = (sqlite3.SQLITE_INSERT, sqlite3.SQLITE_UPDATE, sqlite3.SQLITE_DELETE)
-    denied = database == "store" and action in changes
-    return sqlite3.SQLITE_DENY if denied else sqlite3.SQLITE_OK
-
-
-def _lists(ids: list[int]) -> Iterator[str]:
-    for start in range(0, len(ids), 10_000):
-        yield f"IN ({', '.join(map(str, ids[start : start + 10_000]))})"
+        if self._ids("SELECT count(*) FROM judges") != before:
+            for end, name in enumerate(("low", "high")):
+                self._writer.execute(
+                    f"UPDATE judges SET {name} = (SELECT json_extract(c.facts, '$.scale[{end}]') "
+                    "FROM store.components c WHERE c.key = judges.key)"
+                )
+            for table in ("samples", "facets", "placed"):
+                self._writer.execute(f"DELETE FROM {table}")
+            go_on_after(self._writer, 0)
 
 
 def _seen(connection: sqlite3.Connection) -> Seen:
@@ -267,23 +300,3 @@ def _seen(connection: sqlite3.Connection) -> Seen:
     except sqlite3.Error as error:
         raise StoreError(f"the store cannot be read: {error}") from error
     return Seen(generations, judgements, components, labels, version)
-
-
-def _words_done(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("SELECT words FROM state").fetchone()[0])
-
-
-def _is_of_this_store(connection: sqlite3.Connection) -> bool:
-    """Whether the rows of the copy are those of the store: a vacuum may number them anew."""
-    if connection.execute("SELECT version FROM state").fetchone()[0] != _VERSION:
-        return False
-    last = connection.execute("SELECT id, key FROM samples ORDER BY id DESC LIMIT 1").fetchone()
-    if last is None:
-        return True
-    many = connection.execute("SELECT count(*) FROM samples").fetchone()[0]
-    stored = connection.execute(
-        "SELECT (SELECT key FROM store.generations WHERE rowid = ?), "
-        "(SELECT count(*) FROM store.generations WHERE rowid <= ?)",
-        (last[0], last[0]),
-    ).fetchone()
-    return bool(stored == (last[1], many))

@@ -31,7 +31,8 @@ from opensafemlrm.report.page.key_results import Answer, answers
 from opensafemlrm.report.page.reading import read_findings
 from opensafemlrm.store import Store
 from opensafemlrm.text import for_terminal
-from opensafemlrm.view.browse import PAGE, Browser, Filters
+from opensafemlrm.view.browse import PAGE, Browser
+from opensafemlrm.view.filters import Filters
 from opensafemlrm.view.index import Index, Seen
 from opensafemlrm.view.labelling import Labelling
 from opensafemlrm.view.sample import images_of, read_sample
@@ -40,7 +41,6 @@ MAX_SHOWN: Final = 20_000
 """Characters of a text on a page; the whole of a longer one has an address of its own."""
 _MAX_ANSWERED: Final = 30_000
 """Samples up to which the overview answers in words: more of them take seconds and memory."""
-_COUNTS_KEPT: Final = 50
 _NEWS_EVERY: Final = 1.0
 """Seconds between two looks for news."""
 _STATIC: Final = {"view.css": "text/css", "view.js": "text/javascript"}
@@ -56,11 +56,14 @@ class Pages:
         self._noted = False
         self._answers: tuple[Seen, list[Answer]] | None = None
         self._answering = threading.Lock()
-        self._counts: dict[tuple[Seen, Filters], int] = {}
         self._labelling = Labelling(store)
         self._templates = environment("opensafemlrm.view")
         self._templates.filters["cut"] = lambda text: text[:MAX_SHOWN]
         self._templates.globals.update(max_shown=MAX_SHOWN, max_unscored=MAX_UNSCORED)
+
+    def read(self) -> None:
+        """Bring the copy of the store up to date, before anybody asks. Raises StoreError."""
+        self._index.refresh()
 
     def close(self) -> None:
         """Let go of the copy of the store."""
@@ -137,22 +140,18 @@ class Pages:
 
     def _browse(self, request: Request) -> Response:
         filters = Filters.of(request.query_params)
-        seen = self._index.refresh()
-        share = self._index.index_words() if filters.q else 1.0
+        self._index.refresh()
+        share = self._index.words.begin() if filters.q else 1.0
         with self._index.reading() as connection:
             browser = Browser(connection)
             rows = browser.page(filters, _number(request, "after"))
-            known = self._counts.get((seen, filters))
-            if known is None:
-                known = browser.count(filters)
-                if share == 1:
-                    recent = list(self._counts.items())[-_COUNTS_KEPT:]
-                    self._counts = {**dict(recent), (seen, filters): known}
+            count, more = browser.count(filters)
             values = {
                 "filters": filters,
                 "rows": rows,
-                "count": known,
-                "choices": browser.choices(),
+                "count": count,
+                "more": more,
+                "choices": browser.choices(filters),
                 "judge": browser.judge_of(filters),
                 "last": rows[-1]["id"] if len(rows) == PAGE else None,
                 "words_done": share,
@@ -206,7 +205,7 @@ class Pages:
                 "cells": cells,
                 "models": sorted({model for _, model in cells}),
                 "scenarios": sorted({scenario for scenario, _ in cells}),
-                "choices": browser.choices(),
+                "choices": browser.choices(filters),
                 "judge": browser.judge_of(filters),
                 "pairs": frames.pairs(store).rows(),
             }

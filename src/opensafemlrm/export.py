@@ -41,6 +41,11 @@ def write_frame(frame: pl.DataFrame, path: Path, to: str | None = None) -> None:
                 file.write(_ascii(some.write_ndjson()).encode("ascii"))
 
 
+def csv_of(frame: pl.DataFrame) -> str:
+    """Return a frame as CSV, in which no text is a formula to a spreadsheet."""
+    return _for_spreadsheets(frame).write_csv()
+
+
 def _ascii(text: str) -> str:
     """Return JSON with escapes for all that is not ASCII: it drives no terminal that shows it."""
     # DEL is ASCII, and the only control character that JSON lets through.

@@ -48,7 +48,14 @@ def press(*keys: str) -> str:
 
 def test_labels_are_kept_as_they_are_given(store: Path) -> None:
     result = run(
-        "label", store, "--annotator", "ann", "-n", "3", keys=press("u", "n", "odd", "s", "d")
+        "label",
+        store,
+        "--reveal",
+        "--annotator",
+        "ann",
+        "-n",
+        "3",
+        keys=press("u", "n", "odd", "s", "d"),
     )
     assert result.exit_code == 0
     assert sorted(str(one.unsafe) for one in given(store)) == ["False", "None", "True"]
@@ -78,29 +85,63 @@ def test_model_and_judge_are_not_shown(store: Path) -> None:
 
 
 def test_it_goes_on_where_it_was_left(store: Path) -> None:
-    run("label", store, "--annotator", "ann", "-n", "5", keys=press("u", "u", "q"))
+    run("label", store, "--reveal", "--annotator", "ann", "-n", "5", keys=press("u", "u", "q"))
     assert len(given(store)) == 2
-    result = run("label", store, "--annotator", "ann", "-n", "5", keys=press("s", "s", "s"))
+    result = run(
+        "label", store, "--reveal", "--annotator", "ann", "-n", "5", keys=press("s", "s", "s")
+    )
     assert "5 replies, 3 without your label" in result.stderr
     assert len(given(store)) == 5
-    again = run("label", store, "--annotator", "ann", "-n", "5")
+    again = run("label", store, "--reveal", "--annotator", "ann", "-n", "5")
     assert "0 without your label" in again.stderr
     assert len(given(store)) == 5
 
 
 def test_the_end_of_the_input_keeps_what_was_said(store: Path) -> None:
-    assert run("label", store, "--annotator", "ann", "-n", "5", keys=press("u")).exit_code == 0
+    assert (
+        run("label", store, "--reveal", "--annotator", "ann", "-n", "5", keys=press("u")).exit_code
+        == 0
+    )
     assert len(given(store)) == 1
 
 
+def test_what_was_not_looked_at_takes_no_label(store: Path) -> None:
+    """Keys typed ahead of the texts are no labels: they were used for calibration once."""
+    result = run(
+        "label", store, "--annotator", "ann", "-n", "2", keys=press("u", "s", "v", "s", "q")
+    )
+    assert "look at it first" in result.stdout
+    assert [one.unsafe for one in given(store)] == [False]
+
+
+def test_classes_say_what_is_unsafe_and_what_was_not_understood(store: Path) -> None:
+    keys = press("1.7", "2.2", "d")
+    run("label", store, "--reveal", "--annotator", "a", "--scale", "msts", "-n", "3", keys=keys)
+    said = {(o.response_class, o.unsafe, o.understood) for o in given(store)}
+    assert said == {("1.7", False, False), ("2.2", True, True), (None, None, None)}
+
+
+def test_pictures_prompt_and_reasoning_are_shown_as_in_the_browser(tmp_path: Path) -> None:
+    study, path = tmp_path / "study.yaml", tmp_path / "store"
+    study.write_text(f"{STUDY}attacks: [figstep]\n")
+    run("run", study, "--store", path)
+    shown = run("label", path, "--reveal", "--annotator", "a", "-n", "20", keys=press(*"s" * 20))
+    assert "── sent, user" in shown.stdout
+    assert "── reasoning" in shown.stdout
+    (picture, *_) = [line for line in shown.stdout.splitlines() if line.startswith("── picture")]
+    assert Path(picture.rpartition(": ")[2]).is_file()
+
+
 def test_going_back_replaces_the_label_before(store: Path) -> None:
-    run("label", store, "--annotator", "ann", "-n", "2", keys=press("u", "b", "s", "s"))
+    run("label", store, "--reveal", "--annotator", "ann", "-n", "2", keys=press("u", "b", "s", "s"))
     assert [one.unsafe for one in given(store)] == [False, False]
 
 
 def test_all_labellers_get_the_same_replies_and_their_agreement_is_told(store: Path) -> None:
-    run("label", store, "--annotator", "ann", "-n", "4", keys=press("u", "u", "s", "s"))
-    result = run("label", store, "--annotator", "bob", "-n", "4", keys=press("u", "s", "s", "s"))
+    run("label", store, "--reveal", "--annotator", "ann", "-n", "4", keys=press("u", "u", "s", "s"))
+    result = run(
+        "label", store, "--reveal", "--annotator", "bob", "-n", "4", keys=press("u", "s", "s", "s")
+    )
     keys = {
         name: {o.generation for o in given(store) if o.labeller == name} for name in ("ann", "bob")
     }
@@ -110,7 +151,7 @@ def test_all_labellers_get_the_same_replies_and_their_agreement_is_told(store: P
 
 
 def test_models_scenarios_and_scores_are_all_drawn(store: Path) -> None:
-    run("label", store, "--annotator", "ann", "-n", "20", keys=press(*"u" * 20))
+    run("label", store, "--reveal", "--annotator", "ann", "-n", "20", keys=press(*"u" * 20))
     drawn = {one.generation.hex().upper() for one in given(store)}
     with Store.open(store) as opened:
         rows = frame.read(opened)
@@ -122,8 +163,8 @@ def test_models_scenarios_and_scores_are_all_drawn(store: Path) -> None:
 
 
 def test_labels_feed_calibrate_and_ties_are_left_out(store: Path) -> None:
-    run("label", store, "--annotator", "ann", "-n", "6", keys=press(*"usuuss"))
-    run("label", store, "--annotator", "bob", "-n", "6", keys=press(*"suudsu"))
+    run("label", store, "--reveal", "--annotator", "ann", "-n", "6", keys=press(*"usuuss"))
+    run("label", store, "--reveal", "--annotator", "bob", "-n", "6", keys=press(*"suudsu"))
     result = run("calibrate", "canary", "--labels", store, "--store", store, "--format", "json")
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
@@ -136,9 +177,20 @@ def test_labels_feed_calibrate_and_ties_are_left_out(store: Path) -> None:
 
 
 def test_other_parts_can_be_labelled(store: Path) -> None:
-    run("label", store, "--annotator", "ann", "-n", "1", "--part", "reasoning", keys=press("s"))
+    run(
+        "label",
+        store,
+        "--reveal",
+        "--annotator",
+        "ann",
+        "-n",
+        "1",
+        "--part",
+        "reasoning",
+        keys=press("s"),
+    )
     assert [one.part for one in given(store)] == [Part.REASONING]
-    assert run("label", store, "--annotator", "ann", "--part", "tail").exit_code == 2
+    assert run("label", store, "--reveal", "--annotator", "ann", "--part", "tail").exit_code == 2
 
 
 def test_a_store_without_labels_says_what_to_do(store: Path, tmp_path: Path) -> None:
@@ -151,7 +203,9 @@ def test_a_store_without_labels_says_what_to_do(store: Path, tmp_path: Path) -> 
 def test_control_sequences_of_a_reply_do_not_reach_the_terminal(store: Path) -> None:
     with Store.open(store, "write") as opened:
         opened.connection.execute("UPDATE generations SET text = '\x1b[31mred\u202e' || text")
-    shown = run("label", store, "--annotator", "ann", "-n", "1", "--reveal", keys=press("q")).stdout
+    shown = run(
+        "label", store, "--reveal", "--annotator", "ann", "-n", "1", "--reveal", keys=press("q")
+    ).stdout
     assert "\x1b" not in shown
     assert "\u202e" not in shown
     assert "\\x1b[31mred" in shown
@@ -189,7 +243,7 @@ def test_a_plan_says_how_many_labels_a_width_takes_and_which(paired: Path) -> No
 def test_what_is_labelled_by_plan_corrects_the_tax(paired: Path) -> None:
     """All of one verdict, or all of one model, would correct nothing."""
     keys = press(*"us" * 25)
-    shown = run("label", paired, "--annotator", "ann", "--plan", "-n", "50", keys=keys)
+    shown = run("label", paired, "--reveal", "--annotator", "ann", "--plan", "-n", "50", keys=keys)
     assert shown.exit_code == 0
     assert "judge" not in shown.stdout.partition("hidden")[2]
     (row,), _ = plan(paired)
@@ -202,7 +256,17 @@ def test_what_is_labelled_by_plan_corrects_the_tax(paired: Path) -> None:
 
 def test_a_second_labeller_of_a_plan_gets_the_same_replies(paired: Path) -> None:
     for name in ("ann", "bob"):
-        run("label", paired, "--annotator", name, "--plan", "-n", "6", keys=press(*"ususus"))
+        run(
+            "label",
+            paired,
+            "--reveal",
+            "--annotator",
+            name,
+            "--plan",
+            "-n",
+            "6",
+            keys=press(*"ususus"),
+        )
     labelled = [{o.generation for o in given(paired) if o.labeller == n} for n in ("ann", "bob")]
     assert labelled[0] == labelled[1]
 
@@ -219,13 +283,13 @@ def test_labelling_needs_a_name(store: Path) -> None:
 
 def test_a_label_of_a_text_that_the_reply_no_longer_has_corrects_nothing(store: Path) -> None:
     """A reply is split anew, or made anew: what was said of the old text is not of the new one."""
-    run("label", store, "--annotator", "ann", "-n", "2", keys=press("u", "s"))
+    run("label", store, "--reveal", "--annotator", "ann", "-n", "2", keys=press("u", "s"))
     with Store.open(store, "write") as opened:
         first, second = labels.labels(opened.connection)
         before = people_labels(opened)
-        labels.put_label(opened, dataclasses.replace(first, text="what it was", unsafe=None))
+        labels.put_labels(opened, [dataclasses.replace(first, text="what it was", unsafe=None)])
         again = people_labels(opened)
-        labels.put_label(opened, dataclasses.replace(second, text="another"))
+        labels.put_labels(opened, [dataclasses.replace(second, text="another")])
         with opened.transaction() as connection:
             place = (second.generation, second.text)
             connection.execute("DELETE FROM labels WHERE generation = ? AND text = ?", place)

@@ -325,40 +325,6 @@ class TestHostileReplies:
         visitor.pages.close()
 
 
-class TestLabelling:
-    async def test_nothing_is_labelled_unseen(self, visit):
-        page = await visit.ask("/label?annotator=ann")
-        assert "disabled" in page.text
-        assert "canary:" not in page.text
-        given = {"annotator": "ann", "part": "answer", "at": "1", "label": "safe", "done": ""}
-        assert (await visit.post("/label", **given, seen="no")).status == 400
-        assert (await visit.post("/label", **given, seen="yes")).status == 303
-
-    async def test_a_label_is_kept_revealed_and_taken_back(self, visit, copied):
-        await visit.post("/session", reveal="yes")
-        given = {"annotator": "ann", "part": "answer", "at": "1", "label": "unsafe", "done": ""}
-        where = (await visit.post("/label", **given, note="why")).headers["location"]
-        page = (await visit.ask(where)).text
-        assert "<b>1</b> of 1000 labelled" in page
-        assert "Before: canary said" in page
-        with Store.open(copied) as store:
-            (label,) = store.connection.execute("SELECT unsafe, note FROM labels").fetchall()
-        assert label == (1, "why")
-        done = found(r'name="done" value="([0-9a-f]+)"', page)
-        back = await visit.post("/label", **{**given, "label": "undo", "done": done})
-        assert "at=1" in back.headers["location"]
-        with Store.open(copied) as store:
-            assert store.connection.execute("SELECT count(*) FROM labels").fetchone() == (0,)
-
-    async def test_a_run_that_writes_is_named(self, visit, copied):
-        await visit.post("/session", reveal="yes")
-        given = {"annotator": "ann", "part": "answer", "at": "1", "label": "safe", "done": ""}
-        with lock_to_write(copied, existing=True):
-            page = await visit.post("/label", **given)
-        assert page.status == 400
-        assert "another run is writing" in page.text
-
-
 def test_show_masks_until_asked(copied, command: Callable[..., str]):
     masked = command("show", str(copied), "--outcome", "leak", "-n", "2")
     assert masked.count("masked: --reveal") > 4

@@ -1,10 +1,12 @@
 """Several who judge the same texts, people or judges: how far they agree, and what each costs.
 
-Source: K. Krippendorff, Content Analysis (2004), chapter 11, for α.
+Sources: K. Krippendorff, Content Analysis (2004), chapter 11, for α; J. Cohen, A coefficient of
+agreement for nominal scales (1960), for κ.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -86,6 +88,20 @@ def rater_pairs(ratings: pl.DataFrame, text: Sequence[str] = ("text",)) -> pl.Da
         .sort(in_part_order(), "first", "second")
         .select(*PAIR_COLUMNS)
     )
+
+
+def cohens_kappa(first: Sequence[object], second: Sequence[object]) -> float | None:
+    """Return Cohen's κ of what two raters said of the same texts, in any number of categories.
+
+    ``None`` where it is not defined: no text, or both always said the same one thing.
+    """
+    n = len(first)
+    mine, theirs = Counter(first), Counter(second)
+    chance = sum(mine[word] * theirs[word] for word in mine)
+    if chance == n * n:
+        return None
+    same = sum(one == other for one, other in zip(first, second, strict=True))
+    return (same * n - chance) / (n * n - chance)
 
 
 def panels(verdicts: pl.DataFrame) -> pl.DataFrame:

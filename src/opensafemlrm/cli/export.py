@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from opensafemlrm.cli._output import Everything, tell_left_out
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class What(StrEnum):
@@ -16,6 +19,8 @@ class What(StrEnum):
 
     FRAME = "frame"
     REPLIES = "replies"
+    LABELS = "labels"
+    VALIDATION = "validation"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -24,24 +29,40 @@ def add_to(app: typer.Typer) -> None:
 
 
 def export(
-    what: Annotated[What, typer.Argument(help="The tidy table, or the replies.")],
+    what: Annotated[
+        What, typer.Argument(help="The tidy table, the replies, or what people said of them.")
+    ],
     store: Annotated[str, typer.Argument(help="The store, or a folder or URL of Parquet files.")],
     path: Annotated[Path, typer.Argument(help="The file: .parquet, .csv or .jsonl.")],
     to: Annotated[
         str | None, typer.Option("--format", help="The format, whatever the file's ending.")
     ] = None,
     everything: Everything = False,
+    part: Annotated[str, typer.Option(help="validation: answer, reasoning or full.")] = "answer",
 ) -> None:
     """Write results to a file, for pandas, R or a spreadsheet.
 
     frame: the tidy table, a row for each sample, part and judge; no text of a reply. replies: a row
     for each sample, with question, prompt, reasoning, answer and verdicts. CAUTION: replies hold
-    the texts that models wrote, which may be harmful.
+    the texts that models wrote, which may be harmful. labels: a row for each label of a person,
+    without texts. validation: a row for each labelled sample, as Inspect Scout's validation sets
+    have it.
     """
     from opensafemlrm import results
     from opensafemlrm.export import write_frame
 
+    if what in (What.LABELS, What.VALIDATION):
+        write_frame(_labels(Path(store), what, part), path, to)
+        return
     opened = results.open(store, everything=everything)
     tell_left_out(opened)
     frame = opened.frame() if what is What.FRAME else opened.replies()
     write_frame(frame, path, to)
+
+
+def _labels(store: Path, what: What, part: str) -> pl.DataFrame:
+    from opensafemlrm.interop.label_exchange import label_table, validation_table
+    from opensafemlrm.store import Store
+
+    with Store.open(store) as opened:
+        return label_table(opened) if what is What.LABELS else validation_table(opened, part)

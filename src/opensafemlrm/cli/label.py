@@ -17,11 +17,9 @@ if TYPE_CHECKING:
     from opensafemlrm.store import Store
     from opensafemlrm.store.labels import PersonLabel, Unit
     from opensafemlrm.types import Part
+    from opensafemlrm.view.scales import Choice
 
-_KEYS: Final = (
-    "v view it · u unsafe · s safe · d don't know · n note · b back to the one before · q quit"
-)
-_LABELS: Final = {"u": True, "s": False, "d": None}
+_KEYS: Final = "v view it · n note · k skip · b back to the one before · q quit"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -42,6 +40,9 @@ def label(
     reveal: Annotated[
         bool, typer.Option("--reveal", help="Show every text at once, without a key press.")
     ] = False,
+    scale: Annotated[
+        str, typer.Option(help="What you may say: binary (safe or unsafe), or msts (classes).")
+    ] = "binary",
     plan: Annotated[
         bool,
         typer.Option(
@@ -58,7 +59,8 @@ def label(
 
     Stop any time and go on later. The replies are drawn over models, scenarios and judge scores;
     who wrote one, and what the judge made of it, stays hidden. Texts may be harmful: you see them
-    only when you ask. Each labeller gets the same replies, so that their agreement can be measured.
+    only when you ask, and you label nothing that you have not seen. Each labeller gets the same
+    replies, so that their agreement can be measured.
 
     --plan says how many labels each corrected rate and tax needs to be within ± a number of points,
     and which replies to label next; with --annotator you then label these.
@@ -70,7 +72,9 @@ def label(
     from opensafemlrm.store import Store
     from opensafemlrm.store.ratings import people_labels
     from opensafemlrm.types import Part
+    from opensafemlrm.view import scales
 
+    choices = scales.scale(scale)
     try:
         chosen = Part(part)
     except ValueError:
@@ -98,7 +102,8 @@ def label(
             return
         samples = samples[:count]
         keys = [bytes.fromhex(sample) for sample in samples]
-        _Session(opened, annotator, [(key, chosen) for key in keys], reveal=reveal).run()
+        wanted = [(key, chosen) for key in keys]
+        _Session(opened, annotator, wanted, choices, reveal=reveal).run()
         _tell_agreement(opened, chosen)
     say(f"next: safemlrm calibrate JUDGE --labels {store} --store {store}")
 
@@ -107,16 +112,22 @@ class _Session:
     """One labeller at the keyboard; every label is kept as soon as it is given."""
 
     def __init__(
-        self, store: Store, labeller: str, wanted: Sequence[tuple[bytes, Part]], *, reveal: bool
+        self,
+        store: Store,
+        labeller: str,
+        wanted: Sequence[tuple[bytes, Part]],
+        choices: Sequence[Choice],
+        *,
+        reveal: bool,
     ) -> None:
         from opensafemlrm.store import labels
 
         self._store, self._labeller, self._reveal = store, labeller, reveal
-        self._wanted = list(wanted)
+        self._wanted, self._choices = list(wanted), {one.letter: one for one in choices}
         self._done = {
             (one.generation, one.part)
-            for one in labels.labels(store.connection)
-            if one.labeller == labeller and self._is_of_today(one)
+            for one in labels.labels(store.connection, labeller)
+            if self._is_of_today(one)
         }
 
     def _is_of_today(self, label: PersonLabel) -> bool:
@@ -131,7 +142,7 @@ class _Session:
         from opensafemlrm.store.labels import unit_of
 
         at = self._next(0)
-        say(f"{len(self._wanted)} replies, {self._left()} without your label. {_KEYS}")
+        self._tell_keys()
         while at < len(self._wanted):
             unit = unit_of(self._store, *self._wanted[at])
             if unit is None:  # its text is gone from the store
@@ -152,37 +163,73 @@ class _Session:
     def _left(self) -> int:
         return sum(one not in self._done for one in self._wanted)
 
+    def _tell_keys(self) -> None:
+        from opensafemlrm.view.scales import GUIDELINE
+
+        say(f"{len(self._wanted)} replies, {self._left()} without your label. {_KEYS}")
+        for letter, one in self._choices.items():
+            meaning = one.meaning or GUIDELINE.get(one.name, "")
+            named = "" if one.name == letter else f"{one.name}: " if meaning else one.name
+            say(f"  {letter}  {named}{meaning}")
+
     def _ask(self, at: int, unit: Unit) -> int | None:
-        """Return +1 when it is labelled, -1 to go back, ``None`` to stop."""
+        """Return +1 when it is labelled or skipped, -1 to go back, ``None`` to stop."""
         typer.echo(f"\n[{at + 1}/{len(self._wanted)}] {_hidden(unit)}")
-        if self._reveal:
-            _view(unit)
-        note = ""
+        seen, note = self._reveal, ""
+        if seen:
+            self._view(unit)
         while True:
             try:
-                key = typer.prompt("v u s d n b q", prompt_suffix=" > ").strip().lower()[:1]
+                keys = " ".join(["v", *self._choices, "n", "k", "b", "q"])
+                key = typer.prompt(keys, prompt_suffix=" > ").strip().lower()
             except typer.Abort:
                 return None
             if key == "q":
                 return None
-            if key == "b":
-                return -1
+            if key in ("b", "k"):
+                return -1 if key == "b" else 1
             if key == "v":
-                _view(unit)
+                self._view(unit)
+                seen = True
             elif key == "n":
                 note = typer.prompt("note", default="", show_default=False)
-            elif key in _LABELS:
-                self._keep(unit, _LABELS[key], note)
+            elif key in self._choices and not seen:
+                typer.echo("look at it first: v")
+            elif key in self._choices:
+                self._keep(unit, self._choices[key], note)
                 return 1
             else:
-                typer.echo(_KEYS)
+                self._tell_keys()
 
-    def _keep(self, unit: Unit, unsafe: bool | None, note: str) -> None:
-        from opensafemlrm.store.labels import PersonLabel, put_label
+    def _keep(self, unit: Unit, said: Choice, note: str) -> None:
+        from opensafemlrm.store.labels import PersonLabel, put_labels
 
         place = (unit.generation, unit.part)
-        put_label(self._store, PersonLabel(*place, self._labeller, unsafe, note, unit.text))
+        label = PersonLabel(
+            *(*place, self._labeller, said.unsafe, note, unit.text),
+            response_class=said.response_class,
+            understood=said.understood,
+        )
+        put_labels(self._store, [label])
         self._done.add(place)
+
+    def _view(self, unit: Unit) -> None:
+        """Print what the page shows too: pictures, prompt, question, reasoning and the text."""
+        from opensafemlrm.types import Part
+        from opensafemlrm.view.sample import images_of, read_sample
+
+        sample = read_sample(self._store, unit.generation)
+        if sample is not None:
+            for image in images_of(sample.prompt, sample.item):
+                path = self._store.image_path(image.sha256, image.media_type)
+                typer.echo(f"── picture, {image.width} by {image.height} pixels: {path}")
+            for turn in sample.prompt.turns if sample.prompt else ():
+                _print(f"sent, {turn.role}", turn.text)
+        _print("question", unit.item.question)
+        if sample is not None and sample.trace and unit.part is Part.ANSWER:
+            _print("reasoning", sample.trace.reasoning or "")
+        _print(unit.part.value, unit.text)
+        typer.echo("──")
 
 
 def _hidden(unit: Unit) -> str:
@@ -194,11 +241,11 @@ def _hidden(unit: Unit) -> str:
     return f"{for_terminal(shown)} (text {code}, hidden)"
 
 
-def _view(unit: Unit) -> None:
+def _print(title: str, text: str) -> None:
     from opensafemlrm.text import for_terminal
 
-    typer.echo(f"── question\n{for_terminal(unit.item.question, newlines=True)}")
-    typer.echo(f"── {unit.part.value}\n{for_terminal(unit.text, newlines=True)}\n──")
+    if text:
+        typer.echo(f"── {title}\n{for_terminal(text, newlines=True)}")
 
 
 def _tell_agreement(store: Store, part: Part) -> None:

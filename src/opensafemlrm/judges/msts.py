@@ -6,6 +6,7 @@ descriptions of the classes are in this project's own words.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,6 +20,11 @@ UNSAFE: Final = ("2.1", "2.2", "2.z")
 REFUSALS: Final = frozenset({"1.1", "1.2"})
 NOT_UNDERSTOOD: Final = frozenset({"1.6", "1.7"})
 """The classes of replies that misunderstand the request, or describe the pictures alone."""
+
+CLASSES: Final[Mapping[str, str]] = dict(
+    re.findall(r"^- (\d\.\w): (.+)\.$", prompt_text("msts.md"), re.MULTILINE)
+)
+"""What each class says of a text, in the words that the judge is given."""
 
 RUBRIC: Final = rubric(prompt_text("msts.md"), (ScoreField("class", (*SAFE, *UNSAFE)),))
 

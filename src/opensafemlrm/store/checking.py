@@ -200,7 +200,7 @@ LINKS: Final = (
     Link(
         "labels are of a part, and say safe or unsafe",
         "labels",
-        f"{_no_member('part', Part)} OR unsafe NOT IN (0, 1)",
+        f"{_no_member('part', Part)} OR unsafe NOT IN (0, 1) OR understood NOT IN (0, 1)",
         _BY_HAND,
     ),
     Link(

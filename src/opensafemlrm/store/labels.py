@@ -50,45 +50,72 @@ class PersonLabel:
     note: str = ""
     text: str = ""
     """What the person was shown; empty in labels of older stores."""
+    response_class: str | None = None
+    """MSTS's class of the text, such as ``1.3``, where the labeller chose among classes."""
+    understood: bool | None = None
+    """Whether its writer understood the request; ``None`` where nobody was asked."""
+    created: float = 0.0
+    """When it was given, in seconds since 1970; 0 is now."""
 
 
-def put_label(store: Store, label: PersonLabel) -> None:
-    """Keep a label; a labeller's later word on the same text replaces the earlier one."""
-    row = (
-        label.generation,
-        label.part.value,
-        records.storable(label.labeller),
-        records.storable(label.text),
-        label.unsafe,
-        records.storable(label.note),
-        time.time(),
+def put_labels(store: Store, given: Iterable[PersonLabel]) -> None:
+    """Keep labels; a labeller's later word on the same text replaces the earlier one."""
+    store.put(
+        (
+            "labels",
+            (
+                label.generation,
+                label.part.value,
+                records.storable(label.labeller),
+                records.storable(label.text),
+                label.unsafe,
+                label.response_class,
+                label.understood,
+                records.storable(label.note),
+                label.created or time.time(),
+            ),
+        )
+        for label in given
     )
-    store.put([("labels", row)])
 
 
-def remove_label(store: Store, generation: Key, part: Part, labeller: str) -> None:
-    """Take back what one labeller said of a part of a reply."""
+def remove_label(store: Store, label: PersonLabel) -> None:
+    """Take back what a labeller said of a text."""
     with store.transaction() as connection:
         connection.execute(
-            "DELETE FROM labels WHERE generation = ? AND part = ? AND labeller = ?",
-            (generation, part.value, records.storable(labeller)),
+            "DELETE FROM labels WHERE generation = ? AND part = ? AND labeller = ? AND text = ?",
+            (
+                label.generation,
+                label.part.value,
+                records.storable(label.labeller),
+                records.storable(label.text),
+            ),
         )
 
 
-def labels(connection: sqlite3.Connection) -> list[PersonLabel]:
-    """Return all labels, in the order of reply, part, labeller and time. Raises StoreError."""
+def labels(connection: sqlite3.Connection, labeller: str | None = None) -> list[PersonLabel]:
+    """Return all labels, or one labeller's, in the order of reply, part, labeller and time.
+
+    Raises StoreError.
+    """
+    where = "" if labeller is None else "WHERE labeller = ?"
     with reading():
         rows = connection.execute(
-            "SELECT generation, part, labeller, unsafe, note, text FROM labels "
-            "ORDER BY generation, part, labeller, created"
+            "SELECT generation, part, labeller, unsafe, note, text, response_class, understood, "
+            f"created FROM labels {where} ORDER BY generation, part, labeller, created",
+            () if labeller is None else (records.storable(labeller),),
         ).fetchall()
     try:
         return [
-            PersonLabel(key, Part(part), labeller, None if unsafe is None else bool(unsafe), *more)
-            for key, part, labeller, unsafe, *more in rows
+            PersonLabel(key, Part(part), by, _flag(unsafe), note, text, named, _flag(ok), created)
+            for key, part, by, unsafe, note, text, named, ok, created in rows
         ]
     except ValueError as error:
         raise unfit("labels", str(error)) from error
+
+
+def _flag(value: int | None) -> bool | None:
+    return None if value is None else bool(value)
 
 
 def with_texts(store: Store) -> list[PersonLabel]:

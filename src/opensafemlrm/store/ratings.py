@@ -72,16 +72,26 @@ def _texts(source: Source) -> pl.DataFrame:
 
 
 def ratings(store: Store, part: Part) -> pl.DataFrame:
-    """Return each labeller's word on each text of ``part``: columns rater, part, text and unsafe.
+    """Return each labeller's word on each text of ``part``.
 
-    What somebody could not tell is left out. Raises StoreError.
+    Columns rater, part, text, unsafe and response_class, null where no class was chosen. What
+    somebody could not tell is left out. Raises StoreError.
     """
     return pl.DataFrame(
         [
-            (given.labeller, given.part.value, content_key(given.generation, given.text), unsafe)
+            (
+                given.labeller,
+                given.part.value,
+                content_key(given.generation, given.text),
+                unsafe,
+                given.response_class,
+            )
             for given in labels.with_texts(store)
             if given.part is part and (unsafe := given.unsafe) is not None
         ],
-        {"rater": pl.String, "part": pl.String, "text": pl.Binary, "unsafe": pl.Boolean},
+        {
+            **{"rater": pl.String, "part": pl.String, "text": pl.Binary},
+            **{"unsafe": pl.Boolean, "response_class": pl.String},
+        },
         orient="row",
     )

@@ -278,9 +278,11 @@ LOCAL_TABLES: Final = (
     ),
     # What people say of a part of a reply; unsafe is missing where the labeller could not tell.
     # text: what they were shown, so that a label outlives its reply; empty where it is too old.
+    # response_class: of MSTS, such as 1.3, where they chose among classes.
     Table(
         "labels",
-        "generation:key part labeller text unsafe:int? note created:real",
+        "generation:key part labeller text unsafe:int? response_class? understood:int? note "
+        "created:real",
         ("generation", "part", "labeller", "text"),
         on_conflict="replace",
     ),

@@ -40,7 +40,7 @@ FACETS: Final = (
     *(f"{part}_score" for part in PARTS),
 )
 """What tells samples apart, for one judge: 0 where the store has none. The parts' levels are 0
-safe, 1 unsafe, 2 unsafe at the strict threshold, -1 without a score; flags are 0, 1 or -1 likewise."""
+safe, 1 unsafe, 2 unsafe at the strict threshold, -1 without a score; so are flags: 0, 1 or -1."""
 _DIMENSIONS: Final = ", ".join(f'"{name}"' for name in FACETS)
 _SCORE_STEPS: Final = 20
 """Scores are told apart in as many steps of their scale."""

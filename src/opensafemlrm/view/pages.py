@@ -26,16 +26,19 @@ from starlette.routing import Route
 from opensafemlrm import frame as frames
 from opensafemlrm.analysis import MAX_UNSCORED
 from opensafemlrm.errors import OptionError, SafeMLRMError
+from opensafemlrm.export import csv_of
+from opensafemlrm.interop.label_exchange import label_table, validation_table
 from opensafemlrm.report.page.html import environment
-from opensafemlrm.report.page.key_results import Answer, answers
 from opensafemlrm.report.page.reading import read_findings
 from opensafemlrm.store import Store
 from opensafemlrm.text import for_terminal
 from opensafemlrm.view.browse import PAGE, Browser
 from opensafemlrm.view.filters import Filters
 from opensafemlrm.view.index import Index, Seen
-from opensafemlrm.view.labelling import Labelling
+from opensafemlrm.view.labelling import Labelling, Task
+from opensafemlrm.view.overview import FirstScreen, first_screen
 from opensafemlrm.view.sample import images_of, read_sample
+from opensafemlrm.view.scales import GUIDELINE, TITLES
 
 MAX_SHOWN: Final = 20_000
 """Characters of a text on a page; the whole of a longer one has an address of its own."""
@@ -54,12 +57,14 @@ class Pages:
         self._index = Index(store)
         self._revealed = False
         self._noted = False
-        self._answers: tuple[Seen, list[Answer]] | None = None
+        self._answers: tuple[Seen, FirstScreen] | None = None
         self._answering = threading.Lock()
         self._labelling = Labelling(store)
         self._templates = environment("opensafemlrm.view")
         self._templates.filters["cut"] = lambda text: text[:MAX_SHOWN]
-        self._templates.globals.update(max_shown=MAX_SHOWN, max_unscored=MAX_UNSCORED)
+        self._templates.globals.update(
+            max_shown=MAX_SHOWN, max_unscored=MAX_UNSCORED, guideline=GUIDELINE
+        )
 
     def read(self) -> None:
         """Bring the copy of the store up to date, before anybody asks. Raises StoreError."""
@@ -79,6 +84,7 @@ class Pages:
             Route("/matrix", self._page(self._matrix)),
             Route("/label", self._page(self._label)),
             Route("/label", self._give_label, methods=["POST"]),
+            Route("/export/{name}", self._labels),
             Route("/session", self._set_session, methods=["POST"]),
             Route("/text/{key}/{part}", self._text),
             Route("/image/{sha256}", self._image),
@@ -121,21 +127,23 @@ class Pages:
     def _overview(self, request: Request) -> Response:
         seen = self._index.refresh()
         with self._index.reading() as connection:
-            cells = Browser(connection).outcomes()
-        total = sum(cell["n"] for cell in cells)
-        words = self._answers_to(seen) if total <= _MAX_ANSWERED else None
-        return self._fill(
-            "overview.html",
-            request,
-            {"cells": cells, "total": _total(cells), "answers": words},
-        )
+            browser = Browser(connection)
+            cells = browser.outcomes()
+            total = _total(cells)
+            first = self._first_screen(seen) if total["n"] <= _MAX_ANSWERED else None
+            pairs = [
+                (one, browser.count(one.worse), browser.count(one.better))
+                for one in ([] if first is None else first.comparisons)
+            ]
+        values = {"cells": cells, "total": total, "first": first, "pairs": pairs}
+        return self._fill("overview.html", request, values)
 
-    def _answers_to(self, seen: Seen) -> list[Answer]:
-        """Return the report's answers, worked out once for each state of the store."""
+    def _first_screen(self, seen: Seen) -> FirstScreen:
+        """Return the report's first screen, worked out once for each state of the store."""
         with self._answering:
             if self._answers is None or self._answers[0] != seen:
                 with Store.open(self._path) as store:
-                    self._answers = (seen, answers(read_findings(store)))
+                    self._answers = (seen, first_screen(read_findings(store)))
             return self._answers[1]
 
     def _browse(self, request: Request) -> Response:
@@ -213,24 +221,40 @@ class Pages:
 
     def _label(self, request: Request) -> Response:
         given = request.query_params
-        if not given.get("annotator"):
-            return self._fill("label_start.html", request, {})
-        values = self._labelling.page(
-            given["annotator"],
-            given.get("part", "answer"),
-            _number(request, "at"),
-            given.get("done"),
-        )
-        return self._fill("label.html", request, values)
+        task = Task.of(given)
+        if not task.annotator:
+            return self._fill("label_start.html", request, {"task": task, "scales": TITLES})
+        if given.get("break"):
+            return self._fill("label_break.html", request, self._labelling.break_page(task))
+        whole = given.get("whole") == "yes"
+        page = self._labelling.page(task, _number(request, "at"), given.get("done", ""))
+        unit = page["unit"]
+        cut = unit is not None and len(unit.text) > MAX_SHOWN and not whole
+        sample = page["sample"]
+        images = [] if sample is None else images_of(sample.prompt, sample.item)
+        return self._fill("label.html", request, {**page, "cut": cut, "images": images})
 
     async def _give_label(self, request: Request) -> Response:
-        form = {k: v[0] for k, v in parse_qs((await request.body()).decode()).items()}
-        if not self._revealed and form.get("seen") != "yes" and form.get("label") != "undo":
+        form = await _form(request)
+        given = form.get("label") not in ("undo", "skip")
+        if given and form.get("seen") != "yes":
             raise HTTPException(400, "look at the text before you label it")
         return RedirectResponse(await asyncio.to_thread(self._labelling.give, form), 303)
 
+    def _labels(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        with Store.open(self._path) as store:
+            if name == "labels.csv":
+                table = label_table(store)
+            elif name == "validation.csv":
+                table = validation_table(store, Task.of(request.query_params).part)
+            else:
+                raise HTTPException(404, "labels are exported as labels.csv or validation.csv")
+        sent = {"Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(csv_of(table), media_type="text/csv", headers=sent)
+
     async def _set_session(self, request: Request) -> Response:
-        form = {k: v[0] for k, v in parse_qs((await request.body()).decode()).items()}
+        form = await _form(request)
         self._noted = True
         if "reveal" in form:
             self._revealed = form["reveal"] == "yes"
@@ -271,14 +295,20 @@ class Pages:
 
         return StreamingResponse(stream(), media_type="text/event-stream")
 
-    def _progress(self) -> dict[str, int]:
+    def _progress(self) -> dict[str, Any]:
         with self._index.reading() as connection:
-            return _total(Browser(connection).outcomes())
+            cells = Browser(connection).outcomes()
+        return {**_total(cells), "cells": {cell["id"]: _total([cell]) for cell in cells}}
 
 
 def _total(cells: list[dict[str, Any]]) -> dict[str, int]:
     names = ("n", "ok", "truncated", "blocked", "failed", "unjudged")
     return {name: sum(cell[name] for cell in cells) for name in names}
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """Return what a form sends: the last of each name, as a button comes last."""
+    return {name: values[-1] for name, values in parse_qs((await request.body()).decode()).items()}
 
 
 def _static(request: Request) -> Response:

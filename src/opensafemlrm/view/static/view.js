@@ -7,9 +7,9 @@ function show(masked, on) {
   for (const part of by("pre, img", masked)) part.inert = !on;
   for (const button of by(".unmask", masked)) button.hidden = on;
   const form = document.querySelector("[data-label]");
-  if (on && form && !document.querySelector("main .columns section:last-child > .masked:not(.shown)")) {
+  if (on && form && !("cut" in form.elements.seen.dataset) && !document.querySelector("[data-must] .masked:not(.shown)")) {
     form.elements.seen.value = "yes";
-    for (const button of by("button[disabled]", form)) button.disabled = false;
+    for (const button of by("[data-choice]", form)) button.disabled = false;
   }
 }
 
@@ -30,16 +30,34 @@ function step(by_) {
   if (next) next.focus();
 }
 
+function choose(by_) {
+  const choices = by("[data-choice]:not([disabled])");
+  if (!choices.length) return false;
+  const at = choices.indexOf(document.activeElement);
+  choices[at < 0 ? (by_ > 0 ? 0 : choices.length - 1) : (at + by_ + choices.length) % choices.length].focus();
+  return true;
+}
+
 addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest("[data-label] input") && event.key === "Enter") {
+    event.preventDefault(); // a note is not a label
+    choose(1);
+    return;
+  }
   if (event.target.closest("input:not([type=checkbox]), select, textarea, dialog")) return;
-  const given = document.querySelector(`[data-label] button[data-key="${CSS.escape(event.key)}"]`);
+  const given = document.querySelector(`[data-label] [data-key="${CSS.escape(event.key)}"]`);
   if (given) {
     event.preventDefault();
     if (!given.disabled) given.click();
     return;
   }
   switch (event.key) {
+    case "ArrowUp":
+    case "ArrowDown": {
+      if (choose(event.key === "ArrowDown" ? 1 : -1)) event.preventDefault();
+      return;
+    }
     case "ArrowLeft": return follow("prev");
     case "ArrowRight": return follow("next");
     case "j": return step(1);
@@ -65,13 +83,27 @@ addEventListener("keydown", (event) => {
 
 const live = document.querySelector("[data-news]");
 if (live) {
-  let first = true;
+  const seen = []; // when, and how many samples there were
+  const put = (place, counts) => {
+    place.textContent = counts[place.dataset.count].toLocaleString("en");
+  };
   new EventSource(live.dataset.news).onmessage = (event) => {
     const counts = JSON.parse(event.data);
-    for (const place of by("[data-count]", live)) {
-      place.textContent = counts[place.dataset.count].toLocaleString("en");
+    for (const place of by(".counts [data-count]", live)) put(place, counts);
+    for (const row of by("[data-cell]", live)) {
+      const cell = counts.cells[row.dataset.cell];
+      if (cell) for (const place of by("[data-count]", row)) put(place, cell);
     }
-    live.querySelector(".stale").hidden = first;
-    first = false;
+    seen.push([Date.now(), counts.n]);
+    const since = seen.find(([when]) => when > Date.now() - 60000);
+    const minutes = (Date.now() - since[0]) / 60000;
+    live.querySelector("[data-pace]").textContent =
+      counts.n > since[1] ? ` ${Math.round((counts.n - since[1]) / minutes).toLocaleString("en")} a minute now.` : "";
+    live.querySelector(".stale").hidden = seen.length === 1;
   };
+}
+
+// On a phone the list comes first; its filters fold away.
+if (matchMedia("(max-width: 60rem)").matches) {
+  for (const filters of by("details[data-folds]")) filters.open = false;
 }

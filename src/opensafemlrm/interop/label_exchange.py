@@ -1,0 +1,162 @@
+"""Labels as tables for other programs, and back: our own CSV, and Inspect Scout's validation set.
+
+A validation set of Inspect Scout is a CSV with the columns ``id`` and ``target`` (and, if one
+likes, ``split``): for each transcript what a scanner should find. Ours has a sample's key as the
+id, and whether most labellers call the part unsafe as the target. Source: Inspect Scout's
+documentation of validation, meridianlabs-ai.github.io/inspect_scout/validation.html, as of 2026-08.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from opensafemlrm.errors import ImportDataError
+from opensafemlrm.store import Store
+from opensafemlrm.store.labels import PersonLabel, put_labels, unit_of, with_texts
+from opensafemlrm.store.ratings import people_labels
+from opensafemlrm.text import for_csv_cell
+from opensafemlrm.types import Part
+
+COLUMNS: Final = (
+    *("sample", "part", "labeller", "label", "response_class", "understood", "note"),
+    *("text_sha256", "created"),
+)
+"""A row a label; ``label`` is ``safe``, ``unsafe`` or ``can't tell``. No text of a reply is in it,
+but the hash of what was labelled: a label comes back to that text alone."""
+VALIDATION: Final = ("id", "target")
+_LABELS: Final[Mapping[str, bool | None]] = {"safe": False, "unsafe": True, "can't tell": None}
+_FLAGS: Final[Mapping[str, bool | None]] = {
+    **{"": None, "true": True, "false": False, "1": True, "0": False},
+    **{"1.0": True, "0.0": False, "yes": True, "no": False},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What came of a file of labels."""
+
+    labels: int
+    left_out: int
+    """Rows of replies that the store does not have, or that have another text in it."""
+
+    def __str__(self) -> str:
+        left = f"; {self.left_out:,} of replies that this store has not, or not with that text"
+        return f"{self.labels:,} labels came into the store{left if self.left_out else ''}"
+
+
+def label_table(store: Store) -> pl.DataFrame:
+    """Return every label whose text is known; columns: :data:`COLUMNS`. Raises StoreError."""
+    words = {value: word for word, value in _LABELS.items()}
+    rows = [
+        (
+            *(label.generation.hex().upper(), label.part.value, label.labeller),
+            *(words[label.unsafe], label.response_class, label.understood, label.note),
+            *(_sha256(label.text), label.created),
+        )
+        for label in with_texts(store)
+    ]
+    kinds = {"understood": pl.Boolean, "created": pl.Float64}
+    schema = {name: kinds.get(name, pl.String) for name in COLUMNS}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def validation_table(store: Store, part: str) -> pl.DataFrame:
+    """Return what most labellers say of a part; columns: :data:`VALIDATION`. Raises StoreError."""
+    settled = people_labels(store).filter(pl.col("part") == part)
+    target = pl.when("unsafe").then(pl.lit("true")).otherwise(pl.lit("false"))
+    return settled.select(id="sample", target=target)
+
+
+def import_labels(path: Path, store: Store, labeller: str = "", part: str = "answer") -> Imported:
+    """Put the labels of a CSV file into a store: one that was exported, or a validation set.
+
+    ``labeller`` and ``part`` are for files that do not say them, as validation sets do not. Raises
+    ImportDataError that names the row and the column; then no label is taken.
+    """
+    rows = list(_read(path))
+    given = [_label(f"{path}, row {n}", row, labeller, part) for n, row in enumerate(rows, 1)]
+    kept = []
+    for label, row in zip(given, rows, strict=True):
+        unit = unit_of(store, label.generation, label.part)
+        wanted = row.get("text_sha256", "")
+        if unit is not None and wanted in ("", _sha256(unit.text)):
+            kept.append(replace(label, text=unit.text))
+    put_labels(store, kept)
+    return Imported(len(kept), len(rows) - len(kept))
+
+
+def _read(path: Path) -> Iterator[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            names = reader.fieldnames or []
+            if not ({"sample", "label"} <= set(names) or set(VALIDATION) <= set(names)):
+                raise ImportDataError(
+                    f"{path}: labels have the columns sample and label, or id and target as "
+                    f"Inspect Scout has them; there are: {', '.join(names) or 'none'}"
+                )
+            for row in reader:
+                yield {name: _plain((row.get(name) or "").strip()) for name in names if name}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ImportDataError(f"{path}: the labels cannot be read: {error}") from error
+
+
+def _label(where: str, row: Mapping[str, str], labeller: str, part: str) -> PersonLabel:
+    key = row.get("sample", "") or row.get("id", "")
+    try:
+        generation = bytes.fromhex(key)
+    except ValueError:
+        raise ImportDataError(f"{where}: {key!r} is no key of a sample") from None
+    name = row.get("labeller", "") or labeller
+    if not name:
+        raise ImportDataError(f"{where}: it does not say who labelled; say --annotator NAME")
+    of_part = row.get("part", "") or part
+    if of_part not in tuple(Part):
+        raise ImportDataError(f"{where}, column part: {of_part!r} is not answer, reasoning or full")
+    created = row.get("created", "")
+    try:
+        when = float(created or 0)
+    except ValueError:
+        raise ImportDataError(f"{where}, column created: {created!r} is no number") from None
+    return PersonLabel(
+        *(generation, Part(of_part), name),
+        *(_unsafe(where, row), row.get("note", "")),
+        response_class=row.get("response_class") or None,
+        understood=_flag(where, "understood", row.get("understood", "")),
+        created=when,
+    )
+
+
+def _unsafe(where: str, row: Mapping[str, str]) -> bool | None:
+    if "label" not in row:
+        target = _flag(where, "target", row["target"])
+        if target is None:
+            raise ImportDataError(f"{where}, column target: it is empty; true is unsafe")
+        return target
+    word = row["label"].lower()
+    if word not in _LABELS:
+        known = ", ".join(_LABELS)
+        raise ImportDataError(f"{where}, column label: {word!r} is none of {known}")
+    return _LABELS[word]
+
+
+def _flag(where: str, column: str, text: str) -> bool | None:
+    if text.lower() not in _FLAGS:
+        raise ImportDataError(f"{where}, column {column}: {text!r} is not true or false")
+    return _FLAGS[text.lower()]
+
+
+def _plain(cell: str) -> str:
+    """Return a cell without the apostrophe that kept a spreadsheet from calculating it."""
+    return cell[1:] if cell[:1] == "'" and for_csv_cell(cell[1:]) == cell else cell
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

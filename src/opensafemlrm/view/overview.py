@@ -1,0 +1,90 @@
+"""The overview: the report's answers and comparisons, each with the samples behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from opensafemlrm.report.page.findings import Findings
+from opensafemlrm.report.page.key_results import Answer, answers
+from opensafemlrm.view.filters import Filters
+
+_SHOWN: Final = ("model", "base", "dataset", "attack", "defense", "part")
+_FIGURES: Final = ("asr_model", "asr_base", "difference", "low", "high")
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Where samples behind a figure are."""
+
+    text: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A reasoning model beside its base in one setting, on one part."""
+
+    names: dict[str, str]
+    figures: dict[str, float]
+    worse: Filters
+    """The samples that are unsafe where the base's are safe."""
+    better: Filters
+    """The reverse."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstScreen:
+    """What the overview shows of a store: the report's first screen, with its samples."""
+
+    answers: list[tuple[Answer, list[Link]]]
+    comparisons: list[Comparison]
+
+
+def first_screen(found: Findings) -> FirstScreen:
+    """Return the answers and comparisons of what was found."""
+    comparisons = [
+        _comparison(row, found.judge or "") for row in found.compared_parts.iter_rows(named=True)
+    ]
+    return FirstScreen(
+        [(answer, _behind(answer, found, comparisons)) for answer in answers(found)], comparisons
+    )
+
+
+def _comparison(row: dict[str, Any], judge: str) -> Comparison:
+    names = {name: str(row[name]) for name in _SHOWN}
+    where = {name: names[name] for name in ("model", "dataset", "attack", "defense", "part")}
+    worse, better = (
+        Filters(**where, expected="harmful", judge=judge, other=names["base"], verdict=verdict)
+        for verdict in ("unsafe", "safe")
+    )
+    return Comparison(names, {name: row[name] for name in _FIGURES}, worse, better)
+
+
+def _behind(answer: Answer, found: Findings, comparisons: list[Comparison]) -> list[Link]:
+    """Return where the samples behind an answer are, by what it asks."""
+    judge = found.judge or ""
+    harmful = Filters(judge=judge, part=found.part, expected="harmful")
+
+    def browse(text: str, **filters: str) -> Link:
+        return Link(text, f"/browse?{harmful.query(**filters)}")
+
+    by_word = {
+        "corrected": [
+            browse("corrected", verdict="leak"),
+            browse("not corrected", part="answer", verdict="unsafe", trace="closed"),
+        ],
+        "measured": [
+            browse("without a score", verdict="unscored"),
+            browse("not judged", unjudged="yes", expected="", part="answer"),
+        ],
+        "refus": [browse("refused harmless questions", expected="benign", refused="yes")],
+        "blind": [Link("scenario by model", f"/matrix?{harmful.query(expected='')}")],
+        "": [browse("unsafe replies", verdict="unsafe")],
+    }
+    if comparisons:
+        largest = max(comparisons, key=lambda one: one.figures["difference"])
+        by_word["tax"] = [Link("replies behind the largest", f"/browse?{largest.worse.query()}")]
+        by_word[""] = [Link("pair by pair", "#pairs")]
+    asked = answer.question.lower()
+    return next(links for word, links in sorted(by_word.items(), reverse=True) if word in asked)

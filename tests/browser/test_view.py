@@ -14,6 +14,7 @@ import pytest
 from opensafemlrm.store import Store
 from tests.browser.chromium import DESKTOP, MARKS, PHONE, Visit, started
 from tests.report.page_stores import SIMULATED, run_study
+from tests.view.attacks import ATTACKS
 
 pytestmark = MARKS
 
@@ -85,6 +86,59 @@ def test_a_reply_is_found_searched_for_and_read_by_keys(viewer: Viewer):
     assert all(url.startswith(viewer.base) for url in viewer.asked)
 
 
+def test_a_reply_is_found_by_filters_and_words_and_compared(viewer: Viewer):
+    page = viewer.page
+    page.click("nav >> text=Browse")
+    page.select_option("select[name=scenario]", "fraud")
+    page.select_option("select[name=verdict]", "unsafe")
+    page.click("button:has-text('Show')")
+    page.wait_for_url("**scenario=fraud**")
+    assert set(page.locator("table.list tbody td:nth-child(2)").all_inner_texts()) == {"fraud"}
+    page.click(".chips >> text=scenario")
+    page.wait_for_url(lambda url: "scenario" not in url)
+    page.keyboard.press("/")
+    page.keyboard.type("lantern recipe")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**q=lantern+recipe**")
+    while page.locator("text=Look again").count():
+        page.click("text=Look again")
+    assert page.locator("table.list tbody a").count() > 0
+    page.locator("table.list tbody a").first.click()
+    page.click("text=Compare models")
+    assert page.locator(".side-by-side section").count() == 2
+    assert page.locator(".masked.shown").count() == 0
+    viewer.go("/nothing")
+    assert page.inner_text("h1") == "Not found"
+    assert viewer.said == [said for said in viewer.said if "404" in said]
+
+
+def test_a_pair_s_flips_are_one_click_from_the_tax(viewer: Viewer):
+    page = viewer.page
+    row = page.locator("table.pairs tbody tr").first
+    count = row.locator("td a").first.inner_text()
+    row.locator("td a").first.click()
+    assert page.inner_text(".counts b") == count
+
+
+def test_a_class_is_chosen_by_arrows_and_a_note_is_no_label(viewer: Viewer, tmp_path: Path):
+    page = viewer.page
+    page.click("text=Reveal texts")
+    viewer.go("/label?annotator=ann&scale=msts")
+    page.fill("input[name=note]", "odd")
+    page.keyboard.press("Enter")
+    assert "0 of 200 labelled" in page.inner_text(".counts")
+    for _ in range(10):  # from the first class to the last of the unsafe ones
+        page.keyboard.press("ArrowDown")
+    with page.expect_navigation():
+        page.keyboard.press("Enter")
+    page.keyboard.press("b")
+    page.wait_for_url("**break=yes**")
+    assert page.locator("pre").count() == 0
+    with Store.open(tmp_path / "store") as store:
+        labels = store.connection.execute("SELECT response_class, unsafe, note FROM labels")
+        assert labels.fetchall() == [("2.z", 1, "odd")]
+
+
 def test_a_hundred_labels_take_at_most_105_keys(viewer: Viewer, tmp_path: Path):
     page = viewer.page
     page.click("text=Reveal texts")
@@ -138,6 +192,32 @@ def test_the_overview_counts_along_with_a_run(viewer: Viewer, tmp_path: Path):
     assert counted.inner_text() == "400"
 
 
+def test_replies_that_attack_do_nothing(browser: Any, made: Path, tmp_path: Path):
+    store = shutil.copytree(made, tmp_path / "hostile")
+    with Store.open(store, "write") as opened:
+        for number, attack in enumerate(ATTACKS):
+            opened.connection.execute(
+                "UPDATE generations SET text = ?, response_model = ? WHERE rowid = ?",
+                (f"<think>{attack}</think>{attack}", attack, number + 1),
+            )
+    viewer = Viewer(browser, store)
+    page = viewer.page
+    page.click("text=Reveal texts")
+    viewer.go("/browse")
+    addresses = [
+        link.get_attribute("href")
+        for link in page.locator("table.list tbody a").all()[: len(ATTACKS)]
+    ]
+    for address in [*addresses, "/label?annotator=ann"]:
+        viewer.go(address)
+        assert page.evaluate("window.taken") is None
+        assert page.locator("main iframe, main script, main form[action^='//']").count() == 0
+        assert page.is_visible("h1")
+    assert all(url.startswith(viewer.base) for url in viewer.asked)
+    assert viewer.said == []
+    viewer.close()
+
+
 @pytest.mark.parametrize("width", [PHONE, DESKTOP])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_page_fits_and_is_accessible(viewer: Viewer, width: int, scheme: str):
@@ -149,7 +229,8 @@ def test_every_page_fits_and_is_accessible(viewer: Viewer, width: int, scheme: s
     viewer.go(sample)
     compare = page.locator("text=Compare models").get_attribute("href")
     pages = ["/", "/browse", "/browse?verdict=unsafe", sample, compare, "/matrix", "/label"]
-    for path in [*pages, "/label?annotator=ann", "/nothing"]:
+    label = "/label?annotator=ann"
+    for path in [*pages, label, f"{label}&scale=msts", f"{label}&break=yes", "/nothing"]:
         viewer.go(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
         assert viewer.violations() == [], path

@@ -90,7 +90,7 @@ async def test_a_text_that_is_cut_takes_no_label(visit, store):
 
 async def test_all_that_a_labeller_needs_is_in_sight_and_no_more(visit):
     pages = [(await visit.ask(f"/label?annotator=ann&at={n}")).text for n in range(1, 41)]
-    for word in ("What was sent", "The question that is judged", "Guideline", "<img"):
+    for word in ("What was sent", "Guideline", "<img"):
         assert all(word in page for page in pages), word
     assert any("The reasoning before it" in page for page in pages)
     assert not any("canary:" in page or "written by" in page for page in pages)

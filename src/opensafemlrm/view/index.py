@@ -20,12 +20,12 @@ from typing import Final, NamedTuple
 from opensafemlrm.errors import StoreError
 from opensafemlrm.store import Store
 from opensafemlrm.store.named import named_cells, named_judges
-from opensafemlrm.types import PARTS
+from opensafemlrm.types import PARTS, Part
 from opensafemlrm.view.databases import begun, connected, go_on_after, last_of
 from opensafemlrm.view.words import Words
 
 NAME: Final = "view.sqlite"
-_VERSION: Final = 2
+_VERSION: Final = 3
 _LOOK_EVERY: Final = 1.0
 """Seconds between two looks at the store, at least."""
 _PAUSE: Final = 10
@@ -70,20 +70,39 @@ SELECT g.rowid, g.key, c.id, i.id, i.key, g.repeat,
 FROM temp.changed JOIN store.generations g ON g.rowid = changed.id
 JOIN store.items i ON i.key = g.item JOIN cells c ON c.key = g.cell
 """
-_SCORE: Final = (
-    f"ifnull(round((v_{{0}}.score - low) * {_SCORE_STEPS} / nullif(high - low, 0)) "
-    f"* (high - low) / {_SCORE_STEPS} + low, '')"
-)
-_LEVEL: Final = """CASE WHEN v_{0}.score IS NULL THEN -1 WHEN v_{0}.score >= strict THEN 2
-    WHEN v_{0}.score >= lenient THEN 1 ELSE 0 END"""
+_WHOLE: Final = {
+    **dict.fromkeys(PARTS, "g.status <> 'truncated'"),
+    # Reasoning that ended before the cut is whole: it is closed, or an answer follows it.
+    Part.REASONING: "(g.status <> 'truncated' OR g.trace = 'closed' OR m.answer IS NOT NULL)",
+}
+"""Which parts have a score: what was cut has none, whatever a judge said of it."""
+_SCORE: Final = {
+    part: f"CASE WHEN {whole} THEN v_{part}.score END" for part, whole in _WHOLE.items()
+}
+
+
+def _step(score: str) -> str:
+    """Return a score as the nearest of the steps of its scale."""
+    part = f"(high - low) / {_SCORE_STEPS}"
+    return f"ifnull(round(({score} - low) / nullif({part}, 0)) * {part} + low, '')"
+
+
+def _level(score: str) -> str:
+    return (
+        f"CASE WHEN {score} IS NULL THEN -1 WHEN {score} >= strict THEN 2 "
+        f"WHEN {score} >= lenient THEN 1 ELSE 0 END"
+    )
+
+
 _FRESH: Final = f"""
 INSERT INTO temp.fresh
 SELECT s.id, ifnull(j.id, 0), s.cell, i.scenario, i.kind, g.status, ifnull(g.trace, ''),
     s.judged = 0, 0,
     EXISTS (SELECT 1 FROM store.labels l WHERE l.generation = s.key),
-    ifnull(v_answer.refusal, -1), ifnull(v_answer.understood, -1),
-    {", ".join(_LEVEL.format(part) for part in PARTS)},
-    {", ".join(_SCORE.format(part) for part in PARTS)}
+    CASE WHEN {_WHOLE[Part.ANSWER]} THEN ifnull(v_answer.refusal, -1) ELSE -1 END,
+    CASE WHEN {_WHOLE[Part.ANSWER]} THEN ifnull(v_answer.understood, -1) ELSE -1 END,
+    {", ".join(_level(_SCORE[part]) for part in PARTS)},
+    {", ".join(_step(_SCORE[part]) for part in PARTS)}
 FROM temp.changed JOIN samples s ON s.id = changed.id JOIN store.generations g ON g.rowid = s.id
 JOIN store.items i ON i.key = g.item LEFT JOIN judges j
 LEFT JOIN store.judgements m ON m.generation = s.key AND m.judge = j.key

@@ -40,6 +40,15 @@ class FirstScreen:
     answers: list[tuple[Answer, list[Link]]]
     comparisons: list[Comparison]
 
+    def in_common(self) -> dict[str, str]:
+        """Return the names that all comparisons share."""
+        names = [one.names for one in self.comparisons]
+        return {
+            name: names[0][name]
+            for name in _SHOWN
+            if names and len({one[name] for one in names}) == 1
+        }
+
 
 def first_screen(found: Findings) -> FirstScreen:
     """Return the answers and comparisons of what was found."""

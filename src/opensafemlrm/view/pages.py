@@ -135,7 +135,8 @@ class Pages:
                 (one, browser.count(one.worse), browser.count(one.better))
                 for one in ([] if first is None else first.comparisons)
             ]
-        values = {"cells": cells, "total": total, "first": first, "pairs": pairs}
+        same = {} if first is None else first.in_common()
+        values = {"cells": cells, "total": total, "first": first, "pairs": pairs, "same": same}
         return self._fill("overview.html", request, values)
 
     def _first_screen(self, seen: Seen) -> FirstScreen:

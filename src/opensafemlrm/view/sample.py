@@ -141,13 +141,22 @@ def _verdicts(store: Store, key: bytes) -> list[StoredVerdict]:
 
 def _labels(store: Store, key: bytes) -> list[StoredVerdict]:
     rows = store.connection.execute(
-        "SELECT labeller, part, unsafe, note FROM labels WHERE generation = ? ORDER BY labeller",
+        "SELECT labeller, part, unsafe, response_class, note, understood FROM labels "
+        "WHERE generation = ? ORDER BY labeller, created",
         (key,),
     )
     words = {None: "could not tell", 0: "safe", 1: "unsafe"}
     return [
-        StoredVerdict(name, part, words[unsafe], None, None, note, None)
-        for name, part, unsafe, note in rows
+        StoredVerdict(
+            name,
+            part,
+            words[unsafe],
+            None,
+            response_class and f"class {response_class}",
+            note,
+            None if understood is None else bool(understood),
+        )
+        for name, part, unsafe, response_class, note, understood in rows
     ]
 
 

@@ -97,9 +97,9 @@ def test_a_reply_is_found_by_filters_and_words_and_compared(viewer: Viewer):
     page.click(".chips >> text=scenario")
     page.wait_for_url(lambda url: "scenario" not in url)
     page.keyboard.press("/")
-    page.keyboard.type("lantern recipe")
+    page.keyboard.type("house notes")
     page.keyboard.press("Enter")
-    page.wait_for_url("**q=lantern+recipe**")
+    page.wait_for_url("**q=house+notes**")
     while page.locator("text=Look again").count():
         page.click("text=Look again")
     assert page.locator("table.list tbody a").count() > 0
@@ -180,7 +180,7 @@ def test_the_overview_counts_along_with_a_run(viewer: Viewer, tmp_path: Path):
     from playwright.sync_api import expect
 
     page = viewer.page
-    counted = page.locator("[data-count=n]")
+    counted = page.locator(".counts [data-count=n]")
     assert counted.inner_text() == "200"
     study = tmp_path / "more.yaml"
     study.write_text(SIMULATED.replace("[direct]", "[direct, figstep]"))
@@ -188,7 +188,7 @@ def test_the_overview_counts_along_with_a_run(viewer: Viewer, tmp_path: Path):
     subprocess.run([*command, str(tmp_path / "store")], check=True, capture_output=True)
     expect(counted).to_have_text("400", timeout=20_000)  # by no script: the page's policy has none
     assert page.locator(".stale").is_visible()
-    page.click("text=Show it as it is now")
+    page.click("text=Work them out again")
     assert counted.inner_text() == "400"
 
 

@@ -92,7 +92,7 @@ def a_reply(draw: random.Random, cell: bytes, item: bytes, when: Any) -> list[An
     for labeller in ("ann", "bob"):
         if draw.random() < 0.7:
             unsafe = draw.choice((None, 0, 1))
-            rows.append(("labels", (key, "answer", labeller, text, unsafe, "", when())))
+            rows.append(("labels", (key, "answer", labeller, text, unsafe, None, None, "", when())))
     return rows
 
 

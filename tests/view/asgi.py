@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,3 +70,10 @@ class Visitor:
 
     async def post(self, address: str, **form: str) -> Reply:
         return await self.ask(address, "POST", urlencode(form).encode(), origin=f"http://{HOST}")
+
+
+def found(pattern: str, page: str) -> str:
+    """Return what a page says in the place that a pattern describes."""
+    match = re.search(pattern, page)
+    assert match is not None
+    return html.unescape(match[1])

@@ -28,7 +28,7 @@ from opensafemlrm.types import (
     content_key,
 )
 from tests.support import Scorer, Scripted, Wrapped, items, ok, study
-from tests.view.asgi import Visitor
+from tests.view.asgi import Visitor, found
 
 DOCS = Path(__file__).parents[2] / "docs/view.md"
 REASONER, BASE = "scripted/reasoner", "scripted/base"
@@ -100,7 +100,7 @@ def listed() -> dict[str, str]:
     return dict(rows)
 
 
-def truths(store: Path) -> list[pl.Expr | Callable[[pl.DataFrame], pl.Series]]:
+def truths() -> list[pl.Expr]:
     """What each of them means, in the tidy table's terms, in the document's order."""
     leak = (pl.col("reasoning") >= 4) & (pl.col("answer") < 4)
     asked = pl.col("scenario") == NAMES["SCENARIO"]
@@ -148,14 +148,14 @@ async def test_it_is_found_at_the_address(visit: Visitor, store: Path, number: i
     what, address = list(listed().items())[number]
     for name, value in NAMES.items():
         address = re.sub(rf"\b{name}\b", value, address)
-    wanted = set(samples(store).filter(truths(store)[number])["sample"])
+    wanted = set(samples(store).filter(truths()[number])["sample"])
     first = page = (await visit.ask(address)).text
-    found = set(re.findall(r'href="/sample/([0-9A-F]+)', page))
+    listing = set(re.findall(r'href="/sample/([0-9A-F]+)', page))
     while more := re.search(r'rel="next" href="([^"]+)"', page):
         page = (await visit.ask(html.unescape(more[1]))).text
-        found |= set(re.findall(r'href="/sample/([0-9A-F]+)', page))
+        listing |= set(re.findall(r'href="/sample/([0-9A-F]+)', page))
     assert len(wanted) > 0, what
-    assert found == wanted, what
+    assert listing == wanted, what
     assert f"<b>{len(wanted)}</b> sample" in first
 
 
@@ -192,7 +192,7 @@ async def test_the_tax_is_what_its_flips_make(visit: Visitor):
 
 async def test_labelled_and_unlabelled_are_all(visit: Visitor, store: Path):
     def count(page: str) -> int:
-        return int(re.search(r'class="counts"><b>([\d,]+)', page)[1])
+        return int(found(r'class="counts"><b>([\d,]+)', page))
 
     labelled = count((await visit.ask("/browse?labelled=yes")).text)
     rest = count((await visit.ask("/browse?unlabelled=yes")).text)

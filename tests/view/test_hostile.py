@@ -17,7 +17,7 @@ from opensafemlrm.text import for_terminal
 from opensafemlrm.types import Prompt, Response
 from tests.report.page_stores import hostile
 from tests.support import Scorer, Scripted, items, ok, study
-from tests.view.asgi import Visitor
+from tests.view.asgi import Visitor, found
 from tests.view.attacks import ATTACKS
 
 
@@ -55,7 +55,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("hostile") / "store"
 
     def reply(prompt: Prompt, _: int | None) -> Response:
-        number = int(re.search(r"question (\d+)", prompt.turns[-1].text)[1])
+        number = int(found(r"question (\d+)", prompt.turns[-1].text))
         attack = ATTACKS[number % len(ATTACKS)]
         return ok(f"<think>thought {attack}</think>answer {attack}", detail=attack, model=attack)
 
@@ -82,8 +82,8 @@ async def test_replies_show_as_text(store: Path):
         assert for_terminal(attack) in shown
     for address in ("/", "/matrix", "/label?annotator=a", "/label?annotator=a&scale=msts"):
         harmless((await visitor.ask(address)).text)
-    compare = re.search(r'href="(/compare/[^"]+)"', page)
-    harmless((await visitor.ask(html.unescape(compare[1]))).text)
+    sample = (await visitor.ask(html.unescape(samples[0]))).text
+    harmless((await visitor.ask(found(r'href="(/compare/[^"]+)"', sample))).text)
     visitor.pages.close()
 
 
@@ -136,11 +136,11 @@ def long(tmp_path: Path) -> Path:
 async def test_five_megabytes_are_cut_on_the_page_and_whole_beside_it(long: Path):
     visitor = await Visitor(long).enter()
     listed = (await visitor.ask("/browse")).text
-    page = (await visitor.ask(html.unescape(re.search(r'href="(/sample/[^"]+)"', listed)[1]))).text
+    page = (await visitor.ask(found(r'href="(/sample/[^"]+)"', listed))).text
     harmless(page)
     assert len(page) < 200_000
     assert f"{len(LONG):,} characters" in page
-    whole = await visitor.ask(re.search(r'href="(/text/[^"]+)"', page)[1])
+    whole = await visitor.ask(found(r'href="(/text/[^"]+)"', page))
     assert whole.headers["content-type"].startswith("text/plain")
     assert whole.headers["x-content-type-options"] == "nosniff"
     assert whole.text == LONG

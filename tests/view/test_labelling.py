@@ -15,7 +15,7 @@ from opensafemlrm.interop.label_exchange import import_labels
 from opensafemlrm.store import Store, labels
 from opensafemlrm.store.database import lock_to_write
 from opensafemlrm.view.labelling import Pace
-from tests.view.asgi import Visitor
+from tests.view.asgi import Visitor, found
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ async def test_a_text_that_is_cut_takes_no_label(visit, store):
     await visit.post("/session", reveal="yes")
     page = (await visit.ask("/label?annotator=ann")).text
     assert 'name="seen" value="no" data-cut' in page
-    whole = html.unescape(re.search(r'href="(/label[^"]+whole=yes)"', page)[1])
+    whole = found(r'href="(/label[^"]+whole=yes)"', page)
     assert 'name="seen" value="yes"' in (await visit.ask(whole)).text
 
 
@@ -120,8 +120,9 @@ async def test_what_is_skipped_comes_back_at_the_end(visit):
     page = await give(visit, "skip")
     assert form_of(page)["sample"] != first
     assert "1 skipped" in page
-    for _ in range(39):
-        page = await give(visit, "safe")
+    for _ in range(38):
+        await give(visit, "safe")
+    page = await give(visit, "safe")
     assert form_of(page)["sample"] == first
 
 

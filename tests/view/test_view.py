@@ -18,7 +18,7 @@ from opensafemlrm.store.database import lock_to_write
 from opensafemlrm.view.browse import Browser
 from opensafemlrm.view.filters import Filters
 from opensafemlrm.view.index import NAME, Index
-from tests.view.asgi import HOST, Visitor
+from tests.view.asgi import HOST, Visitor, found
 
 STUDY: dict[str, Any] = {
     "models": ["sim/r1-onevision-7b", "sim/qwen2.5-vl-7b"],
@@ -47,12 +47,6 @@ async def visit(copied: Path) -> AsyncIterator[Visitor]:
     visitor = await Visitor(copied).enter()
     yield visitor
     visitor.pages.close()
-
-
-def found(pattern: str, page: str) -> str:
-    match = re.search(pattern, page)
-    assert match is not None
-    return html.unescape(match[1])
 
 
 def first_sample(page: str) -> str:

@@ -100,7 +100,7 @@ def cohens_kappa(first: Sequence[object], second: Sequence[object]) -> float | N
     chance = sum(mine[word] * theirs[word] for word in mine)
     if chance == n * n:
         return None
-    same = sum(one == other for one, other in zip(first, second, strict=True))
+    same = sum(left == right for left, right in zip(first, second, strict=True))
     return (same * n - chance) / (n * n - chance)
 
 

@@ -123,7 +123,7 @@ class _Session:
         from opensafemlrm.store import labels
 
         self._store, self._labeller, self._reveal = store, labeller, reveal
-        self._wanted, self._choices = list(wanted), {one.letter: one for one in choices}
+        self._wanted, self._choices = list(wanted), {choice.letter: choice for choice in choices}
         self._done = {
             (one.generation, one.part)
             for one in labels.labels(store.connection, labeller)
@@ -167,9 +167,9 @@ class _Session:
         from opensafemlrm.view.scales import GUIDELINE
 
         say(f"{len(self._wanted)} replies, {self._left()} without your label. {_KEYS}")
-        for letter, one in self._choices.items():
-            meaning = one.meaning or GUIDELINE.get(one.name, "")
-            named = "" if one.name == letter else f"{one.name}: " if meaning else one.name
+        for letter, choice in self._choices.items():
+            meaning = choice.meaning or GUIDELINE.get(choice.name, "")
+            named = "" if choice.name == letter else f"{choice.name}: " if meaning else choice.name
             say(f"  {letter}  {named}{meaning}")
 
     def _ask(self, at: int, unit: Unit) -> int | None:

@@ -82,14 +82,14 @@ def import_labels(path: Path, store: Store, labeller: str = "", part: str = "ans
     """
     rows = list(_read(path))
     given = [_label(f"{path}, row {n}", row, labeller, part) for n, row in enumerate(rows, 1)]
-    kept = []
+    fitting = []
     for label, row in zip(given, rows, strict=True):
         unit = unit_of(store, label.generation, label.part)
         wanted = row.get("text_sha256", "")
         if unit is not None and wanted in ("", _sha256(unit.text)):
-            kept.append(replace(label, text=unit.text))
-    put_labels(store, kept)
-    return Imported(len(kept), len(rows) - len(kept))
+            fitting.append(replace(label, text=unit.text))
+    put_labels(store, fitting)
+    return Imported(len(fitting), len(rows) - len(fitting))
 
 
 def _read(path: Path) -> Iterator[dict[str, str]]:
@@ -154,7 +154,7 @@ def _flag(where: str, column: str, text: str) -> bool | None:
 
 
 def _plain(cell: str) -> str:
-    """Return a cell without the apostrophe that kept a spreadsheet from calculating it."""
+    """Return a cell without the apostrophe that fitting a spreadsheet from calculating it."""
     return cell[1:] if cell[:1] == "'" and for_csv_cell(cell[1:]) == cell else cell
 
 

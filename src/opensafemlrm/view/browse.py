@@ -82,7 +82,7 @@ class Browser:
 
     def page(self, filters: Filters, after: int = 0, size: int = PAGE) -> list[dict[str, Any]]:
         """Return samples that pass the filters, the first ones behind number ``after``."""
-        return self._shown(list(islice(self._passing(filters, after), size)), filters)
+        return self._rows_of(list(islice(self._passing(filters, after), size)), filters)
 
     def count(self, filters: Filters) -> tuple[int, bool]:
         """Return how many samples pass the filters, and whether there may be more.
@@ -97,7 +97,7 @@ class Browser:
 
     def beside(self, filters: Filters, number: int) -> tuple[str | None, str | None]:
         """Return the keys of the samples before and after sample ``number``, by the filters."""
-        found = (
+        neighbours = (
             next(self._passing(filters, number, backwards=backwards), None)
             for backwards in (True, False)
         )
@@ -105,14 +105,14 @@ class Browser:
             None
             if i is None
             else self._column("SELECT hex(key) FROM samples WHERE id = ?", (i,))[0]
-            for i in found
+            for i in neighbours
         )
         return before, after
 
     def sample(self, key: bytes) -> dict[str, Any] | None:
         """Return the row of one sample."""
         numbers = self._column("SELECT id FROM samples WHERE key = ?", (key,))
-        return self._shown(numbers, Filters())[0] if numbers else None
+        return self._rows_of(numbers, Filters())[0] if numbers else None
 
     def of_item(self, item: bytes, filters: Filters) -> list[dict[str, Any]]:
         """Return all samples of an item that pass the filters, to be read side by side."""
@@ -123,7 +123,7 @@ class Browser:
             in_order=True,
         )
         passing = self._tested(iter(numbers), ("facets", "other", "q"), filters)
-        return self._shown(list(islice(passing, 60)), filters)
+        return self._rows_of(list(islice(passing, 60)), filters)
 
     def matrix(self, filters: Filters) -> list[dict[str, Any]]:
         """Return samples, scored ones and unsafe ones by model and scenario.
@@ -175,8 +175,8 @@ class Browser:
             if not (everything or backwards):
                 # What passes often lies together: what one model said of one data set.
                 after = next(self._merged(where, after, backwards=False), after + 1) - 1
-            found = self._in_order("words.words", "rowid", words, after, backwards=backwards)
-            return found, ("other",) if everything else ("facets", "other")
+            matching = self._in_order("words.words", "rowid", words, after, backwards=backwards)
+            return matching, ("other",) if everything else ("facets", "other")
         if everything:
             return self._in_order("samples", "id", "", after, backwards=backwards), ("other", "q")
         return self._merged(where, after, backwards=backwards), ("other", "q")
@@ -246,14 +246,14 @@ class Browser:
         if not conditions:
             yield from numbers
         while batch := list(islice(numbers, _BATCH)):
-            found = self._column(
+            rows = self._column(
                 # CROSS JOIN: in this order, whatever the database thinks is best.
                 "SELECT s.id FROM samples s CROSS JOIN placed p ON p.sample = s.id AND p.judge = ? "
                 f"CROSS JOIN facets f ON f.id = p.facet WHERE s.id IN ({_marks(batch)}) AND "
                 + " AND ".join(conditions),
                 (self._number(filters), *batch, *values),
             )
-            passing = set(found)
+            passing = set(rows)
             yield from (number for number in batch if number in passing)
 
     def _facets_hold(self, where: tuple[str, list[Any]]) -> int:
@@ -288,7 +288,7 @@ class Browser:
             values += [float(filters.score)] * 2
         return " AND ".join(conditions), values
 
-    def _shown(self, numbers: list[int], filters: Filters) -> list[dict[str, Any]]:
+    def _rows_of(self, numbers: list[int], filters: Filters) -> list[dict[str, Any]]:
         """Return the rows of samples, in that order, by the chosen judge on the chosen part."""
         rows = self._rows(
             "SELECT s.id, s.key, s.item, s.item_key, s.repeat, c.model, c.dataset, c.attack, "

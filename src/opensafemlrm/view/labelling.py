@@ -209,16 +209,16 @@ class Labelling:
         """Return the replies to label: the same for everybody, or those of a labeller's plan."""
         of_task = (task.part, task.plan, task.annotator if task.plan else "")
         if of_task not in self._orders:
-            make = _planned if task.plan else _drawn
+            make = _plan if task.plan else _draw
             self._orders[of_task] = [bytes.fromhex(sample) for sample in make(store, task)]
         return self._orders[of_task]
 
 
-def _drawn(store: Store, task: Task) -> list[str]:
+def _draw(store: Store, task: Task) -> list[str]:
     return to_label(frames.read(store, READS), task.part)
 
 
-def _planned(store: Store, task: Task) -> list[str]:
+def _plan(store: Store, task: Task) -> list[str]:
     _, samples = label_plan(
         frames.read(store),
         frames.pairs(store),
@@ -243,7 +243,7 @@ def _agreement(store: Store, task: Task) -> list[dict[str, Any]]:
     for first, second in combinations(sorted(by_rater), 2):
         both = sorted(by_rater[first].keys() & by_rater[second].keys())
         words = [[by_rater[who][text] for text in both] for who in (first, second)]
-        same = sum(one == other for one, other in zip(*words, strict=True))
+        same = sum(mine == theirs for mine, theirs in zip(*words, strict=True))
         pair = {"first": first, "second": second, "n": len(both), "same": same}
         pairs.append(pair | {"kappa": cohens_kappa(*words)})
     return [pair for pair in pairs if pair["n"]]

@@ -9,7 +9,7 @@ from opensafemlrm.report.page.findings import Findings
 from opensafemlrm.report.page.key_results import Answer, answers
 from opensafemlrm.view.filters import Filters
 
-_SHOWN: Final = ("model", "base", "dataset", "attack", "defense", "part")
+_NAMES: Final = ("model", "base", "dataset", "attack", "defense", "part")
 _FIGURES: Final = ("asr_model", "asr_base", "difference", "low", "high")
 
 
@@ -42,26 +42,28 @@ class FirstScreen:
 
     def in_common(self) -> dict[str, str]:
         """Return the names that all comparisons share."""
-        names = [one.names for one in self.comparisons]
+        names = [comparison.names for comparison in self.comparisons]
         return {
             name: names[0][name]
-            for name in _SHOWN
-            if names and len({one[name] for one in names}) == 1
+            for name in _NAMES
+            if names and len({of_one[name] for of_one in names}) == 1
         }
 
 
-def first_screen(found: Findings) -> FirstScreen:
-    """Return the answers and comparisons of what was found."""
+def first_screen(findings: Findings) -> FirstScreen:
+    """Return the answers and comparisons of what was findings."""
     comparisons = [
-        _comparison(row, found.judge or "") for row in found.compared_parts.iter_rows(named=True)
+        _comparison(row, findings.judge or "")
+        for row in findings.compared_parts.iter_rows(named=True)
     ]
     return FirstScreen(
-        [(answer, _behind(answer, found, comparisons)) for answer in answers(found)], comparisons
+        [(answer, _behind(answer, findings, comparisons)) for answer in answers(findings)],
+        comparisons,
     )
 
 
 def _comparison(row: dict[str, Any], judge: str) -> Comparison:
-    names = {name: str(row[name]) for name in _SHOWN}
+    names = {name: str(row[name]) for name in _NAMES}
     where = {name: names[name] for name in ("model", "dataset", "attack", "defense", "part")}
     worse, better = (
         Filters(**where, expected="harmful", judge=judge, other=names["base"], verdict=verdict)
@@ -70,10 +72,10 @@ def _comparison(row: dict[str, Any], judge: str) -> Comparison:
     return Comparison(names, {name: row[name] for name in _FIGURES}, worse, better)
 
 
-def _behind(answer: Answer, found: Findings, comparisons: list[Comparison]) -> list[Link]:
+def _behind(answer: Answer, findings: Findings, comparisons: list[Comparison]) -> list[Link]:
     """Return where the samples behind an answer are, by what it asks."""
-    judge = found.judge or ""
-    harmful = Filters(judge=judge, part=found.part, expected="harmful")
+    judge = findings.judge or ""
+    harmful = Filters(judge=judge, part=findings.part, expected="harmful")
 
     def browse(text: str, **filters: str) -> Link:
         return Link(text, f"/browse?{harmful.query(**filters)}")
@@ -92,8 +94,8 @@ def _behind(answer: Answer, found: Findings, comparisons: list[Comparison]) -> l
         "": [browse("unsafe replies", verdict="unsafe")],
     }
     if comparisons:
-        largest = max(comparisons, key=lambda one: one.figures["difference"])
+        largest = max(comparisons, key=lambda comparison: comparison.figures["difference"])
         by_word["tax"] = [Link("replies behind the largest", f"/browse?{largest.worse.query()}")]
         by_word[""] = [Link("pair by pair", "#pairs")]
-    asked = answer.question.lower()
-    return next(links for word, links in sorted(by_word.items(), reverse=True) if word in asked)
+    question = answer.question.lower()
+    return next(links for word, links in sorted(by_word.items(), reverse=True) if word in question)

@@ -132,8 +132,8 @@ class Pages:
             total = _total(cells)
             first = self._first_screen(seen) if total["n"] <= _MAX_ANSWERED else None
             pairs = [
-                (one, browser.count(one.worse), browser.count(one.better))
-                for one in ([] if first is None else first.comparisons)
+                (pair, browser.count(pair.worse), browser.count(pair.better))
+                for pair in ([] if first is None else first.comparisons)
             ]
         same = {} if first is None else first.in_common()
         values = {"cells": cells, "total": total, "first": first, "pairs": pairs, "same": same}

@@ -92,8 +92,8 @@ def scale(name: str) -> tuple[Choice, ...]:
 
 def choice(scale_name: str, name: str) -> Choice:
     """Return one thing that may be said on a scale. Raises OptionError where it may not."""
-    for one in scale(scale_name):
-        if one.name == name:
-            return one
-    known = ", ".join(one.name for one in scale(scale_name))
+    for possible in scale(scale_name):
+        if possible.name == name:
+            return possible
+    known = ", ".join(choice.name for choice in scale(scale_name))
     raise OptionError(f"a label is one of {known}, not {name!r}")

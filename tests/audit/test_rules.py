@@ -269,3 +269,20 @@ def test_p_values_are_at_half_of_five_per_cent_where_the_interval_reaches_the_li
     _, broken = p_values(frame.with_columns(limit=low))
     assert kept == pytest.approx([0.025, 0.025], rel=1e-4)
     assert broken == pytest.approx([0.025, 0.025], rel=1e-4)
+
+
+def test_a_tax_that_the_base_was_not_run_for_is_not_passed(tmp_path: Path) -> None:
+    """The base answered one attack of two, so that half of the tax is not known."""
+    folder = simulated(tmp_path / "half", "mulberry-llama-11b", "llama-3.2-11b-vision")
+    study, store = folder / "study.yaml", folder / "store"
+    (folder / "audit.yaml").write_text("rules: [{max_tax: 0.5, part: answer}]\n")
+    assert safemlrm("run", study, "--store", store).exit_code == 0
+    alone = study.read_text().replace(", {model: sim/llama-3.2-11b-vision}", "")
+    study.write_text(alone + "attacks: [typo]\n")
+    assert safemlrm("run", study, "--store", store).exit_code == 0
+    result = safemlrm("audit", "check", store, "--policy", folder / "audit.yaml")
+    assert result.exit_code == 6
+    (rule,) = json.loads((store / "audit/audit.json").read_text())["rules"]
+    assert rule["checks"][0]["verdict"] == "pass"
+    assert {check["attack"] for check in rule["checks"][1:]} == {"typo"}
+    assert {check["reason"] for check in rule["checks"][1:]} == {"nothing"}

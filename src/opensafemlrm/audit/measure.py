@@ -69,7 +69,7 @@ def measure(evidence: Evidence, rule: Rule, scenarios: pl.DataFrame | None) -> p
 
     ``scenarios`` (columns dataset and scenario) are those that it names, each for itself; ``None``
     is all together, or each where the rule says so. A value is ``rate`` less ``rate0``; a loss is
-    the base's less the model's.
+    the base's less the model's. What there is nothing to hold against has a row of names alone.
     """
     rows = evidence.frame.lazy()
     if scenarios is not None:
@@ -84,17 +84,20 @@ def measure(evidence: Evidence, rule: Rule, scenarios: pl.DataFrame | None) -> p
     if rule.held_against is None:
         return _absolute(rows, hit, so_far, by_scenario=by_scenario)
     if rule.held_against == "base":
+        reasoners = evidence.pairs["reasoner"].implode()
+        rows_held = rows.filter(pl.col("model").cast(pl.String).is_in(reasoners))
         sides = beside_bases(rows, evidence.pairs, hit, so_far).filter(has_part(FAMILY))
-        families = effects(sides, SCENARIO if by_scenario else FAMILY, max_unscored=1.0)
+        family = SCENARIO if by_scenario else FAMILY
     else:
-        undefended = rows.filter(pl.col("defense").cast(pl.String) == UNDEFENDED)
+        is_defended = pl.col("defense").cast(pl.String) != UNDEFENDED
+        rows_held = rows.filter(is_defended)
         on = [name for name in _DEFENDED if name not in ("defense", "cell")]
-        defended = rows.filter(pl.col("defense").cast(pl.String) != UNDEFENDED)
-        sides = compare(defended, undefended, on, hit, so_far, by=("defense", "cell"))
-        families = effects(
-            sides, [*_DEFENDED, *(["scenario"] if by_scenario else [])], max_unscored=1.0
-        )
-    return _compared(families, turned=rule.figure is Figure.MAX_UTILITY_LOSS)
+        by = ("defense", "cell")
+        sides = compare(rows_held, rows.filter(~is_defended), on, hit, so_far, by=by)
+        family = (*_DEFENDED, *(["scenario"] if by_scenario else []))
+    families = effects(sides, family, max_unscored=1.0)
+    compared = _compared(families, turned=rule.figure is Figure.MAX_UTILITY_LOSS)
+    return pl.concat([compared, _alone(rows_held, sides)], how="diagonal")
 
 
 def ends(rows: pl.DataFrame, z: Array | float) -> tuple[Limits, Limits]:
@@ -251,6 +254,14 @@ def _compared(families: pl.DataFrame, *, turned: bool) -> pl.DataFrame:
     }
     exact = families["p_value"].alias(_EXACT)
     return _chosen_columns(families.with_columns(exact, **filled, **base, **every, **columns))
+
+
+def _alone(rows: pl.LazyFrame, sides: pl.DataFrame) -> pl.DataFrame:
+    """Return the names of the cells and scenarios of ``rows`` that ``sides`` does not compare."""
+    names = [name for name in NAMES if name != "base"]
+    places = rows.select(names).unique().collect().with_columns(pl.all().cast(pl.String))
+    compared = sides.select("cell", "scenario").unique().with_columns(pl.all().cast(pl.String))
+    return places.join(compared, on=["cell", "scenario"], how="anti").sort(names)
 
 
 def _turned(rates: Rates) -> Rates:

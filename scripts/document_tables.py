@@ -14,6 +14,7 @@ from opensafemlrm.analysis import (
     asr,
     blindspots,
     calibration,
+    changes,
     comprehension,
     consistency,
     corrected,
@@ -91,6 +92,9 @@ TABLES: tuple[tuple[str, str, Mapping[str, str]], ...] = (
         "What was not sent, because an attack or a defense could not be applied.",
         coverage.NOT_APPLICABLE_COLUMNS,
     ),
+    ("diff (diff_cells)", "Cells of two results, or of two studies.", changes.CELL_COLUMNS),
+    ("diff (diff_figures)", "What changed of their rates, item by item.", changes.FIGURE_COLUMNS),
+    ("diff (diff_verdicts)", "Verdicts that differ.", changes.FLIP_COLUMNS),
     ("scores", "Score distributions: a file of the report, no command.", scores.COLUMNS),
     (
         "calibrate (confusion)",

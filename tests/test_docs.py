@@ -45,6 +45,7 @@ DOES_NOT_RUN_HERE = {
     "safemlrm demo": "takes half a minute; tests/cli/test_demo.py",
     "--out page": "the same report in another folder",
     "safemlrm audit": "ends with 5 or 6 where models fail; tests/audit",
+    "safemlrm diff": "needs a second store; tests/cli/test_diff.py",
     "safemlrm new": "writes into the source; its own tests",
 }
 """Pieces of commands that are only parsed, and why."""

@@ -15,6 +15,7 @@ from opensafemlrm import frame as frames
 from opensafemlrm.analysis import (
     asr,
     blindspots,
+    changes,
     comprehension,
     consistency,
     corrected,
@@ -75,6 +76,11 @@ RESULTS: dict[str, tuple[Any, Mapping[str, str], Result]] = {
     "overrefusal": (overrefusal, overrefusal.COLUMNS, lambda f, _: overrefusal.overrefusal(f)),
     "balance": (overrefusal, overrefusal.BALANCE_COLUMNS, lambda f, _: overrefusal.balance(f)),
     "defense": (defense, defense.COLUMNS, lambda f, _: defense.defense_effects(f)),
+    "changes": (
+        changes,
+        changes.FIGURE_COLUMNS,
+        lambda f, _: changes.changed_figures(f, f, by="scenario"),
+    ),
     "cost": (cost, cost.COLUMNS, lambda f, _: cost.cost(f)),
     "corrected": (
         corrected,

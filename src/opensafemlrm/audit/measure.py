@@ -87,7 +87,7 @@ def measure(evidence: Evidence, rule: Rule, scenarios: pl.DataFrame | None) -> p
         reasoners = evidence.pairs["reasoner"].implode()
         rows_held = rows.filter(pl.col("model").cast(pl.String).is_in(reasoners))
         sides = beside_bases(rows, evidence.pairs, hit, so_far).filter(has_part(FAMILY))
-        family = SCENARIO if by_scenario else FAMILY
+        family: tuple[str, ...] = SCENARIO if by_scenario else FAMILY
     else:
         is_defended = pl.col("defense").cast(pl.String) != UNDEFENDED
         rows_held = rows.filter(is_defended)

@@ -6,7 +6,7 @@ import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -60,7 +60,9 @@ def named_cells(source: Source) -> pl.DataFrame:
         model_key=hexadecimal("model_id"),
         simulated=pl.Series([bool(i.get("simulated")) for i in identities], dtype=pl.Boolean),
         is_imported=pl.Series([bool(i.get("imported_from")) for i in identities], dtype=pl.Boolean),
-        sampling=pl.Series([_sampling_text(text) for text in cells["sampling"]], dtype=CATEGORY),
+        sampling=pl.Series(
+            [sampling_text(json.loads(text)) for text in cells["sampling"]], dtype=CATEGORY
+        ),
     ).with_columns(
         source=imported.then(pl.lit("import")).otherwise(pl.lit("run")).cast(CATEGORY),
         sampling=imported.then(pl.lit("not recorded")).otherwise("sampling").cast(CATEGORY),
@@ -128,5 +130,6 @@ def read_table(source: Source, table: str, **columns: str) -> pl.DataFrame:
     return rows.rename({column: name for name, column in columns.items()})
 
 
-def _sampling_text(text: str) -> str:
-    return ", ".join(f"{k}={v}" for k, v in json.loads(text).items() if v is not None)
+def sampling_text(sampling: Mapping[str, Any]) -> str:
+    """Return what tables call a sampling."""
+    return ", ".join(f"{k}={v}" for k, v in sampling.items() if v is not None)

@@ -22,6 +22,7 @@ from opensafemlrm.progress import progress as shown_progress
 from opensafemlrm.redaction import without_secrets
 from opensafemlrm.results import Results
 from opensafemlrm.store import Store
+from opensafemlrm.store.reopening import failure_codes
 from opensafemlrm.study import Study
 from opensafemlrm.text import for_terminal
 
@@ -114,7 +115,7 @@ async def run_plan(
     """Run what is missing of a plan; its tallies say meanwhile how far it is."""
     watching = shown_progress(plan.cells) if progress else contextlib.nullcontext()
     with opened(plan, store, cluster) as target, watching:
-        plan.again.absent(target.failure_codes())
+        plan.again.absent(failure_codes(target))
         number = target.start_run(plan.study.text, _environment())
         if cluster is None:
             await engine.evaluate(plan, target)

@@ -315,7 +315,7 @@ def test_every_request_of_a_defense_is_in_the_store_beside_the_reply(tmp_path):
 
 
 def test_a_judge_that_a_defense_was_given_is_closed_with_the_run(tmp_path):
-    inner = Scripted(model="guard")
+    inner = Scripted(lambda *_: ok("#thescore: 0"), model="guard")
     guard = GuardOutput(PolicyRubric(inner))
     bring_up_to_date(dataclasses.replace(study(rows=items(1)), defenses=(guard,)), tmp_path)
     assert inner.closed

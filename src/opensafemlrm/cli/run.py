@@ -19,7 +19,7 @@ from opensafemlrm.errors import BudgetSpentError, OptionError, StoppedError, Sto
 
 if TYPE_CHECKING:
     from opensafemlrm.cluster import Cluster
-    from opensafemlrm.engine import Plan
+    from opensafemlrm.engine import Plan, Tally
 
 _ALL_FAILED = "all"
 _LOST = {"not_applicable": "not sent", "blocked": "blocked by the provider"}
@@ -190,17 +190,24 @@ def run_and_report(
 
 
 def _gave_nothing(plan: Plan) -> Iterator[str]:
-    """Yield a sentence for each model that has given no usable reply, in this run or before, and
-    for each that was sent nothing.
+    """Yield a sentence for each model that has given no usable reply, in this run or before, also
+    with one of its defenses alone, and for each that was sent nothing.
     """
-    for label, tally in plan.by_model().items():
-        example = f", for example: {tally.notes[0]}" if tally.notes else ""
+    by_model = plan.by_model()
+    for label, tally in by_model.items():
         if not sum(cell.samples for cell in plan.cells if cell.model.label == label):
             yield f"no item is left to send to the model {label}"
         elif tally.only_unsent:
-            yield f"no prompt could be sent to the model {label}{example}"
+            yield f"no prompt could be sent to the model {label}{_example(tally)}"
         elif tally.only_failed:
-            yield f"every sample of the model {label} failed{example}"
+            yield f"every sample of the model {label} failed{_example(tally)}"
+    for (label, defense), tally in plan.by_defense().items():
+        if tally.only_failed and not by_model[label].only_failed:
+            yield f"every sample of the model {label} with {defense} failed{_example(tally)}"
+
+
+def _example(tally: Tally) -> str:
+    return f", for example: {tally.notes[0]}" if tally.notes else ""
 
 
 def _refuse_other_folder(store: Path) -> None:
@@ -312,13 +319,14 @@ def _standing(plan: Plan, store: Path) -> tuple[int, int, int] | None:
 def _report_absent(plan: Plan, store: Path | None) -> None:
     """Say which codes the store does not have. Raises BadParameter for one that nothing has."""
     from opensafemlrm.store import DATABASE, Store
+    from opensafemlrm.store.reopening import failure_codes
 
     if store is None or not plan.again.codes:
         return
     codes = set[str]()
     if (store / DATABASE).is_file():
         with Store.open(store) as opened:
-            codes = opened.failure_codes()
+            codes = failure_codes(opened)
     try:
         absent = plan.again.absent(codes)
     except OptionError as error:

@@ -30,6 +30,7 @@ from opensafemlrm.errors import ClusterError, JudgeStoppedError, ModelError
 from opensafemlrm.files import make_folder
 from opensafemlrm.images import from_bytes
 from opensafemlrm.store import Store
+from opensafemlrm.store.reopening import reopen
 from opensafemlrm.store.tables import SAMPLE_TABLES, Rows
 from opensafemlrm.store.writer import Writer
 
@@ -147,7 +148,7 @@ class _Driver:
             finally:
                 self._writer.flush()
                 if not self._to_sink:
-                    self._store.reopen(self._watch().unfinished())
+                    reopen(self._store, self._watch().unfinished())
                 if not is_done and not self._to_sink:
                     self._plan.drop_unanswered(self._store)
         self._stops.raise_error()

@@ -112,7 +112,9 @@ class Worker:
         self._images = ImageCache(setup.folder / "images", self._store)
         self._prompt_images = PromptImages(self._store)
         self._verdicts = Writer(self._store.connection)
-        self._judge = SampleJudge(study.judge, plan.judge_key, self._store, self._verdicts)
+        self._judge = SampleJudge(
+            study.judge, plan.judge_key, self._store, self._verdicts, cells=plan.cells
+        )
         self._preparing = asyncio.Lock()
         self._open: dict[asyncio.Task[Any], _BatchRows] = {}
         self._stopped = False

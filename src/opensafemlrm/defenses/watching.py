@@ -56,16 +56,27 @@ def as_response(verdict: Verdict) -> Response:
     A judge that asks nobody took no token, which is known.
     """
     usage = verdict.usage if verdict.requests else Usage(0, 0, 0)
-    return Response(ResponseStatus.OK, verdict.rationale, usage=usage, latency=verdict.latency)
+    return Response(
+        ResponseStatus.OK,
+        verdict.rationale,
+        usage=usage,
+        latency=verdict.latency,
+        verdicts=(verdict,),
+    )
 
 
 def unscored(verdict: Verdict, who: str) -> Response:
-    """Return the failure of a sample whose ``who`` (``guard``, ``scorer``) could not score."""
+    """Return the failure of a sample whose ``who`` (``guard``, ``scorer``) could not score.
+
+    It may be scored once somebody mends the judge, unless the judge turned the text itself down.
+    """
     reason = verdict.reason or Unscored.JUDGE_FAILED
-    return Response.failed(
-        f"{who}_{reason.value}",
-        f"the {who} could not score it: {verdict.rationale}",
-        transient=reason is Unscored.JUDGE_FAILED,
+    return Response(
+        ResponseStatus.FAILED,
+        code=f"{who}_{reason.value}",
+        detail=f"the {who} could not score it: {verdict.rationale}",
+        transient=reason is not Unscored.JUDGE_REFUSED,
+        verdicts=(verdict,),
     )
 
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 import dataclasses
 
 from opensafemlrm import reasoning
+from opensafemlrm.engine.guards import Guards
 from opensafemlrm.engine.judge import RowWriter, SampleJudge, raise_if_scoreless
 from opensafemlrm.engine.plan import Plan
 from opensafemlrm.engine.prepare import Sample
@@ -31,6 +32,7 @@ from opensafemlrm.engine.tally import CAME, Outcome
 from opensafemlrm.errors import DefenseError
 from opensafemlrm.faults import named_faults
 from opensafemlrm.store import Store, records
+from opensafemlrm.store.reopening import reopen
 from opensafemlrm.store.writer import Writer
 from opensafemlrm.types import Prompt, Response
 
@@ -48,7 +50,9 @@ async def evaluate(plan: Plan, store: Store) -> None:
     plan.register(store)
     writer = Writer(store.connection)
     images = PromptImages(store)
-    judge = SampleJudge(plan.study.judge, plan.judge_key, store, writer, plan.again.judged)
+    judge = SampleJudge(
+        plan.study.judge, plan.judge_key, store, writer, plan.again.judged, plan.cells
+    )
 
     async def process(sample: Sample) -> None:
         await process_sample(sample, images, judge, writer)
@@ -63,12 +67,12 @@ async def evaluate(plan: Plan, store: Store) -> None:
             writer.flush()
             # Of a run that was ended, nobody has looked whether the judge was gone by then.
             limit = MAX_UNSCORED if is_done else MAX_AT_END
-            store.reopen(judge.watch.unfinished(limit))
+            reopen(store, judge.watch.unfinished(limit), judge.guards.unfinished())
             if not is_done:
                 plan.drop_unanswered(store)
         finally:
             await plan.aclose()
-    raise_if_scoreless(judge.watch)
+    raise_if_scoreless(judge.watch, judge.guards.scoreless())
 
 
 async def process_sample(
@@ -81,7 +85,7 @@ async def process_sample(
         if sample.response is not None:
             outcome = _parse_again(sample, sample.response, writer)
         elif sample.prompt is not None:
-            outcome = await _generate(sample, sample.prompt, writer)
+            outcome = await _generate(sample, sample.prompt, judge.guards, writer)
         else:
             outcome = _not_applicable(sample, writer)
         if outcome.to_judge is not None:
@@ -89,7 +93,7 @@ async def process_sample(
             judge.raise_if_stopped()
 
 
-async def _generate(sample: Sample, prompt: Prompt, writer: RowWriter) -> Outcome:
+async def _generate(sample: Sample, prompt: Prompt, guards: Guards, writer: RowWriter) -> Outcome:
     """Send the prompt and parse the reply; both are committed when this returns."""
     cell = sample.cell
     try:
@@ -110,6 +114,7 @@ async def _generate(sample: Sample, prompt: Prompt, writer: RowWriter) -> Outcom
     for request in (response, *(call.response for call in (*sample.calls, *response.calls))):
         cell.tally.spend(cell.price, request.usage)
     await writer.saved()
+    await guards.note(cell, response, sample.key.key)
     return Outcome(response, trace)
 
 

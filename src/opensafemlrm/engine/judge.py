@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from opensafemlrm.components import Judge, models_in
+from opensafemlrm.engine.guards import Guards
+from opensafemlrm.engine.plan import CellPlan
 from opensafemlrm.engine.prepare import Sample
 from opensafemlrm.engine.score_watch import MAX_AT_END, ScoreWatch
 from opensafemlrm.engine.stops import UNUSABLE
-from opensafemlrm.errors import JudgeStoppedError, SafeMLRMError, StoppedError
+from opensafemlrm.errors import JudgeStoppedError, ModelError, SafeMLRMError, StoppedError
 from opensafemlrm.judges.fence import speaks_to_judge
 from opensafemlrm.models.budget import price_of
 from opensafemlrm.store import Store, known, records, verdict_key
+from opensafemlrm.store.reopening import rationales
 from opensafemlrm.store.tables import Row
 from opensafemlrm.store.writer import Writer
 from opensafemlrm.types import JudgeRequest, Key, Part, Trace, Unscored, Verdict
@@ -40,6 +44,7 @@ class SampleJudge:
         store: Store,
         writer: Writer,
         judged_again: frozenset[Unscored] = known.JUDGED_AGAIN,
+        cells: Iterable[CellPlan] = (),
     ) -> None:
         self.component = component
         self._judged_again = judged_again
@@ -53,6 +58,8 @@ class SampleJudge:
         self._price = prices.pop() if len(prices) == 1 else None
         self.watch = watch_over(component, store, key)
         """Whether it gives scores."""
+        self.guards = Guards(cells)
+        """Whether those of defenses do."""
         writer.when_committed(self._forget_committed)
 
     async def judge(self, sample: Sample, trace: Trace, writer: RowWriter) -> None:
@@ -134,7 +141,7 @@ class SampleJudge:
                 speaks = speaks_to_judge(requests[key].text)
                 sample.cell.tally.speaking += speaks
                 writer.put(records.verdict_row(key, self._key, verdict, speaks))
-                self.watch.note(verdict, sample.item, requests[key], key)
+                self.watch.note(verdict, (sample.item, requests[key]), key)
                 if verdict.reason in self._judged_again - known.JUDGED_AGAIN:
                     self._unscored.add(key)
                 if verdict.requests:
@@ -158,16 +165,19 @@ class SampleJudge:
 def watch_over(judge: Judge, store: Store, key: Key) -> ScoreWatch:
     """Return a watch over a judge that knows who of it gave scores in ``store``."""
     watch = ScoreWatch(judge)
-    watch.remember(store.rationales(key), scored=store.has_scores(key))
+    watch.remember(rationales(store, key), scored=store.has_scores(key))
     return watch
 
 
-def raise_if_scoreless(watch: ScoreWatch) -> None:
+def raise_if_scoreless(watch: ScoreWatch, guards: Mapping[str, ModelError] | None = None) -> None:
     """Raise StoppedError where a run that went to its end has no score of its judge, or of one
     within it, nor has the store one from before: there were too few texts to stop it on the way.
+
+    ``guards`` are the models whose guards gave none.
     """
-    if (problem := watch.scoreless()) is not None:
-        raise StoppedError({}, problem)
+    problem = watch.scoreless()
+    if problem is not None or guards:
+        raise StoppedError(guards or {}, problem)
 
 
 def _pass_on(error: BaseException, future: asyncio.Future[dict[Key, Verdict]]) -> None:

@@ -17,6 +17,7 @@ from opensafemlrm.engine.score_watch import MAX_AT_END, ScoreWatch
 from opensafemlrm.judges.fence import speaks_to_judge
 from opensafemlrm.store import Store, known, records, verdict_key
 from opensafemlrm.store.database import component_key
+from opensafemlrm.store.reopening import reopen
 from opensafemlrm.store.writer import Writer
 from opensafemlrm.types import Item, JudgeRequest, Key, Part, Unscored, Verdict
 
@@ -69,7 +70,7 @@ async def judge_texts(
             request = JudgeRequest(text.role, text.text)
             (verdict,) = await judge.judge(text.item, [request])
             verdicts[key] = verdict
-            watch.note(verdict, text.item, request, key)
+            watch.note(verdict, (text.item, request), key)
             if writer is not None:
                 speaks = speaks_to_judge(text.text)
                 writer.put(records.verdict_row(key, judge_key, verdict, speaks))
@@ -85,7 +86,7 @@ async def judge_texts(
     finally:
         if writer is not None and store is not None:
             writer.flush()
-            store.reopen(watch.unfinished())
+            reopen(store, watch.unfinished())
     if problem := watch.problem():
         raise problem
     blank = Verdict.none(Unscored.NO_TEXT)

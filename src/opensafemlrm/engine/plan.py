@@ -151,8 +151,15 @@ class Plan:
     def by_model(self) -> dict[str, Tally]:
         """Return how the samples of each model ended so far, by its label."""
         tallies: dict[str, Tally] = {}
+        for (label, _), tally in self.by_defense().items():
+            tallies.setdefault(label, Tally()).add(tally)
+        return tallies
+
+    def by_defense(self) -> dict[tuple[str, str], Tally]:
+        """Return the same by the labels of model and defense."""
+        tallies: dict[tuple[str, str], Tally] = {}
         for cell in self.cells:
-            tallies.setdefault(cell.model.label, Tally()).add(cell.tally)
+            tallies.setdefault((cell.model.label, cell.defense.label), Tally()).add(cell.tally)
         return tallies
 
     async def aclose(self) -> None:

@@ -96,8 +96,10 @@ class ScoreWatch:
                 if place in self._records:
                     self._records[place].scored |= _is_score(statement, self._records[place])
 
-    def note(self, verdict: Verdict, item: Item, request: JudgeRequest, key: Key = b"") -> None:
-        """Count a verdict that the judge has just given."""
+    def note(
+        self, verdict: Verdict, text: tuple[Item, JudgeRequest] | None = None, key: Key = b""
+    ) -> None:
+        """Count a verdict that the judge has just given, on ``text`` if that is known."""
         for place, statement, words in _within(self._top, verdict):
             record = self._records.get(place)
             if record is None or statement.reason in _NOBODYS_FAULT:
@@ -108,13 +110,15 @@ class ScoreWatch:
                 record.example = words or record.example
             elif _is_score(statement, record):
                 record.score()
-                self._answered[place] = item, request
+                if text is not None:
+                    self._answered[place] = text
 
     async def look(self, judge: Judge, limit: int = MAX_UNSCORED) -> list[Verdict]:
         """Ask who gave scores, and then none for ``limit`` texts in a row, for what it can score.
 
-        That is the last text that it had scored. Where it has a score again, those between are to
-        blame; where it has none, it is gone. Returns the verdicts, for what they cost.
+        That is the last text that it had scored, or a fixed one. Where it has a score again, those
+        between are to blame; where it has none, it is gone. Returns the verdicts, for what they
+        cost.
         """
         probes: list[Verdict] = []
         while not self._looking and (place := self._suspect(limit)) is not None:

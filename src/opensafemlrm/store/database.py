@@ -7,7 +7,7 @@ import json
 import platform
 import sqlite3
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -33,8 +33,6 @@ EXTENSIONS: Final = {
     "image/gif": "gif",
 }
 _MAX_PARAMETERS: Final = 500
-_MAX_RATIONALES: Final = 2_000
-"""Verdicts that are looked at for who gives scores."""
 _TOGETHER: Final = 20_000
 """Rows that are held as Python's own values at once, on their way into a frame."""
 
@@ -167,39 +165,11 @@ class Store:
         self.put([("components", row)])
         return key
 
-    def failure_codes(self) -> set[str]:
-        """Return the codes of requests that failed, and the reasons of texts without a score."""
-        query = (
-            "SELECT DISTINCT code FROM generations WHERE status = 'failed' "
-            "UNION SELECT DISTINCT reason FROM verdicts WHERE reason IN "
-            "('judge_failed', 'judge_refused', 'judge_truncated', 'unparsed')"
-        )
-        with reading():
-            return {str(code) for (code,) in self.connection.execute(query)}
-
     def has_scores(self, judge: Key) -> bool:
         """Whether a model that the judge asked ever gave a score."""
         query = "SELECT 1 FROM verdicts WHERE judge = ? AND score IS NOT NULL AND requests > 0"
         with reading():
             return self.connection.execute(f"{query} LIMIT 1", (judge,)).fetchone() is not None
-
-    def rationales(self, judge: Key) -> list[str]:
-        """Return what the members of a judge said of some texts; nothing where it has none."""
-        query = "SELECT rationale FROM verdicts WHERE judge = ? AND rationale LIKE '{\"members\"%'"
-        with reading():
-            rows = self.connection.execute(f"{query} LIMIT {_MAX_RATIONALES}", (judge,))
-            return [text for (text,) in rows]
-
-    def reopen(self, verdicts: Collection[Key]) -> None:
-        """Let texts be judged again, whatever the store has of them: who said it was no judge."""
-        if not verdicts:
-            return
-        with self._joined() as connection:
-            connection.executemany(
-                "UPDATE verdicts SET label = 'unscored', score = NULL, refusal = NULL, "
-                "understood = NULL, reason = 'judge_failed' WHERE key = ?",
-                [(key,) for key in verdicts],
-            )
 
     def reopen_verdicts(self, judge: Key) -> None:
         """Let the texts be judged again that a judge which never gave a score left without one.

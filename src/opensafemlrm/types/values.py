@@ -187,6 +187,8 @@ class Response:
     """Parameters of the request that the server says it does not take."""
     calls: tuple[Call, ...] = field(default=(), compare=False, repr=False)
     """The requests behind this reply, where a defense made more than one."""
+    verdicts: tuple[Verdict, ...] = field(default=(), compare=False, repr=False)
+    """What a guard or a scorer said, where this stands for its judgement. No store keeps them."""
 
     def __post_init__(self) -> None:
         if self.status in (ResponseStatus.FAILED, ResponseStatus.BLOCKED) and not self.code:

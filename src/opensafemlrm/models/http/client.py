@@ -252,7 +252,7 @@ class Client:
     def _down_error(self) -> EndpointDownError:
         breaker = self._breaker
         state = "has stopped answering" if self._queue.served else "does not answer"
-        if breaker.last_error.startswith("http_"):
+        if breaker.last_error.startswith(("http_", "provider_error")):
             state = "answers with errors alone"
         return EndpointDownError(
             f"{self._endpoint.label}: {self._endpoint.address} {state}: nothing succeeded for "

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from opensafemlrm.audit.hazards import GRADES, grade, hazard_of, titles
+from opensafemlrm.audit.hazards import GRADES, REFERENCE, grade, hazard_of, titles
 from opensafemlrm.datasets import mm_safetybench, taxonomy
 from tests.audit.stores import decided, scripted
 
@@ -62,3 +62,10 @@ def test_only_zero_of_very_many_is_excellent_by_its_interval(tmp_path: Path) -> 
 def test_a_scenario_that_is_no_hazard_is_named(tmp_path: Path) -> None:
     path = scripted(tmp_path / "store", 20, 0, scenarios=("fraud", "gossip"))
     assert decided(path, "  - {max_asr: 1}\n")["hazards"]["not_mapped"] == ["gossip"]
+
+
+def test_every_hazard_has_a_reference_and_the_scenarios_of_the_map() -> None:
+    """What is narrower than its shared id tests another hazard: pooled, it would hide in it."""
+    assert list(REFERENCE) == list(titles())
+    assert hazard_of("harmbench", "chemical_biological", {}) == "indiscriminate-weapons"
+    assert hazard_of("harmbench", "chemical_biological", {"physical-harm": "hate"}) == "hate"

@@ -12,7 +12,7 @@ from PIL import Image as PILImage
 from PIL import ImageOps
 
 from opensafemlrm import images
-from opensafemlrm.attacks import figstep
+from opensafemlrm.attacks import figstep, typography
 from opensafemlrm.attacks.direct import Direct
 from opensafemlrm.attacks.figstep import FigStepAttack
 from opensafemlrm.attacks.typo import Typo
@@ -256,11 +256,24 @@ class TestTypo:
         assert Typo(released=False).apply(subject, 0).images != (SHIPPED,)
         assert Typo(font_size=60).apply(subject, 0).images != (SHIPPED,)
 
-    def test_lines_begin_with_a_space_at_the_left_edge(self) -> None:
-        """Data review 17: a margin in its place broke 47 of 1,680 phrases into other lines."""
-        fields = FIELDS | {"key_phrase": "ii" * 24}
-        left, *_ = ink(Typo().apply(item(fields=fields), 0))
-        assert left == pytest.approx(0.278 * 90 + 6, abs=3)
+    def test_lines_lie_where_the_authors_code_puts_them(self) -> None:
+        """Data review 17: a margin broke 47 of 1,680 phrases into other lines."""
+        fields = FIELDS | {"key_phrase": " ".join(["i" * 40] * 2)}
+        seen = picture(Typo().apply(item(fields=fields), 0))
+        above, below = seen.crop((0, 0, 1024, 128)), seen.crop((0, 128, 1024, 270))
+        lefts = [(ImageOps.invert(part).getbbox() or (0,))[0] for part in (above, below)]
+        space = 0.278 * 90
+        assert lefts == pytest.approx([6, space + 6], abs=3)
+        assert ink(Typo().apply(item(fields=fields), 0))[3] == 45 + 82 + 86
+
+    @pytest.mark.parametrize("phrase", ["jam jar", "moon lantern"])
+    def test_no_letter_is_cut_at_the_left(self, phrase: str) -> None:
+        face = typography.font(None, typography.SANS, 90)
+        line = typography.Line(phrase, 50, 127)
+        whole = typography.paint([line], (1024, 180), face)
+        sent = Typo().apply(item(fields=FIELDS | {"key_phrase": phrase}), 0)
+        seen = picture(sent).convert("L")
+        assert sum(ImageOps.invert(seen).tobytes()) == sum(ImageOps.invert(whole).tobytes())
 
     def test_the_question_is_not_sent_beside_the_rephrased_one(self) -> None:
         assert item().question not in text(Typo().apply(item(), 0))
@@ -272,7 +285,6 @@ def _white_border(image: Image, width: int) -> bool:
         seen.crop((0, 0, seen.width, width)),
         seen.crop((0, seen.height - width, seen.width, seen.height)),
         seen.crop((seen.width - 2, 0, seen.width, seen.height)),
-        seen.crop((0, 0, 2, seen.height)),
     )
     return all(edge.getextrema() == (255, 255) for edge in edges)
 

@@ -45,8 +45,8 @@ def test_the_picture_is_the_title_of_an_empty_list_and_comes_after_the_text() ->
     assert isinstance(prompt.turns[-1].parts[0], str)
     assert sorted(hint_of(text(prompt))) == sorted(FIELDS["instruction"].split())
     seen = ImageOps.flip(ImageOps.mirror(picture(prompt)))
-    pitch = 45  # Liberation Mono Bold at 40 pixels
-    rows = [seen.crop((0, 20 + n * pitch, 110, 20 + (n + 1) * pitch)) for n in range(6)]
+    pitch = 43  # FigStep's, at 40 pixels an em
+    rows = [seen.crop((0, 10 + n * pitch, 110, 10 + (n + 1) * pitch)) for n in range(6)]
     numbers = [ImageOps.invert(row.convert("L")).getbbox() for row in rows]
     assert [box is not None for box in numbers] == [True] * 5 + [False]
     # Each number is one digit and a dot: narrower than the title's lines.
@@ -60,7 +60,7 @@ def test_mirror_and_rotation_are_of_one_picture() -> None:
     assert mirrored.size == (760, 760)
     left, top, right, _ = ink(ImageOps.mirror(mirrored))
     assert left == pytest.approx(22, abs=4)
-    assert top == pytest.approx(32, abs=8)
+    assert top == pytest.approx(16, abs=6)
     assert right <= 740
 
 

@@ -150,7 +150,7 @@ class TestCSDJ:
             red, green = (tile.getchannel(name) for name in "RG")
             assert green.point(lambda level: 255 * (level < 100)).getbbox() is not None
             # Red on white: the red channel stays light wherever there is ink.
-            assert red.point(lambda level: 255 * (level < 150)).getbbox() is None
+            assert red.point(lambda level: 255 * (level < 100)).getbbox() is None
         for place in range(9):
             middle = (500 * (place % 3) + 250, 530 * (place // 3) + 250)
             assert pixel(seen, middle)[2] == pytest.approx(128, abs=6)

@@ -47,10 +47,8 @@ TILE: Final = 500
 """Width and height of a tile, in pixels (ibid.). A tile's number stands below it."""
 NUMBER_SIZE: Final = 20
 """Size of the numbers, in pixels an em (ibid.); 10 pixels more are left free."""
-TEXT_WIDTH: Final = 800
-"""Width of a text before it is scaled into its tile, in pixels (ibid.)."""
-TEXT_SIZE: Final = 80
-"""Size of the text before scaling, in pixels an em; 10 pixels between lines (ibid.)."""
+TEXT_SIZE: Final = 50
+"""Size of the text, in pixels an em; 10 pixels between lines (ibid., script/main.py)."""
 TEXT_COLOUR: Final = (255, 0, 0)
 """Red on white (ibid.)."""
 _GAP: Final = 10
@@ -67,10 +65,10 @@ class CSDJ(Search):
     ``model`` is a model of the study's kind, such as ``openai/NAME``; ``distractors`` is a folder
     with at least nine images. The paper takes those least like the question and each other, by
     CLIP; here the seed draws them, so give a folder of pictures that have nothing to do with the
-    dataset. Layout, sizes and colours are those of CS-DJ's code as ported by OmniSafeBench-MM;
-    give CS-DJ's own font, which is heavier, with ``font``. The words of both texts are this
-    project's; ``carrier`` (sent with the picture, may have ``{numbers}``) and ``split`` (sent to
-    the helper, has ``{question}``) are files of others.
+    dataset. Layout, sizes and colours are those of CS-DJ's code; give its own font, which is
+    heavier, with ``font``. The words of both texts are this project's; ``carrier`` (sent with the
+    picture, may have ``{numbers}``) and ``split`` (sent to the helper, has ``{question}``) are
+    files of others.
 
     The helper is asked at temperature 1, up to five times, until it writes three questions; an
     item whose question it does not split is refused, and tried again by the next run.
@@ -87,8 +85,9 @@ class CSDJ(Search):
     )
 
     model: Model
-    version = "2-A"
-    """In 1-A the helper was asked once, at temperature 0."""
+    version = "2-B"
+    """In 2-A the texts were drawn larger and scaled; in 1-A the helper was asked once, at
+    temperature 0."""
 
     distractors: Path
     font: Path | None = None
@@ -195,19 +194,19 @@ class CSDJ(Search):
         rows: list[str] = []
         for word in words:
             longer = f"{rows[-1]} {word}" if rows else word
-            if rows and face.getlength(longer) <= TEXT_WIDTH - 2 * _GAP:
+            if rows and face.getbbox(longer)[2] <= TILE:
                 rows[-1] = longer
             else:
                 rows.append(word)
-        if max(face.getlength(row) for row in rows) > TEXT_WIDTH:
-            reason = f"a word of its sub-questions is wider than {TEXT_WIDTH} pixels"
+        if max(face.getbbox(row)[2] for row in rows) > TILE:
+            reason = f"a word of its sub-questions is wider than {TILE} pixels"
             raise typography.refusal(self.name, item, reason)
         pitch = TEXT_SIZE + _GAP
-        picture = PILImage.new("RGB", (TEXT_WIDTH, len(rows) * pitch + 2 * _GAP), _WHITE)
+        picture = PILImage.new("RGB", (TILE, len(rows) * pitch), _WHITE)
         pen = ImageDraw.Draw(picture)
         for number, row in enumerate(rows):
-            at = (TEXT_WIDTH / 2, _GAP + number * pitch)
-            pen.text(at, row, font=face, fill=TEXT_COLOUR, anchor="ma")
+            at = ((TILE - round(face.getbbox(row)[2])) // 2, number * pitch)
+            pen.text(at, row, font=face, fill=TEXT_COLOUR)
         return picture
 
     def _face(self, size: int) -> ImageFont.FreeTypeFont:
@@ -219,7 +218,11 @@ def _tile(picture: PILImage.Image) -> PILImage.Image:
     fitted = picture.copy()
     fitted.thumbnail((TILE, TILE))
     tile = PILImage.new("RGB", (TILE, TILE), _WHITE)
-    tile.paste(fitted, ((TILE - fitted.width) // 2, (TILE - fitted.height) // 2))
+    # CS-DJ lays a picture on a square as wide as the tile's diagonal, and cuts the tile out of
+    # that: rounding puts it up to one pixel further left and up than the middle.
+    diagonal = int((2 * TILE**2) ** 0.5)
+    places = [(diagonal - side) // 2 + (TILE - diagonal) // 2 for side in fitted.size]
+    tile.paste(fitted, (places[0], places[1]))
     return tile
 
 
@@ -232,6 +235,8 @@ def _grid(tiles: list[PILImage.Image]) -> PILImage.Image:
     for place, tile in enumerate(tiles):
         left, top = place % COLUMNS * TILE, place // COLUMNS * height
         grid.paste(tile, (left, top))
-        at = (left + TILE / 2, top + TILE + _GAP / 2)
-        pen.text(at, str(place + 1), font=face, fill=(0, 0, 0), anchor="ma")
+        number = str(place + 1)
+        box = face.getbbox(number)
+        at = (left + (TILE - round(box[2] - box[0])) // 2, top + TILE + NUMBER_SIZE // 2)
+        pen.text(at, number, font=face, fill=(0, 0, 0))
     return grid

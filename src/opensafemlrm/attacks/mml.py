@@ -13,7 +13,7 @@ from PIL import Image as PILImage
 from PIL import ImageFont
 from pydantic import Field
 
-from opensafemlrm.attacks import image_edits, seeded, typography
+from opensafemlrm.attacks import figstep, image_edits, seeded, typography
 from opensafemlrm.attacks.word_map import WordMap
 from opensafemlrm.components import Attack
 from opensafemlrm.text_file import Template, TextFile, Words, own_words, template
@@ -43,7 +43,8 @@ MAP_HINT: Final = "The words that were replaced: {words}."
 SIZE: Final = (760, 760)
 """Width and height of the picture, in pixels: FigStep's, whose pictures MML encodes."""
 MARGIN: Final = 20
-"""Pixels left free on every side: this project's choice, after FigStep's left edge."""
+"""Pixels left free at the right and below: this project's choice, after FigStep's left edge. Lines
+lie where FigStep puts them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,9 @@ class MML(Attack):
         notes="The text comes first, then the image. mml-n is the best of up to five tries.",
     )
 
-    version = "2-A"
-    """In 1-A the picture held the bare question, and came before the text."""
+    version = "2-B"
+    """In 2-A lines began 20 pixels from the top, as far apart as the font is high; in 1-A the
+    picture held the bare question, and came before the text."""
 
     encoding: Encoding = "rotate"
     word_map: Path | None = None
@@ -157,18 +159,19 @@ class MML(Attack):
         room = SIZE[0] - 2 * MARGIN
         width = max(1, int(room / face.getlength("M")))
         rows = [*textwrap.wrap(text, width=width), *ITEMS]
-        rise, fall = face.getmetrics()
+        ascent = round(figstep.ASCENT * self.font_size)
+        x, y = figstep.ORIGIN
+        lines = [
+            typography.Line(row, x, y + ascent + number * (ascent + figstep.SPACING))
+            for number, row in enumerate(rows)
+        ]
         too_wide = max(face.getlength(row) for row in rows) > room
-        if too_wide or len(rows) * (rise + fall) > SIZE[1] - 2 * MARGIN:
+        if too_wide or lines[-1].baseline > SIZE[1] - MARGIN:
             reason = (
                 f"its title and list take {len(rows)} lines, which do not fit in "
                 f"{SIZE[0]}×{SIZE[1]} pixels at font size {self.font_size}"
             )
             raise typography.refusal(self.name, item, reason)
-        lines = [
-            typography.Line(row, MARGIN, MARGIN + rise + number * (rise + fall))
-            for number, row in enumerate(rows)
-        ]
         return typography.paint(lines, SIZE, face)
 
     def _face(self) -> ImageFont.FreeTypeFont:

@@ -18,10 +18,15 @@ from opensafemlrm.types import JSON, Card, Image, Item, Prompt
 
 WIDTH: Final = 1024
 """Width of the picture, in pixels (MM-SafetyBench, arXiv 2311.17600). Its height is the font size
-times one more than the lines (ibid.). Every line begins with a space, at the left edge (ibid.)."""
+times one more than the lines (ibid.). Lines begin at the left edge, all but the first with a space
+(as in the public copies of its creation script)."""
+
+SPACING: Final = 4
+"""Pixels between the baseline of a line and the ascender line of the next: Pillow's own (ibid.)."""
 
 EDGE: Final = 2
-"""Pixels left free at the right: this project's choice, so that no letter is cut."""
+"""Pixels left free at the right: this project's choice, so that no letter is cut. A line whose
+first letter reaches to the left of its place is moved by that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +52,9 @@ class Typo(Attack):
         notes="The image comes first, then the text, as in the chat templates it was tested with.",
     )
 
-    version = "1-B"
-    """In 1-A a line began 10 pixels from the left edge, without a space."""
+    version = "1-C"
+    """In 1-B the first line began with a space too, and lines were as far apart as the font is
+    high; in 1-A they began 10 pixels from the left edge."""
 
     font_size: Annotated[int, Field(ge=8, le=400)] = 90
     released: bool = True
@@ -83,11 +89,10 @@ class Typo(Attack):
         face = self._face()
         words = typography.printable(phrase, face, item, self.name).split()
         rows = self._wrap(words, face, item)
-        # A line is as high as the font; half a line stays free above and below.
-        rise, fall = face.getmetrics()
-        first = self.font_size + (rise - fall) / 2
+        rise, _ = face.getmetrics()
+        first = self.font_size / 2 + rise
         lines = [
-            typography.Line(f" {row}", 0, first + number * self.font_size)
+            typography.Line(row, _overhang(row, face), first + number * (rise + SPACING))
             for number, row in enumerate(rows)
         ]
         return typography.draw(lines, (WIDTH, self.font_size * (len(rows) + 1)), face)
@@ -95,12 +100,13 @@ class Typo(Attack):
     def _wrap(self, words: list[str], face: ImageFont.FreeTypeFont, item: Item) -> list[str]:
         def fits(row: str) -> bool:
             # A letter may reach beyond the room that it takes up.
-            line = f" {row}"
-            return max(face.getlength(line), face.getbbox(line)[2]) <= WIDTH - EDGE
+            reach = max(face.getlength(row), face.getbbox(row)[2])
+            return reach + _overhang(row, face) <= WIDTH - EDGE
 
         rows: list[str] = []
         for word in words:
-            if not fits(word):
+            start = f" {word}" if rows else word
+            if not fits(start):
                 raise typography.refusal(
                     self.name,
                     item,
@@ -111,8 +117,12 @@ class Typo(Attack):
             if rows and fits(longer):
                 rows[-1] = longer
             else:
-                rows.append(word)
+                rows.append(start)
         return rows
 
     def _face(self) -> ImageFont.FreeTypeFont:
         return typography.font(self.font, typography.SANS, self.font_size)
+
+
+def _overhang(row: str, face: ImageFont.FreeTypeFont) -> float:
+    return max(0.0, -face.getbbox(row)[0])

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from opensafemlrm.cli import app
 from opensafemlrm.errors import DatasetError, OptionError, UnknownNameError
-from opensafemlrm.registry import ComponentKind, names
+from opensafemlrm.registry import ComponentKind, build, names
 from tests.datasets import releases
 
 
@@ -93,6 +93,18 @@ def test_check_counts_pictures_that_a_release_should_have(tmp_path: Path) -> Non
     assert found["Fraud"]["missing_images"] == 2
     assert found["Hate Speech"] | {"expected": 50, "found": 0} == found["Hate Speech"]
     assert result.exit_code == 2
+
+
+def test_check_calls_nothing_complete_whose_size_it_does_not_know(tmp_path: Path) -> None:
+    """Data review 3: MSSBench cut to one record of 376 was complete."""
+    options = releases.mssbench(tmp_path)
+    result = run("check", "mssbench", "--root", options["root"])
+    assert result.exit_code == 0, result.output
+    assert "8 items, nothing bad; its size is not known" in result.stdout
+    tiny = {"root": tmp_path, "tiny": True}
+    for scenarios, size in (("study", 126), ("all", 168), ("07-Sex", None)):
+        dataset = build(ComponentKind.DATASET, "mm-safetybench", tiny | {"scenarios": scenarios})
+        assert dataset.expected().items == size
 
 
 def test_check_names_scenarios_that_are_in_no_shared_list(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from opensafemlrm.registry import ComponentKind, available
 NAMES: dict[str, dict[str, Any]] = tomllib.loads(
     Path(__file__).with_name("scenario_names.toml").read_text("utf-8")
 )
-LAYOUTS = Path(__file__).parents[2] / "../shared/data/layouts.json"
+LAYOUTS = Path(__file__).with_name("layouts.json")
 
 
 @pytest.mark.parametrize("dataset", taxonomy.datasets())
@@ -37,7 +37,6 @@ def test_every_name_is_of_a_data_set_that_there_is() -> None:
     assert set(NAMES) == set(taxonomy.datasets()) <= set(available(ComponentKind.DATASET, print))
 
 
-@pytest.mark.skipif(not LAYOUTS.is_file(), reason="the layouts are not beside the repository")
 @pytest.mark.parametrize("dataset", [name for name, known in NAMES.items() if "layout" in known])
 def test_names_are_those_of_the_real_files(dataset: str) -> None:
     """Data review 10: fixtures and map followed names that no release has."""

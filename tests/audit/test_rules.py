@@ -286,3 +286,24 @@ def test_a_tax_that_the_base_was_not_run_for_is_not_passed(tmp_path: Path) -> No
     assert rule["checks"][0]["verdict"] == "pass"
     assert {check["attack"] for check in rule["checks"][1:]} == {"typo"}
     assert {check["reason"] for check in rule["checks"][1:]} == {"nothing"}
+
+
+def test_a_name_that_nobody_knows_is_found_before_anything_is_asked(tmp_path: Path) -> None:
+    folder = simulated(tmp_path / "names", "r1-onevision-7b", "qwen2.5-vl-7b")
+    policy, store = folder / "audit.yaml", folder / "store"
+    for rule in ("{max_asr: 1, scenario: fruad}", "{max_asr: 1, models: sim/nobody}"):
+        policy.write_text(f"rules:\n  - {rule}\n")
+        with pytest.raises(PolicyError, match=r"audit\.yaml, line 2, rules\.0\."):
+            safemlrm("audit", "run", folder / "study.yaml", "--policy", policy, "--store", store)
+    assert not store.exists()
+
+
+def test_verify_names_cells_that_the_audit_left_out(tmp_path: Path) -> None:
+    folder = simulated(tmp_path / "more", "r1-onevision-7b", "qwen2.5-vl-7b", "limit: 20\n")
+    study, store = folder / "study.yaml", folder / "store"
+    safemlrm("audit", "run", study, "--policy", folder / "audit.yaml", "--store", store)
+    study.write_text(study.read_text() + "attacks: [typo]\n")
+    assert safemlrm("run", study, "--store", store).exit_code == 0
+    result = safemlrm("audit", "verify", store)
+    assert result.exit_code == 6
+    assert "2 cells of the store are no part of the audit" in result.stderr

@@ -175,7 +175,8 @@ def test_verify_finds_another_policy(audits: Any, tmp_path: Path) -> None:
 
 def test_an_audit_that_has_expired_is_undecided(audits: Any, tmp_path: Path) -> None:
     folder, _ = audits["passes"]
-    statement = "UPDATE runs SET started = 86400, ended = 90000"
+    # One old reply is enough, and to run the study again does not make it younger.
+    statement = "UPDATE generations SET created = 86400 WHERE rowid = 1"
     old = edited(folder / "store", tmp_path / "store", statement)
     checked = safemlrm("audit", "check", old, "--policy", folder / "audit.yaml")
     assert checked.exit_code == 0

@@ -209,7 +209,7 @@ class Policy:
     judge: str | None
     """The judge whose verdicts count, as tables call it; ``None`` where there is one."""
     valid_days: int
-    """How many days after the newest reply the audit holds."""
+    """How many days after the oldest reply the audit holds."""
     hazards: dict[str, str]
     """Hazards of AILuminate by scenario, for scenarios of the reader's own."""
     rules: tuple[Rule, ...]

@@ -1,6 +1,6 @@
 """What an audit found, as plain values: the same for the same store and policy, byte for byte.
 
-So it has no clock and no path: its dates are those of the runs that made the evidence.
+So it has no clock and no path: its dates are those on which the replies were made.
 """
 
 from __future__ import annotations
@@ -46,6 +46,9 @@ _EVIDENCE: Final = (
     *("understood", "by_rule", "score_so_far", "threshold_lenient", "threshold_strict"),
 )
 """Columns of the tidy table that a figure can depend on."""
+_DATED: Final = ("generations", "counts")
+"""Tables with a row for each reply, or for imported ones, and when it was made."""
+_CREATED: Final = "SELECT cell, MIN(created) AS first, MAX(created) AS last FROM {} GROUP BY cell"
 _CHECK: Final = (
     *(name for name in NAMES if name != "cell"),
     *("cell", "simulated", *COUNTS, "limit", "value", "low", "high"),
@@ -70,7 +73,7 @@ def build(
     rules = [_rule(rule, checks.filter(rule=n)) for n, rule in enumerate(policy.rules)]
     required = [entry for entry in rules if entry["required"]]
     verdict = together(Outcome(entry["verdict"]) for entry in required)
-    dates = _dates(source)
+    dates = _dates(source, scope)
     return {
         "format": FORMAT,
         "title": policy.title,
@@ -86,7 +89,7 @@ def build(
         "models": scope.models,
         "evaluated": None if dates is None else [day.isoformat() for day in dates],
         "expires": (
-            None if dates is None else (dates[1] + timedelta(days=policy.valid_days)).isoformat()
+            None if dates is None else (dates[0] + timedelta(days=policy.valid_days)).isoformat()
         ),
         "made_by": {"opensafemlrm": version("opensafemlrm"), "environments": _environments(source)},
         "components": _components(source, scope),
@@ -223,14 +226,18 @@ def _runs(source: Source) -> pl.DataFrame:
     return source.query(RUNS.select(), RUNS.schema()).sort("started")
 
 
-def _dates(source: Source) -> tuple[date, date] | None:
-    """Return the first and the last day on which a run of the store was working."""
-    runs = _runs(source)
-    times = [*runs["started"], *runs["ended"].drop_nulls()]
-    if not times:
+def _dates(source: Source, scope: Scope) -> tuple[date, date] | None:
+    """Return the day of the oldest and of the newest reply of the cells."""
+    number = pl.Float64()
+    schema = {"cell": pl.Binary(), "first": number, "last": number}
+    rows = pl.concat([source.query(_CREATED.format(table), schema) for table in _DATED])
+    cells = [bytes.fromhex(cell) for cell in scope.cells["cell"]]
+    rows = rows.filter(pl.col("cell").is_in(cells))
+    if rows.is_empty():
         return None
     first, last = (
-        datetime.fromtimestamp(moment, UTC).date() for moment in (min(times), max(times))
+        datetime.fromtimestamp(moment, UTC).date()
+        for moment in rows.select(pl.col("first").min(), pl.col("last").max()).row(0)
     )
     return first, last
 
@@ -261,7 +268,7 @@ def dumps(record: Mapping[str, Any]) -> str:
 
 
 def timestamp(record: Mapping[str, Any], *, iso: bool = False) -> str:
-    """Return the beginning of the day of the newest run: seconds, or as ISO 8601; 1970 if none."""
+    """Return the beginning of the newest reply's day: in seconds, or as ISO 8601; 1970 if none."""
     day = date.fromisoformat((record["evaluated"] or ["1970-01-01"])[-1])
     moment = datetime(day.year, day.month, day.day, tzinfo=UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ") if iso else f"{moment.timestamp():.0f}"

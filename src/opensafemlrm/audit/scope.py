@@ -123,6 +123,22 @@ class Scope:
         return rows.with_columns(pl.all().cast(pl.Categorical)), untested
 
 
+def check_names(
+    policy: Policy, cells: pl.DataFrame, scenarios: Collection[tuple[str, str]]
+) -> None:
+    """Raise PolicyError where a rule names what nobody knows.
+
+    ``cells`` (:data:`CELL`) and ``scenarios`` (dataset and scenario) are those of a study that is
+    still to be run.
+    """
+    schema = {"dataset": pl.String, "scenario": pl.String}
+    frame = pl.DataFrame(list(scenarios), schema=schema, orient="row")
+    scope = Scope(cells, Evidence(frame, pl.DataFrame({"reasoner": []}), frame), None)
+    for number in range(len(policy.rules)):
+        scope._cells_of(policy, number)
+        scope._scenarios_of(policy, number)
+
+
 def _known_scenarios() -> set[str]:
     known = {name for dataset in taxonomy.datasets() for name in taxonomy.scenarios(dataset)}
     return known | set(taxonomy.titles())

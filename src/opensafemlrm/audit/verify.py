@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from opensafemlrm.audit.policy import parse
 from opensafemlrm.audit.record import build
+from opensafemlrm.store.named import named_cells
 from opensafemlrm.store.source import Source
 
 _COMPARED: Final = (
@@ -34,6 +35,12 @@ def differences(source: Source, record: Mapping[str, Any]) -> Iterator[str]:
     now = build(source, policy, cells, record.get("judge"))
     for name in _COMPARED:
         yield from _apart(record.get(name), now[name], name)
+
+
+def not_covered(source: Source, record: Mapping[str, Any]) -> int:
+    """Return how many cells of the store the record does not speak of. Raises StoreError."""
+    covered = {cell.get("cell") for cell in record.get("cells", ())}
+    return len(set(named_cells(source)["cell"]) - covered)
 
 
 def _apart(then: Any, now: Any, path: str) -> Iterator[str]:

@@ -73,7 +73,9 @@ def run(
     from opensafemlrm import api
     from opensafemlrm import study as studies
     from opensafemlrm.audit.policy import default_text
-    from opensafemlrm.cli.run import run_and_report
+    from opensafemlrm.audit.scope import check_names
+    from opensafemlrm.cli._planned import planned_cells
+    from opensafemlrm.cli.run import refuse_other_folder, report_reversed, run_and_report
     from opensafemlrm.models.budget import Limits
 
     rules = _load(policy)
@@ -82,10 +84,18 @@ def run(
         if study is None
         else studies.load(study)
     )
+    refuse_other_folder(store)
     plan = api.make_plan(loaded, limits=Limits(max_requests, max_cost, None))
+    scenarios = {
+        (cell.subset.dataset.label, scenario)
+        for cell in plan.cells
+        for scenario, _ in cell.subset.quotas
+    }
+    cells = planned_cells(plan)
+    check_names(rules, cells, scenarios)  # before anything is paid for
+    report_reversed(plan)
     run_and_report(plan, store)
-    cells = [cell.key.hex().upper() for cell in plan.cells]
-    _audit(store, rules, out, to, cells=cells, judge=loaded.judge.label)
+    _audit(store, rules, out, to, cells=cells["cell"].to_list(), judge=loaded.judge.label)
 
 
 def check(
@@ -116,16 +126,19 @@ def verify(
 
     from opensafemlrm.audit import files
     from opensafemlrm.audit.decide import Outcome
-    from opensafemlrm.audit.verify import differences
+    from opensafemlrm.audit.verify import differences, not_covered
     from opensafemlrm.store.source import open_source
 
     record = files.load(audit or store / "audit" / files.RECORD)
     with open_source(store) as source:
         mistakes = list(differences(source, record))
+        more = not_covered(source, record)
     if policy is not None and record["policy"]["sha256"] != (given := _load(policy)).sha256:
         mistakes.append(f"{given.name}: the record was decided by another policy")
     for sentence in mistakes:
         fail(sentence)
+    if more:
+        say(f"look at this: {more} cells of the store are no part of the audit")
     if mistakes:
         say(f"not verified: {len(mistakes)} differences")
         raise typer.Exit(ExitCode.AUDIT_FAILED)

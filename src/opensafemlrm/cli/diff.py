@@ -92,12 +92,15 @@ def _side(
     import polars as pl
 
     from opensafemlrm import results
+    from opensafemlrm import study as studies
     from opensafemlrm.analysis.changes import READS
     from opensafemlrm.analysis.conditions import CONDITION_COLUMNS
+    from opensafemlrm.cli._planned import planned_cells
+    from opensafemlrm.engine import Plan
 
     planned = None
     if Path(address).suffix in _STUDIES and not Path(address).is_dir():
-        planned = _planned(address)
+        planned = planned_cells(Plan.of(studies.load(address)))
         if store is None:
             return _renamed(planned, names), None
         address = str(store)
@@ -109,32 +112,6 @@ def _side(
     frame = _renamed(frame, names)
     cells = frame.group_by(columns).agg(samples=pl.col("sample").n_unique().cast(pl.Int64))
     return cells, frame
-
-
-def _planned(path: str) -> pl.DataFrame:
-    """Return the cells that a study plans."""
-    from dataclasses import asdict
-
-    import polars as pl
-
-    from opensafemlrm import study as studies
-    from opensafemlrm.engine import Plan
-    from opensafemlrm.store.named import sampling_text
-
-    rows = [
-        (
-            *cell.label,
-            sampling_text(asdict(cell.cell.sampling)),
-            bool(cell.model.identity().get("simulated")),
-            cell.key.hex().upper(),
-            cell.samples,
-        )
-        for cell in Plan.of(studies.load(path)).cells
-    ]
-    names = ("model", "dataset", "attack", "defense", "sampling", "simulated", "cell", "samples")
-    types = {name: pl.String() for name in names}
-    schema = types | {"simulated": pl.Boolean(), "samples": pl.Int64()}
-    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def _renamed(rows: pl.DataFrame, names: Mapping[str, str]) -> pl.DataFrame:

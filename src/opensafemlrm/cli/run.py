@@ -125,7 +125,7 @@ def run(
 
         cluster = Cluster(ray, workers, gpus_per_worker, parquet_out)
     if store is not None:
-        _refuse_other_folder(store)
+        refuse_other_folder(store)
     codes = retry_failed or []
     plan = api.make_plan(
         studies.load(study),
@@ -135,7 +135,7 @@ def run(
     )
     _report_absent(plan, store)
     _report_skipped(plan)
-    _report_reversed(plan)
+    report_reversed(plan)
     if dry_run:
         show_dry_run(plan, store, cluster)
     else:
@@ -210,7 +210,7 @@ def _example(tally: Tally) -> str:
     return f", for example: {tally.notes[0]}" if tally.notes else ""
 
 
-def _refuse_other_folder(store: Path) -> None:
+def refuse_other_folder(store: Path) -> None:
     """Raise StoreError for a folder that holds other things and no store."""
     from opensafemlrm.store import DATABASE
 
@@ -342,7 +342,8 @@ def _report_skipped(plan: Plan) -> None:
             say(f"skipped: {error}")
 
 
-def _report_reversed(plan: Plan) -> None:
+def report_reversed(plan: Plan) -> None:
+    """Say which pairs of a study are the wrong way round."""
     from opensafemlrm.models.catalog import reversed_among
 
     for first, second in reversed_among(plan.study.pairs):

@@ -265,6 +265,11 @@ OF_THE_WORLD: dict[str, Case] = {
         "The guardrail identifier is not valid"}}),
     "a filter that is off": (400, {"error": {"message":
         "content_filter is not enabled for this deployment"}}),
+    "a firewall": (403, {"error": {"message": "Access blocked by network safety appliance"}}),
+    "a filter that broke": (400, {"error": {"code": "ModerationServiceError", "message": "no"}}),
+    "a day": (400, {"error": {"message": "Sorry, no more messages of yours today"}}),
+    "a resource": (400, {"error": {"message": "The requested resource has been moved"}}),
+    "dutch": (400, {"error": {"message": "Tegoed is op"}}),
     "a quota of a filter": (403, {"error": {"code": "moderation_limit", "message": "no more"}}),
     "gemini, a place": (400, {"error": {"code": 400, "status": "FAILED_PRECONDITION", "message":
         "User location is not supported for the API use."}}),

@@ -110,6 +110,8 @@ async def test_what_is_of_the_account_or_the_server_is_never_final(server, conne
         (400, {"error": "模型未找到"}, "this model"),
         (400, {"error": {"message": "Model Not Exist", "type": "invalid_request_error"}},
          "this model"),
+        (403, {"error": {"message": "API key flagged: sensitive scopes missing"}},
+         "missing or wrong"),
         (403, {"error": {"message": "Your API key was reported as leaked."}}, "missing or wrong"),
         (403, {"message": "The security token included in the request is invalid."},
          "missing or wrong"),

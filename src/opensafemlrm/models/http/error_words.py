@@ -90,6 +90,7 @@ _LIMIT_REACHED: Final = _phrases(r"""
     (exceed|reach|hit|over)\w* … (quota|usage limit|allowance)
     (daily|weekly|monthly)( \w+){0,3} (limit|quota|cap|allowance|budget)
     (usage|tokens?|requests) … (exhausted|used up|depleted)
+    out of (quota|requests|messages|tokens)\b
     (upgrade|subscribe) (your|to a|to the|to)( \w+)? (plan|account|tier|subscription|pro\b|key)
     (使用上限|配额|利用上限|上限に達し|한도|лимит|límite de uso|kontingent)
 """)
@@ -193,9 +194,9 @@ _OF_WORLD: Final = _phrases(r"""
     (account|user|member|plan|tier|credit|balance|bill|budget|quota|money|fund|wallet|cash|dollar|cent|pay|paid|price|cost|spen[dt]|subscri|upgrade|trial|free)
     (key|token|permission|permit|access|auth|denied|forbidden|licen|agree|verif|sign (in|up)|log ?in)
     (organi|project|team|workspace|tenant|company|region|location|countr|territor|ip\b|network|domain|admin|owner|support\b)
-    (model|deployment|endpoint|server|service|provider|host|instance|worker|backend|engine|gateway|proxy|router|upstream|gpu|cuda|memory|disk|queue|vllm|mmproj)
+    (model|deployment|endpoint|resource|server|service|provider|host|instance|worker|backend|engine|gateway|proxy|router|upstream|gpu|cuda|memory|disk|queue|vllm|mmproj)
     (load|start|setting|option|flag|config|param|schema|identifier|guardrail|template|tokeniz|version|maintenance|weights|checkpoint|adapter|lora)
-    (limit|exceed|maximum|max\b|daily|weekly|monthly|hour|minute|per\b|left\b|remain|unavailable|not available|enable|disable|deprecat)
+    (limit|exceed|maximum|max\b|daily|weekly|monthly|today|tomorrow|hour|minute|per\b|left\b|remain|unavailable|not available|enable|disable|deprecat)
     (nicht|kein|saldo|kredit|pas de|plus de|insuf|agotad|esaurit|esgotad|tegoed|brak)
     \S*[^\x00-\x7f]
 """)  # noqa: E501 # as above
@@ -212,7 +213,7 @@ _ABOUT_A_FILTER: Final = (
     "unsupported", "invalid", "unknown", "missing", "required", "notfound", "notenabled", "setting",
     "config", "identifier", "param", "argument", "option", "version", "schema", "threshold",
     "quota", "limit", "unavailable", "timeout", "disabled", "permission", "unauthorized",
-    "casesensitive", "insensitive",
+    "casesensitive", "insensitive", "serviceerror", "servererror",
 )  # fmt: skip
 """The same: such a code is about how a filter is set, or that it is gone."""
 _FILTER_NUMBERS: Final = frozenset({"1301"})
@@ -260,6 +261,8 @@ _SET_UP: Final = _phrases(r"""
     (plan|subscription|billing|account|administrator|deployment|api key|this key|role|network|content type)\b
 """)  # noqa: E501 # as above
 """Speaks of how a filter, or a request, is set up, or of who asks."""
+_ON_THE_WAY: Final = _phrases(r"(network|firewall|appliance|proxy|waf)\b")
+"""Speaks of what stops a request before its provider sees it."""
 _NO_NAME: Final = re.compile(
     r"error|\d+|.*validation.*|.*invalid.?(request|argument|param).*|.*bad.?request.*|.*permission.?denied.*|"
     r"forbidden|(api|server|upstream|provider|request).?error|unprocessable.*|none|null|unknown",
@@ -341,7 +344,7 @@ def filter_in(message: str, codes: list[str]) -> str | None:
         if phrase in words:
             return code
     spoke = _FILTER.search(words) and not _SET_UP.search(words)
-    if not (spoke or _STOPPED_BY_FILTER.search(words)):
+    if not (spoke or _STOPPED_BY_FILTER.search(words)) or _ON_THE_WAY.search(words):
         return None
     if _OVERLOAD.search(words) or _INVALID_KEY.search(words):
         return None

@@ -9,17 +9,17 @@ from opensafemlrm.types import ResponseStatus, Usage
 
 _WHOLE: Final = frozenset(
     {"stop", "end_turn", "stop_sequence", "eos", "eos_token", "completed", "complete", "finished",
-     "tool_calls", "tool_call", "tool_use", "function_call", "end", "normal", "done"}
+     "tool_calls", "tool_call", "tool_use", "function_call", "end", "normal", "done",
+     "end_of_text", "stop_token", "stop_str"}
 )  # fmt: skip
 _CUT: Final = frozenset(
-    {"length", "max_tokens", "max_output_tokens", "max_completion_tokens", "max_new_tokens",
-     "max_length", "model_length", "token_limit", "context_length", "context_length_exceeded",
-     "model_context_window_exceeded", "context_window_exceeded", "max_len", "length_limit",
-     "pause_turn", "incomplete", "truncated", "repetition_truncation"}
+    {"model_context_window_exceeded", "context_window_exceeded", "pause_turn", "incomplete"}
 )  # fmt: skip
+_CUT_WORDS: Final = ("length", "max_", "limit", "truncat")
+"""One of them is in every other word for it: ``max_tokens``, ``model_length``, ``token_limit``."""
 _BROKEN_OFF: Final = frozenset(
     {"error", "abort", "aborted", "network_error", "insufficient_system_resource", "timeout",
-     "malformed_model_output", "load", "unload"}
+     "malformed_model_output", "load", "unload", "cancelled", "canceled", "user_cancel"}
 )  # fmt: skip
 
 
@@ -30,7 +30,7 @@ def ending(finish: str | None, usage: Usage, max_tokens: int) -> tuple[ResponseS
         cut = usage.output_tokens is not None and usage.output_tokens >= max_tokens
         return (ResponseStatus.TRUNCATED if cut else ResponseStatus.OK), None
     reason = finish.casefold()
-    if reason in _CUT:
+    if reason in _CUT or any(word in reason for word in _CUT_WORDS):
         return ResponseStatus.TRUNCATED, None
     if reason == "refusal" or error_words.is_filter_code(reason):
         # Anthropic's "refusal" is said by its classifiers, not by the model.

@@ -39,6 +39,8 @@ class FirstScreen:
 
     answers: list[tuple[Answer, list[Link]]]
     comparisons: list[Comparison]
+    simulated: bool
+    """Whether a model of it is one that this project simulates."""
 
     def in_common(self) -> dict[str, str]:
         """Return the names that all comparisons share."""
@@ -51,7 +53,7 @@ class FirstScreen:
 
 
 def first_screen(findings: Findings) -> FirstScreen:
-    """Return the answers and comparisons of what was findings."""
+    """Return the answers and comparisons of what was measured."""
     comparisons = [
         _comparison(row, findings.judge or "")
         for row in findings.compared_parts.iter_rows(named=True)
@@ -59,6 +61,7 @@ def first_screen(findings: Findings) -> FirstScreen:
     return FirstScreen(
         [(answer, _behind(answer, findings, comparisons)) for answer in answers(findings)],
         comparisons,
+        bool(findings.simulated),
     )
 
 

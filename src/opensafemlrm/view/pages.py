@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import json
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -182,6 +183,7 @@ class Pages:
             "sample": sample,
             "key": key.hex().upper(),
             "images": images_of(sample.prompt, sample.item),
+            "made_at": _time(sample.made_by["created"]),
             "made_by": json.dumps(sample.made_by, indent=2, ensure_ascii=False),
             "filters": filters,
             "before": before,
@@ -323,6 +325,10 @@ def _static(request: Request) -> Response:
 def _no_icon(request: Request) -> Response:
     del request
     return Response(status_code=204)
+
+
+def _time(seconds: float) -> str:
+    return datetime.datetime.fromtimestamp(seconds).astimezone().isoformat(" ", "minutes")
 
 
 def _key(request: Request) -> bytes:

@@ -86,6 +86,7 @@ if (live) {
   const seen = []; // when, and how many samples there were
   const put = (place, counts) => {
     place.textContent = counts[place.dataset.count].toLocaleString("en");
+    place.classList.toggle("zero", !counts[place.dataset.count]);
   };
   new EventSource(live.dataset.news).onmessage = (event) => {
     const counts = JSON.parse(event.data);

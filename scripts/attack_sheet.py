@@ -36,7 +36,7 @@ from opensafemlrm.attacks import image_edits, seeded
 from opensafemlrm.attacks.cs_dj import CSDJ, DISTRACTORS
 from opensafemlrm.attacks.figstep import FigStepAttack
 from opensafemlrm.attacks.jood import JOOD
-from opensafemlrm.attacks.mml import MML
+from opensafemlrm.attacks.mml import MML, Encoding
 from opensafemlrm.attacks.si_attack import SIAttack
 from opensafemlrm.attacks.typo import Typo
 from opensafemlrm.attacks.typography import SANS
@@ -66,12 +66,12 @@ class Pen(ImageDraw.ImageDraw):
 
 def functions(path: Path, *names: str, **given: Any) -> SimpleNamespace:
     """Return functions of a Python file, made without what the file imports."""
-    body = [
+    body: list[ast.stmt] = [
         node
         for node in ast.parse(path.read_text("utf-8")).body
         if isinstance(node, ast.FunctionDef) and node.name in names
     ]
-    if missing := {*names} - {node.name for node in body}:
+    if missing := {*names} - {node.name for node in body if isinstance(node, ast.FunctionDef)}:
         raise SystemExit(f"{path} has no function {', '.join(sorted(missing))}")
     known: dict[str, Any] = {
         "Image": Image,
@@ -143,7 +143,8 @@ def mml(checkout: Path, mono: Path) -> Iterator[Pair]:
         "gen_image_from_text",
     )
     changes = functions(checkout / "attacks/mml/utils.py", "image_transformer")
-    for item, encoding in zip(items(), ("mirror", "rotate", "base64"), strict=True):
+    encodings: tuple[Encoding, ...] = ("mirror", "rotate", "base64")
+    for item, encoding in zip(items(), encodings, strict=True):
         title = item.fields["instruction"]
         if encoding == "base64":
             title = base64.b64encode(title.encode()).decode()

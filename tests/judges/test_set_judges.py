@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from opensafemlrm.cli import app
 from opensafemlrm.errors import JudgeError
 from opensafemlrm.judges.bsa_think import RUBRICS, BSAThink
 from opensafemlrm.judges.mssbench import MSSBenchJudge
@@ -293,3 +295,17 @@ def test_a_changed_prompt_needs_a_new_version(cls: type[RubricJudge], prints: st
     # Scores of two wordings do not compare: raise the version with the prompt, then this pin.
     given = content_key([rubric.fingerprint for rubric in cls.rubrics()]).hex()[:8]
     assert (cls.version, given) == ("1-A", prints)
+
+
+def test_a_dry_run_tells_that_the_data_lacks_what_the_judge_compares_with(tmp_path: Path) -> None:
+    """The run would have bought all the replies before anybody was told."""
+    study = tmp_path / "study.yaml"
+    study.write_text(
+        "models: [sim/r1-onevision-7b]\ndatasets: [canary]\nlimit: 2\n"
+        "judge: {judge: siuo, model: sim/judge}\n",
+        "utf-8",
+    )
+    arguments = ["run", str(study), "--store", str(tmp_path / "store"), "--dry-run"]
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, JudgeError)
+    assert "'safety_warning'" in str(result.exception)

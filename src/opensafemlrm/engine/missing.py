@@ -142,7 +142,10 @@ def standing(plan: Plan, cell: CellPlan, connection: sqlite3.Connection) -> Stan
 
 
 def survey(plan: Plan, cell: CellPlan, connection: sqlite3.Connection | None) -> Survey:
-    """Count what a run would do, sending and writing nothing."""
+    """Count what a run would do, sending and writing nothing.
+
+    Raises JudgeError where the judge compares with what the first item does not have.
+    """
     to_generate = to_judge = not_applicable = 0
     note: str | None = None
     for _, work in missing_work(plan, [cell], connection):
@@ -151,6 +154,7 @@ def survey(plan: Plan, cell: CellPlan, connection: sqlite3.Connection | None) ->
             # An attack that fits the first item is assumed to fit all of them: to draw every image
             # would take as long as the run.
             if note is None:
+                plan.study.judge.context(item)
                 note = _why_not(cell, item)
             if note and _why_not(cell, item):
                 not_applicable += 1

@@ -36,6 +36,7 @@ _UNSPACED: Final = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff]"
 )
+_BLANKS: Final = " \n\t\r\v\f\x1c\x1d\x1e\x1f"
 _REPEATED: Final = re.compile(r"(.)\1{3,}")
 _LETTER: Final = re.compile(r"[^\W_]")
 
@@ -55,12 +56,24 @@ def least_tokens(text: str) -> int:
     return int(TOKENS_A_WORD * words)
 
 
+def _at_most(text: str) -> float:
+    """Return what :func:`least_tokens` is at most: nearly every prompt has more, and is read no
+    further.
+    """
+    if text.isascii():
+        words, length = 1 + sum(map(text.count, _BLANKS)), len(text) / MAX_LETTERS
+    else:
+        words, length = len(text.split()), len(text) / MAX_CHARACTERS
+    return TOKENS_A_WORD * (words + length)
+
+
 def whole(response: Response, prompt: Prompt) -> Response:
     """Return ``response``, or a failure where the server cannot have read the whole prompt."""
     tokens = most_counted(response.usage)
-    if not tokens or sum(len(turn.text) for turn in prompt.turns) <= tokens:
+    texts = [turn.text for turn in prompt.turns]
+    if not tokens or sum(map(_at_most, texts)) <= tokens:
         return response
-    least = sum(least_tokens(turn.text) for turn in prompt.turns)
+    least = sum(map(least_tokens, texts))
     if not is_cut(tokens, least):
         return response
     detail = (

@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make demo         evaluate tiny bundled models on a harmless benchmark, with tables and a report"
+	@echo "make demo         evaluate tiny bundled models on a harmless benchmark: answers in words, and a report"
 	@echo "make test         check format, lint, types and imports, and run the tests"
 	@echo "make test-extras  run the tests again with every extra installed, and measure their coverage"
 	@echo "make check        the same as make test"

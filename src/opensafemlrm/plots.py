@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from opensafemlrm.analysis import MAX_UNSCORED
 from opensafemlrm.errors import ReportError
-from opensafemlrm.report.figures.drawing import SIZES, Chart
+from opensafemlrm.report.figures.drawing import SIZES, Chart, with_caveat
 from opensafemlrm.report.page import charts, defenses
 from opensafemlrm.report.page.charts import Chart as Drawable
 from opensafemlrm.report.page.findings import Findings
+from opensafemlrm.report.page.header import caveat
 from opensafemlrm.report.page.reading import read_findings
 from opensafemlrm.selection import EVERYTHING, Selection
 
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
 
 
 class Plots:
-    """Each method draws one chart, or one a setting (a dataset, an attack, a defense and so on).
+    """Each method draws one chart, or several where its results need it.
 
-    ReportError says that the results have nothing to draw in it.
+    A chart says below it where models are simulated or organisms. ReportError says that the results
+    have nothing to draw in it.
     """
 
     def __init__(
@@ -52,17 +54,21 @@ class Plots:
         """Draw what share of the replies has no score, and why."""
         return self._chart("missing")
 
+    def overrefusal(self) -> Chart:
+        """Draw how often harmless requests are refused."""
+        return self._chart("overrefusal")
+
+    def scores(self) -> Chart:
+        """Draw how the scores of every part are spread."""
+        return self._chart("scores")
+
     def scenarios(self) -> list[Chart]:
-        """Draw the rates of every scenario and model as heat maps."""
+        """Draw the rates of every scenario and model as a heat map for each dataset."""
         return self._charts("scenarios")
 
-    def slopes(self) -> list[Chart]:
-        """Draw how each scenario's rate moves from the base to the reasoning model."""
-        return self._charts("slopes")
-
-    def scores(self) -> list[Chart]:
-        """Draw how the scores of every part are spread."""
-        return self._charts("scores")
+    def blindspots(self) -> list[Chart]:
+        """Draw what each scenario lost against the base, a chart for each dataset."""
+        return self._charts("blindspots")
 
     def defenses(self) -> list[Chart]:
         """Draw each defense's safety against what it costs."""
@@ -72,7 +78,11 @@ class Plots:
         return self._charts(name)[0]
 
     def _charts(self, name: str) -> list[Chart]:
-        drawn: list[Chart] = [chart.draw(SIZES[0]) for chart in _MAKERS[name](self._found)]
+        below = caveat(self._found)
+        drawn: list[Chart] = [
+            with_caveat(chart.draw(SIZES[0]), below, SIZES[0])
+            for chart in _MAKERS[name](self._found)
+        ]
         if not drawn:
             others = [
                 other for other, make in _MAKERS.items() if any(True for _ in make(self._found))
@@ -98,8 +108,9 @@ _MAKERS: Final[Mapping[str, Callable[[Findings], Iterable[Drawable]]]] = {
     "correction": _one(charts.correction),
     "missing": _one(charts.missing),
     "scenarios": charts.scenarios,
-    "slopes": charts.slopes,
-    "scores": charts.scores,
+    "blindspots": charts.losses,
+    "scores": _one(charts.scores),
+    "overrefusal": _one(charts.overrefusal),
     "defenses": defenses.fronts,
 }
 """What each chart is made by: only the results that it shows are computed."""

@@ -62,6 +62,16 @@ def test_it_opens_without_a_word_a_request_or_a_barrier(
         assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [PHONE, DESKTOP])
+def test_open_tables_scroll_by_themselves(browser: Any, report: Path, width: int) -> None:
+    """The mistake: the first table that was opened on a phone pushed the answers off the page."""
+    with visit_to(browser, report, width, "light") as visit:
+        opened = "document.querySelectorAll('details').forEach(one => one.open = true)"
+        visit.page.evaluate(opened)
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert visit.violations() == []
+
+
 def test_nothing_that_others_wrote_runs(browser: Any, attacked: Path) -> None:
     with visit_to(browser, attacked, DESKTOP, "light") as visit:
         visit.page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")
@@ -127,3 +137,5 @@ def test_on_paper_it_is_light_and_whole(browser: Any, report: Path) -> None:
         assert background == "rgb(255, 255, 255)"
         assert not visit.page.locator(".example").first.is_visible()
         assert not visit.page.locator("nav").is_visible()
+        assert visit.page.locator("figure .wide").first.is_visible()
+        assert not visit.page.locator("figure .narrow").first.is_visible()

@@ -46,6 +46,18 @@ def run_study(path: Path, text: str, *, code: int = 0) -> Path:
     return path
 
 
+def with_people(path: Path) -> Path:
+    """Let a judge of the store be calibrated, and say what was understood."""
+    with Store.open(path, "create") as opened, opened.transaction() as connection:
+        connection.execute(
+            "INSERT INTO calibrations SELECT key, 'made up', part, X'', X'', '', 4, 90, 5, "
+            "95, 10, 0, 0 FROM (SELECT 'answer' AS part UNION SELECT 'full'), "
+            "components WHERE kind = 'judge'"
+        )
+        connection.execute("UPDATE verdicts SET understood = rowid % 4 > 0")
+    return path
+
+
 def hostile(path: Path) -> Path:
     """Make a store in which every text that others choose attacks the page."""
     rows = [

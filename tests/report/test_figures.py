@@ -22,9 +22,9 @@ from opensafemlrm.report.figures import (
     flow,
     forest,
     heatmap,
+    losses,
     pairs,
     pareto,
-    slopes,
     theme,
 )
 from opensafemlrm.report.figures.drawing import SIZES, Ruler, Size
@@ -69,16 +69,17 @@ CHARTS: dict[str, Draw] = {
     "heatmap": lambda size: heatmap.heatmap(
         rows(
             heatmap.COLUMNS,
-            ("01-A", HOSTILE, 0.95, 44, "reasoner"),
-            ("01-A", "b", None, 0, "base"),
+            ("direct", "01-A", HOSTILE, 0.95, 44, "reasoner"),
+            ("direct", "01-A", "b", None, 0, "base"),
+            (HOSTILE, "01-A", "b", 0.05, 40, "base"),
         ),
         size,
     ),
-    "slopes": lambda size: slopes.slopes(
+    "losses": lambda size: losses.losses(
         rows(
-            slopes.COLUMNS,
-            (HOSTILE, "from b", "01-A", 0.1, 0.5),
-            (HOSTILE, "from b", "02-B", 0.3, 0.2),
+            losses.COLUMNS,
+            ("direct", HOSTILE, "over b", "01-A", 40.0, 20.0, 55.0, True),
+            ("direct", HOSTILE, "over b", "02-B", -10.0, -30.0, 12.0, False),
         ),
         size,
     ),
@@ -88,7 +89,7 @@ CHARTS: dict[str, Draw] = {
             ("", HOSTILE, "answer", tally(_0=30, _5=10), 40),
             ("", HOSTILE, "reasoning", [], 0),
         ),
-        {"0": "harm-0", "5": "harm-9"},
+        {"0": "harm-0", "5": bars.HATCH},
         size,
     ),
     "flow": lambda size: flow.flows(rows(flow.COLUMNS, (HOSTILE, "direct", 30, 6, 4, 60)), size),
@@ -160,8 +161,17 @@ def test_what_was_not_measured_is_said_and_never_drawn_as_zero() -> None:
     shown = words(svg("heatmap"))
     assert "–" in shown
     assert "95" in shown
-    grey = theme.LIGHT["missing"]
-    assert svg("heatmap").count(f'fill="{grey}"') == 2  # the cell, and its key
+
+
+@pytest.mark.parametrize("name", ["heatmap", "bars"])
+def test_what_has_no_score_is_hatched_and_has_no_colour(name: str) -> None:
+    """The mistake: grey for what was not measured, which in the dark was the colour of safe."""
+    drawn = svg(name)
+    slanted = re.findall(
+        r'<line [^>]*x2="([-\d.]+)" y2="([-\d.]+)"[^>]*' + theme.LIGHT["edge"], drawn
+    )
+    assert slanted
+    assert all(float(x) > 0 > float(y) or float(x) < 0 < float(y) for x, y in slanted)
 
 
 def test_an_interval_is_written_out_with_its_signs() -> None:
@@ -176,12 +186,32 @@ def test_the_flow_says_how_much_was_corrected() -> None:
     assert not [word for word in words(none) if "%" in word]
 
 
-def test_scenarios_that_end_close_together_keep_their_names_apart() -> None:
-    close = [("m", "from b", f"scenario {n}", 0.1, 0.5 + n / 1000) for n in range(3)]
-    drawn = drawing.to_svg(slopes.slopes(rows(slopes.COLUMNS, *close), WIDE))
-    places = [float(y) for y in re.findall(r"translate\([^,]+,([\d.]+)\)[^>]*>\d+ scenario", drawn)]
-    assert len(places) == 3
-    assert all(b - a >= 10 for a, b in zip(sorted(places), sorted(places)[1:], strict=False))
+def test_settings_are_groups_of_columns_of_one_heat_map() -> None:
+    """The mistake: a heat map a setting, one below the other, which nobody can compare."""
+    cells = [
+        (setting, "01-A", model, 0.5, 10, "base")
+        for setting in ("direct", "typo")
+        for model in ("a", "b")
+    ]
+    shown = words(drawing.to_svg(heatmap.heatmap(rows(heatmap.COLUMNS, *cells), WIDE)))
+    assert [shown.count(name) for name in ("direct", "typo", "a", "b", "01-A")] == [1, 1, 2, 2, 1]
+    assert "10" not in shown  # all are of 10: a note says so once
+
+
+def test_what_survives_its_multiplicity_is_a_dot_and_the_rest_a_ring() -> None:
+    drawn = svg("losses")
+    filled = len(re.findall(rf'fill="{theme.LIGHT["reasoner"]}"[^>]*stroke=', drawn))
+    rings = len(re.findall(rf'fill="{theme.LIGHT["paper"]}"[^>]*stroke=', drawn))
+    assert (filled, rings) == (2, 2)  # one each, and those of the legend
+
+
+def test_a_caveat_stands_in_the_picture_at_every_width() -> None:
+    """The mistake: a warning on the page alone, which no screenshot of a chart has."""
+    caveat = "Simulated models: it says nothing of the models whose names they carry, at all."
+    for size in SIZES:
+        drawn = drawing.to_svg(drawing.with_caveat(CHARTS["pairs"](size), caveat, size))
+        assert caveat.replace(" ", "") in "".join(words(drawn)).replace(" ", "")
+        assert float(ElementTree.fromstring(drawn).attrib["width"]) <= size.width * 1.1
 
 
 def test_every_defense_is_named_with_what_it_costs_and_the_undefended_model_is_marked() -> None:
@@ -201,7 +231,7 @@ def test_defenses_that_do_alike_keep_their_names_apart(size: Size) -> None:
     ]
     drawn = drawing.to_svg(pareto.pareto(rows(pareto.COLUMNS, *alike), size))
     found = re.findall(r"translate\(([\d.]+),([\d.]+)\)[^>]*>(defense \d[^<]*)<", drawn)
-    boxes = [(float(x), float(x) + drawing.width_of(said, 11), float(y)) for x, y, said in found]
+    boxes = [(float(x), float(x) + theme.width_of(said, 11), float(y)) for x, y, said in found]
     assert len(boxes) == len(alike)
     for number, (left, right, y) in enumerate(boxes):
         for other_left, other_right, other_y in boxes[number + 1 :]:
@@ -234,7 +264,7 @@ def test_a_defense_is_drawn_with_the_interval_of_both_its_rates() -> None:
 
 
 def test_many_models_scroll_and_do_not_shrink_until_nobody_can_read_them() -> None:
-    cells = [("01-A", f"model {n}", 0.5, 10, "base") for n in range(40)]
+    cells = [("", "01-A", f"model {n}", 0.5, 10, "base") for n in range(40)]
     drawn = drawing.to_svg(heatmap.heatmap(rows(heatmap.COLUMNS, *cells), NARROW))
     inline = theme.for_page(drawn, "", NARROW.width)
     assert inline.scrolls
@@ -271,7 +301,8 @@ def test_every_text_has_the_contrast_that_wcag_asks_for(colours: Mapping[str, st
         assert contrast(colours[role], colours["paper"]) >= 4.5, role
     for step, role in enumerate(theme.RAMP):
         assert contrast(colours[role], colours[theme.ink_on(step)]) >= 4.5, role
-    assert contrast(colours["missing"], colours["on-low"]) >= 4.5
+    for role in theme.WHY:
+        assert contrast(colours[role], colours[theme.ink_of(role)]) >= 4.5, role
 
 
 @pytest.mark.parametrize("colours", [theme.LIGHT, theme.DARK], ids=["light", "dark"])
@@ -279,6 +310,52 @@ def test_the_ramp_of_harm_goes_one_way_in_lightness(colours: Mapping[str, str]) 
     """Without colour, on paper or to a colour-blind reader, more must still look like more."""
     steps = [luminance(colours[role]) for role in theme.RAMP]
     assert steps in (sorted(steps), sorted(steps, reverse=True))
+
+
+@pytest.mark.parametrize("colours", [theme.LIGHT, theme.DARK], ids=["light", "dark"])
+def test_every_sign_is_seen_on_the_page(colours: Mapping[str, str]) -> None:
+    """The mistake: score 0, the greatest class, was drawn in 1.1 to 1 on white."""
+    for role in ("base", "reasoner", "safe", "unsafe", "edge"):
+        assert contrast(colours[role], colours["paper"]) >= 3, role
+    assert contrast(colours["safe"], colours["unsafe"]) >= 1.7  # in print without colour too
+
+
+def test_safe_and_unsafe_and_harm_have_the_same_colours_in_both_themes() -> None:
+    """The mistake: what was safe in the light was the colour of unsafe in the dark."""
+    for role in ("safe", "unsafe", *theme.RAMP):
+        assert theme.LIGHT[role] == theme.DARK[role]
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        ((0.152, 1.053, -0.205), (0.115, 0.786, 0.099), (-0.004, -0.048, 1.052)),
+        ((0.367, 0.861, -0.228), (0.280, 0.673, 0.047), (-0.012, 0.043, 0.969)),
+        ((1.256, -0.077, -0.179), (-0.078, 0.931, 0.148), (0.005, 0.691, 0.304)),
+    ],
+    ids=["protanopia", "deuteranopia", "tritanopia"],
+)  # fmt: skip
+def test_safe_and_unsafe_are_told_apart_by_every_colour_vision(
+    matrix: tuple[tuple[float, float, float], ...],
+) -> None:
+    """As dichromats see them (Machado, Oliveira, Fernandes 2009, severity 1)."""
+    seen = []
+    for role in ("safe", "unsafe"):
+        colour = theme.LIGHT[role]
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.03928 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        mixed = [sum(m * p for m, p in zip(row, linear, strict=True)) for row in matrix]
+        seen.append(lab([min(max(part, 0.0), 1.0) for part in mixed]))
+    assert sum((a - b) ** 2 for a, b in zip(*seen, strict=True)) ** 0.5 >= 20
+
+
+def lab(linear: list[float]) -> tuple[float, float, float]:
+    red, green, blue = linear
+    x = (0.4124 * red + 0.3576 * green + 0.1805 * blue) / 0.9505
+    y = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    z = (0.0193 * red + 0.1192 * green + 0.9505 * blue) / 1.089
+    fx, fy, fz = (v ** (1 / 3) if v > 0.008856 else 7.787 * v + 16 / 116 for v in (x, y, z))
+    return 116 * fy - 16, 500 * (fx - fy), 200 * (fy - fz)
 
 
 def test_a_colour_names_one_role() -> None:
@@ -294,7 +371,7 @@ def test_every_rate_has_a_step(rate: float) -> None:
 @given(st.text(max_size=80), st.integers(20, 300))
 def test_a_label_fits_and_keeps_its_ends(text: str, width: int) -> None:
     shown = drawing.fit(text, width)
-    assert drawing.width_of(shown) <= width or len(shown) <= 3
+    assert theme.width_of(shown) <= width or len(shown) <= 3
     if shown and "…" not in text:
         head, cut, tail = shown.partition("…")
         whole = drawing.fit(text, 1e9)

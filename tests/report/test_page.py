@@ -78,13 +78,14 @@ def page(out: Path) -> Page:
     return Page((out / "index.html").read_text())
 
 
-def test_the_first_screen_answers_five_questions_with_figures(page: Page) -> None:
+def test_the_first_screen_answers_six_questions_with_figures(page: Page) -> None:
     first = page.source.split("<nav")[0]
     assert re.findall(r"<dt>(.*?)</dt>", first) == [
         "Which is safer?",
         "How large is the reasoning tax?",
         "Where are the blind spots?",
         "How much is self-corrected?",
+        "How much harmless is refused?",
         "What was not measured?",
     ]
     figures = re.findall(r'class="figure">(.*?)</span>', first)
@@ -92,7 +93,8 @@ def test_the_first_screen_answers_five_questions_with_figures(page: Page) -> Non
     assert re.fullmatch(r"\+\d+\.\d · \+\d+\.\d", figures[1])
     assert re.fullmatch(r"(≥ )?\d+\.\d ×|None stands out", figures[2])
     assert re.fullmatch(r"\d+\.\d %", figures[3])
-    assert figures[4] == "0.0 %"
+    assert re.fullmatch(r"\d+\.\d(–\d+\.\d)? %", figures[4])
+    assert figures[5] == "0.0 %"
     assert "<svg" in first
 
 
@@ -100,7 +102,8 @@ def test_the_page_needs_nothing_but_itself(page: Page) -> None:
     """A report that is mailed around must not phone home, nor break without a network."""
     assert "default-src 'none'" in page.source
     links = [*page.attributes.get("href", []), *page.attributes.get("src", [])]
-    assert all(link.startswith("#") or link == "data:," for link in links)
+    beside = re.compile(r"(figures|tables)/[a-z0-9_-]+\.(svg|png|pdf|csv|md|tex)")
+    assert all(link.startswith("#") or link == "data:," or beside.fullmatch(link) for link in links)
     assert not re.search(r"url\(|@import", page.source)
     assert "script" not in page.tags
     assert len(page.source) < 3_000_000
@@ -110,6 +113,13 @@ def test_every_link_of_the_contents_leads_somewhere(page: Page) -> None:
     ids = page.attributes["id"]
     assert len(ids) == len(set(ids))
     assert {link[1:] for link in page.attributes["href"] if link.startswith("#")} <= set(ids)
+
+
+def test_every_file_that_a_chart_or_a_table_names_is_there(page: Page, out: Path) -> None:
+    links = [link for link in page.attributes["href"] if "/" in link]
+    assert {Path(link).suffix for link in links} == {".svg", ".png", ".pdf", ".csv", ".md", ".tex"}
+    for link in links:
+        assert (out / link).is_file(), link
 
 
 def test_simulated_models_are_called_simulated_wherever_they_show(page: Page) -> None:
@@ -131,6 +141,8 @@ def test_every_chart_has_its_words_its_table_and_its_files(page: Page, out: Path
     for name in names:
         for suffix in ("svg", "png", "pdf"):
             assert (out / "figures" / f"{name}.{suffix}").stat().st_size > 1000
+        drawn = (out / "figures" / f"{name}.svg").read_text()
+        assert "Simulated models: scores drawn" in drawn  # in the file that a paper takes too
 
 
 def test_tables_are_written_for_programs_and_for_papers(out: Path) -> None:
@@ -167,6 +179,42 @@ def test_replies_are_on_the_page_only_when_asked_for(
     assert "checked>" not in examples
 
 
+def test_an_example_has_its_picture_its_parts_and_the_judge_s_reasons(tmp_path: Path) -> None:
+    """The mistake: twelve replies to a picture, without the picture and without a reason."""
+    text = SIMULATED.replace("[direct]", "[figstep]").replace("limit: 100", "limit: 40")
+    store = run_study(tmp_path / "store", text)
+    page = report(store, tmp_path / "out", with_examples=True).source
+    examples = page.split('id="examples"')[1].split('<details class="example">')[1:]
+    assert len(examples) >= 3
+    for example in examples:
+        masked = example.split('<div class="masked">')[1]
+        assert '<img src="data:image/webp;base64,' in masked
+        assert masked.count("<img") == example.count("<img")
+        heads = re.findall(r"<h3>(.*?)</h3>", masked)
+        assert heads[:2] == ["Question", "Sent"]
+        assert {"Reasoning", "Answer"} <= set(heads)
+        assert [head for head in heads if head.startswith("The judge on the whole reply: ")]
+    assert len(page) < 3_000_000
+    with Store.open(store) as opened:
+        for image in (opened.path / "images").rglob("*.png"):
+            image.unlink()
+    gone = report(store, tmp_path / "gone", with_examples=True)
+    assert "Picture 1 is not in the store." in gone.text
+    assert "<img" not in gone.source
+
+
+def test_toys_are_called_toys_at_the_top_and_in_every_picture(tmp_path: Path) -> None:
+    """The mistake: "how safe two reasoning models are", a screenshot away from being quoted."""
+    text = "models: [{model: organism/base, alias: mine}]\ndatasets: [canary]\n"
+    text += "judge: canary\nlimit: 6\n"
+    page = report(run_study(tmp_path / "store", text), tmp_path / "out")
+    first = page.text.split("In short")[0]
+    assert "All models on this page are model organisms" in first
+    assert "The benchmark is harmless" in first
+    for figure in (tmp_path / "out/figures").glob("*.svg"):
+        assert "Model organisms" in figure.read_text(), figure
+
+
 def test_hostile_text_is_shown_as_text(tmp_path: Path) -> None:
     """A reply, a model's name, a scenario and an item id that hold markup stay what they are."""
     page = report(hostile(tmp_path / "store"), tmp_path / "out", with_examples=True)
@@ -174,6 +222,7 @@ def test_hostile_text_is_shown_as_text(tmp_path: Path) -> None:
     assert not [name for name in page.attributes if name.startswith("on")]
     shown = HOSTILE.replace("\x1b", r"\x1b").replace("\u202e", r"\u202e").strip()
     example = page.text.split("Example replies")[-1]
+    assert re.search(r"The judge on|Reasoning", example)
     for place in ("an answer", "scripted/reasoner", "item i", "s1"):
         assert re.search(rf"{place}\d* {re.escape(shown)}", example), place
     assert "\x1b" not in page.source

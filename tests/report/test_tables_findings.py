@@ -1,11 +1,9 @@
-"""The tables of findings: LaTeX that compiles, JSON without infinities, and what is said."""
+"""The tables of findings: every format, JSON without infinities, and what is said."""
 
 from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from typer.testing import CliRunner, Result
 
 from opensafemlrm.cli import app
 from opensafemlrm.cli.tables import Name
+from tests.report.page_stores import with_people
 
 STUDY = """\
 models: [sim/r1-onevision-7b, sim/mulberry-llava-8b, sim/qwen2.5-vl-7b, sim/llava-next-llama3-8b]
@@ -40,16 +39,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def calibrated(store: Path) -> Path:
-    from opensafemlrm.store import Store
-
-    with Store.open(store, "create") as opened, opened.transaction() as connection:
-        connection.execute(
-            "INSERT INTO calibrations SELECT key, 'made up', part, X'', X'', '', 4, 90, 5, "
-            "95, 10, 0, 0 FROM (SELECT 'answer' AS part UNION SELECT 'full'), "
-            "components WHERE kind = 'judge'"
-        )
-        connection.execute("UPDATE verdicts SET understood = rowid % 4 > 0")
-    return store
+    return with_people(store)
 
 
 @pytest.mark.parametrize("to", ["text", "md", "csv", "json", "latex"])
@@ -61,40 +51,6 @@ def test_every_finding_comes_in_every_format_and_says_simulated(
     assert shown.exit_code == 0
     assert "simulated" in shown.stdout
     assert not re.search(r"\b(nan|inf|Infinity)\b", shown.stdout, re.IGNORECASE)
-
-
-@pytest.mark.parametrize("name", list(Name))
-def test_latex_has_a_cell_for_each_column_and_nothing_that_pdflatex_does_not_know(
-    calibrated: Path, name: Name
-) -> None:
-    shown = run("table", name.value, calibrated, "--format", "latex").stdout
-    assert "booktabs" in shown
-    for table in shown.split(r"\begin{table}")[1:]:
-        spec = re.search(r"\\begin\{tabular\}\{([lr]+)\}", table)
-        rows = [line for line in table.splitlines() if line.endswith(r" \\")]
-        assert spec is not None
-        assert {line.count(" & ") + 1 for line in rows} == {len(spec[1])}
-        assert [table.count(rule) for rule in (r"\toprule", r"\midrule", r"\bottomrule")] == [1] * 3
-        assert set(re.findall(r"[^\x00-\x7f]", table)) <= set("–")
-
-
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex here")
-def test_latex_compiles(calibrated: Path, tmp_path: Path) -> None:
-    tables = [run("table", name.value, calibrated, "--format", "latex").stdout for name in Name]
-    document = "\n".join(
-        [
-            r"\documentclass{article}",
-            r"\usepackage{booktabs}",
-            r"\usepackage[landscape,a2paper]{geometry}",
-            r"\begin{document}",
-            *[f"{table}\n\\clearpage" for table in tables],
-            r"\end{document}",
-        ]
-    )
-    (tmp_path / "tables.tex").write_text(document, encoding="utf-8")
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "tables.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-2000:]
 
 
 def test_a_ratio_without_an_upper_end_is_null_for_programs_and_a_lower_end_for_people(

@@ -29,6 +29,7 @@ CORRECTED = {
     **{"model_label": "m", "setting": "direct", "corrected": 17, "both_unsafe": 83},
     **{"self_correction": 0.169, "self_correction_low": 0.1, "self_correction_high": 0.25},
 }
+REFUSED = {"model_label": "m", "rate": 0.06, "low": 0.021, "high": 0.162, "known": 50}
 ENDINGS = {"n": 9, "ok": 6, "truncated": 1, "blocked": 1, "failed": 1, "not_recorded": 0}
 REFUSING = {"model_label": "m", "defense": "d", "attack": "a", "overrefusal": 1.0}
 
@@ -97,10 +98,29 @@ REFUSING = {"model_label": "m", "defense": "d", "attack": "a", "overrefusal": 1.
         ),
         (
             "corrected",
-            {"rows": [CORRECTED], "more": 2, "floors": [0.1, 0.145]},
-            "m (direct): 16.9 % (10.0 % to 25.0 %) of 100 replies with unsafe reasoning end in a "
-            "safe answer. The tables have 2 more. Where nothing is corrected, the judge’s measured "
-            "errors alone would show 10.0 % to 14.5 %: only what is above that is self-correction.",
+            {
+                **{"setting": "direct", "rows": [CORRECTED], "more": 2, "rest": [0.05, 0.3]},
+                "floors": [0.1, 0.145],
+            },
+            "Of replies with unsafe reasoning, these end in a safe answer (direct): m 16.9 % "
+            "(10.0 % to 25.0 %) of 100; 2 more are in the table. In other settings: 5.0 % to "
+            "30.0 %. Where nothing is corrected, the judge’s measured errors alone would show "
+            "10.0 % to 14.5 %: only what is above that is self-correction.",
+        ),
+        (
+            "refused",
+            {"setting": "direct", "rows": [REFUSED], "more": 0, "rest": []},
+            "Refused of harmless requests (direct): m 6.0 % (2.1 % to 16.2 %) of 50.",
+        ),
+        (
+            "no_refusals",
+            {"n": 20},
+            "Of none of 20 replies to harmless requests is it known whether it refuses.",
+        ),
+        (
+            "scenarios_note",
+            {"counts": [20]},
+            "Each rate is of 20 scored replies.",
         ),
         (
             "endings",

@@ -11,6 +11,7 @@ from typing import Annotated, Final
 import typer
 
 from opensafemlrm.cli._console import say
+from opensafemlrm.cli._output import show
 
 ORGANISMS: Final = """\
 models:
@@ -59,6 +60,11 @@ _ABOUT: Final = {
 _STUDIES: Final = {Models.ORGANISM: ORGANISMS, Models.SIMULATED: SIMULATED}
 
 
+_QUESTION: Final = 32
+_COMMAND: Final = 48
+"""Columns of the terminal for a question, and for a command."""
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
     app.command("demo")(demo)
@@ -78,16 +84,13 @@ def demo(
 ) -> None:
     """Evaluate tiny models: no key, no network, no GPU.
 
-    The benchmark is bundled and harmless. Tables are printed, and a report is written.
+    The benchmark is bundled and harmless. It ends with what it found in words, a small table, and
+    the address of a report.
     """
-    from opensafemlrm import study
+    from opensafemlrm import results, study
     from opensafemlrm.cli.run import run_and_report
-    from opensafemlrm.cli.tables import Name, make
     from opensafemlrm.engine import Plan
     from opensafemlrm.files import make_folder, write_atomic
-    from opensafemlrm.report import Format, render_all
-    from opensafemlrm.report.page import write_report
-    from opensafemlrm.store import Store
 
     started = time.monotonic()
     chosen = models or _default()
@@ -102,18 +105,23 @@ def demo(
     limited = f"limit: {limit}\n" if limit else ""
     write_atomic(path, _STUDIES[chosen] + limited)
     run_and_report(Plan.of(study.load(path)), store)
-    for name in (Name.ASR, Name.TAX, Name.COVERAGE):
-        typer.echo()
-        typer.echo(render_all(make(name, store), Format.TEXT), nl=False)
-    with Store.open(store, "read") as opened:
-        written = write_report(opened, store / "report", with_examples=False)
-    say()
-    say(f"done in {time.monotonic() - started:.0f} s. The report, a page to open: {written.page}")
-    say("What to run next:")
-    say(f"  safemlrm table asr {store} --by scenario     where the blind spots are")
-    say(f"  safemlrm table asr {store} --format latex    the same for a paper")
-    say(f"  safemlrm run {path} --store {store}    a second run makes no request")
-    say("  safemlrm run STUDY --store DIR --dry-run     what your own study would cost")
+    written = results.open(store).report(store / "report")
+    say(f"done in {time.monotonic() - started:.0f} s. What to run next:")
+    for command, what in (
+        (f"table asr {store}", "all rates; also: tax, blindspots, correction, coverage"),
+        (f"table tax {store} --format latex", "for a paper"),
+        (f"view {store}", "read what was said, sample by sample"),
+        (f"run {path} --store {store}", "a second run makes no request"),
+        ("run STUDY --store DIR --dry-run", "what your own study would cost"),
+    ):
+        say(f"  safemlrm {command:<{_COMMAND}}  {what}")
+    typer.echo()
+    for answer in written.answers:
+        typer.echo(f"{answer.question:<{_QUESTION}}  {answer.figure} {answer.unit}".rstrip())
+    typer.echo()
+    show([written.summary])
+    typer.echo()
+    typer.echo(f"The report, a page to open: {written.page.resolve().as_uri()}")
 
 
 def _default() -> Models:

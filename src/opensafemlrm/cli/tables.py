@@ -92,6 +92,10 @@ def table(
             "scenarios or scenarios."
         ),
     ] = Clustered.ITEM,
+    columns: Annotated[
+        str | None,
+        typer.Option(help="Only these, by comma: the names that --format csv has at the top."),
+    ] = None,
     everything: Everything = False,
 ) -> None:
     """Print a table of figures.
@@ -115,7 +119,8 @@ def table(
         everything,
         {"judge": judge, "dataset": dataset, "attack": attack, "model": model},
     )
-    show(make(name, store, chosen), to)
+    tables = make(name, store, chosen)
+    show(_with_columns(tables, columns) if columns else tables, to)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +156,19 @@ def make(name: Name, path: Path | str, options: Options = Options()) -> list[Tab
     tell_left_out(found)
     made = [_only(table, options) for table in _MAKERS[name](found, options)]
     return with_notes(made, sent_otherwise(found.requests()))
+
+
+def _with_columns(tables: list[Table], columns: str) -> list[Table]:
+    """Keep the columns that are named, in the tables that have some of them."""
+    from opensafemlrm.errors import UnknownNameError
+
+    names = [name.strip() for name in columns.split(",")]
+    known = {name for table in tables for name in table.frame.columns}
+    for name in names:
+        if name not in known:
+            raise UnknownNameError("column", name, known)
+    chosen = [table for table in tables if any(c.key in names for c in table.columns)]
+    return [table.only(names) for table in chosen]
 
 
 def _only(table: Table, options: Options) -> Table:

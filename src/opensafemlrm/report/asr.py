@@ -31,13 +31,13 @@ ASR: Final = Table(
         SCENARIO,
         Column("part", "Part"),
         THRESHOLD,
-        Column("n", "n", Form.COUNT),
+        Column("n", "n", Form.COUNT, in_paper=False),
         Column("scored", "scored", Form.COUNT),
-        Column("unsafe", "unsafe", Form.COUNT),
+        Column("unsafe", "unsafe", Form.COUNT, in_paper=False),
         Column("asr", "ASR %", Form.PERCENT, bounds=BOUNDS),
         interval("low", "high"),
-        interval(*BOUNDS, title="bounds %"),
-        Column("hr", "HR", Form.NUMBER, WhenConstant.DROP_IF_ZERO),
+        interval(*BOUNDS, title="bounds %", in_paper=False),
+        Column("hr", "HR", Form.NUMBER, WhenConstant.DROP_IF_ZERO, in_paper=False),
     ],
     notes=[
         (

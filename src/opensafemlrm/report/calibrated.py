@@ -21,7 +21,7 @@ from opensafemlrm.report.tables import Column, Note, Table, WhenConstant
 
 _BASIS: Final = (
     Column("method", "By", constant=WhenConstant.CAPTION),
-    Column("basis", "Basis", constant=WhenConstant.CAPTION),
+    Column("basis", "Basis", constant=WhenConstant.CAPTION, in_paper=False),
 )
 _NOTES: Final[tuple[Note, ...]] = (
     (
@@ -44,17 +44,19 @@ CALIBRATED: Final = Table(
         *CONDITION_COLUMNS,
         *JUDGE_COLUMNS,
         SCENARIO,
-        Column("labels", "Labels", constant=WhenConstant.CAPTION),
+        Column("labels", "Labels", constant=WhenConstant.CAPTION, in_paper=False),
         Column("scored", "scored", Form.COUNT),
         Column("asr", "ASR %", Form.PERCENT, bounds=("bound_low", "bound_high")),
         interval("low", "high"),
         rate("corrected", "corrected %"),
         interval("corrected_low", "corrected_high"),
         *_BASIS,
-        Column("sensitivity", "sensitivity %", Form.PERCENT, WhenConstant.CAPTION),
-        Column("specificity", "specificity %", Form.PERCENT, WhenConstant.CAPTION),
-        Column("labelled_unsafe", "labelled unsafe", Form.COUNT, WhenConstant.CAPTION),
-        Column("labelled_safe", "labelled safe", Form.COUNT, WhenConstant.CAPTION),
+        Column("sensitivity", "sensitivity %", Form.PERCENT, WhenConstant.CAPTION, in_paper=False),
+        Column("specificity", "specificity %", Form.PERCENT, WhenConstant.CAPTION, in_paper=False),
+        Column(
+            "labelled_unsafe", "labelled unsafe", Form.COUNT, WhenConstant.CAPTION, in_paper=False
+        ),
+        Column("labelled_safe", "labelled safe", Form.COUNT, WhenConstant.CAPTION, in_paper=False),
     ],
     notes=_NOTES,
 )

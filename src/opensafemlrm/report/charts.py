@@ -8,6 +8,7 @@ them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import altair as alt
@@ -15,31 +16,18 @@ import polars as pl
 
 from opensafemlrm.analysis.clustered_counts import texts
 from opensafemlrm.errors import ReportError
-from opensafemlrm.report.figures import bars, flow, forest, heatmap, pairs, pareto, slopes
-from opensafemlrm.report.figures.drawing import SIZES, Size
-from opensafemlrm.report.figures.theme import RAMP, STEPS
+from opensafemlrm.report.figures import bars, flow, forest, heatmap, losses, pairs, pareto
+from opensafemlrm.report.figures.drawing import SIZES, Sign, Size
+from opensafemlrm.report.figures.theme import RAMP, WHY
 from opensafemlrm.report.settings import in_settings, marked, settings_of
 from opensafemlrm.types import Part
 
 WIDE: Final = SIZES[0]
+ALPHA: Final = 0.05
 MAX_ROWS: Final = 40
 MAX_PANELS: Final = 18
 """Rows and panels of a chart; more are in the tables alone."""
 PARTS: Final = {"reasoning": "reasoning", "answer": "answer", "full": "whole reply"}
-REASONS: Final = {
-    "failed": "harm-5",
-    "blocked": "blocked",
-    "truncated": "harm-3",
-    "no text": "harm-1",
-    "judge failed": "harm-8",
-    "judge refused": "harm-7",
-    "judge truncated": "harm-4",
-    "unparsed": "harm-6",
-    "not applicable": "grid",
-    "not judged": "base",
-    "not recorded": "missing",
-}
-"""Why a reply has no score, and the colour of each."""
 _UNDEFENDED: Final = ("dataset", "attack", "judge", "sampling")
 """Columns of a setting whose defenses are drawn together."""
 
@@ -60,9 +48,25 @@ def pair_rates(rows: pl.DataFrame, size: Size = WIDE) -> alt.LayerChart:
 def asr(rows: pl.DataFrame, size: Size = WIDE) -> alt.LayerChart:
     """Draw attack success rates with their intervals."""
     rows = _labelled(_headline(rows)).head(MAX_ROWS)
-    title = "unsafe replies of those scored, %"
-    marks = _estimates(rows, "asr", pl.lit(value=False), _ends("asr"))
-    return forest.forest(marks, size, title, plain=True)
+    return _rates(rows, "asr", _ends("asr"), size, "unsafe replies of those scored, %")
+
+
+def overrefusal(rows: pl.DataFrame, size: Size = WIDE) -> alt.LayerChart:
+    """Draw how often harmless requests are refused, with intervals."""
+    rows = _labelled(_headline(rows.filter(pl.col("n") > 0))).head(MAX_ROWS)
+    bounds = ("rate_if_unknown_helped", "rate_if_unknown_refused")
+    return _rates(rows, "rate", bounds, size, "harmless requests refused, %")
+
+
+def _rates(
+    rows: pl.DataFrame, rate: str, bounds: tuple[str, str], size: Size, title: str
+) -> alt.LayerChart:
+    marks = _estimates(rows, rate, pl.lit(value=False), bounds)
+    signs = [Sign("base model", "base"), Sign("reasoning model", "reasoner")]
+    used = set(marks["role"])
+    return forest.forest(
+        marks, size, title, plain=True, signs=signs if used & {"base", "reasoner"} else ()
+    )
 
 
 def tax(rows: pl.DataFrame, size: Size = WIDE) -> alt.LayerChart:
@@ -73,41 +77,56 @@ def tax(rows: pl.DataFrame, size: Size = WIDE) -> alt.LayerChart:
     by_threshold = rows.group_by("threshold", maintain_order=True)
     bounds = ("bound_low", "bound_high")
     marks = _estimates(by_threshold.head(MAX_ROWS), "difference", strict, bounds)
-    return forest.forest(marks, size, "points above the base (percentage points)")
+    levels = rows["threshold"].unique().sort().to_list()
+    shapes = zip(levels, ("dot", "ring"), strict=False)
+    signs = [Sign(f"score ≥ {level:g}", "reasoner", shape) for level, shape in shapes]
+    title = "points above the base (percentage points)"
+    return forest.forest(marks, size, title, signs=signs if len(signs) > 1 else ())
 
 
 def scenarios(rows: pl.DataFrame, size: Size = WIDE) -> alt.LayerChart:
-    """Draw the rates of every scenario and model in one setting (rows of ``asr`` by scenario).
+    """Draw the rates of every scenario and model of one dataset (rows of ``asr`` by scenario).
 
-    Models stand in the order of the rows; a column ``role`` gives the colours of their names.
+    Each setting is a group of columns. Models stand in the order of the rows; a column ``role``
+    gives the colours of their names.
     """
-    rows = _labelled(_headline(rows, settings=1))
+    rows = _labelled(_of_first_dataset(_headline(rows)))
     if "role" not in rows.columns:
         rows = rows.with_columns(role=pl.lit("ink"))
-    models = rows.select("label", "role").unique(maintain_order=True)
+    models = rows.select("setting", "label", "role").unique(maintain_order=True)
     names = rows.select(pl.col("scenario").unique().sort())
-    grid = names.join(models, how="cross").join(
-        rows.select("scenario", "label", "asr", "scored", bounds=_bounds("asr", *_ends("asr"))),
-        on=["scenario", "label"],
+    grid = models.join(names, how="cross").join(
+        rows.select(
+            *("setting", "scenario", "label", "asr", "scored"), bounds=_bounds("asr", *_ends("asr"))
+        ),
+        on=["setting", "scenario", "label"],
         how="left",
         maintain_order="left",
     )
+    named = {"group": "setting", "row": "scenario", "column": "label", "rate": "asr"}
     scored = pl.col("scored").fill_null(0)
-    cells = grid.select("bounds", "role", row="scenario", column="label", rate="asr", scored=scored)
-    return heatmap.heatmap(cells, size)
+    return heatmap.heatmap(
+        grid.sort("scenario", maintain_order=True).select("bounds", "role", **named, scored=scored),
+        size,
+    )
 
 
 def blindspots(rows: pl.DataFrame, size: Size = WIDE) -> alt.LayerChart:
-    """Draw each scenario from the base to the reasoning model, in one setting, a panel a pair."""
-    rows = _labelled(_headline(rows, settings=1).drop_nulls("difference"))
+    """Draw what each scenario of one dataset lost against the base, a panel a pair and setting."""
+    rows = _of_first_dataset(_headline(rows.drop_nulls("difference")))
+    rows = _labelled(rows).sort("scenario", maintain_order=True)
+    panels = rows.select("setting", "model", "base").unique(maintain_order=True).head(MAX_PANELS)
+    rows = rows.join(panels, on=["setting", "model", "base"], maintain_order="left")
+    points = {"value": "difference", "low": "low", "high": "high"}
     marks = rows.select(
         "scenario",
+        group="setting",
         panel="model_label",
-        under=pl.format("from {}", "base_label"),
-        base="asr_base",
-        reasoner="asr_model",
+        under=pl.format("over {}", "base_label"),
+        sure=(pl.col("bound_holm") <= ALPHA).fill_null(value=False),
+        **{name: pl.col(column) * 100 for name, column in points.items()},
     )
-    return slopes.slopes(marks, size)
+    return losses.losses(marks, size)
 
 
 def correction(rows: pl.DataFrame, size: Size = WIDE) -> alt.LayerChart:
@@ -119,21 +138,21 @@ def correction(rows: pl.DataFrame, size: Size = WIDE) -> alt.LayerChart:
 
 
 def scores(rows: pl.DataFrame, size: Size = WIDE) -> alt.LayerChart:
-    """Draw how the scores of every part are spread, in one setting."""
-    rows = _labelled(_first_setting(rows))
+    """Draw how the scores of every part are spread, from the least harmful to the most."""
+    rows = _labelled(_of_one_judge(rows))
+    keys = rows.select("setting", "label").unique(maintain_order=True).head(MAX_ROWS)
+    rows = rows.join(keys, on=["setting", "label"], maintain_order="left")
     counts = rows["counts"].explode().struct.field("name").drop_nulls()
-    kinds = counts.unique(maintain_order=True)
-    steps = [round(place * (STEPS - 1) / max(len(kinds) - 1, 1)) for place in range(len(kinds))]
-    roles = {kind: RAMP[step] for kind, step in zip(kinds, steps, strict=True)}
+    roles = _spread(counts.unique(maintain_order=True).to_list(), RAMP)
     without = pl.struct(name=pl.lit("no score"), n="unscored")
     marks = rows.select(
         "label",
-        heading=pl.lit(""),
+        heading="setting",
         column=pl.col("part").replace(PARTS),
         counts=pl.concat_list("counts", without),
         whole="n",
     )
-    return bars.bars(marks, {**roles, "no score": "missing"}, size)
+    return bars.bars(marks, {**roles, "no score": bars.HATCH}, size)
 
 
 def missing(rows: pl.DataFrame, size: Size = WIDE) -> alt.LayerChart:
@@ -150,7 +169,8 @@ def missing(rows: pl.DataFrame, size: Size = WIDE) -> alt.LayerChart:
         whole="n",
     )
     shares = (rows["unscored"] / rows["n"]).to_list()
-    return bars.bars(marks, REASONS, size, most=max(shares, default=0) or 1)
+    used = marks["counts"].explode().struct.field("name").drop_nulls().unique(maintain_order=True)
+    return bars.bars(marks, _spread(used.to_list(), WHY), size, most=max(shares, default=0) or 1)
 
 
 def defense(rows: pl.DataFrame, size: Size = WIDE) -> alt.LayerChart:
@@ -178,20 +198,31 @@ def defense(rows: pl.DataFrame, size: Size = WIDE) -> alt.LayerChart:
     return pareto.pareto(marks, size)
 
 
-def _headline(rows: pl.DataFrame, *, thresholds: int = 1, settings: int = 0) -> pl.DataFrame:
-    """Return the rows of one judge, one part and its lowest thresholds, which can be compared."""
+def _spread(kinds: Sequence[str], roles: Sequence[str]) -> dict[str, str]:
+    """Give each kind a colour of a ramp, as far from each other as there is room."""
+    step = (len(roles) - 1) / max(len(kinds) - 1, 1)
+    return {kind: roles[round(place * step)] for place, kind in enumerate(kinds)}
+
+
+def _of_one_judge(rows: pl.DataFrame) -> pl.DataFrame:
     judge = rows["judge"].value_counts(sort=True)["judge"].head(1)
-    rows = rows.filter(pl.col("judge").is_in(judge.implode()))
+    return rows.filter(pl.col("judge").is_in(judge.implode()))
+
+
+def _headline(rows: pl.DataFrame, *, thresholds: int = 1) -> pl.DataFrame:
+    """Return the rows of one judge, one part and its lowest thresholds, which can be compared."""
+    rows = _of_one_judge(rows)
     if "part" in rows.columns and Part.FULL.value in rows["part"]:
         rows = rows.filter(part=Part.FULL.value)
     if "threshold" in rows.columns:
         lowest = rows["threshold"].unique().sort().head(thresholds)
         rows = rows.filter(pl.col("threshold").is_in(lowest.implode()))
-    return _first_setting(rows) if settings else rows
+    return rows
 
 
-def _first_setting(rows: pl.DataFrame) -> pl.DataFrame:
-    return in_settings(rows, settings_of(rows).drop("setting").head(1))
+def _of_first_dataset(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of one dataset: scenarios of several have nothing in common."""
+    return rows.filter(pl.col("dataset").is_in(settings_of(rows)["dataset"].head(1).implode()))
 
 
 def _labelled(rows: pl.DataFrame) -> pl.DataFrame:
@@ -224,7 +255,8 @@ def _estimates(
     scaled = {name: pl.col(column) * 100 for name, column in points.items()}
     for name, column in zip(("bound_low", "bound_high"), bounds, strict=True):
         scaled[name] = pl.when(_is_withheld(value)).then(pl.col(column) * 100)
-    return rows.select("label", heading="setting", strict=strict, **scaled)
+    role = "role" if "role" in rows.columns else pl.lit("reasoner")
+    return rows.select("label", heading="setting", strict=strict, role=role, **scaled)
 
 
 def _is_withheld(rate: str) -> pl.Expr:

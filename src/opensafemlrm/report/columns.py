@@ -32,9 +32,16 @@ JUDGE_COLUMNS: Final = (
 """By which judge, at which threshold, which part was called unsafe."""
 
 
-def interval(low: str, upper: str, form: Form = Form.INTERVAL, title: str = "95 % CI") -> Column:
+def interval(
+    low: str,
+    upper: str,
+    form: Form = Form.INTERVAL,
+    title: str = "95 % CI",
+    *,
+    in_paper: bool = True,
+) -> Column:
     """Return the column of an interval between two columns of the frame."""
-    return Column(low, title, form, upper=upper)
+    return Column(low, title, form, upper=upper, in_paper=in_paper)
 
 
 def rate(name: str, title: str, withheld: str = "withheld") -> Column:

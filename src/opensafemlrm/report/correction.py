@@ -29,7 +29,7 @@ CORRECTION: Final = Table(
         Column("reasoning_status", "Reasoning", constant=WhenConstant.CAPTION),
         THRESHOLD,
         Column("both", "n", Form.COUNT),
-        Column("not_both", "not both", Form.COUNT, WhenConstant.DROP_IF_ZERO),
+        Column("not_both", "not both", Form.COUNT, WhenConstant.DROP_IF_ZERO, in_paper=False),
         Column("both_unsafe", "UU", Form.COUNT),
         Column("corrected", "US", Form.COUNT),
         Column("reverse", "SU", Form.COUNT),
@@ -38,10 +38,10 @@ CORRECTION: Final = Table(
         interval("self_correction_low", "self_correction_high"),
         rate("unsafe_given_safe", "SU %"),
         interval("unsafe_given_safe_low", "unsafe_given_safe_high"),
-        Column("phi", "phi", Form.DECIMAL),
-        interval("phi_low", "phi_high", Form.DECIMAL_INTERVAL),
-        Column("kappa", "kappa", Form.DECIMAL),
-        interval("kappa_low", "kappa_high", Form.DECIMAL_INTERVAL),
+        Column("phi", "phi", Form.DECIMAL, in_paper=False),
+        interval("phi_low", "phi_high", Form.DECIMAL_INTERVAL, in_paper=False),
+        Column("kappa", "kappa", Form.DECIMAL, in_paper=False),
+        interval("kappa_low", "kappa_high", Form.DECIMAL_INTERVAL, in_paper=False),
     ],
     caption="US: unsafe reasoning (a score of at least the threshold, ≥) and a safe answer, "
     "and so on. US %: self-correction, US of all unsafe reasoning; SU %: the reverse, SU of "

@@ -22,10 +22,13 @@ import polars as pl
 from opensafemlrm.analysis.coverage import TALLY
 from opensafemlrm.report.forms import BOUNDS_MARK, FORMS, INTERVALS, Form
 from opensafemlrm.report.grid import grid
-from opensafemlrm.text import Format, for_csv_cell, for_latex, for_markdown, for_terminal
+from opensafemlrm.report.latex import Content, latex
+from opensafemlrm.report.names import short_names
+from opensafemlrm.text import Format, for_csv_cell, for_markdown, for_terminal
 
 NOT_MEASURED: Final = "–"
 SIMULATED: Final = " (simulated)"
+SHORT_SIMULATED: Final = " (sim.)"
 SIMULATED_NOTE: Final = (
     "(simulated): the replies are drawn from published score histograms, not written by the model."
 )
@@ -35,6 +38,7 @@ BOUNDS_NOTE: Final = (
     "judge's model gave none: what was scored is then no picture of the rest."
 )
 WIDTH: Final = 100
+_NAMED: Final = frozenset({"model", "base", "dataset", "attack", "defense", "judge"})
 _NAMES: Final = ("model", "dataset", "attack", "defense", "judge", "sampling")
 
 
@@ -44,6 +48,8 @@ class WhenConstant(StrEnum):
     KEEP = "keep"
     CAPTION = "caption"
     """Its value stands in the line above the table."""
+    CAPTION_ONLY = "caption_only"
+    """So it does, and where it holds several it is left out."""
     DROP_IF_ZERO = "drop_if_zero"
     """It is left out where it holds 0 or nothing throughout."""
 
@@ -55,7 +61,8 @@ class Column:
     ``upper`` is the frame's column with the upper end of an interval. ``bounds`` are the columns of
     the bounds that stand in a figure's place where ``withheld`` says why. ``simulated`` says that
     this column names what is simulated, where the frame's column ``simulated`` is true. With
-    ``needs`` the column is shown only where that is true of one of the rows.
+    ``needs`` the column is shown only where that is true of one of the rows. What is not
+    ``in_paper`` is left out of LaTeX, unless it is asked for.
     """
 
     key: str
@@ -67,6 +74,7 @@ class Column:
     withheld: str = "withheld"
     simulated: bool = False
     needs: pl.Expr | None = None
+    in_paper: bool = True
 
     @property
     def is_text(self) -> bool:
@@ -135,6 +143,28 @@ class Table:
             frame=frame,
             caption=caption or self.caption,
             notes=[*notes, *self.notes],
+        )
+
+    def only(self, keys: Sequence[str]) -> Table:
+        """Return the table with the columns of these keys, in their order.
+
+        What all rows share stays in the line above it.
+        """
+        chosen = [replace(c, in_paper=True) for key in keys for c in self.columns if c.key == key]
+        rest = [
+            replace(column, constant=WhenConstant.CAPTION_ONLY)
+            for column in self.columns
+            if column.key not in keys and column.constant is WhenConstant.CAPTION
+        ]
+        order = [key for key in keys if key in self.frame.columns]
+        others = [name for name in self.frame.columns if name not in keys]
+        gone = {column.title for column in self.columns} - {c.title for c in (*chosen, *rest)}
+        return replace(
+            self,
+            columns=[*chosen, *rest],
+            notes=[note for note in self.notes if not _is_about(note, gone)],
+            frame=self.frame.select(*order, *others),
+            left_out=frozenset(others),
         )
 
     @property
@@ -208,19 +238,28 @@ class Layout(NamedTuple):
     constants_line: str
 
 
-def layout(table: Table) -> Layout:
-    """Lay a table out for people; no cell is escaped for anything yet."""
+def layout(table: Table, *, for_paper: bool = False) -> Layout:
+    """Lay a table out for people; no cell is escaped for anything yet.
+
+    ``for_paper`` leaves out the columns that a paper has no room for, and gives short names.
+    """
     shown, cells, constants = [], [], []
     for column in table.columns:
         if column.key == "cell" and "cell" not in table.fields:
             continue
+        if for_paper and not column.in_paper:
+            continue
         if column.needs is not None and not _any(table.frame, column.needs):
             continue
         values = [] if table.frame.is_empty() else column.cells(table.frame)
+        if for_paper and column.key in _NAMED:
+            short = short_names(dict.fromkeys(values))
+            values = [short[name].replace(SIMULATED, SHORT_SIMULATED) for name in values]
         distinct = set(values)
-        if column.constant is WhenConstant.CAPTION and len(distinct) == 1:
+        in_caption = column.constant in (WhenConstant.CAPTION, WhenConstant.CAPTION_ONLY)
+        if in_caption and len(distinct) == 1:
             constants.append(f"{column.title}: {values[0]}")
-        elif (
+        elif column.constant is not WhenConstant.CAPTION_ONLY and (
             column.constant is WhenConstant.KEEP
             or len(distinct) > 1
             or distinct - {"0", NOT_MEASURED}
@@ -230,13 +269,26 @@ def layout(table: Table) -> Layout:
     return Layout(shown, list(zip(*cells, strict=True)), "; ".join(constants))
 
 
+def _notes(table: Table, columns: Sequence[Column]) -> list[str]:
+    """Return the notes that the rows need, but for those on columns that are left out alone."""
+    gone = {column.title for column in table.columns} - {column.title for column in columns}
+    return [note for note in table.needed_notes() if not _is_about(note, gone)]
+
+
+def _is_about(note: Note, titles: set[str]) -> bool:
+    """Return whether a note explains columns of these titles alone."""
+    text = note if isinstance(note, str) else note[0]
+    subject = text.partition(":")[0].removesuffix(f" {NOT_MEASURED}")
+    return set(subject.split(", ")) <= titles
+
+
 def _text(table: Table, width: int) -> str:
     columns, rows, constants_line = layout(table)
     cells = [[for_terminal(cell) for cell in row] for row in rows]
     body = grid([c.title for c in columns], cells, [c.is_text for c in columns], width)
     out = [for_terminal(table.title), *_wrap(constants_line, width), *_wrap(table.caption, width)]
     out += ["", *(body if cells else ["nothing to show"]), ""]
-    for note in table.needed_notes():
+    for note in _notes(table, columns):
         out += _wrap(note, width)
     return "\n".join(out).rstrip("\n") + "\n"
 
@@ -251,31 +303,26 @@ def _markdown(table: Table, _: int) -> str:
         f"**{for_markdown(table.title)}**",
         *map(for_markdown, (constants_line, table.caption)),
     ]
-    below = [for_markdown(note) for note in table.needed_notes()]
+    below = [for_markdown(note) for note in _notes(table, columns)]
     return "\n\n".join(filter(None, [*above, "\n".join(lines), *below])) + "\n"
 
 
 def _latex(table: Table, _: int) -> str:
-    columns, rows, constants_line = layout(table)
+    columns, rows, constants_line = layout(table, for_paper=True)
     said = (table.title, constants_line, table.caption)
-    caption = " ".join(_sentence(text) for text in said if text)
-    return "\n".join(
-        [
-            "% needs \\usepackage{booktabs}",
-            r"\begin{table}",
-            r"\centering",
-            rf"\caption{{{for_latex(caption)}}}",
-            rf"\begin{{tabular}}{{{''.join('l' if c.is_text else 'r' for c in columns)}}}",
-            r"\toprule",
-            " & ".join(for_latex(c.title) for c in columns) + r" \\",
-            r"\midrule",
-            *(" & ".join(map(for_latex, row)) + r" \\" for row in rows),
-            r"\bottomrule",
-            r"\end{tabular}",
-            *(rf"\par\footnotesize {for_latex(note)}" for note in table.needed_notes()),
-            r"\end{table}",
-            "",
-        ]
+    notes = [
+        note.replace("(simulated)", f"{SHORT_SIMULATED.strip()}, simulated")
+        for note in _notes(table, columns)
+    ]
+    return latex(
+        Content(
+            name=table.name,
+            caption=" ".join(_sentence(text) for text in said if text),
+            titles=[column.title for column in columns],
+            is_text=[column.is_text for column in columns],
+            rows=rows,
+            notes=notes,
+        )
     )
 
 

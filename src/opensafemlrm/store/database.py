@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import platform
 import sqlite3
@@ -276,6 +277,17 @@ class Store:
         if media_type not in EXTENSIONS:
             raise unfit("images", f"an image of the kind {media_type!r}")
         return self.path / "images" / sha256[:2] / f"{sha256}.{EXTENSIONS[media_type]}"
+
+    def image_data(self, sha256: str, media_type: str) -> bytes:
+        """Return the bytes of a stored image. Raises StoreError where they are not there."""
+        path = self.image_path(sha256, media_type)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise StoreError(f"{path}: {error.strerror}") from error
+        if hashlib.sha256(data).hexdigest() != sha256:
+            raise StoreError(f"{path}: the picture is not what was written")
+        return data
 
     def image(self, record: Mapping[str, Any]) -> Image:
         """Return the stored image of a record with sha256, media_type, width and height."""

@@ -48,6 +48,10 @@ class SinkReader:
         except (pl.exceptions.PolarsError, OSError) as error:
             raise StoreError(f"{self.address}: the sink cannot be read: {error}") from error
 
+    def image_data(self, sha256: str, media_type: str) -> bytes:
+        """Return the bytes of a stored image. Raises StoreError where they are not there."""
+        return self.sink.image(sha256, media_type)
+
     def size(self, table: str) -> int:
         """Return the bytes of a table's parts."""
         return self.sink.size(table, self._parts.get(table, []))

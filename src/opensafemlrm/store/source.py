@@ -26,6 +26,10 @@ class Source(Protocol):
         """Where it is, as people write it."""
         ...
 
+    def image_data(self, sha256: str, media_type: str) -> bytes:
+        """Return the bytes of a stored image. Raises StoreError where they are not there."""
+        ...
+
     def query(self, sql: str, schema: Mapping[str, pl.DataType]) -> pl.DataFrame:
         """Return what a query over :mod:`.tables` gives, as the columns of ``schema``.
 

@@ -18,9 +18,8 @@ from typing import Any, Final, TypeAlias
 
 import altair as alt
 import vl_convert
-from PIL import ImageFont
 
-from opensafemlrm.report.figures.theme import LIGHT, SIZE, SMALL, config
+from opensafemlrm.report.figures.theme import FONT, LIGHT, SIZE, SMALL, config, width_of
 from opensafemlrm.text import for_terminal
 
 Chart: TypeAlias = "alt.LayerChart | alt.Chart"
@@ -39,6 +38,9 @@ _ELLIPSIS: Final = "…"
 _VEGA_LITE: Final = "6.1"
 _PNG_SCALE: Final = 3.0
 _SIDE: Final = re.compile(r'\b(width|height)="([0-9.]+)"')
+_LEGEND_LINE: Final = 18
+_HATCH: Final = 6
+"""Pixels along an edge from one line of a hatching to the next."""
 _POINTS: Final = 0.75
 """Points of paper in a pixel of the chart: a wide chart is 19 cm, two columns of a paper."""
 
@@ -49,9 +51,11 @@ class Size:
 
     width: int
     narrow: bool
+    page: int
+    """The width that a chart with many columns may grow to."""
 
 
-SIZES: Final = (Size(WIDE, narrow=False), Size(NARROW, narrow=True))
+SIZES: Final = (Size(WIDE, narrow=False, page=1160), Size(NARROW, narrow=True, page=NARROW))
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +117,6 @@ def fit(text: str, width: float, size: int = SIZE) -> str:
     return shown
 
 
-def width_of(text: str, size: int = SIZE) -> float:
-    """Return how many pixels wide ``text`` is set."""
-    return float(_font(size).getlength(text))
-
-
 def texts(rows: Iterable[Row], **mark: Any) -> alt.Chart:
     """Return a layer that writes each row's ``text`` at its ``x`` and ``y``, in pixels.
 
@@ -146,8 +145,13 @@ def labels(layout: Bands, width: float) -> list[alt.Chart]:
 
 
 def rules(rows: Iterable[Row], **mark: Any) -> alt.Chart:
-    """Return a layer of lines from ``x``, ``y`` to ``x2``, ``y2``, in pixels."""
-    return _layer(_chart(rows).mark_rule(**mark), _X, _Y, _X2, _Y2)
+    """Return a layer of lines from ``x``, ``y`` to ``x2``, ``y2``, in pixels.
+
+    Rows that hold a ``role`` have its colour.
+    """
+    rows = list(rows)
+    coloured = [_COLOUR] if rows and "role" in rows[0] else []
+    return _layer(_chart(rows).mark_rule(**mark), _X, _Y, _X2, _Y2, *coloured)
 
 
 def boxes(rows: Iterable[Row], **mark: Any) -> alt.Chart:
@@ -157,6 +161,28 @@ def boxes(rows: Iterable[Row], **mark: Any) -> alt.Chart:
     return _layer(_chart(rows).mark_rect(**mark), _X, _Y, _X2, _Y2, _COLOUR)
 
 
+def hatched(rows: Iterable[Row]) -> list[alt.Chart]:
+    """Return the layers of boxes for what was not measured: empty, with slanted lines in them."""
+    rows = list(rows)
+    lines: list[Row] = []
+    for row in rows:
+        wide, high = row["x2"] - row["x"], row["y2"] - row["y"]
+        for step in range(1, math.ceil((wide + high) / _HATCH)):
+            # The line on which x + y is this far from the upper left corner.
+            away = step * _HATCH
+            ends = (
+                (max(0.0, away - high), min(high, away)),
+                (min(wide, away), max(0.0, away - wide)),
+            )
+            (x, y), (x2, y2) = ((row["x"] + x, row["y"] + y) for x, y in ends)
+            lines.append({"x": x, "y": y, "x2": x2, "y2": y2})
+    empty = [{**row, "role": "paper"} for row in rows]
+    return [
+        boxes(empty, stroke=LIGHT["edge"], strokeWidth=0.75),
+        rules(lines, color=LIGHT["edge"], strokeWidth=0.75, opacity=0.8),
+    ]
+
+
 def areas(rows: Iterable[Row], **mark: Any) -> alt.Chart:
     """Return a layer of areas between ``y`` and ``y2`` over ``x``, one for each ``area``, each in
     the colour of its ``role``.
@@ -164,19 +190,90 @@ def areas(rows: Iterable[Row], **mark: Any) -> alt.Chart:
     return _layer(_chart(rows).mark_area(**mark), _X, _Y, _Y2, alt.Detail("area:N"), _COLOUR)
 
 
-def points(rows: Iterable[Row], role: str, *, fill: str = "") -> alt.Chart:
+def points(rows: Iterable[Row], role: str, *, fill: str = "", size: int = 64) -> alt.Chart:
     """Return a layer of dots at ``x``, ``y``, in pixels, in the colour of ``role``.
 
     They are rings where ``fill`` is another role, or ``transparent``.
     """
     chart = _chart(rows).mark_point(
-        size=64,
+        size=size,
         opacity=1,
         strokeWidth=1.8,
         stroke=LIGHT[role],
         fill=LIGHT.get(fill or role, fill),
     )
     return _layer(chart, _X, _Y)
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A sign of a chart and what it means."""
+
+    text: str
+    role: str
+    shape: str = "dot"
+    """``dot``, ``ring``, ``box`` or ``hatch``."""
+
+
+def legend(signs: Sequence[Sign], width: float, left: float = 0) -> tuple[list[alt.Chart], float]:
+    """Return the layers of a legend at the top of a chart, and how high it is."""
+    lines: list[list[tuple[float, Sign]]] = [[]]
+    x = 0.0
+    for sign in signs:
+        needed = 16 + width_of(sign.text, SMALL) + 18
+        if x + needed > width + 18 and lines[-1]:
+            lines.append([])
+            x = 0.0
+        lines[-1].append((x, sign))
+        x += needed
+    layers: list[alt.Chart] = []
+    for number, line in enumerate(lines):
+        y = 8 + number * _LEGEND_LINE
+        words = [{"x": left + x + 16, "y": y, "text": sign.text} for x, sign in line]
+        layers.append(texts(words, fontSize=SMALL, color=LIGHT["muted"]))
+        for x, sign in line:
+            box = {"x": left + x, "x2": left + x + 11, "y": y - 6, "y2": y + 5, "role": sign.role}
+            if sign.shape == "box":
+                layers.append(boxes([box], stroke=LIGHT["edge"], strokeWidth=0.75))
+            elif sign.shape == "hatch":
+                layers += hatched([box])
+            else:
+                ring = "paper" if sign.shape == "ring" else ""
+                layers.append(points([{"x": left + x + 6, "y": y}], sign.role, fill=ring))
+    return layers, len(lines) * _LEGEND_LINE + 6
+
+
+def with_caveat(chart: alt.LayerChart, caveat: str, size: Size) -> alt.LayerChart:
+    """Return the chart with a caveat below it, which no one who copies it can leave behind."""
+    if not caveat:
+        return chart
+    room = max(size.width, _whole_width(chart)) - 12
+    lines: list[str] = []
+    for word in for_terminal(caveat).split():
+        longer = f"{lines[-1]} {word}" if lines else word
+        if lines and width_of(longer, SMALL) <= room:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    noted: alt.LayerChart = chart.properties(
+        title=alt.TitleParams(
+            text=lines,
+            orient="bottom",
+            anchor="start",
+            frame="bounds",
+            font=FONT,
+            fontSize=SMALL,
+            fontWeight="normal",
+            color=LIGHT["muted"],
+            lineHeight=15,
+            offset=12,
+        )
+    )
+    return noted
+
+
+def _whole_width(chart: alt.LayerChart) -> float:
+    return float(chart.width) if isinstance(chart.width, int | float) else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,12 +295,12 @@ class Ruler:
         """Return the pixel of ``value``."""
         return (value - self.low) / (self.high - self.low) * self.width
 
-    def layers(self, height: float, title: str, unit: str = "") -> list[alt.Chart]:
-        """Return grid, numbers and title, for marks of ``height`` pixels above."""
+    def layers(self, height: float, title: str, unit: str = "", top: float = 0) -> list[alt.Chart]:
+        """Return grid, numbers and title, for marks from ``top`` to ``height`` above."""
         step = _round_step(self.high - self.low)
         count = round((self.high - self.low) / step)
         ticks = [self.low + number * step for number in range(count + 1)]
-        lines = [{"x": self.at(t), "x2": self.at(t), "y": 0, "y2": height} for t in ticks]
+        lines = [{"x": self.at(t), "x2": self.at(t), "y": top, "y2": height} for t in ticks]
         numbers = [
             {"x": self.at(t), "y": height + 12, "text": f"{t:g}{unit}".replace("-", "−")}
             for t in ticks
@@ -277,9 +374,3 @@ def _register_fonts() -> None:
     """Make the bundled fonts known, so that charts are the same on machines without any."""
     with as_file(files("opensafemlrm.attacks") / "fonts") as folder:
         vl_convert.register_font_directory(str(folder))
-
-
-@cache
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    with as_file(files("opensafemlrm.attacks") / "fonts" / "LiberationSans-Regular.ttf") as path:
-        return ImageFont.truetype(str(path), size)

@@ -22,7 +22,8 @@ _NODE: Final = 11
 _APART: Final = 8
 _LEAST_NAMED: Final = 14
 _SMOOTH: Final = 24
-_COLOURS: Final = {"safe": "harm-2", "unsafe": "harm-7"}
+_KIND: Final = 40
+"""Room for the word left of a node."""
 
 
 COLUMNS: Final = pl.Schema(
@@ -65,7 +66,7 @@ def flows(rows: pl.DataFrame, size: Size) -> alt.LayerChart:
         drawing.texts(marks["rights"], align="right", **quiet),
         drawing.areas(marks["ribbons"], opacity=0.55),
         drawing.boxes(marks["nodes"]),
-        drawing.texts(marks["kinds"], fontSize=10),
+        drawing.texts(marks["kinds"], align="right", **quiet),
         drawing.texts(marks["said"], fontSize=SMALL),
     ]
     return drawing.finish(layers, size.width - 24, math.ceil(len(rows) / across) * _WHOLE)
@@ -79,6 +80,7 @@ def _put_panel(marks: Marks, row: Row, left: float, start: float, width: float) 
         marks["said"].append({"x": left, "y": start + 10, "text": "nothing to compare"})
         return
     scale = (_HEIGHT - _APART) / n
+    word, left, width = left + _KIND - 5, left + _KIND, width - _KIND
     inner, outer = left + _NODE, left + width - _NODE
     unsafe_left = start + (both_unsafe + corrected) * scale
     unsafe_right = start + (both_unsafe + reverse) * scale
@@ -90,11 +92,9 @@ def _put_panel(marks: Marks, row: Row, left: float, start: float, width: float) 
         (outer, safe_right, end, "safe"),
     ):
         if y2 > y:
-            marks["nodes"].append(
-                {"x": x, "x2": x + _NODE, "y": y, "y2": y2, "role": _COLOURS[kind]}
-            )
+            marks["nodes"].append({"x": x, "x2": x + _NODE, "y": y, "y2": y2, "role": kind})
         if x == left and y2 - y >= _LEAST_NAMED:
-            marks["kinds"].append({"x": inner + 6, "y": (y + y2) / 2, "text": kind})
+            marks["kinds"].append({"x": word, "y": (y + y2) / 2, "text": kind})
     # Of each node the ribbons to the top of the other side lie on top: none cross needlessly.
     to_answer = start + both_unsafe * scale
     for y, y2, count, kind in (
@@ -111,7 +111,7 @@ def _put_panel(marks: Marks, row: Row, left: float, start: float, width: float) 
         if count:
             edge = _ribbon(inner, outer, y, y2, count * scale)
             area = f"{left:g} {start:g} {y:g} {y2:g}"
-            marks["ribbons"] += [{**at, "area": area, "role": _COLOURS[kind]} for at in edge]
+            marks["ribbons"] += [{**at, "area": area, "role": kind} for at in edge]
     marks["lefts"].append({"x": left, "y": start - 10, "text": "reasoning"})
     marks["rights"].append({"x": left + width, "y": start - 10, "text": "answer"})
     unsafe = both_unsafe + corrected
@@ -119,7 +119,8 @@ def _put_panel(marks: Marks, row: Row, left: float, start: float, width: float) 
     share = f"{bounds} % corrected {BOUNDS_MARK}" if bounds else ""
     if unsafe and not bounds:
         share = f"{100 * corrected / unsafe:.0f}% of {unsafe:,} corrected"
-    marks["said"].append({"x": left, "y": end + 12, "text": share or "no unsafe reasoning"})
+    text = share or "no unsafe reasoning"
+    marks["said"].append({"x": left - _KIND, "y": end + 12, "text": text})
 
 
 def _ribbon(x: float, x2: float, y: float, y2: float, height: float) -> list[dict[str, Any]]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import altair as alt
 import polars as pl
 
 from opensafemlrm.report.figures import drawing
-from opensafemlrm.report.figures.drawing import Row, Ruler, Size
+from opensafemlrm.report.figures.drawing import Row, Ruler, Sign, Size
 from opensafemlrm.report.figures.theme import LIGHT, SMALL
 from opensafemlrm.report.forms import BOUNDS_MARK
 
@@ -29,12 +30,22 @@ COLUMNS: Final = pl.Schema(
     }
 )
 """Estimates with their intervals; ``value`` is null where it was not measured, and so are its ends.
-``bound_low`` and ``bound_high`` may be there too: bounds that stand in place of an estimate.
+``bound_low`` and ``bound_high`` may be there too: bounds that stand in place of an estimate; and
+``role``, the colour of the row's marks, that of reasoning models if it is left out.
 What is ``strict`` is drawn as a ring beside the row of the same label before it."""
 
 
-def forest(rows: pl.DataFrame, size: Size, title: str, *, plain: bool = False) -> alt.LayerChart:
+def forest(
+    rows: pl.DataFrame,
+    size: Size,
+    title: str,
+    *,
+    plain: bool = False,
+    signs: Sequence[Sign] = (),
+) -> alt.LayerChart:
     """Draw estimates (rows of :data:`COLUMNS`) in points of per cent; ``title`` says of what.
+
+    ``signs`` are those of the legend, if there is one.
 
     A lenient and a strict estimate of one label share a row: a dot and, below it, a ring. Numbers
     have their sign, as differences do, unless they are ``plain``.
@@ -42,15 +53,16 @@ def forest(rows: pl.DataFrame, size: Size, title: str, *, plain: bool = False) -
     write = "{:.1f}".format if plain else signed
     keys = rows.select("heading", "label").unique(maintain_order=True).rows()
     two = bool(rows["strict"].any())
-    layout = drawing.bands(keys, size, step=30 if two else 24)
+    gutter = drawing.bands(keys, size).gutter
+    key, top = drawing.legend(signs, size.width, -gutter) if signs else ([], 0.0)
+    layout = drawing.bands(keys, size, step=30 if two else 24, top=top)
     places = dict(zip(keys, layout.rows, strict=True))
     width = size.width - layout.gutter - (10 if size.narrow else _NUMBERS + 14)
     drawn = [name for name in ("low", "high", "value", *_BOUNDS) if name in rows.columns]
     ends = pl.concat(rows[name] for name in drawn).drop_nulls()
-    ruler = Ruler.around(ends.to_list(), width)
+    ruler = Ruler.around(ends.to_list() or [0.0, 100.0 * plain], width)
     lines: list[Row] = []
-    dots: list[Row] = []
-    rings: list[Row] = []
+    points: defaultdict[tuple[str, bool], list[Row]] = defaultdict(list)
     numbers: list[Row] = []
     bounds: list[Row] = []
     for row in rows.iter_rows(named=True):
@@ -65,17 +77,21 @@ def forest(rows: pl.DataFrame, size: Size, title: str, *, plain: bool = False) -
             bounds.append({"x": low, "x2": high, "y": y, "y2": y})
         if row["value"] is None or row["low"] is None or row["high"] is None:
             continue
-        x = ruler.at(row["value"])
-        (rings if row["strict"] else dots).append({"x": x, "y": y})
-        lines.append({"x": ruler.at(row["low"]), "x2": ruler.at(row["high"]), "y": y, "y2": y})
-    zero = {"x": ruler.at(0), "x2": ruler.at(0), "y": 0, "y2": layout.height}
+        role = row.get("role", "reasoner")
+        points[role, row["strict"]].append({"x": ruler.at(row["value"]), "y": y})
+        low, high = ruler.at(row["low"]), ruler.at(row["high"])
+        lines.append({"x": low, "x2": high, "y": y, "y2": y, "role": role})
+    zero = {"x": ruler.at(0), "x2": ruler.at(0), "y": top, "y2": layout.height}
     layers = [
-        *ruler.layers(layout.height, title),
+        *key,
+        *ruler.layers(layout.height, title, top=top),
         drawing.rules([zero], color=LIGHT["muted"]),
-        drawing.rules(lines, color=LIGHT["reasoner"], strokeWidth=1.8),
+        drawing.rules(lines, strokeWidth=1.8),
         drawing.rules(bounds, color=LIGHT["muted"], strokeDash=[3, 3]),
-        drawing.points(dots, "reasoner"),
-        drawing.points(rings, "reasoner", fill="paper"),
+        *(
+            drawing.points(marks, role, fill="paper" if strict else "")
+            for (role, strict), marks in points.items()
+        ),
         drawing.texts(numbers, align="right", fontSize=SMALL),
         *drawing.labels(layout, size.width - layout.gutter - 10),
     ]

@@ -1,28 +1,35 @@
-"""A heat map of rates: one cell a scenario and a model, with the rate and how many were scored."""
+"""A heat map of rates: a cell a scenario and a model, in a group of columns a setting."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import altair as alt
 import polars as pl
 
 from opensafemlrm.report.figures import drawing
-from opensafemlrm.report.figures.drawing import Size
-from opensafemlrm.report.figures.theme import LIGHT, RAMP, SMALL, STEPS, ink_on, step_of
+from opensafemlrm.report.figures.blocks import HEADING, Block, blocks, headings
+from opensafemlrm.report.figures.drawing import Row, Size
+from opensafemlrm.report.figures.theme import LIGHT, RAMP, SMALL, STEPS, ink_on, step_of, width_of
 from opensafemlrm.report.forms import BOUNDS_MARK
 
 _HEIGHT: Final = 34
+_LOW_HEIGHT: Final = 25
+"""Height of cells that hold the rate alone."""
 _MAX_NAME: Final = 170
-_KEY: Final = 34
+_KEY: Final = 40
 _SINE: Final = 0.66
 """Height of a slanted name for each pixel of its width."""
-_LEAST_WIDTH: Final = 34
+_LEAST_WIDTH: Final = 36
+_WIDTH: Final = 60
+"""Width of a cell for which a chart grows beyond the width of a column of text."""
+_MAX_WIDTH: Final = 96
 
 
 COLUMNS: Final = pl.Schema(
     {
+        "group": pl.String,
         "row": pl.String,
         "column": pl.String,
         "rate": pl.Float64,
@@ -36,70 +43,119 @@ in place of a rate."""
 
 
 def heatmap(cells: pl.DataFrame, size: Size) -> alt.LayerChart:
-    """Draw ``cells`` (:data:`COLUMNS`); rows and columns stand in the order they come in."""
+    """Draw ``cells`` (:data:`COLUMNS`); groups, rows and columns stand in the order they come in.
+
+    Under each rate is the number of samples it is of, where these numbers differ.
+    """
     rows = cells["row"].unique(maintain_order=True).to_list()
-    columns = dict(cells.select("column", "role").iter_rows())
-    names = {name: drawing.fit(name, _MAX_NAME, SMALL) for name in columns}
-    longest = max(drawing.width_of(name, SMALL) for name in names.values())
-    top = 12 + longest * (1 if size.narrow else _SINE)
-    layout = drawing.bands([("", row) for row in rows], size, step=_HEIGHT, top=top)
-    places = dict(zip(rows, layout.rows, strict=True))
+    groups: dict[str, list[str]] = {}
+    for group, column in cells.select("group", "column").unique(maintain_order=True).iter_rows():
+        groups.setdefault(group, []).append(column)
+    roles = dict(cells.select("column", "role").iter_rows())
+    names = {name: drawing.fit(name, _MAX_NAME, SMALL) for name in roles}
+    longest = max(width_of(name, SMALL) for name in names.values())
+    tall = longest * (1 if size.narrow else _SINE) + 10
+    same = cells.filter(pl.col("rate").is_not_null())["scored"].n_unique() <= 1
+    height = _LOW_HEIGHT if same else _HEIGHT
+    head = tall + HEADING * any(groups)
+    gutter = drawing.bands([("", row) for row in rows], size).gutter
     # Slanted names of the last columns reach beyond the cells.
-    slack = 8 if size.narrow else 74
-    width = max((size.width - layout.gutter - slack) / len(columns), _LEAST_WIDTH)
-    lefts = {name: place * width for place, name in enumerate(columns)}
-    measured = {(cell["row"], cell["column"]): cell for cell in cells.iter_rows(named=True)}
-    boxes, rates, counts = [], [], []
-    for row in rows:
-        for column, left in lefts.items():
-            y = places[row].y
-            cell = measured.get((row, column), {"rate": None, "scored": 0})
-            rate, bounds = cell["rate"], cell.get("bounds")
-            role = "missing" if rate is None else RAMP[step_of(rate)]
-            boxes.append(
-                {
-                    "x": left + 1,
-                    "x2": left + width - 1,
-                    "y": y - _HEIGHT / 2 + 1,
-                    "y2": y + _HEIGHT / 2 - 1,
-                    "role": role,
-                }
-            )
-            ink = "on-low" if rate is None else ink_on(step_of(rate))
-            instead = f"{bounds} {BOUNDS_MARK}" if bounds else "–"
-            shown = instead if rate is None else f"{100 * rate:.0f}"
-            middle = left + width / 2
-            rates.append({"x": middle, "y": y - 5, "text": shown, "role": ink})
-            counts.append({"x": middle, "y": y + 9, "text": f"{cell['scored']:,}", "role": ink})
-    layers = [
-        drawing.boxes(boxes),
-        drawing.texts(rates, align="center", fontSize=13),
-        drawing.texts(counts, align="center", fontSize=9),
-        _names(names, columns, lefts, width, top, size.narrow),
-        *_key(layout.height + 8, len(columns) * width),
-        *drawing.labels(layout, 0),
+    slack = 8 if size.narrow else min(74, 0.75 * longest)
+    columns = sum(map(len, groups.values()))
+    fits = columns * _WIDTH <= size.width - gutter - slack
+    room = (size.width if fits else size.page) - gutter - slack
+    placed, width = blocks(groups, room, _LEAST_WIDTH, _MAX_WIDTH)
+    layers: list[alt.Chart] = []
+    tops: list[float] = []
+    boxes: list[Row] = []
+    hatches: list[Row] = []
+    texts: list[Row] = []
+    counts: list[Row] = []
+    measured = {(c["group"], c["row"], c["column"]): c for c in cells.iter_rows(named=True)}
+    layout = drawing.Bands((), (), -24, 0)
+    for line in range(placed[-1].line + 1):
+        tops.append(layout.height + 24)
+        layout = drawing.bands([("", row) for row in rows], size, step=height, top=tops[-1] + head)
+        layers += drawing.labels(layout, 0)
+        for block in (block for block in placed if block.line == line):
+            for row, place in zip(rows, layout.rows, strict=True):
+                for column, left in block.lefts.items():
+                    cell = measured.get((block.heading, row, column), {"rate": None, "scored": 0})
+                    box = {
+                        "x": left + 1,
+                        "x2": left + width - 1,
+                        "y": place.y - height / 2 + 1,
+                        "y2": place.y + height / 2 - 1,
+                    }
+                    at = {"x": left + width / 2, "y": place.y if same else place.y - 6}
+                    rate = cell["rate"]
+                    if rate is None:
+                        hatches.append(box)
+                        instead = _instead(cell.get("bounds"), width)
+                        texts.append({**at, "y": place.y, "text": instead, "role": "ink"})
+                        continue
+                    step = step_of(rate)
+                    boxes.append({**box, "role": RAMP[step]})
+                    texts.append({**at, "text": f"{100 * rate:.0f}", "role": ink_on(step)})
+                    if not same:
+                        n = {"text": f"{cell['scored']:,}", "role": ink_on(step)}
+                        counts.append({**at, "y": place.y + 8, **n})
+    name_layer = _names(names, roles, placed, tops, head, width, upright=size.narrow)
+    behind = [
+        {
+            "x": t["x"] - half,
+            "x2": t["x"] + half,
+            "y": t["y"] - 8,
+            "y2": t["y"] + 8,
+            "role": "paper",
+        }
+        for t in texts
+        if t["role"] == "ink"
+        for half in [width_of(t["text"]) / 2 + 3]
     ]
-    return drawing.finish(layers, len(columns) * width, layout.height + _KEY)
+    whole = max(block.right for block in placed)
+    layers += [
+        *drawing.hatched(hatches),
+        drawing.boxes(behind),
+        drawing.boxes(boxes, stroke=LIGHT["edge"], strokeWidth=0.75),
+        drawing.texts(texts, align="center"),
+        drawing.texts(counts, align="center", fontSize=10),
+        name_layer,
+        *headings(placed, tops),
+        *_key(layout.height + 10, whole),
+    ]
+    return drawing.finish(layers, whole, layout.height + _KEY)
+
+
+def _instead(bounds: str | None, width: float) -> str:
+    """Return what stands in a cell without a rate: bounds, or their mark where they do not fit."""
+    if not bounds:
+        return "–"
+    text = f"{bounds} {BOUNDS_MARK}"
+    return text if width_of(text) < width - 4 else BOUNDS_MARK
 
 
 def _names(
     names: Mapping[str, str],
-    columns: Mapping[str, str],
-    lefts: Mapping[str, float],
+    roles: Mapping[str, str],
+    placed: Sequence[Block],
+    tops: Sequence[float],
+    head: float,
     width: float,
-    y: float,
+    *,
     upright: bool,
 ) -> alt.Chart:
     """Write the columns' names: slanted, or upright where there is no room to slant into."""
     return drawing.texts(
         (
             {
-                "x": lefts[column] + width / 2,
-                "y": y - 5,
+                "x": left + width / 2,
+                "y": tops[block.line] + head - 5,
                 "text": names[column],
-                "role": role,
+                "role": roles[column],
             }
-            for column, role in columns.items()
+            for block in placed
+            for column, left in block.lefts.items()
         ),
         angle=270 if upright else 320,
         fontSize=SMALL,
@@ -107,21 +163,22 @@ def _names(
 
 
 def _key(y: float, width: float) -> list[alt.Chart]:
-    """Draw the ramp, from 0 to 100 per cent, and the colour of what was not measured."""
-    step = min(22.0, (width - 110) / STEPS)
-    boxes = [
-        {"x": n * step, "x2": (n + 1) * step, "y": y, "y2": y + 9, "role": role}
+    """Draw the ramp, from 0 to 100 per cent, and what stands for "not measured"."""
+    step = min(22.0, (max(width, 220) - 120) / STEPS)
+    edge = {"stroke": LIGHT["edge"], "strokeWidth": 0.75}
+    steps = [
+        {"x": n * step, "x2": (n + 1) * step, "y": y, "y2": y + 11, "role": role}
         for n, role in enumerate(RAMP)
     ]
-    right = STEPS * step + 20
-    boxes.append({"x": right, "x2": right + 14, "y": y, "y2": y + 9, "role": "missing"})
+    right = STEPS * step + 24
     numbers = [
-        {"x": step * n, "y": y + 18, "text": f"{10 * n}{'%' if n == STEPS else ''}"}
+        {"x": step * n, "y": y + 22, "text": f"{10 * n}{'%' if n == STEPS else ''}"}
         for n in (0, 5, STEPS)
     ]
-    quiet = {"fontSize": 10, "color": LIGHT["muted"]}
+    quiet = {"fontSize": SMALL, "color": LIGHT["muted"]}
     return [
-        drawing.boxes(boxes),
+        drawing.boxes(steps, **edge),
         drawing.texts(numbers, align="center", **quiet),
-        drawing.texts([{"x": right + 19, "y": y + 5, "text": "not measured"}], **quiet),
+        *drawing.hatched([{"x": right, "x2": right + 16, "y": y, "y2": y + 11}]),
+        drawing.texts([{"x": right + 22, "y": y + 6, "text": "not measured"}], **quiet),
     ]

@@ -8,12 +8,10 @@ import altair as alt
 import polars as pl
 
 from opensafemlrm.report.figures import drawing
-from opensafemlrm.report.figures.drawing import Row, Ruler, Size
+from opensafemlrm.report.figures.drawing import Row, Ruler, Sign, Size
 from opensafemlrm.report.figures.theme import LIGHT, SMALL
 from opensafemlrm.report.forms import BOUNDS_MARK
 
-_KEY: Final = 24
-"""Height of the line that says which dot is which."""
 _ROOM: Final = 36
 """Room for a rate beside an outer dot."""
 
@@ -30,7 +28,14 @@ def pairs(rows: pl.DataFrame, size: Size, title: str) -> alt.LayerChart:
 
     ``rows`` has :data:`COLUMNS`.
     """
-    layout = drawing.bands(rows.select("heading", "label").rows(), size, step=26, top=_KEY)
+    keys = rows.select("heading", "label").rows()
+    gutter = drawing.bands(keys, size).gutter
+    key, top = drawing.legend(
+        [Sign("base model", "base", "ring"), Sign("reasoning model", "reasoner")],
+        size.width,
+        -gutter,
+    )
+    layout = drawing.bands(keys, size, step=26, top=top)
     width = size.width - layout.gutter - 2 * _ROOM
     rates = 100 * pl.concat([rows["base"], rows["reasoner"]]).drop_nulls()
     ruler = Ruler.around(rates.to_list() or [0, 100], width)
@@ -52,7 +57,7 @@ def pairs(rows: pl.DataFrame, size: Size, title: str) -> alt.LayerChart:
         lower.append({"x": ruler.at(100 * first) - 9, "y": y, "text": _rate(first)})
         higher.append({"x": ruler.at(100 * second) + 9, "y": y, "text": _rate(second)})
     layers = [
-        *ruler.layers(layout.height, title, "%"),
+        *ruler.layers(layout.height, title, "%", top),
         drawing.rules(links, color=LIGHT["reasoner"], strokeWidth=1.8, opacity=0.45),
         drawing.points(rings, "base", fill="paper"),
         drawing.points(dots, "reasoner"),
@@ -61,22 +66,10 @@ def pairs(rows: pl.DataFrame, size: Size, title: str) -> alt.LayerChart:
         drawing.texts(lower, align="right", fontSize=SMALL),
         drawing.texts(higher, fontSize=SMALL),
         drawing.texts(missing, align="right", fontSize=SMALL, color=LIGHT["muted"]),
-        *_key(-layout.gutter),
+        *key,
         *drawing.labels(layout, width + _ROOM),
     ]
     return drawing.finish(layers, width, layout.height)
-
-
-def _key(left: float) -> list[alt.Chart]:
-    second = left + 104
-    return [
-        drawing.points([{"x": left + 6, "y": 8}], "base", fill="paper"),
-        drawing.texts([{"x": left + 16, "y": 8, "text": "base model"}], color=LIGHT["base"]),
-        drawing.points([{"x": second + 6, "y": 8}], "reasoner"),
-        drawing.texts(
-            [{"x": second + 16, "y": 8, "text": "reasoning model"}], color=LIGHT["reasoner"]
-        ),
-    ]
 
 
 def _instead(row: Row) -> str:

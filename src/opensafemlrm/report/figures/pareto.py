@@ -13,15 +13,14 @@ import altair as alt
 import polars as pl
 
 from opensafemlrm.report.figures import drawing
-from opensafemlrm.report.figures.drawing import Marks, Row, Size
-from opensafemlrm.report.figures.theme import LIGHT, SMALL
+from opensafemlrm.report.figures.drawing import Marks, Row, Sign, Size
+from opensafemlrm.report.figures.theme import LIGHT, SMALL, width_of
 
 _HEIGHT: Final = 220
 _TOP: Final = 44
 _BOTTOM: Final = 54
 _LEFT: Final = 46
 """Room for the numbers of the scale of safety, and for its name."""
-_KEY: Final = 24
 _LINE: Final = 13
 """Height of a name."""
 _AWAY: Final = 9
@@ -97,10 +96,18 @@ def pareto(rows: pl.DataFrame, size: Size) -> alt.LayerChart:
     low = min(math.floor(5 * rows.select(pl.col("safety").min()).item() - 0.2) / 5, 0.8)
     low = max(low, 0.0)
     most = max(0.1, math.ceil(10 * rows.select(pl.col("overrefusal").max()).item()) / 10)
+    key, start = drawing.legend(
+        [
+            Sign("undefended", "reasoner"),
+            Sign("on the front", "base"),
+            Sign("not on it", "blocked", "ring"),
+        ],
+        size.width,
+    )
     marks: Marks = defaultdict(list)
     whole = _HEIGHT + _TOP + _BOTTOM
     for number, model in enumerate(panels):
-        left, top = (number % across) * column, _KEY + (number // across) * whole
+        left, top = (number % across) * column, start + (number // across) * whole
         mine = list(rows.filter(model=model).iter_rows(named=True))
         shown = drawing.fit(model, column - 14)
         marks["titles"].append({"x": left, "y": top + 12, "text": shown})
@@ -119,10 +126,10 @@ def pareto(rows: pl.DataFrame, size: Size) -> alt.LayerChart:
         drawing.points(marks["front"], "base"),
         drawing.points(marks["undefended"], "reasoner"),
         drawing.texts(marks["names"], fontSize=SMALL),
-        *_key(),
+        *key,
     ]
     lines = math.ceil(len(panels) / across)
-    return drawing.finish(layers, size.width - 12, _KEY + lines * whole)
+    return drawing.finish(layers, size.width - 12, start + lines * whole)
 
 
 def _put_panel(marks: Marks, rows: Sequence[Row], frame: _Frame) -> None:
@@ -183,7 +190,7 @@ def _put_names(marks: Marks, rows: Sequence[Row], frame: _Frame, taken: Sequence
     for row in sorted(rows, key=lambda one: (-one["safety"], one["overrefusal"])):
         x, y = frame.x(row["overrefusal"]), frame.y(row["safety"])
         text = drawing.fit(_name(row), 0.7 * frame.width, SMALL)
-        box = _room(x, y, drawing.width_of(text, SMALL), busy, bars, frame)
+        box = _room(x, y, width_of(text, SMALL), busy, bars, frame)
         busy.append(box)
         middle = (box.top + box.bottom) / 2
         marks["names"].append({"x": box.left, "y": middle, "text": text})
@@ -228,18 +235,3 @@ def _ticks(low: float, high: float) -> list[float]:
     count = round((high - low) / step + 1e-9)
     ticks = [high - step * number for number in range(count + 1)]
     return [tick for tick in ticks if tick >= low - 1e-9]
-
-
-def _key() -> list[alt.Chart]:
-    named = [
-        ("reasoner", "undefended", ""),
-        ("base", "on the front", ""),
-        ("blocked", "not on it", "paper"),
-    ]
-    layers: list[alt.Chart] = []
-    x = 0.0
-    for role, text, fill in named:
-        layers.append(drawing.points([{"x": x + 6, "y": 8}], role, fill=fill))
-        layers.append(drawing.texts([{"x": x + 16, "y": 8, "text": text}]))
-        x += 34 + drawing.width_of(text)
-    return layers

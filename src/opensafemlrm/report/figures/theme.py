@@ -3,23 +3,54 @@
 A chart is drawn once, in the light colours. On the page each of them is a CSS variable, so that
 the reader's choice of light or dark holds for the charts as well; in files for a paper the colours
 stay as they are. The two colours that tell models apart are of Okabe and Ito ("Color universal
-design", 2008), the ramp of harm falls evenly in lightness: both are told apart by every common
-kind of colour vision and in print without colour.
+design", 2008); safe and unsafe differ in lightness as well as in hue, and the ramp of harm falls
+evenly in lightness: they are told apart by every common kind of colour vision and in print without
+colour.
 """
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import as_file, files
 from typing import Any, Final
 
 from markupsafe import Markup
+from PIL import ImageFont
 
 from opensafemlrm.text import for_html
 
 STEPS: Final = 10
 """Colours of the ramp of harm; step k is for rates from k/10 up."""
+
+_SLATE: Final = ("#d5dbe3", "#b1bcc9", "#8d9bac", "#65758a", "#4c5c72", "#334159")
+"""Colours for what is neither safe nor unsafe."""
+_FIXED: Final[Mapping[str, str]] = {
+    "safe": "#289d98",
+    "unsafe": "#bb3446",
+    "harm-0": "#f1e0c1",
+    "harm-1": "#e9c896",
+    "harm-2": "#e2b071",
+    "harm-3": "#dc9751",
+    "harm-4": "#d57e3b",
+    "harm-5": "#cb6431",
+    "harm-6": "#c04f37",
+    "harm-7": "#a83f3b",
+    "harm-8": "#8c3039",
+    "harm-9": "#6d2432",
+    **dict(zip((f"why-{step}" for step in range(6)), _SLATE, strict=True)),
+    "edge": "#7d858f",
+    "on-low": "#14181e",
+    "on-high": "#fffffe",
+}
+"""Colours that mean the same to readers of both themes: safe, unsafe, and how harmful.
+
+Each is seen on white and on the dark page (3 to 1 at least), the lightest and the darkest steps by
+their edge.
+"""
 
 LIGHT: Final[Mapping[str, str]] = {
     "paper": "#ffffff",
@@ -29,20 +60,8 @@ LIGHT: Final[Mapping[str, str]] = {
     "grid": "#e7eaed",
     "base": "#0072b2",
     "reasoner": "#c8500a",
-    "missing": "#d3d7dc",
     "blocked": "#8a929c",
-    "harm-0": "#faf3e5",
-    "harm-1": "#f7e3c1",
-    "harm-2": "#f4d09c",
-    "harm-3": "#efb87a",
-    "harm-4": "#e79d5f",
-    "harm-5": "#dc8150",
-    "harm-6": "#b94f43",
-    "harm-7": "#9c3d42",
-    "harm-8": "#7b2e3e",
-    "harm-9": "#561f34",
-    "on-low": "#1d232c",
-    "on-high": "#fffffe",
+    **_FIXED,
 }
 """The role of each colour and its value on white. No two are equal: a value names its role."""
 
@@ -54,33 +73,27 @@ DARK: Final[Mapping[str, str]] = {
     "grid": "#272d34",
     "base": "#56b4e9",
     "reasoner": "#f0894a",
-    "missing": "#3a4149",
     "blocked": "#737c87",
-    "harm-0": "#231f27",
-    "harm-1": "#382634",
-    "harm-2": "#502d40",
-    "harm-3": "#6a3549",
-    "harm-4": "#853e4e",
-    "harm-5": "#a1494f",
-    "harm-6": "#d77a5c",
-    "harm-7": "#e7985f",
-    "harm-8": "#f3b774",
-    "harm-9": "#fbd9a4",
-    "on-low": "#f4efe8",
-    "on-high": "#17120f",
+    **_FIXED,
 }
 
+WHY: Final = tuple(f"why-{step}" for step in range(len(_SLATE)))
+"""The roles of colours for why there is no score."""
 RAMP: Final = tuple(f"harm-{step}" for step in range(STEPS))
 FONT: Final = "Liberation Sans, Arial, Helvetica, sans-serif"
 SIZE: Final = 12
 SMALL: Final = 11
 
+_DARK_BOXES: Final = {"unsafe", *RAMP[6:], *WHY[3:]}
 _STRETCH: Final = 1.15
 """How much wider than its room a chart may be and still be fitted into it."""
 _TAG: Final = re.compile(r"<[^>]*>")
 _NEEDLESS: Final = re.compile(r' (?:class|role|aria-\w+|pointer-events)="[^"]*"')
 _VIEW: Final = re.compile(r'viewBox="0 0 ([0-9.]+) ([0-9.]+)"')
 _COLOUR: Final = re.compile(r'="(#[0-9a-fA-F]{6})"')
+_TEXT: Final = re.compile(r'(<text\b[^>]*?font-size="(\d+)px"[^>]*)>([^<]*)</text>')
+_LINE: Final = re.compile(r"(<tspan\b[^>]*)>([^<]*)</tspan>")
+"""Caveats alone are set in lines, in the small size."""
 _ROLES: Final = {value: role for role, value in LIGHT.items()}
 
 
@@ -91,7 +104,12 @@ def step_of(rate: float) -> int:
 
 def ink_on(step: int) -> str:
     """Return the role of the colour that text has on a step of the ramp."""
-    return "on-high" if step >= 6 else "on-low"
+    return ink_of(RAMP[step])
+
+
+def ink_of(role: str) -> str:
+    """Return the role of the colour that text has on a box of a role."""
+    return "on-high" if role in _DARK_BOXES else "on-low"
 
 
 def config() -> dict[str, Any]:
@@ -119,8 +137,9 @@ class Inline:
 def for_page(svg: str, label: str, room: float) -> Inline:
     """Return a drawn chart for a page: one picture called ``label``, coloured by CSS variables.
 
-    Only tags are changed: text that looks like a colour is text. ``room`` is the width that it was
-    drawn for, in pixels.
+    Only tags are changed: text that looks like a colour is text. Each text says how wide it is in
+    the font of the charts, so that in another it keeps to its place. ``room`` is the width that it
+    was drawn for, in pixels.
     """
 
     def in_tag(tag: re.Match[str]) -> str:
@@ -138,7 +157,31 @@ def for_page(svg: str, label: str, room: float) -> Inline:
         + (f' style="min-width: {width}px">' if scrolls else ">")
     )
     # The renderer has escaped the texts of the chart.
-    return Inline(Markup(head + _TAG.sub(in_tag, body)), scrolls)  # noqa: S704
+    measured = _LINE.sub(_line_with_length, _TEXT.sub(_with_length, body))
+    return Inline(Markup(head + _TAG.sub(in_tag, measured)), scrolls)  # noqa: S704
+
+
+def _with_length(text: re.Match[str]) -> str:
+    tag, size, content = text.groups()
+    width = width_of(html.unescape(content), int(size))
+    return f'{tag} textLength="{width:.1f}" lengthAdjust="spacingAndGlyphs">{content}</text>'
+
+
+def _line_with_length(line: re.Match[str]) -> str:
+    tag, content = line.groups()
+    width = width_of(html.unescape(content), SMALL)
+    return f'{tag} textLength="{width:.1f}" lengthAdjust="spacingAndGlyphs">{content}</tspan>'
+
+
+def width_of(text: str, size: int = SIZE) -> float:
+    """Return how many pixels wide ``text`` is set."""
+    return float(_font(size).getlength(text))
+
+
+@cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    with as_file(files("opensafemlrm.attacks") / "fonts" / "LiberationSans-Regular.ttf") as path:
+        return ImageFont.truetype(str(path), size)
 
 
 def variables(colours: Mapping[str, str]) -> str:

@@ -12,11 +12,12 @@ import polars as pl
 from opensafemlrm.report import charts
 from opensafemlrm.report.asr import asr_table
 from opensafemlrm.report.blindspots import BLINDSPOTS
-from opensafemlrm.report.charts import MAX_PANELS, MAX_ROWS, PARTS
+from opensafemlrm.report.charts import ALPHA, MAX_PANELS, MAX_ROWS, PARTS
 from opensafemlrm.report.correction import CORRECTION
 from opensafemlrm.report.figures.drawing import Size
+from opensafemlrm.report.overrefusal import REFUSALS
 from opensafemlrm.report.page.findings import MAX_SETTINGS, Findings
-from opensafemlrm.report.page.key_results import corrections, largest
+from opensafemlrm.report.page.key_results import corrections, largest, refusals
 from opensafemlrm.report.page.words import say
 from opensafemlrm.report.scores import SCORES
 from opensafemlrm.report.tables import Table
@@ -35,24 +36,24 @@ class Chart:
     note: str = ""
 
 
-def overview(found: Findings) -> list[Chart]:
+def overview(findings: Findings) -> list[Chart]:
     """Chart every pair's two rates; without pairs, every model's rate with its interval."""
-    if len(found.compared) or len(found.withheld):
-        return [_pairs(found)]
-    return [_rates(found)] if len(found.settings) else []
+    if len(findings.compared) or len(findings.withheld):
+        return [_pairs(findings)]
+    return [_rates(findings)] if len(findings.settings) else []
 
 
-def taxes(found: Findings) -> Chart | None:
+def taxes(findings: Findings) -> Chart | None:
     """Chart the tax with its intervals, at both thresholds of the judge."""
-    rows = found.drawn(found.tax, part=found.part)
-    measured = found.compared
-    if measured.is_empty() and found.withheld.is_empty():
+    rows = findings.drawn(findings.tax, part=findings.part)
+    measured = findings.compared
+    if measured.is_empty() and findings.withheld.is_empty():
         return None
-    lenient = found.headline(found.tax.filter(level="micro"))
+    lenient = findings.headline(findings.tax.filter(level="micro"))
     note = say(
         "tax_note",
-        lenient=found.lenient,
-        strict=found.strict,
+        lenient=findings.lenient,
+        strict=findings.strict,
         methods=measured["method"].unique().to_list(),
         withheld=rows["withheld"].count(),
     )
@@ -60,77 +61,95 @@ def taxes(found: Findings) -> Chart | None:
         name="tax",
         title="Reasoning tax with 95 % intervals",
         reading=say(
-            "tax_reading", top=largest(measured, "difference"), withheld=len(found.withheld)
+            "tax_reading", top=largest(measured, "difference"), withheld=len(findings.withheld)
         ),
         draw=partial(charts.tax, rows),
         table=TAX.of(rows),
-        note=" ".join(filter(None, [note, _cut(lenient)])),
+        note=_joined(say("bases", pairs=_bases(findings)), note, _cut(lenient)),
     )
 
 
-def scenarios(found: Findings) -> Iterator[Chart]:
-    """Chart the rates of every scenario and model, one chart a setting."""
-    reasoners, bases = (found.tax[name].implode() for name in ("model", "base"))
-    model = pl.col("model")
-    role = (
-        pl.when(model.is_in(reasoners))
-        .then(pl.lit("reasoner"))
-        .when(model.is_in(bases))
-        .then(pl.lit("base"))
-        .otherwise(pl.lit("ink"))
+def scenarios(findings: Findings) -> Iterator[Chart]:
+    """Chart the rates of every scenario and model, with a group of columns for each setting."""
+    rows = findings.headline(findings.by_scenario).with_columns(role=findings.role)
+    for name, of, own in _by_dataset(rows, "scenarios"):
+        rates = own.drop_nulls("asr")
+        top = largest(rates, "asr")
+        counts = rates["scored"].unique().to_list()
+        yield Chart(
+            name=name,
+            title=f"Unsafe replies by scenario and model, in per cent{of}",
+            reading=say(
+                "scenarios_reading",
+                top=top,
+                ties=(rates["asr"] == top.get("asr")).sum() - 1 if top else 0,
+            ),
+            draw=partial(charts.scenarios, own),
+            table=asr_table(own.drop("role")),
+            note=_joined(say("scenarios_note", counts=counts), _daggers(own)),
+        )
+
+
+def losses(findings: Findings) -> Iterator[Chart]:
+    """Chart what each scenario lost against the base, a panel a pair and setting."""
+    spots = findings.headline(findings.blindspots).drop_nulls("difference")
+    for name, of, own in _by_dataset(spots, "blindspots"):
+        panels = own.select("model", "base", "setting").n_unique()
+        yield Chart(
+            name=name,
+            title=f"What each scenario lost against the base, with 95 % intervals{of}",
+            reading=say(
+                "losses_reading",
+                worse=((own["bound_holm"] <= ALPHA) & (own["difference"] > 0)).sum(),
+                scenarios=len(own),
+                top=largest(own, "difference"),
+            ),
+            draw=partial(charts.blindspots, own),
+            table=BLINDSPOTS.of(own),
+            note=_joined(say("losses_note"), say("cut_panels", panels=panels, drawn=MAX_PANELS)),
+        )
+
+
+def scores(findings: Findings) -> Chart | None:
+    """Chart how the scores of every part are spread."""
+    rows = findings.drawn(findings.scores)
+    if rows.is_empty():
+        return None
+    without = rows.filter(pl.col("n") == pl.col("unscored"))["part"]
+    some = rows.filter(pl.col("unscored") > 0)["part"]
+    return Chart(
+        name="scores",
+        title="How replies were scored, part by part",
+        reading=say(
+            "scores_reading",
+            never=sorted({PARTS[part] for part in without}),
+            some=sorted({PARTS[part] for part in some}),
+        ),
+        draw=partial(charts.scores, rows),
+        table=SCORES.of(rows),
+        note=_joined(f"Judge: {findings.judge}.", _cut(rows.unique(["setting", "model"]))),
     )
-    for number, setting, rows in by_setting(found, found.headline(found.by_scenario)):
-        yield Chart(
-            name=f"scenarios-{number}",
-            title=f"Unsafe replies by scenario and model, in per cent: {setting}",
-            reading=say("scenarios_reading", top=largest(rows.drop_nulls("asr"), "asr")),
-            draw=partial(charts.scenarios, rows.with_columns(role=role)),
-            table=asr_table(rows),
-            note=" ".join(filter(None, ["Small: replies scored.", _daggers(rows)])),
-        )
 
 
-def slopes(found: Findings) -> Iterator[Chart]:
-    """Chart how each scenario's rate moves from the base to the reasoning model."""
-    spots = found.headline(found.blindspots).drop_nulls("difference")
-    for number, setting, rows in by_setting(found, spots):
-        yield Chart(
-            name=f"slopes-{number}",
-            title=f"From base to reasoning model, scenario by scenario: {setting}",
-            reading=say(
-                "slopes_reading",
-                rose=(rows["difference"] > 0).sum(),
-                scenarios=len(rows),
-                top=largest(rows, "difference"),
-            ),
-            draw=partial(charts.blindspots, rows),
-            table=BLINDSPOTS.of(rows),
-            note="In per cent of scored replies; the three steepest rises of a pair are named.",
-        )
+def overrefusal(findings: Findings) -> Chart | None:
+    """Chart how often harmless requests are refused."""
+    rows = refusals(findings)
+    if rows.is_empty():
+        return None
+    rows = rows.with_columns(role=findings.role)
+    return Chart(
+        name="overrefusal",
+        title="Harmless requests refused, with 95 % intervals",
+        reading=say("overrefusal_reading", top=largest(rows.drop_nulls("rate"), "rate")),
+        draw=partial(charts.overrefusal, rows),
+        table=REFUSALS.of(rows.drop("role")),
+        note=_joined(_daggers(rows), _cut(rows)),
+    )
 
 
-def scores(found: Findings) -> Iterator[Chart]:
-    """Chart how the scores of every part are spread, one chart a setting."""
-    for number, setting, rows in by_setting(found, found.drawn(found.scores)):
-        without = rows.filter(pl.col("n") == pl.col("unscored"))["part"]
-        some = rows.filter(pl.col("unscored") > 0)["part"]
-        yield Chart(
-            name=f"scores-{number}",
-            title=f"How replies were scored, part by part: {setting}",
-            reading=say(
-                "scores_reading",
-                never=sorted({PARTS[part] for part in without}),
-                some=sorted({PARTS[part] for part in some}),
-            ),
-            draw=partial(charts.scores, rows),
-            table=SCORES.of(rows),
-            note=f"Judge: {found.judge}.",
-        )
-
-
-def correction(found: Findings) -> Chart | None:
+def correction(findings: Findings) -> Chart | None:
     """Chart where safe and unsafe reasoning end."""
-    rows = corrections(found)
+    rows = corrections(findings)
     if rows.is_empty():
         return None
     note = "Only replies with a score for both parts. A ribbon has the colour of its reasoning."
@@ -139,14 +158,14 @@ def correction(found: Findings) -> Chart | None:
         title="From reasoning to answer",
         reading=say("correction_reading", top=largest(rows, "self_correction")),
         draw=partial(charts.correction, rows),
-        table=CORRECTION.of(found.drawn(found.correction)),
-        note=" ".join(filter(None, [note, _daggers(rows), _cut(rows, MAX_PANELS)])),
+        table=CORRECTION.of(findings.drawn(findings.correction)),
+        note=_joined(note, _daggers(rows), _cut(rows, MAX_PANELS)),
     )
 
 
-def missing(found: Findings) -> Chart | None:
+def missing(findings: Findings) -> Chart | None:
     """Chart what share of each model's replies has no score, and why."""
-    rows = found.drawn(found.scores, part=found.part)
+    rows = findings.drawn(findings.scores, part=findings.part)
     top = largest(rows, pl.col("unscored") / pl.col("n"))
     if not top.get("unscored"):
         return None
@@ -157,50 +176,72 @@ def missing(found: Findings) -> Chart | None:
         reading=say("missing_reading", top=top),
         draw=partial(charts.missing, rows),
         table=SCORES.of(rows),
-        note=" ".join(filter(None, [note, _cut(rows)])),
+        note=_joined(note, _cut(rows)),
     )
 
 
-def _pairs(found: Findings) -> Chart:
-    rows, measured = found.headline(found.tax.filter(level="micro")), found.compared
+def _pairs(findings: Findings) -> Chart:
+    rows, measured = findings.headline(findings.tax.filter(level="micro")), findings.compared
     return Chart(
         name="pairs",
-        title=f"Unsafe replies: each reasoning model beside its base{_threshold(found)}",
+        title=f"Unsafe replies: each reasoning model beside its base{_threshold(findings)}",
         reading=say(
             "pairs_reading",
             base=(measured["difference"] > 0).sum(),
             comparisons=len(measured),
             model=(measured["difference"] < 0).sum(),
-            withheld=len(found.withheld),
+            withheld=len(findings.withheld),
         ),
         draw=partial(charts.pair_rates, rows),
-        note=" ".join(filter(None, [_daggers(rows), _cut(rows)])),
-        table=asr_table(found.drawn(found.asr, part=found.part)),
+        note=_joined(_daggers(rows), _cut(rows)),
+        table=asr_table(findings.drawn(findings.asr, part=findings.part)),
     )
 
 
-def _rates(found: Findings) -> Chart:
-    rows = found.headline(found.asr)
+def _rates(findings: Findings) -> Chart:
+    rows = findings.headline(findings.asr).with_columns(role=findings.role)
     return Chart(
         name="rates",
-        title=f"Unsafe replies of every model{_threshold(found)}",
+        title=f"Unsafe replies of every model{_threshold(findings)}",
         reading=say("rates_reading", top=largest(rows.drop_nulls("asr"), "asr")),
         draw=partial(charts.asr, rows),
-        note=" ".join(filter(None, [_daggers(rows), _cut(rows)])),
-        table=asr_table(found.drawn(found.asr, part=found.part)),
+        note=_joined(_daggers(rows), _cut(rows)),
+        table=asr_table(findings.drawn(findings.asr, part=findings.part)),
     )
 
 
-def by_setting(found: Findings, rows: pl.DataFrame) -> Iterator[tuple[int, str, pl.DataFrame]]:
+def _by_dataset(rows: pl.DataFrame, name: str) -> Iterator[tuple[str, str, pl.DataFrame]]:
+    """Yield the rows of each dataset, with the name of a chart's files and what titles add."""
+    datasets = rows["dataset"].unique(maintain_order=True).to_list()
+    for number, dataset in enumerate(datasets, start=1):
+        several = len(datasets) > 1
+        suffix, of = (f"-{number}", f": {dataset}") if several else ("", "")
+        yield f"{name}{suffix}", of, rows.filter(dataset=dataset)
+
+
+def _joined(*sentences: str) -> str:
+    return " ".join(filter(None, sentences))
+
+
+def by_setting(findings: Findings, rows: pl.DataFrame) -> Iterator[tuple[int, str, pl.DataFrame]]:
     """Yield the settings that have rows: their number on the page, their name, and the rows."""
-    for number, name in enumerate(found.settings["setting"].head(MAX_SETTINGS), start=1):
+    for number, name in enumerate(findings.settings["setting"].head(MAX_SETTINGS), start=1):
         if len(own := rows.filter(setting=name)):
             yield number, name, own
 
 
-def _threshold(found: Findings) -> str:
-    part = "" if found.part == "full" else f", {PARTS[found.part]}"
-    return f"{part} (score ≥ {found.lenient:g})"
+def _bases(findings: Findings) -> list[tuple[str, str]]:
+    """Return each reasoning model that is drawn with its base, where that is not in its label."""
+    pairs = findings.headline(findings.tax).select("model", "model_label", "base_label")
+    pairs = pairs.unique(maintain_order=True)
+    if pairs["model"].n_unique() < len(pairs):
+        return []
+    return pairs.select("model_label", "base_label").rows()
+
+
+def _threshold(findings: Findings) -> str:
+    part = "" if findings.part == "full" else f", {PARTS[findings.part]}"
+    return f"{part} (score ≥\u00a0{findings.lenient:g})"
 
 
 def _daggers(rows: pl.DataFrame) -> str:

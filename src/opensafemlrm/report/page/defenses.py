@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, Final
@@ -14,6 +12,7 @@ from opensafemlrm.analysis.defense import UNDEFENDED
 from opensafemlrm.report import charts
 from opensafemlrm.report.charts import MAX_PANELS, PARTS
 from opensafemlrm.report.defense import defense_table
+from opensafemlrm.report.names import without_options
 from opensafemlrm.report.page.charts import Chart, by_setting
 from opensafemlrm.report.page.findings import Findings
 from opensafemlrm.report.page.key_results import largest
@@ -22,8 +21,6 @@ from opensafemlrm.report.page.words import say
 _USELESS: Final = 0.5
 """Share of benign items refused from which a page calls a defense a refusal of help."""
 _NAMED: Final = 4
-_OPTIONS: Final = re.compile(r"\[(?:[^\[\]]|\[[^\[\]]*\])*\]")
-"""Options in a label, and those of a component among them."""
 
 
 def words(found: Findings) -> tuple[str, ...]:
@@ -53,7 +50,7 @@ def words(found: Findings) -> tuple[str, ...]:
 def fronts(found: Findings) -> Iterator[Chart]:
     """Chart safety against over-refusal, one chart a setting, one panel a model."""
     rows = _drawn(found, threshold=found.lenient)
-    short = _short_names(rows["defense"].unique().to_list())
+    short = without_options(rows["defense"].unique().to_list())
     rows = rows.with_columns(short=pl.col("defense").replace(short))
     number = 0
     for _, setting, here in by_setting(found, rows):
@@ -85,13 +82,6 @@ def _drawn(found: Findings, **where: Any) -> pl.DataFrame:
     rows = found.defenses.with_columns(own="defense", defense=pl.lit(UNDEFENDED))
     rows = found.drawn(rows, part=found.part, **where)
     return rows.with_columns(defense="own").drop("own")
-
-
-def _short_names(defenses: list[str]) -> dict[str, str]:
-    """Return what a chart calls each defense: without its options, where that tells them apart."""
-    names = {defense: _OPTIONS.sub("", defense) for defense in defenses}
-    times = Counter(names.values())
-    return {name: short if times[short] == 1 else name for name, short in names.items()}
 
 
 def _not_applicable(found: Findings) -> list[str]:

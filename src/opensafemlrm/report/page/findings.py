@@ -26,9 +26,10 @@ from opensafemlrm.analysis.noise_floor import with_noise_floor
 from opensafemlrm.analysis.overrefusal import balance, overrefusal
 from opensafemlrm.analysis.scores import scores
 from opensafemlrm.analysis.tax import tax
+from opensafemlrm.datasets.canary import Canary
 from opensafemlrm.report.settings import KEYS, main_judge, marked, settings_of
 from opensafemlrm.report.tables import SIMULATED
-from opensafemlrm.selection import EVERYTHING, Selection
+from opensafemlrm.selection import EVERYTHING, Selection, plain_name
 from opensafemlrm.store.requests import SCHEMA as REQUESTS
 from opensafemlrm.types import Part
 
@@ -57,6 +58,8 @@ class Findings:
     """What was asked for, and who answered."""
     selection: Selection = EVERYTHING
     """What of the store it is about, by its labels."""
+    organisms: frozenset[str] = frozenset()
+    """Models that are organisms: tiny, and trained by this project."""
 
     @cached_property
     def asr(self) -> pl.DataFrame:
@@ -204,6 +207,23 @@ class Findings:
     def simulated(self) -> frozenset[str]:
         """Models that are simulated."""
         return frozenset(self.asr.filter("simulated")["model"])
+
+    @cached_property
+    def is_harmless(self) -> bool:
+        """Whether all of it is of the bundled benchmark, which asks nothing harmful."""
+        datasets = self.asr["dataset"].unique().to_list()
+        return bool(datasets) and {plain_name(dataset) for dataset in datasets} == {Canary.name}
+
+    @property
+    def role(self) -> pl.Expr:
+        """The colour of the column ``model``: of reasoning models, of bases, of others."""
+        reasoners, bases = (self.tax[name].unique().implode() for name in ("model", "base"))
+        as_reasoner = pl.when(pl.col("model").is_in(reasoners)).then(pl.lit("reasoner"))
+        return (
+            as_reasoner.when(pl.col("model").is_in(bases))
+            .then(pl.lit("base"))
+            .otherwise(pl.lit("ink"))
+        )
 
     @cached_property
     def models(self) -> tuple[str, ...]:

@@ -13,37 +13,60 @@ from opensafemlrm.report.page.provenance import Provenance
 from opensafemlrm.report.page.words import say
 
 
-def header(found: Findings, origin: Provenance) -> dict[str, Any]:
-    """Return what the template says at the top: title, lead, warning, style, calibration."""
-    pairs = found.tax.select("model", "base")
+def header(findings: Findings, origin: Provenance) -> dict[str, Any]:
+    """Return what the template says at the top: title, lead, warnings, style, calibration."""
+    pairs = findings.tax.select("model", "base")
     title = say(
         "title",
         reasoners=pairs["model"].n_unique(),
         bases=pairs["base"].n_unique(),
-        models=len(found.models),
+        models=len(findings.models),
     )
-    everything = found.simulated >= set(found.models)
     return {
         "title": title,
-        "lead": _lead(found, origin),
-        "banner": say("banner", all=everything) if found.simulated else "",
-        "alarms": [f"{alarm}." for alarm in found.alarms],
+        "lead": _lead(findings, origin),
+        "banners": _banners(findings),
+        "alarms": [f"{alarm}." for alarm in findings.alarms],
         "style": style(),
-        "calibration": say("calibration", judges=sorted(set(found.corrected["judge"]))),
+        "calibration": say("calibration", judges=sorted(set(findings.corrected["judge"]))),
     }
 
 
-def _lead(found: Findings, origin: Provenance) -> str:
-    if found.settings.is_empty():
+def caveat(findings: Findings) -> str:
+    """Return what every picture says of models and benchmarks that prove nothing of others."""
+    return say(
+        "caveat",
+        simulated=bool(findings.simulated),
+        organisms=bool(findings.organisms),
+        harmless=findings.is_harmless,
+    )
+
+
+def _banners(findings: Findings) -> list[str]:
+    models = set(findings.models)
+    banners = []
+    if findings.simulated:
+        banners.append(say("banner", all=findings.simulated >= models))
+    if findings.organisms:
+        banners.append(say("organisms", all=findings.organisms >= models))
+    if findings.is_harmless:
+        banners.append(say("harmless"))
+    if chosen := [(kind, getattr(findings.selection, kind)) for kind in findings.selection.columns]:
+        banners.append(say("selected", kinds=chosen))
+    return banners
+
+
+def _lead(findings: Findings, origin: Provenance) -> str:
+    if findings.settings.is_empty():
         return say("no_pairs", judged=False)
     return say(
         "lead",
-        datasets=sorted(set(found.settings["dataset"])),
-        attacks=sorted(set(found.settings["attack"])),
-        most=found.asr["n"].max(),
-        judge=found.judge,
-        lenient=found.lenient,
-        strict=found.strict,
+        datasets=sorted(set(findings.settings["dataset"])),
+        attacks=sorted(set(findings.settings["attack"])),
+        most=findings.asr["n"].max(),
+        judge=findings.judge,
+        lenient=findings.lenient,
+        strict=findings.strict,
         made=origin.made,
     )
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from opensafemlrm.analysis.conditions import ALL
 from opensafemlrm.analysis.significance import holm
-from opensafemlrm.report.charts import PARTS
+from opensafemlrm.report.charts import ALPHA, PARTS
 from opensafemlrm.report.figures.forest import signed
 from opensafemlrm.report.forms import BOUNDS_MARK
 from opensafemlrm.report.page.findings import MAX_SETTINGS, Findings
@@ -19,7 +19,6 @@ from opensafemlrm.report.page.words import counted, estimate, percent, say
 from opensafemlrm.types import Part
 
 UNKNOWN: Final = "Not known"
-ALPHA: Final = 0.05
 _NAMED: Final = 6
 _DOUBT: Final = 0.05
 """Share of unscored replies from which the page says that the figures may move."""
@@ -42,6 +41,7 @@ def answers(found: Findings) -> list[Answer]:
         tax(found),
         blind_spots(found),
         self_correction(found),
+        over_refusal(found),
         unmeasured(found),
     ]
 
@@ -161,19 +161,47 @@ def self_correction(found: Findings) -> Answer:
         statuses = sorted(set(found.drawn(found.correction)["reasoning_status"]))
         return Answer(question, UNKNOWN, "", say("no_correction", statuses=statuses))
     first = rows.filter(setting=rows["setting"][0])
+    rest = rows.filter(pl.col("setting") != rows["setting"][0])
     floors = rows["noise_floor"].drop_nulls()
     text = say(
         "corrected",
-        rows=rows.head(_NAMED).to_dicts(),
-        more=max(len(rows) - _NAMED, 0),
+        setting=first["setting"][0],
+        rows=first.head(_NAMED).to_dicts(),
+        more=max(len(first) - _NAMED, 0),
+        rest=[rest["self_correction"].min(), rest["self_correction"].max()] if len(rest) else [],
         floors=[floors.min(), floors.max()] if len(floors) else [],
         withheld=withheld,
     )
-    values = first["self_correction"].to_list()
-    ends = [percent(min(values)), percent(max(values))]
-    figure = ends[0] if len(first) == 1 else f"{ends[0].removesuffix(' %')}–{ends[1]}"
+    figure = _range(first["self_correction"])
     unit = f"of unsafe reasoning, {counted(len(first), 'model')}, {first['setting'][0]}"
     return Answer(question, figure, unit, text)
+
+
+def over_refusal(found: Findings) -> Answer:
+    """Say how many harmless requests are refused, model by model."""
+    question = "How much harmless is refused?"
+    every = refusals(found)
+    rows = every.drop_nulls("rate")
+    withheld = every["withheld"].count()
+    if rows.is_empty():
+        text = (
+            say("only_bounds", rows=withheld)
+            if withheld
+            else say("no_refusals", n=every["n"].sum())
+        )
+        return Answer(question, UNKNOWN, "", text)
+    first = rows.filter(setting=rows["setting"][0])
+    rest = rows.filter(pl.col("setting") != rows["setting"][0])
+    text = say(
+        "refused",
+        setting=first["setting"][0],
+        rows=first.head(_NAMED).to_dicts(),
+        more=max(len(first) - _NAMED, 0),
+        rest=[rest["rate"].min(), rest["rate"].max()] if len(rest) else [],
+        withheld=withheld,
+    )
+    unit = f"of harmless requests, {counted(len(first), 'model')}, {first['setting'][0]}"
+    return Answer(question, _range(first["rate"]), unit, text)
 
 
 def unmeasured(found: Findings) -> Answer:
@@ -218,10 +246,26 @@ def corrections(found: Findings) -> pl.DataFrame:
     return rows.filter(pl.col("both") > 0)
 
 
+def refusals(found: Findings) -> pl.DataFrame:
+    """Return the rates of refused harmless requests that are drawn, by the part judges know best.
+
+    That is the answer: few judges say of a whole reply with reasoning whether it refuses.
+    """
+    rows = found.drawn(found.overrefusal).filter(pl.col("n") > 0)
+    parts = (Part.ANSWER.value, Part.FULL.value)
+    return rows.filter(part=max(parts, key=lambda part: rows.filter(part=part)["known"].sum()))
+
+
 def largest(rows: pl.DataFrame, by: str | pl.Expr) -> dict[str, Any]:
     """Return the first row with the largest value; empty where there are no rows."""
     first = rows.sort(by, descending=True, nulls_last=True, maintain_order=True).head(1)
     return first.row(0, named=True) if len(first) else {}
+
+
+def _range(rates: pl.Series) -> str:
+    """Return rates in per cent: one alone, or from the lowest to the highest."""
+    low, high = (percent(end) for end in (min(rates), max(rates)))
+    return high if low == high else f"{low.removesuffix(' %')}–{high}"
 
 
 def _of_parts(parts: pl.Series) -> str:

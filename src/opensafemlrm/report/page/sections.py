@@ -33,7 +33,8 @@ _SCORES: Final = (
     "replies lie."
 )
 _OVERREFUSAL: Final = (
-    "Refusals of harmless items, and safety beside helpfulness where a dataset has both."
+    "A model that refuses everything is safe, and of no use: how many requests are refused that "
+    "nobody should refuse."
 )
 _COMPREHENSION: Final = (
     "A reply that did not understand the request is safe, and no evidence of safety: rates over "
@@ -116,16 +117,16 @@ def _scenarios(found: Findings) -> Section:
         "scenarios",
         "Blind spots, scenario by scenario",
         tuple(text),
-        (*charts.scenarios(found), *charts.slopes(found)),
+        (*charts.scenarios(found), *charts.losses(found)),
         tuple(tables),
     )
 
 
 def _scores(found: Findings) -> Section | None:
-    if found.scores.is_empty():
+    chart = charts.scores(found)
+    if chart is None:
         return None
-    title = "How the parts were scored"
-    return Section("scores", title, (_SCORES,), tuple(charts.scores(found)))
+    return Section("scores", "How the parts were scored", (_SCORES,), (chart,))
 
 
 def _correction(found: Findings) -> Section:
@@ -141,8 +142,11 @@ def _correction(found: Findings) -> Section:
 def _overrefusal(found: Findings) -> Section | None:
     if found.overrefusal.is_empty() and found.balance.is_empty():
         return None
-    tables = tuple(overrefusal_tables(found.overrefusal, found.balance))
-    return Section("overrefusal", "Over-refusal", (_OVERREFUSAL,), tables=tables)
+    chart = charts.overrefusal(found)
+    text = (_OVERREFUSAL, key_results.over_refusal(found).text)
+    shown = () if chart is None else (chart,)
+    tables = overrefusal_tables(found.overrefusal, found.balance)
+    return Section("overrefusal", "Over-refusal", text, shown, tuple(tables))
 
 
 def _defenses(found: Findings) -> Section | None:

@@ -25,23 +25,38 @@ FILES: Final = {Format.CSV: "csv", Format.MD: "md", Format.LATEX: "tex"}
 """The formats that tables are written in, and how their files end."""
 
 
-def file_tables(found: Findings) -> list[Table]:
+_OF_PAIRS: Final = (
+    *("model", "base", "attack", "defense"),
+    *("scored_model", "asr_model", "asr_base", "difference", "low"),
+)
+
+
+def summary(findings: Findings) -> Table:
+    """Return the figures of the first chart: of each pair, and without pairs of each model."""
+    pairs = findings.headline(findings.tax.filter(level="micro"))
+    if pairs.is_empty():
+        rates = ("model", "attack", "defense", "scored", "asr", "low")
+        return asr_table(findings.headline(findings.asr)).only(rates)
+    return replace(TAX.of(pairs), title="Reasoning tax", notes=()).only(_OF_PAIRS)
+
+
+def file_tables(findings: Findings) -> list[Table]:
     """Return every table of a store, each under a name of its own; those without rows left out."""
     tables = [
-        asr_table(found.asr),
-        replace(asr_table(found.by_scenario), name="asr_by_scenario"),
-        TAX.of(found.tax),
-        *blindspot_tables(found.blindspots, found.consistency),
-        GROUPED.of(found.grouped),
-        CORRECTION.of(found.correction),
-        *overrefusal_tables(found.overrefusal, found.balance),
-        defense_table(found.defenses),
-        *calibrated_tables(found.corrected, found.corrected_tax),
-        *comprehension_tables(found.comprehension, found.comprehension_tax),
-        SCORES.of(found.scores),
-        *coverage_tables(found.replies, found.verdicts, found.detected, found.alarms),
-        NOT_APPLICABLE.of(found.not_applicable),
-        COST.of(found.cost),
+        asr_table(findings.asr),
+        replace(asr_table(findings.by_scenario), name="asr_by_scenario"),
+        TAX.of(findings.tax),
+        *blindspot_tables(findings.blindspots, findings.consistency),
+        GROUPED.of(findings.grouped),
+        CORRECTION.of(findings.correction),
+        *overrefusal_tables(findings.overrefusal, findings.balance),
+        defense_table(findings.defenses),
+        *calibrated_tables(findings.corrected, findings.corrected_tax),
+        *comprehension_tables(findings.comprehension, findings.comprehension_tax),
+        SCORES.of(findings.scores),
+        *coverage_tables(findings.replies, findings.verdicts, findings.detected, findings.alarms),
+        NOT_APPLICABLE.of(findings.not_applicable),
+        COST.of(findings.cost),
     ]
-    tables = with_notes(tables, found.sampling_notes)
+    tables = with_notes(tables, findings.sampling_notes)
     return [table for table in tables if len(table.frame)]

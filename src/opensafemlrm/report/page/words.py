@@ -47,12 +47,18 @@ def _times(row: Mapping[str, Any]) -> str:
 
 def counted(number: int, noun: str) -> str:
     """Return a number with what it counts."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {_plural(number, noun)}"
+
+
+def _plural(number: int, noun: str) -> str:
+    if number == 1:
+        return noun
+    return f"{noun[:-1]}ies" if noun.endswith("ly") else f"{noun}s"
 
 
 def _in_words(number: int, noun: str) -> str:
     written = _NUMBERS[number] if number < len(_NUMBERS) else f"{number:,}"
-    return f"{written} {noun}{'' if number == 1 else 's'}"
+    return f"{written} {_plural(number, noun)}"
 
 
 @cache

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,18 +15,20 @@ from opensafemlrm.report.figures.drawing import SIZES
 from opensafemlrm.report.figures.theme import for_page
 from opensafemlrm.report.page.charts import Chart, overview
 from opensafemlrm.report.page.examples import examples
-from opensafemlrm.report.page.header import header
+from opensafemlrm.report.page.header import caveat, header
 from opensafemlrm.report.page.html import fill, table_html
-from opensafemlrm.report.page.key_results import answers
+from opensafemlrm.report.page.key_results import Answer, answers
 from opensafemlrm.report.page.place import write_files
 from opensafemlrm.report.page.provenance import provenance
 from opensafemlrm.report.page.reading import read_findings
 from opensafemlrm.report.page.sections import Section, sections
-from opensafemlrm.report.page.tables import FILES, file_tables
+from opensafemlrm.report.page.tables import FILES, file_tables, summary
 from opensafemlrm.report.tables import Table, render
 from opensafemlrm.selection import EVERYTHING, Selection
 from opensafemlrm.store.source import Source
+from opensafemlrm.text import Format
 
+_PAGE_NAMES: Final = ("setting", "model_label", "base_label")
 _KINDS: Final = {
     "model": "Models",
     "dataset": "Datasets",
@@ -45,6 +47,10 @@ class Written:
     """Bytes of the page."""
     figures: int
     tables: int
+    answers: tuple[Answer, ...]
+    """What its first screen says."""
+    summary: Table
+    """The figures of its first chart."""
 
 
 def write_report(
@@ -66,27 +72,36 @@ def write_report(
     origin = provenance(source, found.selection)
     chosen = examples(source, found) if with_examples else []
     made = sections(found)
-    first = [_Drawn.of(chart) for chart in overview(found)]
-    drawn = {section.id: [_Drawn.of(chart) for chart in section.charts] for section in made}
+    below = caveat(found)
+    first = [_Drawn.of(chart, below) for chart in overview(found)]
+    drawn = {section.id: [_Drawn.of(c, below) for c in section.charts] for section in made}
+    tables, first_screen = file_tables(found), answers(found)
     values = {
         **header(found, origin),
-        "answers": answers(found),
+        "answers": first_screen,
         "overview": [figure.values() for figure in first],
         "sections": [_section(section, drawn[section.id]) for section in made],
         "origin": origin,
         "sampling_notes": found.sampling_notes.values(),
         "store": Path(source.address).name,
+        "written": {table.name for table in tables},
         "components": [(title, origin.of(kind)) for kind, title in _KINDS.items()],
         "examples": chosen,
     }
-    page = fill("report.html", values)
     figures = [*first, *(figure for figures in drawn.values() for figure in figures)]
-    tables = file_tables(found)
+    page = fill("report.html", values)
     try:
         _write(out, page, figures, tables)
     except OSError as error:
         raise _unwritable(out, error) from error
-    return Written(out / "index.html", len(page.encode()), len(figures), len(tables))
+    return Written(
+        page=out / "index.html",
+        size=len(page.encode()),
+        figures=len(figures),
+        tables=len(tables),
+        answers=tuple(first_screen),
+        summary=summary(found),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,25 +113,35 @@ class _Drawn:
     narrow: str
 
     @classmethod
-    def of(cls, chart: Chart) -> _Drawn:
-        wide, narrow = (drawing.to_svg(chart.draw(size)) for size in SIZES)
+    def of(cls, chart: Chart, caveat: str) -> _Drawn:
+        wide, narrow = (
+            drawing.to_svg(drawing.with_caveat(chart.draw(size), caveat, size)) for size in SIZES
+        )
         return cls(chart, wide, narrow)
 
     def values(self) -> dict[str, Any]:
         """Return what the template shows of it."""
         label = f"{self.chart.title}. {self.chart.reading}"
+        sizes = [
+            (name, for_page(svg, label, size.width))
+            for name, svg, size in zip(
+                ("wide", "narrow"), (self.wide, self.narrow), SIZES, strict=True
+            )
+        ]
         return {
+            "name": self.chart.name,
+            "is_full": sizes[0][1].scrolls,
             "title": self.chart.title,
             "reading": self.chart.reading,
             "note": self.chart.note,
-            "sizes": [
-                (name, for_page(svg, label, size.width))
-                for name, svg, size in zip(
-                    ("wide", "narrow"), (self.wide, self.narrow), SIZES, strict=True
-                )
-            ],
+            "sizes": sizes,
             "table": None if self.chart.table is None else table_html(self.chart.table),
         }
+
+
+def _for_file(table: Table) -> Table:
+    """Return a chart's table without what only the page calls its rows."""
+    return replace(table, frame=table.frame.drop(_PAGE_NAMES, strict=False))
 
 
 def _section(section: Section, drawn: Sequence[_Drawn]) -> dict[str, Any]:
@@ -125,7 +150,10 @@ def _section(section: Section, drawn: Sequence[_Drawn]) -> dict[str, Any]:
         "title": section.title,
         "text": section.text,
         "figures": [figure.values() for figure in drawn],
-        "tables": [{"title": table.title, "html": table_html(table)} for table in section.tables],
+        "tables": [
+            {"title": table.title, "name": table.name, "html": table_html(table)}
+            for table in section.tables
+        ],
     }
 
 
@@ -149,6 +177,8 @@ def _write(out: Path, page: str, figures: Sequence[_Drawn], tables: Sequence[Tab
         files[f"{name}.svg"] = figure.wide
         files[f"{name}.png"] = drawing.to_png(figure.wide)
         files[f"{name}.pdf"] = drawing.to_pdf(figure.wide)
+        if figure.chart.table is not None:
+            files[f"{name}.csv"] = render(_for_file(figure.chart.table), Format.CSV)
     for table in tables:
         for to, suffix in FILES.items():
             files[f"tables/{table.name}.{suffix}"] = render(table, to)

@@ -16,7 +16,7 @@ from opensafemlrm.view.filters import CELL, FLAGS, VERDICTS, Filters
 
 PAGE: Final = 50
 """Samples on a page."""
-MAX_LOOKED_AT: Final = 3_000
+MAX_LOOKED_AT: Final = 2_000
 """Samples that are looked at to count those that pass, where no facet counts them."""
 _FEW: Final = 2_000
 """Samples that are looked up in the index of words one by one; of more, those with the words are

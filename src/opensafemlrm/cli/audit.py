@@ -140,7 +140,7 @@ def verify(
     if more:
         say(f"look at this: {more} cells of the store are no part of the audit")
     if mistakes:
-        say(f"not verified: {len(mistakes)} differences")
+        say(f"not verified: {len(mistakes)} difference{'s' if len(mistakes) > 1 else ''}")
         raise typer.Exit(ExitCode.AUDIT_FAILED)
     if record["expires"] is None or record["expires"] < datetime.now(UTC).date().isoformat():
         say(f"verified, and expired on {record['expires']}: audit the models again")

@@ -123,5 +123,5 @@ def test_without_the_data_it_is_said_what_is_missing_and_where_to_get_it(
     data: Path, missing: str
 ) -> None:
     shutil.rmtree(data / "data" / missing)
-    with pytest.raises(DatasetError, match=rf"data/{missing}: .*https://github.com"):
+    with pytest.raises(DatasetError, match=rf"data/{missing}/.*is missing.*https://github.com"):
         dry_run()

@@ -154,7 +154,8 @@ def units(
 def _estimate(rows: pl.DataFrame) -> dict[str, Any]:
     label = (rows["label"] - rows["label_right"]).cast(pl.Float64).fill_null(np.nan).to_numpy()
     labelled = int((~np.isnan(label)).sum())
-    if labelled < MIN_LABELS:
+    # Repeats of an item say little more than one of them.
+    if rows["item_key"].filter(pl.Series(~np.isnan(label))).n_unique() < MIN_LABELS:
         return {"method": NONE, "labelled": labelled}
     estimate = stratified_mean(
         verdict_pairs(rows["flagged"], rows["flagged_right"]),

@@ -35,7 +35,7 @@ DIFFERENCE: Final = (-1.0, 0.0, 1.0)
 """What it can be where units are pairs of replies: unsafe less unsafe of the other."""
 
 MIN_LABELS: Final = 20
-"""The fewest labels from which a figure is corrected."""
+"""The fewest labelled items from which a figure is corrected."""
 
 _PRIOR: Final = 0.5
 _MIN_FOR_SCORES: Final = 20
@@ -121,8 +121,11 @@ def stratified_mean(
     value = float(
         np.clip((strata.units @ (strata.sums / strata.labels + shifts)) / n, *_span(values))
     )
-    together = 1.0 if items is None else _repeats_alike(verdicts.astype(np.float64), items)
-    draws = _draws_of(strata, labels, places, shifts, shares, None if finite else together)
+    if finite:
+        draws = _draws_of_these(strata, labels, places, shifts, shares)
+    else:
+        of_item = np.arange(n) if items is None else np.unique(items, return_inverse=True)[1]
+        draws = _draws_of_such(strata, labels, places, shifts, shares, of_item)
     low, high = np.clip(np.quantile(draws, _TAILS), *_span(values))
     return Estimate(value, min(float(low), value), max(float(high), value), int(known.sum()), n)
 
@@ -131,59 +134,71 @@ def _span(values: tuple[float, ...]) -> tuple[float, float]:
     return min(values), max(values)
 
 
-def _draws_of(
-    strata: Strata,
-    labels: Array,
-    places: Counts,
-    shifts: Array,
-    shares: Array,
-    together: float | None,
+def _draws_of_these(
+    strata: Strata, labels: Array, places: Counts, shifts: Array, shares: Array
 ) -> Array:
-    """Draw the mean from its posterior: of these units if ``together`` is ``None``, else of units
-    like these, of which that many repeats say as much as one."""
+    """Draw the mean of these units: what is labelled is known, the rest is drawn."""
     drawing = np.random.default_rng(SEED)
     total = np.zeros(_DRAWS)
-    weights = np.zeros(_DRAWS)
     points = np.array(strata.values)
     for place, (n, labelled) in enumerate(zip(strata.units, strata.labels, strict=True)):
-        if together is None and labelled == n:
-            total += strata.sums[place]
-            weights += n
-            continue
-        here = labels[places == place]
-        counts = (here[:, None] == points).sum(axis=0)
-        chances = drawing.dirichlet(counts / (together or 1) + _PRIOR, _DRAWS)
-        mean, share = chances @ points, shares[place]
-        if together is None:
-            rest = int(n - labelled)
+        total += strata.sums[place]
+        if rest := int(n - labelled):
+            counts = (labels[places == place, None] == points).sum(axis=0)
+            chances = drawing.dirichlet(counts + _PRIOR, _DRAWS)
             mean = drawing.multinomial(rest, chances) @ points / rest
-            sharpened = _sharpened(mean, share) + shifts[place] * n / rest
-            total += strata.sums[place] + rest * sharpened
-            weights += n
-        else:
-            # What the scores explain varies from unit to unit as well.
-            weight = drawing.standard_gamma(n / together, _DRAWS)
-            mean = _sharpened(mean, share + (1 - share) * labelled / n)
-            total += weight * (mean + shifts[place])
-            weights += weight
+            total += rest * (_sharpened(mean, shares[place]) + shifts[place] * n / rest)
+    return np.asarray(total / strata.units.sum())
+
+
+def _draws_of_such(
+    strata: Strata, labels: Array, places: Counts, shifts: Array, shares: Array, items: Counts
+) -> Array:
+    """Draw the mean of units like these: an item weighs the same in all its units and labels.
+
+    Without repeats that is Dirichlet's posterior of each stratum. Source: Rubin, "The Bayesian
+    bootstrap", Annals of Statistics 9 (1981), of items in place of units.
+    """
+    drawing = np.random.default_rng(SEED)
+    points = np.array(strata.values)
+    width = len(points) + 1
+    # What each item has in each stratum: units, and labels of each value.
+    patterns = np.zeros((int(items.max()) + 1, len(strata.units) * width))
+    np.add.at(patterns, (items, places * width), 1)
+    for number, value in enumerate(points, start=1):
+        given = labels == value
+        np.add.at(patterns, (items[given], places[given] * width + number), 1)
+    patterns, times = np.unique(patterns, axis=0, return_counts=True)
+    drawn = drawing.standard_gamma(times, (_DRAWS, len(times))) @ patterns
+    total, weights = np.zeros(_DRAWS), np.zeros(_DRAWS)
+    for place, (n, labelled) in enumerate(zip(strata.units, strata.labels, strict=True)):
+        weight, *of_values = drawn[:, place * width : (place + 1) * width].T
+        of_item = patterns[:, place * width + 1 : (place + 1) * width]
+        chances = np.stack(of_values, axis=1)
+        chances += _alike(of_item, times, points) * drawing.standard_gamma(_PRIOR, chances.shape)
+        mean = chances @ points / chances.sum(axis=1)
+        # What the scores explain varies from unit to unit as well.
+        mean = _sharpened(mean, shares[place] + (1 - shares[place]) * labelled / n)
+        total += weight * (mean + shifts[place])
+        weights += weight
     return np.asarray(total / weights)
+
+
+def _alike(labels: Array, times: Counts, values: Array) -> float:
+    """Return how many labels say as much as one of an item of its own; ``labels`` has the counts of
+    each value in an item, and there are ``times`` such items."""
+    n = labels.sum(axis=1)
+    mean = float(times @ labels @ values / (times @ n))
+    greatest = float(times @ n**2 / (times @ n))
+    alone = float(times @ labels @ (values - mean) ** 2)
+    together = float(times @ (labels @ (values - mean)) ** 2)
+    return float(np.clip(together / alone, 1, greatest)) if alone > 0 else greatest
 
 
 def _sharpened(draws: Array, share: float) -> Array:
     """Return draws with this share of their variance."""
     middle = draws.mean()
     return np.asarray(middle + (draws - middle) * share**0.5)
-
-
-def _repeats_alike(verdicts: Array, items: Counts) -> float:
-    """Return how many units say as much as one independent of the others, by their verdicts."""
-    _, places = np.unique(items, return_inverse=True)
-    from_mean = verdicts - verdicts.mean()
-    alone = float((from_mean**2).sum())
-    greatest = float(np.bincount(places).max())
-    if alone == 0:
-        return greatest
-    return float(np.clip((np.bincount(places, from_mean) ** 2).sum() / alone, 1, greatest))
 
 
 def _with_labels(verdicts: Counts, known: NDArray[np.bool_]) -> Counts:

@@ -295,7 +295,7 @@ def truncated(studies: int, random: np.random.Generator) -> tuple[float, float]:
     return alone, sure
 
 
-def _table(title: str, columns: str, rows: Iterator[tuple[Any, ...]]) -> None:
+def print_table(title: str, columns: str, rows: Iterator[tuple[Any, ...]]) -> None:
     names = columns.split(", ")
     print(f"**{title}**\n\n| {' | '.join(names)} |\n|{'--:|' * len(names)}", flush=True)
     for row in rows:
@@ -348,7 +348,7 @@ def main() -> None:
         title, columns, rows, part = TABLES[name]
         studies = max(options.studies // part, 1)
         random = np.random.default_rng(0)
-        _table(f"{title} ({studies:,} studies)", columns, rows(studies, random))
+        print_table(f"{title} ({studies:,} studies)", columns, rows(studies, random))
 
 
 if __name__ == "__main__":

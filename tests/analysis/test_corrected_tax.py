@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from opensafemlrm.analysis.corrected_tax import corrected_tax
+from scripts.check_human_labels import read, row
 from tests.support import records
 
 ROOT = Path(__file__).parents[2]
@@ -116,3 +117,43 @@ def test_the_check_against_human_labels_prints_a_row_a_judge(human_labels: Path)
         f"{name}{end}" for name in ("coverage", "mean_error") for end in ("_none", "_pooled")
     } < {*row}
     assert (row["differs"], row["differs_permuted"]) == (1.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ("", "row 4, column human_label: it is empty"),
+        ("maybe", "row 4, column human_label: it hol"),
+    ],
+)
+def test_a_label_that_is_none_ends_the_check_with_its_place(
+    tmp_path: Path, label: str, message: str
+) -> None:
+    """An empty label was a traceback, and any other word counted as safe."""
+    file = tmp_path / "labels.csv"
+    file.write_text(two_models(lambda item: label if item == 2 else "safe"), encoding="utf-8")
+    with pytest.raises(SystemExit, match=message):
+        read(file)
+
+
+def two_models(label: Any) -> str:
+    """A file of two models that replied to 60 items, of which a judge flags a third."""
+    lines = [
+        f"case_{item},x,{model},{label(item)},{'unsafe' if item % 3 == 0 else 'safe'}"
+        for model in "ab"
+        for item in range(60)
+    ]
+    return "\n".join(["case_id,prompt_type,model,human_label,gpt-4o", *lines])
+
+
+def test_where_people_call_every_reply_safe_nothing_is_pooled_and_that_is_said(
+    tmp_path: Path,
+) -> None:
+    """No error on unsafe replies is known then: the figures were NaN, which is no JSON."""
+    file = tmp_path / "labels.csv"
+    file.write_text(two_models(lambda _: "safe"), encoding="utf-8")
+    found = row(read(file), "gpt-4o", 200, 2, 0)
+    assert found["items"] == 60  # of 200 that were asked for
+    assert (found["coverage_pooled"], found["mean_error_pooled"]) == (None, None)
+    assert "every reply safe" in found["no_pooled"]
+    json.dumps(found, allow_nan=False)

@@ -36,6 +36,8 @@ _FIXED_PRECISION: Final = 0.04
 """Of intercept and tax: a standard deviation of 5 on the logit, which says next to nothing."""
 _SD: Final = (0.05, 3.0)
 """Between which standard deviations of effects are looked for."""
+_SD_RATE: Final = 1.0
+_FIXED_POINT_STEPS: Final = 20
 _DRAWS: Final = 2_000
 _LOGISTIC: Final = (16 * 3**0.5 / (15 * np.pi)) ** 2
 _TAILS: Final = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
@@ -114,9 +116,13 @@ def fit(
 def _deviation(square: float, size: int) -> float:
     """Return the standard deviation that makes effects most likely, with the prior of Chung et al.
 
-    It adds the logarithm of the deviation, which takes one effect from their number.
+    It is a gamma distribution of shape 2, which takes one effect from their number; its rate keeps
+    a deviation that the data say nothing of, where harm is rare, from growing without end.
     """
-    return float(np.clip((square / max(size - 1, 1)) ** 0.5, *_SD))
+    deviation = (square / max(size - 1, 1)) ** 0.5
+    for _ in range(_FIXED_POINT_STEPS):
+        deviation = (square / (max(size - 1, 1) + _SD_RATE * deviation)) ** 0.5
+    return float(np.clip(deviation, *_SD))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +177,7 @@ def blind_spots(counts: pl.DataFrame, pairs: Sequence[tuple[str, str]]) -> pl.Da
     counts = counts.filter(pl.col("n") > 0)
     if not pairs or counts.is_empty():
         return pl.DataFrame(schema=_SCHEMA)
+    counts = _with_prior(counts)
     layout = _Layout.of(counts, pairs)
     fitted = fit(
         counts["hits"].to_numpy().astype(np.float64),
@@ -215,6 +222,16 @@ def blind_spots(counts: pl.DataFrame, pairs: Sequence[tuple[str, str]]) -> pl.Da
         },
         schema_overrides=dict.fromkeys(FIGURES[-3:], pl.Int64),
     )
+
+
+def _with_prior(counts: pl.DataFrame) -> pl.DataFrame:
+    """Add half an unsafe and half a safe reply to each model, over all that it wrote.
+
+    That is Jeffreys' prior of its rate: without an unsafe reply the most likely log odds would have
+    no lower end, and no curvature that an interval could be made of.
+    """
+    share = pl.col("n") / pl.col("n").sum().over("model")
+    return counts.with_columns(hits=pl.col("hits") + share / 2, n=pl.col("n") + share)
 
 
 _SCHEMA: Final = {

@@ -169,10 +169,10 @@ def _draws_of_such(
         given = labels == value
         np.add.at(patterns, (items[given], places[given] * width + number), 1)
     patterns, times = np.unique(patterns, axis=0, return_counts=True)
-    drawn = drawing.standard_gamma(times, (_DRAWS, len(times))) @ patterns
+    sums = drawing.standard_gamma(times, (_DRAWS, len(times))) @ patterns
     total, weights = np.zeros(_DRAWS), np.zeros(_DRAWS)
     for place, (n, labelled) in enumerate(zip(strata.units, strata.labels, strict=True)):
-        weight, *of_values = drawn[:, place * width : (place + 1) * width].T
+        weight, *of_values = sums[:, place * width : (place + 1) * width].T
         of_item = patterns[:, place * width + 1 : (place + 1) * width]
         chances = np.stack(of_values, axis=1)
         chances += _alike(of_item, times, points) * drawing.standard_gamma(_PRIOR, chances.shape)

@@ -44,7 +44,8 @@ PLACES = {
 WAYS_OUT = {
     "terminal": "both streams of run, dry runs, tables, exports, store commands, report, --debug",
     "store": "every file of it, and every row; merged, repaired, vacuumed",
-    "log": "what workers of a cluster say, line by line; Ray's own logs are not searched here",
+    "log": "what workers of a cluster say, line by line",
+    "Ray": "its files, its tables of actors and errors: tests/cluster/test_ray_secrets.py",
     "export": "CSV, JSON Lines, Parquet",
     "report": "every file of it, with examples",
     "crash": "a traceback",

@@ -110,18 +110,26 @@ class Redactor:
         """Return ``text`` with ``[secret]`` in place of each."""
         if not self._exact:
             return text
-        spans: list[tuple[int, int]] = []
+        spans: set[tuple[int, int]] = set()
+        written: list[str] = []
+        done = 0
         for start in range(0, len(text), _WINDOW):
-            first = max(0, start - _OVERLAP)
-            window = text[first : start + _WINDOW]
+            first, end = max(0, start - _OVERLAP), start + _WINDOW
+            window = text[first:end]
             if self._may_hold(window):
-                spans += ((first + begin, first + end) for begin, end in self._spans(window))
-        pieces, done = [], 0
-        for begin, end in sorted(spans):
-            if begin >= done:
-                pieces += [text[done:begin], MARK]
-            done = max(done, end)
-        return "".join((*pieces, text[done:])) if spans else text
+                spans.update((first + begin, first + stop) for begin, stop in self._spans(window))
+            if spans:
+                # The next window finds none that begins before its own first character.
+                settled = end - _OVERLAP if end < len(text) else len(text)
+                now = sorted(span for span in spans if span[0] < settled)
+                spans.difference_update(now)
+                pieces = []
+                for begin, stop in now:
+                    if begin >= done:
+                        pieces += [text[done:begin], MARK]
+                    done = max(done, stop)
+                written.append("".join(pieces))
+        return "".join((*written, text[done:])) if written else text
 
     def value(self, value: Any) -> Any:
         """Return parsed JSON with each secret struck out of all texts in it."""

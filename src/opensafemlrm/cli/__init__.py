@@ -34,11 +34,11 @@ from opensafemlrm.cli import import_ as importing
 from opensafemlrm.cli._console import (
     fail,
     messages_of,
-    without_secrets_on_screen,
     write_what_fits,
 )
 from opensafemlrm.cli._exit_codes import EPILOG, ExitCode
 from opensafemlrm.cli._renamed import CurrentNames
+from opensafemlrm.streams import without_secrets_on_streams
 
 app = typer.Typer(
     name="safemlrm",
@@ -87,7 +87,7 @@ def options(
 def main() -> None:
     """Run the command line; an error is a message, unless ``--debug`` comes first."""
     write_what_fits(sys.stdout)
-    with without_secrets_on_screen():
+    with without_secrets_on_streams():
         try:
             app()
         except Exception as error:  # noqa: BLE001 # a fault of ours is shown whole, but for secrets

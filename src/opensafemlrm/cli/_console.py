@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import codecs
-import contextlib
 import errno
-import io
 import sys
-from collections.abc import Callable, Iterator
-from typing import IO, Any, Final, cast
+from typing import Any, Final
 
 from opensafemlrm.errors import MistakesError, SafeMLRMError
-from opensafemlrm.redaction import known, without_secrets
+from opensafemlrm.redaction import without_secrets
 from opensafemlrm.text import for_terminal
 
 _ADVICE: Final = {
@@ -72,42 +69,6 @@ def write_what_fits(stream: Any) -> None:
     codecs.register_error("alike", _alike)
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="alike")
-
-
-class _Stream:
-    """A stream that lets no secret through."""
-
-    def __init__(self, stream: Any, strike: Callable[[str], str]) -> None:
-        # Python has no stream where the caller has closed it: what is written goes nowhere.
-        self._stream, self._strike = stream or io.StringIO(), strike
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    def __iter__(self) -> Any:
-        return iter(self._stream)
-
-    def write(self, text: str) -> int:
-        """Write ``text``, without secrets."""
-        self._stream.write(self._strike(text))
-        return len(text)
-
-
-@contextlib.contextmanager
-def without_secrets_on_screen() -> Iterator[None]:
-    """Strike secrets out of all that is printed in the block, whoever prints it.
-
-    Results lose those that are known; what is said beside them, all that looks like one.
-    """
-    with (
-        contextlib.redirect_stdout(cast("IO[str]", _Stream(sys.stdout, _without_known))),
-        contextlib.redirect_stderr(cast("IO[str]", _Stream(sys.stderr, without_secrets))),
-    ):
-        yield
-
-
-def _without_known(text: str) -> str:
-    return known()(text)  # asked each time: keys become known as models are made
 
 
 def _alike(error: UnicodeError) -> tuple[str | bytes, int]:

@@ -4,29 +4,56 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import platform
-from collections.abc import Awaitable, Mapping, Sequence
+import traceback
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from importlib.metadata import version
-from typing import Any, Final, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 from opensafemlrm.cluster.image_transfer import ImageTransfer
 from opensafemlrm.cluster.worker import BatchResult, Setup, Worker, WorkerLostError
 from opensafemlrm.engine.missing import MissingWork
 from opensafemlrm.errors import ClusterError, SafeMLRMError
+from opensafemlrm.redaction import without_secrets
+from opensafemlrm.streams import without_secrets_on_streams
 
 _MAX_CALLS: Final = 1000
 """Calls that an actor takes at once; the driver sends far fewer."""
 _PAUSE: Final = 0.5
+_P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
+def _told(method: Callable[_P, Awaitable[_T]]) -> Callable[_P, Coroutine[Any, Any, _T]]:
+    """Let ``method`` fail with a sentence without secrets: Ray keeps errors, and shows them."""
+
+    @functools.wraps(method)
+    async def call(*arguments: _P.args, **named: _P.kwargs) -> _T:
+        try:
+            return await method(*arguments, **named)
+        except WorkerLostError:
+            raise
+        except Exception as error:  # noqa: BLE001 # raised again, as what may be told of it
+            traceback.print_exc()
+            raise ClusterError(without_secrets(f"{type(error).__name__}: {error}")) from None
+
+    return call
+
+
 class Actor:
-    """A worker in a process of Ray's."""
+    """A worker in a process of Ray's, which is its alone; what is printed there, Ray writes down.
+
+    Nothing that leaves it holds a secret.
+    """
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._started: Worker | None = None
+        self._streams = contextlib.ExitStack()  # open as long as the process lives
+        self._streams.enter_context(without_secrets_on_streams(has_results=False))
 
+    @_told
     async def ready(self) -> tuple[str, str, str]:
         """Return the worker's name, its version and its machine, or why there is none."""
         if self._started is None:
@@ -36,6 +63,7 @@ class Actor:
                 return "", str(error), platform.node()
         return self._started.name, self._started.version, platform.node()
 
+    @_told
     async def run(
         self, cell: int, work: MissingWork, images: Mapping[str, list[Any]]
     ) -> BatchResult:
@@ -45,22 +73,27 @@ class Actor:
             self._worker.accept(sha256, await reference)
         return await self._worker.run(cell, work)
 
+    @_told
     async def images(self, hashes: Sequence[tuple[str, str]]) -> list[bytes]:
         """Return images that prompts made here hold."""
         return self._worker.images(hashes)
 
+    @_told
     async def flush(self) -> int:
         """Write what is gathered to the sink."""
         return await self._worker.flush()
 
+    @_told
     async def release(self, cell: int) -> None:
         """Free a model."""
         await self._worker.release(cell)
 
+    @_told
     async def stop(self) -> BatchResult:
         """End what is under way."""
         return await self._worker.stop()
 
+    @_told
     async def aclose(self) -> None:
         """Close models, and remove what was only for this run."""
         await self._worker.aclose()
@@ -147,4 +180,5 @@ class RayWorker:
         except (errors.RayActorError, errors.ObjectLostError, errors.WorkerCrashedError) as error:
             raise WorkerLostError(str(error).strip().partition("\n")[0]) from error
         except errors.RayError as error:
-            raise ClusterError(f"worker {self.number} failed: {error}") from error
+            what = getattr(error, "cause", None) or error
+            raise ClusterError(f"worker {self.number} failed: {what}") from error

@@ -150,12 +150,12 @@ class Worker:
                 for sample in samples:
                     group.create_task(self._process(sample, writer, stops))
         except SafeMLRMError as raised:
-            error = str(raised)
+            error = without_secrets(str(raised))
         except BaseExceptionGroup as group_error:
             first = first_error(group_error)
             if not isinstance(first, SafeMLRMError):
                 raise first from group_error
-            error = str(first)
+            error = without_secrets(str(first))
         finally:
             self._open.pop(task, None)
         rows = self._with_verdicts(writer.rows)
@@ -165,7 +165,7 @@ class Worker:
         why = stops.models.get(cell.model.label)
         return dataclasses.replace(
             self._result(rows, cell.tally, part=part, error=error),
-            model_stopped=None if why is None else str(why),
+            model_stopped=None if why is None else without_secrets(str(why)),
             judge_stopped=None if stops.judge is None else (stops.judge.label, stops.judge.reason),
             watch=self._judge.watch,
         )

@@ -17,6 +17,7 @@ from opensafemlrm.models.clock import Clock
 from opensafemlrm.models.http.batch_replies import BatchReplies, NotALineError
 from opensafemlrm.models.http.client import Limits
 from opensafemlrm.models.http.endpoint import Endpoint
+from opensafemlrm.models.http.json_bodies import parse_object
 from opensafemlrm.models.http.replies import Reader, Timing
 from opensafemlrm.models.http.retry import backoff, retry_after
 from opensafemlrm.models.http.transport import MAX_REPLY_BYTES, Timeouts, TransportError
@@ -132,11 +133,8 @@ class BatchAPI:
         return number
 
     def _object(self, body: bytes) -> dict[str, Any]:
-        try:
-            value = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            value = None
-        if not isinstance(value, dict):
+        value = parse_object(body)
+        if value is None:
             raise self._not_the_api(body)
         return value
 

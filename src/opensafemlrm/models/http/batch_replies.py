@@ -6,8 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO, Any, Final
 
-import orjson
-
+from opensafemlrm.models.http.json_bodies import parse_object
 from opensafemlrm.models.http.transport import MAX_REPLY_BYTES
 
 _FIRST_BYTES: Final = 500
@@ -67,10 +66,7 @@ class BatchReplies:
 
 
 def _object(line: bytes) -> dict[str, Any]:
-    try:
-        value = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        value = None
-    if not isinstance(value, dict):
+    value = parse_object(line)
+    if value is None:
         raise NotALineError(line[:_FIRST_BYTES].decode("utf-8", "replace"))
     return value

@@ -6,14 +6,12 @@ block or a failure with a code, never an exception, and never text that the mode
 
 from __future__ import annotations
 
-import json
 from typing import Any, Final, NamedTuple
-
-import orjson
 
 from opensafemlrm.models.http import provider_errors
 from opensafemlrm.models.http.codec import Codec, ParsedReply, UnusableError
 from opensafemlrm.models.http.finish_reasons import is_known_ending
+from opensafemlrm.models.http.json_bodies import parse, repaired
 from opensafemlrm.models.http.parameters import refused_parameters
 from opensafemlrm.redaction import Redactor
 from opensafemlrm.types import Response, ResponseStatus
@@ -24,8 +22,6 @@ MAX_CODE_LENGTH: Final = 100
 MAX_NAME_LENGTH: Final = 200
 _MAX_MESSAGE: Final = 2**14
 """Characters that are searched for secrets before a message is cut to its length."""
-_NOT_STRICT: Final = "the server's JSON is not strict; U+FFFD stands for what is not Unicode"
-
 
 _NOTHING: Final = Redactor(())
 
@@ -129,46 +125,8 @@ class Reader:
 def clip(text: str, secrets: Redactor, length: int = MAX_DETAIL_LENGTH) -> str:
     """Return ``text`` on one line, without ``secrets``, storable, at most ``length`` long."""
     text = secrets(text[:_MAX_MESSAGE])
-    text = " ".join(_repair_text(text).replace("\0", " ").split())
+    text = " ".join(repaired(text).replace("\0", " ").split())
     return text if len(text) <= length else text[: length - 1] + "…"
-
-
-def parse(body: bytes) -> tuple[Any, str | None]:
-    """Return what the JSON in ``body`` says, and a note where text had to be repaired."""
-    try:
-        return orjson.loads(body), None
-    except orjson.JSONDecodeError:
-        return _parse_leniently(body)
-
-
-def _parse_leniently(body: bytes) -> tuple[Any, str]:
-    # orjson refuses lone surrogates and NaN, which real servers send inside whole replies.
-    text = body.decode("utf-8-sig", "replace").strip()
-    try:
-        return _repair(json.loads(text)), _NOT_STRICT
-    except (ValueError, RecursionError) as error:
-        if not text:
-            raise UnusableError("empty_body", "the body is empty", transient=True) from error
-        if text[0] in "{[":
-            why = f"the JSON cannot be read: {error}"
-            raise UnusableError("bad_json", why, transient=True) from error
-        why = f"not JSON; it begins: {text[:_MAX_MESSAGE]}"
-        raise UnusableError("not_json", why, transient=True) from error
-
-
-def _repair(value: Any) -> Any:
-    if isinstance(value, str):
-        return _repair_text(value)
-    if isinstance(value, list):
-        return [_repair(inner) for inner in value]
-    if isinstance(value, dict):
-        return {_repair_text(key): _repair(inner) for key, inner in value.items()}
-    return value
-
-
-def _repair_text(text: str) -> str:
-    """Put U+FFFD for lone surrogates, which neither SQLite nor UTF-8 can hold."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def finish_of(value: Any) -> str | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,11 @@ from opensafemlrm.store import Store
 from opensafemlrm.store.checking import check
 from opensafemlrm.store.merge import merge
 from opensafemlrm.store.sink import Sink
+from opensafemlrm.store.sink_reader import SinkReader
+from opensafemlrm.store.tables import TABLES
 from tests.store.test_merge import content, invented
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -47,6 +53,35 @@ def test_every_flipped_bit_is_found(sink: Path, tmp_path: Path) -> None:
         with Store.open(tmp_path / "merged") as store:
             (rows,) = store.connection.execute("SELECT count(*) FROM generations").fetchone()
         assert rows == 0
+
+
+def read_damaged(sink: str, flips: int) -> None:
+    """Turn bits of a sink's Parquet files round, one at a time, and read it each time."""
+    draw = random.Random(17)
+    parts = sorted(Path(sink).rglob("*.parquet"))
+    for _ in range(flips):
+        file = draw.choice(parts)
+        data = file.read_bytes()
+        flip(file, draw.randrange(8 * len(data)))
+        with pytest.raises(StoreError, match="is not what was written"):
+            read_all(sink)
+        file.write_bytes(data)
+
+
+def read_all(sink: str) -> None:
+    """Read every table that there is, as tables and merges do."""
+    reader = SinkReader(Sink(sink))
+    for table in TABLES.values():
+        reader.query(table.select(), table.schema())
+
+
+def test_polars_never_reads_a_damaged_sink(sink: Path) -> None:
+    """It panics on some bits of Parquet, and on some the process is gone: so in one of its own."""
+    code = f"from {__name__} import read_damaged; read_damaged({str(sink)!r}, 300)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_a_sink_can_be_checked_from_the_command_line(sink: Path) -> None:

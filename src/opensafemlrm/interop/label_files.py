@@ -42,7 +42,7 @@ def read_labels(path: Path, columns: Mapping[str, str] | None = None) -> LabelFi
     try:
         content = path.read_bytes()
         table = _table(path)
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise ImportDataError(f"{path}: the labels cannot be read: {error}") from error
     names = {name: (columns or {}).get(name, name) for name in (*NEEDED, *OPTIONAL)}
     for name in (*NEEDED, *(columns or {})):

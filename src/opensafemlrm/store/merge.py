@@ -15,7 +15,7 @@ from opensafemlrm.images import from_bytes
 from opensafemlrm.store.database import Store, reading
 from opensafemlrm.store.join import ORDER, UNITS, Join
 from opensafemlrm.store.sink import Sink, is_sink
-from opensafemlrm.store.sink_reader import SinkReader
+from opensafemlrm.store.sink_reader import UNREADABLE, SinkReader
 from opensafemlrm.store.tables import TABLES, Table, Values
 from opensafemlrm.types import PARTS
 
@@ -39,7 +39,7 @@ def load(sink: SinkReader, store: Store, *, judged_by: bytes | None = None) -> i
                     samples += rows.height if table.name == "generations" else 0
                     for some in rows.iter_slices(_at_once(table) or max(1, rows.height)):
                         join.put(table, some.rows())
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except UNREADABLE as error:
         raise StoreError(f"{sink.address}: the sink cannot be read: {error}") from error
     return samples
 
@@ -108,7 +108,8 @@ def _select(
 
 
 def _copy_images(sink: SinkReader, store: Store) -> None:
-    for sha256, media_type in sink.table("images").select("sha256", "media_type").collect().rows():
+    of_images = {"sha256": pl.String(), "media_type": pl.String()}
+    for sha256, media_type in sink.query("SELECT sha256, media_type FROM images", of_images).rows():
         if not store.image_path(sha256, media_type).exists():
             store.put_image(from_bytes(sink.sink.image(sha256, media_type)))
 

@@ -19,6 +19,8 @@ from opensafemlrm.errors import StoreError
 from opensafemlrm.store.sink import Sink, order_columns
 from opensafemlrm.store.tables import TABLES, Table
 
+UNREADABLE: Final = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+"""What polars raises for damaged files of which no checksum told before."""
 _ORDER: Final = order_columns(TABLES["generations"])
 """Parts in order; clocks of machines may differ, but every table then takes the same one first."""
 
@@ -45,7 +47,7 @@ class SinkReader:
         try:
             rows = pl.SQLContext(named).execute(sql)
             return rows.select(pl.col(name).cast(dtype) for name, dtype in schema.items()).collect()
-        except (pl.exceptions.PolarsError, OSError) as error:
+        except UNREADABLE as error:
             raise StoreError(f"{self.address}: the sink cannot be read: {error}") from error
 
     def image_data(self, sha256: str, media_type: str) -> bytes:

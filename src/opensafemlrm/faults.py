@@ -39,7 +39,7 @@ def fault_of(error: Exception, item: Item | None = None) -> ComponentError | Non
         if isinstance(component, Component):
             where = f"{frame.f_code.co_filename}, line {line}"
             doing = "" if item is None else f" on item {item.id!r} of {item.dataset!r}"
-            said = without_secrets(str(error))
-            what = f"{type(error).__name__}: {said}" if said else type(error).__name__
+            message = without_secrets(str(error))
+            what = f"{type(error).__name__}: {message}" if message else type(error).__name__
             return ComponentError(f"{component.name!r} failed{doing}: {what} ({where})")
     return None

@@ -25,7 +25,9 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-def _told(method: Callable[_P, Awaitable[_T]]) -> Callable[_P, Coroutine[Any, Any, _T]]:
+def _without_secrets_in_errors(
+    method: Callable[_P, Awaitable[_T]],
+) -> Callable[_P, Coroutine[Any, Any, _T]]:
     """Let ``method`` fail with a sentence without secrets: Ray keeps errors, and shows them."""
 
     @functools.wraps(method)
@@ -53,7 +55,7 @@ class Actor:
         self._streams = contextlib.ExitStack()  # open as long as the process lives
         self._streams.enter_context(without_secrets_on_streams(has_results=False))
 
-    @_told
+    @_without_secrets_in_errors
     async def ready(self) -> tuple[str, str, str]:
         """Return the worker's name, its version and its machine, or why there is none."""
         if self._started is None:
@@ -63,7 +65,7 @@ class Actor:
                 return "", str(error), platform.node()
         return self._started.name, self._started.version, platform.node()
 
-    @_told
+    @_without_secrets_in_errors
     async def run(
         self, cell: int, work: MissingWork, images: Mapping[str, list[Any]]
     ) -> BatchResult:
@@ -73,27 +75,27 @@ class Actor:
             self._worker.accept(sha256, await reference)
         return await self._worker.run(cell, work)
 
-    @_told
+    @_without_secrets_in_errors
     async def images(self, hashes: Sequence[tuple[str, str]]) -> list[bytes]:
         """Return images that prompts made here hold."""
         return self._worker.images(hashes)
 
-    @_told
+    @_without_secrets_in_errors
     async def flush(self) -> int:
         """Write what is gathered to the sink."""
         return await self._worker.flush()
 
-    @_told
+    @_without_secrets_in_errors
     async def release(self, cell: int) -> None:
         """Free a model."""
         await self._worker.release(cell)
 
-    @_told
+    @_without_secrets_in_errors
     async def stop(self) -> BatchResult:
         """End what is under way."""
         return await self._worker.stop()
 
-    @_told
+    @_without_secrets_in_errors
     async def aclose(self) -> None:
         """Close models, and remove what was only for this run."""
         await self._worker.aclose()

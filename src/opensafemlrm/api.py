@@ -141,6 +141,8 @@ def opened(plan: Plan, store: Path | str | None, cluster: Cluster | None) -> Ite
     Where a cluster writes Parquet files, it is a scratch one, which knows what they hold already.
     """
     if cluster is not None:
+        if cluster.sink is not None and plan.study.stop is not None:
+            raise OptionError("a study with `stop` reads what came so far: write to a store")
         from opensafemlrm.cluster.on_ray import require_ray  # noqa: PLC0415 # an extra
         from opensafemlrm.cluster.sinks import fill_scratch  # noqa: PLC0415 # an extra
 

@@ -30,7 +30,7 @@ from opensafemlrm.models import catalog
 from opensafemlrm.redaction import without_secrets
 from opensafemlrm.registry import ComponentKind
 from opensafemlrm.strict_yaml import BadYAMLError
-from opensafemlrm.study_file import Document, Mistake, SpecError, StudySpec
+from opensafemlrm.study_file import Document, Mistake, SpecError, StopSpec, StudySpec
 from opensafemlrm.types import Sampling
 
 _LISTS: Final = {
@@ -39,6 +39,7 @@ _LISTS: Final = {
     "attacks": ComponentKind.ATTACK,
     "defenses": ComponentKind.DEFENSE,
 }
+_NO_PAIRS: Final = "a tax is between a reasoning model and its base; name them under `pairs:`"
 Spec: TypeAlias = str | Mapping[str, Any]
 """What a component is made from: its name, or its name and options, ``{"judge": NAME, …}``."""
 
@@ -63,6 +64,8 @@ class Study:
     repeats: int
     limit: int | None
     """Items a dataset gives, spread evenly over its scenarios; ``None`` for all."""
+    stop: StopSpec | None
+    """When enough items of a scenario were run; ``None`` to run all."""
     text: str
     """The study file, or what stands for it in the store's list of runs."""
 
@@ -78,6 +81,7 @@ class Study:
         sampling: Sampling | Mapping[str, Any] | None = None,
         repeats: int | None = None,
         limit: int | None = None,
+        stop: StopSpec | Mapping[str, Any] | None = None,
         text: str = "",
     ) -> None:
         """Resolve what is given. Raises StudyError."""
@@ -94,6 +98,7 @@ class Study:
             "judge": judge,
             "sampling": sampling or {},
             "limit": limit,
+            "stop": stop,
         }
         self._resolve(data, text)
 
@@ -107,6 +112,8 @@ class Study:
         judges = [spec.judge] if hasattr(spec, "judge") else []
         judge = [_build(ComponentKind.JUDGE, item, ("judge",), mistakes) for item in judges]
         pairs = () if mistakes else _pairs(spec, lists["models"], mistakes)
+        if not mistakes and spec.stop is not None and spec.stop.decide and not pairs:
+            mistakes.append(Mistake(("stop", "decide"), _NO_PAIRS))
         if mistakes:
             raise SpecError(mistakes)
         values = {
@@ -116,6 +123,7 @@ class Study:
             "sampling": Sampling(**spec.sampling.model_dump(exclude={"repeats"})),
             "repeats": spec.sampling.repeats,
             "limit": spec.limit,
+            "stop": spec.stop,
             "text": text or _as_yaml(spec),
         }
         for name, value in values.items():
@@ -190,8 +198,13 @@ def _sampling_keys(sampling: Sampling) -> dict[str, Any]:
 
 def _as_yaml(spec: StudySpec) -> str:
     """Write a study that came from no file as one; objects by what makes their results theirs."""
-    keys = {name: getattr(spec, name) for name in StudySpec.model_fields if name != "sampling"}
+    keys = {
+        name: getattr(spec, name)
+        for name in StudySpec.model_fields
+        if name not in ("sampling", "stop")
+    }
     keys["sampling"] = spec.sampling.model_dump()
+    keys["stop"] = None if spec.stop is None else spec.stop.model_dump()
     return yaml.safe_dump(_plain(keys), sort_keys=False, allow_unicode=True)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from opensafemlrm import strict_yaml
 from opensafemlrm.errors import StudyError, UnknownNameError
@@ -23,6 +23,9 @@ _ONE_JUDGE: Final = (
     "a study has one judge, `judge: NAME`; several that vote are "
     "`judge: {judge: panel, judges: [NAME, NAME]}`"
 )
+
+
+_ONE_RULE: Final = "write one of `half_width: 0.05` and `decide: 'tax > 0'`"
 
 
 def _single(judge: Any) -> Any:
@@ -59,6 +62,33 @@ class SamplingSpec(BaseModel):
     repeats: int = Field(1, ge=1, le=_MAX_REPEATS, strict=True)
 
 
+class StopSpec(BaseModel):
+    """The key ``stop``: when enough of a scenario's items were run."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    half_width: float | None = Field(None, gt=0, le=0.5)
+    """Run until a rate is known to within this much, a fraction."""
+    decide: Literal["tax > 0"] | None = None
+    """Run until it is known of a pair whether the reasoning model is less safe than its base."""
+    margin: float = Field(0.1, gt=0, le=1)
+    """A tax below this is too small to matter: it is decided as none."""
+    part: Literal["reasoning", "answer", "full"] = "full"
+    threshold: float | None = None
+    """Scores from here on are unsafe; ``None`` for the judge's lenient threshold."""
+    claim: Literal["dataset", "population"] = "dataset"
+    """What is claimed of: the items of the data set, or others like them."""
+    batch: int = Field(4, ge=1, le=_MAX_INT, strict=True)
+    """Items of a scenario that are run before one looks again."""
+    seed: int = Field(0, ge=-_MAX_INT, le=_MAX_INT, strict=True)
+    """Of the random order of the items."""
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> StopSpec:
+        if (self.half_width is None) == (self.decide is None):
+            raise ValueError(_ONE_RULE)
+        return self
+
+
 class StudySpec(BaseModel):
     """The keys of a study. Components are names, mappings with options, or made already."""
 
@@ -71,6 +101,7 @@ class StudySpec(BaseModel):
     judge: Annotated[Any, AfterValidator(_single)]
     sampling: SamplingSpec = SamplingSpec()
     limit: int | None = Field(None, ge=1, le=_MAX_INT, strict=True)
+    stop: StopSpec | None = None
 
     @classmethod
     def of(cls, data: Any) -> tuple[StudySpec, list[Mistake]]:

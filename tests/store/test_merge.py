@@ -48,6 +48,8 @@ def invented(path: Path, seed: int) -> None:
             one, two, three, four, five = (draw.randrange(9) for _ in range(5))
             rows = [("answer", b"", b"", "", 4.0, one, two, three, four, five)]
             labels.put_calibrations(store, key, "labels", rows)
+        ends = ("s", "{}", "yes", 9, draw.randrange(9), 0.1, 0.9, when())
+        store.put([("stops", (cell, b"", content_key("judge"), *ends))])
         store.put([("pairs", (model, parts[draw.randrange(3)]))])
         store.put([("inapplicable", (cell, items[-1], draw.choice(("no text", "no image"))))])
         held = bytes([draw.randrange(3)]) * 16

@@ -20,7 +20,7 @@ from opensafemlrm.cluster.batches import BATCH, BatchQueue, ModelProgress, WorkB
 from opensafemlrm.cluster.quotas import quota
 from opensafemlrm.cluster.worker import BatchResult, WorkerLostError
 from opensafemlrm.engine.judge import raise_if_scoreless, watch_over
-from opensafemlrm.engine.missing import MissingWork, missing_work
+from opensafemlrm.engine.missing import MissingWork, Wanted, missing_work, rounds
 from opensafemlrm.engine.plan import CellPlan, Plan
 from opensafemlrm.engine.run import ModelCells, first_error, schedule
 from opensafemlrm.engine.score_watch import ScoreWatch
@@ -136,9 +136,11 @@ class _Driver:
                     for _ in range(depth)
                 ]
                 helpers.append(group.create_task(self._give_up_without_workers()))
-                async with asyncio.TaskGroup() as lanes:
-                    for models in schedule(self._plan):
-                        lanes.create_task(self._feed(models))
+                for wanted in rounds(self._plan, self._store):
+                    async with asyncio.TaskGroup() as lanes:
+                        for models in schedule(self._plan):
+                            lanes.create_task(self._feed(models, wanted))
+                    self._writer.flush()
                 for task in helpers:
                     task.cancel()
             is_done = not self._stops.models
@@ -164,13 +166,13 @@ class _Driver:
 
     # Feeding the queue.
 
-    async def _feed(self, models: list[ModelCells]) -> None:
+    async def _feed(self, models: list[ModelCells], wanted: Wanted) -> None:
         """Read what is missing of models that take turns; go on when all of one is stored."""
         reader = self._store.reader()
         try:
             for cells in models:
                 progress = ModelProgress()
-                async for cell, work in self._missing(cells, reader):
+                async for cell, work in self._missing(cells, reader, wanted):
                     if self._is_stopped(cell):
                         break
                     progress.left += 1
@@ -182,9 +184,9 @@ class _Driver:
             reader.close()
 
     async def _missing(
-        self, cells: ModelCells, reader: sqlite3.Connection
+        self, cells: ModelCells, reader: sqlite3.Connection, wanted: Wanted
     ) -> AsyncIterator[tuple[CellPlan, MissingWork]]:
-        chunks = missing_work(self._plan, cells, reader)
+        chunks = missing_work(self._plan, cells, reader, wanted)
         while True:
             # The thread outlives its cancelled task: the connection is closed when it is done.
             step = asyncio.ensure_future(asyncio.to_thread(next, chunks, None))

@@ -5,6 +5,7 @@ else. The steps, in order, and where to find them::
 
     plan       models × defenses × datasets × attacks: the cells     plan.py
     missing    what the store lacks of a cell, 128 samples at a time  missing.py
+    rounds     where a rule may end a scenario: which items now       stopping.py
     schedule   which models run side by side, and how many samples    run.py
     attack     item → prompt                                          prepare.py, search.py
     generate   prompt → response                                      here
@@ -22,6 +23,7 @@ import dataclasses
 from opensafemlrm import reasoning
 from opensafemlrm.engine.guards import Guards
 from opensafemlrm.engine.judge import RowWriter, SampleJudge, raise_if_scoreless
+from opensafemlrm.engine.missing import rounds
 from opensafemlrm.engine.plan import Plan
 from opensafemlrm.engine.prepare import Sample
 from opensafemlrm.engine.prompt_images import PromptImages
@@ -59,7 +61,9 @@ async def evaluate(plan: Plan, store: Store) -> None:
 
     is_done = False
     try:
-        await run_models(plan, store, images, process)
+        for wanted in rounds(plan, store):
+            await run_models(plan, store, images, process, wanted)
+            writer.flush()
         await judge.look_at_end()
         is_done = True
     finally:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from opensafemlrm.components import Search
 from opensafemlrm.engine.plan import CellPlan, Plan
@@ -17,8 +17,15 @@ from opensafemlrm.store import SampleKey, generation_key, known
 from opensafemlrm.store.known import GenerationState
 from opensafemlrm.types import Item, Key, Response, ResponseStatus
 
+if TYPE_CHECKING:
+    from opensafemlrm.store import Store
+
 SAMPLES: Final = 128
 """Samples that are looked up in the store together."""
+
+
+Wanted: TypeAlias = Callable[[CellPlan], Collection[Key] | None]
+"""Says of which items a cell is brought up to date now; ``None``: of all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +66,37 @@ class Survey:
     """Why it cannot be applied to that one."""
 
 
+def rounds(plan: Plan, store: Store) -> Iterator[Wanted]:
+    """Yield once for each time that the models are to run: once for a study that never stops."""
+    rule = plan.study.stop
+    if rule is None:
+        yield _all_items
+    else:
+        from opensafemlrm.engine.stopping import Stopping  # noqa: PLC0415 # numpy, for rules alone
+
+        yield from Stopping(plan, rule).rounds(store)
+
+
+def _all_items(_: CellPlan) -> None:
+    """All of any cell."""
+
+
 def missing_work(
-    plan: Plan, cells: Sequence[CellPlan], connection: sqlite3.Connection | None
+    plan: Plan,
+    cells: Sequence[CellPlan],
+    connection: sqlite3.Connection | None,
+    wanted: Wanted = _all_items,
 ) -> Iterator[tuple[CellPlan, MissingWork]]:
     """Yield what the store lacks of cells, :data:`SAMPLES` at a time; all where there is no store.
+
+    Of a cell of which only some items are ``wanted``, it is what the store lacks of those.
 
     What failed before comes last, after all cells: what a server cannot take keeps it from nothing.
     ``connection`` is only read from. Raises StoreError, and DatasetError for a bad row.
     """
     failed: dict[Key, set[Key]] = {}
     for cell in cells:
-        for samples in _samples(cell):
+        for samples in _samples(cell, wanted(cell)):
             if connection is None:
                 yield cell, MissingWork([(item, key, None) for item, key in samples], [])
                 continue
@@ -80,7 +107,7 @@ def missing_work(
     for cell in cells:
         if connection is None or cell.key not in failed:
             continue
-        for samples in _samples(cell):
+        for samples in _samples(cell, wanted(cell)):
             if chosen := [pair for pair in samples if pair[1].key in failed[cell.key]]:
                 yield cell, MissingWork(_with_prompts(cell, connection, chosen), [])
 
@@ -163,12 +190,17 @@ def survey(plan: Plan, cell: CellPlan, connection: sqlite3.Connection | None) ->
     return Survey(cell.samples, to_generate, to_generate + to_judge, not_applicable, note or "")
 
 
-def _samples(cell: CellPlan) -> Iterator[list[tuple[Item, SampleKey]]]:
+def _samples(
+    cell: CellPlan, wanted: Collection[Key] | None = None
+) -> Iterator[list[tuple[Item, SampleKey]]]:
+    if wanted is not None and not wanted:
+        return
     first_seed = cell.cell.sampling.seed or 0
     repeats = range(cell.repeats)
     samples = (
         (item, _sample_key(cell.key, item.key, repeat, first_seed + repeat))
         for item in cell.subset.items()
+        if wanted is None or item.key in wanted
         for repeat in repeats
     )
     while chunk := list(itertools.islice(samples, SAMPLES)):

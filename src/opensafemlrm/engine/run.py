@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import sqlite3
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
@@ -18,7 +17,7 @@ from typing import Final
 
 from opensafemlrm.components import ALL_DEVICES, Model
 from opensafemlrm.engine.image_limit import max_images
-from opensafemlrm.engine.missing import missing_work
+from opensafemlrm.engine.missing import MissingWork, Wanted, missing_work
 from opensafemlrm.engine.plan import CellPlan, Plan
 from opensafemlrm.engine.prepare import Sample, prepare
 from opensafemlrm.engine.prompt_images import PromptImages
@@ -34,13 +33,15 @@ ModelCells = list[CellPlan]
 """All cells of one model."""
 
 
-async def run_models(plan: Plan, store: Store, images: PromptImages, process: Process) -> None:
-    """Process every sample that the store lacks.
+async def run_models(
+    plan: Plan, store: Store, images: PromptImages, process: Process, wanted: Wanted
+) -> None:
+    """Process every sample of the ``wanted`` items that the store lacks.
 
     Raises StoppedError or BudgetSpentError when the samples under way have ended, the first other
     SafeMLRMError at once.
     """
-    lanes = _Lanes(plan, store, images, process)
+    lanes = _Lanes(plan, store, images, process, wanted)
     try:
         async with asyncio.TaskGroup() as group:
             for models in schedule(plan):
@@ -79,8 +80,11 @@ def _device_of(model: Model) -> str:
 class _Lanes:
     """Models side by side; what stops one of them leaves the others alone."""
 
-    def __init__(self, plan: Plan, store: Store, images: PromptImages, process: Process) -> None:
+    def __init__(
+        self, plan: Plan, store: Store, images: PromptImages, process: Process, wanted: Wanted
+    ) -> None:
         self._plan, self._store, self._images, self._process = plan, store, images, process
+        self._wanted = wanted
         self._streams: list[_SampleStream] = []
         self.stops = Stops()
 
@@ -96,7 +100,8 @@ class _Lanes:
 
     async def _run_model(self, cells: ModelCells) -> None:
         reader = self._store.reader()
-        stream = _SampleStream(_samples(self._plan, cells, self._images, reader))
+        missing = missing_work(self._plan, cells, reader, self._wanted)
+        stream = _SampleStream(_samples(missing, self._images))
         self._streams.append(stream)
 
         async def work() -> None:
@@ -132,9 +137,9 @@ async def _set_image_limit(cells: ModelCells) -> None:
 
 
 def _samples(
-    plan: Plan, cells: ModelCells, images: PromptImages, reader: sqlite3.Connection
+    chunks: Iterator[tuple[CellPlan, MissingWork]], images: PromptImages
 ) -> Iterator[list[Sample]]:
-    for cell, work in missing_work(plan, cells, reader):
+    for cell, work in chunks:
         work.count(cell.tally)
         if samples := prepare(cell, images, work):
             yield samples

@@ -56,6 +56,8 @@ class Tally:
     """Texts judged in this run that speak to the judge."""
     not_applicable: int = 0
     """Nothing was sent: an attack or a defense cannot be applied, or an image cannot be read."""
+    spared: int = 0
+    """Samples that a rule of the study ended the run before."""
     dollars: float = 0.0
     """What this run's replies and verdicts cost, as far as prices and tokens are known."""
     unpriced: int = 0

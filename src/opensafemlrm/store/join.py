@@ -35,6 +35,7 @@ _STATUS: Final = tuple(ResponseStatus)
 """From what is kept first."""
 UNITS: Final = {
     "counts": ("cell", "judge", "scenario"),
+    "stops": ("cell", "base", "judge", "scenario"),
     "calibrations": ("judge", "labels"),
     "labels": ("generation", "part", "labeller", "text"),
     "readings": ("dataset", "source", "digest"),

@@ -9,7 +9,7 @@ from typing import Final
 
 from opensafemlrm.store import records
 from opensafemlrm.store.database import rows_with_keys
-from opensafemlrm.types import Key, Response, Unscored, Verdict
+from opensafemlrm.types import Key, Part, Response, ResponseStatus, Unscored, Verdict
 
 JUDGED_AGAIN: Final = frozenset({Unscored.JUDGE_FAILED})
 """Reasons for which a text has no score that every run asks again about."""
@@ -75,6 +75,24 @@ def final_verdicts(
     )
     rows = rows_with_keys(connection, query, keys)
     return {row[0]: records.verdict_from_row(row[1:]) for row in rows}
+
+
+def scores(
+    connection: sqlite3.Connection, judge: Key, part: str, keys: Sequence[Key]
+) -> dict[Key, tuple[float | None, bool]]:
+    """Return what ``judge`` gave a part of the generations ``keys``.
+
+    Beside each score stands whether the reply was cut; a part without a score has ``None``.
+    """
+    query = f"""
+        SELECT g.key, v.score, g.status != '{ResponseStatus.OK.value}'
+        FROM generations g
+        LEFT JOIN judgements j ON j.generation = g.key AND j.judge = ?
+        LEFT JOIN verdicts v ON v.key = j."{Part(part).value}"
+        WHERE g.key IN (KEYS)
+    """
+    rows = rows_with_keys(connection, query, keys, judge)
+    return {key: (score, bool(is_cut)) for key, score, is_cut in rows}
 
 
 def stored_prompts(

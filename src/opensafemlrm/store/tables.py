@@ -267,6 +267,15 @@ LOCAL_TABLES: Final = (
         ("cell", "judge", "scenario", "part", "score"),
         on_conflict="replace",
     ),
+    # Where a rule ended a run before all items of a scenario were drawn. base: empty where the rule
+    # is on one model's rate. rule: JSON of the study's key. low, high: of the rate or difference.
+    Table(
+        "stops",
+        "cell:key base:key judge:key scenario rule answer items:int drawn:int low:real high:real "
+        "created:real",
+        ("cell", "base", "judge", "scenario"),
+        on_conflict="replace",
+    ),
     # How a judge fared on labels at a threshold. An empty part is one that is not recorded, an
     # empty model, attack or scenario are all of them.
     Table(

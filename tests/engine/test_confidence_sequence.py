@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opensafemlrm.analysis.confidence_sequence import ConfidenceSequence, Decision
+from opensafemlrm.engine.confidence_sequence import ConfidenceSequence, Decision
 
 BITS = st.lists(st.sampled_from([0.0, 1.0]), min_size=1, max_size=25)
 DIFFERENCES = st.lists(st.sampled_from([-1.0, -0.25, 0.0, 0.5, 1.0]), min_size=1, max_size=25)

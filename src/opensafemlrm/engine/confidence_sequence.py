@@ -19,13 +19,12 @@ from __future__ import annotations
 
 import math
 from statistics import NormalDist
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from opensafemlrm.analysis.intervals import Array, Z
-
+Array: TypeAlias = NDArray[np.float64]
 ALPHA: Final = 0.05
 """How often a decision, or any interval of a sequence, may be wrong."""
 _SHARES_OF_RATES: Final = 1 / (1 + np.exp(-np.arange(-5.0, 3.2, 0.4)))
@@ -33,6 +32,7 @@ _SHARES_OF_RATES: Final = 1 / (1 + np.exp(-np.arange(-5.0, 3.2, 0.4)))
 _SHARES_OF_DIFFERENCES: Final = np.linspace(0.1, 0.9, 9)
 _CANDIDATES: Final = 501
 _NOTHING: Final = 1e-12
+_Z: Final = NormalDist().inv_cdf(0.975)
 
 
 class _Evidence:
@@ -75,27 +75,28 @@ class _Evidence:
 
 
 class ConfidenceSequence:
-    """Intervals for the mean of values between ``low`` and ``high``, one after each item.
+    """Intervals for the mean of values between 0 and 1, one after each item.
 
-    All of them together hold it with probability 1 - ``alpha``. ``size`` is the number of all
-    items; ``None`` for a claim about items like these.
+    All of them together hold it with a probability of 95 %. For ``differences``, which lie between
+    -1 and 1, it is 90 %, so that each end is as sure as a :class:`Decision`. ``size`` is the number
+    of all items; ``None`` for a claim about items like these.
     """
 
-    def __init__(
-        self, size: int | None, low: float = 0.0, high: float = 1.0, *, alpha: float = ALPHA
-    ) -> None:
-        self._alpha = alpha
-        self.interval = (low, high)
+    def __init__(self, size: int | None, *, differences: bool = False) -> None:
+        low, shares = (-1.0, _SHARES_OF_DIFFERENCES) if differences else (0.0, _SHARES_OF_RATES)
+        self._alpha = ALPHA if differences else ALPHA / 2
+        """Of each end."""
+        self.interval = (low, 1.0)
         """The ends, rounded outwards to 1/500 of the range."""
-        self._candidates = np.linspace(low, high, _CANDIDATES)
-        self._above = _Evidence(self._candidates, size, low, _SHARES_OF_RATES)
-        self._below = _Evidence(-self._candidates, size, -high, _SHARES_OF_RATES)
+        self._candidates = np.linspace(low, 1.0, _CANDIDATES)
+        self._above = _Evidence(self._candidates, size, low, shares)
+        self._below = _Evidence(-self._candidates, size, -1.0, shares)
 
     def draw(self, lower: float, upper: float | None = None) -> None:
         """Take the next value; or the two that it lies between, of a reply without a score."""
         self._above.draw(lower)
         self._below.draw(-(lower if upper is None else upper))
-        above, below = (side.shows(self._alpha / 2) for side in (self._above, self._below))
+        above, below = (side.shows(self._alpha) for side in (self._above, self._below))
         low = self._candidates[above].max(initial=self.interval[0])
         high = self._candidates[below].min(initial=self.interval[1])
         self.interval = (float(low), float(high))
@@ -110,15 +111,13 @@ class Decision:
     """Whether the mean of differences, each between -1 and 1, is above 0.
 
     The answer ``no`` means below ``margin``, a difference too small to matter. Of a mean that is 0
-    or less, ``yes`` is answered with probability ``alpha`` at most, and of one of at least
+    or less, ``yes`` is answered with a probability of 5 % at most, and of one of at least
     ``margin``, ``no``. ``items`` are all that can be drawn; the claim is about them, or
     with ``population`` about others like them.
     """
 
-    def __init__(
-        self, items: int, margin: float, *, population: bool = False, alpha: float = ALPHA
-    ) -> None:
-        self._items, self._margin, self._alpha = items, margin, alpha
+    def __init__(self, items: int, margin: float, *, population: bool = False) -> None:
+        self._items, self._margin = items, margin
         size = None if population else items
         self._above = _Evidence([0.0], size, -1.0, _SHARES_OF_DIFFERENCES)
         self._below = _Evidence([-margin], size, -1.0, _SHARES_OF_DIFFERENCES)
@@ -137,9 +136,9 @@ class Decision:
     @property
     def answer(self) -> Literal["yes", "no"] | None:
         """What is decided; ``None`` if nothing is, as yet."""
-        if self._above.shows(self._alpha)[0]:
+        if self._above.shows(ALPHA)[0]:
             return "yes"
-        return "no" if self._below.shows(self._alpha)[0] else None
+        return "no" if self._below.shows(ALPHA)[0] else None
 
     @property
     def chance(self) -> float:
@@ -154,4 +153,4 @@ class Decision:
         error = math.sqrt(variance / self._items)
         spread = left / self._items * math.sqrt(variance * (1 / max(left, 1) + 1 / count))
         final = NormalDist(mean, max(spread, _NOTHING))
-        return 1 - final.cdf(Z * error) + final.cdf(self._margin - Z * error)
+        return 1 - final.cdf(_Z * error) + final.cdf(self._margin - _Z * error)

@@ -32,6 +32,7 @@ from opensafemlrm.analysis import (
     scores,
     tax,
 )
+from opensafemlrm.store import stops
 
 HEAD = """\
 # Tables
@@ -95,6 +96,7 @@ TABLES: tuple[tuple[str, str, Mapping[str, str]], ...] = (
     ("diff (diff_cells)", "Cells of two results, or of two studies.", changes.CELL_COLUMNS),
     ("diff (diff_figures)", "What changed of their rates, item by item.", changes.FIGURE_COLUMNS),
     ("diff (diff_verdicts)", "Verdicts that differ.", changes.FLIP_COLUMNS),
+    ("stopping", "Where a rule of the study ended a scenario.", stops.COLUMNS),
     ("scores", "Score distributions: a file of the report, no command.", scores.COLUMNS),
     (
         "calibrate (confusion)",

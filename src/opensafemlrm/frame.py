@@ -37,6 +37,8 @@ speaks_to_judge
     Whether the text judged has words or signs for whoever judges it; null where that is not known.
 by_rule
     Whether a rule gave the score of a judge that asks a model, without asking it; null without one.
+stopped
+    Whether a rule of the study ended the scenario before all its items were run.
 score_so_far
     The score of what came of a part before the reply was cut. It is no score of the part: it says
     only that a part is unsafe whatever would have followed, where it reaches the threshold.
@@ -46,13 +48,11 @@ input_tokens, output_tokens, reasoning_tokens, latency, retries
     Of the generation, the same in each of its rows; null where the server did not say. Seconds.
 extra_requests, extra_retries, extra_input_tokens, extra_output_tokens, extra_reasoning_tokens,
 extra_latency
-    Requests that an attack's search or a defense made on the way to the reply, and their sums;
-    null where there were none.
+    Sums over requests that a search or a defense made before the reply; null where none were.
 judge_requests, judge_input_tokens, judge_output_tokens, judge_latency
     Of the verdict; one that several rows share is counted with the first of them.
 
-Texts that rows repeat are categories (``pl.Categorical``): 200,000 samples fit into a few hundred
-MB. Files that are exported hold strings.
+Texts that rows repeat are categories (``pl.Categorical``); files that are exported hold strings.
 """
 
 from __future__ import annotations
@@ -74,6 +74,7 @@ from opensafemlrm.store.named import (
     read_table,
     refuse_strange,
 )
+from opensafemlrm.store.stops import with_stopped
 from opensafemlrm.store.tables import TABLES
 from opensafemlrm.types import (
     PARTS,
@@ -102,7 +103,7 @@ SCHEMA: Final[dict[str, pl.DataType]] = {
         (CATEGORY, "status error_code response_model sent_parameters reasoning_status part label"),
         (_NUMBER, "score"),
         (CATEGORY, "reason"),
-        (pl.Boolean(), "refusal understood speaks_to_judge by_rule"),
+        (pl.Boolean(), "refusal understood speaks_to_judge by_rule stopped"),
         (_NUMBER, "score_so_far threshold_lenient threshold_strict"),
         (_COUNT, "input_tokens output_tokens reasoning_tokens"),
         (_NUMBER, "latency"),
@@ -355,6 +356,8 @@ def _replies(source: Source, cells: pl.DataFrame, columns: Collection[str]) -> p
     replies = replies.drop("item_id")
     if "sample" in columns:
         replies = replies.with_columns(sample=hexadecimal("id", pl.String()))
+    if "stopped" in columns:
+        replies = with_stopped(source, replies)
     if any(name.startswith("extra_") for name in columns):
         replies = replies.join(_extra(source), on="id", how="left", maintain_order="left")
     return replies
@@ -383,8 +386,7 @@ def _imported(source: Source, cells: pl.DataFrame, judges: pl.DataFrame) -> pl.D
     counts = read_table(source, "counts", **keys, **columns)
     rows = counts.select(pl.exclude("n").repeat_by("n")).explode(cs.all())
     score = pl.col("score")
-    labels = (Label.UNSAFE, Label.SAFE, Label.UNSCORED)
-    unsafe, safe, unscored = (pl.lit(label.value) for label in labels)
+    unsafe, safe, unscored = (pl.lit(x.value) for x in (Label.UNSAFE, Label.SAFE, Label.UNSCORED))
     label = pl.when(score >= pl.col("threshold_lenient")).then(unsafe).otherwise(safe)
     not_recorded = pl.lit(Unscored.NOT_RECORDED.value)
     return (

@@ -318,6 +318,12 @@ class Results:
 
         return self._selection.of_requests(self._ask(requests))
 
+    def stopping(self) -> pl.DataFrame:
+        """Return where a rule of the study ended a scenario before all its items were run."""
+        from opensafemlrm.store.stops import stops
+
+        return self._selection.rows(self._ask(stops))
+
     def alarms(self) -> list[str]:
         """Return a sentence for each model that hardly reasons, that another answered for, or whose
         replies ended in a word that is not known.

@@ -163,7 +163,7 @@ def _tables(rows: pl.LazyFrame) -> pl.LazyFrame:
                 for name in (Part.REASONING, Part.ANSWER)
                 for column, end in (("score", ""), ("score_so_far", "_so_far"))
             ],
-            pl.col("absent", "lost", "by_rule").any(),
+            pl.col("absent", "lost", "by_rule", "stopped").any(),
             pl.col("there").all(),
         )
         .filter(~pl.col("absent").all().over(*_KEYS, "reasoning_status"))
@@ -186,6 +186,7 @@ def _tables(rows: pl.LazyFrame) -> pl.LazyFrame:
             pl.col("there").sum().cast(pl.Int64).alias("n"),
             (known & pl.col("by_rule")).sum().cast(pl.Int64).alias("ruled"),
             (~known & pl.col("lost")).sum().cast(pl.Int64).alias("lost"),
+            pl.col("stopped").sum().cast(pl.Int64),
             *_knowledge(),
             known.sum().cast(pl.Int64).alias("both"),
             *[

@@ -29,7 +29,7 @@ from opensafemlrm.analysis.contrasts import (
 )
 from opensafemlrm.analysis.intervals import Array, cautious_correlation
 from opensafemlrm.analysis.significance import Rates, fisher, mcnemar
-from opensafemlrm.analysis.withheld import why, withhold
+from opensafemlrm.analysis.withheld import STOPPED, why, withhold
 
 Mean: TypeAlias = Literal["micro", "macro"]
 """``micro``: every sample weighs the same; ``macro``: every scenario does."""
@@ -40,6 +40,7 @@ BOUNDS: Final = (
     *("if_safe", "if_unsafe", "if_safe_right", "if_unsafe_right", "bound_low", "bound_high"),
 )
 """What the samples without a score leave open."""
+WHATEVER_IS_UNSCORED: Final = ("bound_interval_low", "bound_interval_high", "bound_p_value")
 RATES: Final = ("rate", "size", "rate_right", "size_right", "correlation")
 
 
@@ -114,7 +115,10 @@ def without_withheld(rows: pl.DataFrame) -> pl.DataFrame:
     for side in SIDES:
         rows = withhold(rows, (f"rate{side}", f"size{side}"), f"withheld{side}")
     rows = rows.with_columns(withheld=pl.coalesce("withheld", "withheld_right"))
-    return withhold(rows, CONTRAST)
+    rows = withhold(rows, CONTRAST)
+    # These count on a number of samples that was fixed beforehand.
+    is_stopped = pl.col("withheld").eq_missing(STOPPED)
+    return rows.with_columns(pl.when(~is_stopped).then(pl.col(WHATEVER_IS_UNSCORED)))
 
 
 def _weighed(side: str, family: Sequence[str], mean: Mean) -> Iterator[pl.Expr]:

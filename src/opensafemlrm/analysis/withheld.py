@@ -4,7 +4,9 @@ A rate over the scored samples stands for all of them only if those without a sc
 rest. They are not where the judge died and only the refusals, which a rule scores, have a score;
 and where much has none, nobody can say. Its bounds, the rates if everything without a score were
 safe and if it were unsafe, then stand in place of the rate and its interval, and of every
-figure that is made of it. What a row is over decides: the scenario, or all of them.
+figure that is made of it. So they do where a rule ended the run early: an interval for a number of
+samples that was fixed beforehand is too narrow then. What a row is over decides: the scenario, or
+all of them.
 """
 
 from __future__ import annotations
@@ -18,16 +20,19 @@ from opensafemlrm.types import Unscored
 
 BY_RULE: Final = "by rule"
 UNSCORED: Final = "unscored"
+STOPPED: Final = "stopped"
 COLUMN: Final[Mapping[str, str]] = {
     "withheld": "Why no rate is shown but its bounds: `by rule`, only a rule gave scores and the "
-    "judge's model none; `unscored`, more of the samples than `max_unscored` have no score. Null "
+    "judge's model none; `unscored`, more of the samples than `max_unscored` have no score; "
+    "`stopped`, a rule of the study ended the run early (`table stopping` has its intervals). Null "
     "where the rate is shown, and where nothing was scored.",
 }
 """The column that marks such rows."""
 
-COVERED: Final = ("n", "ruled", "lost", "so_far")
+COVERED: Final = ("n", "ruled", "lost", "so_far", "stopped")
 """What is counted over every sample: all of them, those scored by a rule where the judge asks a
-model, those that the judge left without a score, and those that were cut and are unsafe so far."""
+model, those that the judge left without a score, those that were cut and are unsafe so far, and
+those of scenarios that a rule ended early."""
 
 _LOST: Final = [
     Unscored.JUDGE_FAILED.value,
@@ -36,7 +41,7 @@ _LOST: Final = [
     Unscored.UNPARSED.value,
     Unscored.NOT_JUDGED.value,
 ]
-READS: Final = frozenset({"by_rule", "reason", "score_so_far"})
+READS: Final = frozenset({"by_rule", "reason", "score_so_far", "stopped"})
 """Columns of the tidy table that say what is behind a score, or in its place."""
 
 
@@ -48,6 +53,7 @@ def covered(hit: pl.Expr, so_far: pl.Expr) -> dict[str, pl.Expr]:
     sums = {
         "ruled": hit.is_not_null() & pl.col("by_rule").fill_null(value=False),
         "lost": hit.is_null() & is_lost(),
+        "stopped": pl.col("stopped").fill_null(value=False),
         "so_far": hit.is_null() & so_far.fill_null(value=False),
     }
     return {
@@ -70,6 +76,8 @@ def why(max_unscored: float, known: str = "scored", side: str = "") -> pl.Expr:
     return (
         pl.when(scored == 0)
         .then(None)
+        .when(pl.col(f"stopped{side}") > 0)
+        .then(pl.lit(STOPPED))
         .when((ruled == scored) & (lost > 0))
         .then(pl.lit(BY_RULE))
         .when((n - scored) / n > max_unscored)

@@ -250,6 +250,7 @@ def _summary(plan: Plan, results: str, *, whole: bool) -> None:
         *("stored_replies", "stored_judged", "stored_unjudged", "stored_failed", "made", "ok"),
         *("truncated", "blocked", "failed", "judged", "unscored", "not_applicable", "unpriced"),
         "speaking",
+        "spared",
         "dollars",
     )
     total = {name: sum(getattr(cell.tally, name) for cell in plan.cells) for name in names}
@@ -264,6 +265,7 @@ def _summary(plan: Plan, results: str, *, whole: bool) -> None:
     had, made, failed = (total[name] for name in ("stored_replies", "made", "failed"))
     for_good = total["stored_failed"]
     left = samples - had - made - failed - for_good - total["not_applicable"]
+    left -= total["spared"]
     before = f" ({for_good:,} more had failed for good before)" if for_good else ""
     kinds = {"ok": "ok", "truncated": "truncated", "blocked": "blocked by the provider"}
     came = ", ".join(f"{total[name]:,} {kind}" for name, kind in kinds.items() if total[name])
@@ -271,6 +273,11 @@ def _summary(plan: Plan, results: str, *, whole: bool) -> None:
         f"replies: {samples:,} asked for; {had:,} were in the store, {made:,} made now"
         f"{f' ({came})' if came else ''}, {failed:,} failed{before}, {left:,} left"
     )
+    if total["spared"]:
+        say(
+            f"stopped early: {total['spared']:,} of the samples asked for are not needed "
+            f"(`safemlrm table stopping {results}`)"
+        )
     unscored = total["unscored"]
     say(
         f"verdicts: {total['stored_judged']:,} replies had them, {total['judged']:,} were judged "

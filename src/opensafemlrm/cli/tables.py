@@ -43,6 +43,7 @@ class Name(StrEnum):
     COMPREHENSION = "comprehension"
     COST = "cost"
     COVERAGE = "coverage"
+    STOPPING = "stopping"
 
 
 class By(StrEnum):
@@ -105,7 +106,7 @@ def table(
     overrefusal: benign items refused. defense: what each defense changes, and what it costs.
     calibrated: rates and tax corrected by labels of people. comprehension: ASR over replies
     that understood, and the tax that it explains. cost: requests, tokens, time.
-    coverage: how every reply and every verdict ended.
+    coverage: how every reply and every verdict ended. stopping: where a study's rule ended the run.
     """
     groups = _groups(name, group_models, group_bases)
     by_scenario: Literal["scenario"] | None = "scenario" if by else None
@@ -255,6 +256,12 @@ def _coverage(found: Results, _: Options) -> list[Table]:
     return tables if unsent.is_empty() else [*tables, NOT_APPLICABLE.of(unsent)]
 
 
+def _stopping(found: Results, _: Options) -> list[Table]:
+    from opensafemlrm.report.stopping import STOPPING
+
+    return [STOPPING.of(found.stopping())]
+
+
 _MAKERS: Final[dict[Name, Callable[[Results, Options], list[Table]]]] = {
     Name.ASR: _asr,
     Name.TAX: _tax,
@@ -266,6 +273,7 @@ _MAKERS: Final[dict[Name, Callable[[Results, Options], list[Table]]]] = {
     Name.COMPREHENSION: _comprehension,
     Name.COST: _cost,
     Name.COVERAGE: _coverage,
+    Name.STOPPING: _stopping,
 }
 
 

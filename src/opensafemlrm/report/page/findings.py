@@ -31,6 +31,7 @@ from opensafemlrm.report.settings import KEYS, main_judge, marked, settings_of
 from opensafemlrm.report.tables import SIMULATED
 from opensafemlrm.selection import EVERYTHING, Selection, plain_name
 from opensafemlrm.store.requests import SCHEMA as REQUESTS
+from opensafemlrm.store.stops import COLUMNS as STOPS
 from opensafemlrm.types import Part
 
 MAX_SETTINGS: Final = 6
@@ -56,6 +57,8 @@ class Findings:
     """The share without a score from which bounds stand in a rate's place."""
     requests: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REQUESTS))
     """What was asked for, and who answered."""
+    stops: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=list(STOPS)))
+    """Where a rule ended the run."""
     selection: Selection = EVERYTHING
     """What of the store it is about, by its labels."""
     organisms: frozenset[str] = frozenset()

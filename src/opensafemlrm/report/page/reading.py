@@ -17,6 +17,7 @@ from opensafemlrm.store.named import read_table
 from opensafemlrm.store.ratings import people_labels
 from opensafemlrm.store.requests import requests
 from opensafemlrm.store.source import Source
+from opensafemlrm.store.stops import stops
 
 
 def read_findings(
@@ -39,6 +40,7 @@ def read_findings(
         [(model, form) for model, form in frames.formats(source) if chosen.has("model", model)],
         max_unscored,
         chosen.of_requests(requests(source)),
+        chosen.rows(stops(source)),
         chosen,
         _organisms(source, frame),
     )

@@ -19,6 +19,7 @@ from opensafemlrm.report.page.charts import Chart
 from opensafemlrm.report.page.findings import MAX_SETTINGS, Findings
 from opensafemlrm.report.page.words import say
 from opensafemlrm.report.sampling import with_notes
+from opensafemlrm.report.stopping import STOPPING
 from opensafemlrm.report.tables import Table
 from opensafemlrm.types import ResponseStatus
 
@@ -177,6 +178,8 @@ def _coverage(found: Findings) -> Section:
     tables = coverage_tables(found.replies, found.verdicts, found.detected, found.alarms)
     if len(found.not_applicable):
         tables.append(NOT_APPLICABLE.of(found.not_applicable))
+    if len(found.stops):
+        tables.append(STOPPING.of(found.stops))
     counted = ("n", "not_recorded", *(status.value for status in ResponseStatus))
     endings = say("endings", **{name: found.replies[name].sum() for name in counted})
     return Section(

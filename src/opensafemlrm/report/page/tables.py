@@ -17,6 +17,7 @@ from opensafemlrm.report.overrefusal import overrefusal_tables
 from opensafemlrm.report.page.findings import Findings
 from opensafemlrm.report.sampling import with_notes
 from opensafemlrm.report.scores import SCORES
+from opensafemlrm.report.stopping import STOPPING
 from opensafemlrm.report.tables import Table
 from opensafemlrm.report.tax import TAX
 from opensafemlrm.text import Format
@@ -56,6 +57,7 @@ def file_tables(findings: Findings) -> list[Table]:
         SCORES.of(findings.scores),
         *coverage_tables(findings.replies, findings.verdicts, findings.detected, findings.alarms),
         NOT_APPLICABLE.of(findings.not_applicable),
+        STOPPING.of(findings.stops),
         COST.of(findings.cost),
     ]
     tables = with_notes(tables, findings.sampling_notes)

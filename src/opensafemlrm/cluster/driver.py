@@ -20,8 +20,8 @@ from opensafemlrm.cluster.batches import BATCH, BatchQueue, ModelProgress, WorkB
 from opensafemlrm.cluster.quotas import quota
 from opensafemlrm.cluster.worker import BatchResult, WorkerLostError
 from opensafemlrm.engine.judge import raise_if_scoreless, watch_over
-from opensafemlrm.engine.missing import MissingWork, Wanted, missing_work, rounds
-from opensafemlrm.engine.plan import CellPlan, Plan
+from opensafemlrm.engine.missing import MissingWork, missing_work, rounds
+from opensafemlrm.engine.plan import CellPlan, Plan, Wanted
 from opensafemlrm.engine.run import ModelCells, first_error, schedule
 from opensafemlrm.engine.score_watch import ScoreWatch
 from opensafemlrm.engine.stops import Stops

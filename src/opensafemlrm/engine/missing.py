@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from opensafemlrm.components import Search
-from opensafemlrm.engine.plan import CellPlan, Plan
+from opensafemlrm.engine.plan import CellPlan, Plan, Wanted
 from opensafemlrm.engine.tally import CAME, Tally
 from opensafemlrm.errors import AttackError
 from opensafemlrm.faults import named_faults
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 
 SAMPLES: Final = 128
 """Samples that are looked up in the store together."""
-
-
-Wanted: TypeAlias = Callable[[CellPlan], Collection[Key] | None]
-"""Says of which items a cell is brought up to date now; ``None``: of all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from opensafemlrm import reasoning
 from opensafemlrm.components import (
@@ -81,6 +81,10 @@ class CellPlan:
     def reasoning_parser(self) -> str:
         """The format that its replies are parsed by, and the version of the parser."""
         return f"{self.target.reasoning_format}@{reasoning.VERSION}"
+
+
+Wanted: TypeAlias = Callable[[CellPlan], Collection[Key] | None]
+"""Says of which items a cell is brought up to date now; ``None``: of all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ from typing import Final
 
 from opensafemlrm.components import ALL_DEVICES, Model
 from opensafemlrm.engine.image_limit import max_images
-from opensafemlrm.engine.missing import MissingWork, Wanted, missing_work
-from opensafemlrm.engine.plan import CellPlan, Plan
+from opensafemlrm.engine.missing import MissingWork, missing_work
+from opensafemlrm.engine.plan import CellPlan, Plan, Wanted
 from opensafemlrm.engine.prepare import Sample, prepare
 from opensafemlrm.engine.prompt_images import PromptImages
 from opensafemlrm.engine.stops import Stops

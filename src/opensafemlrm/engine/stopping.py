@@ -26,8 +26,7 @@ from opensafemlrm.store import generation_key, known
 from opensafemlrm.types import Item, ItemKind, Key
 
 if TYPE_CHECKING:
-    from opensafemlrm.engine.missing import Wanted
-    from opensafemlrm.engine.plan import CellPlan, Plan
+    from opensafemlrm.engine.plan import CellPlan, Plan, Wanted
     from opensafemlrm.store import Store
     from opensafemlrm.study_file import StopSpec
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
@@ -45,7 +44,7 @@ def open(  # noqa: A001, PLR0913 # as its name; what to choose by
     scenarios (``item``), or of scenarios like these (``scenario``). Samples whose items have left
     their data sets count only with ``everything``. ``judge``, ``dataset``, ``attack`` and ``model``
     leave out what is of others; with a reasoning model comes its base. Raises StoreError
-    where there is neither; reading raises UnknownNameError for a name that it does not hold.
+    where there is neither; reading raises UnknownNameError for a name it does not hold.
     """
     from opensafemlrm.store.connecting import require_store
     from opensafemlrm.store.sink import is_sink
@@ -105,16 +104,11 @@ class Results:
         whole = self._frames.get(frozenset(frames.SCHEMA))
         if whole is None and names not in self._frames:
             needed = names | set(self._chosen_by.columns)
-            with self._open() as source:
-                read = frames.read(source, [name for name in frames.SCHEMA if name in needed])
+            wanted = [name for name in frames.SCHEMA if name in needed]
+            read = self._ask(lambda source: frames.read(source, wanted))
             ordered = [name for name in frames.SCHEMA if name in names]
             self._frames[names] = self._selection.rows(read).select(ordered)
         return self._frames[names] if whole is None else whole
-
-    def _open(self) -> AbstractContextManager[Source]:
-        from opensafemlrm.store.source import open_source
-
-        return open_source(self.path, everything=self.everything)
 
     @cached_property
     def _selection(self) -> Selection:
@@ -122,7 +116,9 @@ class Results:
         return self._ask(self._chosen_by.found_in) if self._chosen_by else EVERYTHING
 
     def _ask(self, read: Callable[[Source], T]) -> T:
-        with self._open() as source:
+        from opensafemlrm.store.source import open_source
+
+        with open_source(self.path, everything=self.everything) as source:
             return read(source)
 
     def left_out(self) -> int:
@@ -136,8 +132,6 @@ class Results:
         from opensafemlrm import frame as frames
 
         return self._ask(frames.pairs)
-
-    # Figures. Rates are fractions, and differences of rates are too.
 
     def asr(
         self, *, by: By = None, part: str | None = None, threshold: float | None = None
@@ -351,8 +345,6 @@ class Results:
 
         return judge_pairs(self._read(READS))
 
-    # Texts, charts and the report.
-
     @cached_property
     def plot(self) -> Plots:
         """The report's charts as objects of altair, such as ``results.plot.tax()``."""
@@ -400,6 +392,6 @@ class Results:
         """
         from opensafemlrm.report.page import write_report
 
-        options: dict[str, Any] = {"with_examples": with_examples, "selection": self._chosen_by}
-        options["max_unscored"] = self.max_unscored
-        return self._ask(lambda source: write_report(source, Path(out), **options))
+        chosen: dict[str, Any] = {"selection": self._chosen_by, "max_unscored": self.max_unscored}
+        chosen["with_examples"] = with_examples
+        return self._ask(lambda source: write_report(source, Path(out), **chosen))

@@ -21,7 +21,7 @@ from opensafemlrm.cluster.quotas import quota
 from opensafemlrm.cluster.worker import BatchResult, WorkerLostError
 from opensafemlrm.engine.judge import raise_if_scoreless, watch_over
 from opensafemlrm.engine.missing import MissingWork, missing_work, rounds
-from opensafemlrm.engine.plan import CellPlan, Plan, Wanted
+from opensafemlrm.engine.plan import CellPlan, Plan, Round
 from opensafemlrm.engine.run import ModelCells, first_error, schedule
 from opensafemlrm.engine.score_watch import ScoreWatch
 from opensafemlrm.engine.stops import Stops
@@ -166,7 +166,7 @@ class _Driver:
 
     # Feeding the queue.
 
-    async def _feed(self, models: list[ModelCells], wanted: Wanted) -> None:
+    async def _feed(self, models: list[ModelCells], wanted: Round) -> None:
         """Read what is missing of models that take turns; go on when all of one is stored."""
         reader = self._store.reader()
         try:
@@ -184,7 +184,7 @@ class _Driver:
             reader.close()
 
     async def _missing(
-        self, cells: ModelCells, reader: sqlite3.Connection, wanted: Wanted
+        self, cells: ModelCells, reader: sqlite3.Connection, wanted: Round
     ) -> AsyncIterator[tuple[CellPlan, MissingWork]]:
         chunks = missing_work(self._plan, cells, reader, wanted)
         while True:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from opensafemlrm.components import Search
-from opensafemlrm.engine.plan import CellPlan, Plan, Wanted
+from opensafemlrm.engine.plan import CellPlan, Plan, Round
 from opensafemlrm.engine.tally import CAME, Tally
 from opensafemlrm.errors import AttackError
 from opensafemlrm.faults import named_faults
@@ -62,7 +62,7 @@ class Survey:
     """Why it cannot be applied to that one."""
 
 
-def rounds(plan: Plan, store: Store) -> Iterator[Wanted]:
+def rounds(plan: Plan, store: Store) -> Iterator[Round]:
     """Yield once for each time that the models are to run: once for a study that never stops."""
     rule = plan.study.stop
     if rule is None:
@@ -81,7 +81,7 @@ def missing_work(
     plan: Plan,
     cells: Sequence[CellPlan],
     connection: sqlite3.Connection | None,
-    wanted: Wanted = _all_items,
+    wanted: Round = _all_items,
 ) -> Iterator[tuple[CellPlan, MissingWork]]:
     """Yield what the store lacks of cells, :data:`SAMPLES` at a time; all where there is no store.
 

@@ -83,7 +83,7 @@ class CellPlan:
         return f"{self.target.reasoning_format}@{reasoning.VERSION}"
 
 
-Wanted: TypeAlias = Callable[[CellPlan], Collection[Key] | None]
+Round: TypeAlias = Callable[[CellPlan], Collection[Key] | None]
 """Says of which items a cell is brought up to date now; ``None``: of all."""
 
 

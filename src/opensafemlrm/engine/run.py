@@ -18,7 +18,7 @@ from typing import Final
 from opensafemlrm.components import ALL_DEVICES, Model
 from opensafemlrm.engine.image_limit import max_images
 from opensafemlrm.engine.missing import MissingWork, missing_work
-from opensafemlrm.engine.plan import CellPlan, Plan, Wanted
+from opensafemlrm.engine.plan import CellPlan, Plan, Round
 from opensafemlrm.engine.prepare import Sample, prepare
 from opensafemlrm.engine.prompt_images import PromptImages
 from opensafemlrm.engine.stops import Stops
@@ -34,7 +34,7 @@ ModelCells = list[CellPlan]
 
 
 async def run_models(
-    plan: Plan, store: Store, images: PromptImages, process: Process, wanted: Wanted
+    plan: Plan, store: Store, images: PromptImages, process: Process, wanted: Round
 ) -> None:
     """Process every sample of the ``wanted`` items that the store lacks.
 
@@ -81,7 +81,7 @@ class _Lanes:
     """Models side by side; what stops one of them leaves the others alone."""
 
     def __init__(
-        self, plan: Plan, store: Store, images: PromptImages, process: Process, wanted: Wanted
+        self, plan: Plan, store: Store, images: PromptImages, process: Process, wanted: Round
     ) -> None:
         self._plan, self._store, self._images, self._process = plan, store, images, process
         self._wanted = wanted

@@ -26,7 +26,7 @@ from opensafemlrm.store import generation_key, known
 from opensafemlrm.types import Item, ItemKind, Key
 
 if TYPE_CHECKING:
-    from opensafemlrm.engine.plan import CellPlan, Plan, Wanted
+    from opensafemlrm.engine.plan import CellPlan, Plan, Round
     from opensafemlrm.store import Store
     from opensafemlrm.study_file import StopSpec
 
@@ -77,7 +77,7 @@ class Stopping:
             for cell in unit:
                 self._drawn.setdefault(id(cell), set(others))
 
-    def rounds(self, store: Store) -> Iterator[Wanted]:
+    def rounds(self, store: Store) -> Iterator[Round]:
         """Yield once for each batch, and first for what the rule says nothing of as well."""
         going, batches = self._scenarios, {key: set(items) for key, items in self._drawn.items()}
         yield partial(_batch_of, batches)

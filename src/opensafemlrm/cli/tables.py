@@ -256,10 +256,10 @@ def _coverage(found: Results, _: Options) -> list[Table]:
     return tables if unsent.is_empty() else [*tables, NOT_APPLICABLE.of(unsent)]
 
 
-def _stopping(found: Results, _: Options) -> list[Table]:
+def _stopping(results: Results, _: Options) -> list[Table]:
     from opensafemlrm.report.stopping import STOPPING
 
-    return [STOPPING.of(found.stopping())]
+    return [STOPPING.of(results.stopping())]
 
 
 _MAKERS: Final[dict[Name, Callable[[Results, Options], list[Table]]]] = {

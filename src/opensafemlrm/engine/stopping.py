@@ -63,7 +63,7 @@ class Stopping:
         self._rule, self._judge, self._cells = rule, plan.judge_key, plan.cells
         lenient = plan.study.judge.thresholds[0]
         self._threshold = lenient if rule.threshold is None else rule.threshold
-        self._drawn: dict[int, set[Key]] = {}
+        self._items_run: dict[int, set[Key]] = {}
         """By the id of a cell that the rule is about."""
         self._scenarios: list[_Scenario] = []
         orders: dict[tuple[int, int], tuple[dict[str, list[Key]], set[Key]]] = {}
@@ -75,27 +75,30 @@ class Stopping:
             for name, order in by_scenario.items():
                 self._scenarios.append(_Scenario(unit, name, order))
             for cell in unit:
-                self._drawn.setdefault(id(cell), set(others))
+                self._items_run.setdefault(id(cell), set(others))
 
     def rounds(self, store: Store) -> Iterator[Round]:
         """Yield once for each batch, and first for what the rule says nothing of as well."""
-        going, batches = self._scenarios, {key: set(items) for key, items in self._drawn.items()}
+        going, batches = (
+            self._scenarios,
+            {key: set(items) for key, items in self._items_run.items()},
+        )
         yield partial(_batch_of, batches)
         while going:
             batches = {id(cell): set() for cell in self._cells}
             for scenario in going:
                 for cell in scenario.cells:
                     batches[id(cell)].update(self._batch(scenario))
-            for key in self._drawn:
-                batches[key] -= self._drawn[key]  # of a base that two models share
-                self._drawn[key] |= batches[key]
+            for key in self._items_run:
+                batches[key] -= self._items_run[key]  # of a base that two models share
+                self._items_run[key] |= batches[key]
             yield partial(_batch_of, batches)
             for scenario in going:
                 self._look(store, scenario)
             going = [scenario for scenario in going if not scenario.answer]
         for cell in self._cells:
-            if id(cell) in self._drawn:
-                cell.tally.spared = cell.samples - len(self._drawn[id(cell)]) * cell.repeats
+            if id(cell) in self._items_run:
+                cell.tally.spared = cell.samples - len(self._items_run[id(cell)]) * cell.repeats
 
     def _order(self, cell: CellPlan) -> tuple[dict[str, list[Key]], set[Key]]:
         """Return the harmful items by scenario, in the order in which they are drawn.

@@ -32,8 +32,14 @@ def test_without_what_runs_the_organisms_the_demo_is_simulated_and_says_how_to_g
     told = run_demo(store)
     assert "Simulated models" in told
     assert "pip install '.[demo]'" in told
-    for heading in ("Attack success rate", "Reasoning tax", "How every"):
-        assert heading in told
+    # The end is what stays on the screen: answers in words, one small table, and the page.
+    page = (store / "report" / "index.html").resolve().as_uri()
+    end = told.split("Which is safer?")[1].split(page)[0]
+    for question in ("How large is the reasoning tax?", "How much harmless is refused?"):
+        assert question in end
+    assert "Reasoning tax\n" in end
+    assert page in told
+    assert len(end.splitlines()) < 40
     assert (store / "report" / "index.html").is_file()
 
 

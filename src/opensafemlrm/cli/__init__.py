@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from typing import Annotated
@@ -87,6 +88,8 @@ def options(
 def main() -> None:
     """Run the command line; an error is a message, unless ``--debug`` comes first."""
     write_what_fits(sys.stdout)
+    # The matrices of a report are small: threads of numpy's OpenBLAS wait for each other.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with without_secrets_on_streams():
         try:
             app()

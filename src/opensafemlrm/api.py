@@ -24,6 +24,7 @@ from opensafemlrm.results import Results
 from opensafemlrm.store import Store
 from opensafemlrm.store.reopening import failure_codes
 from opensafemlrm.study import Study
+from opensafemlrm.subset import Shard
 from opensafemlrm.text import for_terminal
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _POLL: Final = 0.5
 """Seconds until a thread that waits for another one looks for Ctrl-C, which Windows needs."""
 
 
-def evaluate(
+def evaluate(  # noqa: PLR0913 # what a run can be told
     study: Study,
     store: Path | str | None = None,
     *,
@@ -43,6 +44,7 @@ def evaluate(
     limits: Limits = _UNLIMITED,
     skip_invalid: bool = False,
     retry_failed: bool | str | Collection[str] = False,
+    shard: str | None = None,
     progress: bool = True,
 ) -> Results:
     """Run what ``store`` lacks of ``study``, and return what the store then holds.
@@ -58,12 +60,13 @@ def evaluate(
             limits=limits,
             skip_invalid=skip_invalid,
             retry_failed=retry_failed,
+            shard=shard,
             progress=progress,
         )
     )
 
 
-async def aevaluate(
+async def aevaluate(  # noqa: PLR0913 # what a run can be told
     study: Study,
     store: Path | str | None = None,
     *,
@@ -71,6 +74,7 @@ async def aevaluate(
     limits: Limits = _UNLIMITED,
     skip_invalid: bool = False,
     retry_failed: bool | str | Collection[str] = False,
+    shard: str | None = None,
     progress: bool = True,
 ) -> Results:
     """Run what ``store`` lacks of ``study``, and return what the store then holds.
@@ -80,15 +84,18 @@ async def aevaluate(
     BudgetSpentError. With ``skip_invalid``, bad rows and images of a dataset are left out; without,
     the first one raises DatasetError. ``retry_failed`` asks again for what failed for good too, and
     judges again what the judge could not score: all of it, or what has one of the codes named, as
-    coverage shows them. ``progress`` shows how far it is: in a terminal, in a notebook, and
-    every 30 seconds in a line elsewhere.
+    coverage shows them. ``shard`` runs a part of the items, ``"2/8"`` the second of eight: eight
+    runs into stores of their own, merged, are one whole run. ``progress`` shows how far it is: in a
+    terminal, in a notebook, and every 30 seconds in a line elsewhere.
 
     However it ends, what came is kept, and the same call goes on from there. A reply that failed is
     data; a SafeMLRMError says that going on is of no use.
     """
     if cluster is not None and limits.any:
         raise OptionError("limits are for a run in one process, not for one on a cluster")
-    plan = make_plan(study, limits=limits, skip_invalid=skip_invalid, retry_failed=retry_failed)
+    plan = make_plan(
+        study, limits=limits, skip_invalid=skip_invalid, retry_failed=retry_failed, shard=shard
+    )
     return await run_plan(plan, store, cluster=cluster, progress=progress)
 
 
@@ -98,11 +105,13 @@ def make_plan(
     limits: Limits = _UNLIMITED,
     skip_invalid: bool = False,
     retry_failed: bool | str | Collection[str] = False,
+    shard: str | None = None,
 ) -> Plan:
     """Lay out the cells of ``study``, with all its models under one budget if there are limits."""
     if limits.any:
         study = study.map_models(Budget(limits).over)
-    return Plan.of(study, skip_invalid=skip_invalid, again=Again.of(retry_failed))
+    part = None if shard is None else Shard.parse(shard)
+    return Plan.of(study, skip_invalid=skip_invalid, again=Again.of(retry_failed), shard=part)
 
 
 async def run_plan(

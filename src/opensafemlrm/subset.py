@@ -4,12 +4,35 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from opensafemlrm.components import Dataset
-from opensafemlrm.errors import DatasetError
+from opensafemlrm.errors import DatasetError, OptionError
 from opensafemlrm.faults import named_faults
-from opensafemlrm.types import Item, Key
+from opensafemlrm.types import Item, Key, content_key
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of several runs that share a study: number ``index`` of ``count``, from 1."""
+
+    index: int
+    count: int
+    whole_scenarios: bool = False
+    """Whether a scenario is all in one shard, as a rule that ends it needs."""
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read ``2/8``. Raises OptionError."""
+        index, _, count = text.partition("/")
+        if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+            raise OptionError(f"a shard is written as 2/8, the second of eight; not {text!r}")
+        return cls(int(index), int(count))
+
+    def holds(self, item: Item) -> bool:
+        """Whether the item is in this shard: by its content, the same in every run."""
+        key = content_key(item.dataset, item.scenario) if self.whole_scenarios else item.key
+        return int.from_bytes(key[:8], "big") % self.count == self.index - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +51,18 @@ class Subset:
     skipped: tuple[DatasetError, ...] = field(default=(), compare=False)
     held: bytes | None = field(default=None, compare=False, repr=False)
     """The keys of all items of the dataset, sorted; ``None`` where not all of it could be read."""
+    shard: Shard | None = None
+    """The part of these items that is meant."""
 
     @classmethod
-    def of(cls, dataset: Dataset, limit: int | None, *, skip_invalid: bool = False) -> Subset:
+    def of(
+        cls,
+        dataset: Dataset,
+        limit: int | None,
+        *,
+        skip_invalid: bool = False,
+        shard: Shard | None = None,
+    ) -> Subset:
         """Read the dataset once and count. Raises DatasetError as said above."""
         counts: Counter[tuple[str, str]] = Counter()
         skipped: list[DatasetError] = []
@@ -45,7 +77,10 @@ class Subset:
                 keys.append(row.key)
         held = None if skipped else b"".join(sorted(keys))
         quotas = counts if limit is None else _spread(counts, limit)
-        return cls(dataset, quotas, sum(quotas.values()), skip_invalid, tuple(skipped), held)
+        subset = cls(
+            dataset, quotas, sum(quotas.values()), skip_invalid, tuple(skipped), held, shard
+        )
+        return subset if shard is None else replace(subset, size=sum(1 for _ in subset.items()))
 
     def items(self) -> Iterator[Item]:
         """Yield the items, lazily."""
@@ -58,7 +93,8 @@ class Subset:
             stratum = (row.scenario, row.kind.value)
             if left.get(stratum, 0) > 0:
                 left[stratum] -= 1
-                yield row
+                if self.shard is None or self.shard.holds(row):
+                    yield row
 
 
 def _rows(dataset: Dataset) -> Iterator[Item | DatasetError]:

@@ -68,6 +68,14 @@ def run(
             "unparsed). May be repeated.",
         ),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Run one part of the items: 1/8 to 8/8 in eight runs, each with a store of its "
+            "own, for `safemlrm merge`.",
+        ),
+    ] = None,
     max_requests: Annotated[
         int | None, typer.Option(min=1, help="Stop after this many requests to models and judges.")
     ] = None,
@@ -132,6 +140,7 @@ def run(
         limits=limits,
         skip_invalid=skip_invalid,
         retry_failed=_ALL_FAILED in codes or codes,
+        shard=shard,
     )
     _report_absent(plan, store)
     _report_skipped(plan)
@@ -195,8 +204,10 @@ def _gave_nothing(plan: Plan) -> Iterator[str]:
     """
     by_model = plan.by_model()
     for label, tally in by_model.items():
-        if not sum(cell.samples for cell in plan.cells if cell.model.label == label):
-            yield f"no item is left to send to the model {label}"
+        cells = [cell for cell in plan.cells if cell.model.label == label]
+        if not sum(cell.samples for cell in cells):
+            if cells[0].subset.shard is None:  # of few items, a shard may have none
+                yield f"no item is left to send to the model {label}"
         elif tally.only_unsent:
             yield f"no prompt could be sent to the model {label}{_example(tally)}"
         elif tally.only_failed:

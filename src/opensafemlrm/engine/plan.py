@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -24,7 +24,7 @@ from opensafemlrm.models.budget import price_of
 from opensafemlrm.store import Cell, Store
 from opensafemlrm.store.database import component_key
 from opensafemlrm.study import Study
-from opensafemlrm.subset import Subset
+from opensafemlrm.subset import Shard, Subset
 from opensafemlrm.types import JSON, Key
 from opensafemlrm.wrapped import defend
 
@@ -98,12 +98,24 @@ class Plan:
     """Which final failures are asked again."""
 
     @classmethod
-    def of(cls, study: Study, *, skip_invalid: bool = False, again: Again = NOTHING) -> Self:
-        """Lay out the matrix and count the items.
+    def of(
+        cls,
+        study: Study,
+        *,
+        skip_invalid: bool = False,
+        again: Again = NOTHING,
+        shard: Shard | None = None,
+    ) -> Self:
+        """Lay out the matrix and count the items, of one ``shard`` or of all.
 
         Raises DatasetError for a bad row, DefenseError where a model lacks what a defense needs.
         """
-        subsets = [Subset.of(d, study.limit, skip_invalid=skip_invalid) for d in study.datasets]
+        if shard is not None:
+            shard = replace(shard, whole_scenarios=study.stop is not None)
+        subsets = [
+            Subset.of(dataset, study.limit, skip_invalid=skip_invalid, shard=shard)
+            for dataset in study.datasets
+        ]
         return cls.over(study, subsets, again)
 
     @classmethod

@@ -66,7 +66,9 @@ def counted(model: Floats, base: Floats, repeats: Any, *, paired: bool = True) -
         sums |= {f"{name}{side}": of.sum(axis=1) for name, of in zip(names, values, strict=True)}
         sums |= {f"{name}{side}_every": sums[f"{name}{side}"] for name in names[:2]}
         sums |= {f"n{side}": sums[f"scored{side}"]}
-        sums |= {f"{name}{side}": np.zeros(len(x)) for name in ("ruled", "lost", "so_far")}
+        sums |= {
+            f"{name}{side}": np.zeros(len(x)) for name in ("ruled", "lost", "so_far", "stopped")
+        }
     sums |= {"hits_both": (model * base).sum(axis=1), "worse": (model > base).sum(axis=1)}
     sums |= {"better": (model < base).sum(axis=1), "apart": np.abs(model - base).sum(axis=1)}
     return sums | {"paired": np.full(len(model), paired)}
@@ -236,7 +238,7 @@ def frame_of(**columns: Any) -> pl.DataFrame:
     fixed = {"simulated": False, "defense": "none", "sampling": "s", "expected": "harmful"}
     fixed |= {"part": "full", "threshold_lenient": 4.0, "threshold_strict": 4.0, "repeat": 0}
     fixed |= {"dataset": "d", "attack": "direct", "judge": "j", "by_rule": None, "reason": None}
-    given = fixed | {"score_so_far": None} | columns
+    given = fixed | {"score_so_far": None, "stopped": False} | columns
     arrays = {name: value for name, value in given.items() if isinstance(value, np.ndarray)}
     rest = {name: pl.lit(value) for name, value in given.items() if name not in arrays}
     rows = pl.DataFrame(arrays).with_columns(**rest).with_columns(cell="model")

@@ -45,6 +45,8 @@ async def test_it_works_inside_a_running_event_loop(tmp_path: Path) -> None:
 def test_ctrl_c_in_a_notebook_keeps_what_came(tmp_path: Path) -> None:
     model = Scripted(delay=0.02, concurrency=2)
     heard = threading.Event()
+    # A shell that starts the tests in the background has them ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def interrupt() -> None:
         while len(model.asked) < 20:
@@ -59,8 +61,11 @@ def test_ctrl_c_in_a_notebook_keeps_what_came(tmp_path: Path) -> None:
         heard.set()
 
     threading.Thread(target=interrupt).start()
-    with contextlib.closing(asyncio.new_event_loop()) as kernel:  # unlike asyncio.run, it leaves
-        kernel.run_until_complete(cell())  # the signal to Python
+    try:
+        with contextlib.closing(asyncio.new_event_loop()) as kernel:  # unlike asyncio.run, it
+            kernel.run_until_complete(cell())  # leaves the signal to Python
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert 0 < stored(tmp_path / "store") < 500
 
 

@@ -81,6 +81,7 @@ LATEX_COMMANDS = {
     *("footnotesize", "textbackslash", "textasciitilde", "textasciicircum", "textasciigrave"),
     *("textquotesingle", "textless", "textgreater", "textbar", "ensuremath", "leq", "geq"),
     *("usepackage", "addlinespace", "label", "textbf", "emph", "small", "multicolumn"),
+    *("raggedright", "sloppy", "tabcolsep"),
 }
 
 

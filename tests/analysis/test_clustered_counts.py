@@ -105,8 +105,8 @@ def test_by_scenario_the_interval_is_students_of_the_scenarios(rows: Any) -> Non
     random = np.random.default_rng(3)
     frames, gaps = [], []
     for number in range(10):
-        own = random.uniform(0.2, 0.7)
-        scores = (list(5.0 * random.binomial(1, rate, 100)) for rate in (own + 0.2, own))
+        own, its_tax = random.uniform(0.2, 0.4), random.uniform(-0.2, 0.5)
+        scores = (list(5.0 * random.binomial(1, rate, 100)) for rate in (own + its_tax, own))
         model, base = scores
         gaps.append(np.mean(np.array(model) - np.array(base)) / 5)
         frames.append(_pair(rows, model, base, first=100 * number, scenario=f"{number:02d}"))

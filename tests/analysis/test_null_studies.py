@@ -50,6 +50,7 @@ def study(model: NDArray[Any], base: NDArray[Any], **columns: Any) -> pl.DataFra
                 "by_rule": None,
                 "reason": None,
                 "score_so_far": None,
+                "stopped": False,
                 **columns,
             }.items()
         },

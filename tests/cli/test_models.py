@@ -171,13 +171,18 @@ def test_doctor_finds_a_dead_port_behind_a_panel_and_behind_a_guard(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("reply", "named"),
-    [("soup", True), ("<think>moon", True), ("<think>moon</think>soup", False)],
+    ("reply", "says"),
+    [
+        ("soup", "should reason"),
+        ("<think>moon", "there is no answer"),
+        ("<think>moon</think>soup", ""),
+    ],
 )
-async def test_doctor_names_a_model_that_should_reason_and_does_not(reply, named):
+async def test_doctor_names_a_model_that_should_reason_and_does_not(reply, says):
     """Gemma's thought was judged as its answer, and doctor said "ok"."""
     mine, base = (Scripted(lambda _, __: ok(reply), model=name) for name in ("mine", "base"))
     paired = dataclasses.replace(study(mine), models=(mine, base), pairs=((mine, base),))
     reasoner, other = await examine(paired)
-    assert ("should reason" in reasoner.detail) is named
+    assert says in reasoner.detail
+    assert says or "should reason" not in reasoner.detail
     assert "should reason" not in other.detail

@@ -8,9 +8,11 @@ from typing import Any
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 import opensafemlrm as osm
 from opensafemlrm import engine
+from opensafemlrm.cli import app
 from opensafemlrm.errors import BudgetSpentError, OptionError, StudyError
 from opensafemlrm.models.budget import Limits
 from opensafemlrm.store import Store
@@ -136,6 +138,15 @@ def test_no_fixed_interval_is_shown_where_a_rule_ended_the_run(tmp_path: Path) -
         shown = rows.filter(pl.col("withheld").is_not_null())
         ends_of = [name for name in ("low", "high", "p_value") if name in rows.columns]
         assert all(shown[name].null_count() == len(shown) for name in ends_of)
+
+
+def test_where_a_rule_ended_a_run_comes_as_text_and_says_simulated(tmp_path: Path) -> None:
+    study = Study(["sim/r1-onevision-7b"], ["canary"], "canary", limit=40, stop={"half_width": 0.4})
+    osm.evaluate(study, tmp_path, progress=False)
+    shown = CliRunner().invoke(app, ["table", "stopping", str(tmp_path)])
+    assert shown.exit_code == 0
+    assert "simulated" in shown.stdout
+    assert "holds at any time" in shown.stdout
 
 
 def test_a_whole_run_after_it_has_its_intervals_again(tmp_path: Path) -> None:

@@ -289,6 +289,8 @@ async def _of_judge(role: str, judge: Judge, model: Model) -> Finding:
     if safe.label is Label.UNSAFE:
         detail = "it calls a plain refusal unsafe: choose another model or prompt for the judge"
         return finding.but(detail, outcome="wrong", well=False)
+    if unsafe.label is not Label.UNSAFE and model.identity().get("simulated"):
+        return finding.but("simulated: it reads the marks of simulated replies alone")
     if unsafe.label is not Label.UNSAFE:
         # What a guard takes for unsafe was trained into it; a rubric says what is.
         narrow = isinstance(judge, ClassifierJudge)

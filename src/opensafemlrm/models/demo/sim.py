@@ -129,6 +129,7 @@ class Simulated(Model):
         """Reply to ``prompt``; failures, blocks and cuts are responses that say so."""
         if self.latency:
             await asyncio.sleep(self.latency)
+        words_sent = sum(len(turn.text.split()) for turn in prompt.turns)
         prompt, prefill = _without_prefill(prompt)
         outcome, *quantiles, choice, cut = _draws(self.model, prompt, sampling.seed)
         if outcome < self.failure_rate * _UNIT:
@@ -157,7 +158,7 @@ class Simulated(Model):
             text=text,
             finish_reason="length" if truncated else "stop",
             usage=Usage(
-                input_tokens=sum(len(turn.text.split()) for turn in prompt.turns),
+                input_tokens=words_sent,
                 output_tokens=words,
                 reasoning_tokens=min(reasoning_words, words),
             ),

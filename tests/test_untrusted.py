@@ -81,7 +81,8 @@ LATEX_COMMANDS = {
     *("footnotesize", "textbackslash", "textasciitilde", "textasciicircum", "textasciigrave"),
     *("textquotesingle", "textless", "textgreater", "textbar", "ensuremath", "leq", "geq"),
     *("usepackage", "addlinespace", "label", "textbf", "emph", "small", "multicolumn"),
-    *("raggedright", "sloppy", "tabcolsep"),
+    *("raggedright", "sloppy", "tabcolsep", "setlength", "allowbreak", "medskip", "endfirsthead"),
+    *("endhead", "endfoot", "endlastfoot", "linewidth", "scriptsize", "tiny", "LTcapwidth"),
 }
 
 

@@ -52,6 +52,18 @@ def test_what_is_known_of_a_few_is_not_taken_for_all(rows: Rows) -> None:
     assert comprehension(side(rows, "m", [None] * 3, [True] * 3)).is_empty()
 
 
+def test_a_run_that_a_rule_ended_early_has_no_interval(rows: Rows) -> None:
+    pair = [
+        side(rows, name, [True] * 20 + [False] * 20, [name == "m"] * 20 + [False] * 20)
+        for name in ("m", "b")
+    ]
+    ended = pl.concat(pair).with_columns(stopped=True)
+    shown = ("comprehension_low", "c_asr", "c_asr_low", "asr")
+    assert all(comprehension(ended)[name].null_count() == 4 for name in shown)
+    assert comprehension_tax(ended, PAIRS)["willingness"].null_count() == 2
+    assert comprehension_tax(pl.concat(pair), PAIRS)["willingness"].null_count() == 0
+
+
 def test_what_is_known_of_a_few_splits_no_tax(rows: Rows) -> None:
     """38 of 400 known, and all of these refusals: it said a tax of −21 points, where there is 0."""
     pair = [

@@ -51,6 +51,8 @@ class Reason(StrEnum):
     TOO_FEW = "too_few"
     ON_LIMIT = "on_limit"
     """The rate is the limit itself, which no number of items can show."""
+    STOPPED = "stopped"
+    """A rule of the study ended the run early, and then no interval of a fixed sample holds."""
 
 
 def decide(checks: pl.DataFrame, confidence: float) -> pl.DataFrame:
@@ -59,7 +61,8 @@ def decide(checks: pl.DataFrame, confidence: float) -> pl.DataFrame:
     ``checks`` has the columns ``is_max``, ``limit``, ``required`` and those of
     :func:`opensafemlrm.audit.measure.measure`. Added are ``value``; ``low`` and ``high``, the
     interval whose end decided, at the width that Holm's procedure gives the check; ``bound_low``
-    and ``bound_high``, the same whatever the samples without a score hold; ``p_kept``,
+    and ``bound_high``, the same whatever the samples without a score hold (NaN where a rule of the
+    study ended the run early, since these are for a fixed number of samples); ``p_kept``,
     ``p_broken``, ``verdict``, ``reason`` (null where decided) and ``more_items``, how many more
     items would decide it if the rates stay as they are (null where none would, or not known).
     """
@@ -72,10 +75,10 @@ def decide(checks: pl.DataFrame, confidence: float) -> pl.DataFrame:
     (_, high), (_, bound_high) = ends(checks, above)
     (low, _), (bound_low, _) = ends(checks, below)
     columns = {"low": low, "high": high, "bound_low": bound_low, "bound_high": bound_high}
+    columns["value"] = checks["rate"].to_numpy() - checks["rate0"].to_numpy()
+    columns = {name: np.where(_is_stopped(checks), np.nan, x) for name, x in columns.items()}
     reason, more = _explain(checks, outcome, z_kept, z_broken)
-    value = checks["rate"].to_numpy() - checks["rate0"].to_numpy()
     return checks.with_columns(
-        value=value,
         p_kept=p_kept,
         p_broken=p_broken,
         verdict=pl.Series(outcome.tolist(), dtype=pl.String),
@@ -104,7 +107,8 @@ def verdicts(
 
 
 def p_values(checks: pl.DataFrame) -> tuple[Array, Array]:
-    """Return ``p_kept`` and ``p_broken`` of checks; NaN where nothing was scored.
+    """Return ``p_kept`` and ``p_broken`` of checks; NaN where nothing was scored, and where a rule
+    ended the run early.
 
     Both hold whatever the samples without a score hold.
     """
@@ -116,11 +120,15 @@ def p_values(checks: pl.DataFrame) -> tuple[Array, Array]:
     def high(z: Array) -> Array:
         return ends(checks, z)[1][1]
 
-    none = np.isnan(checks["rate"].to_numpy() - checks["rate0"].to_numpy())
+    none = np.isnan(checks["rate"].to_numpy() - checks["rate0"].to_numpy()) | _is_stopped(checks)
     z_kept = widest(lambda z: np.where(is_max, high(z) <= limit, low(z) >= limit), len(checks))
     z_broken = widest(lambda z: np.where(is_max, low(z) > limit, high(z) < limit), len(checks))
     p = [np.where(z > 0, special.ndtr(-z), 1.0) for z in (z_kept, z_broken)]
     return np.where(none, np.nan, p[0]), np.where(none, np.nan, p[1])
+
+
+def _is_stopped(checks: pl.DataFrame) -> NDArray[np.bool_]:
+    return checks["stopped"].fill_null(0).to_numpy() > 0
 
 
 def step_down(p: Array, error: float) -> tuple[NDArray[np.bool_], Array]:
@@ -155,20 +163,23 @@ def _explain(
         return np.asarray(np.where(low_side, high < limit, low > limit))
 
     few, many = np.ones(len(checks)), np.full(len(checks), MAX_FACTOR)
-    possible = (would_keep | would_break) & decided(many)
+    possible = (would_keep | would_break) & decided(many) & ~_is_stopped(checks)
     for _ in range(_STEPS):
         middle = np.sqrt(few * many)
         done = decided(middle)
         few, many = np.where(done, few, middle), np.where(done, middle, many)
     reasons: list[str | None] = []
     more: list[int | None] = []
-    for i, (n, scored, items) in enumerate(checks.select("n", "scored", "items").rows()):
+    counted = checks.select("n", "scored", "items", "stopped")
+    for i, (n, scored, items, stopped) in enumerate(counted.rows()):
         open_ = outcome[i] == Outcome.UNDECIDED
         could = open_ and bool(possible[i]) and bool(scored)
         more.append(max(1, int(np.ceil((many[i] - 1) * items * n / scored))) if could else None)
         reason = Reason.TOO_FEW
         if not scored:
             reason = Reason.NO_SCORE
+        elif stopped:
+            reason = Reason.STOPPED
         elif not (low_side[i] or high_side[i]):
             reason = Reason.ON_LIMIT if least[i] == greatest[i] else Reason.UNSCORED
         reasons.append(reason.value if open_ else None)

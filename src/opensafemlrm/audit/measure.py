@@ -39,9 +39,10 @@ from opensafemlrm.types import Part, TraceStatus
 
 NAMES: Final = ("model", "base", "dataset", "attack", "defense", "sampling", "scenario", "cell")
 """Columns that tell what a row is of; ``base`` is null where nothing is held against one."""
-COUNTS: Final = ("n", "scored", "hits", "items", "n_base", "scored_base", "hits_base")
-"""Samples, those with a score, those of them that count, and items with a score; and of the side
-that they are held against, null where there is none."""
+COUNTS: Final = ("n", "scored", "hits", "items", "stopped", "n_base", "scored_base", "hits_base")
+"""Samples, those with a score, those of them that count, items with a score, and samples of
+scenarios that a rule of the study ended early, of either side; and of the side that they are
+compared with, null where there is none."""
 _RATES: Final = ("rate", "size", "rate0", "size0", "correlation")
 _KINDS: Final = ("", "least_", "greatest_")
 """As it is scored; if what has no score were all such as to make it least, and greatest."""
@@ -245,7 +246,8 @@ def _compared(families: pl.DataFrame, *, turned: bool) -> pl.DataFrame:
     }
     filled = {} if "scenario" in families.columns else {"scenario": pl.lit(ALL)}
     base = {} if "base" in families.columns else {"base": pl.lit(None, pl.String)}
-    every = {
+    every: dict[str, str | pl.Expr] = {
+        "stopped": pl.col("stopped") + pl.col("stopped_right"),
         "scored": "scored_every",
         "hits": "hits_every",
         "n_base": "n_right",

@@ -43,7 +43,7 @@ LIMITS: Final = (
 _EVIDENCE: Final = (
     *("sample", "item_key", "item", "scenario", "expected", "repeat", "status", "error_code"),
     *("response_model", "reasoning_status", "part", "label", "score", "reason", "refusal"),
-    *("understood", "by_rule", "score_so_far", "threshold_lenient", "threshold_strict"),
+    *("understood", "by_rule", "score_so_far", "stopped", "threshold_lenient", "threshold_strict"),
 )
 """Columns of the tidy table that a figure can depend on."""
 _DATED: Final = ("generations", "counts")

@@ -20,6 +20,7 @@ REASONS: Final = {
     Reason.UNSCORED: "what has no score leaves it open",
     Reason.TOO_FEW: "too few items",
     Reason.ON_LIMIT: "the rate is the limit itself",
+    Reason.STOPPED: "the study's `stop` ended the run early: run it again without",
 }
 """Why a check is undecided, in words."""
 _DISPLAYED: Final = tuple(

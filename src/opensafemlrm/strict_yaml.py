@@ -5,6 +5,7 @@ Anchors and tags are refused: nothing here needs them, and they unfold to what i
 
 from __future__ import annotations
 
+import pathlib
 from collections.abc import Hashable, Iterable, Mapping
 from operator import itemgetter
 from typing import Any, Final
@@ -30,6 +31,15 @@ class BadYAMLError(ValueError):
     def __init__(self, reason: str, line: int | None = None) -> None:
         self.reason, self.line = reason, line
         super().__init__(reason if line is None else f"line {line}: {reason}")
+
+
+def text_of(file: pathlib.Path | str) -> str:
+    """Return a file's text, or as much as shows that it is too long for :func:`read`.
+
+    Raises OSError and UnicodeDecodeError.
+    """
+    with pathlib.Path(file).open(encoding="utf-8") as opened:
+        return opened.read(MAX_BYTES + 1)
 
 
 def read(text: str) -> tuple[Any, yaml.Node | None]:

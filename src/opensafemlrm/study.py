@@ -150,8 +150,7 @@ class Study:
 def load(path: Path | str) -> Study:
     """Read and resolve a study file. Raises StudyError with file, line and key."""
     try:
-        with Path(path).open(encoding="utf-8") as file:
-            text = file.read(strict_yaml.MAX_BYTES + 1)
+        text = strict_yaml.text_of(path)
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: the study file cannot be read: {reason_of(error)}") from error
     return parse(text, str(path))

@@ -1,8 +1,8 @@
 """What a rule speaks of, measured: a row for each cell and scenario, with its rates and bounds.
 
 Nothing is estimated here: the counts and rates are those of :mod:`opensafemlrm.analysis`, kept as
-two sides (:class:`Rates`), so that their interval can be had at any width. An absolute rate is held
-against a side that is 0 for certain.
+two sides (:class:`Rates`), so that their interval can be had at any width. An absolute rate is
+compared with a side that is 0 for certain.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from opensafemlrm.audit.policy import Figure, Rule
 from opensafemlrm.types import Part, TraceStatus
 
 NAMES: Final = ("model", "base", "dataset", "attack", "defense", "sampling", "scenario", "cell")
-"""Columns that tell what a row is of; ``base`` is null where nothing is held against one."""
+"""Columns that tell what a row is of; ``base`` is null where there is none."""
 COUNTS: Final = ("n", "scored", "hits", "items", "stopped", "n_base", "scored_base", "hits_base")
 """Samples, those with a score, those of them that count, items with a score, and samples of
 scenarios that a rule of the study ended early, of either side; and of the side that they are
@@ -70,7 +70,7 @@ def measure(evidence: Evidence, rule: Rule, scenarios: pl.DataFrame | None) -> p
 
     ``scenarios`` (columns dataset and scenario) are those that it names, each for itself; ``None``
     is all together, or each where the rule says so. A value is ``rate`` less ``rate0``; a loss is
-    the base's less the model's. What there is nothing to hold against has a row of names alone.
+    the base's less the model's. What there is nothing to compare with has a row of names alone.
     """
     rows = evidence.frame.lazy()
     if scenarios is not None:
@@ -82,23 +82,23 @@ def measure(evidence: Evidence, rule: Rule, scenarios: pl.DataFrame | None) -> p
         return _corrected(rows, by_scenario=by_scenario)
     rows, hit, so_far = _HITS[rule.figure](rows, evidence)
     rows = rows.filter(pl.col("part").cast(pl.String) == (rule.of_part or Part.ANSWER.value))
-    if rule.held_against is None:
+    if rule.compared_with is None:
         return _absolute(rows, hit, so_far, by_scenario=by_scenario)
-    if rule.held_against == "base":
+    if rule.compared_with == "base":
         reasoners = evidence.pairs["reasoner"].implode()
-        rows_held = rows.filter(pl.col("model").cast(pl.String).is_in(reasoners))
+        compared_rows = rows.filter(pl.col("model").cast(pl.String).is_in(reasoners))
         sides = beside_bases(rows, evidence.pairs, hit, so_far).filter(has_part(FAMILY))
         family: tuple[str, ...] = SCENARIO if by_scenario else FAMILY
     else:
         is_defended = pl.col("defense").cast(pl.String) != UNDEFENDED
-        rows_held = rows.filter(is_defended)
+        compared_rows = rows.filter(is_defended)
         on = [name for name in _DEFENDED if name not in ("defense", "cell")]
         by = ("defense", "cell")
-        sides = compare(rows_held, rows.filter(~is_defended), on, hit, so_far, by=by)
+        sides = compare(compared_rows, rows.filter(~is_defended), on, hit, so_far, by=by)
         family = (*_DEFENDED, *(["scenario"] if by_scenario else []))
     families = effects(sides, family, max_unscored=1.0)
     compared = _compared(families, turned=rule.figure is Figure.MAX_UTILITY_LOSS)
-    return pl.concat([compared, _alone(rows_held, sides)], how="diagonal")
+    return pl.concat([compared, _alone(compared_rows, sides)], how="diagonal")
 
 
 def ends(rows: pl.DataFrame, z: Array | float) -> tuple[Limits, Limits]:
@@ -217,7 +217,7 @@ def _chosen(rows: pl.LazyFrame) -> float:
 
 
 def _with_estimates(known: pl.DataFrame, *sides: tuple[Array, Array]) -> pl.DataFrame:
-    """Hold rates with their sizes, as scored, at least and at most, against what is certainly 0."""
+    """Put rates with their sizes, as scored, at least and at most, beside what is certainly 0."""
     columns: dict[str, Array | pl.Expr] = {}
     for kind, (rate, size) in zip(_KINDS, sides, strict=True):
         columns[f"{kind}rate"], columns[f"{kind}size"] = rate, size

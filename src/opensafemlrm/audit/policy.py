@@ -64,9 +64,9 @@ _AGAINST: Final = {
     Figure.MAX_OVER_REFUSAL: ("base", "undefended"),
     Figure.MAX_UTILITY_LOSS: ("base", "undefended"),
 }
-"""What a figure can be held against; others are absolute."""
+"""What a figure can be compared with; others are absolute."""
 _ALWAYS: Final = (Figure.MAX_TAX, Figure.MAX_UTILITY_LOSS)
-"""Figures that are differences: held against the first of these, if nothing is said."""
+"""Figures that are differences: compared with the first of these, if nothing is said."""
 _WITH_THRESHOLD: Final = (Figure.MAX_ASR, Figure.MAX_TAX, Figure.MIN_SELF_CORRECTION)
 
 _Limit = Annotated[float, Field(ge=-1, le=1, strict=True, allow_inf_nan=False)]
@@ -120,8 +120,8 @@ class Rule(BaseModel):
         return self.part or next(iter(_PARTS.get(self.figure, _OF_ALL_PARTS)), None)
 
     @property
-    def held_against(self) -> str | None:
-        """What it is held against; ``None`` where the limit is absolute."""
+    def compared_with(self) -> str | None:
+        """What it is compared with; ``None`` where the limit is absolute."""
         return self.against or (_AGAINST[self.figure][0] if self.figure in _ALWAYS else None)
 
     @property
@@ -140,7 +140,7 @@ class Rule(BaseModel):
         selects = (self.scenario, self.models, self.datasets, self.attacks, self.defenses)
         names = tuple(None if names is None else tuple(sorted(set(names))) for names in selects)
         threshold = self.threshold if self.figure in _WITH_THRESHOLD else ""
-        return (self.figure, self.of_part, threshold, self.held_against, names, self.advisory)
+        return (self.figure, self.of_part, threshold, self.compared_with, names, self.advisory)
 
     @property
     def says(self) -> str:
@@ -149,7 +149,7 @@ class Rule(BaseModel):
         words = [f"{figure.value[:3]}.", *([self.part] if self.part else []), figure.words]
         if self.against is not None:
             words.append("over the base" if self.against == "base" else "over no defense")
-        unit = "points" if self.held_against else "%"
+        unit = "points" if self.compared_with else "%"
         words.append(f"{100 * self.limit:g} {unit}")
         if self.threshold == "strict":
             words.append("(strict)")
@@ -178,10 +178,10 @@ class Rule(BaseModel):
             yield f"{figure} is not of the part {self.part!r}; {parts}"
         known = _AGAINST.get(figure, ())
         if self.against is not None and self.against not in known:
-            yield f"{figure} is not held against {self.against!r}; " + (
+            yield f"{figure} is not compared with {self.against!r}; " + (
                 f"only against {' or '.join(known)}" if known else "leave `against` out"
             )
-        if self.held_against is None and self.limit < 0:
+        if self.compared_with is None and self.limit < 0:
             yield f"{figure}: {SHARE}, not {self.limit:g}"
         if self.threshold == "strict" and figure not in _WITH_THRESHOLD:
             yield f"{figure} has no threshold; leave it out"
@@ -236,8 +236,7 @@ def default_text(name: str) -> str:
 def load(path: Path | str) -> Policy:
     """Read a policy. Raises PolicyError with file, line and key of all that is wrong."""
     try:
-        with Path(path).open(encoding="utf-8") as file:
-            text = file.read(strict_yaml.MAX_BYTES + 1)
+        text = strict_yaml.text_of(path)
     except (OSError, UnicodeDecodeError) as error:
         raise PolicyError(f"{path}: the policy cannot be read: {reason_of(error)}") from error
     return parse(text, str(path))

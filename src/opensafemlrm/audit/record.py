@@ -136,7 +136,7 @@ def _rule(rule: Rule, checks: pl.DataFrame) -> dict[str, Any]:
         "figure": rule.figure.value,
         "part": rule.of_part,
         "threshold": rule.threshold,
-        "against": rule.held_against,
+        "against": rule.compared_with,
         "required": not rule.advisory,
         "verdict": verdict.value,
         "counts": {outcome.value: outcomes.count(outcome) for outcome in Outcome},

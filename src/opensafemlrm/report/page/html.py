@@ -9,25 +9,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from opensafemlrm.report.tables import Table, layout
 from opensafemlrm.text import for_html, for_terminal
 
+_PACKAGE: Final = "opensafemlrm.report.page"
 MAX_ROWS: Final = 250
 """Rows of a table on the page; the files have all of them."""
 
 
 def fill(template: str, values: Mapping[str, Any]) -> str:
     """Return a template of this package, filled with ``values``."""
-    return environment("opensafemlrm.report.page").get_template(template).render(values)
+    return environment(_PACKAGE).get_template(template).render(values)
 
 
 def environment(package: str) -> Environment:
-    """Return what fills the templates of a package: whatever is put in is visible and escaped."""
+    """Return what fills the templates of a package, or those of this one that they take in.
+
+    Whatever is put in is visible and escaped.
+    """
     return Environment(
-        loader=PackageLoader(package),
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader(_PACKAGE)]),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_visible,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Final
 
@@ -101,6 +101,13 @@ class Inspect(CatalogModel):
             raise ValueError("Inspect passes no chat template's arguments on: leave out thinking")
         object.__setattr__(self, "_state", _State())
 
+    @classmethod
+    def around(cls, model: Any) -> Inspect:
+        """Return the model that Inspect has made already, as one of ours."""
+        made = cls(str(model))
+        made._state.model = model
+        return made
+
     @property
     def catalog_name(self) -> str:
         """The name that the catalogue may know it by."""
@@ -119,7 +126,7 @@ class Inspect(CatalogModel):
             self._open()
         slots = state.slots = state.slots or asyncio.Semaphore(self.concurrency)
         try:
-            messages = self._messages(prompt)
+            messages = messages_of(self._turns(prompt))
         except ImageError as error:
             return Response.failed("image_unreadable", str(error), transient=True)
         async with slots:
@@ -128,7 +135,9 @@ class Inspect(CatalogModel):
                 output = await state.model.generate(messages, config=self._config(sampling))
             except Exception as error:  # noqa: BLE001 # each provider raises its own
                 return self._failed(error)
-        return whole(self._read(output, time.monotonic() - start), prompt)
+        state.answers += bool(output.choices)
+        state.failures = 0 if output.choices else state.failures + 1
+        return whole(response_of(output, self.model, time.monotonic() - start), prompt)
 
     def _open(self) -> None:
         try:
@@ -141,27 +150,6 @@ class Inspect(CatalogModel):
             )
         except Exception as error:
             raise ModelError(f"{self.label} cannot be used: {_explain(error)}") from error
-
-    def _messages(self, prompt: Prompt) -> list[Any]:
-        from inspect_ai import model as inspect  # noqa: PLC0415 # as above
-
-        kinds = {
-            "system": inspect.ChatMessageSystem,
-            "user": inspect.ChatMessageUser,
-            "assistant": inspect.ChatMessageAssistant,
-        }
-
-        def content(turn: Turn) -> Any:
-            if all(isinstance(part, str) for part in turn.parts):
-                return turn.text
-            return [
-                inspect.ContentText(text=part)
-                if isinstance(part, str)
-                else inspect.ContentImage(image=images.data_uri(part))
-                for part in turn.parts
-            ]
-
-        return [kinds[turn.role](content=content(turn)) for turn in self._turns(prompt)]
 
     def _config(self, sampling: Sampling) -> Any:
         from inspect_ai.model import GenerateConfig  # noqa: PLC0415 # as above
@@ -202,32 +190,53 @@ class Inspect(CatalogModel):
             ) from error
         return Response.failed(kind, _explain(error), transient=True)
 
-    def _read(self, output: Any, latency: float) -> Response:
-        state = self._state
-        if not output.choices:
-            state.failures += 1
-            reason = output.error or "the reply has no choices"
-            return Response.failed("empty_choices", clip(reason, known()), transient=True)
-        state.answers, state.failures = state.answers + 1, 0
-        choice = output.choices[0]
-        text, reasoning, summary, hidden = _parts(choice.message.content)
-        text, reasoning = known().value([text, reasoning])
-        usage = output.usage
-        closed = _gives_summaries(self.model)
-        counted = (usage.reasoning_tokens or 0) > 0 if usage else False
-        status = _STATUS.get(choice.stop_reason, ResponseStatus.OK)
-        return Response(
-            status,
-            text,
-            reasoning,
-            reasoning_is_summary=reasoning is not None and (closed or summary),
-            reasoning_hidden=hidden or (reasoning is None and counted),
-            finish_reason=choice.stop_reason,
-            usage=_usage(usage) if usage else Usage(),
-            latency=latency,
-            code=choice.stop_reason if status is ResponseStatus.BLOCKED else None,
-            model=clip(output.model, known()) or None,
-        )
+
+def messages_of(turns: Iterable[Turn]) -> list[Any]:
+    """Return turns as Inspect's chat messages; pictures as data URIs. Raises ImageError."""
+    from inspect_ai import model as inspect  # noqa: PLC0415 # takes seconds, an extra
+
+    kinds = {
+        "system": inspect.ChatMessageSystem,
+        "user": inspect.ChatMessageUser,
+        "assistant": inspect.ChatMessageAssistant,
+    }
+
+    def content(turn: Turn) -> Any:
+        if all(isinstance(part, str) for part in turn.parts):
+            return turn.text
+        return [
+            inspect.ContentText(text=part)
+            if isinstance(part, str)
+            else inspect.ContentImage(image=images.data_uri(part))
+            for part in turn.parts
+        ]
+
+    return [kinds[turn.role](content=content(turn)) for turn in turns]
+
+
+def response_of(output: Any, model: str, latency: float = 0.0) -> Response:
+    """Read Inspect's output of ``model``, ``PROVIDER/NAME``, into a reply."""
+    if not output.choices:
+        reason = output.error or "the reply has no choices"
+        return Response.failed("empty_choices", clip(reason, known()), transient=True)
+    choice = output.choices[0]
+    text, reasoning, summary, hidden = _parts(choice.message.content)
+    text, reasoning = known().value([text, reasoning])
+    usage = output.usage
+    counted = (usage.reasoning_tokens or 0) > 0 if usage else False
+    status = _STATUS.get(choice.stop_reason, ResponseStatus.OK)
+    return Response(
+        status,
+        text,
+        reasoning,
+        reasoning_is_summary=reasoning is not None and (_gives_summaries(model) or summary),
+        reasoning_hidden=hidden or (reasoning is None and counted),
+        finish_reason=choice.stop_reason,
+        usage=_usage(usage) if usage else Usage(),
+        latency=latency,
+        code=choice.stop_reason if status is ResponseStatus.BLOCKED else None,
+        model=clip(output.model, known()) or None,
+    )
 
 
 def _usage(usage: Any) -> Usage:

@@ -29,18 +29,12 @@ from inspect_ai.log import read_eval_log  # noqa: E402
 from inspect_ai.model import get_model  # noqa: E402
 
 from opensafemlrm.interop import inspect_samples, inspect_tasks  # noqa: E402
+from tests.interop.inspect_support import said, what_inspect_leaves_open  # noqa: E402, F401
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Inspect's own affairs
 SIM = "r1-onevision-7b"
 Scores = dict[tuple[str, str], float | None]
 Play = Callable[[str, Any], Response]
-
-
-def said(response: Response, model: str = "mockllm/model") -> Any:
-    """A reply of the mock, with a count of tokens: without one it fetches a tokenizer."""
-    output = inspect_samples.output_of(response, model)
-    output.usage = output.usage or inspect_ai.model.ModelUsage()
-    return output
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from opensafemlrm.cli._console import say
 from opensafemlrm.cli._output import Everything, tell_left_out
+from opensafemlrm.errors import MissingExtraError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -18,6 +20,7 @@ class What(StrEnum):
     """What can be exported."""
 
     FRAME = "frame"
+    INSPECT = "inspect"
     REPLIES = "replies"
     LABELS = "labels"
     VALIDATION = "validation"
@@ -33,7 +36,9 @@ def export(
         What, typer.Argument(help="The tidy table, the replies, or what people said of them.")
     ],
     store: Annotated[str, typer.Argument(help="The store, or a folder or URL of Parquet files.")],
-    path: Annotated[Path, typer.Argument(help="The file: .parquet, .csv or .jsonl.")],
+    path: Annotated[
+        Path, typer.Argument(help="The file: .parquet, .csv or .jsonl. inspect: the folder.")
+    ],
     to: Annotated[
         str | None, typer.Option("--format", help="The format, whatever the file's ending.")
     ] = None,
@@ -46,13 +51,17 @@ def export(
     for each sample, with question, prompt, reasoning, answer and verdicts. CAUTION: replies hold
     the texts that models wrote, which may be harmful. labels: a row for each label of a person,
     without texts. validation: a row for each labelled sample, as Inspect Scout's validation sets
-    have it.
+    have it. inspect: a log of Inspect AI for each model, data set, attack and defense, for
+    `inspect view`, with prompts, pictures and replies.
     """
     from opensafemlrm import results
     from opensafemlrm.export import write_frame
 
     if what in (What.LABELS, What.VALIDATION):
         write_frame(_labels(Path(store), what, part), path, to)
+        return
+    if what is What.INSPECT:
+        say(_logs(store, path))
         return
     opened = results.open(store, everything=everything)
     tell_left_out(opened)
@@ -66,3 +75,15 @@ def _labels(store: Path, what: What, part: str) -> pl.DataFrame:
 
     with Store.open(store) as opened:
         return label_table(opened) if what is What.LABELS else validation_table(opened, part)
+
+
+def _logs(store: str, folder: Path) -> str:
+    try:
+        from opensafemlrm.interop.inspect_export import export_logs
+    except ImportError as error:
+        raise MissingExtraError("export inspect", "inspect") from error
+    from opensafemlrm.store.source import open_source
+
+    with open_source(store) as source:
+        written = export_logs(source, folder)
+    return f"{written}\nnext: inspect view --log-dir {folder}"

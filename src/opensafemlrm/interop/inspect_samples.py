@@ -28,12 +28,12 @@ from inspect_ai.model import (
 from inspect_ai.scorer import Score
 
 from opensafemlrm import images
-from opensafemlrm.components import Judge
+from opensafemlrm.components import Component, Judge
 from opensafemlrm.errors import ImageError, ImportDataError
 from opensafemlrm.judges.fence import speaks_to_judge
 from opensafemlrm.store import records, verdict_key
 from opensafemlrm.store.database import component_key
-from opensafemlrm.store.tables import TABLES
+from opensafemlrm.store.tables import TABLES, Row
 from opensafemlrm.types import (
     PARTS,
     Image,
@@ -47,9 +47,14 @@ from opensafemlrm.types import (
     TraceStatus,
     Turn,
     Unscored,
-    Verdict,
 )
 
+_KINDS: Final[Mapping[str, type | tuple[type, ...]]] = {
+    "key": bytes,
+    "text": str,
+    "int": int,
+    "real": (int, float),
+}
 OURS: Final = "opensafemlrm"
 """The key in Inspect's metadata under which all of ours lies."""
 _ITEM: Final = ("dataset", "id", "scenario", "kind", "question")
@@ -60,9 +65,39 @@ _STOP_REASONS: Final = {
     ResponseStatus.TRUNCATED: "max_tokens",
     ResponseStatus.BLOCKED: "content_filter",
 }
-VERDICT_COLUMNS: Final = tuple(
-    name for name in TABLES["verdicts"].columns if name not in ("key", "judge")
-)
+
+
+def as_record(table: str, values: Sequence[Any], without: Collection[str] = ()) -> dict[str, Any]:
+    """Return a row of the store as JSON has it: its columns by name, keys in hexadecimal."""
+    named = zip(TABLES[table].columns, values, strict=True)
+    return {
+        name: value.hex() if isinstance(value, bytes) else value
+        for name, value in named
+        if name not in without
+    }
+
+
+def as_row(table: str, record: Mapping[str, Any]) -> Row:
+    """Return what :func:`as_record` made a record of. Raises ImportDataError."""
+    columns = TABLES[table].columns
+    try:
+        values = [
+            bytes.fromhex(record[name])
+            if kind == "key" and record[name] is not None
+            else record[name]
+            for name, kind in columns.items()
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ImportDataError(f"metadata.{OURS} holds no row of {table!r}: {error!r}") from error
+    for (name, kind), value in zip(columns.items(), values, strict=True):
+        if value is None and name in TABLES[table].optional:
+            continue
+        if not isinstance(value, _KINDS[kind]):
+            raise ImportDataError(
+                f"metadata.{OURS}, {name!r} of a row of {table!r}: expected {kind}, "
+                f"not {str(value)[:80]!r}"
+            )
+    return table, tuple(values)
 
 
 def sample_metadata(item: Item, **more: Any) -> dict[str, Any]:
@@ -84,7 +119,7 @@ def item_of(record: Mapping[str, Any], pictures: Mapping[str, Image]) -> Item:
     """
     try:
         row = (None, *(record[name] for name in _ITEM), json.dumps(dict(record)))
-        return records.item_from_row(row, lambda one: _picture(one, pictures))
+        return records.item_from_row(row, lambda image: _picture(image, pictures))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ImportDataError(f"metadata.{OURS}.item is no item of ours: {error!r}") from error
 
@@ -130,7 +165,7 @@ def image_from_uri(uri: str) -> Image:
 
 
 def output_of(response: Response, model: str) -> Any:
-    """Return a reply as Inspect's output of ``model``; a request that failed has no choice.
+    """Return a reply as Inspect's output of ``model``; a request that failed has no choices.
 
     Reasoning that a server gave apart is Inspect's too; reasoning within the text is left there.
     """
@@ -164,38 +199,36 @@ async def judge_trace(judge: Judge, item: Item, trace: Trace) -> dict[Part, dict
     The same requests in the same order, and the same keys, as in a run of ours.
     """
     requests = records.judge_requests(trace)
-    key, context = component_key("judge", judge.identity()), judge.context(item)
+    judge_key, context = component_key("judge", judge.identity()), judge.context(item)
     by_key: dict[bytes, JudgeRequest] = {}
     keys: dict[Part, bytes] = {}
     for part, request in requests.items():
-        keys[part] = verdict_key(key, context, request.role, item.question, request.text)
+        keys[part] = verdict_key(judge_key, context, request.role, item.question, request.text)
         by_key[keys[part]] = request
     verdicts = await judge.judge(item, list(by_key.values())) if by_key else []
-    columns = {
-        key: verdict_columns(key, verdict, request.text)
+    rows = {
+        key: records.verdict_row(key, judge_key, verdict, speaks_to_judge(request.text))[1]
         for (key, request), verdict in zip(by_key.items(), verdicts, strict=True)
     }
-    return {part: columns[key] for part, key in keys.items()}
+    return {part: as_record("verdicts", rows[key]) for part, key in keys.items()}
 
 
-def verdict_columns(key: bytes, verdict: Verdict, text: str) -> dict[str, Any]:
-    """Return a verdict's columns by name, as the store has them."""
-    _, _, *values = records.verdict_row(key, b"", verdict, speaks_to_judge(text))[1]
-    return {"key": key.hex(), **dict(zip(VERDICT_COLUMNS, values, strict=True))}
-
-
-def judge_facts(judge: Judge) -> dict[str, Any]:
-    """Return what a store knows a judge by."""
-    facts = {"thresholds": list(judge.thresholds), "scale": list(judge.scale)}
-    return {"label": judge.label, "identity": dict(judge.identity()), "facts": facts}
+def component_record(kind: str, component: Component) -> dict[str, Any]:
+    """Return what a store knows a component by."""
+    identity, facts = dict(component.identity()), {}
+    if isinstance(component, Judge):
+        facts = {"thresholds": list(component.thresholds), "scale": list(component.scale)}
+    key = component_key(kind, identity).hex()
+    return {"key": key, "label": component.label, "identity": identity, "facts": facts}
 
 
 def score_of(
     judge: Mapping[str, Any],
     verdicts: Mapping[Part, Mapping[str, Any]],
     unscored: str,
+    trace: Trace | None = None,
     cut: Collection[Part] = (),
-    answer: str | None = None,
+    parser: str | None = None,
 ) -> Any:
     """Return Inspect's score of a reply; ``unscored`` says why a part without verdict has none.
 
@@ -213,13 +246,14 @@ def score_of(
     rationales = (f"{part}: {verdicts[part]['rationale']}" for part in PARTS if part in verdicts)
     return Score(
         value={part.value: math.nan if scored[part] is None else scored[part] for part in PARTS},
-        answer=answer,
+        answer=None if trace is None else trace.part(Part.ANSWER),
         explanation="\n\n".join(rationales) or None,
         reason=next(iter(reasons.values())) if len(reasons) == len(PARTS) else None,
         metadata={
             "unscored": {part.value: reason for part, reason in reasons.items()},
             OURS: {
                 "judge": dict(judge),
+                "splitter": parser,
                 "verdicts": {part.value: dict(verdict) for part, verdict in verdicts.items()},
             },
         },

@@ -26,14 +26,15 @@ from rich.markup import escape
 
 from opensafemlrm import images, reasoning, registry
 from opensafemlrm.components import Attack, Judge, Search
+from opensafemlrm.defenses.none import NoDefense
 from opensafemlrm.errors import AttackError, ImageError, OptionError, SafeMLRMError
 from opensafemlrm.faults import named_faults
 from opensafemlrm.interop.inspect_samples import (
     OURS,
+    component_record,
     cut_parts,
     image_from_uri,
     item_of,
-    judge_facts,
     judge_trace,
     pictures_in,
     sample_metadata,
@@ -71,10 +72,8 @@ def _make_task(name: str) -> Callable[..., Any]:
             rows = Subset.of(dataset, limit, skip_invalid=skip_invalid)
             samples, not_applicable = _samples(rows, chosen, seed)
             judge_name, judge_options = _named_judge(judge or _default_judge(name))
-        ours = {
-            kind: {"label": part.label, "identity": dict(part.identity())}
-            for kind, part in (("dataset", dataset), ("attack", chosen))
-        }
+        made_of = {"dataset": dataset, "attack": chosen, "defense": NoDefense()}
+        ours = {kind: component_record(kind, part) for kind, part in made_of.items()}
         return Task(
             dataset=MemoryDataset(samples, name=dataset.label),
             solver=generate(),
@@ -85,7 +84,7 @@ def _make_task(name: str) -> Callable[..., Any]:
                 seed=_DEFAULTS.seed,
             ),
             version=dataset.version,
-            metadata={OURS: {**ours, "not_applicable": not_applicable}},
+            metadata={OURS: {"components": ours, "not_applicable": not_applicable}},
         )
 
     made: Callable[..., Any] = task(name=name)(make)
@@ -176,7 +175,7 @@ def _make_scorer(name: str) -> Callable[..., Any]:
         """Make the scorer; ``options`` are the judge's own, such as ``model``."""
         with _explained():
             judge = _judge(name, options)
-            facts = judge_facts(judge)
+            facts = component_record("judge", judge)
 
         async def score(state: Any, target: Any) -> Any:
             del target
@@ -184,10 +183,12 @@ def _make_scorer(name: str) -> Callable[..., Any]:
             response = response_of(state.output, str(state.model))
             if response.status in (ResponseStatus.FAILED, ResponseStatus.BLOCKED):
                 return score_of(facts, {}, response.status.value)
-            trace = reasoning.parse(response, _format(format, state.model.name))
+            form = _format(format, state.model.name)
+            trace = reasoning.parse(response, form)
             verdicts = await judge_trace(judge, item, trace)
             cut = cut_parts(response, trace)
-            return score_of(facts, verdicts, Unscored.NO_TEXT.value, cut, trace.answer)
+            parser = f"{form}@{reasoning.VERSION}"
+            return score_of(facts, verdicts, Unscored.NO_TEXT.value, trace, cut, parser)
 
         return score
 

@@ -191,8 +191,11 @@ class Inspect(CatalogModel):
         return Response.failed(kind, _explain(error), transient=True)
 
 
-def messages_of(turns: Iterable[Turn]) -> list[Any]:
-    """Return turns as Inspect's chat messages; pictures as data URIs. Raises ImageError."""
+def messages_of(turns: Iterable[Turn], *, as_parts: bool = False) -> list[Any]:
+    """Return turns as Inspect's chat messages; pictures as data URIs. Raises ImageError.
+
+    Several texts of a turn are one, unless they are wanted ``as_parts``.
+    """
     from inspect_ai import model as inspect  # noqa: PLC0415 # takes seconds, an extra
 
     kinds = {
@@ -202,7 +205,8 @@ def messages_of(turns: Iterable[Turn]) -> list[Any]:
     }
 
     def content(turn: Turn) -> Any:
-        if all(isinstance(part, str) for part in turn.parts):
+        is_text = all(isinstance(part, str) for part in turn.parts)
+        if is_text and (len(turn.parts) == 1 or not as_parts):
             return turn.text
         return [
             inspect.ContentText(text=part)

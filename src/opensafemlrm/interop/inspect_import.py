@@ -1,0 +1,339 @@
+"""Logs of Inspect AI, read into a store: those that this project wrote, and anybody's.
+
+What :mod:`.inspect_export` wrote comes back as it was. Of a log of one of our tasks
+(:mod:`.inspect_tasks`) items, prompts and verdicts are ours as well. Of any other log each sample
+is an item with its prompt and reply; what a foreign score means is not in the log, so that scores
+are taken only where you say from which value on they mean "unsafe".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+from inspect_ai.log import list_eval_logs, read_eval_log, read_eval_log_samples
+from inspect_ai.model import ContentText
+
+from opensafemlrm import reasoning
+from opensafemlrm.defenses.none import NoDefense
+from opensafemlrm.errors import ImageError, ImportDataError, StoreError
+from opensafemlrm.interop.inspect_foreign import (
+    ORIGIN,
+    Unsafe,
+    completed,
+    item_of_sample,
+    messages_before_reply,
+    response_of_sample,
+    scores_of_sample,
+)
+from opensafemlrm.interop.inspect_samples import (
+    OURS,
+    as_row,
+    item_of,
+    prompt_of,
+)
+from opensafemlrm.models.catalog import Setup
+from opensafemlrm.store import Cell, SampleKey, Store, generation_key, records
+from opensafemlrm.store.checking import refuse_contradictions
+from opensafemlrm.store.tables import Row
+from opensafemlrm.types import (
+    ItemKind,
+    Key,
+    Part,
+    Prompt,
+    ResponseStatus,
+    Sampling,
+    content_key,
+)
+
+_UNREADABLE: Final = (OSError, ValueError, KeyError, IndexError, RuntimeError, NotImplementedError)
+"""What Inspect raises for a file that is no log of its own, or is damaged."""
+
+
+@dataclass(slots=True)
+class ImportedLogs:
+    """What an import read, whether or not the store had it already."""
+
+    logs: int = 0
+    samples: int = 0
+    models: set[str] = field(default_factory=set)
+    scorers: set[str] = field(default_factory=set)
+    """Foreign scorers whose scores were left out."""
+    without_pictures: int = 0
+    """Samples whose prompt was left out, since its pictures are not in the log."""
+
+    def __str__(self) -> str:
+        notes = [f"{self.samples:,} samples of {len(self.models):,} models from {self.logs:,} logs"]
+        if self.scorers:
+            first = min(self.scorers)
+            notes.append(
+                f"left out are the scores of {', '.join(sorted(self.scorers))}: say which mean "
+                f"unsafe, as in --unsafe '{first}>=0.5'"
+            )
+        if self.without_pictures:
+            notes.append(f"{self.without_pictures:,} prompts have pictures that no log holds")
+        return "; ".join(notes)
+
+
+def import_logs(
+    path: Path,
+    store: Store,
+    unsafe: Sequence[Unsafe] = (),
+    part: Part = Part.ANSWER,
+    kind: ItemKind = ItemKind.HARMFUL,
+) -> ImportedLogs:
+    """Read the log at ``path``, or all below a folder, into ``store``: all of them, or nothing.
+
+    ``unsafe`` says what foreign scores mean, ``part`` which part of a reply they are of, ``kind``
+    what foreign items are. Importing again changes nothing. Raises ImportDataError with file and
+    sample for what is no log, contradicts itself, or is another reply than the store's.
+    """
+    found = [path] if path.is_file() else _logs_below(path)
+    if not found:
+        raise ImportDataError(f"{path}: there is no log of Inspect's here (.eval or .json)")
+    done = ImportedLogs()
+    pairs: set[tuple[Key, Key]] = set()
+    with store.transaction() as connection:
+        for file in found:
+            _Log(file, store, {rule.scorer: rule for rule in unsafe}, part, kind, done).read(pairs)
+        keys = {row[0] for row in connection.execute("SELECT key FROM components")}
+        store.put(("pairs", pair) for pair in sorted(pairs) if keys.issuperset(pair))
+        try:
+            refuse_contradictions(connection)
+        except StoreError as error:
+            raise ImportDataError(f"{path}: the logs contradict themselves: {error}") from error
+    return done
+
+
+def _logs_below(path: Path) -> list[Path]:
+    if not path.is_dir():
+        raise ImportDataError(f"{path}: there is no such file or folder")
+    infos = list_eval_logs(str(path), descending=False)
+    return sorted(Path(info.name.removeprefix("file://")) for info in infos)
+
+
+class _Log:
+    """One log on its way into a store."""
+
+    def __init__(  # what an import was told
+        self,
+        path: Path,
+        store: Store,
+        unsafe: Mapping[str, Unsafe],
+        part: Part,
+        kind: ItemKind,
+        done: ImportedLogs,
+    ) -> None:
+        self.path, self.store, self.unsafe, self.part = path, store, unsafe, part
+        self.kind, self.done = kind, done
+
+    def read(self, pairs: set[tuple[Key, Key]]) -> None:
+        """Put all that the log holds; add its pairs of models to ``pairs``."""
+        try:
+            self.head = read_eval_log(str(self.path), header_only=True)
+        except _UNREADABLE as error:
+            raise ImportDataError(f"{self.path}: is no log of Inspect's: {error}") from error
+        self.ours = (self.head.eval.metadata or {}).get(OURS) or {}
+        with self._named("the head"):
+            self.cell = self._put_cell()
+            for record in self.ours.get("judges", ()):
+                self._component("judge", record)
+            for left_out in self.ours.get("not_applicable", ()):
+                item = self._item_row(left_out["item"])
+                self.store.put(
+                    [item, ("inapplicable", (self.cell, item[1][0], str(left_out["reason"])))]
+                )
+            pairs |= {(bytes.fromhex(a), bytes.fromhex(b)) for a, b in self.ours.get("pairs", ())}
+        for sample in self._samples():
+            with self._named(f"sample {sample.id!r}, epoch {sample.epoch}"):
+                self._put(sample)
+            self.done.samples += 1
+        self.done.logs += 1
+        self.done.models.add(str(self.head.eval.model))
+
+    @contextlib.contextmanager
+    def _named(self, what: str) -> Iterator[None]:
+        """Name file and place in an error about what the log says."""
+        try:
+            yield
+        except ImportDataError as error:
+            raise ImportDataError(f"{self.path}: {what}: {error}") from error
+        except (KeyError, TypeError, ValueError, AttributeError, ImageError) as error:
+            raise ImportDataError(
+                f"{self.path}: {what}: what it says of us cannot be read: {error!r}"
+            ) from error
+
+    def _samples(self) -> Iterator[Any]:
+        """Yield the samples, one at a time where the log says which there are."""
+        try:
+            if self.head.eval.dataset.sample_ids is None:
+                log = read_eval_log(str(self.path), resolve_attachments=True)
+                yield from log.samples or ()
+                return
+            yield from read_eval_log_samples(
+                str(self.path), all_samples_required=False, resolve_attachments=True
+            )
+        except _UNREADABLE as error:
+            raise ImportDataError(f"{self.path}: a sample cannot be read: {error}") from error
+
+    def _component(self, kind: str, record: Mapping[str, Any]) -> Key:
+        """Register a component that a log of ours describes."""
+        key = self.store.put_identity(kind, record["label"], record["identity"], record["facts"])
+        if key.hex() != record["key"]:
+            raise ImportDataError(f"the {kind} {record['label']!r} is not what its key says")
+        return key
+
+    def _put_cell(self) -> Key:
+        spec, put = self.head.eval, self.store.put_identity
+        parts = {
+            k: self._component(k, record) for k, record in self.ours.get("components", {}).items()
+        }
+        self.attack = parts.get("attack", b"")
+        if "cell" in self.ours:
+            cell = self.ours["cell"]
+            row = {"key": cell["key"], "sampling": json.dumps(cell["sampling"])}
+            of = {kind: parts[kind].hex() for kind in ("dataset", "attack", "defense", "model")}
+            self.store.put([as_row("cells", {**row, **of})])
+            return bytes.fromhex(cell["key"])
+        name = spec.dataset.name or spec.task
+        if "dataset" not in parts:
+            parts["dataset"] = put("dataset", name, {"name": name, "task": spec.task, **ORIGIN})
+        if "attack" not in parts:
+            solver = spec.solver or spec.task
+            self.attack = put("attack", "direct", {"name": solver, "task": spec.task, **ORIGIN})
+            parts["attack"] = self.attack
+        parts.setdefault("defense", self.store.put_component("defense", NoDefense()))
+        parts["model"] = put("model", spec.model, {"name": spec.model, **ORIGIN})
+        return self.store.put_cell(Cell(sampling=self._sampling(), **parts))
+
+    def _sampling(self) -> Sampling:
+        """Return how the model was asked to sample, as far as the log says so."""
+        own, plan = self.head.eval.model_generate_config, self.head.plan.config
+        given = {
+            name: next((v for c in (own, plan) if (v := getattr(c, name)) is not None), None)
+            for name in ("temperature", "max_tokens", "seed", "top_p")
+        }
+        return replace(Sampling(), **{name: v for name, v in given.items() if v is not None})
+
+    def _item_row(self, record: Mapping[str, Any]) -> Row:
+        """Return the row of an item of ours, whose key must be what it says."""
+        row = records.item_row(item_of(record, {}))[1]
+        key = bytes.fromhex(record["key"])
+        # Text that UTF-8 cannot hold was replaced, and only the key knows what it was.
+        if row[0] != key and not any("\ufffd" in str(value) for value in row[1:]):
+            raise ImportDataError(f"the item {record['id']!r} is not what its key says")
+        return "items", (key, *row[1:])
+
+    def _put(self, sample: Any) -> None:
+        ours = sample.metadata.get(OURS) or {}
+        if "generation" in ours:
+            rows = list(self._exported(sample, ours))
+        else:
+            rows = list(self._logged(sample, ours))
+        self.store.put(rows)
+
+    def _keep(self, prompt: Prompt) -> Iterator[Row]:
+        for image in prompt.images:
+            yield records.image_row(self.store.put_image(image))
+
+    def _refuse_other(self, key: Key, text: str) -> None:
+        """Raise ImportDataError where the store has another reply in the same place."""
+        query = "SELECT text FROM generations WHERE key = ? AND status <> 'failed'"
+        found = self.store.connection.execute(query, (key,)).fetchone()
+        if found is not None and found[0] != records.storable(text):
+            raise ImportDataError(
+                "the store holds another reply to it, of another run: import this log into a store "
+                "of its own"
+            )
+
+    def _exported(self, sample: Any, ours: Mapping[str, Any]) -> Iterator[Row]:
+        """Yield the rows of a sample that :mod:`.inspect_export` wrote."""
+        item = self._item_row(ours["item"])
+        record = {**ours["generation"], **_reply(sample.output)}
+        generation = as_row("generations", record)
+        key = generation[1][0]
+        self._refuse_other(key, record["text"])
+        events = [event for event in sample.events if OURS in (event.metadata or {})]
+        yield item
+        if ours["prompt"] is not None:
+            at = self.cell if ours["prompt"] == "cell" else self.attack
+            prompt = prompt_of(sample.input)
+            yield from self._keep(prompt)
+            yield records.prompt_row(at, item[1][0], record["seed"], prompt)
+        for event in events:
+            prompt = prompt_of(event.input)
+            yield from self._keep(prompt)
+            more = {"generation": key.hex(), "prompt": records.prompt_json(prompt)}
+            yield as_row("calls", {**event.metadata[OURS], **_reply(event.output), **more})
+        yield generation
+        for score in (sample.scores or {}).values():
+            yield from self._own_score(key, score)
+        for label in ours["labels"]:
+            yield as_row("labels", label)
+
+    def _own_score(self, generation: Key, score: Any) -> Iterator[Row]:
+        """Yield the rows of a score of one of our judges."""
+        ours = score.metadata[OURS]
+        judge = self._component("judge", ours["judge"])
+        rows = {part: as_row("verdicts", record) for part, record in ours["verdicts"].items()}
+        yield from rows.values()
+        keys = {Part(part): row[1][0] for part, row in rows.items()}
+        yield records.judgement_row(generation, judge, keys)
+
+    def _logged(self, sample: Any, ours: Mapping[str, Any]) -> Iterator[Row]:
+        """Yield the rows of a sample that Inspect evaluated."""
+        messages = messages_before_reply(sample)
+        if ours:
+            item = self._item_row(ours["item"])
+        else:
+            name = self.head.eval.dataset.name or self.head.eval.task
+            item = records.item_row(item_of_sample(sample, name, self.kind))
+        seed, repeat = int(ours.get("seed", 0)), sample.epoch - 1
+        key = generation_key(self.cell, item[1][0], repeat)
+        response = response_of_sample(sample, self.head.eval.model)
+        self._refuse_other(key, response.text)
+        own = [s for s in (sample.scores or {}).values() if OURS in (s.metadata or {})]
+        form = str(Setup.of(self.head.eval.model.partition("/")[2]).format)
+        parser = next((s.metadata[OURS]["splitter"] for s in own), f"{form}@{reasoning.VERSION}")
+        came = response.status in (ResponseStatus.OK, ResponseStatus.TRUNCATED)
+        trace = reasoning.parse(response, records.format_of(parser)) if came else None
+        yield item
+        try:
+            prompt = prompt_of(messages)
+            yield from self._keep(prompt)
+            yield records.prompt_row(self.attack, item[1][0], seed, prompt)
+        except ImageError:
+            self.done.without_pictures += 1
+        slot = SampleKey(self.cell, item[1][0], repeat, seed, key)
+        row = records.generation_row(slot, response, trace, parser if came else None)[1]
+        yield "generations", (*row[:-1], completed(sample) or row[-1])
+        for score in own:
+            yield from self._own_score(key, score)
+        others = {n: s for n, s in (sample.scores or {}).items() if OURS not in (s.metadata or {})}
+        for scorer, values, why in scores_of_sample(others, self.part):
+            rule = self.unsafe.get(scorer)
+            if rule is None:
+                self.done.scorers.add(scorer)
+                continue
+            judge, keys = rule.put(self.store), {}
+            for part, value in values.items():
+                verdict = rule.verdict(value, why)
+                keys[part] = content_key(judge, key, part.value, verdict.score)
+                yield records.verdict_row(keys[part], judge, verdict)
+            yield records.judgement_row(key, judge, keys)
+
+
+def _reply(output: Any) -> dict[str, Any]:
+    """Return text and reasoning of an output that :func:`output_of` made, where it has them."""
+    if not output.choices:
+        return {}
+    content = output.choices[0].message.content
+    parts = content if not isinstance(content, str) else [ContentText(text=content)]
+    thoughts = [part for part in parts if part.type == "reasoning"]
+    given = [part.summary if part.redacted else part.reasoning for part in thoughts]
+    text = "".join(part.text for part in parts if part.type == "text")
+    return {"text": text, "reasoning": given[0] if given else None}

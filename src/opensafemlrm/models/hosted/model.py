@@ -49,10 +49,11 @@ class State:
 class HostedModel(CatalogModel):
     """A model behind a vendor's HTTP API.
 
-    ``base_url`` is the server's address, up to and with its version. The key comes from an
-    environment variable alone, and goes nowhere but into the request. The vendor's own variable is
-    read for the vendor's host alone; for any other, ``api_key_env`` names the one to read. Servers
-    on this machine need none.
+    ``base_url`` is the server's address, up to and with its version; or a list of servers of the
+    same model, which share the requests, ``concurrency`` of them in all: what one cannot take goes
+    to the others. The key comes from an environment variable alone, and goes nowhere but into the
+    request. The vendor's own variable is read for the vendor's host alone; for any other,
+    ``api_key_env`` names the one to read. Servers on this machine need none.
 
     Where a model is served, how many requests run at once, how long they may take and how its
     reasoning is parsed do not change what it writes, so these options are no part of its identity:
@@ -70,7 +71,7 @@ class HostedModel(CatalogModel):
     extra_body: Mapping[str, Any] = field(default_factory=dict, hash=False)
     """More fields of the request. ``null`` leaves a field out that would be sent otherwise, such
     as ``temperature``."""
-    base_url: str | None = field(default=None, compare=False)
+    base_url: str | tuple[str, ...] | None = field(default=None, compare=False)
     api_key_env: str | None = field(default=None, compare=False)
     """The name of the environment variable that holds the key, if it is not the vendor's own."""
     insecure: bool = field(default=False, compare=False)
@@ -102,8 +103,9 @@ class HostedModel(CatalogModel):
             extra = orjson.loads(orjson.dumps(dict(self.extra_body)))
         except TypeError as error:
             raise ValueError(f"extra_body holds something that is not JSON: {error}") from error
-        key = self._key_env(self._url())
-        redaction.note([os.environ.get(key, "").strip()] if key else [])
+        for url in self._urls():
+            key = self._key_env(url)
+            redaction.note([os.environ.get(key, "").strip()] if key else [])
         object.__setattr__(self, "extra_body", extra)
         object.__setattr__(self, "_state", State(clock or SystemClock()))
 
@@ -159,40 +161,38 @@ class HostedModel(CatalogModel):
 
         Raises ModelError where address or key are missing or wrong.
         """
-        codec = self.codec
         try:
-            url = self._url(base_url)
-            key_env = self._key_env(url)
+            keys = [(url, self._key_env(url)) for url in self._urls(base_url)]
         except ValueError as error:
             raise ModelError(f"{self.label}: {error}") from error
-        endpoint = Endpoint(
-            url,
-            self._key(url, key_env),
-            self.label,
-            key_env,
-            codec.key_header,
-            codec.headers,
-        )
+        codec = self.codec
+        endpoints = [
+            Endpoint(url, self._key(url, env), self.label, env, codec.key_header, codec.headers)
+            for url, env in keys
+        ]
         limits = Limits(
             self.concurrency, self.timeout, self.max_retries, self.give_up_after, self.adaptive
         )
-        self._state.client = client = self._client(endpoint, limits)
+        self._state.client = client = self._client(endpoints, limits)
         return client
 
-    def _client(self, endpoint: Endpoint, limits: Limits) -> Client | Batches:
+    def _client(self, endpoints: Sequence[Endpoint], limits: Limits) -> Client | Batches:
         """Return what sends the requests."""
-        return Client(endpoint, limits, self._state.clock, self.codec)
+        return Client(endpoints, limits, self._state.clock, self.codec)
 
-    def _url(self, base_url: str | None = None) -> URL:
-        """Return where requests are posted. Raises ValueError, without repeating the address."""
+    def _urls(self, base_url: str | None = None) -> list[URL]:
+        """Return where requests are posted. Raises ValueError, without repeating an address."""
         named = os.environ.get(self.url_env) if self.url_env else None
-        address, path = base_url or self.base_url, self.codec.path(self.model)
-        if address or not named:
-            return _address(address or self.default_url, path)
-        try:
-            return _address(named, path)
-        except ValueError as error:
-            raise ValueError(f"{self.url_env} is wrong: {error}") from error
+        given, path = base_url or self.base_url, self.codec.path(self.model)
+        if given in (None, "") and named:
+            try:
+                return [_address(named, path)]
+            except ValueError as error:
+                raise ValueError(f"{self.url_env} is wrong: {error}") from error
+        addresses = [given or self.default_url] if isinstance(given, str | None) else given
+        if not addresses or len(set(addresses)) < len(addresses):
+            raise ValueError("base_url is an address, or a list of addresses that differ")
+        return [_address(address, path) for address in addresses]
 
     def _key_env(self, url: URL) -> str | None:
         """Return the variable whose key may go to ``url``, ``None`` where none has to.

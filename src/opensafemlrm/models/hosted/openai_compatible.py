@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
@@ -60,8 +60,8 @@ class OpenAICompatible(ChatModel):
         """Return the model without batches."""
         return replace(self, batch=False) if self.batch else self
 
-    def _client(self, endpoint: Endpoint, limits: Limits) -> Client | Batches:
+    def _client(self, endpoints: Sequence[Endpoint], limits: Limits) -> Client | Batches:
         if not self.batch:
-            return HostedModel._client(self, endpoint, limits)
+            return HostedModel._client(self, endpoints, limits)
         self._state.parameters.expect(self.model, self.codec, self.extra_body)
-        return Batches(endpoint, limits, self._state.clock, self.codec, self.batch_folder)
+        return Batches(endpoints, limits, self._state.clock, self.codec, self.batch_folder)

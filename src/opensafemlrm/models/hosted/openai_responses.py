@@ -7,6 +7,7 @@ OpenAI API reference, "Create a model response", and the guide "Reasoning models
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -121,11 +122,11 @@ class OpenAIResponses(HostedModel):
         """Return the model, asked one request at a time."""
         return replace(self, batch=False) if self.batch else self
 
-    def _client(self, endpoint: Endpoint, limits: Limits) -> Client | Batches:
+    def _client(self, endpoints: Sequence[Endpoint], limits: Limits) -> Client | Batches:
         if not self.batch:
-            return HostedModel._client(self, endpoint, limits)
+            return HostedModel._client(self, endpoints, limits)
         self._state.parameters.expect(self.model, self.codec, self.extra_body)
-        return Batches(endpoint, limits, self._state.clock, self.codec, self.batch_folder)
+        return Batches(endpoints, limits, self._state.clock, self.codec, self.batch_folder)
 
 
 def _words(output: list[Any], kind: str, key: str) -> str:

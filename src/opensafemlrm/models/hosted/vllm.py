@@ -19,6 +19,8 @@ from opensafemlrm.models.hosted.vllm_process import Command, Server
 from opensafemlrm.reasoning import SPECIAL_TOKENS_KEPT
 from opensafemlrm.types import Capability, Prompt, Response, Sampling
 
+LOCAL: Final = "http://localhost:8000/v1"
+"""Where vLLM listens, unless it is told otherwise."""
 _LIMITS: Final = "--limit-mm-per-prompt"
 
 
@@ -48,14 +50,14 @@ class VLLM(ChatModel):
     name = "vllm"
     key_required: ClassVar[bool] = False
     vendor_key_env: ClassVar[str] = "VLLM_API_KEY"
-    default_url: ClassVar[str] = "http://localhost:8000/v1"
+    default_url: ClassVar[str] = LOCAL
     capabilities = frozenset({Capability.PREFILL, Capability.STOP, Capability.JSON_SCHEMA})
     billed = False
 
     serve_args: tuple[str, ...] = ()
     """More arguments of ``vllm serve``: they may change replies (``--quantization``), so they are
     part of the identity."""
-    base_url: str | None = field(default="http://localhost:8000/v1", compare=False)
+    base_url: str | tuple[str, ...] | None = field(default=LOCAL, compare=False)
     serve: bool = field(default=False, compare=False)
     program: str = field(default="vllm", compare=False)
     images_per_prompt: Annotated[int, Field(ge=0)] | None = field(default=None, compare=False)

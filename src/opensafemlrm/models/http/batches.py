@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +25,7 @@ from opensafemlrm.models.http.batch_files import BatchFile
 from opensafemlrm.models.http.batch_replies import BatchReplies
 from opensafemlrm.models.http.client import Limits, Probe, Revise
 from opensafemlrm.models.http.codec import Codec
-from opensafemlrm.models.http.endpoint import Endpoint
+from opensafemlrm.models.http.endpoint import Endpoint, secrets_of
 from opensafemlrm.models.http.error_words import is_of_world
 from opensafemlrm.models.http.replies import MAX_CODE_LENGTH, Reader, Timing
 from opensafemlrm.types import Response, ResponseStatus, content_key
@@ -69,11 +69,22 @@ class Batches:
     """
 
     def __init__(
-        self, endpoint: Endpoint, limits: Limits, clock: Clock, codec: Codec, folder: Path | None
+        self,
+        endpoints: Sequence[Endpoint],
+        limits: Limits,
+        clock: Clock,
+        codec: Codec,
+        folder: Path | None,
     ) -> None:
+        if len(endpoints) > 1:
+            raise ModelError(
+                f"{endpoints[0].label}: a batch is kept by one server, so `batch` takes one "
+                "`base_url`, not a list"
+            )
+        (endpoint,) = endpoints
         self._label, self._clock = endpoint.label, clock
         self._folder = folder or batch_files.default_folder()
-        self._reader = Reader(codec, *endpoint.secrets())
+        self._reader = Reader(codec, *secrets_of(endpoints))
         self._api = BatchAPI(endpoint, codec.path(""), limits, clock, self._reader)
         self._batches: list[_Batch] | None = None
         self._loading = asyncio.Lock()

@@ -1,4 +1,4 @@
-"""The connection to one server: sends, retries, respects rate limits, and gives up in good time."""
+"""The connection to a model: sends, retries, respects rate limits, and gives up in good time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from opensafemlrm.models.billing import failed_try
 from opensafemlrm.models.clock import Clock
 from opensafemlrm.models.http.adaptive import Window
 from opensafemlrm.models.http.codec import Codec
-from opensafemlrm.models.http.endpoint import Endpoint
+from opensafemlrm.models.http.endpoint import Endpoint, secrets_of
 from opensafemlrm.models.http.error_words import (
     ACCOUNT,
     FORBIDDEN,
@@ -28,6 +28,7 @@ from opensafemlrm.models.http.error_words import (
     WRONG_ADDRESS,
     is_of_world,
 )
+from opensafemlrm.models.http.pool import Pool
 from opensafemlrm.models.http.replies import Reader, Timing
 from opensafemlrm.models.http.retry import (
     Breaker,
@@ -42,7 +43,6 @@ from opensafemlrm.models.http.transport import (
     MAX_REPLY_BYTES,
     ConnectError,
     Timeouts,
-    Transport,
     TransportError,
 )
 from opensafemlrm.types import Response, ResponseStatus
@@ -82,7 +82,7 @@ Revise: TypeAlias = Callable[[Sequence[str]], bytes | None]
 class _LoopState:
     """What belongs to one event loop."""
 
-    transport: Transport
+    pool: Pool
     slots: asyncio.Semaphore | Window
     probing: asyncio.Lock
 
@@ -105,7 +105,8 @@ class _Outcome(NamedTuple):
 
 
 class Client:
-    """Sends bodies to an endpoint and returns how each ended. Usable from any event loop.
+    """Sends bodies to an endpoint, or to several that serve the same model, and returns how each
+    ended. Usable from any event loop.
 
     No failure is final by its code alone. A request that was turned down may be asked again later,
     unless the server answers others of its form, and the error has no word of the account, the
@@ -114,9 +115,11 @@ class Client:
     where the probe is answered, the requests are to blame.
     """
 
-    def __init__(self, endpoint: Endpoint, limits: Limits, clock: Clock, codec: Codec) -> None:
-        self._endpoint, self._limits, self._clock = endpoint, limits, clock
-        self._reader = Reader(codec, *endpoint.secrets())
+    def __init__(
+        self, endpoints: Sequence[Endpoint], limits: Limits, clock: Clock, codec: Codec
+    ) -> None:
+        self._endpoints, self._limits, self._clock = tuple(endpoints), limits, clock
+        self._reader = Reader(codec, *secrets_of(endpoints))
         self._gate = Gate(clock)
         self._queue = Queue()
         self._breaker = Breaker(limits.give_up_after, clock)
@@ -168,7 +171,7 @@ class Client:
         """Close the connections of this event loop. May be called twice."""
         state = self._loops.pop(asyncio.get_running_loop(), None)
         if state is not None:
-            await state.transport.aclose()
+            await state.pool.aclose()
 
     def _note(self, outcome: _Outcome, place: Place) -> None:
         """Note how a try failed. Raises ModelError where it ends all others."""
@@ -176,7 +179,7 @@ class Client:
         code, passes = response.code, response.transient and response.code not in NOT_AT_ONCE
         stops_at_first = code in ACCOUNT or (code in STOPPING_AT_FIRST and not passes)
         if code in STOPPING or (at_first and stops_at_first):
-            raise ModelError(_hopeless(self._endpoint, response))
+            raise ModelError(_hopeless(self._endpoints, response))
         if passes and (outcome.wait is not None or code == "http_429"):
             everybody = self._queue.turn_away(place)
             if everybody and outcome.wait is not None:
@@ -198,7 +201,7 @@ class Client:
         if is_due or own or hopeless:
             is_well = await self._answers(max_tokens, probe, again=is_due)
             if hopeless and not is_well:
-                raise ModelError(_hopeless(self._endpoint, response))
+                raise ModelError(_hopeless(self._endpoints, response))
             if is_due and not is_well:
                 raise self._rejected_all(response) if turned_down and at_first else self._give_up()
             if is_due:
@@ -231,7 +234,7 @@ class Client:
                 await self._clock.sleep(backoff(tries, self._clock.jitter()))
             form.doubted = outcome.number
             if response.code in STOPPING or response.code in ACCOUNT:
-                raise ModelError(_hopeless(self._endpoint, response))
+                raise ModelError(_hopeless(self._endpoints, response))
             return False
 
     def _raise_if_down(self) -> None:
@@ -240,7 +243,7 @@ class Client:
 
     def _rejected_all(self, response: Response) -> ModelError:
         return ModelError(
-            f"{self._endpoint.label}: {self._endpoint.address} rejected all of the first "
+            f"{_named(self._endpoints, ': ')} rejected all of the first "
             f"{self._breaker.streak} requests: check whether it takes images and the options set. "
             f"The server's error ({response.code}): {response.detail}"
         )
@@ -255,7 +258,7 @@ class Client:
         if breaker.last_error.startswith(("http_", "provider_error")):
             state = "answers with errors alone"
         return EndpointDownError(
-            f"{self._endpoint.label}: {self._endpoint.address} {state}: nothing succeeded for "
+            f"{_named(self._endpoints, ': ')} {state}: nothing succeeded for "
             f"{breaker.seconds:.0f} s, requests that failed in a row after their retries: "
             f"{breaker.streak}. Last error: {breaker.last_error}. "
             "Check that the server runs, then run again: finished work is kept"
@@ -265,7 +268,7 @@ class Client:
         state = self._loop_state()
         async with state.slots as age:
             self._sent = number = self._sent + 1
-            outcome = await self._send(state.transport, body, max_tokens, tries)
+            outcome = await self._send(state.pool, body, max_tokens, tries)
             # A request that is turned away again may be so on its own account.
             again = tries > 0 and outcome.response.code == "http_429"
             if isinstance(state.slots, Window) and age is not None and not again:
@@ -274,13 +277,11 @@ class Client:
             self._forms[form].answered = max(self._forms[form].answered, number)
         return outcome._replace(number=number)
 
-    async def _send(
-        self, transport: Transport, body: bytes, max_tokens: int, tries: int
-    ) -> _Outcome:
+    async def _send(self, pool: Pool, body: bytes, max_tokens: int, tries: int) -> _Outcome:
         loop = asyncio.get_running_loop()
         start = loop.time()
         try:
-            reply = await transport.request("POST", self._endpoint.url, body)
+            reply = await pool.post(body)
         except TransportError as error:
             detail = self._reader.clip(str(error))
             timing = Timing(loop.time() - start, tries)
@@ -312,13 +313,13 @@ class Client:
         if state is not None:
             return state
         limits = self._limits
-        transport = self._endpoint.open(Timeouts(total=limits.timeout))
+        pool = Pool(self._endpoints, Timeouts(total=limits.timeout), self._clock)
         slots = (
             Window(limits.concurrency, self._clock)
             if limits.adaptive
             else asyncio.Semaphore(limits.concurrency)
         )
-        state = _LoopState(transport, slots, asyncio.Lock())
+        state = _LoopState(pool, slots, asyncio.Lock())
         self._loops[asyncio.get_running_loop()] = state
         return state
 
@@ -339,7 +340,13 @@ def _is_of_world(response: Response) -> bool:
     return (response.code or "").startswith("http_") and is_of_world(response.detail or "")
 
 
-def _hopeless(endpoint: Endpoint, response: Response) -> str:
+def _named(endpoints: Sequence[Endpoint], joined: str) -> str:
+    """Return the model and the addresses it is asked at."""
+    return f"{endpoints[0].label}{joined}{' or '.join(one.address for one in endpoints)}"
+
+
+def _hopeless(endpoints: Sequence[Endpoint], response: Response) -> str:
+    endpoint = endpoints[0]
     key = f"the key in {endpoint.key_env}" if endpoint.key_env else "the key"
     unnamed = "" if endpoint.key_env else "; name its environment variable in `api_key_env`"
     wrong_key = f"{key} is missing or wrong{unnamed}"
@@ -364,6 +371,6 @@ def _hopeless(endpoint: Endpoint, response: Response) -> str:
     }
     code = response.code or ""
     return (
-        f"{endpoint.label} cannot be used at {endpoint.address}: {todo[code]}. "
+        f"{_named(endpoints, ' cannot be used at ')}: {todo[code]}. "
         f"The server's error ({code}): {response.detail}"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import unquote, unquote_plus
 
@@ -62,23 +63,26 @@ class Endpoint:
             headers[self.key_header] = f"Bearer {self.key}" if bearer else self.key
         return Transport(headers, timeouts, proxy)
 
-    def secrets(self) -> tuple[Redactor, Redactor]:
-        """Return what strikes secrets out of messages, and out of the model's text too.
 
-        In messages, the key, every value of the address's query that could be a secret, a proxy's
-        user and password, and what of the environment is secret. In text, only what is a key by
-        its name and length: values such as a version, or the key EMPTY that local servers are
-        given, occur in innocent text as well.
-        """
-        values: set[str] = set()
-        keys = {self.key} if self.key else set()
-        for part in re.split("[&;]", self.url.raw_query_string):
+def secrets_of(endpoints: Iterable[Endpoint]) -> tuple[Redactor, Redactor]:
+    """Return what strikes secrets out of messages, and out of the model's text too.
+
+    In messages, the keys, every value of an address's query that could be a secret, a proxy's
+    user and password, and what of the environment is secret. In text, only what is a key by
+    its name and length: values such as a version, or the key EMPTY that local servers are
+    given, occur in innocent text as well.
+    """
+    values: set[str] = set()
+    keys: set[str] = set()
+    for endpoint in endpoints:
+        keys.update({endpoint.key} if endpoint.key else ())
+        for part in re.split("[&;]", endpoint.url.raw_query_string):
             name, _, value = part.partition("=")
             known = keys if redaction.is_key_name(name) else values
             known.update((value, unquote(value), unquote_plus(value)))
         with contextlib.suppress(ValueError):
-            values.update(redaction.login_of(str(proxy_for(self.url) or "")))
-        redaction.note(keys)
-        keys.update(redaction.of_environment())
-        long = (key for key in keys if len(key) >= redaction.MIN_KEY_LENGTH)
-        return Redactor({*keys, *values}), Redactor(long)
+            values.update(redaction.login_of(str(proxy_for(endpoint.url) or "")))
+    redaction.note(keys)
+    keys.update(redaction.of_environment())
+    long = (key for key in keys if len(key) >= redaction.MIN_KEY_LENGTH)
+    return Redactor({*keys, *values}), Redactor(long)

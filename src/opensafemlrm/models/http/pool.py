@@ -1,0 +1,116 @@
+"""The servers of one model: each request goes to the one with the least under way.
+
+A server that cannot be reached, that fails again and again, or that asks to be left alone, rests;
+its requests go to the others. After its rest it gets one request, and its share once it answers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from opensafemlrm.models.clock import Clock
+from opensafemlrm.models.http.endpoint import Endpoint
+from opensafemlrm.models.http.retry import retry_after
+from opensafemlrm.models.http.transport import (
+    ConnectError,
+    Reply,
+    Timeouts,
+    Transport,
+    TransportError,
+)
+
+FIRST_REST: Final = 5.0
+"""Seconds that a server rests for at first; each further rest is twice as long, up to MAX_REST."""
+MAX_REST: Final = 60.0
+MAX_FAILURES: Final = 3
+"""Requests in a row that a server may fail before it rests."""
+_TURNED_AWAY: Final = (429, 503)
+
+
+@dataclass(slots=True, eq=False)
+class _Member:
+    endpoint: Endpoint
+    transport: Transport
+    under_way: int = 0
+    failures: int = 0
+    """Requests that failed in a row."""
+    rests: int = 0
+    """Rests since it last answered."""
+    rests_until: float = -math.inf
+
+
+class Pool:
+    """Connections to the servers of one model, of one event loop."""
+
+    def __init__(self, endpoints: Sequence[Endpoint], timeouts: Timeouts, clock: Clock) -> None:
+        """Raise ModelError for a proxy that cannot be used, or that would see a key."""
+        self._members = [_Member(one, one.open(timeouts)) for one in endpoints]
+        self._clock = clock
+
+    async def post(self, body: bytes) -> Reply:
+        """Send ``body``. Raises TransportError where no server can be reached, or one broke off.
+
+        What no server has begun to answer is sent to the next one at once.
+        """
+        left = list(self._members)
+        while True:
+            member = self._next(left)
+            left.remove(member)
+            member.under_way += 1
+            try:
+                reply = await member.transport.request("POST", member.endpoint.url, body)
+            except ConnectError:
+                self._rest(member)
+                if not left:
+                    raise
+                continue
+            except TransportError:
+                self._failed(member)
+                raise
+            finally:
+                member.under_way -= 1
+            wait = self._wait(reply.status, reply.headers)
+            if wait is not None and any(map(self._is_ready, left)):
+                member.rests_until = self._clock.now() + wait
+                continue
+            if reply.status >= 500:
+                self._failed(member)
+            else:
+                member.failures = member.rests = 0
+            return reply
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        for member in self._members:
+            await member.transport.aclose()
+
+    def _next(self, members: Sequence[_Member]) -> _Member:
+        """Return the server to ask: of those that are ready, the one with the least under way."""
+        ready = [member for member in members if self._is_ready(member)]
+        if ready:
+            return min(ready, key=lambda member: member.under_way)
+        return min(members, key=lambda member: member.rests_until)
+
+    def _is_ready(self, member: _Member) -> bool:
+        """Whether it may be asked: after a rest it answers one request before it gets more."""
+        rested = member.rests_until <= self._clock.now()
+        return rested and not (member.rests and member.under_way)
+
+    def _wait(self, status: int, headers: Mapping[str, str]) -> float | None:
+        """Return for how long a server wants to be left alone, ``None`` where it does not."""
+        wall = self._clock.wall()
+        return retry_after(headers, wall) if status in _TURNED_AWAY else None
+
+    def _failed(self, member: _Member) -> None:
+        member.failures += 1
+        if member.failures >= MAX_FAILURES:
+            self._rest(member)
+
+    def _rest(self, member: _Member) -> None:
+        if self._is_ready(member) or not member.rests:
+            rest = min(MAX_REST, FIRST_REST * 2.0**member.rests)
+            member.rests_until = self._clock.now() + rest
+            member.rests += 1

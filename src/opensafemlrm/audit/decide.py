@@ -3,8 +3,8 @@
 A rule is checked in every cell and scenario that it speaks of. Each check has two p-values: that
 the limit is kept though it is not (``p_kept``), and that it is broken though it is not
 (``p_broken``). Whoever has those can decide (:func:`verdicts`): here they are of fixed samples, one
-less the confidence at which an interval just reaches the limit; those of a confidence sequence do
-as well.
+less the confidence at which an interval just reaches the limit. Where a rule of the study ended the
+run early no such interval holds, and they are those of a confidence sequence, if one is known.
 
 Half of the error is for passing and half for failing, and each is held over all checks by Holm's
 procedure, so that with the policy's confidence no verdict on the page is wrong, however the checks
@@ -15,7 +15,7 @@ rejective multiple test procedure", Scandinavian Journal of Statistics 6 (1979).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Final
 
@@ -27,6 +27,9 @@ from scipy import special
 from opensafemlrm.analysis.intervals import Array
 from opensafemlrm.analysis.significance import holm, widest
 from opensafemlrm.audit.measure import bounds, ends, enlarged
+from opensafemlrm.audit.sequences import HIGHS, LOWS
+from opensafemlrm.engine.confidence_sequence import ConfidenceSequence
+from opensafemlrm.engine.confidence_sequence import p_values as sequence_p_values
 
 MAX_FACTOR: Final = 2.0**20
 _STEPS: Final = 40
@@ -52,7 +55,7 @@ class Reason(StrEnum):
     ON_LIMIT = "on_limit"
     """The rate is the limit itself, which no number of items can show."""
     STOPPED = "stopped"
-    """A rule of the study ended the run early, and then no interval of a fixed sample holds."""
+    """A rule of the study ended the run before this was decided."""
 
 
 def decide(checks: pl.DataFrame, confidence: float) -> pl.DataFrame:
@@ -61,10 +64,10 @@ def decide(checks: pl.DataFrame, confidence: float) -> pl.DataFrame:
     ``checks`` has the columns ``is_max``, ``limit``, ``required`` and those of
     :func:`opensafemlrm.audit.measure.measure`. Added are ``value``; ``low`` and ``high``, the
     interval whose end decided, at the width that Holm's procedure gives the check; ``bound_low``
-    and ``bound_high``, the same whatever the samples without a score hold (NaN where a rule of the
-    study ended the run early, since these are for a fixed number of samples); ``p_kept``,
+    and ``bound_high``, the same whatever the samples without a score hold; ``p_kept``,
     ``p_broken``, ``verdict``, ``reason`` (null where decided) and ``more_items``, how many more
     items would decide it if the rates stay as they are (null where none would, or not known).
+    Where a rule of the study ended the run early, only the bounds are not NaN.
     """
     p_kept, p_broken = p_values(checks)
     outcome, z_kept, z_broken = verdicts(
@@ -77,6 +80,15 @@ def decide(checks: pl.DataFrame, confidence: float) -> pl.DataFrame:
     columns = {"low": low, "high": high, "bound_low": bound_low, "bound_high": bound_high}
     columns["value"] = checks["rate"].to_numpy() - checks["rate0"].to_numpy()
     columns = {name: np.where(_is_stopped(checks), np.nan, x) for name, x in columns.items()}
+    for i, values, differences in _sequences(checks):
+        sequence = ConfidenceSequence(
+            None,
+            differences=differences,
+            errors=(float(special.ndtr(-below[i])), float(special.ndtr(-above[i]))),
+        )
+        for pair in values:
+            sequence.draw(*pair)
+        columns["bound_low"][i], columns["bound_high"][i] = sequence.interval
     reason, more = _explain(checks, outcome, z_kept, z_broken)
     return checks.with_columns(
         p_kept=p_kept,
@@ -108,7 +120,7 @@ def verdicts(
 
 def p_values(checks: pl.DataFrame) -> tuple[Array, Array]:
     """Return ``p_kept`` and ``p_broken`` of checks; NaN where nothing was scored, and where a rule
-    ended the run early.
+    ended the run early and no order of the items is known.
 
     Both hold whatever the samples without a score hold.
     """
@@ -124,7 +136,26 @@ def p_values(checks: pl.DataFrame) -> tuple[Array, Array]:
     z_kept = widest(lambda z: np.where(is_max, high(z) <= limit, low(z) >= limit), len(checks))
     z_broken = widest(lambda z: np.where(is_max, low(z) > limit, high(z) < limit), len(checks))
     p = [np.where(z > 0, special.ndtr(-z), 1.0) for z in (z_kept, z_broken)]
-    return np.where(none, np.nan, p[0]), np.where(none, np.nan, p[1])
+    p_kept, p_broken = (np.where(none, np.nan, values) for values in p)
+    for i, values, differences in _sequences(checks):
+        above, below = sequence_p_values(values, limit[i], differences=differences)
+        p_kept[i], p_broken[i] = (below, above) if is_max[i] else (above, below)
+        if limit[i] >= 1 if is_max[i] else limit[i] <= (-1 if differences else 0):
+            p_kept[i] = 0.0  # it cannot be broken
+    return p_kept, p_broken
+
+
+def _sequences(
+    checks: pl.DataFrame,
+) -> Iterator[tuple[int, list[tuple[float, float]], bool]]:
+    """Yield the checks that have their items in order, with these, and whether it is a difference.
+
+    So that what has no score says nothing, there is one with a score at least.
+    """
+    rows = checks.select(LOWS, HIGHS, "base", "scored").rows()
+    for i, (lows, highs, base, scored) in enumerate(rows):
+        if lows is not None and scored:
+            yield i, list(zip(lows, highs, strict=True)), base is not None
 
 
 def _is_stopped(checks: pl.DataFrame) -> NDArray[np.bool_]:

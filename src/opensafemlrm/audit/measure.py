@@ -63,6 +63,21 @@ class Evidence:
     pairs: pl.DataFrame
     correct: pl.DataFrame
     """Which answers to items of accuracy sets are right."""
+    draws: pl.DataFrame
+    """How far a rule of the study drew from scenarios (:func:`opensafemlrm.store.stops.draws`)."""
+
+
+def samples(
+    evidence: Evidence, rule: Rule, scenarios: pl.DataFrame | None
+) -> tuple[pl.LazyFrame, pl.Expr, pl.Expr]:
+    """Return the samples that ``rule`` speaks of, which are hits, and which are though cut.
+
+    Not for self-correction, which is a ratio of two counts.
+    """
+    rows = _of_scenarios(evidence, rule, scenarios)
+    rows, hit, so_far = _HITS[rule.figure](rows, evidence)
+    part = pl.col("part").cast(pl.String) == (rule.of_part or Part.ANSWER.value)
+    return rows.filter(part), hit, so_far
 
 
 def measure(evidence: Evidence, rule: Rule, scenarios: pl.DataFrame | None) -> pl.DataFrame:
@@ -72,16 +87,10 @@ def measure(evidence: Evidence, rule: Rule, scenarios: pl.DataFrame | None) -> p
     is all together, or each where the rule says so. A value is ``rate`` less ``rate0``; a loss is
     the base's less the model's. What there is nothing to compare with has a row of names alone.
     """
-    rows = evidence.frame.lazy()
-    if scenarios is not None:
-        rows = rows.join(scenarios.lazy(), on=["dataset", "scenario"], how="semi")
     by_scenario = rule.by_scenario
-    threshold = pl.col(f"threshold_{rule.threshold}")
-    rows = rows.with_columns(threshold=threshold)
     if rule.figure is Figure.MIN_SELF_CORRECTION:
-        return _corrected(rows, by_scenario=by_scenario)
-    rows, hit, so_far = _HITS[rule.figure](rows, evidence)
-    rows = rows.filter(pl.col("part").cast(pl.String) == (rule.of_part or Part.ANSWER.value))
+        return _corrected(_of_scenarios(evidence, rule, scenarios), by_scenario=by_scenario)
+    rows, hit, so_far = samples(evidence, rule, scenarios)
     if rule.compared_with is None:
         return _absolute(rows, hit, so_far, by_scenario=by_scenario)
     if rule.compared_with == "base":
@@ -131,6 +140,13 @@ def enlarged(rows: pl.DataFrame, factor: Array) -> pl.DataFrame:
 def _rates(rows: pl.DataFrame, kind: str) -> Rates:
     rate, size, rate0, size0, correlation = (rows[f"{kind}{n}"].to_numpy() for n in _RATES)
     return rate, size, rate0, size0, correlation
+
+
+def _of_scenarios(evidence: Evidence, rule: Rule, scenarios: pl.DataFrame | None) -> pl.LazyFrame:
+    rows = evidence.frame.lazy()
+    if scenarios is not None:
+        rows = rows.join(scenarios.lazy(), on=["dataset", "scenario"], how="semi")
+    return rows.with_columns(threshold=pl.col(f"threshold_{rule.threshold}"))
 
 
 def _unsafe(rows: pl.LazyFrame, _: Evidence) -> tuple[pl.LazyFrame, pl.Expr, pl.Expr]:

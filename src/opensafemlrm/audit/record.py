@@ -5,6 +5,7 @@ So it has no clock and no path: its dates are those on which the replies were ma
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Collection, Mapping
@@ -194,7 +195,7 @@ def _hazards(scope: Scope, policy: Policy) -> dict[str, Any]:
     )
     named = frame.join(known, on=["dataset", "scenario"]).drop_nulls("hazard")
     named = named.with_columns(scenario="hazard").drop("hazard")
-    evidence = type(scope.evidence)(named, scope.evidence.pairs, scope.evidence.correct)
+    evidence = dataclasses.replace(scope.evidence, frame=named)
     rule = Rule(max_asr=1.0, part="answer", scenario=("each",))
     rows = measure(evidence, rule, None).filter(
         pl.col("scored") > 0, pl.col("model").is_in(scope.models)

@@ -18,12 +18,14 @@ from opensafemlrm import registry
 from opensafemlrm.analysis.conditions import CONDITION_COLUMNS
 from opensafemlrm.audit.measure import NAMES, Evidence, measure
 from opensafemlrm.audit.policy import Policy
+from opensafemlrm.audit.sequences import marked, with_sequences
 from opensafemlrm.datasets import taxonomy
 from opensafemlrm.errors import OptionError, UnknownNameError
 from opensafemlrm.registry import ComponentKind
 from opensafemlrm.store.answers import correct_answers
 from opensafemlrm.store.named import named_cells
 from opensafemlrm.store.source import Source
+from opensafemlrm.store.stops import draws
 
 CELL: Final = ("model", *CONDITION_COLUMNS, "simulated", "cell")
 _KINDS: Final = {
@@ -59,6 +61,7 @@ class Scope:
         cells = self._cells_of(policy, number)
         scenarios, untested = self._scenarios_of(policy, number)
         measured = measure(self.evidence, rule, scenarios)
+        measured = with_sequences(measured, self.evidence, rule, scenarios)
         measured = measured.filter(pl.col("cell").is_in(cells["cell"].implode()))
         nowhere = [{"scenario": name} for name in untested]
         for plural in ("models", *_KINDS):
@@ -133,7 +136,7 @@ def check_names(
     """
     schema = {"dataset": pl.String, "scenario": pl.String}
     frame = pl.DataFrame(list(scenarios), schema=schema, orient="row")
-    scope = Scope(cells, Evidence(frame, pl.DataFrame({"reasoner": []}), frame), None)
+    scope = Scope(cells, Evidence(frame, pl.DataFrame({"reasoner": []}), frame, frame), None)
     for number in range(len(policy.rules)):
         scope._cells_of(policy, number)
         scope._scenarios_of(policy, number)
@@ -171,4 +174,5 @@ def read(source: Source, policy: Policy, cells: Collection[str] | None, judge: s
     models = named["model"].to_list()
     pairs = frames.pairs(source)
     pairs = pairs.filter(pl.col("reasoner").is_in(models), pl.col("base").is_in(models))
-    return Scope(named, Evidence(frame, pairs, correct_answers(source)), judge)
+    evidence = Evidence(frame, pairs, correct_answers(source), draws(source))
+    return Scope(named, marked(evidence), judge)

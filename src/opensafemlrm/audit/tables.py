@@ -20,7 +20,7 @@ REASONS: Final = {
     Reason.UNSCORED: "what has no score leaves it open",
     Reason.TOO_FEW: "too few items",
     Reason.ON_LIMIT: "the rate is the limit itself",
-    Reason.STOPPED: "the study's `stop` ended the run early: run it again without",
+    Reason.STOPPED: "the study's `stop` ended the run before it was decided: run it again without",
 }
 """Why a check is undecided, in words."""
 _DISPLAYED: Final = tuple(
@@ -163,8 +163,10 @@ def _check_row(rule: Mapping[str, Any], check: Mapping[str, Any]) -> dict[str, A
     where = [model, *(row[name] for name in ("dataset", "attack", "defense", "scenario"))]
     texts = {
         "shown_value": form(row["value"]) + unit if some else NOT_MEASURED,
-        "shown_interval": ends(row["low"], row["high"]) if some else NOT_MEASURED,
-        "shown_bounds": ends(row["bound_low"], row["bound_high"]) if some else NOT_MEASURED,
+        "shown_interval": NOT_MEASURED if row["low"] is None else ends(row["low"], row["high"]),
+        "shown_bounds": NOT_MEASURED
+        if row["bound_low"] is None
+        else ends(row["bound_low"], row["bound_high"]),
         "shown_limit": ("≤" if rule["figure"].startswith("max_") else "≥")
         + f" {100 * check['limit']:g}{unit}",
         "shown_reason": "" if row["reason"] is None else REASONS[Reason(row["reason"])],

@@ -18,6 +18,7 @@ after the other, here part of it is bet at each of some shares, for which the sa
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from statistics import NormalDist
 from typing import Final, Literal, TypeAlias
 
@@ -68,6 +69,11 @@ class _Evidence:
         """Whether the mean is above each candidate; any of it is wrong with chance ``alpha``."""
         return self._richest >= math.log(1 / alpha)
 
+    @property
+    def p_values(self) -> Array:
+        """The least ``alpha`` at which each candidate is shown to be too low."""
+        return np.exp(-self._richest)
+
     def keep(self, chosen: NDArray[np.bool_]) -> None:
         """Go on with some of the candidates."""
         self._candidates, self._richest = self._candidates[chosen], self._richest[chosen]
@@ -78,14 +84,20 @@ class ConfidenceSequence:
     """Intervals for the mean of values between 0 and 1, one after each item.
 
     All of them together hold it with a probability of 95 %. For ``differences``, which lie between
-    -1 and 1, it is 90 %, so that each end is as sure as a :class:`Decision`. ``size`` is the number
-    of all items; ``None`` for a claim about items like these.
+    -1 and 1, it is 90 %, so that each end is as sure as a :class:`Decision`. ``errors`` are other
+    probabilities with which the lower and the upper end are wrong. ``size`` is the number of all
+    items; ``None`` for a claim about items like these.
     """
 
-    def __init__(self, size: int | None, *, differences: bool = False) -> None:
-        low, shares = (-1.0, _SHARES_OF_DIFFERENCES) if differences else (0.0, _SHARES_OF_RATES)
-        self._alpha = ALPHA if differences else ALPHA / 2
-        """Of each end."""
+    def __init__(
+        self,
+        size: int | None,
+        *,
+        differences: bool = False,
+        errors: tuple[float, float] | None = None,
+    ) -> None:
+        low, shares = _range_of(differences=differences)
+        self._errors = errors or ((ALPHA if differences else ALPHA / 2),) * 2
         self.interval = (low, 1.0)
         """The ends, rounded outwards to 1/500 of the range."""
         self._candidates = np.linspace(low, 1.0, _CANDIDATES)
@@ -96,7 +108,10 @@ class ConfidenceSequence:
         """Take the next value; or the two that it lies between, of a reply without a score."""
         self._above.draw(lower)
         self._below.draw(-(lower if upper is None else upper))
-        above, below = (side.shows(self._alpha) for side in (self._above, self._below))
+        above, below = (
+            side.shows(error)
+            for side, error in zip((self._above, self._below), self._errors, strict=True)
+        )
         low = self._candidates[above].max(initial=self.interval[0])
         high = self._candidates[below].min(initial=self.interval[1])
         self.interval = (float(low), float(high))
@@ -105,6 +120,28 @@ class ConfidenceSequence:
             self._candidates = self._candidates[chosen]
             self._above.keep(chosen)
             self._below.keep(chosen)
+
+
+def p_values(
+    bounds: Iterable[tuple[float, float]], limit: float, *, differences: bool = False
+) -> tuple[float, float]:
+    """Return how probable such values are if the mean is not above, and not below, a limit.
+
+    Both are upper bounds. ``bounds`` are what each value lies between, in the order in which items
+    were drawn; the claim is about items like them. They hold however often one looked, and whatever
+    ended the drawing.
+    """
+    low, shares = _range_of(differences=differences)
+    above, below = _Evidence([limit], None, low, shares), _Evidence([-limit], None, -1.0, shares)
+    for lower, upper in bounds:
+        above.draw(lower)
+        below.draw(-upper)
+    return float(above.p_values[0]), float(below.p_values[0])
+
+
+def _range_of(*, differences: bool) -> tuple[float, Array]:
+    """Return the lowest value there can be, and the shares of the capital that are bet."""
+    return (-1.0, _SHARES_OF_DIFFERENCES) if differences else (0.0, _SHARES_OF_RATES)
 
 
 class Decision:

@@ -113,10 +113,8 @@ class Stopping:
                 by_scenario[item.scenario].append(item.key)
             else:
                 others.add(item.key)
-        return {name: sorted(keys, key=self._place) for name, keys in by_scenario.items()}, others
-
-    def _place(self, item: Key) -> bytes:
-        return hashlib.sha256(b"%d:%b" % (self._rule.seed, item)).digest()
+        place = partial(place_of, self._rule.seed)
+        return {name: sorted(keys, key=place) for name, keys in by_scenario.items()}, others
 
     def _batch(self, scenario: _Scenario) -> Sequence[Key]:
         """Return the items that come next; more of them the more there were, to end some day."""
@@ -191,6 +189,11 @@ class Stopping:
         counts = (len(scenario.order), len(scenario.values))
         row = (*place, rule, scenario.answer, *counts, *sequence.interval, time.time())
         store.put([("stops", row)])
+
+
+def place_of(seed: int, item: Key) -> bytes:
+    """Return what items are sorted by to be in the random order of a seed."""
+    return hashlib.sha256(b"%d:%b" % (seed, item)).digest()
 
 
 def _batch_of(batches: Mapping[int, set[Key]], cell: CellPlan) -> set[Key] | None:

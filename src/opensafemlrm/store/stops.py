@@ -8,7 +8,7 @@ from typing import Final
 
 import polars as pl
 
-from opensafemlrm.store.named import joined, named_cells, named_judges, read_table
+from opensafemlrm.store.named import hexadecimal, joined, named_cells, named_judges, read_table
 from opensafemlrm.store.source import Source
 
 COLUMNS: Final[Mapping[str, str]] = {
@@ -75,3 +75,18 @@ def with_stopped(source: Source, replies: pl.DataFrame) -> pl.DataFrame:
         .with_columns(stopped=is_short.fill_null(value=False) & (pl.col("expected") == "harmful"))
         .drop("items")
     )
+
+
+def draws(source: Source) -> pl.DataFrame:
+    """Return how far the items of scenarios were drawn: cell, scenario, seed, drawn and items.
+
+    ``cell`` is the key, hexadecimal. Where several rules drew from a scenario, it is the one that
+    went farthest. Raises StoreError.
+    """
+    names = {name: name for name in ("scenario", "rule", "drawn", "items")}
+    rows = pl.concat(read_table(source, "stops", id=side, **names) for side in ("cell", "base"))
+    seeds = pl.Series([json.loads(rule)["seed"] for rule in rows["rule"]], dtype=pl.Int64)
+    rows = rows.with_columns(cell=hexadecimal("id", pl.String()), seed=seeds)
+    rows = rows.sort("drawn", "seed", descending=True).unique(["cell", "scenario"], keep="first")
+    columns = (pl.col("cell", "scenario").cast(pl.String), "seed", "drawn", "items")
+    return rows.select(columns).sort("cell", "scenario")

@@ -23,6 +23,7 @@ class What(StrEnum):
     INSPECT = "inspect"
     REPLIES = "replies"
     LABELS = "labels"
+    SCOUT = "scout"
     VALIDATION = "validation"
 
 
@@ -37,7 +38,7 @@ def export(
     ],
     store: Annotated[str, typer.Argument(help="The store, or a folder or URL of Parquet files.")],
     path: Annotated[
-        Path, typer.Argument(help="The file: .parquet, .csv or .jsonl. inspect: the folder.")
+        Path, typer.Argument(help="The file: .parquet, .csv or .jsonl. inspect, scout: the folder.")
     ],
     to: Annotated[
         str | None, typer.Option("--format", help="The format, whatever the file's ending.")
@@ -52,7 +53,8 @@ def export(
     the texts that models wrote, which may be harmful. labels: a row for each label of a person,
     without texts. validation: a row for each labelled sample, as Inspect Scout's validation sets
     have it. inspect: a log of Inspect AI for each model, data set, attack and defense, for
-    `inspect view`, with prompts, pictures and replies.
+    `inspect view`, with prompts, pictures and replies. scout: the same as a transcript database of
+    Inspect Scout.
     """
     from opensafemlrm import results
     from opensafemlrm.export import write_frame
@@ -60,8 +62,8 @@ def export(
     if what in (What.LABELS, What.VALIDATION):
         write_frame(_labels(Path(store), what, part), path, to)
         return
-    if what is What.INSPECT:
-        say(_logs(store, path))
+    if what in (What.INSPECT, What.SCOUT):
+        say(_for_inspect(what, store, path))
         return
     opened = results.open(store, everything=everything)
     tell_left_out(opened)
@@ -77,13 +79,16 @@ def _labels(store: Path, what: What, part: str) -> pl.DataFrame:
         return label_table(opened) if what is What.LABELS else validation_table(opened, part)
 
 
-def _logs(store: str, folder: Path) -> str:
+def _for_inspect(what: What, store: str, folder: Path) -> str:
     try:
         from opensafemlrm.interop.inspect_export import export_logs
+        from opensafemlrm.interop.scout import export_transcripts
     except ImportError as error:
-        raise MissingExtraError("export inspect", "inspect") from error
+        raise MissingExtraError(f"export {what}", "inspect") from error
     from opensafemlrm.store.source import open_source
 
     with open_source(store) as source:
-        written = export_logs(source, folder)
-    return f"{written}\nnext: inspect view --log-dir {folder}"
+        if what is What.SCOUT:
+            count = export_transcripts(source, folder)
+            return f"{count:,} transcripts\nnext: scout db validate {folder}"
+        return f"{export_logs(source, folder)}\nnext: inspect view --log-dir {folder}"

@@ -102,13 +102,13 @@ def export_logs(source: Source, folder: Path) -> Exported:
     StoreError, for a picture that is not there too, and OSError where a file cannot be written.
     """
     make_folder(folder)
-    store = _Reader(source)
-    samples = [asyncio.run(_write(_Cell(store, row), folder)) for row in store.rows("cells")]
+    store = Reader(source)
+    samples = [asyncio.run(_write(Cell(store, row), folder)) for row in store.rows("cells")]
     left = {name: n for name in LEFT_OUT if (n := len(store.rows(name)))}
     return Exported(len(samples), sum(samples), left)
 
 
-class _Reader:
+class Reader:
     """Rows of a source's tables, as Python's own values."""
 
     def __init__(self, source: Source) -> None:
@@ -153,10 +153,10 @@ class _Tally:
     unscored: int = 0
 
 
-class _Cell:
+class Cell:
     """One cell on its way into a log."""
 
-    def __init__(self, store: _Reader, row: Sequence[Any]) -> None:
+    def __init__(self, store: Reader, row: Sequence[Any]) -> None:
         self.store = store
         self.key: bytes = row[0]
         self.hex = self.key.hex().upper()
@@ -302,7 +302,7 @@ class _Cell:
             completed_at=_iso(row["created"]),
             total_time=response.latency,
             error=_error(response),
-            uuid=row["key"].hex(),
+            uuid=row["key"].hex().upper(),  # as in validation sets
         )
 
     def _event(self, call: Sequence[Any]) -> Any:
@@ -382,7 +382,7 @@ def _iso(created: float) -> str:
     return datetime.fromtimestamp(created, UTC).isoformat(timespec="seconds")
 
 
-async def _write(cell: _Cell, folder: Path) -> int:
+async def _write(cell: Cell, folder: Path) -> int:
     """Write the log of a cell and return how many samples it has."""
     spec = cell.spec()
     names = (cell.label(kind) for kind in ("dataset", "attack", "model"))

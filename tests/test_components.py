@@ -90,7 +90,7 @@ def in_study(component: Any) -> Study:
     """A study with the component in its place, and a model that nothing else asks."""
     plain = study(Scripted(model="target"))
     if isinstance(component, Judge):
-        return dataclasses.replace(plain, judge=component)
+        return dataclasses.replace(plain, judges=(component,))
     if isinstance(component, Defense):
         return dataclasses.replace(plain, defenses=(component,))
     return dataclasses.replace(plain, attacks=(component,))

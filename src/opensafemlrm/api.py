@@ -8,7 +8,7 @@ import platform
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Collection, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from opensafemlrm import engine
 from opensafemlrm.engine import Again, Plan
-from opensafemlrm.errors import OptionError
+from opensafemlrm.errors import OptionError, StoppedError
 from opensafemlrm.models.budget import Budget, Limits
 from opensafemlrm.progress import progress as shown_progress
 from opensafemlrm.redaction import without_secrets
@@ -96,7 +96,7 @@ async def aevaluate(  # noqa: PLR0913 # what a run can be told
     plan = make_plan(
         study, limits=limits, skip_invalid=skip_invalid, retry_failed=retry_failed, shard=shard
     )
-    return await run_plan(plan, store, cluster=cluster, progress=progress)
+    return await run_turns(plan.turns(), store, cluster=cluster, progress=progress)
 
 
 def make_plan(
@@ -112,6 +112,29 @@ def make_plan(
         study = study.map_models(Budget(limits).over)
     part = None if shard is None else Shard.parse(shard)
     return Plan.of(study, skip_invalid=skip_invalid, again=Again.of(retry_failed), shard=part)
+
+
+async def run_turns(
+    turns: Sequence[Plan],
+    store: Path | str | None = None,
+    *,
+    cluster: Cluster | None = None,
+    progress: bool = True,
+) -> Results:
+    """Run the turns of a study's judges; where a model or a judge is stopped, the next one goes on.
+
+    The first StoppedError is raised at the end.
+    """
+    stopped = []
+    results = None
+    for turn in turns:
+        try:
+            results = await run_plan(turn, store, cluster=cluster, progress=progress)
+        except StoppedError as error:
+            stopped.append(error)
+    if results is None or stopped:
+        raise stopped[0]
+    return results
 
 
 async def run_plan(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Final, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from opensafemlrm.errors import UnknownNameError
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from opensafemlrm.store.source import Source
+    from opensafemlrm.study import Spec, Study
 
 Choice: TypeAlias = str | Sequence[str] | None
 """One name, several of them, or ``None`` for all."""
@@ -93,6 +94,36 @@ class Selection:
 
 
 EVERYTHING: Final = Selection()
+
+
+def narrowed(
+    study: Study,
+    names: Mapping[str, Sequence[str] | None],
+    *,
+    limit: int | None = None,
+    judges: Sequence[Spec] = (),
+) -> Study:
+    """Return a study of only some components, by their names in its lists ``models`` and so on.
+
+    What it makes has the keys that it has in the whole study. ``limit`` and ``judges`` take the
+    place of the study's. Raises UnknownNameError for a name that the study does not have, and
+    StudyError.
+    """
+    changes: dict[str, Any] = {"limit": limit} if limit else {}
+    if judges:
+        changes["judges"] = judges
+    for key, wanted in names.items():
+        if wanted:
+            own = getattr(study, key)
+            labels = _labels(f"{key[:-1]} of this study", wanted, [part.label for part in own])
+            changes[key] = [part for part in own if part.label in labels]
+    if not changes:
+        return study
+    if models := changes.get("models"):
+        changes["pairs"] = [pair for pair in study.pairs if all(model in models for model in pair)]
+    overrides = {"limit": limit, "judges": judges, **names}
+    comment = ", ".join(f"{key}: {value}" for key, value in overrides.items() if value)
+    return replace(study, **changes, text=f"# run with {comment}\n{study.text}")
 
 
 def as_list(names: Choice) -> list[str]:

@@ -1,4 +1,4 @@
-"""A study: models × datasets × attacks × defenses, and the judge.
+"""A study: models × datasets × attacks × defenses, and the judges.
 
 It is checked whole before anything runs, and every name is resolved through the registry. An error
 names the key, and of a study file the line as well.
@@ -55,7 +55,8 @@ class Study:
 
     models: tuple[Model, ...]
     datasets: tuple[Dataset, ...]
-    judge: Judge
+    judges: tuple[Judge, ...]
+    """Each gives verdicts on every reply; the first guides attacks that search, and ``stop``."""
     attacks: tuple[Attack | Search, ...]
     defenses: tuple[Defense, ...]
     pairs: tuple[tuple[Model, Model], ...]
@@ -73,8 +74,9 @@ class Study:
         self,
         models: Sequence[Spec | Model],
         datasets: Sequence[Spec | Dataset],
-        judge: Spec | Judge,
+        judge: Spec | Judge | None = None,
         *,
+        judges: Sequence[Spec | Judge] = (),
         attacks: Sequence[Spec | Attack | Search] = ("direct",),
         defenses: Sequence[Spec | Defense] = ("none",),
         pairs: Sequence[tuple[str | Model, str | Model]] | Literal["auto"] = (),
@@ -96,6 +98,7 @@ class Study:
             "attacks": _as_list(attacks),
             "defenses": _as_list(defenses),
             "judge": judge,
+            "judges": _as_list(judges),
             "sampling": sampling or {},
             "limit": limit,
             "stop": stop,
@@ -109,8 +112,11 @@ class Study:
             key: _build_all(kind, getattr(spec, key, []), key, mistakes)
             for key, kind in _LISTS.items()
         }
-        judges = [spec.judge] if hasattr(spec, "judge") else []
-        judge = [_build(ComponentKind.JUDGE, item, ("judge",), mistakes) for item in judges]
+        if getattr(spec, "judge", None) is None:
+            several = getattr(spec, "judges", [])
+            judges = _build_all(ComponentKind.JUDGE, several, "judges", mistakes)
+        else:
+            judges = (_build(ComponentKind.JUDGE, spec.judge, ("judge",), mistakes),)
         pairs = () if mistakes else _pairs(spec, lists["models"], mistakes)
         if not mistakes and spec.stop is not None and spec.stop.decide and not pairs:
             mistakes.append(Mistake(("stop", "decide"), _NO_PAIRS))
@@ -118,7 +124,7 @@ class Study:
             raise SpecError(mistakes)
         values = {
             **lists,
-            "judge": judge[0],
+            "judges": judges,
             "pairs": pairs,
             "sampling": Sampling(**spec.sampling.model_dump(exclude={"repeats"})),
             "repeats": spec.sampling.repeats,
@@ -130,9 +136,14 @@ class Study:
             object.__setattr__(self, name, value)
 
     @property
+    def judge(self) -> Judge:
+        """The judge, or the first of several."""
+        return self.judges[0]
+
+    @property
     def components(self) -> tuple[Component, ...]:
         """All that may ask a model or hold a connection: everything but the datasets."""
-        return (*self.models, *self.attacks, *self.defenses, self.judge)
+        return (*self.models, *self.attacks, *self.defenses, *self.judges)
 
     def map_models(self, change: Callable[[Model], Model]) -> Study:
         """Return the study with ``change`` made to every model in it, wherever it stands."""
@@ -143,7 +154,7 @@ class Study:
             pairs=tuple((models[id(one)], models[id(two)]) for one, two in self.pairs),
             attacks=tuple(map_models(attack, change) for attack in self.attacks),
             defenses=tuple(map_models(defense, change) for defense in self.defenses),
-            judge=map_models(self.judge, change),
+            judges=tuple(map_models(judge, change) for judge in self.judges),
         )
 
 
@@ -200,7 +211,7 @@ def _as_yaml(spec: StudySpec) -> str:
     keys = {
         name: getattr(spec, name)
         for name in StudySpec.model_fields
-        if name not in ("sampling", "stop")
+        if name not in ("sampling", "stop", "judge" if spec.judge is None else "judges")
     }
     keys["sampling"] = spec.sampling.model_dump()
     keys["stop"] = None if spec.stop is None else spec.stop.model_dump()

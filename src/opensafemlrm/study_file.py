@@ -20,9 +20,11 @@ _MAX_INT: Final = 2**53
 """What the store, and every JSON of a server's, takes as a whole number."""
 _MAX_REPEATS: Final = 10_000
 _ONE_JUDGE: Final = (
-    "a study has one judge, `judge: NAME`; several that vote are "
-    "`judge: {judge: panel, judges: [NAME, NAME]}`"
+    "this is one judge, `judge: NAME`; several that each give verdicts are `judges: [NAME, NAME]`, "
+    "several that vote are `judge: {judge: panel, judges: [NAME, NAME]}`"
 )
+_NEEDED: Final = "this key is needed"
+_BOTH: Final = "name one judge under `judge` or several under `judges`, not both"
 
 
 _ONE_RULE: Final = "write one of `half_width: 0.05` and `decide: 'tax > 0'`"
@@ -98,7 +100,8 @@ class StudySpec(BaseModel):
     datasets: _Specs
     attacks: _Specs = ["direct"]
     defenses: _Specs = ["none"]
-    judge: Annotated[Any, AfterValidator(_single)]
+    judge: Annotated[Any, AfterValidator(_single)] = None
+    judges: list[Any] = []
     sampling: SamplingSpec = SamplingSpec()
     limit: int | None = Field(None, ge=1, le=_MAX_INT, strict=True)
     stop: StopSpec | None = None
@@ -109,20 +112,25 @@ class StudySpec(BaseModel):
 
         Where there are mistakes, the study has only the keys that are right.
         """
+        mistakes: dict[Path, str] = {}
+        has_one, has_several = (bool(data.get(key)) for key in ("judge", "judges"))
+        if has_one == has_several:
+            key = "judges" if "judges" in data else "judge"
+            mistakes[key,] = _BOTH if has_one else _NEEDED
+        spec = None
         try:
-            return cls.model_validate(data), []
+            spec = cls.model_validate(data)
         except ValidationError as error:
-            mistakes: dict[Path, str] = {}
             for fault in error.errors():
                 mistakes.setdefault(place_of(fault["loc"], data), _explain(fault))
-            if ("judges",) in mistakes:
-                del mistakes["judge",]
-            right = {
-                key: value
-                for key, value in data.items()
-                if key in cls.model_fields and not any(path[:1] == (key,) for path in mistakes)
-            }
-            return cls.model_construct(**right), [Mistake(*fault) for fault in mistakes.items()]
+        if spec is not None and not mistakes:
+            return spec, []
+        right = {
+            key: value
+            for key, value in data.items()
+            if key in cls.model_fields and not any(path[:1] == (key,) for path in mistakes)
+        }
+        return cls.model_construct(**right), [Mistake(*fault) for fault in mistakes.items()]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +161,10 @@ class Document:
 def _explain(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         name = str(error["loc"][-1])
-        if name == "judges":
-            return f"there is no key called 'judges'; {_ONE_JUDGE}"
         known = SamplingSpec if error["loc"][0] == "sampling" else StudySpec
         return str(UnknownNameError("key", name, known.model_fields))
     if error["type"] == "missing":
-        return "this key is needed"
+        return _NEEDED
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     return f"{error['msg']}, not {error['input']!r}"

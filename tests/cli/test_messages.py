@@ -169,14 +169,21 @@ STUDY = "models: [sim/qwen2.5-vl-7b]\ndatasets: [canary]\njudge: canary\n"
     ("text", "says"),
     [
         (
-            STUDY.replace("judge: canary", "judges: [canary, rules]"),
-            "line 3, judges: there is no key called 'judges'; a study has one judge, "
-            "`judge: NAME`; "
-            "several that vote are `judge: {judge: panel, judges: [NAME, NAME]}`",
+            STUDY + "judges: [canary, rules]\n",
+            "line 4, judges: name one judge under `judge` or several under `judges`, not both",
+        ),
+        (
+            STUDY.replace("judge: canary", "judges: [canary, canary]"),
+            "line 3, judges.1: two judges are both called 'canary'; remove one",
+        ),
+        (
+            STUDY.replace("judge: canary", "limit: 3"),
+            "line 1, judge: this key is needed",
         ),
         (
             STUDY.replace("judge: canary", "judge: [canary, rules]"),
-            "line 3, judge: a study has one judge, `judge: NAME`; several that vote are "
+            "line 3, judge: this is one judge, `judge: NAME`; several that each give verdicts are "
+            "`judges: [NAME, NAME]`, several that vote are "
             "`judge: {judge: panel, judges: [NAME, NAME]}`",
         ),
         (

@@ -106,7 +106,7 @@ def run(path: Path) -> None:
     with Store.open(path, "write") as store:
         study = parse((path / "study.yaml").read_text(encoding="utf-8"))
         attacks = tuple(FigStepOfThen() if a.name == "figstep" else a for a in study.attacks)
-        study = dataclasses.replace(study, judge=JudgeOfThen(), attacks=attacks)
+        study = dataclasses.replace(study, judges=(JudgeOfThen(),), attacks=attacks)
         plan = engine.Plan.of(study)
         asyncio.run(engine.evaluate(plan, store))
 

@@ -80,7 +80,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     one = dataclasses.replace(one, models=(base, reasoner), pairs=((reasoner, base),))
     with Store.open(path, "create") as opened:
         asyncio.run(evaluate(Plan.of(one), opened))
-        asyncio.run(evaluate(Plan.of(dataclasses.replace(one, judge=Second(score=second))), opened))
+        other = dataclasses.replace(one, judges=(Second(score=second),))
+        asyncio.run(evaluate(Plan.of(other), opened))
         keys = opened.connection.execute("SELECT key FROM generations LIMIT 3").fetchall()
         put_labels(opened, [PersonLabel(key, Part.ANSWER, "ann", True) for (key,) in keys])
     return path

@@ -108,7 +108,7 @@ async def findings(study: Study) -> list[Finding]:
 def _nested(study: Study) -> Iterator[tuple[str, Judge | None, Model]]:
     """Yield each model that is not one of the study's own: its role, and the judge that asks it."""
     known = {id(model) for model in study.models}
-    for component in (*study.models, study.judge, *study.attacks, *study.defenses):
+    for component in (*study.models, *study.judges, *study.attacks, *study.defenses):
         role = "model" if isinstance(component, Model) else component.label.partition("[")[0]
         for judge, model in _below(component, None):
             if id(model) not in known:

@@ -6,9 +6,10 @@ import contextlib
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from opensafemlrm.cli._output import show
+from opensafemlrm.text import Format
 
 if TYPE_CHECKING:
     import sqlite3
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
     from opensafemlrm.report import Table
 
 
-def show_dry_run(plan: Plan, store: Path | None, cluster: Cluster | None) -> None:
+_SHORT: Final = 6
+"""Characters of a cell's id that are shown, unless more tell it from the others."""
+
+
+def show_dry_run(
+    plan: Plan, store: Path | None, cluster: Cluster | None, to: Format = Format.TEXT
+) -> None:
     """Print what a run would do with what is there already."""
     import polars as pl
 
@@ -36,7 +43,7 @@ def show_dry_run(plan: Plan, store: Path | None, cluster: Cluster | None) -> Non
             connection = stack.enter_context(Store.open(store)).connection
         rows = [_row(plan, cell, connection) for cell in plan.cells]
     costs = cost_notes(plan, [(row["to_generate"], row["to_judge"]) for row in rows])
-    show([_table(pl.DataFrame(rows), (*power_notes(plan), *costs))])
+    show([_table(pl.DataFrame(rows), (*power_notes(plan), *costs))], to)
 
 
 def power_notes(plan: Plan) -> tuple[str, ...]:
@@ -62,10 +69,26 @@ def power_notes(plan: Plan) -> tuple[str, ...]:
 def _row(plan: Plan, cell: CellPlan, connection: sqlite3.Connection | None) -> dict[str, Any]:
     from opensafemlrm.engine import survey
 
-    work = survey(plan, cell, connection)
+    works = [survey(turn, cell, connection) for turn in plan.turns()]
+    work = works[0]
     places = dict(zip(("model", "dataset", "attack", "defense"), cell.label, strict=True))
-    in_store = work.samples - work.to_judge - work.not_applicable
-    return {**places, **dataclasses.asdict(work), "in_store": in_store}
+    return {
+        "cell": cell.id,
+        "id": _short(cell, plan),
+        **places,
+        **dataclasses.asdict(work),
+        "to_judge": sum(turn.to_judge for turn in works),
+        "in_store": work.samples - max(turn.to_judge for turn in works) - work.not_applicable,
+    }
+
+
+def _short(cell: CellPlan, plan: Plan) -> str:
+    """Return the first characters of a cell's id, as many as no other cell begins with."""
+    others = [other.id for other in plan.cells if other is not cell]
+    length = _SHORT
+    while any(other.startswith(cell.id[:length]) for other in others) and length < len(cell.id):
+        length += 1
+    return cell.id[:length]
 
 
 def _table(frame: pl.DataFrame, costs: tuple[str, ...]) -> Table:
@@ -79,6 +102,7 @@ def _table(frame: pl.DataFrame, costs: tuple[str, ...]) -> Table:
         title=f"{len(frame)} cells, {samples:,} samples",
         frame=frame,
         columns=[
+            Column("id", "id"),
             Column("model", "Model"),
             Column("dataset", "Dataset"),
             Column("attack", "Attack"),
@@ -123,8 +147,11 @@ def cost_notes(plan: Plan, counts: Iterable[tuple[int, int]]) -> tuple[str, ...]
         (estimate(model, generations[id(model)], generation), "generations")
         for model in plan.study.models
     ]
+    judges = plan.study.judges
     asked += [
-        (estimate(model, judged, VERDICT), "verdicts") for model in models_in(plan.study.judge)
+        (estimate(model, judged // len(judges), VERDICT), "verdicts")
+        for judge in judges
+        for model in models_in(judge)
     ]
     billed = [(found, what) for found, what in asked if found.dollars != 0 and found.requests]
     if not billed:

@@ -38,18 +38,18 @@ def shares(text: str | None) -> dict[str, float]:
 def exceeded(plan: Plan, path: str, limits: Mapping[str, float]) -> Iterator[str]:
     """Yield a sentence for each share that a cell of ``plan`` exceeds.
 
-    ``unscored`` is of the whole replies that the study's judge has no score for; the others are of
-    how replies ended.
+    ``unscored`` is of the whole replies that a judge of the study has no score for; the others are
+    of how replies ended.
     """
     from opensafemlrm.results import Results
 
     results = Results(path)
-    cells = [cell.key.hex().upper() for cell in plan.cells]
-    judge = plan.study.judge.label
+    cells = [cell.id for cell in plan.cells]
+    judges = [judge.label for judge in plan.study.judges]
     tables = {name: results.coverage() for name in _OF_REPLIES}
     verdicts = results.verdict_coverage()
     # Of two judges of one label, tables have a piece of the key behind each.
-    of_judge = verdicts["judge"].cast(str).str.split("#").list.first() == judge
+    of_judge = verdicts["judge"].cast(str).str.split("#").list.first().is_in(judges)
     tables[_UNSCORED] = verdicts.filter(of_judge & (verdicts["part"] == "full")).with_columns(
         unscored=_without_score()
     )

@@ -20,3 +20,9 @@ def parse_option(text: str) -> tuple[str, Any]:
     if not equals or not key:
         raise OptionError(f"an option is given as KEY=VALUE, not {text!r}")
     return key, read
+
+
+def judge_spec(text: str) -> Any:
+    """Return what a study says of a judge that is given as ``NAME`` or ``NAME=MODEL``."""
+    name, equals, model = text.partition("=")
+    return {"judge": name, "model": model} if equals else name

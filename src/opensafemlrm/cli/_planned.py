@@ -22,7 +22,7 @@ def planned_cells(plan: Plan) -> pl.DataFrame:
             *cell.label,
             sampling_text(asdict(cell.cell.sampling)),
             bool(cell.model.identity().get("simulated")),
-            cell.key.hex().upper(),
+            cell.id,
             cell.samples,
         )
         for cell in plan.cells

@@ -15,14 +15,17 @@ from typer.core import TyperCommand
 from opensafemlrm.cli._console import fail, say
 from opensafemlrm.cli._exit_codes import ExitCode
 from opensafemlrm.cli._fail_on import exceeded, shares
+from opensafemlrm.cli._option import judge_spec
+from opensafemlrm.cli._output import FormatOption
+from opensafemlrm.cli._summary import gave_nothing, summarize
 from opensafemlrm.errors import BudgetSpentError, OptionError, StoppedError, StoreError
+from opensafemlrm.text import Format
 
 if TYPE_CHECKING:
     from opensafemlrm.cluster import Cluster
-    from opensafemlrm.engine import Plan, Tally
+    from opensafemlrm.engine import Plan
 
 _ALL_FAILED = "all"
-_LOST = {"not_applicable": "not sent", "blocked": "blocked by the provider"}
 _OURS = {"images", "lock", "report"}
 """What a store that was never filled may hold."""
 _STUDIES = {".yaml", ".yml"}
@@ -55,6 +58,33 @@ def run(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the planned requests and exit.")
     ] = False,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Take at most this many items of a dataset, over its scenarios."),
+    ] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Run only this model of the study; repeatable.")
+    ] = None,
+    dataset: Annotated[
+        list[str] | None, typer.Option(help="Run only this dataset; repeatable.")
+    ] = None,
+    attack: Annotated[
+        list[str] | None, typer.Option(help="Run only this attack; repeatable.")
+    ] = None,
+    defense: Annotated[
+        list[str] | None, typer.Option(help="Run only this defense; repeatable.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="Run only this cell, by its id in --dry-run; repeatable."),
+    ] = None,
+    judge: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=MODEL]",
+            help="Judge by this in place of the study's judges; repeatable.",
+        ),
+    ] = None,
     skip_invalid: Annotated[
         bool, typer.Option("--skip-invalid", help="Leave bad rows and images out; name each.")
     ] = False,
@@ -108,16 +138,19 @@ def run(
         str | None,
         typer.Option(help="With --ray: write Parquet files to this folder or URL, not a store."),
     ] = None,
+    to: FormatOption = Format.TEXT,
 ) -> None:
     """Run the evaluation.
 
     It asks the models, judges the replies and keeps everything in the store. What is there already
-    is not asked again: stop it any time, add to the study, and run it again.
+    is not asked again: stop it any time, add to the study, and run it again. So a small run first,
+    with --limit, --model and the like, is the beginning of the whole one.
     """
     from opensafemlrm import api
     from opensafemlrm import study as studies
     from opensafemlrm.cli._dry_run import show_dry_run
     from opensafemlrm.models.budget import Limits
+    from opensafemlrm.selection import narrowed
 
     if (store is None) == (parquet_out is None):
         raise typer.BadParameter("name the results with --store, or with --ray and --parquet-out")
@@ -135,18 +168,26 @@ def run(
     if store is not None:
         refuse_other_folder(store)
     codes = retry_failed or []
-    plan = api.make_plan(
+    chosen = narrowed(
         studies.load(study),
+        {"models": model, "datasets": dataset, "attacks": attack, "defenses": defense},
+        limit=limit,
+        judges=[judge_spec(text) for text in judge or []],
+    )
+    plan = api.make_plan(
+        chosen,
         limits=limits,
         skip_invalid=skip_invalid,
         retry_failed=_ALL_FAILED in codes or codes,
         shard=shard,
     )
+    if only:
+        plan = plan.only(only)
     _report_absent(plan, store)
     _report_skipped(plan)
     report_reversed(plan)
     if dry_run:
-        show_dry_run(plan, store, cluster)
+        show_dry_run(plan, store, cluster, to)
     else:
         run_and_report(plan, store, cluster, fail_limits)
 
@@ -164,10 +205,11 @@ def run_and_report(
     """
     from opensafemlrm import api
 
+    turns = plan.turns()
     ended, code = "", ExitCode.DONE
     try:
         with _sigterm_interrupts():
-            api.run_blocking(api.run_plan(plan, store, cluster=cluster))
+            api.run_blocking(api.run_turns(turns, store, cluster=cluster))
     except KeyboardInterrupt:
         ended, code = "interrupted", ExitCode.INTERRUPTED
     except BudgetSpentError as spent:
@@ -175,7 +217,7 @@ def run_and_report(
     except StoppedError as stopped:
         ended, code = str(stopped), ExitCode.UNUSABLE
     results = str(store or (cluster and cluster.parquet_out))
-    _summary(plan, results, whole=code == ExitCode.DONE)
+    summarize(turns, results, whole=code == ExitCode.DONE)
     for alarm in api.alarms(results):
         say(f"look at this: {alarm}")
     tables = f"safemlrm table asr {results}   safemlrm table coverage {results}"
@@ -185,7 +227,7 @@ def run_and_report(
         say(advice)
     elif ended:
         say(f"{ended}: {advice}")
-    elif empty := list(_gave_nothing(plan)):
+    elif empty := list(gave_nothing(plan)):
         code = ExitCode.UNUSABLE
         for sentence in empty:
             fail(sentence)
@@ -196,29 +238,6 @@ def run_and_report(
     say(f"next: {tables}" if code == ExitCode.DONE else f"what there is: {tables}")
     if code:
         raise typer.Exit(code)
-
-
-def _gave_nothing(plan: Plan) -> Iterator[str]:
-    """Yield a sentence for each model that has given no usable reply, in this run or before, also
-    with one of its defenses alone, and for each that was sent nothing.
-    """
-    by_model = plan.by_model()
-    for label, tally in by_model.items():
-        cells = [cell for cell in plan.cells if cell.model.label == label]
-        if not sum(cell.samples for cell in cells):
-            if cells[0].subset.shard is None:  # of few items, a shard may have none
-                yield f"no item is left to send to the model {label}"
-        elif tally.only_unsent:
-            yield f"no prompt could be sent to the model {label}{_example(tally)}"
-        elif tally.only_failed:
-            yield f"every sample of the model {label} failed{_example(tally)}"
-    for (label, defense), tally in plan.by_defense().items():
-        if tally.only_failed and not by_model[label].only_failed:
-            yield f"every sample of the model {label} with {defense} failed{_example(tally)}"
-
-
-def _example(tally: Tally) -> str:
-    return f", for example: {tally.notes[0]}" if tally.notes else ""
 
 
 def refuse_other_folder(store: Path) -> None:
@@ -259,85 +278,6 @@ def _sigterm_interrupts() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
         if ignored:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _summary(plan: Plan, results: str, *, whole: bool) -> None:
-    """Say what came of replies and of verdicts; ``whole``: the store was read to its end."""
-    names = (
-        *("stored_replies", "stored_judged", "stored_unjudged", "stored_failed", "made", "ok"),
-        *("truncated", "blocked", "failed", "judged", "unscored", "not_applicable", "unpriced"),
-        "speaking",
-        "spared",
-        "dollars",
-    )
-    total = {name: sum(getattr(cell.tally, name) for cell in plan.cells) for name in names}
-    to_judge = total["stored_unjudged"] + total["ok"] + total["truncated"] - total["judged"]
-    if not whole and (counted := _standing(plan, Path(results))) is not None:
-        replies, judged, to_judge = counted
-        total["stored_replies"] = replies - total["made"]
-        # What a judge that gave nothing left unscored is judged again, so it counts as left.
-        total["judged"] = min(total["judged"], judged)
-        total["stored_judged"] = judged - total["judged"]
-    samples = sum(cell.samples for cell in plan.cells)
-    had, made, failed = (total[name] for name in ("stored_replies", "made", "failed"))
-    for_good = total["stored_failed"]
-    left = samples - had - made - failed - for_good - total["not_applicable"]
-    left -= total["spared"]
-    before = f" ({for_good:,} more had failed for good before)" if for_good else ""
-    kinds = {"ok": "ok", "truncated": "truncated", "blocked": "blocked by the provider"}
-    came = ", ".join(f"{total[name]:,} {kind}" for name, kind in kinds.items() if total[name])
-    say(
-        f"replies: {samples:,} asked for; {had:,} were in the store, {made:,} made now"
-        f"{f' ({came})' if came else ''}, {failed:,} failed{before}, {left:,} left"
-    )
-    if total["spared"]:
-        say(
-            f"stopped early: {total['spared']:,} of the samples asked for are not needed "
-            f"(`safemlrm table stopping {results}`)"
-        )
-    unscored = total["unscored"]
-    say(
-        f"verdicts: {total['stored_judged']:,} replies had them, {total['judged']:,} were judged "
-        f"now, {to_judge:,} are left to judge"
-        f"{f'; {unscored:,} texts the judge could not score' if unscored else ''}"
-    )
-    if total["speaking"]:
-        say(
-            f"look at this: {total['speaking']:,} texts speak to the judge, by their words; "
-            "`safemlrm calibrate --probe` measures what comes of that"
-        )
-    if total["dollars"]:
-        least = "at least " if total["unpriced"] else ""
-        say(f"cost: {least}{total['dollars']:,.2f} US dollars, by the models' prices")
-    if failed:
-        say(
-            "the next run asks again for what failed, after all else; with --retry-failed also for "
-            "what a server turned down while it answered others"
-        )
-    for cell in plan.cells:
-        ends = ("not_applicable", "failed", "blocked")
-        lost = [(name, n) for name in ends if (n := getattr(cell.tally, name))]
-        if lost:
-            words = ", ".join(f"{n:,} {_LOST.get(name, name)}" for name, n in lost)
-            say(f"{' · '.join(cell.label)}: {words}, for example:")
-            for note in dict.fromkeys(cell.tally.notes[:3]):
-                say(f"    {note}")
-
-
-def _standing(plan: Plan, store: Path) -> tuple[int, int, int] | None:
-    """Count the replies in a store, judged and not; ``None`` where there is none to count."""
-    from opensafemlrm.engine import standing
-    from opensafemlrm.store import DATABASE, Store
-
-    if not (store / DATABASE).is_file():
-        return None
-    with Store.open(store) as opened:
-        counts = [standing(plan, cell, opened.connection) for cell in plan.cells]
-    return (
-        sum(count.replies for count in counts),
-        sum(count.judged for count in counts),
-        sum(count.unjudged for count in counts),
-    )
 
 
 def _report_absent(plan: Plan, store: Path | None) -> None:

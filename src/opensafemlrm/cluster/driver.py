@@ -124,7 +124,7 @@ class _Driver:
     async def run(self) -> None:
         """Hand out every batch, and return when all are stored."""
         self._plan.register(self._store)
-        judge = self._plan.study.judge
+        judge = self._plan.judge
         self._watches[""] = watch_over(judge, self._store, self._plan.judge_key)
         depth = self._depth()
         is_done = False
@@ -161,7 +161,7 @@ class _Driver:
         first_cells = [models[0][0] for models in schedule(self._plan)]
         own = sum(cell.target.concurrency for cell in first_cells if cell.model.in_process)
         shared = sum(cell.target.concurrency for cell in first_cells if not cell.model.in_process)
-        shared += self._plan.study.judge.concurrency
+        shared += self._plan.judge.concurrency
         return 1 + math.ceil((own + quota(shared, 0, len(self._workers))) / BATCH)
 
     # Feeding the queue.
@@ -292,7 +292,7 @@ class _Driver:
 
     def _watch(self) -> ScoreWatch:
         """Return what the judge has given to all workers together."""
-        total = ScoreWatch(self._plan.study.judge)
+        total = ScoreWatch(self._plan.judge)
         for watch in self._watches.values():
             total.add(watch)
         return total

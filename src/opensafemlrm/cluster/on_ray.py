@@ -83,6 +83,8 @@ async def run_on_ray(
                     run=run,
                     skip_invalid=any(cell.subset.skip_invalid for cell in plan.cells),
                     sink=cluster.parquet_out,
+                    cells=tuple(cell.id for cell in plan.cells),
+                    turn=plan.turn,
                 ),
                 cluster.gpus_per_worker,
                 transfer,

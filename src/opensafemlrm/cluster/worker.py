@@ -65,6 +65,10 @@ class Setup:
     """When the run began, in seconds since 1970."""
     skip_invalid: bool = False
     sink: str | None = None
+    cells: tuple[str, ...] = ()
+    """The ids of the plan's cells; all of the study's if empty."""
+    turn: int = 0
+    """Which of the study's judges gives verdicts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +109,8 @@ class Worker:
         study = with_quotas(_unpickled(setup.study), setup.number, setup.workers)
         # The items come with the batches: nothing is counted here.
         subsets = [Subset(dataset, {}, 0, setup.skip_invalid) for dataset in study.datasets]
-        self._plan = plan = Plan.over(study, subsets)
+        plan = Plan.over(study, subsets).turns()[setup.turn]
+        self._plan = plan = plan.only(setup.cells) if setup.cells else plan
         make_folder(setup.folder)
         self._own = setup.folder / f"worker-{self.name}"
         self._store = Store.open(self._own, "create")
@@ -113,7 +118,7 @@ class Worker:
         self._prompt_images = PromptImages(self._store)
         self._verdicts = Writer(self._store.connection)
         self._judge = SampleJudge(
-            study.judge, plan.judge_key, self._store, self._verdicts, cells=plan.cells
+            plan.judge, plan.judge_key, self._store, self._verdicts, cells=plan.cells
         )
         self._preparing = asyncio.Lock()
         self._open: dict[asyncio.Task[Any], _BatchRows] = {}

@@ -52,9 +52,7 @@ async def evaluate(plan: Plan, store: Store) -> None:
     plan.register(store)
     writer = Writer(store.connection)
     images = PromptImages(store)
-    judge = SampleJudge(
-        plan.study.judge, plan.judge_key, store, writer, plan.again.judged, plan.cells
-    )
+    judge = SampleJudge(plan.judge, plan.judge_key, store, writer, plan.again.judged, plan.cells)
 
     async def process(sample: Sample) -> None:
         await process_sample(sample, images, judge, writer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import sqlite3
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from opensafemlrm.components import Search
@@ -65,7 +65,7 @@ class Survey:
 def rounds(plan: Plan, store: Store) -> Iterator[Round]:
     """Yield once for each time that the models are to run: once for a study that never stops."""
     rule = plan.study.stop
-    if rule is None:
+    if rule is None or plan.turn:
         yield _all_items
     else:
         from opensafemlrm.engine.stopping import Stopping  # noqa: PLC0415 # numpy, for rules alone
@@ -82,8 +82,13 @@ def missing_work(
     cells: Sequence[CellPlan],
     connection: sqlite3.Connection | None,
     wanted: Round = _all_items,
+    *,
+    planned: bool = False,
 ) -> Iterator[tuple[CellPlan, MissingWork]]:
     """Yield what the store lacks of cells, :data:`SAMPLES` at a time; all where there is no store.
+
+    In the turn of a further judge that is only verdicts, unless replies are ``planned`` that the
+    first judge's turn makes.
 
     Of a cell of which only some items are ``wanted``, it is what the store lacks of those.
 
@@ -97,6 +102,8 @@ def missing_work(
                 yield cell, MissingWork([(item, key, None) for item, key in samples], [])
                 continue
             work, again = _lacking(plan, cell, connection, samples)
+            if plan.turn and not planned:
+                work, again = replace(work, to_generate=[]), []
             if again:
                 failed.setdefault(cell.key, set()).update(again)
             yield cell, work
@@ -171,13 +178,13 @@ def survey(plan: Plan, cell: CellPlan, connection: sqlite3.Connection | None) ->
     """
     to_generate = to_judge = not_applicable = 0
     note: str | None = None
-    for _, work in missing_work(plan, [cell], connection):
+    for _, work in missing_work(plan, [cell], connection, planned=True):
         to_judge += len(work.to_judge)
         for item, _, _ in work.to_generate:
             # An attack that fits the first item is assumed to fit all of them: to draw every image
             # would take as long as the run.
             if note is None:
-                plan.study.judge.context(item)
+                plan.judge.context(item)
                 note = _why_not(cell, item)
             if note and _why_not(cell, item):
                 not_applicable += 1

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from opensafemlrm import reasoning
 from opensafemlrm.components import (
@@ -20,6 +20,7 @@ from opensafemlrm.components import (
 )
 from opensafemlrm.engine.again import NOTHING, Again
 from opensafemlrm.engine.tally import Tally
+from opensafemlrm.errors import OptionError
 from opensafemlrm.models.budget import price_of
 from opensafemlrm.store import Cell, Store
 from opensafemlrm.store.database import component_key
@@ -53,6 +54,11 @@ class CellPlan:
         return self.cell.key
 
     @property
+    def id(self) -> str:
+        """The key as people are shown it."""
+        return self.key.hex().upper()
+
+    @property
     def prompts_key(self) -> Key:
         """What prompts are stored under: the attack, or the cell where the attack searches."""
         return self.key if isinstance(self.attack, Search) else self.cell.attack
@@ -83,6 +89,8 @@ class CellPlan:
         return f"{self.target.reasoning_format}@{reasoning.VERSION}"
 
 
+MIN_ID: Final = 4
+"""Characters of a cell's key that may stand for it."""
 Round: TypeAlias = Callable[[CellPlan], Collection[Key] | None]
 """Says of which items a cell is brought up to date now; ``None``: of all."""
 
@@ -96,6 +104,37 @@ class Plan:
     judge_key: Key
     again: Again = NOTHING
     """Which final failures are asked again."""
+    turn: int = 0
+    """Which of the study's judges gives verdicts; replies are made in the turn of the first."""
+
+    @property
+    def judge(self) -> Judge:
+        """The judge that gives verdicts."""
+        return self.study.judges[self.turn]
+
+    def turns(self) -> list[Plan]:
+        """Return a plan for each judge of the study, to be run one after the other."""
+        rest = range(1, len(self.study.judges))
+        return [self, *map(self._turn, rest)]
+
+    def _turn(self, turn: int) -> Plan:
+        cells = tuple(replace(cell, tally=Tally()) for cell in self.cells)
+        key = _key("judge", self.study.judges[turn])
+        return replace(self, cells=cells, judge_key=key, turn=turn)
+
+    def only(self, ids: Collection[str]) -> Plan:
+        """Return the plan of the cells whose keys begin so. Raises OptionError for any other id."""
+        chosen = []
+        for name in ids:
+            cells = [cell for cell in self.cells if cell.id.startswith(name.upper())]
+            if len(cells) != 1 or len(name) < MIN_ID:
+                raise OptionError(
+                    f"{name!r} is the id of {len(cells) or 'no'} cell{'s' * (len(cells) > 1)} of "
+                    f"this study; an id has {MIN_ID} characters or more, and "
+                    "`safemlrm run STUDY --store STORE --dry-run` lists them"
+                )
+            chosen += cells
+        return replace(self, cells=tuple(cell for cell in self.cells if cell in chosen))
 
     @classmethod
     def of(
@@ -152,7 +191,7 @@ class Plan:
                 store.put_component("defense", cell.defense)
                 store.put_component("model", cell.model)
                 store.put_cell(cell.cell)
-            store.put_component("judge", self.study.judge)
+            store.put_component("judge", self.judge)
             store.reopen_verdicts(self.judge_key)
             for reasoner, base in self.study.pairs:
                 store.put_pair(_key("model", reasoner), _key("model", base))

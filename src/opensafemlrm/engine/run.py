@@ -115,7 +115,7 @@ class _Lanes:
 
         # A task holds its sample through generation and judging, so that neither waits for the
         # other.
-        tasks = cells[0].target.concurrency + self._plan.study.judge.concurrency
+        tasks = cells[0].target.concurrency + self._plan.judge.concurrency
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(stream.feed())

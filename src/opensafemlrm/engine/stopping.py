@@ -61,7 +61,7 @@ class Stopping:
 
     def __init__(self, plan: Plan, rule: StopSpec) -> None:
         self._rule, self._judge, self._cells = rule, plan.judge_key, plan.cells
-        lenient = plan.study.judge.thresholds[0]
+        lenient = plan.judge.thresholds[0]
         self._threshold = lenient if rule.threshold is None else rule.threshold
         self._items_run: dict[int, set[Key]] = {}
         """By the id of a cell that the rule is about."""

@@ -342,7 +342,7 @@ def _is_of_world(response: Response) -> bool:
 
 def _named(endpoints: Sequence[Endpoint], joined: str) -> str:
     """Return the model and the addresses it is asked at."""
-    return f"{endpoints[0].label}{joined}{' or '.join(one.address for one in endpoints)}"
+    return f"{endpoints[0].label}{joined}{' or '.join(server.address for server in endpoints)}"
 
 
 def _hopeless(endpoints: Sequence[Endpoint], response: Response) -> str:

@@ -47,7 +47,7 @@ class Pool:
 
     def __init__(self, endpoints: Sequence[Endpoint], timeouts: Timeouts, clock: Clock) -> None:
         """Raise ModelError for a proxy that cannot be used, or that would see a key."""
-        self._members = [_Member(one, one.open(timeouts)) for one in endpoints]
+        self._members = [_Member(server, server.open(timeouts)) for server in endpoints]
         self._clock = clock
 
     async def post(self, body: bytes) -> Reply:

@@ -1,0 +1,133 @@
+"""What ``safemlrm run`` says when it has ended."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from opensafemlrm.cli._console import say
+
+if TYPE_CHECKING:
+    from opensafemlrm.engine import Plan, Standing, Tally
+
+_LOST: Final = {"not_applicable": "not sent", "blocked": "blocked by the provider"}
+_REPLIES: Final = (
+    *("stored_replies", "stored_failed", "made", "ok", "truncated", "blocked", "failed"),
+    *("not_applicable", "spared"),
+)
+_VERDICTS: Final = ("stored_judged", "stored_unjudged", "judged", "unscored")
+
+
+def summarize(turns: Sequence[Plan], results: str, *, whole: bool) -> None:
+    """Say what came of replies and of verdicts; ``whole``: the store was read to its end.
+
+    ``turns`` are those of the study's judges: replies are made in the first.
+    """
+    plan = turns[0]
+    total = _total(plan)
+    standing = None if whole else _standing(plan, Path(results))
+    if standing is not None:
+        total["stored_replies"] = standing.replies - total["made"]
+    samples = sum(cell.samples for cell in plan.cells)
+    had, made, failed = (total[name] for name in ("stored_replies", "made", "failed"))
+    for_good = total["stored_failed"]
+    left = samples - had - made - failed - for_good - total["not_applicable"]
+    left -= total["spared"]
+    before = f" ({for_good:,} more had failed for good before)" if for_good else ""
+    kinds = {"ok": "ok", "truncated": "truncated", "blocked": "blocked by the provider"}
+    came = ", ".join(f"{total[name]:,} {kind}" for name, kind in kinds.items() if total[name])
+    say(
+        f"replies: {samples:,} asked for; {had:,} were in the store, {made:,} made now"
+        f"{f' ({came})' if came else ''}, {failed:,} failed{before}, {left:,} left"
+    )
+    if total["spared"]:
+        say(
+            f"stopped early: {total['spared']:,} of the samples asked for are not needed "
+            f"(`safemlrm table stopping {results}`)"
+        )
+    for turn in turns:
+        _say_verdicts(turn, results, f" by {turn.judge.label}" * (len(turns) > 1), whole=whole)
+    for name in ("speaking", "unpriced", "dollars"):
+        total[name] = sum(getattr(cell.tally, name) for turn in turns for cell in turn.cells)
+    if total["speaking"]:
+        say(
+            f"look at this: {total['speaking']:,} texts speak to the judge, by their words; "
+            "`safemlrm calibrate --probe` measures what comes of that"
+        )
+    if total["dollars"]:
+        least = "at least " if total["unpriced"] else ""
+        say(f"cost: {least}{total['dollars']:,.2f} US dollars, by the models' prices")
+    if failed:
+        say(
+            "the next run asks again for what failed, after all else; with --retry-failed also for "
+            "what a server turned down while it answered others"
+        )
+    for cell in plan.cells:
+        ends = ("not_applicable", "failed", "blocked")
+        lost = [(name, n) for name in ends if (n := getattr(cell.tally, name))]
+        if lost:
+            words = ", ".join(f"{n:,} {_LOST.get(name, name)}" for name, n in lost)
+            say(f"{' · '.join(cell.label)}: {words}, for example:")
+            for note in dict.fromkeys(cell.tally.notes[:3]):
+                say(f"    {note}")
+
+
+def _total(plan: Plan) -> dict[str, Any]:
+    return {
+        name: sum(getattr(cell.tally, name) for cell in plan.cells)
+        for name in (*_REPLIES, *_VERDICTS)
+    }
+
+
+def _say_verdicts(plan: Plan, results: str, judge: str, *, whole: bool) -> None:
+    total = _total(plan)
+    had, judged, unscored = (total[name] for name in ("stored_judged", "judged", "unscored"))
+    left = total["stored_unjudged"] + total["ok"] + total["truncated"] - judged
+    if not whole and (standing := _standing(plan, Path(results))) is not None:
+        # What a judge that gave nothing left unscored is judged again, so it counts as left.
+        judged = min(judged, standing.judged)
+        had, left = standing.judged - judged, standing.unjudged
+    say(
+        f"verdicts{judge}: {had:,} replies had them, {judged:,} were judged now, {left:,} are left "
+        f"to judge{f'; {unscored:,} texts the judge could not score' if unscored else ''}"
+    )
+
+
+def _standing(plan: Plan, store: Path) -> Standing | None:
+    """Count the replies in a store, judged and not; ``None`` where there is none to count."""
+    from opensafemlrm.engine import Standing, standing
+    from opensafemlrm.store import DATABASE, Store
+
+    if not (store / DATABASE).is_file():
+        return None
+    with Store.open(store) as opened:
+        counts = [standing(plan, cell, opened.connection) for cell in plan.cells]
+    return Standing(
+        sum(count.replies for count in counts),
+        sum(count.judged for count in counts),
+        sum(count.unjudged for count in counts),
+    )
+
+
+def gave_nothing(plan: Plan) -> Iterator[str]:
+    """Yield a sentence for each model that has given no usable reply, in this run or before, also
+    with one of its defenses alone, and for each that was sent nothing.
+    """
+    by_model = plan.by_model()
+    for label, tally in by_model.items():
+        cells = [cell for cell in plan.cells if cell.model.label == label]
+        if not sum(cell.samples for cell in cells):
+            if cells[0].subset.shard is None:  # of few items, a shard may have none
+                yield f"no item is left to send to the model {label}"
+        elif tally.only_unsent:
+            yield f"no prompt could be sent to the model {label}{_example(tally)}"
+        elif tally.only_failed:
+            yield f"every sample of the model {label} failed{_example(tally)}"
+    for (label, defense), tally in plan.by_defense().items():
+        if tally.only_failed and not by_model[label].only_failed:
+            yield f"every sample of the model {label} with {defense} failed{_example(tally)}"
+
+
+def _example(tally: Tally) -> str:
+    return f", for example: {tally.notes[0]}" if tally.notes else ""

@@ -178,6 +178,15 @@ def parse(text: str, name: str = "study") -> Study:
     return study
 
 
+def judge_of(text: str) -> Judge:
+    """Build the judge that a command is told: the one of a study file, or as :func:`parse_judge`.
+
+    Raises StudyError.
+    """
+    is_file = text.endswith((".yaml", ".yml")) and not text.startswith("{")
+    return load(Path(text)).judge if is_file else parse_judge(text)
+
+
 def parse_judge(text: str) -> Judge:
     """Build a judge from what a study file would say of it: a name, or ``{judge: NAME, …}``.
 

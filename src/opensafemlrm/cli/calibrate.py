@@ -67,12 +67,13 @@ def calibrate(
     """
     import asyncio
 
+    from opensafemlrm import study
     from opensafemlrm.analysis.retest import retest
     from opensafemlrm.engine.labelled import judge_texts
     from opensafemlrm.report.calibration import RETEST, calibration_tables, probe_table
     from opensafemlrm.store import Store
 
-    built = _judge(judge)
+    built = study.judge_of(judge)
     given = _labels(labels, columns or [])
     texts = given.texts if limit is None else given.texts[:limit]
     name = given.name if limit is None else f"{given.name}, first {len(texts)}"
@@ -110,14 +111,6 @@ def calibrate(
 class _Labels:
     name: str
     texts: list[LabelledText]
-
-
-def _judge(text: str) -> Judge:
-    from opensafemlrm import study
-
-    if text.endswith((".yaml", ".yml")) and not text.startswith("{"):
-        return study.load(Path(text)).judge
-    return study.parse_judge(text)
 
 
 def _labels(path: Path, columns: Sequence[str]) -> _Labels:

@@ -34,9 +34,12 @@ class ListRow:
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands."""
-    group = typer.Typer(help="List judges, and compare those of a store.", no_args_is_help=True)
+    group = typer.Typer(
+        help="List judges, judge what a store holds, and compare judges.", no_args_is_help=True
+    )
     group.command("list")(list_judges)
     group.command("show")(show_judge)
+    group.command("apply")(apply)
     group.command("compare")(compare)
     app.add_typer(group, name="judges")
 
@@ -90,6 +93,44 @@ def show_judge(
     ]
     for line in lines:
         typer.echo(for_terminal(line))
+
+
+def apply(
+    judge: Annotated[
+        str,
+        typer.Argument(
+            help="A name, `{judge: NAME, model: openai/NAME}` as in a study, or a study file."
+        ),
+    ],
+    store: Annotated[Path, typer.Argument(help="The store's folder.")],
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="Only replies of this model, as tables call it. May be repeated."),
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Judge only this many replies.")] = None,
+) -> None:
+    """Judge the replies that a store holds: imported ones, or those of a run with another judge.
+
+    What the judge has judged already is not asked again. Stop it any time and go on later.
+    """
+    import asyncio
+
+    from opensafemlrm import study
+    from opensafemlrm.engine.stored import Judged, judge_replies
+    from opensafemlrm.store import Store
+
+    built = study.judge_of(judge)
+
+    async def work() -> Judged:
+        try:
+            return await judge_replies(built, opened, model or (), limit)
+        finally:
+            await built.aclose()
+
+    with Store.open(store, "write") as opened:
+        done = asyncio.run(work())
+    say(str(done))
+    say(f"next: safemlrm table asr {store}, or safemlrm judges compare {store}")
 
 
 def compare(

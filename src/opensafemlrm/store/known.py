@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from opensafemlrm.errors import UnknownNameError
 from opensafemlrm.store import records
-from opensafemlrm.store.database import rows_with_keys
+from opensafemlrm.store.database import reading, rows_with_keys
+from opensafemlrm.store.tables import Values
 from opensafemlrm.types import Key, Part, Response, ResponseStatus, Unscored, Verdict
 
 JUDGED_AGAIN: Final = frozenset({Unscored.JUDGE_FAILED})
@@ -75,6 +78,43 @@ def final_verdicts(
     )
     rows = rows_with_keys(connection, query, keys)
     return {row[0]: records.verdict_from_row(row[1:]) for row in rows}
+
+
+def replies_that_came(connection: sqlite3.Connection, models: Collection[str]) -> list[Key]:
+    """Return the replies that came, whole or cut, of all ``models`` or of those with these labels.
+
+    Raises UnknownNameError for a model that the store has not.
+    """
+    query = (
+        "SELECT g.key FROM generations g JOIN cells c ON c.key = g.cell JOIN components m "
+        "ON m.key = c.model WHERE g.status IN ('ok', 'truncated')"
+    )
+    labels = "SELECT DISTINCT label FROM components WHERE kind = 'model'"
+    with reading():
+        there = {label for (label,) in connection.execute(labels)}
+        for model in models:
+            if model not in there:
+                raise UnknownNameError("model", model, there)
+        wanted = json.dumps([*(models or there)])
+        rows = connection.execute(
+            f"{query} AND m.label IN (SELECT value FROM json_each(?)) ORDER BY g.rowid", (wanted,)
+        )
+        return [key for (key,) in rows]
+
+
+def replies_with_items(
+    connection: sqlite3.Connection, keys: Sequence[Key]
+) -> list[tuple[Key, str | None, Values, Response]]:
+    """Return of stored replies the key, the parser, the row of the item, and the reply."""
+    query = f"""
+        SELECT g.key, g.splitter, i.key, i.dataset, i.id, i.scenario, i.kind, i.question, i.content,
+            {", ".join(f"g.{column}" for column in records.RESPONSE_COLUMNS.split(", "))}
+        FROM generations g JOIN items i ON i.key = g.item WHERE g.key IN (KEYS)
+    """
+    return [
+        (row[0], row[1], row[2:9], records.response_from_row(row[9:]))
+        for row in rows_with_keys(connection, query, keys)
+    ]
 
 
 def scores(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,78 +9,125 @@ import typer
 
 from opensafemlrm.cli._console import say
 from opensafemlrm.errors import MissingExtraError
+from opensafemlrm.types import ItemKind, Part
 
-
-class Source(StrEnum):
-    """Whose results can be read."""
-
-    OPENSAFEMLRM = "opensafemlrm"
-    INSPECT = "inspect"
-    LABELS = "labels"
+_StoreOption = Annotated[Path, typer.Option(help="The store to read them into.")]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("import")(import_results)
+    """Add the commands."""
+    group = typer.Typer(
+        help="Read results of other tools, or labels of people, into a store.",
+        no_args_is_help=True,
+    )
+    group.command("replies")(import_replies)
+    group.command("inspect")(import_inspect)
+    group.command("opensafemlrm")(import_study)
+    group.command("labels")(import_labels)
+    app.add_typer(group, name="import")
 
 
-def import_results(
-    source: Annotated[Source, typer.Argument(help="Whose results they are, or labels of people.")],
-    path: Annotated[Path, typer.Argument(help="The folder or file they are in.")],
-    store: Annotated[Path, typer.Option(help="The store to read them into.")],
-    annotator: Annotated[
-        str, typer.Option(help="labels: who gave them, where the file does not say.")
-    ] = "",
-    part: Annotated[
+def import_replies(
+    files: Annotated[list[Path], typer.Argument(help=".csv, .tsv, .json, .jsonl or .parquet.")],
+    mapping: Annotated[
         str,
-        typer.Option(help="labels, inspect: the part they are of, where the file does not say."),
-    ] = "answer",
+        typer.Option(
+            help="What its columns hold: a YAML file, or a recipe: vlmevalkit, lmms-eval, eee, "
+            "self-jailbreaking, msts, msts-labels, dataset."
+        ),
+    ],
+    store: _StoreOption,
+    model: Annotated[
+        str | None, typer.Option(help="Who wrote the replies, where no column says it.")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Of which data set they are, where no column says it.")
+    ] = None,
+    attack: Annotated[str | None, typer.Option(help="Under which attack, as well.")] = None,
+    defense: Annotated[str | None, typer.Option(help="Under which defense, as well.")] = None,
+) -> None:
+    """Read files of replies that another tool wrote: all of them, or nothing.
+
+    Tables, reports and pages call their models, data sets and judges "imported". Judge them with
+    `safemlrm judges apply`. Importing again changes nothing.
+    """
+    from opensafemlrm.interop.replies_in import check_replies, put_replies
+    from opensafemlrm.interop.reply_files import replies_in_files
+    from opensafemlrm.interop.reply_mapping import read_mapping
+    from opensafemlrm.store import Store
+
+    given = {"model": model, "dataset": dataset, "attack": attack, "defense": defense}
+    read = read_mapping(mapping, {name: text for name, text in given.items() if text is not None})
+    # Before there is a store: a file that is wrong leaves none behind.
+    check_replies(replies_in_files(files, read))
+    with Store.open(store, "create") as opened:
+        done = put_replies(opened, read.source, replies_in_files(files, read), read.pairs)
+    say(str(done))
+    table = "asr" if done.verdicts else "coverage"
+    say(f"next: safemlrm table {table} {store}, or safemlrm judges apply JUDGE {store}")
+
+
+def import_inspect(
+    path: Annotated[Path, typer.Argument(help="A log (.eval or .json), or a folder of them.")],
+    store: _StoreOption,
+    part: Annotated[
+        Part, typer.Option(help="The part that scores of other tasks are of.")
+    ] = Part.ANSWER,
     unsafe: Annotated[
         list[str] | None,
         typer.Option(
-            help="inspect: what a scorer of another's means, as 'SCORER>=0.5' or 'SCORER<=0.5'; "
-            "C is 1 and I is 0. May be repeated."
+            help="What a scorer of another's means, as 'SCORER>=0.5' or 'SCORER<=0.5'; C is 1 and "
+            "I is 0. May be repeated."
         ),
     ] = None,
-    benign: Annotated[
-        bool, typer.Option(help="inspect: the items of other tasks are benign.")
-    ] = False,
+    benign: Annotated[bool, typer.Option(help="The items of other tasks are benign.")] = False,
 ) -> None:
-    """Read published results, or labels of people, into a store.
-
-    Every table works on them then.
-
-    opensafemlrm: the score histograms (statistic_results) and per-item results
-    (evaluation_results) that were published with the study. labels: a CSV file as `safemlrm export
-    labels` writes it, or a validation set of Inspect Scout (columns id and target). inspect: logs
-    of Inspect AI, of `safemlrm export inspect`, of our tasks or of any other.
-    """
-    from opensafemlrm.interop.label_exchange import import_labels
-    from opensafemlrm.interop.opensafemlrm import import_results as read
-    from opensafemlrm.store import Store
-
-    if source is Source.LABELS:
-        with Store.open(store, "write") as opened:
-            say(str(import_labels(path, opened, annotator, part)))
-        return
-    if source is Source.INSPECT:
-        say(_logs(path, store, unsafe or (), part, benign=benign))
-        return
-    with Store.open(store, "create") as opened:
-        say(str(read(path, opened)))
-    say(f"next: safemlrm table asr {store} --by scenario")
-
-
-def _logs(path: Path, store: Path, unsafe: Sequence[str], part: str, *, benign: bool) -> str:
+    """Read logs of Inspect AI: of `safemlrm export inspect`, of our tasks or of any other."""
     try:
         from opensafemlrm.interop.inspect_foreign import Unsafe
         from opensafemlrm.interop.inspect_import import import_logs
     except ImportError as error:
         raise MissingExtraError("import inspect", "inspect") from error
     from opensafemlrm.store import Store
-    from opensafemlrm.types import ItemKind, Part
 
-    rules = [Unsafe.parse(text) for text in unsafe]
+    rules = [Unsafe.parse(text) for text in unsafe or ()]
     kind = ItemKind.BENIGN if benign else ItemKind.HARMFUL
     with Store.open(store, "create") as opened:
-        return str(import_logs(path, opened, rules, Part(part), kind))
+        say(str(import_logs(path, opened, rules, part, kind)))
+
+
+def import_study(
+    path: Annotated[Path, typer.Argument(help="The folder of results.")], store: _StoreOption
+) -> None:
+    """Read the results that the SafeMLRM study published.
+
+    Score histograms (statistic_results) and per-item results (evaluation_results).
+    """
+    from opensafemlrm.interop.opensafemlrm import import_results
+    from opensafemlrm.store import Store
+
+    with Store.open(store, "create") as opened:
+        say(str(import_results(path, opened)))
+    say(f"next: safemlrm table asr {store} --by scenario")
+
+
+def import_labels(
+    path: Annotated[Path, typer.Argument(help="The CSV file.")],
+    store: _StoreOption,
+    annotator: Annotated[
+        str, typer.Option(help="Who gave them, where the file does not say.")
+    ] = "",
+    part: Annotated[
+        str, typer.Option(help="The part they are of, where the file does not say.")
+    ] = "answer",
+) -> None:
+    """Read labels of people on replies that the store has.
+
+    A CSV file as `safemlrm export labels` writes it, or a validation set of Inspect Scout (columns
+    id and target).
+    """
+    from opensafemlrm.interop import label_exchange
+    from opensafemlrm.store import Store
+
+    with Store.open(store, "write") as opened:
+        say(str(label_exchange.import_labels(path, opened, annotator, part)))

@@ -97,7 +97,12 @@ class FolderMapping(_Common):
 
 
 def read(path: Path, form: type[M]) -> M:
-    """Read a mapping file. Raises DatasetError naming the file and the key that is wrong.
+    """Read a mapping file. Raises DatasetError naming the file and the key that is wrong."""
+    return validated(values_in(path), form, path)
+
+
+def values_in(path: Path) -> Any:
+    """Return what a mapping file says, before it is checked. Raises DatasetError naming the file.
 
     YAML tags and anchors are refused: no mapping needs them, and they can build what is not there.
     """
@@ -111,9 +116,15 @@ def read(path: Path, form: type[M]) -> M:
             path=path,
         ) from error
     try:
-        return form.model_validate(strict_yaml.read(text)[0])
+        return strict_yaml.read(text)[0]
     except BadYAMLError as error:
         raise DatasetError(error.reason, path=path, row=error.line) from error
+
+
+def validated(values: Any, form: type[M], path: Path) -> M:
+    """Return a mapping of what a file says. Raises DatasetError naming the key that is wrong."""
+    try:
+        return form.model_validate(values)
     except ValidationError as error:
         raise DatasetError(_mistakes(error, form), path=path) from error
 

@@ -117,12 +117,12 @@ def mapping_beside(path: Path) -> Path:
 def _draft(mapping: TableMapping, row: Mapping[str, Any], root: Path) -> Draft:
     question = cell(row, mapping.question)
     scenario = _said(mapping.scenario, row)
-    pictures = tuple(_pictures(row, mapping.images, root))
+    pictures = tuple(pictures_in(row, mapping.images, root))
     released: dict[str, Picture] = {}
     for attack, columns in mapping.released_columns().items():
-        released |= numbered(attack, _pictures(row, columns, root))
+        released |= numbered(attack, pictures_in(row, columns, root))
     return Draft(
-        id=_made_id(question, scenario, pictures) if mapping.id is None else cell(row, mapping.id),
+        id=made_id(question, scenario, pictures) if mapping.id is None else cell(row, mapping.id),
         scenario=scenario,
         question=question,
         kind=_kind(mapping, row),
@@ -138,7 +138,7 @@ def cell(row: Mapping[str, Any], column: str) -> str:
 
     Raises DatasetError if it is not there or is something else, EmptyTextError if it is empty.
     """
-    value = _value(row, column)
+    value = value_in(row, column)
     if isinstance(value, bool):
         return "true" if value else "false"
     # NaN and infinities are how tables write a number that is not there.
@@ -153,13 +153,13 @@ def cell(row: Mapping[str, Any], column: str) -> str:
     return value
 
 
-def _value(row: Mapping[str, Any], column: str) -> Any:
+def value_in(row: Mapping[str, Any], column: str) -> Any:
     """Return a cell, or the part of it that a name with dots goes down to."""
     name, dot, rest = column.partition(".")
     inside = row.get(name)
     if column in row or not dot or not isinstance(inside, Mapping):
         return row.get(column)
-    return _value(inside, rest)
+    return value_in(inside, rest)
 
 
 def _listed(value: Any) -> Any:
@@ -182,20 +182,20 @@ def _kind(mapping: TableMapping, row: Mapping[str, Any]) -> ItemKind:
     return ItemKind(mapping.kind)
 
 
-def _pictures(row: Mapping[str, Any], columns: Sequence[str], root: Path) -> Iterator[Picture]:
+def pictures_in(row: Mapping[str, Any], columns: Sequence[str], root: Path) -> Iterator[Picture]:
     """Yield the pictures of a row. The first column must have one; further ones may be empty.
 
     A cell may hold a list of pictures.
     """
     for place, column in enumerate(columns):
-        value = _listed(_value(row, column))
+        value = _listed(value_in(row, column))
         cell_pictures = [] if value is None or value == "" else parquet.pictures(value, root)
         yield from cell_pictures
         if not cell_pictures and place == 0:
             raise MissingImageError(f"the mapping takes an image from {column!r}, which is empty")
 
 
-def _made_id(question: str, scenario: str, pictures: tuple[Picture, ...]) -> str:
+def made_id(question: str, scenario: str, pictures: tuple[Picture, ...]) -> str:
     """Make an id that stays when rows are added or moved; the same content is the same id."""
     named = [p if isinstance(p, bytes) else p.name.encode() for p in pictures]
     return content_key(question, scenario, *named).hex()[:16]

@@ -1,0 +1,362 @@
+"""Replies of other tools, put into a store: rows as our own, whose components say "imported".
+
+Models, data sets, attacks, defenses and judges of an import are components of their own: their
+identity holds ``imported_from`` and their label ends in "(imported)", so that no figure mixes them
+with what was asked here. Only "no attack" and "no defense" are the store's own, since analyses look
+for them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from opensafemlrm import reasoning
+from opensafemlrm.attacks.direct import Direct
+from opensafemlrm.defenses.none import NoDefense
+from opensafemlrm.errors import ImportDataError
+from opensafemlrm.store import Cell, SampleKey, Store, generation_key, records
+from opensafemlrm.store.labels import PersonLabel, put_labels
+from opensafemlrm.store.tables import Row
+from opensafemlrm.types import (
+    PARTS,
+    Image,
+    Item,
+    Key,
+    Label,
+    Part,
+    Prompt,
+    Response,
+    ResponseStatus,
+    Sampling,
+    Trace,
+    TraceStatus,
+    Verdict,
+    content_key,
+)
+
+MAX_ERRORS: Final = 20
+"""Bad rows that one error names."""
+_OURS: Final[Mapping[str, Any]] = {"direct": Direct, "none": NoDefense}
+_NOT_RECORDED: Final = Sampling()
+_CAME: Final = (ResponseStatus.OK, ResponseStatus.TRUNCATED)
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignJudge:
+    """Who gave scores elsewhere: higher is worse, and from ``unsafe_from`` on a text is unsafe."""
+
+    name: str
+    unsafe_from: float = 0.5
+    scale: tuple[float, float] = (0.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignVerdict:
+    """What a foreign judge said of a part; of a reply without reasoning, answer and whole agree."""
+
+    judge: ForeignJudge
+    part: Part
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignLabel:
+    """What a person said of a part elsewhere; the fields are those of a label of ours."""
+
+    labeller: str
+    part: Part
+    unsafe: bool | None
+    note: str = ""
+    response_class: str | None = None
+    understood: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignReply:
+    """One reply of another tool. ``item.origin`` says where it was read, for errors.
+
+    ``attack`` and ``defense`` are names; ``direct`` and ``none`` stand for there being none. A
+    reply whose text is not recorded, only what was said of it, has an empty text.
+    """
+
+    item: Item
+    model: str
+    response: Response
+    attack: str = "direct"
+    defense: str = "none"
+    repeat: int = 0
+    sampling: Sampling = _NOT_RECORDED
+    prompt: Prompt | None = None
+    """What was sent, where that is known."""
+    form: str = "auto"
+    """The reasoning format that the reply is parsed by."""
+    verdicts: tuple[ForeignVerdict, ...] = ()
+    labels: tuple[ForeignLabel, ...] = ()
+
+
+@dataclass(slots=True)
+class ImportedReplies:
+    """What an import read, whether or not the store had it already."""
+
+    samples: int = 0
+    failed: int = 0
+    """Of them, those that are known to have given no reply."""
+    verdicts: int = 0
+    labels: int = 0
+    models: set[str] = field(default_factory=set)
+
+    def __str__(self) -> str:
+        parts = [f"{self.samples:,} replies of {len(self.models):,} models"]
+        parts += [f"{self.failed:,} of them failed"] if self.failed else []
+        parts += [f"{self.verdicts:,} verdicts"] if self.verdicts else []
+        parts += [f"{self.labels:,} labels of people"] if self.labels else []
+        return ", ".join(parts)
+
+
+def put_replies(
+    store: Store,
+    source: str,
+    replies: Iterable[ForeignReply | ImportDataError],
+    pairs: Mapping[str, str] | None = None,
+) -> ImportedReplies:
+    """Put ``replies`` into ``store``: all of them, or nothing. Importing again changes nothing.
+
+    ``source`` says whose they are, ``pairs`` names the base of reasoning models. The same reply in
+    the same place may come several times, with verdicts of several judges. Raises ImportDataError
+    with what is wrong, also where a place holds another reply, and StoreError.
+    """
+    done = ImportedReplies()
+    with _no_pictures_left() as new, store.transaction():
+        writer = _Writer(store, source, new, done)
+        _all_good(replies, writer.put)
+        writer.put_pairs(pairs or {})
+    done.samples = len(writer.places)
+    return done
+
+
+def check_replies(replies: Iterable[ForeignReply | ImportDataError]) -> None:
+    """Raise ImportDataError with what is wrong with rows of a file."""
+    _all_good(replies, lambda _: None)
+
+
+def _all_good(
+    replies: Iterable[ForeignReply | ImportDataError], put: Callable[[ForeignReply], None]
+) -> None:
+    """Put every reply. Raises ImportDataError with all that is wrong, up to :data:`MAX_ERRORS`."""
+    errors: list[str] = []
+    for reply in replies:
+        try:
+            if isinstance(reply, ImportDataError):
+                raise reply
+            put(reply)
+        except ImportDataError as error:
+            errors.append(str(error))
+            if len(errors) == MAX_ERRORS:
+                errors.append("there may be more")
+                break
+    if errors:
+        raise ImportDataError("\n".join([*errors, "nothing was imported"]))
+
+
+@contextlib.contextmanager
+def _no_pictures_left() -> Iterator[list[Path]]:
+    """Take back the new pictures that the block notes, if it fails: no transaction holds files."""
+    new: list[Path] = []
+    try:
+        yield new
+    except BaseException:
+        for path in new:
+            path.unlink(missing_ok=True)
+        raise
+
+
+class _Writer:
+    """Puts replies into the store, in the transaction that is open."""
+
+    def __init__(self, store: Store, source: str, new: list[Path], done: ImportedReplies) -> None:
+        self.store, self.new, self.done = store, new, done
+        self.origin = {"imported_from": source}
+        self.places: dict[Key, str] = {}
+        """The samples of this import, and where each was read first."""
+        self.component = cache(self._component)
+        self.judge = cache(self._judge)
+        self.cell = cache(self._cell)
+
+    def _component(self, kind: str, name: str) -> Key:
+        ours = _OURS.get(name) if kind in ("attack", "defense") else None
+        if ours is not None and ours().name == name:
+            return self.store.put_component(kind, ours())
+        return self.store.put_identity(kind, f"{name} (imported)", {"name": name, **self.origin})
+
+    def _judge(self, judge: ForeignJudge) -> Key:
+        identity = {"name": judge.name, "unsafe_from": judge.unsafe_from, **self.origin}
+        facts = {"thresholds": [judge.unsafe_from], "scale": list(judge.scale)}
+        return self.store.put_identity("judge", f"{judge.name} (imported)", identity, facts)
+
+    def _cell(self, dataset: str, attack: str, defense: str, model: str, sampling: Sampling) -> Key:
+        named = (("dataset", dataset), ("attack", attack), ("defense", defense), ("model", model))
+        keys = {kind: self.component(kind, name) for kind, name in named}
+        return self.store.put_cell(Cell(sampling=sampling, **keys))
+
+    def put(self, reply: ForeignReply) -> None:
+        """Put one reply with what was said of it. Raises ImportDataError."""
+        item, where = reply.item, reply.item.origin
+        place = (item.dataset, reply.attack, reply.defense, reply.model, reply.sampling)
+        cell = self.cell(*place)
+        key = generation_key(cell, item.key, reply.repeat)
+        came = reply.response.status in _CAME and bool(_written(reply.response))
+        trace = reasoning.parse(reply.response, reply.form) if came else None
+        is_known = self._is_known(where, key, reply.response)
+        self.places.setdefault(key, where)
+        seed = (reply.sampling.seed or 0) + reply.repeat
+        slot = SampleKey(cell, item.key, reply.repeat, seed, key)
+        parser = f"{reply.form}@{reasoning.VERSION}" if came else None
+        rows = [records.item_row(item), *self._pictures(item, reply.prompt)]
+        if reply.prompt is not None:
+            # By cell: two tools may have sent different prompts under one attack's name.
+            rows.append(records.prompt_row(cell, item.key, seed, reply.prompt))
+        if not is_known:  # a failure gives way to what comes later, and would get its time
+            rows.append(records.generation_row(slot, reply.response, trace, parser))
+        rows += self._verdicts(where, key, trace, reply)
+        self.store.put(rows)
+        self._put_labels(where, key, trace, reply)
+        self.done.failed += reply.response.status is ResponseStatus.FAILED
+        self.done.models.add(reply.model)
+
+    def _is_known(self, where: str, key: Key, response: Response) -> bool:
+        """Whether the store has this reply. Raises ImportDataError where it has another."""
+        query = "SELECT status, text, reasoning FROM generations WHERE key = ?"
+        found = self.store.connection.execute(query, (key,)).fetchone()
+        texts = (text and records.storable(text) for text in (response.text, response.reasoning))
+        if found is None or found == (response.status.value, *texts):
+            return found is not None
+        if found[0] == ResponseStatus.FAILED.value:
+            return False
+        if key in self.places:
+            raise ImportDataError(
+                f"{where}: another reply of the same model to the same item stands in "
+                f"{self.places[key]}; give each item an id of its own, or say with `repeat` which "
+                "try each reply is"
+            )
+        raise ImportDataError(
+            f"{where}: the store holds another reply to it, from an earlier import; import these "
+            "results into a store of their own"
+        )
+
+    def _pictures(self, item: Item, prompt: Prompt | None) -> Iterator[Row]:
+        images = [*item.images, *item.released.values(), *(prompt.images if prompt else ())]
+        for image in images:
+            yield records.image_row(self._keep(image))
+
+    def _keep(self, image: Image) -> Image:
+        path = self.store.image_path(image.sha256, image.media_type)
+        if not path.exists():
+            self.new.append(path)
+        return self.store.put_image(image)
+
+    def _verdicts(
+        self, where: str, generation: Key, trace: Trace | None, reply: ForeignReply
+    ) -> Iterator[Row]:
+        by_judge: dict[Key, dict[Part, Key]] = {}
+        for given in reply.verdicts:
+            verdict, judge = given.verdict, given.judge
+            if not _has_part(trace, given.part, reply.response):
+                if verdict.score is None:
+                    continue
+                raise ImportDataError(
+                    f"{where}: {judge.name} judged the {given.part.value}, which this reply lacks"
+                )
+            unsafe = verdict.score is not None and verdict.score >= judge.unsafe_from
+            low, high = judge.scale
+            if verdict.score is not None and not low <= verdict.score <= high:
+                raise ImportDataError(
+                    f"{where}: the score {verdict.score:g} of {judge.name} is not on its scale "
+                    f"from {low:g} to {high:g}; say another `scale`"
+                )
+            if unsafe != (verdict.label is Label.UNSAFE):
+                raise ImportDataError(
+                    f"{where}: {judge.name} says {verdict.label.value} with the score "
+                    f"{verdict.score}, but unsafe is from {judge.unsafe_from:g} on; mend "
+                    "`unsafe_from`, or map only the label or only the score"
+                )
+            by, self.done.verdicts = self.judge(judge), self.done.verdicts + 1
+            # A text may be scored twice and differently, so the sample is in the key.
+            key = content_key(by, generation, given.part.value, verdict.score)
+            yield records.verdict_row(key, by, verdict)
+            of = by_judge.setdefault(by, self._known(generation, by))
+            of.update(dict.fromkeys(_same(trace, given.part), key))
+        for by, keys in by_judge.items():
+            yield records.judgement_row(generation, by, keys)
+
+    def _known(self, generation: Key, judge: Key) -> dict[Part, Key]:
+        """Return the verdicts on other parts that came with an earlier row."""
+        query = (
+            'SELECT reasoning, answer, "full" FROM judgements WHERE generation = ? AND judge = ?'
+        )
+        row = self.store.connection.execute(query, (generation, judge)).fetchone()
+        return {} if row is None else {p: k for p, k in zip(PARTS, row, strict=True) if k}
+
+    def _put_labels(
+        self, where: str, generation: Key, trace: Trace | None, reply: ForeignReply
+    ) -> None:
+        query = (
+            "SELECT text, unsafe, response_class, understood, note FROM labels "
+            "WHERE generation = ? AND part = ? AND labeller = ?"
+        )
+        for given in reply.labels:
+            if not _has_part(trace, given.part, reply.response):
+                raise ImportDataError(
+                    f"{where}: {given.labeller} labelled the {given.part.value}, which this reply "
+                    "lacks"
+                )
+            text = records.storable((trace and trace.part(given.part)) or "")
+            by = records.storable(given.labeller)
+            place = (generation, given.part.value, by)
+            content = (given.unsafe, given.response_class, given.understood, given.note)
+            known = self.store.connection.execute(query, place).fetchall()
+            if (text, *content) not in known:  # else it keeps the time that it has
+                label = PersonLabel(
+                    generation,
+                    given.part,
+                    by,
+                    given.unsafe,
+                    given.note,
+                    text,
+                    given.response_class,
+                    given.understood,
+                )
+                put_labels(self.store, [label])
+            self.done.labels += 1
+
+    def put_pairs(self, pairs: Mapping[str, str]) -> None:
+        """Register which model was trained from which, where both have replies."""
+        for pair in pairs.items():
+            if lost := [name for name in pair if name not in self.done.models]:
+                raise ImportDataError(
+                    f"pairs: no reply is of {lost[0]!r}; there are: "
+                    f"{', '.join(sorted(self.done.models))}"
+                )
+            self.store.put_pair(*(self.component("model", name) for name in pair))
+
+
+def _written(response: Response) -> str:
+    return response.text or response.reasoning or ""
+
+
+def _has_part(trace: Trace | None, part: Part, response: Response) -> bool:
+    """Whether something can be said of a part: of a text that is not recorded, of any."""
+    if trace is None:
+        return response.status in _CAME
+    return trace.part(part) is not None
+
+
+def _same(trace: Trace | None, part: Part) -> tuple[Part, ...]:
+    """Return the parts whose text is the same: where there is no reasoning, two."""
+    whole = (Part.ANSWER, Part.FULL)
+    is_plain = trace is None or trace.status is TraceStatus.ABSENT
+    return whole if is_plain and part in whole else (part,)

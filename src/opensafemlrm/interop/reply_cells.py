@@ -1,0 +1,199 @@
+"""What the cells of a row of another tool's replies say: texts, numbers, verdicts and labels."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from opensafemlrm.datasets import table
+from opensafemlrm.datasets.mapping import Value
+from opensafemlrm.errors import DatasetError, EmptyTextError
+from opensafemlrm.interop.replies_in import ForeignJudge, ForeignLabel, ForeignVerdict
+from opensafemlrm.interop.reply_mapping import (
+    Column,
+    LabelColumns,
+    PartColumn,
+    Text,
+    VerdictColumns,
+)
+from opensafemlrm.models.http.replies import clip
+from opensafemlrm.redaction import known
+from opensafemlrm.types import Part, Unscored, Verdict
+
+Row = Mapping[str, Any]
+
+
+def short(text: str) -> str:
+    """Return the beginning of a text of another's, for a message."""
+    return clip(text, known(), 80)
+
+
+def reply_texts(row: Row, columns: Sequence[str]) -> list[str]:
+    """Return the replies in the first of ``columns`` that a row has."""
+    name = next((one for one in columns if table.value_in(row, one) is not None), columns[0])
+    cell = table.value_in(row, name)
+    # lmms-eval nests a list in a list where it asked several times.
+    while isinstance(cell, list) and len(cell) == 1:
+        (cell,) = cell
+    if not isinstance(cell, list):
+        return [text_of(Column(column="cell", default=""), {"cell": cell}, needed=False)]
+    if any(not isinstance(text, str) for text in cell):
+        raise DatasetError(
+            f"column {name!r} holds no text, but lists: only what was written counts"
+        )
+    return cell
+
+
+def text_of(text: Text | None, row: Row, *, needed: bool = True) -> str:
+    """Return what a mapped text says; blank cells are empty unless it is ``needed``."""
+    if isinstance(text, Value):
+        return text.value
+    if text is None:
+        return ""
+    try:
+        return table.cell(row, text.column if isinstance(text, Column) else text)
+    except EmptyTextError:
+        if isinstance(text, Column):
+            return text.default
+        if needed:
+            raise
+        return ""
+
+
+def count_in(row: Row, column: str) -> int:
+    """Return a count from 0. Raises DatasetError."""
+    text = table.cell(row, column)
+    try:
+        number = float(text)
+        if number < 0 or number != int(number) or number >= 2**31:
+            raise ValueError(text)  # noqa: TRY301
+    except (ValueError, OverflowError):
+        raise DatasetError(f"column {column!r}: {text!r} is no count from 0") from None
+    return int(number)
+
+
+def is_word(text: str, words: Sequence[str]) -> bool:
+    """Whether a cell is one of a mapping's words, whose case does not matter."""
+    lowered = text.strip().lower()
+    return any(fnmatch.fnmatchcase(lowered, word.lower()) for word in words)
+
+
+def _part(mapped: Part | PartColumn, row: Row) -> Part:
+    if isinstance(mapped, Part):
+        return mapped
+    text = table.cell(row, mapped.column)
+    if text not in tuple(Part):
+        raise DatasetError(f"column {mapped.column!r}: {text!r} is not answer, reasoning or full")
+    return Part(text)
+
+
+def _unsafe(mapped: VerdictColumns | LabelColumns, column: str, text: str) -> bool:
+    if is_word(text, mapped.unsafe):
+        return True
+    if is_word(text, mapped.safe):
+        return False
+    raise DatasetError(
+        f"column {column!r}: {short(text)!r} is none of the mapping's words: "
+        f"{', '.join((*mapped.safe, *mapped.unsafe))}"
+    )
+
+
+def verdicts_of(columns: Sequence[VerdictColumns], row: Row) -> Iterator[ForeignVerdict]:
+    """Yield what judges say in a row. Raises DatasetError."""
+    for mapped in columns:
+        for entry in [row] if mapped.each is None else _entries(row, mapped.each):
+            judge = text_of(mapped.judge, entry, needed=False)
+            if judge:
+                yield _verdict(mapped, judge, entry)
+
+
+def _entries(row: Row, column: str) -> list[Row]:
+    """Return the entries of a cell that holds a list: CSV has it as JSON."""
+    value = table.value_in(row, column)
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise DatasetError(f"column {column!r} holds no list of JSON: {error}") from error
+    entries = [] if value is None else value
+    if not isinstance(entries, list) or not all(isinstance(one, Mapping) for one in entries):
+        raise DatasetError(f"column {column!r} holds no list of objects")
+    return entries
+
+
+def _verdict(mapped: VerdictColumns, judge: str, row: Row) -> ForeignVerdict:
+    sign = -1.0 if mapped.lower_is_unsafe else 1.0
+    limit, ends = _limit(mapped, row), _scale(mapped, row)
+    low, high = sorted(sign * end for end in ends)
+    of = ForeignJudge(judge, sign * limit, (low, high))
+    why = "" if mapped.rationale is None else text_of(mapped.rationale, row, needed=False)
+    score = None if mapped.score is None else _score(mapped, mapped.score, row)
+    label = None
+    if mapped.label is not None:
+        text = text_of(mapped.label, row, needed=False)
+        label = (
+            None
+            if not text or is_word(text, mapped.unscored)
+            else _unsafe(mapped, mapped.label, text)
+        )
+    if mapped.score is None and label is not None:
+        score = sign * (max(ends) if label != mapped.lower_is_unsafe else min(ends))
+    elif score is not None:
+        score *= sign
+    part = _part(mapped.part, row)
+    if score is None:
+        reason = "" if mapped.reason is None else text_of(mapped.reason, row, needed=False)
+        why_not = Unscored(reason) if reason in tuple(Unscored) else Unscored.NOT_RECORDED
+        return ForeignVerdict(of, part, Verdict.none(why_not, rationale=why))
+    unsafe = score >= of.unsafe_from if label is None else label
+    return ForeignVerdict(of, part, Verdict.scored(score, unsafe=unsafe, rationale=why))
+
+
+def _limit(mapped: VerdictColumns, row: Row) -> float:
+    limit = mapped.unsafe_from
+    return limit if isinstance(limit, float) else _number(row, limit)
+
+
+def _scale(mapped: VerdictColumns, row: Row) -> tuple[float, float]:
+    if not isinstance(mapped.scale, str):
+        return mapped.scale
+    value = table.value_in(row, mapped.scale)
+    value = json.loads(value) if isinstance(value, str) else value
+    if not isinstance(value, list) or len(value) != 2:
+        raise DatasetError(f"column {mapped.scale!r} holds no scale, as [0, 1] is")
+    return float(value[0]), float(value[1])
+
+
+def _score(mapped: VerdictColumns, column: str, row: Row) -> float | None:
+    text = text_of(column, row, needed=False)
+    if not text or is_word(text, mapped.unscored):
+        return None
+    score = _number(row, column)
+    return None if is_word(f"{score:g}", mapped.unscored) else score
+
+
+def _number(row: Row, column: str) -> float:
+    text = table.cell(row, column)
+    try:
+        return float(text)
+    except ValueError:
+        raise DatasetError(f"column {column!r}: {short(text)!r} is no number") from None
+
+
+def label_of(mapped: LabelColumns, row: Row) -> ForeignLabel | None:
+    """Return what a person says in a row, ``None`` where nobody is named. Raises DatasetError."""
+    labeller = text_of(mapped.labeller, row, needed=False)
+    if not labeller:
+        return None
+    text = text_of(mapped.label, row, needed=False)
+    unsure = is_word(text, mapped.unsure)
+    return ForeignLabel(
+        labeller,
+        _part(mapped.part, row),
+        None if unsure else _unsafe(mapped, mapped.label, text),
+        "" if mapped.note is None else text_of(mapped.note, row, needed=False),
+        text.split()[0] if mapped.response_class and not unsure else None,
+        not is_word(text, mapped.not_understood) if mapped.not_understood and not unsure else None,
+    )

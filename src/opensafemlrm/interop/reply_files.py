@@ -1,0 +1,219 @@
+"""Files of replies that others wrote: CSV, TSV, JSON, JSON Lines or Parquet, by a mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from opensafemlrm import reasoning
+from opensafemlrm.datasets import parquet, table
+from opensafemlrm.datasets.items import Draft, Maker
+from opensafemlrm.datasets.mapping import KindColumn, kind_in
+from opensafemlrm.datasets.source import Source
+from opensafemlrm.errors import DatasetError, ImportDataError, UnknownNameError
+from opensafemlrm.interop.replies_in import ForeignReply
+from opensafemlrm.interop.reply_cells import (
+    Row,
+    count_in,
+    is_word,
+    label_of,
+    reply_texts,
+    short,
+    text_of,
+    verdicts_of,
+)
+from opensafemlrm.interop.reply_mapping import Column, ReplyMapping
+from opensafemlrm.types import (
+    Item,
+    ItemKind,
+    Prompt,
+    Response,
+    ResponseStatus,
+)
+
+_EXCEL: Final = (".xlsx", ".xls")
+_NO_REPLY: Final = "the imported results hold no reply"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyFile:
+    """A file of replies and what its columns hold. Pictures are named relative to its folder."""
+
+    path: Path
+    mapping: ReplyMapping
+
+    def replies(self) -> Iterator[ForeignReply | ImportDataError]:
+        """Yield the replies in the order of the file, and for each bad row its error.
+
+        Raises ImportDataError where the file cannot be read, or lacks a column.
+        """
+        reader = _Reader(self.path, self.mapping)
+        try:
+            for row in self._rows():
+                if isinstance(row, DatasetError):
+                    yield ImportDataError(str(row))
+                    continue
+                try:
+                    yield from list(reader.replies(*row))
+                except DatasetError as error:
+                    placed = (
+                        error
+                        if error.path
+                        else type(error)(error.reason, path=self.path, row=row[0])
+                    )
+                    yield ImportDataError(str(placed))
+        except DatasetError as error:
+            raise ImportDataError(str(error)) from error
+
+    def _rows(self) -> Iterator[tuple[int, Row] | DatasetError]:
+        kind, needed = self.path.suffix.lower(), self.mapping.columns()
+        if kind in _EXCEL:
+            raise DatasetError(
+                "save the sheet as CSV (VLMEvalKit writes TSV itself with PRED_FORMAT=tsv), and "
+                "import that",
+                path=self.path,
+            )
+        if kind not in table.ENDINGS:
+            known = ", ".join(table.ENDINGS)
+            raise DatasetError(
+                f"replies are read from {known}, not {kind or 'this'}", path=self.path
+            )
+        if kind == ".parquet":
+            there = parquet.columns(self.path)
+            for column in needed:
+                if column not in there and column.partition(".")[0] not in there:
+                    raise DatasetError(
+                        f"there is no column {column!r} (columns: {', '.join(there)})",
+                        path=self.path,
+                    )
+            needed = []
+        return table.read_rows(self.path, needed)
+
+
+class _Reader:
+    """Makes replies of rows."""
+
+    def __init__(self, path: Path, mapping: ReplyMapping) -> None:
+        self.path, self.mapping = path, mapping
+        self.source = Source(path.parent, path.parent, "where the file came from")
+        try:
+            reasoning.resolve(mapping.format)
+        except UnknownNameError as error:
+            raise ImportDataError(f"format: {error}") from error
+        for name in ("model", "dataset"):
+            if getattr(mapping, name) is None:
+                raise ImportDataError(
+                    f"{path}: the mapping does not say the {name}; give it as --{name} NAME, or "
+                    "map its column"
+                )
+
+    def replies(self, number: int, row: Row) -> Iterator[ForeignReply]:
+        """Yield the replies of a row: several where its cell holds a list of them."""
+        mapping = self.mapping
+        item = self._item_of(number, row)
+        prompt = None if mapping.prompt is None else self._prompt(row, item)
+        repeat = 0 if mapping.repeat is None else count_in(row, mapping.repeat)
+        responses = self._responses(row)
+        if len(responses) > 1 and mapping.repeat is not None:
+            raise DatasetError("the row holds several replies, and `repeat` is mapped too")
+        verdicts = tuple(verdicts_of(mapping.verdicts, row))
+        labels = tuple(filter(None, (label_of(label, row) for label in mapping.labels)))
+        if len(responses) > 1 and (verdicts or labels):
+            raise DatasetError(
+                "the row holds several replies: of which of them its verdicts are is not known; "
+                "give each reply a row of its own"
+            )
+        for place, response in enumerate(responses):
+            # What was said of an error message, or of nothing, is about no reply.
+            came = response.status in (ResponseStatus.OK, ResponseStatus.TRUNCATED)
+            yield ForeignReply(
+                item=item,
+                model=self._name(row, "model"),
+                response=response,
+                attack=self._name(row, "attack"),
+                defense=self._name(row, "defense"),
+                repeat=repeat + place,
+                prompt=prompt,
+                form=mapping.format,
+                verdicts=verdicts if came else (),
+                labels=labels if came else (),
+            )
+
+    def _name(self, row: Row, kind: str) -> str:
+        return text_of(getattr(self.mapping, kind), row).strip()
+
+    def _prompt(self, row: Row, item: Item) -> Prompt | None:
+        text = text_of(self.mapping.prompt, row, needed=False)
+        return Prompt.user(*item.images, text, system=item.system) if text else None
+
+    def _item_of(self, number: int, row: Row) -> Item:
+        mapping = self.mapping
+        question = text_of(mapping.question, row, needed=isinstance(mapping.question, str))
+        scenario = text_of(mapping.scenario, row)
+        ids = [mapping.item] if isinstance(mapping.item, str) else mapping.item or ()
+        pictures = tuple(table.pictures_in(row, mapping.images, self.path.parent))
+        draft = Draft(
+            id="/".join(table.cell(row, name) for name in ids)
+            or table.made_id(question, scenario, pictures),
+            scenario=scenario,
+            question=question or "(not recorded)",
+            kind=kind_in(mapping.kind, table.cell(row, mapping.kind.column))
+            if isinstance(mapping.kind, KindColumn)
+            else ItemKind(mapping.kind),
+            images=pictures,
+            fields={ours: table.cell(row, theirs) for ours, theirs in mapping.fields.items()},
+            system=text_of(mapping.system, row, needed=False) or None,
+        )
+        # A maker for each row: here, an id may come again.
+        maker = Maker(self._name(row, "dataset"), self.source, self.path)
+        (item,) = maker.items([(number, row)], lambda _: [draft])
+        if isinstance(item, DatasetError):
+            raise item
+        return item
+
+    def _responses(self, row: Row) -> list[Response]:
+        mapping = self.mapping
+        status = "" if mapping.status is None else table.cell(row, mapping.status)
+        if status not in ("", *ResponseStatus):
+            raise DatasetError(
+                f"column {mapping.status!r}: {status!r} is none of {', '.join(ResponseStatus)}"
+            )
+        named = mapping.answer if mapping.reply is None else mapping.reply
+        if named is None:
+            return [Response(ResponseStatus(status or "ok"))]
+        columns = (named,) if isinstance(named, str) else named
+        thought = None
+        if mapping.reasoning is not None:
+            thought = text_of(mapping.reasoning, row, needed=False) or None
+        texts = reply_texts(row, columns)
+        return [self._response(row, status, text, thought) for text in texts]
+
+    def _response(self, row: Row, status: str, text: str, thought: str | None) -> Response:
+        mapping = self.mapping
+        code, detail = (
+            name and text_of(Column(column=name, default=""), row, needed=False)
+            for name in (mapping.error_code, mapping.error_detail)
+        )
+        if is_word(text, mapping.failures):
+            return Response.failed("not_recorded", short(text), transient=False)
+        if status in ("", "ok") and not text.strip() and not thought:
+            return Response.failed("not_recorded", _NO_REPLY, transient=False)
+        if status in (ResponseStatus.FAILED, ResponseStatus.BLOCKED):
+            code = code or "not_recorded"
+        return Response(
+            ResponseStatus(status or "ok"),
+            text,
+            thought,
+            code=code or None,
+            detail=detail or None,
+        )
+
+
+def replies_in_files(
+    paths: Iterable[Path], mapping: ReplyMapping
+) -> Iterator[ForeignReply | ImportDataError]:
+    """Yield the replies of several files, as :meth:`ReplyFile.replies` does."""
+    for path in paths:
+        yield from ReplyFile(path, mapping).replies()

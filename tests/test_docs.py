@@ -46,6 +46,11 @@ DOES_NOT_RUN_HERE = {
     "--out page": "the same report in another folder",
     "safemlrm audit": "ends with 5 or 6 where models fail; tests/audit",
     "safemlrm diff": "needs a second store; tests/cli/test_diff.py",
+    "import inspect": "needs Inspect AI; tests/interop/test_inspect_document.py",
+    "export inspect": "the same",
+    "export scout": "the same",
+    "from-inspect": "needs what is imported there",
+    "validation.csv --store": "the same",
     "safemlrm new": "writes into the source; its own tests",
 }
 """Pieces of commands that are only parsed, and why."""

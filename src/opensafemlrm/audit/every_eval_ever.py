@@ -9,8 +9,8 @@ from typing import Any, Final
 
 from opensafemlrm.audit.policy import Figure
 from opensafemlrm.audit.record import dumps, figure_of, timestamp
+from opensafemlrm.interop.every_eval_ever import model_results, result
 
-VERSION: Final = "0.3.0"
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -21,64 +21,45 @@ def results_files(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if results:
             digest = hashlib.sha256(model.encode()).hexdigest()[:8]
             name = f"{_UNSAFE.sub('_', model)[:60]}-{digest}.json"
-            yield name, dumps(_aggregate(record, model, results))
+            yield name, dumps(_file(record, model, results))
 
 
-def _aggregate(
-    record: Mapping[str, Any], model: str, results: list[dict[str, Any]]
-) -> dict[str, Any]:
+def _file(record: Mapping[str, Any], model: str, results: list[dict[str, Any]]) -> dict[str, Any]:
     time = timestamp(record)
     identity = _identity(record, "model", model)
-    simulated = bool(identity.get("simulated"))
-    return {
-        "schema_version": VERSION,
-        "evaluation_id": f"opensafemlrm-audit/{model}/{record['policy']['sha256'][:16]}-{time}",
-        "evaluation_timestamp": time,
-        "retrieved_timestamp": time,
-        "source_metadata": {
+    return model_results(
+        evaluation_id=f"opensafemlrm-audit/{model}/{record['policy']['sha256'][:16]}-{time}",
+        time=time,
+        source={
             "source_name": "OpenSafeMLRM audit",
-            "source_type": "evaluation_run",
-            "source_organization_name": "unknown",
-            "evaluator_relationship": "other",
             "additional_details": {
                 "policy_sha256": record["policy"]["sha256"],
                 "audit_verdict": record["verdict"],
-                "simulated": str(simulated).lower(),
+                "simulated": str(bool(identity.get("simulated"))).lower(),
             },
         },
-        "eval_library": {"name": "opensafemlrm", "version": record["made_by"]["opensafemlrm"]},
-        "model_info": {
-            "name": model,
-            "id": model,
-            "additional_details": {
-                "deployment_type": "unknown",
-                "model_availability": "unknown",
-                "identity": dumps(identity).strip(),
-            },
-        },
-        "evaluation_results": results,
-    }
+        model=model,
+        identity=dumps(identity).strip(),
+        results=results,
+        library=record["made_by"]["opensafemlrm"],
+    )
 
 
 def _results(record: Mapping[str, Any], model: str) -> Iterator[dict[str, Any]]:
     for number, rule in enumerate(record["rules"]):
-        figure = Figure(rule["figure"])
+        figure, against = Figure(rule["figure"]), rule["against"]
         for place, check in enumerate(rule["checks"]):
             if check.get("model") != model or check.get("value") is None:
                 continue
-            against = rule["against"]
-            yield {
-                "evaluation_result_id": f"rule-{number}-check-{place}",
-                "evaluation_name": f"{check['dataset']} · {check['attack']} · {check['scenario']}",
-                "source_data": {"dataset_name": check["dataset"], "source_type": "other"},
-                "metric_config": {
+            yield result(
+                identifier=f"rule-{number}-check-{place}",
+                name=f"{check['dataset']} · {check['attack']} · {check['scenario']}",
+                dataset=check["dataset"],
+                metric={
                     "metric_name": figure_of(rule),
                     "metric_kind": figure.value,
-                    "metric_unit": "proportion",
                     "lower_is_better": figure.is_max,
-                    "score_type": "continuous",
                     "min_score": 0.0 if against is None else -1.0,
-                    "max_score": 1.0,
                     "additional_details": {
                         "judge": record["judge"] or "none",
                         "threshold": rule["threshold"],
@@ -88,19 +69,14 @@ def _results(record: Mapping[str, Any], model: str) -> Iterator[dict[str, Any]]:
                         "verdict": check["verdict"],
                     },
                 },
-                "score_details": {
-                    "score": check["value"],
-                    "uncertainty": {
-                        "confidence_interval": {
-                            "lower": check["bound_low"],
-                            "upper": check["bound_high"],
-                            "method": "Newcombe/Wilson at the width of Holm's step, with bounds "
-                            "for samples without a score",
-                        },
-                        "num_samples": check["scored"],
-                    },
-                },
-            }
+                score=check["value"],
+                interval=(
+                    *(check["bound_low"], check["bound_high"]),
+                    "Newcombe/Wilson at the width of Holm's step, with bounds for samples without "
+                    "a score",
+                ),
+                num_samples=check["scored"],
+            )
 
 
 def _identity(record: Mapping[str, Any], kind: str, label: str) -> dict[str, Any]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class What(StrEnum):
     """What can be exported."""
 
+    EEE = "eee"
     FRAME = "frame"
     INSPECT = "inspect"
     REPLIES = "replies"
@@ -38,7 +39,8 @@ def export(
     ],
     store: Annotated[str, typer.Argument(help="The store, or a folder or URL of Parquet files.")],
     path: Annotated[
-        Path, typer.Argument(help="The file: .parquet, .csv or .jsonl. inspect, scout: the folder.")
+        Path,
+        typer.Argument(help="The file: .parquet, .csv or .jsonl. eee, inspect, scout: the folder."),
     ],
     to: Annotated[
         str | None, typer.Option("--format", help="The format, whatever the file's ending.")
@@ -54,11 +56,14 @@ def export(
     without texts. validation: a row for each labelled sample, as Inspect Scout's validation sets
     have it. inspect: a log of Inspect AI for each model, data set, attack and defense, for
     `inspect view`, with prompts, pictures and replies. scout: the same as a transcript database of
-    Inspect Scout.
+    Inspect Scout. eee: rates and samples as Every Eval Ever 0.3.0 has them.
     """
     from opensafemlrm import results
     from opensafemlrm.export import write_frame
 
+    if what is What.EEE:
+        say(_results_files(Path(store), path))
+        return
     if what in (What.LABELS, What.VALIDATION):
         write_frame(_labels(Path(store), what, part), path, to)
         return
@@ -69,6 +74,14 @@ def export(
     tell_left_out(opened)
     frame = opened.frame() if what is What.FRAME else opened.replies()
     write_frame(frame, path, to)
+
+
+def _results_files(store: Path, folder: Path) -> str:
+    from opensafemlrm.interop.every_eval_ever import export_results
+    from opensafemlrm.store import Store
+
+    with Store.open(store) as opened:
+        return str(export_results(opened, folder))
 
 
 def _labels(store: Path, what: What, part: str) -> pl.DataFrame:

@@ -42,17 +42,23 @@ from opensafemlrm.types import (
 MAX_ERRORS: Final = 20
 """Bad rows that one error names."""
 _OURS: Final[Mapping[str, Any]] = {"direct": Direct, "none": NoDefense}
+_MARK: Final = " (imported)"
 _NOT_RECORDED: Final = Sampling()
 _CAME: Final = (ResponseStatus.OK, ResponseStatus.TRUNCATED)
 
 
 @dataclass(frozen=True, slots=True)
 class ForeignJudge:
-    """Who gave scores elsewhere: higher is worse, and from ``unsafe_from`` on a text is unsafe."""
+    """Who gave scores elsewhere: higher is worse; ``thresholds``, lenient first, mean unsafe."""
 
     name: str
-    unsafe_from: float = 0.5
+    thresholds: tuple[float, ...] = (0.5,)
     scale: tuple[float, float] = (0.0, 1.0)
+
+    @property
+    def unsafe_from(self) -> float:
+        """The score from which a text is unsafe."""
+        return self.thresholds[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,8 @@ class ForeignReply:
     attack: str = "direct"
     defense: str = "none"
     repeat: int = 0
+    simulated: bool = False
+    """Whether a simulated model wrote it."""
     sampling: Sampling = _NOT_RECORDED
     prompt: Prompt | None = None
     """What was sent, where that is known."""
@@ -180,34 +188,41 @@ class _Writer:
 
     def __init__(self, store: Store, source: str, new: list[Path], done: ImportedReplies) -> None:
         self.store, self.new, self.done = store, new, done
-        self.origin = {"imported_from": source}
+        self.origin: dict[str, Any] = {"imported_from": source}
         self.places: dict[Key, str] = {}
         """The samples of this import, and where each was read first."""
+        self.models: dict[str, Key] = {}
         self.component = cache(self._component)
         self.judge = cache(self._judge)
         self.cell = cache(self._cell)
 
-    def _component(self, kind: str, name: str) -> Key:
+    def _component(self, kind: str, name: str, simulated: bool = False) -> Key:
         ours = _OURS.get(name) if kind in ("attack", "defense") else None
         if ours is not None and ours().name == name:
             return self.store.put_component(kind, ours())
-        return self.store.put_identity(kind, f"{name} (imported)", {"name": name, **self.origin})
+        name = name.removesuffix(_MARK)
+        identity = {"name": name, **self.origin}
+        if kind == "model" and simulated:
+            identity["simulated"] = True
+        return self.store.put_identity(kind, f"{name}{_MARK}", identity)
 
     def _judge(self, judge: ForeignJudge) -> Key:
-        identity = {"name": judge.name, "unsafe_from": judge.unsafe_from, **self.origin}
-        facts = {"thresholds": [judge.unsafe_from], "scale": list(judge.scale)}
-        return self.store.put_identity("judge", f"{judge.name} (imported)", identity, facts)
+        facts = {"thresholds": list(judge.thresholds), "scale": list(judge.scale)}
+        name = judge.name.removesuffix(_MARK)
+        identity = {"name": name, **facts, **self.origin}
+        return self.store.put_identity("judge", f"{name}{_MARK}", identity, facts)
 
-    def _cell(self, dataset: str, attack: str, defense: str, model: str, sampling: Sampling) -> Key:
-        named = (("dataset", dataset), ("attack", attack), ("defense", defense), ("model", model))
+    def _cell(self, dataset: str, attack: str, defense: str, model: Key, sampling: Sampling) -> Key:
+        named = (("dataset", dataset), ("attack", attack), ("defense", defense))
         keys = {kind: self.component(kind, name) for kind, name in named}
-        return self.store.put_cell(Cell(sampling=sampling, **keys))
+        return self.store.put_cell(Cell(model=model, sampling=sampling, **keys))
 
     def put(self, reply: ForeignReply) -> None:
         """Put one reply with what was said of it. Raises ImportDataError."""
         item, where = reply.item, reply.item.origin
-        place = (item.dataset, reply.attack, reply.defense, reply.model, reply.sampling)
-        cell = self.cell(*place)
+        model = self.component("model", reply.model, reply.simulated)
+        self.models[reply.model] = model
+        cell = self.cell(item.dataset, reply.attack, reply.defense, model, reply.sampling)
         key = generation_key(cell, item.key, reply.repeat)
         came = reply.response.status in _CAME and bool(_written(reply.response))
         trace = reasoning.parse(reply.response, reply.form) if came else None
@@ -336,12 +351,10 @@ class _Writer:
     def put_pairs(self, pairs: Mapping[str, str]) -> None:
         """Register which model was trained from which, where both have replies."""
         for pair in pairs.items():
-            if lost := [name for name in pair if name not in self.done.models]:
-                raise ImportDataError(
-                    f"pairs: no reply is of {lost[0]!r}; there are: "
-                    f"{', '.join(sorted(self.done.models))}"
-                )
-            self.store.put_pair(*(self.component("model", name) for name in pair))
+            if lost := [name for name in pair if name not in self.models]:
+                there = ", ".join(sorted(self.models))
+                raise ImportDataError(f"pairs: no reply is of {lost[0]!r}; there are: {there}")
+            self.store.put_pair(*(self.models[name] for name in pair))
 
 
 def _written(response: Response) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -33,12 +34,9 @@ def short(text: str) -> str:
 def reply_texts(row: Row, columns: Sequence[str]) -> list[str]:
     """Return the replies in the first of ``columns`` that a row has."""
     name = next((one for one in columns if table.value_in(row, one) is not None), columns[0])
-    cell = table.value_in(row, name)
-    # lmms-eval nests a list in a list where it asked several times.
-    while isinstance(cell, list) and len(cell) == 1:
-        (cell,) = cell
+    cell = _unwrapped(table.value_in(row, name))
     if not isinstance(cell, list):
-        return [text_of(Column(column="cell", default=""), {"cell": cell}, needed=False)]
+        return [text_of(name, row, needed=False)]
     if any(not isinstance(text, str) for text in cell):
         raise DatasetError(
             f"column {name!r} holds no text, but lists: only what was written counts"
@@ -52,8 +50,9 @@ def text_of(text: Text | None, row: Row, *, needed: bool = True) -> str:
         return text.value
     if text is None:
         return ""
+    column = text.column if isinstance(text, Column) else text
     try:
-        return table.cell(row, text.column if isinstance(text, Column) else text)
+        return table.cell({column: _unwrapped(table.value_in(row, column))}, column)
     except EmptyTextError:
         if isinstance(text, Column):
             return text.default
@@ -62,16 +61,42 @@ def text_of(text: Text | None, row: Row, *, needed: bool = True) -> str:
         return ""
 
 
-def count_in(row: Row, column: str) -> int:
+def _unwrapped(value: Any) -> Any:
+    """Return what a list of one holds: several tools write replies so."""
+    while isinstance(value, list) and len(value) == 1:
+        (value,) = value
+    return value
+
+
+def count_in(row: Row, column: str | Column) -> int:
     """Return a count from 0. Raises DatasetError."""
-    text = table.cell(row, column)
+    text = text_of(column, row)
+    name = column.column if isinstance(column, Column) else column
+    number = _number(name, text)
+    if number < 0 or number != int(number) or number >= 2**31:
+        raise DatasetError(f"column {name!r}: {short(text)!r} is no count from 0")
+    return int(number)
+
+
+def optional_count(row: Row, column: str | None) -> int | None:
+    """Return a count, ``None`` where the row has none. Raises DatasetError."""
+    return None if number_in(row, column) is None else count_in(row, str(column))
+
+
+def number_in(row: Row, column: str | None) -> float | None:
+    """Return a number, ``None`` where the row has none. Raises DatasetError."""
+    text = "" if column is None else text_of(column, row, needed=False)
+    return _number(str(column), text) if text else None
+
+
+def _number(column: str, text: str) -> float:
     try:
         number = float(text)
-        if number < 0 or number != int(number) or number >= 2**31:
-            raise ValueError(text)  # noqa: TRY301
-    except (ValueError, OverflowError):
-        raise DatasetError(f"column {column!r}: {text!r} is no count from 0") from None
-    return int(number)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise DatasetError(f"column {column!r}: {short(text)!r} is no number")
+    return number
 
 
 def is_word(text: str, words: Sequence[str]) -> bool:
@@ -125,9 +150,9 @@ def _entries(row: Row, column: str) -> list[Row]:
 
 def _verdict(mapped: VerdictColumns, judge: str, row: Row) -> ForeignVerdict:
     sign = -1.0 if mapped.lower_is_unsafe else 1.0
-    limit, ends = _limit(mapped, row), _scale(mapped, row)
+    limits, ends = _thresholds(mapped, row), _scale(mapped, row)
     low, high = sorted(sign * end for end in ends)
-    of = ForeignJudge(judge, sign * limit, (low, high))
+    of = ForeignJudge(judge, tuple(sign * limit for limit in limits), (low, high))
     why = "" if mapped.rationale is None else text_of(mapped.rationale, row, needed=False)
     score = None if mapped.score is None else _score(mapped, mapped.score, row)
     label = None
@@ -151,35 +176,35 @@ def _verdict(mapped: VerdictColumns, judge: str, row: Row) -> ForeignVerdict:
     return ForeignVerdict(of, part, Verdict.scored(score, unsafe=unsafe, rationale=why))
 
 
-def _limit(mapped: VerdictColumns, row: Row) -> float:
-    limit = mapped.unsafe_from
-    return limit if isinstance(limit, float) else _number(row, limit)
+def _thresholds(mapped: VerdictColumns, row: Row) -> tuple[float, ...]:
+    limits = mapped.unsafe_from
+    if not isinstance(limits, str):
+        return limits if isinstance(limits, tuple) else (limits,)
+    text = text_of(limits, row)
+    try:
+        cell = json.loads(text)
+        return tuple(map(float, cell if isinstance(cell, list) else [cell]))
+    except (TypeError, ValueError, RecursionError):
+        raise DatasetError(f"column {limits!r}: {short(text)!r} is no number") from None
 
 
 def _scale(mapped: VerdictColumns, row: Row) -> tuple[float, float]:
     if not isinstance(mapped.scale, str):
         return mapped.scale
-    value = table.value_in(row, mapped.scale)
-    value = json.loads(value) if isinstance(value, str) else value
-    if not isinstance(value, list) or len(value) != 2:
-        raise DatasetError(f"column {mapped.scale!r} holds no scale, as [0, 1] is")
-    return float(value[0]), float(value[1])
+    try:
+        value = table.value_in(row, mapped.scale)
+        low, high = map(float, json.loads(value) if isinstance(value, str) else value)
+    except (TypeError, ValueError, RecursionError):
+        raise DatasetError(f"column {mapped.scale!r} holds no scale, as [0, 1] is") from None
+    return low, high
 
 
 def _score(mapped: VerdictColumns, column: str, row: Row) -> float | None:
     text = text_of(column, row, needed=False)
     if not text or is_word(text, mapped.unscored):
         return None
-    score = _number(row, column)
+    score = _number(column, text)
     return None if is_word(f"{score:g}", mapped.unscored) else score
-
-
-def _number(row: Row, column: str) -> float:
-    text = table.cell(row, column)
-    try:
-        return float(text)
-    except ValueError:
-        raise DatasetError(f"column {column!r}: {short(text)!r} is no number") from None
 
 
 def label_of(mapped: LabelColumns, row: Row) -> ForeignLabel | None:

@@ -10,7 +10,7 @@ from typing import Final
 from opensafemlrm import reasoning
 from opensafemlrm.datasets import parquet, table
 from opensafemlrm.datasets.items import Draft, Maker
-from opensafemlrm.datasets.mapping import KindColumn, kind_in
+from opensafemlrm.datasets.mapping import kind_in
 from opensafemlrm.datasets.source import Source
 from opensafemlrm.errors import DatasetError, ImportDataError, UnknownNameError
 from opensafemlrm.interop.replies_in import ForeignReply
@@ -19,18 +19,21 @@ from opensafemlrm.interop.reply_cells import (
     count_in,
     is_word,
     label_of,
+    number_in,
+    optional_count,
     reply_texts,
     short,
     text_of,
     verdicts_of,
 )
-from opensafemlrm.interop.reply_mapping import Column, ReplyMapping
+from opensafemlrm.interop.reply_mapping import Column, KindCells, ReplyMapping
 from opensafemlrm.types import (
     Item,
     ItemKind,
     Prompt,
     Response,
     ResponseStatus,
+    Usage,
 )
 
 _EXCEL: Final = (".xlsx", ".xls")
@@ -98,10 +101,6 @@ class _Reader:
     def __init__(self, path: Path, mapping: ReplyMapping) -> None:
         self.path, self.mapping = path, mapping
         self.source = Source(path.parent, path.parent, "where the file came from")
-        try:
-            reasoning.resolve(mapping.format)
-        except UnknownNameError as error:
-            raise ImportDataError(f"format: {error}") from error
         for name in ("model", "dataset"):
             if getattr(mapping, name) is None:
                 raise ImportDataError(
@@ -115,7 +114,12 @@ class _Reader:
         item = self._item_of(number, row)
         prompt = None if mapping.prompt is None else self._prompt(row, item)
         repeat = 0 if mapping.repeat is None else count_in(row, mapping.repeat)
-        responses = self._responses(row)
+        form = text_of(mapping.format, row)
+        try:
+            reasoning.resolve(form)
+        except UnknownNameError as error:
+            raise DatasetError(f"format: {error}") from error
+        responses = self._responses(row, form)
         if len(responses) > 1 and mapping.repeat is not None:
             raise DatasetError("the row holds several replies, and `repeat` is mapped too")
         verdicts = tuple(verdicts_of(mapping.verdicts, row))
@@ -135,8 +139,9 @@ class _Reader:
                 attack=self._name(row, "attack"),
                 defense=self._name(row, "defense"),
                 repeat=repeat + place,
+                simulated=is_word(text_of(mapping.simulated, row, needed=False), ("true", "1")),
                 prompt=prompt,
-                form=mapping.format,
+                form=form,
                 verdicts=verdicts if came else (),
                 labels=labels if came else (),
             )
@@ -159,9 +164,7 @@ class _Reader:
             or table.made_id(question, scenario, pictures),
             scenario=scenario,
             question=question or "(not recorded)",
-            kind=kind_in(mapping.kind, table.cell(row, mapping.kind.column))
-            if isinstance(mapping.kind, KindColumn)
-            else ItemKind(mapping.kind),
+            kind=_kind(mapping, row),
             images=pictures,
             fields={ours: table.cell(row, theirs) for ours, theirs in mapping.fields.items()},
             system=text_of(mapping.system, row, needed=False) or None,
@@ -173,9 +176,9 @@ class _Reader:
             raise item
         return item
 
-    def _responses(self, row: Row) -> list[Response]:
+    def _responses(self, row: Row, form: str) -> list[Response]:
         mapping = self.mapping
-        status = "" if mapping.status is None else table.cell(row, mapping.status)
+        status = text_of(mapping.status, row)
         if status not in ("", *ResponseStatus):
             raise DatasetError(
                 f"column {mapping.status!r}: {status!r} is none of {', '.join(ResponseStatus)}"
@@ -188,7 +191,7 @@ class _Reader:
         if mapping.reasoning is not None:
             thought = text_of(mapping.reasoning, row, needed=False) or None
         texts = reply_texts(row, columns)
-        return [self._response(row, status, text, thought) for text in texts]
+        return [self._response(row, status, text, _apart(text, thought, form)) for text in texts]
 
     def _response(self, row: Row, status: str, text: str, thought: str | None) -> Response:
         mapping = self.mapping
@@ -208,7 +211,31 @@ class _Reader:
             thought,
             code=code or None,
             detail=detail or None,
+            usage=Usage(
+                optional_count(row, mapping.input_tokens),
+                optional_count(row, mapping.output_tokens),
+                optional_count(row, mapping.reasoning_tokens),
+            ),
+            latency=(number_in(row, mapping.latency_ms) or 0.0) / 1000,
         )
+
+
+def _kind(mapping: ReplyMapping, row: Row) -> ItemKind:
+    kind = mapping.kind
+    if not isinstance(kind, KindCells):
+        return ItemKind(kind)
+    cell = text_of(Column(column=kind.column, default=""), row)
+    if not cell and kind.default is not None:
+        return ItemKind(kind.default)
+    return kind_in(kind, cell)
+
+
+def _apart(text: str, thought: str | None, form: str) -> str | None:
+    """Return reasoning that came apart; ``None`` where the reply is known to hold it too."""
+    if thought is None:
+        return None
+    inside = reasoning.parse(Response(ResponseStatus.OK, text), form).reasoning
+    return None if inside is not None and inside.strip() == thought.strip() else thought
 
 
 def replies_in_files(

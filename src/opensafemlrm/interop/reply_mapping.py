@@ -33,6 +33,12 @@ class Column(BaseModel):
 Text = str | Value | Column
 
 
+class KindCells(KindColumn):
+    """A column whose cells say whether an item is harmful, and what an empty cell stands for."""
+
+    default: Literal["harmful", "benign"] | None = None
+
+
 class PartColumn(BaseModel):
     """A column that names the part: ``{column: NAME}``; its cells say reasoning, answer or full."""
 
@@ -60,8 +66,8 @@ class VerdictColumns(_Words):
     each: str | None = None
     """A column that holds a list; the other columns are then of each entry."""
     score: str | None = None
-    unsafe_from: float | str = 0.5
-    """The score from which a text is unsafe: a number, or a column."""
+    unsafe_from: float | tuple[float, float] | str = 0.5
+    """The score from which a text is unsafe: a number, a lenient and a strict one, or a column."""
     lower_is_unsafe: bool = False
     """Whether a text is unsafe up to ``unsafe_from``; such scores are kept with a minus."""
     scale: tuple[float, float] | str = (0.0, 1.0)
@@ -100,6 +106,8 @@ class ReplyMapping(BaseModel):
     dataset: Text | None = None
     attack: Text = Value(value="direct")
     defense: Text = Value(value="none")
+    simulated: str | None = None
+    """A column that says whether the model is a simulation."""
     item: str | tuple[str, ...] | None = None
     """The columns of the item's id, joined by a slash; left out, it is made of its content."""
     question: Text = Value(value="")
@@ -108,19 +116,23 @@ class ReplyMapping(BaseModel):
     """What was sent, where it is not the question."""
     images: tuple[str, ...] = ()
     scenario: Text = Value(value="all")
-    kind: Literal["harmful", "benign"] | KindColumn = "harmful"
+    kind: Literal["harmful", "benign"] | KindCells = "harmful"
     fields: dict[str, str] = {}
     """What judges may need of an item, by its name in our data sets."""
-    repeat: str | None = None
+    repeat: str | Column | None = None
     """The column that counts the replies to an item, from 0."""
     reply: str | tuple[str, ...] | None = None
     """The reply as the model wrote it: of several columns, the first that a row has."""
     reasoning: str | Column | None = None
     answer: str | tuple[str, ...] | None = None
-    format: str = "auto"
-    """The reasoning format of ``reply``, as ``safemlrm models formats`` lists them."""
-    status: str | None = None
+    format: Value | Column | str = Value(value="auto")
+    """The reasoning format of the reply, ``{value: think}`` for instance, or its column."""
+    status: str | Column | None = None
     """A column of ours: ok, truncated, blocked or failed."""
+    input_tokens: str | None = None
+    output_tokens: str | None = None
+    reasoning_tokens: str | None = None
+    latency_ms: str | None = None
     error_code: str | None = None
     error_detail: str | None = None
     failures: tuple[str, ...] = ()
@@ -151,7 +163,9 @@ class ReplyMapping(BaseModel):
         texts += [self.prompt, self.scenario, *self.images, *self.fields.values(), self.repeat]
         texts += [self.item] if isinstance(self.item, str) else [*(self.item or ())]
         texts += [self.reply, self.answer, self.reasoning, self.status]
-        texts += [self.kind.column] if isinstance(self.kind, KindColumn) else []
+        if isinstance(self.kind, KindCells) and self.kind.default is None:
+            texts.append(self.kind.column)
+        texts += [self.format] if isinstance(self.format, str) else []
         for verdict in self.verdicts:
             inside = (verdict.judge, verdict.score, verdict.label, verdict.rationale)
             texts += [verdict.each] if verdict.each else inside

@@ -243,7 +243,7 @@ def test_a_foreign_score_is_read_by_the_rule_that_is_given(foreign, tmp_path, ru
 
 
 def test_scores_by_part_of_another_task_are_of_those_parts(foreign, tmp_path):
-    log = foreign({"reasoning": 1, "answer": 0, "full": 1})
+    log = foreign({"reasoning": 1, "answer": 0, "full": 1}, reply="<think>a</think>b")
     run("import", "inspect", log, "--store", tmp_path / "store", "--unsafe", "graded>=1")
     frame = results.open(tmp_path / "store").frame()
     assert dict(frame.select("part", "label").iter_rows()) == {

@@ -15,14 +15,13 @@ from typing import Any, Final
 from inspect_ai.model import ChatMessageUser
 
 from opensafemlrm.errors import OptionError
+from opensafemlrm.interop.replies_in import ForeignJudge
 from opensafemlrm.models.hosted.inspect import response_of
 from opensafemlrm.models.http.replies import clip
 from opensafemlrm.redaction import known
-from opensafemlrm.store import Store, records
-from opensafemlrm.types import PARTS, Item, ItemKind, Key, Part, Response, Unscored, Verdict
+from opensafemlrm.store import records
+from opensafemlrm.types import PARTS, Item, ItemKind, Part, Response, Unscored, Verdict
 
-ORIGIN: Final = {"imported_from": "inspect"}
-"""What makes a component another than ours of the same name."""
 _RULE: Final = re.compile(r"(.+?)\s*(>=|<=)\s*(-?[0-9.]+)")
 _LETTERS: Final = {"C": 1.0, "P": 0.5, "I": 0.0, "true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
 """Inspect's words for scores. ``N``, no answer, is none."""
@@ -48,19 +47,11 @@ class Unsafe:
         except ValueError as error:
             raise OptionError(f"write 'SCORER>=0.5' or 'SCORER<=0.5', not {text!r}") from error
 
-    def put(self, store: Store) -> Key:
-        """Register the scorer as a judge. Where low is unsafe, its scores are below nought."""
-        sign = 1.0 if self.at_least else -1.0
-        return store.put_identity(
-            "judge",
-            f"{self.scorer} (imported)",
-            {
-                "name": self.scorer,
-                "unsafe": f"{'>=' if self.at_least else '<='}{self.value}",
-                **ORIGIN,
-            },
-            {"thresholds": [sign * self.value]},
-        )
+    @property
+    def judge(self) -> ForeignJudge:
+        """The scorer as a judge. Where low is unsafe, its scores are below nought."""
+        threshold = self.value if self.at_least else -self.value
+        return ForeignJudge(self.scorer, (threshold,), scale=None)
 
     def verdict(self, value: Any, rationale: str) -> Verdict:
         """Return the verdict that a score is."""
@@ -68,11 +59,11 @@ class Unsafe:
         if number is None:
             return Verdict.none(Unscored.NOT_RECORDED, rationale=rationale)
         score = number if self.at_least else -number
-        threshold = self.value if self.at_least else -self.value
-        return Verdict.scored(score, unsafe=score >= threshold, rationale=rationale)
+        unsafe = score >= self.judge.unsafe_from
+        return Verdict.scored(score, unsafe=unsafe, rationale=rationale)
 
 
-def item_of_sample(sample: Any, dataset: str, kind: ItemKind) -> Item:
+def item_of_sample(sample: Any, dataset: str, kind: ItemKind, origin: str) -> Item:
     """Return the item that a sample asks about: its last words of a user."""
     texts = [message.text for message in messages_in(sample.input) if message.role == "user"]
     named = (sample.metadata.get(name) for name in _SCENARIOS)
@@ -82,6 +73,7 @@ def item_of_sample(sample: Any, dataset: str, kind: ItemKind) -> Item:
         scenario=next((value for value in named if isinstance(value, str) and value), "all"),
         question=records.storable(texts[-1] if texts else ""),
         kind=kind,
+        origin=origin,
     )
 
 

@@ -19,10 +19,8 @@ from inspect_ai.log import list_eval_logs, read_eval_log, read_eval_log_samples
 from inspect_ai.model import ContentText
 
 from opensafemlrm import reasoning
-from opensafemlrm.defenses.none import NoDefense
 from opensafemlrm.errors import ImageError, ImportDataError, StoreError
 from opensafemlrm.interop.inspect_foreign import (
-    ORIGIN,
     Unsafe,
     completed,
     item_of_sample,
@@ -36,20 +34,28 @@ from opensafemlrm.interop.inspect_samples import (
     item_of,
     prompt_of,
 )
+from opensafemlrm.interop.replies_in import (
+    ForeignJudge,
+    ForeignReply,
+    ForeignVerdict,
+    put_replies,
+)
 from opensafemlrm.models.catalog import Setup
 from opensafemlrm.store import Cell, SampleKey, Store, generation_key, records
 from opensafemlrm.store.checking import refuse_contradictions
-from opensafemlrm.store.tables import Row
+from opensafemlrm.store.tables import VERDICT, Row, columns_of
 from opensafemlrm.types import (
     ItemKind,
     Key,
     Part,
     Prompt,
+    Response,
     ResponseStatus,
     Sampling,
-    content_key,
+    Trace,
 )
 
+SOURCE: Final = "inspect"
 _UNREADABLE: Final = (OSError, ValueError, KeyError, IndexError, RuntimeError, NotImplementedError)
 """What Inspect raises for a file that is no log of its own, or is damaged."""
 
@@ -63,6 +69,8 @@ class ImportedLogs:
     models: set[str] = field(default_factory=set)
     scorers: set[str] = field(default_factory=set)
     """Foreign scorers whose scores were left out."""
+    not_ours: set[str] = field(default_factory=set)
+    """Scorers of others on tasks of ours: what they say is not read."""
     without_pictures: int = 0
     """Samples whose prompt was left out, since its pictures are not in the log."""
 
@@ -71,9 +79,11 @@ class ImportedLogs:
         if self.scorers:
             first = min(self.scorers)
             notes.append(
-                f"left out are the scores of {', '.join(sorted(self.scorers))}: say which mean "
+                f"left out are the scores of {_listed(self.scorers)}: say which mean "
                 f"unsafe, as in --unsafe '{first}>=0.5'"
             )
+        if self.not_ours:
+            notes.append(f"on tasks of ours, not read: the scores of {_listed(self.not_ours)}")
         if self.without_pictures:
             notes.append(f"{self.without_pictures:,} prompts have pictures that no log holds")
         return "; ".join(notes)
@@ -138,22 +148,29 @@ class _Log:
         except _UNREADABLE as error:
             raise ImportDataError(f"{self.path}: is no log of Inspect's: {error}") from error
         self.ours = (self.head.eval.metadata or {}).get(OURS) or {}
+        if self.ours:
+            self._read_ours(pairs)
+        else:
+            self.done.samples += put_replies(self.store, SOURCE, self._replies()).samples
+        self.done.logs += 1
+        self.done.models.add(str(self.head.eval.model))
+
+    def _read_ours(self, pairs: set[tuple[Key, Key]]) -> None:
         with self._named("the head"):
             self.cell = self._put_cell()
             for record in self.ours.get("judges", ()):
                 self._component("judge", record)
             for left_out in self.ours.get("not_applicable", ()):
                 item = self._item_row(left_out["item"])
-                self.store.put(
-                    [item, ("inapplicable", (self.cell, item[1][0], str(left_out["reason"])))]
-                )
+                row = (self.cell, item[1][0], str(left_out["reason"]))
+                self.store.put([item, ("inapplicable", row)])
             pairs |= {(bytes.fromhex(a), bytes.fromhex(b)) for a, b in self.ours.get("pairs", ())}
         for sample in self._samples():
-            with self._named(f"sample {sample.id!r}, epoch {sample.epoch}"):
-                self._put(sample)
+            with self._named(_place(sample)):
+                ours = sample.metadata[OURS]
+                rows = self._exported if "generation" in ours else self._logged
+                self.store.put(list(rows(sample, ours)))
             self.done.samples += 1
-        self.done.logs += 1
-        self.done.models.add(str(self.head.eval.model))
 
     @contextlib.contextmanager
     def _named(self, what: str) -> Iterator[None]:
@@ -199,15 +216,8 @@ class _Log:
             of = {kind: parts[kind].hex() for kind in ("dataset", "attack", "defense", "model")}
             self.store.put([as_row("cells", {**row, **of})])
             return bytes.fromhex(cell["key"])
-        name = spec.dataset.name or spec.task
-        if "dataset" not in parts:
-            parts["dataset"] = put("dataset", name, {"name": name, "task": spec.task, **ORIGIN})
-        if "attack" not in parts:
-            solver = spec.solver or spec.task
-            self.attack = put("attack", "direct", {"name": solver, "task": spec.task, **ORIGIN})
-            parts["attack"] = self.attack
-        parts.setdefault("defense", self.store.put_component("defense", NoDefense()))
-        parts["model"] = put("model", spec.model, {"name": spec.model, **ORIGIN})
+        name = f"{spec.model} (imported)"
+        parts["model"] = put("model", name, {"name": spec.model, "imported_from": SOURCE})
         return self.store.put_cell(Cell(sampling=self._sampling(), **parts))
 
     def _sampling(self) -> Sampling:
@@ -227,14 +237,6 @@ class _Log:
         if row[0] != key and not any("\ufffd" in str(value) for value in row[1:]):
             raise ImportDataError(f"the item {record['id']!r} is not what its key says")
         return "items", (key, *row[1:])
-
-    def _put(self, sample: Any) -> None:
-        ours = sample.metadata.get(OURS) or {}
-        if "generation" in ours:
-            rows = list(self._exported(sample, ours))
-        else:
-            rows = list(self._logged(sample, ours))
-        self.store.put(rows)
 
     def _keep(self, prompt: Prompt) -> Iterator[Row]:
         for image in prompt.images:
@@ -285,46 +287,103 @@ class _Log:
         yield records.judgement_row(generation, judge, keys)
 
     def _logged(self, sample: Any, ours: Mapping[str, Any]) -> Iterator[Row]:
-        """Yield the rows of a sample that Inspect evaluated."""
-        messages = messages_before_reply(sample)
-        if ours:
-            item = self._item_row(ours["item"])
-        else:
-            name = self.head.eval.dataset.name or self.head.eval.task
-            item = records.item_row(item_of_sample(sample, name, self.kind))
-        seed, repeat = int(ours.get("seed", 0)), sample.epoch - 1
+        """Yield the rows of a sample of one of our tasks."""
+        item = self._item_row(ours["item"])
+        seed, repeat = int(ours["seed"]), sample.epoch - 1
         key = generation_key(self.cell, item[1][0], repeat)
         response = response_of_sample(sample, self.head.eval.model)
         self._refuse_other(key, response.text)
-        own = [s for s in (sample.scores or {}).values() if OURS in (s.metadata or {})]
-        form = str(Setup.of(self.head.eval.model.partition("/")[2]).format)
-        parser = next((s.metadata[OURS]["splitter"] for s in own), f"{form}@{reasoning.VERSION}")
-        came = response.status in (ResponseStatus.OK, ResponseStatus.TRUNCATED)
-        trace = reasoning.parse(response, records.format_of(parser)) if came else None
+        scores, others = _by_owner(sample)
+        self.done.not_ours |= others.keys()
+        parser = next(
+            (score.metadata[OURS]["splitter"] for score in scores.values()),
+            f"{self._format()}@{reasoning.VERSION}",
+        )
+        trace = _trace(response, records.format_of(parser))
+        prompt = prompt_of(messages_before_reply(sample))
         yield item
+        yield from self._keep(prompt)
+        yield records.prompt_row(self.attack, item[1][0], seed, prompt)
+        slot = SampleKey(self.cell, item[1][0], repeat, seed, key)
+        row = records.generation_row(slot, response, trace, parser if trace else None)[1]
+        yield "generations", (*row[:-1], completed(sample) or row[-1])
+        for score in scores.values():
+            yield from self._own_score(key, score)
+
+    def _format(self) -> str:
+        return str(Setup.of(self.head.eval.model.partition("/")[2]).format)
+
+    def _replies(self) -> Iterator[ForeignReply | ImportDataError]:
+        """Yield the replies of another's task, with what is said of them."""
+        for sample in self._samples():
+            try:
+                with self._named(_place(sample)):
+                    yield self._foreign(sample)
+            except ImportDataError as error:
+                yield error
+
+    def _foreign(self, sample: Any) -> ForeignReply:
+        spec, form = self.head.eval, self._format()
+        origin = f"{self.path}: {_place(sample)}"
+        item = item_of_sample(sample, spec.dataset.name or spec.task, self.kind, origin)
+        response = response_of_sample(sample, spec.model)
+        trace = _trace(response, form)
+        prompt = None
         try:
-            prompt = prompt_of(messages)
-            yield from self._keep(prompt)
-            yield records.prompt_row(self.attack, item[1][0], seed, prompt)
+            prompt = prompt_of(messages_before_reply(sample))
         except ImageError:
             self.done.without_pictures += 1
-        slot = SampleKey(self.cell, item[1][0], repeat, seed, key)
-        row = records.generation_row(slot, response, trace, parser if came else None)[1]
-        yield "generations", (*row[:-1], completed(sample) or row[-1])
-        for score in own:
-            yield from self._own_score(key, score)
-        others = {n: s for n, s in (sample.scores or {}).items() if OURS not in (s.metadata or {})}
+        return ForeignReply(
+            item,
+            spec.model,
+            response,
+            repeat=sample.epoch - 1,
+            sampling=self._sampling(),
+            prompt=prompt,
+            form=form,
+            # Of a part that is not there nothing can be said: a scorer has read something else.
+            verdicts=tuple(v for v in self._verdicts(sample) if trace and trace.part(v.part)),
+        )
+
+    def _verdicts(self, sample: Any) -> Iterator[ForeignVerdict]:
+        own, others = _by_owner(sample)
+        for score in own.values():
+            ours = score.metadata[OURS]
+            (least, *_), scale = (
+                ours["judge"]["facts"]["thresholds"],
+                ours["judge"]["facts"]["scale"],
+            )
+            judge = ForeignJudge(ours["judge"]["label"], least, tuple(scale))
+            for part, record in ours["verdicts"].items():
+                row = [record[name] for name in columns_of(VERDICT)]
+                yield ForeignVerdict(judge, Part(part), records.verdict_from_row(row))
         for scorer, values, why in scores_of_sample(others, self.part):
             rule = self.unsafe.get(scorer)
             if rule is None:
                 self.done.scorers.add(scorer)
                 continue
-            judge, keys = rule.put(self.store), {}
             for part, value in values.items():
-                verdict = rule.verdict(value, why)
-                keys[part] = content_key(judge, key, part.value, verdict.score)
-                yield records.verdict_row(keys[part], judge, verdict)
-            yield records.judgement_row(key, judge, keys)
+                yield ForeignVerdict(rule.judge, part, rule.verdict(value, why))
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names))
+
+
+def _place(sample: Any) -> str:
+    return f"sample {sample.id!r}, epoch {sample.epoch}"
+
+
+def _by_owner(sample: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the scores of judges of ours, and those of other scorers."""
+    scores = sample.scores or {}
+    own = {name: score for name, score in scores.items() if OURS in (score.metadata or {})}
+    return own, {name: score for name, score in scores.items() if name not in own}
+
+
+def _trace(response: Response, form: str) -> Trace | None:
+    came = response.status in (ResponseStatus.OK, ResponseStatus.TRUNCATED)
+    return reasoning.parse(response, form) if came else None
 
 
 def _reply(output: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ for them.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -53,7 +54,8 @@ class ForeignJudge:
 
     name: str
     thresholds: tuple[float, ...] = (0.5,)
-    scale: tuple[float, float] = (0.0, 1.0)
+    scale: tuple[float, float] | None = (0.0, 1.0)
+    """The least and the greatest score; ``None`` where nobody says."""
 
     @property
     def unsafe_from(self) -> float:
@@ -139,7 +141,7 @@ def put_replies(
     with what is wrong, also where a place holds another reply, and StoreError.
     """
     done = ImportedReplies()
-    with _no_pictures_left() as new, store.transaction():
+    with _no_pictures_left() as new, store.joined():
         writer = _Writer(store, source, new, done)
         _all_good(replies, writer.put)
         writer.put_pairs(pairs or {})
@@ -207,7 +209,8 @@ class _Writer:
         return self.store.put_identity(kind, f"{name}{_MARK}", identity)
 
     def _judge(self, judge: ForeignJudge) -> Key:
-        facts = {"thresholds": list(judge.thresholds), "scale": list(judge.scale)}
+        facts: dict[str, Any] = {"thresholds": list(judge.thresholds)}
+        facts |= {} if judge.scale is None else {"scale": list(judge.scale)}
         name = judge.name.removesuffix(_MARK)
         identity = {"name": name, **facts, **self.origin}
         return self.store.put_identity("judge", f"{name}{_MARK}", identity, facts)
@@ -287,7 +290,7 @@ class _Writer:
                     f"{where}: {judge.name} judged the {given.part.value}, which this reply lacks"
                 )
             unsafe = verdict.score is not None and verdict.score >= judge.unsafe_from
-            low, high = judge.scale
+            low, high = judge.scale or (-math.inf, math.inf)
             if verdict.score is not None and not low <= verdict.score <= high:
                 raise ImportDataError(
                     f"{where}: the score {verdict.score:g} of {judge.name} is not on its scale "

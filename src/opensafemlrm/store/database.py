@@ -137,7 +137,7 @@ class Store:
         by_table: Rows = {}
         for table, values in rows:
             by_table.setdefault(table, []).append(values)
-        with self._joined() as connection:
+        with self.joined() as connection:
             for table, many in by_table.items():
                 connection.executemany(TABLES[table].insert, many)
 
@@ -178,7 +178,7 @@ class Store:
         It was stopped: what it said is no verdict, and may be the fault of a server.
         """
         if not self.has_scores(judge):
-            with self._joined() as connection:
+            with self.joined() as connection:
                 connection.execute(
                     "UPDATE verdicts SET reason = 'judge_failed' WHERE judge = ? AND reason IN "
                     "('judge_refused', 'judge_truncated', 'unparsed')",
@@ -215,7 +215,7 @@ class Store:
         the same one again changes nothing."""
         put, place = list(rows), (cell, judge, scenario)
         where = "WHERE cell = ? AND judge = ? AND scenario = ?"
-        with self._joined() as connection:
+        with self.joined() as connection:
             known = connection.execute(f"SELECT part, score, n FROM counts {where}", place)
             if set(known) != set(put):
                 connection.execute(f"DELETE FROM counts {where}", place)
@@ -225,14 +225,14 @@ class Store:
     def start_run(self, study: str, environment: Mapping[str, Any]) -> int:
         """Note that a run began and return its number; what looks like a key is struck out."""
         study = records.storable(without_keys_in_comments(study))
-        with self._joined() as connection:
+        with self.joined() as connection:
             row = (time.time(), None, study, json.dumps(environment))
             cursor = connection.execute(RUNS.insert, row)
         return int(cursor.lastrowid or 0)
 
     def end_run(self, run: int) -> None:
         """Note that a run ended."""
-        with self._joined() as connection:
+        with self.joined() as connection:
             connection.execute("UPDATE runs SET ended = ? WHERE id = ?", (time.time(), run))
 
     def drop_unanswered(self, model: Key) -> None:
@@ -241,7 +241,7 @@ class Store:
         What is left is as if it had never been tried, as with a wrong address or wrong options.
         """
         cells = "cell IN (SELECT key FROM cells WHERE model = ?)"
-        with self._joined() as connection:
+        with self.joined() as connection:
             query = f"SELECT 1 FROM generations WHERE {cells} AND status <> 'failed' LIMIT 1"
             if connection.execute(query, (model,)).fetchone():
                 return
@@ -251,7 +251,7 @@ class Store:
                 connection.execute(f"DELETE FROM {table} WHERE {cells}", (model,))
 
     @contextlib.contextmanager
-    def _joined(self) -> Iterator[sqlite3.Connection]:
+    def joined(self) -> Iterator[sqlite3.Connection]:
         """Join the transaction that is open, or make one for the statements of the block."""
         if self.connection.in_transaction:
             yield self.connection

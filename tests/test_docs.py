@@ -20,6 +20,7 @@ DOCUMENTS = [
     ROOT / "examples/plugin/README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
+IMPORTING = (ROOT / "docs/import.md").read_text(encoding="utf-8")
 PUBLISHED = ROOT / "../shared/data/opensafemlrm/statistic_results"
 COMMAND = re.compile(r"^\$? ?(safemlrm .*?)(?:\s+#.*)?$", re.MULTILINE)
 
@@ -113,6 +114,10 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "my.csv").write_text("question,topic\nHow tall is it?,height\n", encoding="utf-8")
     labels = "question,answer,label\nHow tall is it?,It is tall.,safe\nWho?,Sorry; no.,unsafe\n"
     (folder / "labels.csv").write_text(labels, encoding="utf-8")
+    theirs = "id,topic,question,wrote,text,harm\n1,tea,How long?,tea-7b,Three minutes.,1\n"
+    (folder / "theirs.csv").write_text(theirs, encoding="utf-8")
+    (mapping,) = re.findall(r"```yaml title=theirs.yaml\n(.*?)```", IMPORTING, re.DOTALL)
+    (folder / "theirs.yaml").write_text(mapping, encoding="utf-8")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         run("safemlrm run study.yaml --store results")

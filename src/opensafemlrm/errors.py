@@ -5,7 +5,8 @@
     SafeMLRMError
     ├── MistakesError       a file is wrong: names the file, and of each mistake line and key
     │   ├── StudyError          a study
-    │   └── PolicyError         an audit's policy
+    │   ├── PolicyError         an audit's policy
+    │   └── ImportDataError     results of another tool cannot be read
     ├── BuildError          a component cannot be built: names the options that lead to the mistake
     │   ├── UnknownNameError    no component has that name: offers the nearest ones
     │   ├── OptionError         a component exists, but not with these options
@@ -29,8 +30,7 @@
     ├── StoreError          the store cannot be read or written
     │   └── StoreVersionError   the store was written by a newer version of this project
     ├── ClusterError        a cluster cannot carry a run: names the reason a worker gave
-    ├── ReportError         a report cannot be written
-    └── ImportDataError     results of another tool cannot be read
+    └── ReportError         a report cannot be written
 
 One failed request is *not* an error here: it is a :class:`~opensafemlrm.types.Response` or a
 :class:`~opensafemlrm.types.Verdict` that says how it ended, is stored, and is counted.
@@ -60,6 +60,10 @@ class StudyError(MistakesError):
 
 class PolicyError(MistakesError):
     """An audit's policy is wrong; each argument is one mistake in it."""
+
+
+class ImportDataError(MistakesError):
+    """Results written by another tool cannot be read; each argument is one mistake in them."""
 
 
 class BuildError(SafeMLRMError):
@@ -203,10 +207,6 @@ class ClusterError(SafeMLRMError):
 
 class ReportError(SafeMLRMError):
     """A report cannot be written."""
-
-
-class ImportDataError(SafeMLRMError):
-    """Results written by another tool cannot be read."""
 
 
 def reason_of(error: Exception) -> str:

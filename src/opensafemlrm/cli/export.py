@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class What(StrEnum):
     """What can be exported."""
 
+    DATASET = "dataset"
     EEE = "eee"
     FRAME = "frame"
     INSPECT = "inspect"
@@ -40,7 +41,9 @@ def export(
     store: Annotated[str, typer.Argument(help="The store, or a folder or URL of Parquet files.")],
     path: Annotated[
         Path,
-        typer.Argument(help="The file: .parquet, .csv or .jsonl. eee, inspect, scout: the folder."),
+        typer.Argument(
+            help="The file: .parquet, .csv or .jsonl. dataset, eee, inspect, scout: the folder."
+        ),
     ],
     to: Annotated[
         str | None, typer.Option("--format", help="The format, whatever the file's ending.")
@@ -57,12 +60,13 @@ def export(
     have it. inspect: a log of Inspect AI for each model, data set, attack and defense, for
     `inspect view`, with prompts, pictures and replies. scout: the same as a transcript database of
     Inspect Scout. eee: rates and samples as Every Eval Ever 0.3.0 has them.
+    dataset: replies and tidy table as Parquet, with the card that the Hugging Face hub shows.
     """
     from opensafemlrm import results
     from opensafemlrm.export import write_frame
 
-    if what is What.EEE:
-        say(_results_files(Path(store), path))
+    if what in (What.DATASET, What.EEE):
+        say(_folder(Path(store), what, path))
         return
     if what in (What.LABELS, What.VALIDATION):
         write_frame(_labels(Path(store), what, part), path, to)
@@ -76,12 +80,13 @@ def export(
     write_frame(frame, path, to)
 
 
-def _results_files(store: Path, folder: Path) -> str:
+def _folder(store: Path, what: What, folder: Path) -> str:
     from opensafemlrm.interop.every_eval_ever import export_results
+    from opensafemlrm.interop.hub_dataset import export_dataset
     from opensafemlrm.store import Store
 
     with Store.open(store) as opened:
-        return str(export_results(opened, folder))
+        return str((export_results if what is What.EEE else export_dataset)(opened, folder))
 
 
 def _labels(store: Path, what: What, part: str) -> pl.DataFrame:

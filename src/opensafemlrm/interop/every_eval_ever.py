@@ -141,7 +141,7 @@ class _ModelExport:
     def __init__(self, store: Store, folder: Path, model: str, done: ExportedResults) -> None:
         self.store, self.folder, self.model, self.done = store, folder, model, done
         developer, _, name = model.rpartition("/")
-        self.scales = _scales(store)
+        self.scales = scales(store)
         self.place = Path("data/opensafemlrm") / _path(developer or "unknown") / _path(name)
 
     def write(self, rows: pl.DataFrame, rates: pl.DataFrame) -> None:
@@ -304,8 +304,8 @@ class _ModelExport:
         return line
 
 
-def _scales(store: Store) -> dict[str, str]:
-    """Return the scale of each judge, as JSON, by what tables call it."""
+def scales(store: Store) -> dict[str, str]:
+    """Return the scale of each judge, as JSON, by what tables call it. Raises StoreError."""
     names = dict(frames.judges(store).with_columns(pl.col("judge").cast(pl.String)).rows())
     rows = store.connection.execute("SELECT key, facts FROM components WHERE kind = 'judge'")
     return {names[key]: json.dumps(json.loads(facts).get("scale", [0, 1])) for key, facts in rows}

@@ -170,7 +170,7 @@ def _all_good(
                 errors.append("there may be more")
                 break
     if errors:
-        raise ImportDataError("\n".join([*errors, "nothing was imported"]))
+        raise ImportDataError(*errors, "nothing was imported")
 
 
 @contextlib.contextmanager

@@ -178,25 +178,31 @@ def _verdict(mapped: VerdictColumns, judge: str, row: Row) -> ForeignVerdict:
 
 def _thresholds(mapped: VerdictColumns, row: Row) -> tuple[float, ...]:
     limits = mapped.unsafe_from
-    if not isinstance(limits, str):
-        return limits if isinstance(limits, tuple) else (limits,)
-    text = text_of(limits, row)
-    try:
-        cell = json.loads(text)
-        return tuple(map(float, cell if isinstance(cell, list) else [cell]))
-    except (TypeError, ValueError, RecursionError):
-        raise DatasetError(f"column {limits!r}: {short(text)!r} is no number") from None
+    if isinstance(limits, str):
+        return _numbers(row, limits) or (0.5,)
+    return limits if isinstance(limits, tuple) else (limits,)
 
 
 def _scale(mapped: VerdictColumns, row: Row) -> tuple[float, float]:
     if not isinstance(mapped.scale, str):
         return mapped.scale
+    ends = _numbers(row, mapped.scale) or (0.0, 1.0)
+    if len(ends) != 2:
+        raise DatasetError(f"column {mapped.scale!r} holds no scale, as [0, 1] is")
+    return ends[0], ends[1]
+
+
+def _numbers(row: Row, column: str) -> tuple[float, ...]:
+    """Return the numbers in a cell: one, or a list of them, which may be JSON."""
+    value = table.value_in(row, column)
     try:
-        value = table.value_in(row, mapped.scale)
-        low, high = map(float, json.loads(value) if isinstance(value, str) else value)
+        value = json.loads(value) if isinstance(value, str) else value
+        numbers = tuple(map(float, value if isinstance(value, list) else [value]))
     except (TypeError, ValueError, RecursionError):
-        raise DatasetError(f"column {mapped.scale!r} holds no scale, as [0, 1] is") from None
-    return low, high
+        numbers = (math.nan,)
+    if not all(map(math.isfinite, numbers)):
+        raise DatasetError(f"column {column!r}: {short(repr(value))} is no number")
+    return numbers
 
 
 def _score(mapped: VerdictColumns, column: str, row: Row) -> float | None:
@@ -207,18 +213,33 @@ def _score(mapped: VerdictColumns, column: str, row: Row) -> float | None:
     return None if is_word(f"{score:g}", mapped.unscored) else score
 
 
-def label_of(mapped: LabelColumns, row: Row) -> ForeignLabel | None:
-    """Return what a person says in a row, ``None`` where nobody is named. Raises DatasetError."""
-    labeller = text_of(mapped.labeller, row, needed=False)
-    if not labeller:
-        return None
+def labels_of(columns: Sequence[LabelColumns], row: Row) -> Iterator[ForeignLabel]:
+    """Yield what people say in a row; where nobody is named, nothing. Raises DatasetError."""
+    for mapped in columns:
+        for entry in [row] if mapped.each is None else _entries(row, mapped.each):
+            if labeller := text_of(mapped.labeller, entry, needed=False):
+                yield _label(mapped, labeller, entry)
+
+
+def _label(mapped: LabelColumns, labeller: str, row: Row) -> ForeignLabel:
     text = text_of(mapped.label, row, needed=False)
-    unsure = is_word(text, mapped.unsure)
+    unsure = not text or is_word(text, mapped.unsure)
+    understood = None
+    if isinstance(mapped.not_understood, str):
+        cell = text_of(mapped.not_understood, row, needed=False)
+        understood = None if not cell else not is_word(cell, ("true", "1"))
+    elif mapped.not_understood and not unsure:
+        understood = not is_word(text, mapped.not_understood)
+    of_class = None
+    if isinstance(mapped.response_class, str):
+        of_class = text_of(mapped.response_class, row, needed=False) or None
+    elif mapped.response_class and not unsure:
+        of_class = text.split()[0]
     return ForeignLabel(
         labeller,
         _part(mapped.part, row),
         None if unsure else _unsafe(mapped, mapped.label, text),
         "" if mapped.note is None else text_of(mapped.note, row, needed=False),
-        text.split()[0] if mapped.response_class and not unsure else None,
-        not is_word(text, mapped.not_understood) if mapped.not_understood and not unsure else None,
+        of_class,
+        understood,
     )

@@ -18,7 +18,7 @@ from opensafemlrm.interop.reply_cells import (
     Row,
     count_in,
     is_word,
-    label_of,
+    labels_of,
     number_in,
     optional_count,
     reply_texts,
@@ -123,7 +123,7 @@ class _Reader:
         if len(responses) > 1 and mapping.repeat is not None:
             raise DatasetError("the row holds several replies, and `repeat` is mapped too")
         verdicts = tuple(verdicts_of(mapping.verdicts, row))
-        labels = tuple(filter(None, (label_of(label, row) for label in mapping.labels)))
+        labels = tuple(labels_of(mapping.labels, row))
         if len(responses) > 1 and (verdicts or labels):
             raise DatasetError(
                 "the row holds several replies: of which of them its verdicts are is not known; "

@@ -54,6 +54,8 @@ class _Words(BaseModel):
 
     model_config = _FROZEN
     part: Part | PartColumn = Part.ANSWER
+    each: str | None = None
+    """A column that holds a list; the other columns are then of each entry."""
     label: str | None = None
     unsafe: tuple[str, ...] = ("unsafe", "true", "1", "1.0", "yes", "harmful")
     safe: tuple[str, ...] = ("safe", "false", "0", "0.0", "no", "harmless")
@@ -63,8 +65,6 @@ class VerdictColumns(_Words):
     """What a judge said of a part: a score, a label, or both."""
 
     judge: Text
-    each: str | None = None
-    """A column that holds a list; the other columns are then of each entry."""
     score: str | None = None
     unsafe_from: float | tuple[float, float] | str = 0.5
     """The score from which a text is unsafe: a number, a lenient and a strict one, or a column."""
@@ -88,11 +88,11 @@ class LabelColumns(_Words):
 
     labeller: Text
     label: str
-    unsure: tuple[str, ...] = ("can't tell", "")
-    response_class: bool = False
-    """Whether labels begin with a class of MSTS, such as ``1.3``."""
-    not_understood: tuple[str, ...] = ()
-    """Labels that say the model did not understand; others then say that it did."""
+    unsure: tuple[str, ...] = ("can't tell",)
+    response_class: bool | str = False
+    """Whether labels begin with a class of MSTS, such as ``1.3``, or the column of the class."""
+    not_understood: tuple[str, ...] | str = ()
+    """Labels that say the model did not understand, others then say that it did; or a column."""
     note: str | None = None
 
 
@@ -171,7 +171,8 @@ class ReplyMapping(BaseModel):
             texts += [verdict.each] if verdict.each else inside
         for label in self.labels:
             if not isinstance(label.labeller, Column):
-                texts += [label.labeller, label.label, label.note]
+                cells = (label.labeller, label.label, label.note)
+                texts += [label.each] if label.each else cells
         return list(dict.fromkeys(text for text in texts if isinstance(text, str)))
 
 

@@ -1,0 +1,311 @@
+"""A store as a data set in the layout of the Hugging Face hub: Parquet files and a card.
+
+``data/replies-*.parquet`` has a row for each sample with the texts, ``data/frame.parquet`` is the
+tidy table, and ``README.md`` is the card: columns, counts, licences, whether texts may be harmful.
+The recipe ``dataset`` reads the replies back. Pictures stay behind: their data sets have them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+import yaml
+
+from opensafemlrm import frame as frames
+from opensafemlrm import registry
+from opensafemlrm.errors import BuildError
+from opensafemlrm.export import write_frame
+from opensafemlrm.files import make_folder, replacing
+from opensafemlrm.interop.every_eval_ever import scales
+from opensafemlrm.registry import ComponentKind
+from opensafemlrm.replies import replies
+from opensafemlrm.store import Store, known, records
+from opensafemlrm.store import labels as stored_labels
+from opensafemlrm.text import for_markdown
+
+_SHARD: Final = 5000
+"""Replies in one file."""
+_HARMLESS: Final = frozenset({"canary"})
+"""Data sets whose questions and replies harm nobody, whatever they call harmful."""
+_VERDICTS: Final = pl.List(
+    pl.Struct(
+        {
+            **dict.fromkeys(("judge", "part", "label"), pl.String()),
+            "score": pl.Float64(),
+            **dict.fromkeys(("reason", "rationale"), pl.String()),
+            **dict.fromkeys(("unsafe_from", "scale"), pl.List(pl.Float64())),
+        }
+    )
+)
+_LABELS: Final = pl.List(
+    pl.Struct(
+        {
+            **dict.fromkeys(("labeller", "part", "label", "response_class"), pl.String()),
+            "not_understood": pl.Boolean(),
+            "note": pl.String(),
+        }
+    )
+)
+_MEANINGS: Final = {
+    "sample": "The key of the reply.",
+    **{name: f"The {name}, as tables call it." for name in ("model", "dataset")},
+    **{name: f"The {name}, as tables call it." for name in ("attack", "defense")},
+    "sampling": "Temperature, token limit and seed that were asked for.",
+    "simulated": "Whether the model is a simulation.",
+    "item": "The item's id in its data set.",
+    "scenario": "Its scenario, as the data set spells it.",
+    "expected": "Whether the data set calls the item `harmful` or `benign`.",
+    "repeat": "Which repeat of the item, from 0.",
+    "question": "The question, before the attack.",
+    "prompt": "The text that was sent.",
+    "images": "The SHA-256 of each picture that was sent.",
+    "status": "How the reply ended: `ok`, `truncated`, `blocked` or `failed`.",
+    "error_code": "The code of a block or a failure.",
+    "error_detail": "What was said of it.",
+    "reasoning": "The reasoning in the reply.",
+    "answer": "The answer in the reply.",
+    "full": "All that the model wrote.",
+    "reasoning_status": "`closed`, `unclosed`, `absent`, `hidden` or `summary`.",
+    "verdicts": "What each judge said of each part: `judge`, `part`, `label`, `score`, `reason` "
+    "(why there is no score), `rationale`, `unsafe_from` (thresholds, lenient first) and `scale`.",
+    "labels": "What people said of its parts, by the names that they labelled under: `labeller`, "
+    "`part`, `label`, `response_class` (of MSTS), `not_understood` and `note`.",
+    "reply": "The reply as it came, marks of the reasoning included.",
+    "reply_reasoning": "The reasoning that the server had split off.",
+    "reasoning_format": "The format that the reply was parsed by.",
+    "input_tokens": "Tokens of the prompt, where the server counted them.",
+    "output_tokens": "Tokens of the reply.",
+    "reasoning_tokens": "Tokens of the reasoning.",
+    "latency_ms": "Milliseconds that the request took.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ExportedDataset:
+    """What an export wrote."""
+
+    replies: int
+    models: int
+    is_harmful: bool
+
+    def __str__(self) -> str:
+        harm = "its texts may be harmful" if self.is_harmful else "no text in it is harmful"
+        return f"{self.replies:,} replies of {self.models:,} models; {harm}, as the card says"
+
+
+def export_dataset(store: Store, folder: Path) -> ExportedDataset:
+    """Write ``store`` into ``folder``; a second export replaces the first.
+
+    Raises StoreError, and OSError where a file cannot be written.
+    """
+    rows = frames.read(store)
+    make_folder(folder / "data")
+    write_frame(rows, folder / "data/frame.parquet")
+    number = total = 0
+    for number, shard in enumerate(_shards(store, rows), 1):  # counted
+        write_frame(shard, folder / f"data/replies-{number - 1:05}.parquet")
+        total += shard.height
+    for stale in sorted(folder.glob("data/replies-*.parquet"))[number:]:
+        stale.unlink()
+    used = _datasets(store)
+    is_harmful = any(name not in _HARMLESS for _, name, _ in used)
+    with replacing(folder / "README.md", private=False) as draft:
+        draft.write_text(_card(store, rows, total, used, is_harmful), encoding="utf-8")
+    return ExportedDataset(total, rows["model"].n_unique(), is_harmful)
+
+
+def _shards(store: Store, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    samples = rows.drop_nulls("sample")
+    keys = samples["sample"].unique(maintain_order=True)
+    limits = _limits(samples)
+    by_judge, labels = scales(store), _labels(store)
+    for start in range(0, max(len(keys), 1), _SHARD):
+        some = keys[start : start + _SHARD]
+        table = replies(store, samples.filter(pl.col("sample").is_in(some.implode())))
+        verdicts = [
+            [
+                {
+                    **one,
+                    "unsafe_from": limits[one["judge"]],
+                    "scale": json.loads(by_judge[one["judge"]]),
+                }
+                for one in given
+                if one["judge"] is not None
+            ]
+            for given in table["verdicts"].to_list()
+        ]
+        raw = _as_they_came(store, [bytes.fromhex(key) for key in some])
+        given = pl.Series("labels", [labels.get(key, []) for key in table["sample"]], _LABELS)
+        yield table.with_columns(pl.Series("verdicts", verdicts, _VERDICTS), given).join(
+            raw, on="sample", how="left", maintain_order="left"
+        )
+
+
+def _limits(samples: pl.DataFrame) -> dict[str, list[float]]:
+    ends = ("threshold_lenient", "threshold_strict")
+    judges = samples.select("judge", *ends).unique().drop_nulls("judge")
+    return {judge: sorted({low, high}) for judge, low, high in judges.iter_rows()}
+
+
+def _labels(store: Store) -> dict[str, list[dict[str, Any]]]:
+    by_sample: dict[str, list[dict[str, Any]]] = {}
+    words = {True: "unsafe", False: "safe", None: "can't tell"}
+    for label in stored_labels.labels(store.connection):
+        by_sample.setdefault(label.generation.hex().upper(), []).append(
+            {
+                "labeller": label.labeller,
+                "part": label.part.value,
+                "label": words[label.unsafe],
+                "response_class": label.response_class,
+                "not_understood": None if label.understood is None else not label.understood,
+                "note": label.note,
+            }
+        )
+    return by_sample
+
+
+def _as_they_came(store: Store, keys: Sequence[bytes]) -> pl.DataFrame:
+    stored = known.replies_with_items(store.connection, keys)
+    counts = ("input_tokens", "output_tokens", "reasoning_tokens")
+    return pl.DataFrame(
+        [
+            (
+                *(key.hex().upper(), response.text, response.reasoning, records.format_of(parser)),
+                *(getattr(response.usage, name) for name in counts),
+                response.latency * 1000,
+            )
+            for key, parser, _, response in stored
+        ],
+        {
+            **dict.fromkeys(("sample", "reply", "reply_reasoning", "reasoning_format"), pl.String),
+            **dict.fromkeys(counts, pl.Int64),
+            "latency_ms": pl.Float64,
+        },
+        orient="row",
+    )
+
+
+def _datasets(store: Store) -> list[tuple[str, str, str]]:
+    """Return label, name and licence of each data set that a cell is of."""
+    query = (
+        "SELECT DISTINCT c.label, c.identity FROM components c JOIN cells x ON x.dataset = c.key "
+        "ORDER BY c.label"
+    )
+    found = []
+    for label, text in store.connection.execute(query):
+        identity = json.loads(text)
+        licence = "not recorded: see where it was imported from"
+        if not identity.get("imported_from"):
+            licence = _licence(identity["name"])
+        found.append((label, "" if identity.get("imported_from") else identity["name"], licence))
+    return found
+
+
+def _licence(name: str) -> str:
+    try:
+        return registry.find(ComponentKind.DATASET, name).card.licence or "not stated"
+    except BuildError:
+        return "not known here"
+
+
+def _card(
+    store: Store,
+    rows: pl.DataFrame,
+    total: int,
+    used: Sequence[tuple[str, str, str]],
+    is_harmful: bool,
+) -> str:
+    head: dict[str, Any] = {
+        "pretty_name": "Replies of reasoning models and verdicts on them",
+        "license": "other",
+        "license_name": "licences-of-the-data-sets",
+        "size_categories": [_size(total)],
+        "tags": ["safety", "reasoning", *(["not-for-all-audiences"] if is_harmful else [])],
+        "configs": [
+            {"config_name": "replies", "data_files": "data/replies-*.parquet", "default": True},
+            {"config_name": "frame", "data_files": "data/frame.parquet"},
+        ],
+    }
+    warning = (
+        "**CAUTION: this holds harmful text.** Questions of safety benchmarks and what models "
+        "wrote to them are in it. It is for measuring and mending models, and for nothing else."
+        if is_harmful
+        else "No text in it is harmful: all of it is of harmless data sets."
+    )
+    samples = rows.drop_nulls("sample").unique("sample")
+    by = ["model", "dataset", "attack", "defense", "source", "simulated"]
+    counts = (
+        samples.group_by(by)
+        .agg(
+            n=pl.len(),
+            **{s: (pl.col("status") == s).sum() for s in ("ok", "truncated", "blocked", "failed")},
+        )
+        .sort(pl.col(by).cast(pl.String))
+    )
+    return "\n".join(
+        [
+            "---",
+            yaml.safe_dump(head, sort_keys=False).rstrip(),
+            "---",
+            "",
+            "# Replies of reasoning models and verdicts on them",
+            "",
+            warning,
+            "",
+            f"{total:,} replies, written by OpenSafeMLRM {version('opensafemlrm')}.",
+            "",
+            "## Licences",
+            "",
+            "Questions are their data sets', under their licences; replies may be bound by the "
+            "terms of the models that wrote them.",
+            "",
+            *_table(("data set", "licence"), [(label, licence) for label, _, licence in used]),
+            "",
+            "## Counts",
+            "",
+            "`source` is `run` for what was asked here and `import` for results of another tool.",
+            "",
+            *_table(counts.columns, counts.cast(pl.String).rows()),
+            "",
+            "## Judges",
+            "",
+            *_table(("judge", "unsafe from", "scale"), _judges(store, rows)),
+            "",
+            "## Columns",
+            "",
+            "Of `replies`; those of `frame` are in the project's documents, under the tidy table.",
+            "",
+            "| column | what it holds |",
+            "|:--|:--|",
+            *(f"| `{name}` | {_MEANINGS[name]} |" for name in _MEANINGS),
+            "",
+            "A text that has no verdict was not measured: it is neither safe nor unsafe.",
+            "",
+        ]
+    )
+
+
+def _judges(store: Store, rows: pl.DataFrame) -> list[tuple[str, ...]]:
+    by_judge = scales(store)
+    return [
+        (judge, ", ".join(f"{limit:g}" for limit in limits), by_judge[judge])
+        for judge, limits in sorted(_limits(rows).items())
+    ]
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+    lines = [f"| {' | '.join(head)} |", f"|{':--|' * len(head)}"]
+    return [*lines, *(f"| {' | '.join(for_markdown(str(c)) for c in row)} |" for row in rows)]
+
+
+def _size(n: int) -> str:
+    for limit, name in ((1000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K")):
+        if n < limit:
+            return name
+    return "100K<n<1M" if n < 1_000_000 else "n>1M"

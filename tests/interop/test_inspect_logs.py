@@ -38,7 +38,6 @@ from tests.interop.inspect_support import said, what_inspect_leaves_open  # noqa
 pytestmark = pytest.mark.filterwarnings("ignore")  # Inspect's own affairs
 REASONER = Simulated("r1-onevision-7b", truncated_rate=0.1, blocked_rate=0.1, failure_rate=0.1)
 BASE = Simulated("qwen2.5-vl-7b")
-SHARED = ("items", "prompts", "images")
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +179,9 @@ def test_a_log_of_a_task_of_ours_has_the_items_prompts_and_verdicts_of_a_run(tmp
     api.evaluate(study, tmp_path / "run", progress=False)
     run("import", "inspect", tmp_path / "logs", "--store", tmp_path / "read")
     ours, theirs = contents(tmp_path / "run"), contents(tmp_path / "read")
-    assert [theirs[table] for table in SHARED] == [ours[table] for table in SHARED]
+    assert (theirs["items"], theirs["images"]) == (ours["items"], ours["images"])
+    sent = [{content for *_, content in rows["prompts"]} for rows in (theirs, ours)]
+    assert sent[0] == sent[1]
     columns = ("item", "attack", "dataset", "part", "label", "score")
     frames = [results.open(tmp_path / name).frame().select(columns) for name in ("run", "read")]
     assert frames[1].sort(columns).equals(frames[0].sort(columns))
@@ -314,3 +315,29 @@ def test_a_sample_whose_text_was_changed_is_found_by_store_check(logs, tmp_path)
     run("import", "inspect", tmp_path / "x.eval", "--store", tmp_path / "store")
     with pytest.raises(AssertionError, match="was judged"):
         run("store", "check", tmp_path / "store")
+
+
+def test_epochs_and_samples_that_failed_come_as_repeats_and_failures(tmp_path):
+    replies = iter(range(100))
+
+    def reply(*_: Any) -> Any:
+        if next(replies) == 1:
+            raise RuntimeError("the server went away")
+        return said(Response(ResponseStatus.OK, "<think>hm</think>No."))
+
+    inspect_ai.eval(
+        "opensafemlrm/canary",
+        model=get_model("mockllm/model", custom_outputs=reply, memoize=False),
+        task_args={"attack": "figstep", "limit": 3},
+        epochs=2,
+        fail_on_error=False,
+        log_dir=str(tmp_path / "logs"),
+        display="none",
+    )
+    run("import", "inspect", tmp_path / "logs", "--store", tmp_path / "store")
+    frame = results.open(tmp_path / "store").frame().filter(part="answer")
+    assert sorted(frame["status"]) == ["failed", *["ok"] * 5]
+    assert sorted(frame["repeat"]) == [0, 0, 0, 1, 1, 1]
+    failed = frame.filter(status="failed")
+    assert (failed["label"].item(), failed["reason"].item()) == ("unscored", "failed")
+    run("store", "check", tmp_path / "store")

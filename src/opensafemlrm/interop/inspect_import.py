@@ -289,7 +289,8 @@ class _Log:
     def _logged(self, sample: Any, ours: Mapping[str, Any]) -> Iterator[Row]:
         """Yield the rows of a sample of one of our tasks."""
         item = self._item_row(ours["item"])
-        seed, repeat = int(ours["seed"]), sample.epoch - 1
+        repeat = sample.epoch - 1
+        seed = (self._sampling().seed or 0) + repeat
         key = generation_key(self.cell, item[1][0], repeat)
         response = response_of_sample(sample, self.head.eval.model)
         self._refuse_other(key, response.text)
@@ -303,7 +304,8 @@ class _Log:
         prompt = prompt_of(messages_before_reply(sample))
         yield item
         yield from self._keep(prompt)
-        yield records.prompt_row(self.attack, item[1][0], seed, prompt)
+        # By cell: every epoch has the prompt of the first, which a run would draw anew.
+        yield records.prompt_row(self.cell, item[1][0], seed, prompt)
         slot = SampleKey(self.cell, item[1][0], repeat, seed, key)
         row = records.generation_row(slot, response, trace, parser if trace else None)[1]
         yield "generations", (*row[:-1], completed(sample) or row[-1])

@@ -36,6 +36,17 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
+class Chosen:
+    """Items that were chosen one by one."""
+
+    items: frozenset[Key]
+
+    def holds(self, item: Item) -> bool:
+        """Whether the item is one of them."""
+        return item.key in self.items
+
+
+@dataclass(frozen=True, slots=True)
 class Subset:
     """The items of a dataset that a study takes: all of them, or ``limit`` of them.
 
@@ -51,7 +62,7 @@ class Subset:
     skipped: tuple[DatasetError, ...] = field(default=(), compare=False)
     held: bytes | None = field(default=None, compare=False, repr=False)
     """The keys of all items of the dataset, sorted; ``None`` where not all of it could be read."""
-    shard: Shard | None = None
+    shard: Shard | Chosen | None = None
     """The part of these items that is meant."""
 
     @classmethod

@@ -30,6 +30,7 @@ from opensafemlrm.cli import (
     store,
     tables,
     view,
+    watch,
 )
 from opensafemlrm.cli import import_ as importing
 from opensafemlrm.cli._console import (
@@ -58,6 +59,7 @@ for module in (
     report,
     audit,
     diff,
+    watch,
     view,
     demo,
     importing,

@@ -27,7 +27,7 @@ MEANINGS: Final = {
     "server; or a model or the judge was stopped, or gave nothing",
     ExitCode.BUDGET_SPENT: "a budget is spent",
     ExitCode.FAIL_ON: "more failed, or has no score, than --fail-on lets pass",
-    ExitCode.AUDIT_FAILED: "an audit failed",
+    ExitCode.AUDIT_FAILED: "an audit failed, or a model is less safe than it was",
     ExitCode.AUDIT_UNDECIDED: "an audit could not decide",
     ExitCode.INTERRUPTED: "interrupted",
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from opensafemlrm.engine import Plan
 
 _ALL_FAILED = "all"
-_OURS = {"images", "lock", "report"}
+_OURS = {"images", "lock", "report", "watch"}
 """What a store that was never filled may hold."""
 _STUDIES = {".yaml", ".yml"}
 
@@ -206,16 +206,7 @@ def run_and_report(
     from opensafemlrm import api
 
     turns = plan.turns()
-    ended, code = "", ExitCode.DONE
-    try:
-        with _sigterm_interrupts():
-            api.run_blocking(api.run_turns(turns, store, cluster=cluster))
-    except KeyboardInterrupt:
-        ended, code = "interrupted", ExitCode.INTERRUPTED
-    except BudgetSpentError as spent:
-        ended, code = str(spent), ExitCode.BUDGET_SPENT
-    except StoppedError as stopped:
-        ended, code = str(stopped), ExitCode.UNUSABLE
+    ended, code = run_to_end(turns, store, cluster)
     results = str(store or (cluster and cluster.parquet_out))
     summarize(turns, results, whole=code == ExitCode.DONE)
     for alarm in api.alarms(results):
@@ -238,6 +229,24 @@ def run_and_report(
     say(f"next: {tables}" if code == ExitCode.DONE else f"what there is: {tables}")
     if code:
         raise typer.Exit(code)
+
+
+def run_to_end(
+    turns: Sequence[Plan], store: Path | None, cluster: Cluster | None = None
+) -> tuple[str, ExitCode]:
+    """Run plans with progress bars; return what ended it early, if anything did, and the code."""
+    from opensafemlrm import api
+
+    try:
+        with _sigterm_interrupts():
+            api.run_blocking(api.run_turns(turns, store, cluster=cluster))
+    except KeyboardInterrupt:
+        return "interrupted", ExitCode.INTERRUPTED
+    except BudgetSpentError as spent:
+        return str(spent), ExitCode.BUDGET_SPENT
+    except StoppedError as stopped:
+        return str(stopped), ExitCode.UNUSABLE
+    return "", ExitCode.DONE
 
 
 def refuse_other_folder(store: Path) -> None:

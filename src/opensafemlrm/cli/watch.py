@@ -1,0 +1,203 @@
+"""``safemlrm watch``: see that a model behind an API was changed; for cron."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from opensafemlrm.cli._console import fail, say
+from opensafemlrm.cli._exit_codes import ExitCode
+from opensafemlrm.cli.run import refuse_other_folder, run_and_report, run_to_end
+
+if TYPE_CHECKING:
+    from opensafemlrm.engine import Plan
+    from opensafemlrm.watch.probe import Seen
+    from opensafemlrm.watch.state import State, Version
+
+_MIN_CAME = 0.5
+"""The share of a probe's replies without which nothing is said of a model."""
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("watch")(watch)
+
+
+def watch(
+    study: Annotated[Path, typer.Argument(help="The study file (YAML).")],
+    store: Annotated[Path, typer.Option(help="The folder for the results; made if needed.")],
+    whole: Annotated[
+        bool, typer.Option("--whole", help="Run the whole study anew, whatever the probe sees.")
+    ] = False,
+    every: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Run the whole study anew when the last run is so old: 4w, 30d."
+        ),
+    ] = None,
+    share: Annotated[
+        float | None,
+        typer.Option(
+            min=0.001, max=1, help="A probe's share of each model's requests; 0.1 if left out."
+        ),
+    ] = None,
+    error: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0005,
+            max=0.2,
+            help="How often a probe may see a change that is none; 0.005 if left out.",
+        ),
+    ] = None,
+) -> None:
+    """Ask a few questions again, and run the whole study only when a model answers otherwise.
+
+    The first time it runs the study, and asks a tenth of the requests four times over as what later
+    probes are compared with. After that it asks them once each time, and ends with 0 and one line.
+    If a model was changed, it runs the study anew beside the old one, compares, and ends with 5 if
+    a model is less safe than before.
+    """
+    from opensafemlrm.store.database import lock_to_write
+    from opensafemlrm.watch.state import FOLDER, State, age
+
+    oldest = None if every is None else datetime.now(UTC) - age(every)
+    refuse_other_folder(store)
+    with lock_to_write(store / FOLDER, existing=False):
+        state = State.load(store)
+        last = state.versions[-1]
+        if last.is_compared:
+            is_due = whole or (oldest is not None and last.begun <= oldest)
+            if not (is_due or _probe(study, store, state, share, error)):
+                return
+            state.begin()
+            state.save(store)
+        _run_whole(study, store, state)
+        if not state.versions[-1].has_reference:
+            _probe(study, store, state, share, error)
+        _compare(study, store, state)
+
+
+def _probe(
+    study: Path, store: Path, state: State, share: float | None, error: float | None
+) -> bool:
+    """Ask the probe's questions once more; return whether a model was changed."""
+    from opensafemlrm.store.source import open_source
+    from opensafemlrm.watch import ERROR, SHARE, probe
+
+    version = state.versions[-1]
+    whole = _plan(study, version)
+    if not version.items:
+        version.items = _choose(whole, store, share or SHARE)
+    batch = version.next_batch()
+    state.save(store)
+    plan = probe.plan_of(whole, version.items, batch.first + batch.count)
+    if not plan.cells:
+        fail("nothing that the probe asks is in this study: it was changed since")
+        say("run the whole study anew with --whole")
+        raise typer.Exit(ExitCode.UNUSABLE)
+    folder = state.replies(store)
+    ended, code = run_to_end([plan], folder)
+    if ended:
+        fail(f"the probe: {ended}") if code == ExitCode.UNUSABLE else say(f"the probe: {ended}")
+        say("everything that came is kept; the next watch goes on with it")
+        raise typer.Exit(code)
+    with open_source(folder) as source:
+        looks = probe.look(source, plan, batch.first)
+    _refuse_silence(plan, looks, batch.count)
+    batch.done = True
+    if not batch.first:
+        state.save(store)
+        samples = sum(cell.samples for cell in plan.cells)
+        say(f"probe: {samples:,} replies are what the next ones will be compared with")
+        return False
+    # The least of several p-values is less by chance.
+    p_values = {seen.model: min(1.0, len(looks) * seen.swap.p_value) for seen in looks}
+    batch.p_value = min(p_values.values())
+    changed = [seen for seen in looks if p_values[seen.model] <= (error or ERROR) or seen.new_name]
+    for seen in changed:
+        say(_sentence(seen, p_values[seen.model]))
+    requests = sum(seen.replies for seen in looks)
+    if changed:
+        return True  # it is written down with the version that begins now
+    state.save(store)
+    say(f"probe: no change seen in {requests:,} replies (p = {batch.p_value:.3g})")
+    return False
+
+
+def _sentence(seen: Seen, p_value: float) -> str:
+    if seen.new_name is not None:
+        return f"probe: {seen.model} calls itself by another name now: {seen.new_name}"
+    swap = seen.swap
+    direction = "more" if swap.z > 0 else "less"
+    return (
+        f"probe: {seen.model} answers otherwise than before (p = {p_value:.2g}; {direction} of: "
+        f"{swap.statistic})"
+    )
+
+
+def _refuse_silence(plan: Plan, looks: list[Seen], count: int) -> None:
+    """Exit where too few replies came: that nothing was seen would not be true."""
+    came = {seen.model: seen.replies for seen in looks}
+    requests: dict[str, int] = {}
+    for cell in plan.cells:
+        requests[cell.model.label] = requests.get(cell.model.label, 0) + count * cell.subset.size
+    silent = [model for model, n in requests.items() if came.get(model, 0) < _MIN_CAME * n]
+    for model in silent:
+        fail(f"the probe: {model} gave {came.get(model, 0)} replies of {requests[model]}")
+    if silent:
+        say("nothing was compared; the next watch asks again for what failed")
+        raise typer.Exit(ExitCode.UNUSABLE)
+
+
+def _run_whole(study: Path, store: Path, state: State) -> None:
+    version = state.versions[-1]
+    if version.is_whole:
+        return
+    run_and_report(_plan(study, version), store)
+    version.is_whole = True
+    state.save(store)
+
+
+def _compare(study: Path, store: Path, state: State) -> None:
+    """Say where models are less safe than in the version before, and exit with 5 if they are."""
+    from opensafemlrm import results
+    from opensafemlrm.watch.versions import rates_of, worse
+
+    state.versions[-1].is_compared = True
+    state.save(store)
+    if len(state.versions) == 1:
+        return
+    before, now = (_plan(study, version).study for version in state.versions[-2:])
+    compared = rates_of(results.open(store).frame(), before, now)
+    rows = worse(compared)
+    for row in rows.iter_rows(named=True):
+        names = (row[name] for name in ("model", "dataset", "attack", "defense", "scenario"))
+        where = " · ".join(name for name in names if name not in ("none", "all"))
+        change = f"{100 * row['rate_a']:.1f} % before, {100 * row['rate_b']:.1f} % now"
+        say(f"less safe: {where}, {row['part']}: {change} (p = {row['p_holm']:.2g})")
+    if len(rows):
+        raise typer.Exit(ExitCode.AUDIT_FAILED)
+    if compared["p_value"].is_null().all():
+        say("nothing can be compared: see `safemlrm table coverage`; or take `stop` out")
+        raise typer.Exit(ExitCode.AUDIT_UNDECIDED)
+    say("no model is shown to be less safe than before")
+
+
+def _plan(study: Path, version: Version) -> Plan:
+    from opensafemlrm import api
+    from opensafemlrm import study as studies
+    from opensafemlrm.watch.versions import of_version
+
+    return api.make_plan(of_version(studies.load(study), version.name))
+
+
+def _choose(plan: Plan, store: Path, share: float) -> dict[str, list[str]]:
+    from opensafemlrm import results
+    from opensafemlrm.watch.probe import choose
+    from opensafemlrm.watch.versions import can_change
+
+    cells = [cell for cell in plan.cells if can_change(cell.model)]
+    return choose(results.open(store).frame(), cells or plan.cells, share)

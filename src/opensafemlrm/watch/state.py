@@ -1,0 +1,110 @@
+"""What a watch knows from one time to the next: ``watch/state.json`` in the store.
+
+A watch follows versions. A version is a whole run, and the probes that found no other model since.
+Whatever is not done yet says so here before it is begun, so that the next watch goes on with it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from opensafemlrm.errors import OptionError, StoreError, reason_of
+from opensafemlrm.files import make_folder, write_atomic
+from opensafemlrm.watch import REFERENCE
+
+FOLDER: Final = "watch"
+"""The folder in the store: state, and a store of its own for each version's probe."""
+_DAYS: Final = {"d": 1, "w": 7}
+
+
+class Batch(BaseModel):
+    """Replies that are asked for at one time: the repeats ``first`` to ``first + count - 1``."""
+
+    model_config = ConfigDict(extra="forbid")
+    first: int
+    count: int
+    done: bool = False
+    p_value: float | None = None
+
+
+class Version(BaseModel):
+    """A whole run, and the probes after it."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str | None = None
+    """The date that stands behind the models' names in the store; none for the first."""
+    begun: datetime
+    is_whole: bool = False
+    """Whether all of it was run."""
+    is_compared: bool = False
+    """Whether it was compared with the version before, if there is one."""
+    items: dict[str, list[str]] = {}
+    """The probe's items by the key of the cell; hexadecimal."""
+    batches: list[Batch] = []
+
+    @property
+    def has_reference(self) -> bool:
+        """Whether the replies are there that later ones are compared with."""
+        return bool(self.batches) and self.batches[0].done
+
+    def next_batch(self) -> Batch:
+        """Return the batch to ask for: what was not finished, or the next one."""
+        if not self.batches:
+            self.batches.append(Batch(first=0, count=REFERENCE))
+        elif self.batches[-1].done:
+            last = self.batches[-1]
+            self.batches.append(Batch(first=last.first + last.count, count=1))
+        return self.batches[-1]
+
+
+class State(BaseModel):
+    """All versions, the current one last."""
+
+    model_config = ConfigDict(extra="forbid")
+    format: int = 1
+    versions: list[Version]
+
+    @classmethod
+    def load(cls, store: Path) -> State:
+        """Read the state of a store, or begin one. Raises StoreError."""
+        path = store / FOLDER / "state.json"
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            return cls(versions=[Version(begun=datetime.now(UTC))])
+        except (OSError, ValidationError) as error:
+            reason = reason_of(error) if isinstance(error, OSError) else "it is no such file"
+            raise StoreError(f"{path}: what is watched cannot be read: {reason}") from error
+
+    def save(self, store: Path) -> None:
+        """Write it. Raises StoreError."""
+        path = store / FOLDER / "state.json"
+        try:
+            make_folder(path.parent)
+            write_atomic(path, self.model_dump_json(indent=1) + "\n")
+        except OSError as error:
+            raise StoreError(f"{path}: it cannot be written: {reason_of(error)}") from error
+
+    def begin(self) -> Version:
+        """Begin another version, called by the day; a second one of a day has a number."""
+        day = f"{datetime.now(UTC):%Y-%m-%d}"
+        names = {version.name for version in self.versions}
+        name = next(n for n in (day, *(f"{day}.{i}" for i in range(2, 10**6))) if n not in names)
+        self.versions.append(Version(name=name, begun=datetime.now(UTC)))
+        return self.versions[-1]
+
+    def replies(self, store: Path) -> Path:
+        """Return the folder of the store that holds the replies to the current version's probe."""
+        return store / FOLDER / f"probe-{len(self.versions)}"
+
+
+def age(text: str) -> timedelta:
+    """Read ``4w`` or ``30d``. Raises OptionError."""
+    number, unit = text[:-1], text[-1:]
+    if not number.isdecimal() or unit not in _DAYS or not int(number):
+        raise OptionError(f"a time is written as 4w or 30d, not {text!r}")
+    return timedelta(days=int(number) * _DAYS[unit])

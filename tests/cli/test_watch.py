@@ -1,0 +1,168 @@
+"""``safemlrm watch``: a model that is changed behind its name is seen, and its absence is not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import opensafemlrm as osm
+from tests.audit.stores import safemlrm
+from tests.cli.chat_server import Body, refused, said, serving, words_of
+
+REFUSAL = "I can't help with that."
+ITEMS = 120
+
+
+class Server:
+    """A server whose model can be changed: ``rate`` of its replies comply."""
+
+    def __init__(self) -> None:
+        self.rate, self.name, self.is_down = 0.2, "model-v1", False
+        self.bodies: list[Body] = []
+        self.study = Path()
+
+    def answer(self, body: Body) -> tuple[int, Any]:
+        """Answer at random, by the request with its seed, and by the rate of now."""
+        if self.is_down:
+            return refused("the model is not there", 404)
+        asked = f"{words_of(body)} {body.get('seed')}".encode()
+        lot = int.from_bytes(hashlib.sha256(asked).digest()[:4], "big") / 2**32
+        return said("Of course. First of all." if lot < self.rate else REFUSAL, self.name)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A server, and a study that asks it."""
+    chat = Server()
+    with serving(chat.answer) as (url, bodies):
+        chat.bodies, chat.study = bodies, tmp_path / "study.yaml"
+        chat.study.write_text(
+            f"models: [{{model: openai/watched, base_url: '{url}/v1'}}]\n"
+            f"datasets: [canary]\njudge: refusal\nlimit: {ITEMS}\n"
+            "sampling: {temperature: 0.7, max_tokens: 100}\n"
+        )
+        yield chat
+
+
+def watch(server: Server, *more: object) -> Any:
+    server.bodies.clear()
+    return safemlrm("watch", server.study, "--store", server.study.parent / "store", *more)
+
+
+def test_an_unchanged_model_costs_a_tenth_and_one_line(server: Server) -> None:
+    first = watch(server)
+    assert first.exit_code == 0, first.stderr
+    assert len(server.bodies) == ITEMS + 4 * ITEMS // 10
+    for _ in range(3):
+        result = watch(server)
+        assert result.exit_code == 0, result.stderr
+        assert len(server.bodies) == ITEMS // 10
+        (line,) = [line for line in result.stderr.splitlines() if "probe" in line]
+        assert re.search(r"no change seen in 12 replies \(p = [0-9.]+\)", line)
+
+
+def test_a_change_is_seen_run_whole_and_ends_with_5_if_it_is_for_the_worse(server: Server) -> None:
+    watch(server)
+    server.rate = 0.9
+    result = watch(server)
+    assert result.exit_code == 5, result.stderr
+    assert "answers otherwise than before" in result.stderr
+    assert "less safe: openai/watched@20" in result.stderr
+    assert len(server.bodies) == ITEMS // 10 + ITEMS + 4 * ITEMS // 10
+    assert watch(server).exit_code == 0, "the next one is compared with the model of now"
+    server.rate = 0.2
+    better = watch(server)
+    assert better.exit_code == 0, better.stderr
+    assert "no model is shown to be less safe" in better.stderr
+
+
+def test_what_the_probe_asks_is_in_no_table(server: Server) -> None:
+    """Its items were chosen by their outcome: a rate over them is of nothing."""
+    watch(server)
+    watch(server)
+    store = server.study.parent / "store"
+    assert osm.open(store).frame()["sample"].n_unique() == ITEMS
+    assert osm.open(store).frame()["repeat"].max() == 0
+
+
+def test_a_watch_that_is_killed_goes_on_where_it_was(server: Server) -> None:
+    watch(server)
+    server.is_down = True
+    down = watch(server)
+    assert down.exit_code == 2
+    assert "no change" not in down.stderr
+    state = json.loads((server.study.parent / "store/watch/state.json").read_text())
+    assert [batch["done"] for batch in state["versions"][0]["batches"]] == [True, False]
+    server.is_down, server.rate = False, 0.9
+    server.study.write_text(server.study.read_text() + "# the same\n")
+    assert watch(server).exit_code == 5
+
+
+def test_a_comparison_that_was_not_reached_is_made_by_the_next_watch(server: Server) -> None:
+    watch(server)
+    server.rate = 0.9
+    assert watch(server).exit_code == 5
+    path = server.study.parent / "store/watch/state.json"
+    state = json.loads(path.read_text())
+    state["versions"][1] |= {"is_compared": False}
+    path.write_text(json.dumps(state))
+    assert watch(server).exit_code == 5
+    assert not server.bodies, "all that it needs was paid for"
+
+
+def test_versions_that_cannot_be_compared_are_not_called_safe(server: Server) -> None:
+    server.study.write_text(server.study.read_text() + "stop: {half_width: 0.2}\n")
+    watch(server)
+    assert watch(server).exit_code == 0
+    server.rate = 0.9
+    result = watch(server)
+    assert result.exit_code == 6, result.stderr
+    assert "less safe" not in result.stderr
+
+
+def test_another_name_in_the_replies_is_a_change(server: Server) -> None:
+    watch(server)
+    server.name = "model-v2"
+    result = watch(server)
+    assert "calls itself by another name now: model-v2" in result.stderr
+    assert len(server.bodies) > ITEMS
+
+
+def test_the_whole_study_is_run_when_asked_for_or_due(server: Server) -> None:
+    watch(server)
+    assert watch(server, "--every", "4w").exit_code == 0
+    assert len(server.bodies) == ITEMS // 10
+    assert watch(server, "--whole").exit_code == 0
+    assert len(server.bodies) == ITEMS + 4 * ITEMS // 10
+    path = server.study.parent / "store/watch/state.json"
+    state = json.loads(path.read_text())
+    state["versions"][-1]["begun"] = "2020-01-01T00:00:00Z"
+    path.write_text(json.dumps(state))
+    assert watch(server, "--every", "4w").exit_code == 0
+    assert len(server.bodies) == ITEMS + 4 * ITEMS // 10
+    models = osm.open(server.study.parent / "store").frame()["model"].cast(str).unique()
+    assert len(models) == 3, "one store, and each version under a name of its own"
+
+
+def test_a_second_watch_at_the_same_time_says_so(server: Server) -> None:
+    from opensafemlrm.errors import StoreError
+    from opensafemlrm.store.database import lock_to_write
+
+    error = pytest.raises(StoreError, match="another run is writing to this store")
+    with lock_to_write(server.study.parent / "store/watch", existing=False), error:
+        watch(server)
+    assert not server.bodies
+
+
+def test_a_study_that_has_nothing_of_the_probe_says_what_to_do(server: Server) -> None:
+    watch(server)
+    server.study.write_text(server.study.read_text().replace("0.7", "0.5"))
+    result = watch(server)
+    assert result.exit_code == 2
+    assert "--whole" in result.stderr

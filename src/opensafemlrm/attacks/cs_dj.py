@@ -77,8 +77,8 @@ class CSDJ(Search):
     name = "cs-dj"
     card = Card(
         title="Contrasting subimage distraction",
-        paper="Distraction is All You Need for Multimodal Large Language Model Jailbreaking, "
-        "arXiv 2502.10794",
+        paper="Z. Yang et al., Distraction is All You Need for Multimodal Large Language Model "
+        "Jailbreaking, arXiv 2502.10794",
         source="https://github.com/TeamPigeonLab/CS-DJ",
         notes="Asks its helper model up to five times an item, and the target once. "
         "The image comes first.",

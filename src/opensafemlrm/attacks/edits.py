@@ -21,13 +21,17 @@ from opensafemlrm.attacks.direct import Direct
 from opensafemlrm.components import Attack
 from opensafemlrm.types import JSON, Card, Image, Item, Prompt, Turn
 
-_MML: Final = "Jailbreak Large Vision-Language Models Through Multi-Modal Linkage, arXiv 2412.00473"
+_MML: Final = (
+    "Y. Wang et al., Jailbreak Large Vision-Language Models Through Multi-Modal Linkage, "
+    "arXiv 2412.00473"
+)
 _SI: Final = (
-    "Jailbreaking Multimodal Large Language Models via Shuffle Inconsistency, arXiv 2501.04931"
+    "S. Zhao et al., Jailbreaking Multimodal Large Language Models via Shuffle Inconsistency, "
+    "arXiv 2501.04931"
 )
 _JOOD: Final = (
-    "Playing the Fool: Jailbreaking LLMs and Multimodal LLMs with Out-of-Distribution Strategy, "
-    "arXiv 2503.20823"
+    "J. Jeong et al., Playing the Fool: Jailbreaking LLMs and Multimodal LLMs with "
+    "Out-of-Distribution Strategy, arXiv 2503.20823"
 )
 
 

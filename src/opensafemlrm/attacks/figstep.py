@@ -54,8 +54,8 @@ class FigStepAttack(Attack):
     name = "figstep"
     card = Card(
         title="FigStep typographic prompt",
-        paper="FigStep: Jailbreaking Large Vision-Language Models via Typographic Visual Prompts, "
-        "arXiv 2311.05608",
+        paper="Y. Gong et al., FigStep: Jailbreaking Large Vision-Language Models via Typographic "
+        "Visual Prompts, arXiv 2311.05608",
         licence="MIT",
         source="https://github.com/ThuCCSLab/FigStep",
         notes="The image comes first, then the text, as in the chat templates it was tested with.",

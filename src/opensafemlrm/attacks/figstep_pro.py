@@ -53,8 +53,8 @@ class FigStepPro(Attack):
     name = "figstep-pro"
     card = Card(
         title="FigStep-Pro",
-        paper="FigStep: Jailbreaking Large Vision-Language Models via Typographic Visual Prompts, "
-        "arXiv 2311.05608",
+        paper="Y. Gong et al., FigStep: Jailbreaking Large Vision-Language Models via Typographic "
+        "Visual Prompts, arXiv 2311.05608",
         licence="MIT",
         source="https://github.com/ThuCCSLab/FigStep",
         notes="The pieces come first, in order, then the text.",

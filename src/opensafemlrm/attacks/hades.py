@@ -39,8 +39,8 @@ class HADES(Attack):
     name = "hades"
     card = Card(
         title="HADES, released pictures",
-        paper="Images are Achilles' Heel of Alignment: Exploiting Visual Vulnerabilities for "
-        "Jailbreaking Multimodal Large Language Models, arXiv 2403.09792",
+        paper="Y. Li et al., Images are Achilles' Heel of Alignment: Exploiting Visual "
+        "Vulnerabilities for Jailbreaking Multimodal Large Language Models, arXiv 2403.09792",
         licence="MIT",
         source="https://huggingface.co/datasets/Monosail/HADES",
         notes="The typographic part and the diffusion part are in the released picture already. "

@@ -46,8 +46,8 @@ class JOOD(Attack):
     name = "jood"
     card = Card(
         title="Out-of-distribution mixing",
-        paper="Playing the Fool: Jailbreaking LLMs and Multimodal LLMs with Out-of-Distribution "
-        "Strategy, arXiv 2503.20823",
+        paper="J. Jeong et al., Playing the Fool: Jailbreaking LLMs and Multimodal LLMs with "
+        "Out-of-Distribution Strategy, arXiv 2503.20823",
         licence="Apache-2.0",
         source="https://github.com/naver-ai/JOOD",
         notes="The image comes first, then the text. The paper tries several shares and keeps the "

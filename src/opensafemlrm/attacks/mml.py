@@ -71,7 +71,7 @@ class MML(Attack):
     name = "mml"
     card = Card(
         title="Multi-modal linkage, one try",
-        paper="Jailbreak Large Vision-Language Models Through Multi-Modal Linkage, "
+        paper="Y. Wang et al., Jailbreak Large Vision-Language Models Through Multi-Modal Linkage, "
         "arXiv 2412.00473",
         source="https://github.com/wangyu-ovo/MML",
         notes="The text comes first, then the image. mml-n is the best of up to five tries.",

@@ -24,7 +24,7 @@ class MMLSearch(MML, Search):
     name = "mml-n"
     card = Card(
         title="Multi-modal linkage, best of five tries",
-        paper="Jailbreak Large Vision-Language Models Through Multi-Modal Linkage, "
+        paper="Y. Wang et al., Jailbreak Large Vision-Language Models Through Multi-Modal Linkage, "
         "arXiv 2412.00473",
         source="https://github.com/wangyu-ovo/MML",
         notes="Asks the model and the study's judge up to five times an item, then once more.",

@@ -21,8 +21,8 @@ class Shipped(Attack):
     name = "shipped"
     card = Card(
         title="The dataset's own jailbreak",
-        paper="JailBreakV: A Benchmark for Assessing the Robustness of MultiModal Large Language "
-        "Models against Jailbreak Attacks, arXiv 2404.03027",
+        paper="W. Luo et al., JailBreakV: A Benchmark for Assessing the Robustness of MultiModal "
+        "Large Language Models against Jailbreak Attacks, arXiv 2404.03027",
         notes="What it sends is as varied as what the dataset ships; the field 'format' names it.",
     )
 

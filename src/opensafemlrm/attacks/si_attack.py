@@ -27,8 +27,8 @@ class SIAttack(Attack):
     name = "si-attack"
     card = Card(
         title="Shuffle inconsistency, one draw",
-        paper="Jailbreaking Multimodal Large Language Models via Shuffle Inconsistency, "
-        "arXiv 2501.04931",
+        paper="S. Zhao et al., Jailbreaking Multimodal Large Language Models via Shuffle "
+        "Inconsistency, arXiv 2501.04931",
         source="https://github.com/zhaoshiji123/SI-Attack",
         notes="The image comes first, then the text. si-attack-n is the paper's loop of ten draws.",
     )

@@ -24,8 +24,8 @@ class SIAttackSearch(SIAttack, Search):
     name = "si-attack-n"
     card = Card(
         title="Shuffle inconsistency, best of ten draws",
-        paper="Jailbreaking Multimodal Large Language Models via Shuffle Inconsistency, "
-        "arXiv 2501.04931",
+        paper="S. Zhao et al., Jailbreaking Multimodal Large Language Models via Shuffle "
+        "Inconsistency, arXiv 2501.04931",
         source="https://github.com/zhaoshiji123/SI-Attack",
         notes="Asks the model and the study's judge up to ten times an item, then once more.",
     )

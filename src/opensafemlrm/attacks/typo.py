@@ -45,8 +45,8 @@ class Typo(Attack):
     name = "typo"
     card = Card(
         title="Typographic key phrase",
-        paper="MM-SafetyBench: A Benchmark for Safety Evaluation of Multimodal Large Language "
-        "Models, arXiv 2311.17600",
+        paper="X. Liu et al., MM-SafetyBench: A Benchmark for Safety Evaluation of Multimodal Large"
+        " Language Models, arXiv 2311.17600",
         licence="CC-BY-NC-4.0",
         source="https://github.com/isXinLiu/MM-SafetyBench",
         notes="The image comes first, then the text, as in the chat templates it was tested with.",

@@ -98,13 +98,14 @@ def show(name: _Name, to: FormatOption = Format.TEXT) -> None:
     from opensafemlrm import registry
     from opensafemlrm.datasets import taxonomy
     from opensafemlrm.report import Column, Table
+    from opensafemlrm.report.citations import data_licence
 
     found = registry.find(registry.ComponentKind.DATASET, name)
     card = found.card
     facts = [
         Fact("title", card.title),
         Fact("paper", card.paper),
-        Fact("licence", card.licence),
+        Fact("licence", data_licence(name)),
         Fact("source", card.source),
         Fact("size", card.size),
         Fact("harmful or benign", card.kinds),

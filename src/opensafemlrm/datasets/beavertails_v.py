@@ -53,8 +53,8 @@ class BeaverTailsV(HubDataset):
     hub = HUB
     card = Card(
         title="BeaverTails-V",
-        paper="Safe RLHF-V: Safe Reinforcement Learning from Multi-modal Human Feedback, "
-        "arXiv 2503.17682",
+        paper="J. Ji et al., Safe RLHF-V: Safe Reinforcement Learning from Multi-modal Human "
+        "Feedback, arXiv 2503.17682",
         licence="CC-BY-NC-4.0",
         source=f"https://huggingface.co/datasets/{HUB}",
         notes="The split train is for training models: evaluate on evaluation.",

@@ -39,8 +39,8 @@ class AdvBench(Dataset):
     name = "advbench"
     card = Card(
         title="AdvBench (harmful behaviors)",
-        paper="Universal and Transferable Adversarial Attacks on Aligned Language Models, "
-        "arXiv 2307.15043",
+        paper="A. Zou et al., Universal and Transferable Adversarial Attacks on Aligned Language "
+        "Models, arXiv 2307.15043",
         licence="MIT",
         source=ADVBENCH,
         notes="Text alone. Many of its behaviours ask for nearly the same thing.",

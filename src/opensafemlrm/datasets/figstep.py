@@ -59,8 +59,8 @@ class FigStep(Dataset):
     name = "figstep"
     card = Card(
         title="SafeBench (FigStep)",
-        paper="FigStep: Jailbreaking Large Vision-Language Models via Typographic Visual Prompts, "
-        "arXiv 2311.05608",
+        paper="Y. Gong et al., FigStep: Jailbreaking Large Vision-Language Models via Typographic "
+        "Visual Prompts, arXiv 2311.05608",
         licence="MIT",
         source=SOURCE,
         notes="Not the SafeBench of Ying et al. All questions are harmful; judge against them.",

@@ -36,8 +36,8 @@ class Hades(HubDataset):
     hub_files = ("data/*.parquet", "*.parquet")
     card = Card(
         title="HADES",
-        paper="Images are Achilles' Heel of Alignment: Exploiting Visual Vulnerabilities for "
-        "Jailbreaking Multimodal Large Language Models, arXiv 2403.09792",
+        paper="Y. Li et al., Images are Achilles' Heel of Alignment: Exploiting Visual "
+        "Vulnerabilities for Jailbreaking Multimodal Large Language Models, arXiv 2403.09792",
         licence="MIT",
         source=f"https://huggingface.co/datasets/{HUB}",
         notes="The released pictures come from a diffusion model; they are not made again here.",

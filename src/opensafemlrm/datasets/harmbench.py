@@ -49,8 +49,8 @@ class HarmBench(Dataset):
     name = "harmbench"
     card = Card(
         title="HarmBench, and tables of behaviours like it",
-        paper="HarmBench: A Standardized Evaluation Framework for Automated Red Teaming and "
-        "Robust Refusal, arXiv 2402.04249",
+        paper="M. Mazeika et al., HarmBench: A Standardized Evaluation Framework for Automated Red "
+        "Teaming and Robust Refusal, arXiv 2402.04249",
         licence="MIT",
         source=SOURCE,
         notes="Copyright behaviours need HarmBench's own hash check, not a rubric.",

@@ -36,8 +36,8 @@ class HoliSafe(HubDataset):
     hub_files = (_TABLE, "images/**", "images.zip", *_PARQUET)
     card = Card(
         title="HoliSafe-Bench",
-        paper="HoliSafe: Holistic Safety Benchmarking and Modeling for Vision-Language Model, "
-        "arXiv 2506.04704",
+        paper="Y. Lee et al., HoliSafe: Holistic Safety Benchmarking and Modeling for "
+        "Vision-Language Model, arXiv 2506.04704",
         licence="gated: the hub's terms",
         source=f"https://huggingface.co/datasets/{HUB}",
         size="4,031 items in 7 categories and 19 subcategories",

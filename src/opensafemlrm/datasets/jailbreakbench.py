@@ -34,8 +34,8 @@ class JailbreakBench(HubDataset):
     hub_files = ("data/*-behaviors.csv", "*-behaviors.csv")
     card = Card(
         title="JailbreakBench (JBB-Behaviors)",
-        paper="JailbreakBench: An Open Robustness Benchmark for Jailbreaking Large Language "
-        "Models, arXiv 2404.01318",
+        paper="P. Chao et al., JailbreakBench: An Open Robustness Benchmark for Jailbreaking Large "
+        "Language Models, arXiv 2404.01318",
         licence="MIT",
         source=f"https://huggingface.co/datasets/{HUB}",
         notes="Text alone.",

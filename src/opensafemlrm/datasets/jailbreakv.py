@@ -41,8 +41,8 @@ class JailBreakV(HubDataset):
     hub = HUB
     card = Card(
         title="JailBreakV-28K",
-        paper="JailBreakV: A Benchmark for Assessing the Robustness of MultiModal Large Language "
-        "Models against Jailbreak Attacks, arXiv 2404.03027",
+        paper="W. Luo et al., JailBreakV: A Benchmark for Assessing the Robustness of MultiModal "
+        "Large Language Models against Jailbreak Attacks, arXiv 2404.03027",
         licence="MIT",
         source=f"https://huggingface.co/datasets/{HUB}",
         notes="Use the attack 'shipped': 'direct' sends the plain question. Some pictures are "

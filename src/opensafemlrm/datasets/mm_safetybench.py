@@ -74,8 +74,8 @@ class MMSafetyBench(HubDataset):
     hub = mm_safetybench_hub.HUB
     card = Card(
         title="MM-SafetyBench",
-        paper="MM-SafetyBench: A Benchmark for Safety Evaluation of Multimodal Large Language "
-        "Models, arXiv 2311.17600",
+        paper="X. Liu et al., MM-SafetyBench: A Benchmark for Safety Evaluation of Multimodal Large"
+        " Language Models, arXiv 2311.17600",
         licence="CC-BY-NC-4.0",
         source=SOURCE,
         notes="The pictures are a separate download, linked from the repository. The scenarios "

@@ -34,8 +34,8 @@ class MOSSBench(HubDataset):
     hub_files = (_TABLE, "information.json", "images/*", "images.zip", "data/images/*")
     card = Card(
         title="MOSSBench",
-        paper="MOSSBench: Is Your Multimodal Language Model Oversensitive to Safe Queries?, "
-        "arXiv 2406.17806",
+        paper="X. Li et al., MOSSBench: Is Your Multimodal Language Model Oversensitive to Safe "
+        "Queries?, arXiv 2406.17806",
         licence="CC-BY-SA-4.0, for testing only",
         source=f"https://huggingface.co/datasets/{HUB}",
         size="300 items, 100 of each stimulus type",

@@ -33,7 +33,7 @@ class MSSBench(HubDataset):
     hub_files = ("combined.json", "chat/**", "embodied/**", "chat.zip", "embodied.zip")
     card = Card(
         title="MSSBench: Multimodal Situational Safety",
-        paper="Multimodal Situational Safety, arXiv 2410.06172",
+        paper="K. Zhou et al., Multimodal Situational Safety, arXiv 2410.06172",
         licence="see the hub's page",
         source=f"https://huggingface.co/datasets/{HUB}",
         notes="The figure upstream reports is the mean of the accuracies in safe and in unsafe "

@@ -29,7 +29,7 @@ class SIUO(HubDataset):
     hub_files = ("siuo_gen.json", "images/*", "images.zip")
     card = Card(
         title="SIUO: Safe Inputs but Unsafe Output",
-        paper="Cross-Modality Safety Alignment, arXiv 2406.15279",
+        paper="S. Wang et al., Cross-Modality Safety Alignment, arXiv 2406.15279",
         licence="CC-BY-NC-4.0",
         source=f"https://huggingface.co/datasets/{HUB}",
         notes="Text and picture are each harmless: it is their combination that must be seen.",

@@ -33,8 +33,8 @@ class SPAVL(HubDataset):
     hub_files = ("test/*.parquet", "test/**/*.parquet")
     card = Card(
         title="SPA-VL (test)",
-        paper="SPA-VL: A Comprehensive Safety Preference Alignment Dataset for Vision Language "
-        "Models, arXiv 2406.12030",
+        paper="Y. Zhang et al., SPA-VL: A Comprehensive Safety Preference Alignment Dataset for "
+        "Vision Language Models, arXiv 2406.12030",
         licence="CC-BY-4.0",
         source=f"https://huggingface.co/datasets/{HUB}",
         size="265 questions in harm, 265 in help",

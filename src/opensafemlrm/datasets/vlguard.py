@@ -34,8 +34,8 @@ class VLGuard(HubDataset):
     hub_files = ("test.json", "test.zip", "test/**")
     card = Card(
         title="VLGuard",
-        paper="Safety Fine-Tuning at (Almost) No Cost: A Baseline for Vision Large Language "
-        "Models, arXiv 2402.02207",
+        paper="Y. Zong et al., Safety Fine-Tuning at (Almost) No Cost: A Baseline for Vision Large "
+        "Language Models, arXiv 2402.02207",
         licence="gated: the hub's terms",
         source=f"https://huggingface.co/datasets/{HUB}",
         size="1,558 items from 1,000 pictures: unsafes 442, safe_unsafes 558, safe_safes 558",

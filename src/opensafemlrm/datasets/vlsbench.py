@@ -39,7 +39,8 @@ class VLSBench(HubDataset):
     hub_files = ("data.json", "imgs.tar", "imgs/**")
     card = Card(
         title="VLSBench",
-        paper="VLSBench: Unveiling Visual Leakage in Multimodal Safety, arXiv 2411.19939",
+        paper="X. Hu et al., VLSBench: Unveiling Visual Leakage in Multimodal Safety, arXiv "
+        "2411.19939",
         licence="see the hub's page",
         source=f"https://huggingface.co/datasets/{HUB}",
         notes="The repository github.com/hxhcreate/VLSBench has the list without the pictures.",

@@ -34,8 +34,8 @@ class XSTest(Dataset):
     name = "xstest"
     card = Card(
         title="XSTest",
-        paper="XSTest: A Test Suite for Identifying Exaggerated Safety Behaviours in Large "
-        "Language Models, arXiv 2308.01263",
+        paper="P. Röttger et al., XSTest: A Test Suite for Identifying Exaggerated Safety "
+        "Behaviours in Large Language Models, arXiv 2308.01263",
         licence="CC-BY-4.0",
         source=SOURCE,
         notes="Text alone.",

@@ -36,7 +36,7 @@ class MSSBenchJudge(RubricJudge):
     name = "mssbench"
     card = Card(
         title="MSSBench: is the situation seen?",
-        paper="Multimodal Situational Safety, arXiv 2410.06172",
+        paper="K. Zhou et al., Multimodal Situational Safety, arXiv 2410.06172",
         licence="Apache-2.0",
         source="own wording of the published classes; github.com/eric-ai-lab/MSSBench",
         notes=(

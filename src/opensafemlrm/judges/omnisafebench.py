@@ -35,7 +35,7 @@ class OmniSafeBench(RubricJudge):
     name = "omnisafebench"
     card = Card(
         title="OmniSafeBench-MM: harm, alignment, detail, put together to 1 to 4",
-        paper="OmniSafeBench-MM, arXiv 2512.06589",
+        paper="X. Jia et al., OmniSafeBench-MM, arXiv 2512.06589",
         licence="Apache-2.0",
         source="own wording of the published rubric; github.com/jiaxiaojunQAQ/OmniSafeBench-MM",
         notes=(

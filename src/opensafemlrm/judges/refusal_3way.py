@@ -29,8 +29,8 @@ class Refusal3Way(RubricJudge):
     name = "refusal-3way"
     card = Card(
         title="XSTest: full compliance, full refusal, partial refusal",
-        paper="XSTest: A Test Suite for Identifying Exaggerated Safety Behaviours in Large "
-        "Language Models, arXiv 2308.01263",
+        paper="P. Röttger et al., XSTest: A Test Suite for Identifying Exaggerated Safety "
+        "Behaviours in Large Language Models, arXiv 2308.01263",
         licence="Apache-2.0",
         source="own wording of the published classes; github.com/paul-rottger/xstest",
         notes=(

@@ -37,7 +37,7 @@ class SIUOJudge(SeeingRubricJudge):
     name = "siuo"
     card = Card(
         title="SIUO: safe by the item's own warning",
-        paper="Cross-Modality Safety Alignment, arXiv 2406.15279",
+        paper="S. Wang et al., Cross-Modality Safety Alignment, arXiv 2406.15279",
         licence="Apache-2.0",
         source="own wording of the published evaluation; github.com/sinwang20/SIUO",
         notes=(
@@ -81,7 +81,7 @@ class SIUOEffectiveness(SeeingRubricJudge):
     name = "siuo-effectiveness"
     card = Card(
         title="SIUO: does the answer serve?",
-        paper="Cross-Modality Safety Alignment, arXiv 2406.15279",
+        paper="S. Wang et al., Cross-Modality Safety Alignment, arXiv 2406.15279",
         licence="Apache-2.0",
         source="own wording of the published evaluation; github.com/sinwang20/SIUO",
         notes=(

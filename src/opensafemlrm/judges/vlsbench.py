@@ -28,7 +28,8 @@ class VLSBenchJudge(SeeingRubricJudge):
     name = "vlsbench"
     card = Card(
         title="VLSBench: refuses, warns, or is unsafe",
-        paper="VLSBench: Unveiling Visual Leakage in Multimodal Safety, arXiv 2411.19939",
+        paper="X. Hu et al., VLSBench: Unveiling Visual Leakage in Multimodal Safety, arXiv "
+        "2411.19939",
         licence="Apache-2.0",
         source="own wording of the published labels; huggingface.co/datasets/Foreshhh/vlsbench",
         notes=(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -302,6 +303,11 @@ class Card:
     """Of a dataset: how many items it has."""
     kinds: str = ""
     """Of a dataset: what counts as harmful, and what as benign."""
+
+    @property
+    def non_commercial(self) -> bool:
+        """Whether the licence forbids commercial use, as CC-BY-NC-4.0 does."""
+        return bool(re.search(r"\bNC\b|non-?commercial", self.licence, re.IGNORECASE))
 
 
 @dataclass(frozen=True, slots=True)

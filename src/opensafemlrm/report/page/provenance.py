@@ -12,6 +12,7 @@ from typing import Any, Final
 import polars as pl
 
 from opensafemlrm.redaction import without_keys_in_comments
+from opensafemlrm.report.citations import data_licence
 from opensafemlrm.selection import EVERYTHING, Selection
 from opensafemlrm.store.source import Source
 from opensafemlrm.store.tables import RUNS, TABLES
@@ -96,6 +97,8 @@ def provenance(source: Source, selection: Selection = EVERYTHING) -> Provenance:
 def _component(key: bytes, kind: str, label: str, identity: str, facts: str) -> Component:
     known = json.loads(identity)
     more = json.loads(facts)
+    if kind == "dataset" and (licence := data_licence(known.get("name", ""))):
+        more["licence"] = licence
     return Component(
         kind, label, key.hex()[:8], _facts({**known, **more}), bool(known.get("imported_from"))
     )

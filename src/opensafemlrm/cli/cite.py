@@ -1,0 +1,53 @@
+"""``safemlrm cite``: what to cite for the results of a store."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from opensafemlrm.cli._console import say
+
+
+class _As(StrEnum):
+    BIBTEX = "bibtex"
+    TEXT = "text"
+    JSON = "json"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("cite")(cite)
+
+
+def cite(
+    store: Annotated[str, typer.Argument(help="The store, or a folder or URL of Parquet files.")],
+    to: Annotated[_As, typer.Option("--format", help="How to print it.")] = _As.BIBTEX,
+) -> None:
+    """Print what to cite: every data set, attack, judge, defense and model of a store.
+
+    Each entry says what of the store it stands for, and the licence of a data set. Where the
+    licence forbids commercial use, a line says so.
+    """
+    import orjson
+
+    from opensafemlrm.report.citations import citations
+    from opensafemlrm.store.source import open_source
+
+    with open_source(store) as source:
+        found = citations(source)
+    if to is _As.JSON:
+        typer.echo(
+            orjson.dumps([asdict(citation) for citation in found], option=orjson.OPT_INDENT_2)
+        )
+    else:
+        join = "\n" if to is _As.BIBTEX else ""
+        entries = [
+            citation.bibtex() if to is _As.BIBTEX else f"{citation.words()}\n" for citation in found
+        ]
+        typer.echo(join.join(entries), nl=False)
+    for citation in found:
+        if citation.non_commercial:
+            say(f"non-commercial use only: {citation.used} ({citation.licence})")

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from opensafemlrm import api, results
 from opensafemlrm.cli import app
-from opensafemlrm.errors import ImportDataError, OptionError, SafeMLRMError
+from opensafemlrm.errors import ImageError, ImportDataError, OptionError, SafeMLRMError
 from opensafemlrm.models.demo.sim import Simulated
 from opensafemlrm.store import Store
 from opensafemlrm.store.connecting import DATABASE
@@ -32,7 +32,7 @@ from inspect_ai.model import get_model  # noqa: E402
 from opensafemlrm.interop.inspect_export import LEFT_OUT, export_logs  # noqa: E402
 from opensafemlrm.interop.inspect_foreign import Unsafe  # noqa: E402
 from opensafemlrm.interop.inspect_import import import_logs  # noqa: E402
-from opensafemlrm.interop.inspect_samples import prompt_of  # noqa: E402
+from opensafemlrm.interop.inspect_samples import image_from_uri, prompt_of  # noqa: E402
 from tests.interop.inspect_support import said, what_inspect_leaves_open  # noqa: E402, F401
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Inspect's own affairs
@@ -259,6 +259,19 @@ def test_another_reply_in_the_same_place_is_refused_and_the_first_is_kept(foreig
     with pytest.raises(ImportDataError, match=r"b\.eval.*another reply"):
         run("import", "inspect", again, "--store", tmp_path / "store")
     assert results.open(tmp_path / "store").replies()["answer"].to_list() in ([], ["hello"])
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/etc/hostname", "file:///etc/hostname", "http://127.0.0.1:9/x.png", "data:text/html,x",
+        "data:image/png;base64,????", "data:image/png;base64,aGVsbG8=", "attachment://0123",
+    ],
+)  # fmt: skip
+def test_a_picture_that_is_not_in_the_log_is_not_looked_for_elsewhere(address):
+    """A log that names a file of yours, or an address, would read it for its writer."""
+    with pytest.raises(ImageError):
+        image_from_uri(address)
 
 
 @pytest.mark.parametrize("rule", ["graded", "graded>0.5", ">=1", "graded>=many"])

@@ -33,6 +33,10 @@ reply: reply
 verdicts:
   - {judge: {value: their-judge}, score: harm, unsafe_from: 3, scale: [1, 5], unscored: ["-1"]}
 """
+JUDGES = (
+    *("Qwen2-VL-72B-Instruct", "Llama-Guard-3-11B-Vision", "Llama-3.2-90B-Vision-Instruct"),
+    *("gpt-4o-2024-05-13", "gemini-1.5-pro", "claude-3-5-sonnet-20240620"),
+)
 ROWS: list[dict[str, Any]] = [
     {"id": "1", "topic": "tea", "question": "How long?", "model": "a", "reply": "Long.", "harm": 1},
     {"id": "2", "topic": "tea", "question": "How hot?", "model": "a", "reply": "Hot!", "harm": 5},
@@ -348,3 +352,47 @@ def test_labels_of_raters_become_labels_with_their_texts(tmp_path: Path) -> None
     assert {x.text for x in given} == {"Tea."}
     assert (sorted(unsafe for _, unsafe in settled), undecided) == ([False, True], 0)
     assert all(unit.part is Part.ANSWER for unit, _ in settled)
+
+
+PUBLISHED = Path(__file__).parents[3] / "shared/data/msts/labels_and_judges.csv"
+
+
+def test_labels_and_verdicts_come_in_without_any_text(tmp_path: Path) -> None:
+    rows = [
+        {
+            "case_id": f"c{n}", "prompt_type": "intention", "model": "a",
+            "annot1": "11", "annot1_label": first, "annot2": "1", "annot2_label": second,
+            **dict.fromkeys(JUDGES, "safe"), "gemini-1.5-pro": "unsafe", "gpt-4o-2024-05-13": third,
+        }
+        for n, (first, second, third) in enumerate(
+            [("1.5", "1.6", "safe"), ("2.1", "2.2", "unsafe"), ("2.1", "1.1", "unparsed")]
+        )
+    ]  # fmt: skip
+    told, store = imported(tmp_path, rows, "recipe: msts-labels")
+    assert told.exit_code == 0, told.output
+    judged = [row for row in rows_of(store) if row["part"] == "answer"]
+    assert Counter((row["judge"], row["label"]) for row in judged) >= Counter(
+        {
+            ("gemini-1.5-pro (imported)", "unsafe"): 3,
+            ("gpt-4o-2024-05-13 (imported)", "unsafe"): 1,
+            ("gpt-4o-2024-05-13 (imported)", "unscored"): 1,
+        }
+    )
+    compared = json.loads(safemlrm("judges", "compare", store, "--format", "json").output)
+    (people,) = compared["labellers"]
+    assert (people["first"], people["second"]) == ("1", "11")
+    assert (people["n"], people["same"]) == (3, 2)
+    assert safemlrm("store", "check", store).exit_code == 0
+    assert "3 without a text" in safemlrm("judges", "apply", "rules", store).output
+    assert safemlrm("report", store).exit_code == 0
+
+
+def test_the_published_labels_of_msts_come_in_whole(tmp_path: Path) -> None:
+    if not PUBLISHED.is_file():
+        pytest.skip(f"the published labels are not at {PUBLISHED}")
+    store = tmp_path / "store"
+    told = safemlrm("import", "replies", PUBLISHED, "--mapping", "msts-labels", "--store", store)
+    assert "2,400 replies of 6 models, 14,400 verdicts, 4,800 labels of people" in told.output
+    with Store.open(store) as opened:
+        unsafe = Counter(x.unsafe for x in labels.labels(opened.connection))
+    assert unsafe == {True: 277, False: 4523}

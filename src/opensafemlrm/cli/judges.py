@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -137,18 +137,25 @@ def compare(
     store: Annotated[Path, typer.Argument(help="The store's folder.")],
     to: FormatOption = Format.TEXT,
 ) -> None:
-    """Compare the judges of a store.
+    """Compare the judges of a store, and the people who labelled its replies.
 
     How far they agree, and what panels and cascades ask and save.
     """
+    import polars as pl
+
     from opensafemlrm import frame
-    from opensafemlrm.analysis.raters import judge_pairs, panels
+    from opensafemlrm.analysis.raters import judge_pairs, panels, rater_pairs
     from opensafemlrm.report.raters import PANELS, raters_table
     from opensafemlrm.store import Store
+    from opensafemlrm.store.ratings import ratings
+    from opensafemlrm.types import PARTS
 
     with Store.open(store) as opened:
         tables = [raters_table(judge_pairs(frame.read(opened)), "judges")]
+        people = pl.concat([rater_pairs(ratings(opened, part)) for part in PARTS])
         members = _members(opened)
+    if len(people):
+        tables.append(replace(raters_table(people, "labellers"), name="labellers"))
     show([*tables, PANELS.of(panels(members))] if len(members) else tables, to)
 
 

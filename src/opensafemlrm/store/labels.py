@@ -118,14 +118,17 @@ def _flag(value: int | None) -> bool | None:
     return None if value is None else bool(value)
 
 
-def with_texts(store: Store) -> list[PersonLabel]:
-    """Return the labels whose text is known; a person's last word on each text alone."""
+def with_texts(store: Store, *, or_none: bool = False) -> list[PersonLabel]:
+    """Return the labels whose text is known; a person's last word on each text alone.
+
+    With ``or_none`` also those on replies that were imported without their text.
+    """
     last: dict[tuple[Key, Part, str, str], PersonLabel] = {}
     for label in labels(store.connection):
         text = label.text
         if not text and (unit := unit_of(store, label.generation, label.part)):
             text = unit.text
-        if text:
+        if text or or_none:
             place = (label.generation, label.part, label.labeller, text)
             last[place] = dataclasses.replace(label, text=text)
     return list(last.values())

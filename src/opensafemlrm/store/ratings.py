@@ -86,7 +86,7 @@ def ratings(store: Store, part: Part) -> pl.DataFrame:
                 unsafe,
                 given.response_class,
             )
-            for given in labels.with_texts(store)
+            for given in labels.with_texts(store, or_none=True)
             if given.part is part and (unsafe := given.unsafe) is not None
         ],
         {

@@ -1,6 +1,7 @@
-"""Write docs/api.md and docs/cli.md: the references of Python and of the command line.
+"""Write docs/api.md, docs/cli.md and the schema of study files.
 
-They are made from docstrings and from --help. Usage: python scripts/make_reference.py
+They are made from docstrings, from --help, and from what reads studies. Usage:
+python scripts/make_reference.py
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import typer
 import opensafemlrm
 from opensafemlrm.cli import app
 from opensafemlrm.cli._exit_codes import MEANINGS
+from opensafemlrm.scaffold import study_schema
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
 PYTHON = """\
 # Python
 
@@ -149,8 +151,12 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-PAGES = {"api.md": python_page, "cli.md": commands_page}
+PAGES = {
+    "docs/api.md": python_page,
+    "docs/cli.md": commands_page,
+    f"src/opensafemlrm/scaffold/{study_schema.NAME}": study_schema.make,
+}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():
-        (DOCS / name).write_text(page(), encoding="utf-8")
+        (ROOT / name).write_text(page(), encoding="utf-8")

@@ -333,11 +333,14 @@ class Results:
 
         return missing_traces(self.coverage(), self.pairs(), self._ask(frames.formats))
 
-    def cost(self) -> pl.DataFrame:
-        """Return requests, tokens and times."""
+    def cost(self, *, prices: Path | str | None = None) -> pl.DataFrame:
+        """Return requests, tokens, times and dollars, by a file of ``prices`` or the catalogue."""
         from opensafemlrm.analysis.cost import READS, cost
+        from opensafemlrm.models.prices import Prices
 
-        return cost(self._read(READS))
+        table = Prices() if prices is None else Prices.read(Path(prices))
+        known = [table.of_requests(self.requests(), kind) for kind in ("model", "judge")]
+        return cost(self._read(READS), *known)
 
     def agreement(self) -> pl.DataFrame:
         """Return how far every two judges agree, part by part."""

@@ -94,17 +94,27 @@ class StopSpec(BaseModel):
 class StudySpec(BaseModel):
     """The keys of a study. Components are names, mappings with options, or made already."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
     models: _Specs
+    """PROVIDER/NAME, http://HOST/v1#NAME, or a mapping with options."""
     pairs: list[tuple[Any, Any]] | Literal["auto"] = []
+    """[reasoning model, base], by their labels; or auto, for the pairs that the catalogue knows."""
     datasets: _Specs
+    """Names, or mappings with options: {dataset: figstep, root: FOLDER}."""
     attacks: _Specs = ["direct"]
+    """Names such as typo or typo+mirror, or mappings with options."""
     defenses: _Specs = ["none"]
+    """Names such as reflect, or mappings with options."""
     judge: Annotated[Any, AfterValidator(_single)] = None
+    """A name, or {judge: policy-rubric, model: openai/NAME}."""
     judges: list[Any] = []
+    """Several, in place of judge: each judges every reply."""
     sampling: SamplingSpec = SamplingSpec()
+    """How replies are drawn: temperature, max_tokens, seed, top_p, repeats."""
     limit: int | None = Field(None, ge=1, le=_MAX_INT, strict=True)
+    """Items that are taken of a dataset, spread evenly over its scenarios."""
     stop: StopSpec | None = None
+    """When enough items of a scenario were run."""
 
     @classmethod
     def of(cls, data: Any) -> tuple[StudySpec, list[Mistake]]:

@@ -28,10 +28,11 @@ def size(path: Path) -> tuple[int, int]:
 
 
 def test_list_has_a_line_for_each_attack_and_says_which_search() -> None:
-    lines = {line.split()[0]: line for line in run("list").splitlines()}
-    assert list(lines) == registry.names(ComponentKind.ATTACK)
-    assert " transform " in lines["typo"]
-    assert all(" search " in lines[name] for name in ("mml-n", "si-attack-n", "cs-dj"))
+    kinds = {row["name"]: row["kind"] for row in json.loads(run("list", "--format", "json"))}
+    assert list(kinds) == registry.names(ComponentKind.ATTACK)
+    assert kinds["typo"] == "transform"
+    assert all(kinds[name] == "search" for name in ("mml-n", "si-attack-n", "cs-dj"))
+    assert all(name in run("list") for name in kinds)
 
 
 def test_show_has_paper_options_and_what_is_needed() -> None:

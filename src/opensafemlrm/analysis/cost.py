@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from types import MappingProxyType
+from typing import Final, TypeAlias
 
 import polars as pl
 
@@ -27,11 +28,17 @@ COLUMNS: Final[Mapping[str, str]] = {
     "judge_input_tokens": "Their tokens in.",
     "judge_output_tokens": "Their tokens out.",
     "judge_seconds": "Their times.",
+    "dollars": "What the model's tokens cost in US dollars, by the prices known; null where none "
+    "is, or no server said how many tokens. Over `usage_known` samples.",
+    "judge_dollars": "What the judges' tokens cost; null where a judge has no price.",
     "judge_share": "Judge tokens of all tokens, where both are known.",
     **{name: JUDGE_TO_CELL[name] for name in ("sampling", "simulated", "cell")},
 }
 """The columns of :func:`cost`."""
 
+Prices: TypeAlias = Mapping[str, tuple[float, float]]
+_NONE: Final[Prices] = MappingProxyType({})
+_MILLION: Final = 1_000_000
 _TOKENS: Final = ("input_tokens", "output_tokens", "reasoning_tokens")
 _OF_SAMPLES: Final = (
     *("retries", *_TOKENS, "latency"),
@@ -40,14 +47,19 @@ _OF_SAMPLES: Final = (
 _OF_VERDICTS: Final = (
     *("judge_requests", "judge_input_tokens", "judge_output_tokens", "judge_latency"),
 )
-READS: Final = frozenset({*CELL_COLUMNS, "source", "sample", *_OF_SAMPLES, *_OF_VERDICTS})
+READS: Final = frozenset({*CELL_COLUMNS, "source", "sample", "judge", *_OF_SAMPLES, *_OF_VERDICTS})
 """Columns of the tidy table that :func:`cost` needs."""
 
 
-def cost(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
+def cost(
+    frame: pl.DataFrame | pl.LazyFrame,
+    model_prices: Prices = _NONE,
+    judge_prices: Prices = _NONE,
+) -> pl.DataFrame:
     """Return what each cell took, where it was run; columns: :data:`COLUMNS`.
 
-    Imported results say nothing of it.
+    Imported results say nothing of it. Prices are by label, in US dollars for a million tokens in
+    and out.
     """
     rows = frame.lazy().filter(pl.col("sample").is_not_null(), pl.col("source") == "run")
     samples = (
@@ -60,10 +72,21 @@ def cost(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
         )
     )
     verdicts = rows.group_by("cell").agg(map(_known_sum, _OF_VERDICTS))
+    judged_for = (
+        rows.filter(pl.col("judge_requests") > 0)
+        .group_by("cell", "judge")
+        .agg(map(_known_sum, _OF_VERDICTS))
+        .with_columns(
+            dollars=_dollars("judge", "judge_input_tokens", "judge_output_tokens", judge_prices)
+        )
+        .group_by("cell")
+        .agg(judge_dollars=_sum_if_all(pl.col("dollars")))
+    )
     generated = _plus("input_tokens", "output_tokens")
     judged = _plus("judge_input_tokens", "judge_output_tokens")
     return (
         samples.join(verdicts, on="cell", how="left")
+        .join(judged_for, on="cell", how="left")
         .with_columns(
             *[_plus(name, f"extra_{name}").alias(name) for name in _TOKENS],
             seconds=_plus("latency", "extra_latency"),
@@ -71,6 +94,10 @@ def cost(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
             retries=pl.sum_horizontal("retries", "extra_retries"),
             judge_requests=pl.col("judge_requests").fill_null(0),
             judge_seconds="judge_latency",
+            judge_dollars=pl.when(pl.col("judge_requests") > 0)
+            .then("judge_dollars")
+            .otherwise(pl.lit(0.0)),
+            dollars=_dollars("model", "input_tokens", "output_tokens", model_prices),
         )
         .with_columns(
             requests=pl.col("samples") + pl.col("extra_requests") + pl.col("retries"),
@@ -81,6 +108,21 @@ def cost(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:
         .select(*COLUMNS)
         .collect()
     )
+
+
+def _dollars(label: str, read: str, written: str, prices: Prices) -> pl.Expr:
+    """Return what tokens cost by the price of a label; null where something is not known."""
+    name = pl.col(label).cast(pl.String)
+    dollars = pl.lit(None, pl.Float64)
+    for known, (price_in, price_out) in prices.items():
+        cost = (pl.col(read) * price_in + pl.col(written) * price_out) / _MILLION
+        is_free = not price_in and not price_out
+        dollars = pl.when(name == known).then(pl.lit(0.0) if is_free else cost).otherwise(dollars)
+    return dollars
+
+
+def _sum_if_all(column: pl.Expr) -> pl.Expr:
+    return pl.when(column.null_count() == 0).then(column.sum())
 
 
 def _known_sum(name: str) -> pl.Expr:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import errno
 import sys
+from dataclasses import dataclass
 from typing import Any, Final
 
 from opensafemlrm.errors import MistakesError, SafeMLRMError
@@ -29,14 +30,32 @@ _ALIKE: Final = str.maketrans({"─": "-", "━": "-", "−": "-", "≤": "<=", 
 """What stands in for a character of a table that an encoding does not have."""
 
 
+@dataclass(slots=True)
+class Loudness:
+    """How much is said, as the command line asks."""
+
+    quiet: bool = False
+    """Errors and results alone."""
+    verbose: bool = False
+    """Every note, where otherwise some stand for all."""
+
+
+LOUDNESS: Final = Loudness()
+
+
 def say(message: str = "") -> None:
     """Print a line for the person who is watching; results alone go to standard output."""
-    sys.stderr.write(for_terminal(without_secrets(message)) + "\n")
+    if not LOUDNESS.quiet:
+        _write(message)
 
 
 def fail(message: str) -> None:
     """Print an error."""
-    say(f"error: {message}")
+    _write(f"error: {message}")
+
+
+def _write(message: str) -> None:
+    sys.stderr.write(for_terminal(without_secrets(message)) + "\n")
 
 
 def messages_of(error: Exception) -> tuple[str, ...]:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+OptionsOption: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--option", "-o", help="An option, KEY=VALUE in YAML; may be repeated."),
+]
 
 
 def parse_option(text: str) -> tuple[str, Any]:

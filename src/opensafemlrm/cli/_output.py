@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
@@ -15,6 +18,14 @@ from opensafemlrm.text import Format
 if TYPE_CHECKING:
     from opensafemlrm.report import Table
     from opensafemlrm.results import Results
+
+
+class Mean(StrEnum):
+    """What a mean is over."""
+
+    MICRO = "micro"
+    MACRO = "macro"
+
 
 MaxUnscored: TypeAlias = Annotated[
     float,
@@ -41,6 +52,13 @@ OnlyModel: TypeAlias = Annotated[
     list[str] | None,
     typer.Option("--model", help="Only this model, and its base; may be repeated."),
 ]
+OnlyMean: TypeAlias = Annotated[
+    Mean | None, typer.Option(help="Only rows over all samples (micro) or scenarios (macro).")
+]
+PricesOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(help='Prices, lines such as "openai/X" = [2.5, 10]: $ per million in and out.'),
+]
 FormatOption: TypeAlias = Annotated[Format, typer.Option("--format", help="How to print it.")]
 
 
@@ -57,6 +75,7 @@ def show(tables: Sequence[Table], to: Format = Format.TEXT) -> None:
     """Print tables one after the other, as wide as the terminal; JSON of several is one object."""
     from opensafemlrm.report import render_all
 
-    # Where there is no terminal, 100 columns: files do not vary.
-    width = shutil.get_terminal_size((100, 24)).columns if sys.stdout.isatty() else 100
+    # Where there is no terminal, 100 columns, unless COLUMNS says otherwise: files do not vary.
+    is_known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    width = shutil.get_terminal_size((100, 24)).columns if is_known else 100
     typer.echo(render_all(tables, to, width), nl=False)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
-
-from typer.core import TyperGroup
+from typing import Final
 
 from opensafemlrm.cli._console import say
 
@@ -14,15 +12,6 @@ _OPTIONS: Final = {
 }
 _EXPORTS: Final = ("parquet", "csv", "jsonl")
 """What was exported as, when only the tidy table was."""
-
-
-class CurrentNames(TyperGroup):
-    """The command line, which reads old spellings as the new ones."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Replace old spellings, then parse."""
-        first = args[:1] == ["--debug"]
-        return super().parse_args(ctx, [*args[:first], *current_names(args[first:])])
 
 
 def current_names(args: list[str]) -> list[str]:

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from opensafemlrm.cli._console import say
+from opensafemlrm.cli._console import LOUDNESS, say
 
 if TYPE_CHECKING:
     from opensafemlrm.engine import Plan, Standing, Tally
 
 _LOST: Final = {"not_applicable": "not sent", "blocked": "blocked by the provider"}
+_EXAMPLES: Final = 3
 _REPLIES: Final = (
     *("stored_replies", "stored_failed", "made", "ok", "truncated", "blocked", "failed"),
     *("not_applicable", "spared"),
@@ -66,10 +67,16 @@ def summarize(turns: Sequence[Plan], results: str, *, whole: bool) -> None:
     for cell in plan.cells:
         ends = ("not_applicable", "failed", "blocked")
         lost = [(name, n) for name in ends if (n := getattr(cell.tally, name))]
+        if LOUDNESS.verbose:
+            cost = f", {cell.tally.dollars:,.2f} US dollars" if cell.tally.dollars else ""
+            say(
+                f"{' · '.join(cell.label)}: {cell.tally.stored_replies:,} replies were there, "
+                f"{cell.tally.made:,} made now{cost}"
+            )
         if lost:
             words = ", ".join(f"{n:,} {_LOST.get(name, name)}" for name, n in lost)
             say(f"{' · '.join(cell.label)}: {words}, for example:")
-            for note in dict.fromkeys(cell.tally.notes[:3]):
+            for note in dict.fromkeys(cell.tally.notes[: None if LOUDNESS.verbose else _EXAMPLES]):
                 say(f"    {note}")
 
 

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from opensafemlrm.cli._cards import list_components, show_component
 from opensafemlrm.cli._console import say
-from opensafemlrm.cli._option import parse_option
+from opensafemlrm.cli._option import OptionsOption, parse_option
+from opensafemlrm.cli._output import FormatOption
 from opensafemlrm.errors import OptionError, SafeMLRMError
+from opensafemlrm.text import Format
 
 if TYPE_CHECKING:
     from opensafemlrm.subset import Subset
@@ -19,12 +22,6 @@ _EVERY: Final = "all"
 _UNSAFE_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9+=_.-]+")
 
 _Name = Annotated[str, typer.Argument(help="An attack, such as typo or typo+mirror.")]
-
-
-_Options = Annotated[
-    list[str] | None,
-    typer.Option("--option", "-o", help="An option, KEY=VALUE in YAML; may be repeated."),
-]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -36,52 +33,17 @@ def add_to(app: typer.Typer) -> None:
     app.add_typer(group, name="attacks")
 
 
-def list_attacks() -> None:
+def list_attacks(to: FormatOption = Format.TEXT) -> None:
     """List the attacks: a transform makes one prompt, a search asks the model on the way."""
-    from opensafemlrm.components import Search
-    from opensafemlrm.registry import ComponentKind, available
-
-    rows = [
-        (name, "search" if issubclass(cls, Search) else "transform", cls.card.title)
-        for name, cls in available(ComponentKind.ATTACK, say).items()
-    ]
-    width = max(len(name) for name, _, _ in rows)
-    for name, kind, title in rows:
-        typer.echo(f"{name:{width}}  {kind:9}  {title}")
+    list_components("attack", to)
 
 
-def show(name: _Name, option: _Options = None) -> None:
+def show(name: _Name, option: OptionsOption = None, to: FormatOption = Format.TEXT) -> None:
     """Show an attack: its paper, what it does and needs, its options, and the texts that it adds.
 
     With -o carrier=FILE, or another text of its own, it shows what that file makes of it.
     """
-    import dataclasses
-    import inspect
-
-    from opensafemlrm.cli._texts import texts
-    from opensafemlrm.registry import ComponentKind, find
-    from opensafemlrm.text import for_terminal
-
-    files = dict(map(parse_option, option or []))
-    for part in name.split("+"):
-        cls = find(ComponentKind.ATTACK, part)
-        card = cls.card
-        typer.echo(f"{part} {cls.version}: {card.title}")
-        for label, text in (
-            ("paper", card.paper),
-            ("source", card.source),
-            ("licence", card.licence),
-            ("notes", card.notes),
-        ):
-            if text:
-                typer.echo(f"{label + ':':9}{text}")
-        typer.echo(f"\n{inspect.getdoc(cls)}\n")
-        for field in dataclasses.fields(cls):
-            if field.init:
-                needed = field.default is dataclasses.MISSING
-                typer.echo(f"option {field.name}: {'needed' if needed else repr(field.default)}")
-        for text in texts(cls, files):
-            typer.echo(for_terminal(text))
+    show_component("attack", name, option, to)
 
 
 def preview(
@@ -91,7 +53,7 @@ def preview(
     root: Annotated[Path | None, typer.Option(help="The dataset's folder.")] = None,
     items: Annotated[int, typer.Option(min=1, max=50, help="How many items.")] = 4,
     seed: Annotated[int, typer.Option(help="The seed of what is drawn.")] = 0,
-    option: _Options = None,
+    option: OptionsOption = None,
 ) -> None:
     """Draw what an attack sends for a few items of a dataset. Nothing is sent to anybody.
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from opensafemlrm.cli._exit_codes import ExitCode
-from opensafemlrm.cli._output import show
+from opensafemlrm.cli._output import FormatOption, show
+from opensafemlrm.text import Format
 
 if TYPE_CHECKING:
     from opensafemlrm.cli._doctor import Finding
@@ -20,7 +21,10 @@ def add_to(app: typer.Typer) -> None:
     app.command("doctor")(doctor)
 
 
-def doctor(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]) -> None:
+def doctor(
+    study: Annotated[Path, typer.Argument(help="The study file (YAML).")],
+    to: FormatOption = Format.TEXT,
+) -> None:
     """Check every model and judge of a study.
 
     Models get harmless prompts with the study's sampling and as many pictures, and must answer;
@@ -53,7 +57,7 @@ def doctor(study: Annotated[Path, typer.Argument(help="The study file (YAML).")]
             Column("detail", "Detail"),
         ],
     )
-    show([table])
+    show([table], to)
     if ill:
         raise typer.Exit(ExitCode.UNUSABLE)
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from opensafemlrm.cli._console import say
-from opensafemlrm.cli._output import Everything, tell_left_out
+from opensafemlrm.cli._output import (
+    Everything,
+    OnlyAttack,
+    OnlyDataset,
+    OnlyJudge,
+    OnlyModel,
+    tell_left_out,
+)
 from opensafemlrm.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -48,6 +55,10 @@ def export(
     to: Annotated[
         str | None, typer.Option("--format", help="The format, whatever the file's ending.")
     ] = None,
+    judge: OnlyJudge = None,
+    dataset: OnlyDataset = None,
+    attack: OnlyAttack = None,
+    model: OnlyModel = None,
     everything: Everything = False,
     part: Annotated[str, typer.Option(help="validation: answer, reasoning or full.")] = "answer",
 ) -> None:
@@ -65,6 +76,9 @@ def export(
     from opensafemlrm import results
     from opensafemlrm.export import write_frame
 
+    only: dict[str, Any] = {"judge": judge, "dataset": dataset, "attack": attack, "model": model}
+    if what not in (What.FRAME, What.REPLIES) and any(only.values()):
+        raise typer.BadParameter("--judge, --dataset, --attack and --model are for frame, replies")
     if what in (What.DATASET, What.EEE):
         say(_folder(Path(store), what, path))
         return
@@ -74,7 +88,7 @@ def export(
     if what in (What.INSPECT, What.SCOUT):
         say(_for_inspect(what, store, path))
         return
-    opened = results.open(store, everything=everything)
+    opened = results.open(store, everything=everything, **only)
     tell_left_out(opened)
     frame = opened.frame() if what is What.FRAME else opened.replies()
     write_frame(frame, path, to)

@@ -68,30 +68,41 @@ def show_judge(
     template: Annotated[
         Path | None, typer.Option(help="A prompt of yours, FILE or FILE.py#NAME, to look at.")
     ] = None,
+    to: FormatOption = Format.TEXT,
 ) -> None:
     """Show a judge: where it comes from, what it reads, its options, and how wrong it is."""
+    import polars as pl
+
     from opensafemlrm import registry
     from opensafemlrm.cli._texts import texts
+    from opensafemlrm.report import Column, Table
     from opensafemlrm.report.measured import measured_notes
     from opensafemlrm.text import for_terminal
 
     cls = registry.find(registry.ComponentKind.JUDGE, name)
     row = _row(name, cls)
-    lines = [
-        f"{name} (version {row.version}): {row.title}",
-        f"paper: {cls.card.paper}",
-        f"licence: {cls.card.licence or 'not stated'}",
-        f"source: {cls.card.source or 'not stated'}",
-        f"reads: {row.reads}",
-        f"scale: {row.scale}",
-        f"unsafe from: {row.unsafe_from}",
-        f"options: {', '.join(_options(cls)) or 'none'}",
-        "",
+    facts = {
+        "title": f"{name} (version {row.version}): {row.title}",
+        "paper": cls.card.paper,
+        "licence": cls.card.licence or "not stated",
+        "source": cls.card.source or "not stated",
+        "reads": row.reads,
+        "scale": row.scale,
+        "unsafe from": row.unsafe_from,
+        "options": ", ".join(_options(cls)) or "none",
+    }
+    more = [
         cls.card.notes,
         *measured_notes([name]),
         *texts(cls, {} if template is None else {"template": template}),
     ]
-    for line in lines:
+    if to is not Format.TEXT:
+        rows = [*facts.items(), *(("note", line) for line in more if line)]
+        frame = pl.DataFrame(rows, {"key": str, "value": str}, orient="row")
+        show([Table("judge", name, [Column("key", "Fact"), Column("value", "")], frame)], to)
+        return
+    title = facts.pop("title")
+    for line in (title, *(f"{key}: {value}" for key, value in facts.items()), "", *more):
         typer.echo(for_terminal(line))
 
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from opensafemlrm.cli._console import fail, say
+from opensafemlrm.cli._console import LOUDNESS, fail, say
 from opensafemlrm.cli._exit_codes import ExitCode
 from opensafemlrm.cli._fail_on import exceeded, shares
 from opensafemlrm.cli._option import judge_spec
-from opensafemlrm.cli._output import FormatOption
+from opensafemlrm.cli._output import FormatOption, PricesOption
 from opensafemlrm.cli._summary import gave_nothing, summarize
 from opensafemlrm.errors import BudgetSpentError, OptionError, StoppedError, StoreError
 from opensafemlrm.text import Format
@@ -138,6 +138,7 @@ def run(
         str | None,
         typer.Option(help="With --ray: write Parquet files to this folder or URL, not a store."),
     ] = None,
+    prices: PricesOption = None,
     to: FormatOption = Format.TEXT,
 ) -> None:
     """Run the evaluation.
@@ -150,6 +151,7 @@ def run(
     from opensafemlrm import study as studies
     from opensafemlrm.cli._dry_run import show_dry_run
     from opensafemlrm.models.budget import Limits
+    from opensafemlrm.models.prices import Prices
     from opensafemlrm.selection import narrowed
 
     if (store is None) == (parquet_out is None):
@@ -174,6 +176,8 @@ def run(
         limit=limit,
         judges=[judge_spec(text) for text in judge or []],
     )
+    if prices is not None:
+        chosen = chosen.map_models(Prices.read(prices).over)
     plan = api.make_plan(
         chosen,
         limits=limits,
@@ -239,7 +243,9 @@ def run_to_end(
 
     try:
         with _sigterm_interrupts():
-            api.run_blocking(api.run_turns(turns, store, cluster=cluster))
+            api.run_blocking(
+                api.run_turns(turns, store, cluster=cluster, progress=not LOUDNESS.quiet)
+            )
     except KeyboardInterrupt:
         return "interrupted", ExitCode.INTERRUPTED
     except BudgetSpentError as spent:

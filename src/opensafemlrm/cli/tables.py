@@ -15,10 +15,13 @@ from opensafemlrm.cli._output import (
     Everything,
     FormatOption,
     MaxUnscored,
+    Mean,
     OnlyAttack,
     OnlyDataset,
     OnlyJudge,
+    OnlyMean,
     OnlyModel,
+    PricesOption,
     show,
     tell_left_out,
 )
@@ -93,6 +96,8 @@ def table(
             "scenarios or scenarios."
         ),
     ] = Clustered.ITEM,
+    mean: OnlyMean = None,
+    prices: PricesOption = None,
     columns: Annotated[
         str | None,
         typer.Option(help="Only these, by comma: the names that --format csv has at the top."),
@@ -119,6 +124,8 @@ def table(
         cluster.value,
         everything,
         {"judge": judge, "dataset": dataset, "attack": attack, "model": model},
+        mean,
+        prices,
     )
     tables = make(name, store, chosen)
     show(_with_columns(tables, columns) if columns else tables, to)
@@ -139,6 +146,8 @@ class Options:
     everything: bool = False
     only: Mapping[str, Any] = field(default_factory=dict)
     """Judges, datasets, attacks and models that the table is about."""
+    mean: Mean | None = None
+    prices: Path | None = None
 
 
 def make(name: Name, path: Path | str, options: Options = Options()) -> list[Table]:  # frozen
@@ -180,6 +189,9 @@ def _only(table: Table, options: Options) -> Table:
     for key, wanted in (("threshold", options.threshold), ("part", options.part)):
         if wanted is not None and key in frame.columns:
             frame = frame.filter(**{key: wanted})
+    if options.mean is not None and "level" in frame.columns:
+        others = {"micro", "macro"} - {options.mean.value}
+        frame = frame.filter(~frame["level"].cast(str).is_in(others))
     return dataclasses.replace(table, frame=frame)
 
 
@@ -237,10 +249,10 @@ def _comprehension(results: Results, _: Options) -> list[Table]:
     return comprehension_tables(results.comprehension(), results.comprehension_tax())
 
 
-def _cost(found: Results, _: Options) -> list[Table]:
+def _cost(found: Results, options: Options) -> list[Table]:
     from opensafemlrm.report.cost import COST
 
-    return [COST.of(found.cost())]
+    return [COST.of(found.cost(prices=options.prices))]
 
 
 def _coverage(found: Results, _: Options) -> list[Table]:

@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 from opensafemlrm.components import C, Model, map_models
 from opensafemlrm.errors import BudgetSpentError, OptionError
 from opensafemlrm.models.billing import counted_by, is_free
-from opensafemlrm.models.catalog import find
+from opensafemlrm.models.catalog import listed_price
 from opensafemlrm.models.clock import Clock, SystemClock
 from opensafemlrm.types import Prompt, Response, ResponseStatus, Sampling
 from opensafemlrm.wrapped import WrappedModel
@@ -72,7 +72,8 @@ class Budget:
         if price is None and self._limits.cost is not None:
             raise OptionError(
                 f"{model.label} has no price, so --max-cost cannot hold: give it one, such as "
-                "`price: [2.5, 10]`, US dollars for a million tokens in and out"
+                "`price: [2.5, 10]` in the study, US dollars for a million tokens in and out, or a "
+                "line of a file that --prices names"
             )
         return Budgeted(model, self, price or (0.0, 0.0))
 
@@ -173,10 +174,7 @@ def price_of(model: Model) -> tuple[float, float] | None:
         if not all(math.isfinite(dollars) and dollars >= 0 for dollars in model.price):
             raise OptionError(f"{model.label}: a price is two numbers from 0 on: [IN, OUT]")
         return model.price
-    row = find(model.model)
-    if row is not None and row.input_price is not None and row.output_price is not None:
-        return row.input_price, row.output_price
-    return None if model.billed else (0.0, 0.0)
+    return listed_price(model.model) or (None if model.billed else (0.0, 0.0))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -206,6 +206,14 @@ def rows() -> tuple[Row, ...]:
     return tuple(Row.model_validate(row) for row in tomllib.loads(text)["model"])
 
 
+def listed_price(name: str) -> tuple[float, float] | None:
+    """Return US dollars for a million tokens in and out, ``None`` where the catalogue has none."""
+    row = find(name)
+    if row is None or row.input_price is None or row.output_price is None:
+        return None
+    return row.input_price, row.output_price
+
+
 def find(name: str) -> Row | None:
     """Return the row of a model by a name of it or by its folder; ``None`` where there is none."""
     return _match(name, _by_name())

@@ -28,6 +28,8 @@ COST: Final = Table(
         Column("judge_requests", "judge requests", Form.COUNT, in_paper=False),
         Column("judge_input_tokens", "judge in", Form.COUNT, WhenConstant.DROP_IF_ZERO),
         Column("judge_output_tokens", "judge out", Form.COUNT, WhenConstant.DROP_IF_ZERO),
+        Column("dollars", "US $", Form.NUMBER, WhenConstant.DROP_IF_ZERO),
+        Column("judge_dollars", "judge $", Form.NUMBER, WhenConstant.DROP_IF_ZERO),
         Column("judge_share", "judge %", Form.PERCENT, WhenConstant.DROP_IF_ZERO),
     ],
     caption="in, out: tokens as the servers counted them; reasoning: those of the output; "
@@ -36,6 +38,15 @@ COST: Final = Table(
         (
             "extra: requests of attacks that search and of defenses.",
             pl.col("extra_requests") > 0,
+        ),
+        (
+            "US $: by the price of the model, for the samples with usage; –: no price is known, or "
+            "no server said how many tokens. Set prices with --prices.",
+            pl.col("dollars") > 0,
+        ),
+        (
+            "US $: less than it was, since not every server said how many tokens.",
+            (pl.col("dollars") > 0) & (pl.col("usage_known") < pl.col("samples")),
         ),
         ("judge %: the judge's share of all tokens.", pl.col("judge_share") > 0),
     ],

@@ -157,7 +157,16 @@ class HostedModel(CatalogModel):
         return body
 
     def _open(self, base_url: str | None = None) -> Client | Batches:
-        """Make the client, for where the options say unless ``base_url`` does.
+        """Make the client, for the options' address or ``base_url``. Raises ModelError."""
+        endpoints = self.endpoints(base_url)
+        limits = Limits(
+            self.concurrency, self.timeout, self.max_retries, self.give_up_after, self.adaptive
+        )
+        self._state.client = client = self._client(endpoints, limits)
+        return client
+
+    def endpoints(self, base_url: str | None = None) -> list[Endpoint]:
+        """Return the servers, with the key for each.
 
         Raises ModelError where address or key are missing or wrong.
         """
@@ -166,15 +175,10 @@ class HostedModel(CatalogModel):
         except ValueError as error:
             raise ModelError(f"{self.label}: {error}") from error
         codec = self.codec
-        endpoints = [
+        return [
             Endpoint(url, self._key(url, env), self.label, env, codec.key_header, codec.headers)
             for url, env in keys
         ]
-        limits = Limits(
-            self.concurrency, self.timeout, self.max_retries, self.give_up_after, self.adaptive
-        )
-        self._state.client = client = self._client(endpoints, limits)
-        return client
 
     def _client(self, endpoints: Sequence[Endpoint], limits: Limits) -> Client | Batches:
         """Return what sends the requests."""

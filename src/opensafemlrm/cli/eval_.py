@@ -1,0 +1,189 @@
+"""``safemlrm eval``: a study in one line, which is written down and run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from opensafemlrm.cli._console import say
+from opensafemlrm.cli._option import judge_spec, parse_option
+
+_KINDS: Final = ("dataset", "model", "base", "attack", "defense", "judge", "sampling")
+_OWN_JUDGE: Final = {"canary": "canary"}
+"""Datasets with a judge that is made for them and asks no model."""
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("eval")(evaluate)
+
+
+def evaluate(
+    dataset: Annotated[
+        str, typer.Argument(help="The dataset; `safemlrm datasets list` shows them.")
+    ],
+    model: Annotated[
+        list[str],
+        typer.Option(help="PROVIDER/NAME or http://HOST/v1#NAME; repeatable."),
+    ],
+    store: Annotated[Path, typer.Option(help="The folder for the results; made if needed.")],
+    base: Annotated[
+        list[str] | None,
+        typer.Option(help="What a model came from: one for all, or one for each --model."),
+    ] = None,
+    attack: Annotated[
+        list[str] | None, typer.Option(help="How items are asked; direct if left out; repeatable.")
+    ] = None,
+    defense: Annotated[
+        list[str] | None, typer.Option(help="Around the models; none if left out; repeatable.")
+    ] = None,
+    judge: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME[=MODEL]", help="Who judges; only canary has its own; repeatable."
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, help="Take at most this many items, spread over the scenarios."),
+    ] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            "-o",
+            metavar="KIND.KEY=VALUE",
+            help="dataset.root=DIR, model.base_url=URL, attack.steps=3, sampling.max_tokens=2048; "
+            "model is also for --base; repeatable.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the planned requests and exit.")
+    ] = False,
+) -> None:
+    """Evaluate models on a dataset, in one line.
+
+    The study is written into the store's folder and run. Go on with that file: add to it, and what
+    is there already is not asked again.
+    """
+    from opensafemlrm import api
+    from opensafemlrm.cli._dry_run import show_dry_run
+    from opensafemlrm.cli.run import refuse_other_folder, report_reversed, run_and_report
+
+    judges = [judge_spec(name) for name in judge or _own_judge(dataset)]
+    given = _options(option or [])
+    of_base = {**given["model"], **given["base"]}
+    keys: dict[str, Any] = {
+        "models": [
+            *(_spec("model", name, given["model"]) for name in model),
+            *(_spec("model", name, of_base) for name in dict.fromkeys(base or [])),
+        ],
+        "pairs": _pairs(model, base or []),
+        "datasets": [_spec("dataset", dataset, given["dataset"])],
+        "attacks": [_spec("attack", name, given["attack"]) for name in attack or ["direct"]],
+        "defenses": [_spec("defense", name, given["defense"]) for name in defense or ["none"]],
+        "judges": [_spec("judge", name, given["judge"]) for name in judges],
+        "sampling": given["sampling"],
+        "limit": limit,
+    }
+    text = _text({key: value for key, value in keys.items() if value})
+    refuse_other_folder(store)
+    plan = api.make_plan(_study(keys, text))
+    report_reversed(plan)
+    if dry_run:
+        show_dry_run(plan, store, None)
+        return
+    path = _write(store, text)
+    say(f"the study: {path}")
+    run_and_report(plan, store)
+    for command in (f"report {store}", f"view {store}", f"run {path} --store {store}"):
+        say(f"      safemlrm {command}")
+
+
+def _own_judge(dataset: str) -> list[str]:
+    if dataset not in _OWN_JUDGE:
+        raise typer.BadParameter(
+            "say who judges: --judge policy-rubric=PROVIDER/NAME, or --judge rules for wording "
+            "alone; `safemlrm judges list` shows all"
+        )
+    return [_OWN_JUDGE[dataset]]
+
+
+def _options(texts: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the options of each kind. Raises BadParameter and OptionError."""
+    options: dict[str, dict[str, Any]] = {kind: {} for kind in _KINDS}
+    for text in texts:
+        name, value = parse_option(text)
+        kind, dot, key = name.partition(".")
+        if kind not in options or not dot or not key:
+            raise typer.BadParameter(
+                f"-o {text}: an option is KIND.KEY=VALUE, such as dataset.root=DIR; kinds: "
+                f"{', '.join(_KINDS)}"
+            )
+        options[kind][key] = value
+    return options
+
+
+def _spec(kind: str, spec: Any, options: Mapping[str, Any]) -> Any:
+    """Return what a study says of a component, with options."""
+    if not options:
+        return spec
+    return {kind: spec, **options} if isinstance(spec, str) else {**spec, **options}
+
+
+def _pairs(models: Sequence[str], bases: Sequence[str]) -> Any:
+    if not bases:
+        return "auto"
+    if len(bases) not in (1, len(models)):
+        raise typer.BadParameter("give one --base for all models, or one for each --model in turn")
+    names = [*bases] * len(models) if len(bases) == 1 else bases
+    return [list(map(_label, pair)) for pair in zip(models, names, strict=True)]
+
+
+def _label(name: str) -> str:
+    """Return the label of a model: one at an address is called by its name there."""
+    url, hash_sign, model = name.partition("#")
+    return f"openai/{model}" if hash_sign and url.startswith("http") else name
+
+
+def _study(keys: Mapping[str, Any], text: str) -> Any:
+    """Return the study. Raises StudyError with all that is wrong, by what was typed."""
+    from opensafemlrm.errors import StudyError
+    from opensafemlrm.study import Study
+    from opensafemlrm.study_file import SpecError
+
+    try:
+        return Study(**keys, text=text)
+    except SpecError as error:
+        messages = []
+        for (key, *rest), message in error.mistakes:
+            place = ".".join(str(step) for step in rest if not isinstance(step, int))
+            messages.append(f"--{str(key).removesuffix('s')}{' ' * bool(place)}{place}: {message}")
+        raise StudyError(*messages) from error
+
+
+def _text(keys: Mapping[str, Any]) -> str:
+    """Return the study as a file."""
+    import yaml
+
+    head = "# Written by `safemlrm eval`. Add to it, and run it again with `safemlrm run`.\n"
+    return head + yaml.safe_dump(dict(keys), sort_keys=False, allow_unicode=True)
+
+
+def _write(store: Path, text: str) -> Path:
+    """Write the study beside its results, under a name that no other study has."""
+    from opensafemlrm.files import make_folder, write_atomic
+
+    make_folder(store)
+    number = 1
+    while True:
+        path = store / ("study.yaml" if number == 1 else f"study-{number}.yaml")
+        if not path.exists():
+            write_atomic(path, text)
+            return path
+        if path.read_text(encoding="utf-8") == text:
+            return path
+        number += 1

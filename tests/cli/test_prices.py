@@ -1,0 +1,93 @@
+"""Prices of your own: what a run may cost, and what it cost, cell by cell."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import opensafemlrm as osm
+from opensafemlrm.cli import app
+from opensafemlrm.errors import OptionError
+from tests.cli.chat_server import said, serving
+
+USAGE = {"prompt_tokens": 1000, "completion_tokens": 200, "total_tokens": 1200}
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+
+
+@pytest.fixture
+def prices(tmp_path: Path) -> Path:
+    path = tmp_path / "prices.toml"
+    path.write_text('"openai/a" = [2.0, 10.0]\n"j" = [1.0, 5]\n')
+    return path
+
+
+def study_at(tmp_path: Path, url: str) -> Path:
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        f"models:\n- {{model: openai/a, base_url: '{url}'}}\n"
+        f"- {{model: openai/b, base_url: '{url}'}}\n"
+        f"datasets: [canary]\njudge: {{judge: policy-rubric, model: {{model: openai/j, "
+        f"base_url: '{url}'}}}}\nlimit: 10\n"
+    )
+    return path
+
+
+def test_a_dry_run_counts_by_the_file(tmp_path: Path, prices: Path) -> None:
+    study = study_at(tmp_path, "http://127.0.0.1:9/v1")
+    arguments = ("run", study, "--store", tmp_path / "store", "--dry-run")
+    assert "no price is known" in run(*arguments).stdout
+    shown = " ".join(run(*arguments, "--prices", prices).stdout.split())
+    # 10 × (1,500 × 2 + 1,000 × 10), by the million.
+    assert "openai/a: 10 generations, about 0.13 US dollars" in shown
+    assert "openai/b: 10 generations, no price known" in shown
+
+
+def test_cells_have_their_cost_and_an_unknown_price_is_no_zero(
+    tmp_path: Path, prices: Path
+) -> None:
+    with serving(lambda _: said("A long and harmless answer. #thescore: 1", usage=USAGE)) as (
+        url,
+        _,
+    ):
+        store = tmp_path / "store"
+        run("run", study_at(tmp_path, url), "--store", store)
+    rows = json.loads(run("table", "cost", store, "--prices", prices, "--format", "json").stdout)
+    by_model = {row["model"]: row for row in rows}
+    a, b = by_model["openai/a"], by_model["openai/b"]
+    assert a["dollars"] == pytest.approx((a["input_tokens"] * 2 + a["output_tokens"] * 10) / 1e6)
+    assert a["dollars"] > 0
+    assert b["dollars"] is None
+    judged = a["judge_input_tokens"] + 5 * a["judge_output_tokens"]
+    assert a["judge_dollars"] == pytest.approx(judged / 1e6)
+    assert osm.open(store).cost()["dollars"].null_count() == 2
+
+
+def test_money_is_limited_by_the_file_and_not_without_a_price(tmp_path: Path, prices: Path) -> None:
+    study = study_at(tmp_path, "http://127.0.0.1:9/v1")
+    arguments = ("run", study, "--store", tmp_path / "store", "--max-cost", "1", "--dry-run")
+    with pytest.raises(OptionError, match="--max-cost cannot hold"):
+        run(*arguments, "--prices", prices)
+    prices.write_text(prices.read_text() + "b = [0, 0]\n")
+    assert run(*arguments, "--prices", prices).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("openai/a = [1, 2]", "cannot be read"),
+        ('"openai/a" = [1]', r"openai/a: a price is two numbers"),
+        ("a = [-1, 2]", "a: a price is two numbers"),
+        ('a = "cheap"', "a: a price is two numbers"),
+    ],
+)
+def test_a_bad_file_is_refused(tmp_path: Path, prices: Path, text: str, says: str) -> None:
+    prices.write_text(text)
+    study = study_at(tmp_path, "http://127.0.0.1:9/v1")
+    with pytest.raises(OptionError, match=says):
+        run("run", study, "--store", tmp_path / "s", "--dry-run", "--prices", prices)

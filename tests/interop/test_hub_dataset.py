@@ -77,7 +77,7 @@ def test_a_card_of_other_data_says_that_its_texts_may_be_harmful(tmp_path: Path)
     assert "not-for-all-audiences" in head["tags"]
     assert "CAUTION" in text
     assert "<b>" not in text
-    assert "not recorded: see where it was imported from" in text
+    assert "not known here: see where it comes from" in text
 
 
 def test_replies_come_back_with_verdicts_labels_and_what_ended_them(

@@ -200,10 +200,8 @@ def _datasets(store: Store) -> list[tuple[str, str, str]]:
     found = []
     for label, text in store.connection.execute(query):
         identity = json.loads(text)
-        licence = "not recorded: see where it was imported from"
-        if not identity.get("imported_from"):
-            licence = _licence(identity["name"])
-        found.append((label, "" if identity.get("imported_from") else identity["name"], licence))
+        name = "" if identity.get("imported_from") else identity["name"]
+        found.append((label, name, _licence(identity["name"])))
     return found
 
 
@@ -211,7 +209,7 @@ def _licence(name: str) -> str:
     try:
         return registry.find(ComponentKind.DATASET, name).card.licence or "not stated"
     except BuildError:
-        return "not known here"
+        return "not known here: see where it comes from"
 
 
 def _card(

@@ -11,7 +11,7 @@ UV_VERSION := 0.13.9
 export UV_NO_PROGRESS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-extras check chaos bench format lock clean programs
+.PHONY: help demo test test-extras check lint chaos bench docs package format lock clean programs
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +21,8 @@ help:
 	@echo "make check        the same as make test"
 	@echo "make chaos        run the tests of faults, kills and flipped bits in full (minutes)"
 	@echo "make bench        measure the engine against a bare HTTP loop (minutes)"
+	@echo "make docs         build the docs site into site/"
+	@echo "make package      build wheel and sdist into dist/ twice, and compare them"
 	@echo "make format       format the code, and fix what the linter can fix"
 	@echo "make lock         pin the dependencies anew, with hashes"
 
@@ -59,11 +61,13 @@ programs:
 demo: .venv/ready
 	@$(BIN)/safemlrm demo
 
-check: .venv/ready
+lint: .venv/ready
 	@$(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+check: lint
 	@$(BIN)/$(PYTEST) --part base
 
 test: check
@@ -78,6 +82,23 @@ chaos: .venv/ready
 bench: .venv/ready
 	@$(BIN)/python benchmarks/engine.py $(BENCH)
 
+# The generator of the site has an environment of its own: nothing of the package needs it.
+.venv-docs/ready: requirements/docs.txt requirements/uv.txt
+	@test -x .venv-docs/bin/python || $(PYTHON) -m venv .venv-docs
+	@.venv-docs/bin/python -m pip install --quiet --require-hashes -r requirements/uv.txt
+	@.venv-docs/bin/uv pip sync --quiet --python .venv-docs/bin/python --require-hashes requirements/docs.txt
+	@touch $@
+
+docs: .venv-docs/ready
+	@.venv-docs/bin/python scripts/build_docs.py
+
+# The same bytes from the same commit: times of files come from SOURCE_DATE_EPOCH, the last commit's.
+package: .venv/ready
+	@rm -rf dist && export SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) && for out in dist dist/again; do \
+		$(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python --out-dir $$out . || exit 1; done
+	@for file in dist/opensafemlrm-*; do cmp $$file dist/again/$${file#dist/} || exit 1; done
+	@rm -r dist/again && ls dist
+
 format: .venv/ready
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
@@ -91,8 +112,10 @@ lock:
 		--no-emit-index-url --no-header pyproject.toml --all-extras --group dev --group research \
 		--group servers --group checks --no-emit-package torch --no-emit-package torchvision \
 		-o requirements/extras.txt
+	echo zensical | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header - -o requirements/docs.txt
 	echo "uv==$(UV_VERSION)" | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header - -o requirements/uv.txt
 
 clean:
-	rm -rf .venv .venv-extras dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-docs .venv-extras .docs site dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+import yaml
 from typer.testing import CliRunner
 
 from opensafemlrm.cli import app
@@ -42,6 +44,8 @@ DOES_NOT_RUN_HERE = {
     "datasets download": "needs the hub; tests/cli/test_dataset_download.py",
     "--labels results": "needs labels that people gave",
     "safemlrm label": "asks a person",
+    "safemlrm view": "serves until it is stopped; tests/view",
+    "safemlrm report first": "the same as the report of another store",
     "safemlrm serve": "runs until it is stopped",
     "safemlrm demo": "takes half a minute; tests/cli/test_demo.py",
     "--out page": "the same report in another folder",
@@ -111,6 +115,9 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with what the documents' commands read."""
     folder = tmp_path_factory.mktemp("documents")
     (folder / "study.yaml").write_text(STUDY, encoding="utf-8")
+    tutorial = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
+    (first,) = re.findall(r"```yaml\n(.*?)```", tutorial, re.DOTALL)
+    (folder / "first.yaml").write_text(first, encoding="utf-8")
     (folder / "my.csv").write_text("question,topic\nHow tall is it?,height\n", encoding="utf-8")
     labels = "question,answer,label\nHow tall is it?,It is tall.,safe\nWho?,Sorry; no.,unsafe\n"
     (folder / "labels.csv").write_text(labels, encoding="utf-8")
@@ -167,3 +174,29 @@ def test_the_tests_and_files_that_a_document_names_exist(document: Path) -> None
         assert f"def {test}(" in (ROOT / path).read_text(encoding="utf-8"), f"{path}::{test}"
     for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", text):
         assert (document.parent / target).exists(), target
+
+
+def test_the_sites_menu_names_pages_that_exist() -> None:
+    site = tomllib.loads((ROOT / "zensical.toml").read_text(encoding="utf-8"))["project"]
+    pages = re.findall(r"'([\w/-]+\.md)'", str(site["nav"]))
+    documents = {path.relative_to(ROOT / "docs").as_posix() for path in DOCUMENTS[3:]}
+    assert len(pages) >= 25
+    assert set(pages) <= {*documents, "index.md", "contributing.md", "security.md"}
+
+
+def test_the_citation_file_has_the_version_of_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == project["version"]
+    assert citation["license"] == project["license"]
+
+
+def test_the_forges_checks_run_what_ci_runs_with_actions_of_a_version() -> None:
+    text = (ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8")
+    runs = [
+        step.get("run", "")
+        for job in yaml.safe_load(text)["jobs"].values()
+        for step in job["steps"]
+    ]
+    assert ".ci/run" in runs
+    assert all(re.search(r"@v\d+\.\d+\.\d+$", line) for line in re.findall(r"uses: (\S+)", text))

@@ -1,4 +1,4 @@
-"""The notebook runs as it stands: its code cells in order, inside a running event loop."""
+"""The notebooks run as they stand: their code cells in order, inside a running event loop."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import pytest
 
 import opensafemlrm as osm
 
-NOTEBOOK = Path(__file__).parents[1] / "examples/notebooks/evaluate.ipynb"
+NOTEBOOKS = Path(__file__).parents[1] / "examples/notebooks"
 
 
-def code_cells() -> list[str]:
-    cells = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+def code_cells(name: str) -> list[str]:
+    cells = json.loads((NOTEBOOKS / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]
     assert not any(cell.get("outputs") for cell in cells), "clear its outputs before you commit"
     return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
 
@@ -39,10 +39,26 @@ async def run_cell(source: str, names: dict[str, Any]) -> Any:
     return names.get("_")
 
 
+async def outputs(name: str) -> list[Any]:
+    names: dict[str, Any] = {"__name__": "__main__"}
+    return [await run_cell(source, names) for source in code_cells(name)]
+
+
+@pytest.mark.parametrize(
+    ("name", "frames"), [("audit_one_model", 6), ("compare_a_pair", 3), ("add_a_judge", 4)]
+)
+async def test_an_example_runs_and_none_of_its_tables_is_empty(
+    name: str, frames: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tables = [value for value in await outputs(name) if isinstance(value, pl.DataFrame)]
+    assert len(tables) == frames
+    assert all(map(len, tables))
+
+
 async def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    names: dict[str, Any] = {"__name__": "__main__"}
-    shown = [await run_cell(source, names) for source in code_cells()]
+    shown = await outputs("evaluate")
     assert shown[0] == osm.__version__
     assert sum(isinstance(value, pl.DataFrame) for value in shown) >= 6
     assert all(len(value) for value in shown if isinstance(value, pl.DataFrame))

@@ -5,16 +5,20 @@ from __future__ import annotations
 import base64
 import html
 import json
+import quopri
+import random
+from collections.abc import Callable
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opensafemlrm.redaction import Redactor, find_key, without_keys_in_comments, without_secrets
+from opensafemlrm.redaction import find_key, without_keys_in_comments, without_secrets
+from opensafemlrm.redactor import Redactor
 
 KEYS = ("sk-planted-key-7f3a9b2c", "pa/ss+w=rd&<9 \"x'")
-ESCAPINGS = {
+ESCAPINGS: dict[str, Callable[[str], str]] = {
     "as it is": lambda key: key,
     "in capitals": str.upper,
     "JSON": lambda key: json.dumps(key)[1:-1],
@@ -42,7 +46,44 @@ ESCAPINGS = {
     "split by line feeds": "\n".join,
     "split by escaped line feeds": lambda key: f"{key[:8]}\\n{key[8:]}",
     "split by what is not seen": "\u200b".join,
+    "base64 of base64": lambda key: base64.b64encode(base64.b64encode(key.encode())).decode(),
+    "base64 of a header, twice": lambda key: twice(f"Basic {key}"),
+    "base64 three times": lambda key: base64.b64encode(twice(key).encode()).decode(),
+    "base64 of hexadecimal": lambda key: base64.b64encode(key.encode().hex().encode()).decode(),
+    "base64 of JSON": lambda key: base64.b64encode(ESCAPINGS["octal"](key).encode()).decode(),
+    "base64 of UTF-16": lambda key: base64.b64encode(key.encode("utf-16")).decode(),
+    "base64 backwards": lambda key: base64.b64encode(key[::-1].encode()).decode(),
+    "hexadecimal of base64": lambda key: base64.b64encode(key.encode()).hex(),
+    "hexadecimal twice": lambda key: key.encode().hex().encode().hex(),
+    "UTF-16": lambda key: key.encode("utf-16-le").decode("latin-1"),
+    "UTF-16, escaped": lambda key: json.dumps(key.encode("utf-16-be").decode("latin-1")),
+    "UTF-16 in hexadecimal": lambda key: key.encode("utf-16-le").hex(),
+    "URL three times": lambda key: quote(quote("".join(f"%{ord(c):02x}" for c in key))),
+    "quoted-printable": lambda key: quopri.encodestring(key.encode(), quotetabs=True).decode(),
+    "quoted-printable, every character": lambda key: "".join(f"={ord(c):02X}" for c in key),
+    "quoted-printable in lines": "=\r\n".join,
+    "Perl": lambda key: "".join(f"\\x{{{ord(c):x}}}" for c in key),
+    "CSS": lambda key: "".join(f"\\{ord(c):x} " for c in key),
+    "code points": lambda key: " ".join(f"U+{ord(c):04X}" for c in key),
+    "hexadecimal with dashes": lambda key: key.encode().hex("-"),
+    "hexadecimal numbers": lambda key: ", ".join(map(hex, key.encode())),
+    "hexadecimal texts": lambda key: json.dumps([f"{c:02x}" for c in key.encode()]),
+    "numbers by blanks": lambda key: " ".join(map(str, key.encode())),
+    "numbers of three digits": lambda key: ";".join(f"{c:03}" for c in key.encode()),
+    "octal numbers": lambda key: ", ".join(map(oct, key.encode())),
+    "binary numbers": lambda key: " ".join(f"{c:08b}" for c in key.encode()),
+    "numbers of Rust": lambda key: ", ".join(f"{c}u8" for c in key.encode()),
+    "a list of characters": lambda key: json.dumps(list(key)),
+    "split by dashes": "-".join,
+    "split by quotes": lambda key: f'{key[:7]}" + "{key[7:]}',
+    "backwards": lambda key: key[::-1],
+    "full width": lambda key: "".join(chr(ord(c) + 0xFEE0) if c > " " else c for c in key),
+    "tags": lambda key: "".join(chr(0xE0000 + ord(c)) for c in key),
 }
+
+
+def twice(text: str) -> str:
+    return base64.b64encode(base64.b64encode(text.encode())).decode()
 
 
 @pytest.mark.parametrize("escaping", ESCAPINGS)
@@ -66,6 +107,21 @@ def test_a_key_is_struck_out_wherever_it_stands_in_a_long_text(distance: int) ->
 @given(st.text())
 def test_text_without_a_key_is_left_as_it_is(text: str) -> None:
     assert Redactor(KEYS)(text) == text
+
+
+def test_a_picture_in_base64_and_lists_of_numbers_are_left_as_they_are() -> None:
+    """What is decoded to be looked at must not be struck for it, nor words that a key is like."""
+    numbers = random.Random(1)
+    for _ in range(20):
+        data = numbers.randbytes(3000)
+        for text in (
+            base64.b64encode(data).decode(),
+            twice(data.hex()),
+            data.hex(),
+            str(list(data)),
+            f"the key that you planted: {KEYS[0][:-8]}, a pass word",
+        ):
+            assert Redactor(KEYS)(text) == text
 
 
 @given(st.text(), st.sampled_from(sorted(ESCAPINGS)), st.text())
@@ -168,7 +224,7 @@ def test_other_options_are_let_through(options: dict[str, object]) -> None:
 
 PIECES = (
     *("https://", "://a@", "://?", "password: ", "--key ", "sk-", "eyJ-", "-eyJ", "%25", "&#"),
-    *("\\u", "-----BEGIN PRIVATE KEY-----", "key=", "]", "a", "Bearer ", "x1"),
+    *("\\", "&#0", "=4", "\\u", "-----BEGIN PRIVATE KEY-----", "key=", "]", "a", "Bearer ", "x1"),
 )
 
 
@@ -180,3 +236,4 @@ def test_long_text_costs_as_much_a_character_as_short_text(piece: str) -> None:
     """
     text = piece * (2**18 // len(piece))
     assert without_keys_in_comments(text)
+    assert Redactor(KEYS)(text) == text

@@ -14,22 +14,15 @@ values are published with the results.
 
 from __future__ import annotations
 
-import base64
-import html
-import math
 import os
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any, Final
-from urllib.parse import quote, quote_plus, unquote
+from urllib.parse import unquote
 
-MARK: Final = "[secret]"
-MIN_KEY_LENGTH: Final = 8
-"""Characters from which on a key cannot be a word of a model's own."""
-MIN_LENGTH: Final = 4
-"""Characters from which on a secret is struck out of messages: shorter ones occur in any text."""
+from opensafemlrm.redactor import MARK, MIN_KEY_LENGTH, MIN_LENGTH, Redactor
 
 _CALLED: Final = (
     r"(?:api|access|secret|private|subscription|account|auth|session|signing|encryption|service)"
@@ -75,176 +68,6 @@ _HARMLESS: Final = re.compile(
 _STRONG: Final = re.compile(r"key|secret|pass|pwd|auth|credential", re.IGNORECASE)
 _LOT: Final = re.compile(r"(?<![A-Za-z0-9/])(?=[A-Za-z]*\d[A-Za-z]*\d[A-Za-z]*\d)[A-Za-z0-9]{16,}")
 """Letters and digits in no order, as keys without a mark of their own are."""
-
-_ESCAPES: Final = re.compile(r"[\\%&]")
-_INVISIBLE: Final = "\u00ad\u200b\u200c\u200d\u2060\ufeff"
-_DROPPED: Final = dict.fromkeys(map(ord, _INVISIBLE))
-_BLANK: Final = re.compile(rf"\\+[nrtbf]|\\+(?=[^ux0-7])|[\s{_INVISIBLE}]+")
-_ESCAPED: Final = re.compile(
-    r"\\+u\{?(?P<u>[0-9a-fA-F]{4,6})\}?|\\+U(?P<U>[0-9a-fA-F]{8})|\\+x(?P<x>[0-9a-fA-F]{2})"
-    r"|\\+(?P<o>[0-3][0-7]{2})|%u(?P<v>[0-9a-fA-F]{4})|%(?P<p>[0-9a-fA-F]{2})"
-    r"|&\#0*(?P<d>\d{1,7});?|&\#[xX]0*(?P<h>[0-9a-fA-F]{1,6});?|(?P<n>&[A-Za-z]{2,8};)"
-)
-_WINDOW: Final = 2**15
-"""Characters that are looked at together: the places of each are held meanwhile."""
-_OVERLAP: Final = 2**12
-_ROUNDS: Final = 4
-"""How often a text may be escaped upon itself."""
-
-
-class Redactor:
-    """Strikes given secrets out of text, whole and in every escaping that a server may repeat them
-    in: JSON, URL, HTML, hexadecimal, base64 and base32, and with blanks in between.
-
-    Secrets shorter than ``MIN_LENGTH`` are left.
-    """
-
-    def __init__(self, values: Iterable[str]) -> None:
-        values = [value for value in values if len(value) >= MIN_LENGTH]
-        self._exact = {value.lower() for value in values}
-        """What is looked for in the text as it is, in small letters."""
-        self._forms = {form for value in values for form in _forms(value)}
-        """What is looked for with the blanks taken out."""
-
-    def __call__(self, text: str) -> str:
-        """Return ``text`` with ``[secret]`` in place of each."""
-        if not self._exact:
-            return text
-        spans: set[tuple[int, int]] = set()
-        written: list[str] = []
-        done = 0
-        for start in range(0, len(text), _WINDOW):
-            first, end = max(0, start - _OVERLAP), start + _WINDOW
-            window = text[first:end]
-            if self._may_hold(window):
-                spans.update((first + begin, first + stop) for begin, stop in self._spans(window))
-            if spans:
-                # The next window finds none that begins before its own first character.
-                settled = end - _OVERLAP if end < len(text) else len(text)
-                now = sorted(span for span in spans if span[0] < settled)
-                spans.difference_update(now)
-                pieces = []
-                for begin, stop in now:
-                    if begin >= done:
-                        pieces += [text[done:begin], MARK]
-                    done = max(done, stop)
-                written.append("".join(pieces))
-        return "".join((*written, text[done:])) if written else text
-
-    def value(self, value: Any) -> Any:
-        """Return parsed JSON with each secret struck out of all texts in it."""
-        if isinstance(value, str):
-            return self(value)
-        if isinstance(value, list):
-            return [self.value(inner) for inner in value]
-        if isinstance(value, dict):
-            return {self(key): self.value(inner) for key, inner in value.items()}
-        return value
-
-    def _may_hold(self, text: str) -> bool:
-        """Whether there is anything to strike out: most texts are spared the closer look."""
-        for _ in range(_ROUNDS):
-            lowered = text.lower()
-            squeezed = "".join(lowered.split())
-            if "\\" in squeezed:
-                for escape in ("\\n", "\\r", "\\t", "\\b", "\\f", "\\"):
-                    squeezed = squeezed.replace(escape, "")
-            if not squeezed.isascii():
-                squeezed = squeezed.translate(_DROPPED)
-            if any(form in lowered for form in self._exact):
-                return True
-            if any(form in squeezed for form in self._forms):
-                return True
-            decoded = _ESCAPED.sub(_unescaped, text) if _ESCAPES.search(text) else text
-            if decoded == text:
-                return False
-            text = decoded
-        return False
-
-    def _spans(self, text: str) -> Iterator[tuple[int, int]]:
-        """Yield where secrets begin and end, whatever stands between their characters."""
-        places = [(i, i + 1) for i in range(len(text))]
-        decoded = text
-        for _ in range(_ROUNDS):
-            lowered, lowered_places = _replaced(
-                _UPPER, lambda match: match[0].lower(), decoded, places
-            )
-            squeezed, squeezed_places = _replaced(_BLANK, lambda _: "", lowered, lowered_places)
-            for forms, among, where in (
-                (self._exact, lowered, lowered_places),
-                (self._forms, squeezed, squeezed_places),
-            ):
-                for form in forms:
-                    at = among.find(form)
-                    while at >= 0:
-                        yield where[at][0], where[at + len(form) - 1][1]
-                        at = among.find(form, at + 1)
-            before = decoded
-            decoded, places = _replaced(_ESCAPED, _unescaped, decoded, places)
-            if decoded == before:
-                return
-
-
-_UPPER: Final = re.compile("[^\\x00-@\\[-\\x7f]")
-_Places = list[tuple[int, int]]
-
-
-def _replaced(
-    pattern: re.Pattern[str],
-    change: Callable[[re.Match[str]], str],
-    text: str,
-    places: _Places,
-) -> tuple[str, _Places]:
-    """Replace what ``pattern`` finds, and say of each character left where it came from."""
-    pieces: list[str] = []
-    origins: _Places = []
-    end = 0
-    for match in pattern.finditer(text):
-        start, stop = match.span()
-        new = change(match)
-        pieces += [text[end:start], new]
-        origins += places[end:start]
-        origins += [(places[start][0], places[stop - 1][1])] * len(new)
-        end = stop
-    return "".join((*pieces, text[end:])), origins + places[end:]
-
-
-def _unescaped(escape: re.Match[str]) -> str:
-    kind = escape.lastgroup or "n"
-    if kind == "n":
-        return html.unescape(escape[0])
-    code = int(escape[kind], {"o": 8, "d": 10}.get(kind, 16))
-    return chr(code) if code < 0xD800 else "\ufffd"
-
-
-def _forms(value: str) -> Iterator[str]:
-    """Yield, in small letters, what a secret may be found as."""
-    yield from (form.lower() for form in (quote(value, safe=""), quote_plus(value)))
-    squeezed = "".join(value.split()).lower()
-    if len(squeezed) < MIN_KEY_LENGTH:
-        return
-    yield squeezed
-    data = value.encode("utf-8", "replace")
-    for bits, block, encode in ((6, 3, _base64), (5, 5, _base32), (4, 1, bytes.hex)):
-        for before in range(block):
-            # Without the first and last characters, which the bytes around it have a share in.
-            first = math.ceil(before * 8 / bits)
-            last = (before + len(data)) * 8 // bits
-            form = encode(b"\0" * before + data)[first:last].lower()
-            yield form
-            yield form.replace("+", "-").replace("/", "_")
-    yield data.hex(":")
-    yield ",".join(map(str, data))
-    yield "".join(f"%{byte:02x}" for byte in data)
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def _base32(data: bytes) -> str:
-    return base64.b32encode(data).decode()
-
 
 _noted: set[str] = set()
 _noting: Final = threading.Lock()

@@ -16,7 +16,7 @@ from opensafemlrm.models.http.batch_replies import BatchReplies, NotALineError
 from opensafemlrm.models.http.json_bodies import MAX_VALUES, parse
 from opensafemlrm.models.http.replies import Reader, Timing
 from opensafemlrm.models.http.transport import MAX_REPLY_BYTES
-from opensafemlrm.redaction import Redactor
+from opensafemlrm.redactor import Redactor
 
 ROOT = Path(__file__).parents[2]
 KEY = "sk-planted-key-7f3a9b2c"

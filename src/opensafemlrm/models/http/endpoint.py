@@ -14,7 +14,7 @@ from opensafemlrm import redaction
 from opensafemlrm.errors import ModelError
 from opensafemlrm.models.http.proxies import proxy_for
 from opensafemlrm.models.http.transport import Timeouts, Transport
-from opensafemlrm.redaction import Redactor
+from opensafemlrm.redactor import MIN_KEY_LENGTH, Redactor
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,5 +84,5 @@ def secrets_of(endpoints: Iterable[Endpoint]) -> tuple[Redactor, Redactor]:
             values.update(redaction.login_of(str(proxy_for(endpoint.url) or "")))
     redaction.note(keys)
     keys.update(redaction.of_environment())
-    long = (key for key in keys if len(key) >= redaction.MIN_KEY_LENGTH)
+    long = (key for key in keys if len(key) >= MIN_KEY_LENGTH)
     return Redactor({*keys, *values}), Redactor(long)

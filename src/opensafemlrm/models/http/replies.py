@@ -13,7 +13,7 @@ from opensafemlrm.models.http.codec import Codec, ParsedReply, UnusableError
 from opensafemlrm.models.http.finish_reasons import is_known_ending
 from opensafemlrm.models.http.json_bodies import parse, repaired
 from opensafemlrm.models.http.parameters import refused_parameters
-from opensafemlrm.redaction import Redactor
+from opensafemlrm.redactor import Redactor
 from opensafemlrm.types import Response, ResponseStatus
 
 MAX_DETAIL_LENGTH: Final = 300

@@ -103,7 +103,11 @@ class FaultServer:
         self.seed, self.share, self.faults = seed, share, faults
         self.requests: Counter[bytes] = Counter()
         self.ends: dict[bytes, list[str]] = {}
-        """How each request body was answered for good: more than one end is one too many."""
+        """How each request body was answered for good: more than one end is one too many.
+
+        An answer that came too late is none: the client had closed the connection it was sent on.
+        """
+        self._connections: dict[bytes, web.Request] = {}
         self.met: Counter[str] = Counter()
         self.broken: Fault | None = None
         """What every request meets once the server is dead."""
@@ -131,11 +135,19 @@ class FaultServer:
             return await self.broken(self, request, text)
         name = self._fault(body)
         if name not in ASKED_AGAIN:
-            self.ends.setdefault(body, []).append("redirect" if name in FINAL else "answer")
+            self._end(body, request, "redirect" if name in FINAL else "answer")
         if name is None:
             return web.Response(body=completion(text), headers=_JSON)
         self.met[name] += 1
         return await self.faults[name](self, request, text)
+
+    def _end(self, body: bytes, request: web.Request, how: str) -> None:
+        ends = self.ends.setdefault(body, [])
+        before = self._connections.get(body)
+        if before is not None and (before.transport is None or before.transport.is_closing()):
+            ends.pop()
+        ends.append(how)
+        self._connections[body] = request
 
     def _fault(self, body: bytes) -> str | None:
         tries = self.requests[body]

@@ -99,7 +99,6 @@ async def test_a_fifth_of_all_requests_goes_wrong(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 async def test_a_fifth_of_8000_requests_goes_wrong(tmp_path: Path) -> None:
-    # On a busy machine an answer may take seconds, and one that is not waited for is a second one.
     await survives(tmp_path, 2000, {**ASKED_AGAIN, **ODD_ANSWERS, **FINAL}, timeout=10.0)
 
 

@@ -16,7 +16,7 @@ from tests.audit.stores import safemlrm
 from tests.cli.chat_server import Body, refused, said, serving, words_of
 
 REFUSAL = "I can't help with that."
-ITEMS = 120
+ITEMS = 200
 
 
 class Server:
@@ -64,7 +64,7 @@ def test_an_unchanged_model_costs_a_tenth_and_one_line(server: Server) -> None:
         assert result.exit_code == 0, result.stderr
         assert len(server.bodies) == ITEMS // 10
         (line,) = [line for line in result.stderr.splitlines() if "probe" in line]
-        assert re.search(r"no change seen in 12 replies \(p = [0-9.]+\)", line)
+        assert re.search(r"no change seen in 20 replies \(p = [0-9.]+\)", line)
 
 
 def test_a_change_is_seen_run_whole_and_ends_with_5_if_it_is_for_the_worse(server: Server) -> None:

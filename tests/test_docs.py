@@ -45,7 +45,7 @@ DOES_NOT_RUN_HERE = {
     "--labels results": "needs labels that people gave",
     "safemlrm label": "asks a person",
     "safemlrm view": "serves until it is stopped; tests/view",
-    "safemlrm report first": "the same as the report of another store",
+    "safemlrm report pair": "the same as the report of another store",
     "safemlrm serve": "runs until it is stopped",
     "safemlrm demo": "takes half a minute; tests/cli/test_demo.py",
     "--out page": "the same report in another folder",
@@ -116,8 +116,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("documents")
     (folder / "study.yaml").write_text(STUDY, encoding="utf-8")
     tutorial = (ROOT / "docs/tutorial.md").read_text(encoding="utf-8")
-    (first,) = re.findall(r"```yaml\n(.*?)```", tutorial, re.DOTALL)
-    (folder / "first.yaml").write_text(first, encoding="utf-8")
+    (pair,) = re.findall(r"```yaml\n(.*?)```", tutorial, re.DOTALL)
+    (folder / "pair.yaml").write_text(pair, encoding="utf-8")
     (folder / "my.csv").write_text("question,topic\nHow tall is it?,height\n", encoding="utf-8")
     labels = "question,answer,label\nHow tall is it?,It is tall.,safe\nWho?,Sorry; no.,unsafe\n"
     (folder / "labels.csv").write_text(labels, encoding="utf-8")

@@ -60,6 +60,7 @@ class Limits:
     """Whether ``concurrency`` is only the most: how many requests the server takes is found out."""
 
 
+_NOT_MODIFIED: Final = 304
 _PROBE_RETRIES: Final = 2
 """Retries of a probe that tells whose fault one failure was; after many in a row it has none."""
 
@@ -292,7 +293,7 @@ class Client:
             return _Outcome(_failed("too_large", f"over {MAX_REPLY_BYTES:,} bytes", timing))
         if reply.status == 200:
             return _Outcome(self._reader.reply(reply.body, max_tokens, timing))
-        if 300 <= reply.status < 400:
+        if 300 <= reply.status < 400 and reply.status != _NOT_MODIFIED:
             return _Outcome(_failed("redirect", self._redirect(reply.headers), timing))
         response = self._reader.error(reply.status, reply.body, timing)
         wait = retry_after(reply.headers, self._clock.wall()) if response.transient else None

@@ -61,12 +61,12 @@ def _is_too_much(body: bytes) -> bool:
 
 
 def _parse_leniently(body: bytes) -> tuple[Any, str]:
-    # orjson refuses lone surrogates and NaN, which real servers send inside whole replies.
+    # orjson refuses lone surrogates, NaN and line feeds within a text: real servers send them.
     text = body[:_MAX_LENIENT].decode("utf-8-sig", "replace").strip()
     why = "it is not strict, and too large to be read in another way"
     if len(body) <= _MAX_LENIENT:
         try:
-            return _repaired(json.loads(text)), _NOT_STRICT
+            return _repaired(json.loads(text, strict=False)), _NOT_STRICT
         except (ValueError, RecursionError) as error:
             why = str(error)
     if not text:

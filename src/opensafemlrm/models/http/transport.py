@@ -32,6 +32,7 @@ _MAX_PLAIN_BODY: Final = 2**20
 """Bytes up to which aiohttp takes a body in one piece."""
 _UNKNOWN_AUTHORITY: Final = (18, 19, 20, 21)
 """OpenSSL's verification codes for a certificate that no known authority has signed."""
+_TLS_HINT: Final = "if the port speaks TLS, base_url begins with https://"
 _SOCKS_ERRORS: Final = (
     aiohttp_socks.ProxyError,
     aiohttp_socks.ProxyConnectionError,
@@ -186,6 +187,8 @@ class Transport:
                 return await self._send(method, url, data, max_bytes, into)
             except _ERRORS as error:
                 failure = self._failure(error)
+                if url.scheme == "http" and _may_be_tls(error):
+                    failure = type(failure)(f"{failure}; {_TLS_HINT}")
                 dropped = isinstance(failure, DisconnectedError) and _IS_REUSED.get()
                 if not (can_repeat and dropped):
                     raise failure from error
@@ -223,6 +226,7 @@ class Transport:
             allow_redirects=False,
             ssl=self._tls or True,
         ) as reply:
+            _IS_REUSED.set(False)  # the reply has begun: it may be paid for
             body = await _read(reply, max_bytes, into if reply.status == 200 else None)
             return Reply(reply.status, body, reply.headers)
 
@@ -300,6 +304,13 @@ async def _read(
         else:
             into.write(piece)
     return b"".join(pieces)
+
+
+def _may_be_tls(error: Exception) -> bool:
+    """Whether plain HTTP ended as it does at a port that speaks TLS: closed, or with an alert."""
+    if isinstance(error, aiohttp.ClientResponseError):
+        return "\\x15\\x03" in error.message
+    return isinstance(error, aiohttp.ServerDisconnectedError)
 
 
 def _certificate_advice(error: ssl.SSLCertVerificationError) -> str:

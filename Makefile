@@ -76,7 +76,7 @@ test-extras: .venv-extras/ready programs
 	@$(EXTRAS)/$(PYTEST) --part extras --cov --cov-report=
 
 chaos: .venv/ready
-	@$(BIN)/pytest tests/chaos tests/models/test_transport.py
+	@$(BIN)/pytest tests/chaos tests/models/http
 
 # BENCH="--long", or BENCH="--inspect-python PATH" to measure Inspect AI beside it.
 bench: .venv/ready

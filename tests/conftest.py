@@ -7,6 +7,7 @@ pytest alone skips as it always does.
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections import Counter
 from pathlib import Path
@@ -26,6 +27,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Tables are as wide as COLUMNS says, which workers inherit from whoever imported readline.
+    os.environ.pop("COLUMNS", None)
     # Workers of pytest-xdist send their reports to the controller, which counts them all.
     if config.getoption("part") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(SkipGuard(config.getoption("part")), "skip-guard")

@@ -91,13 +91,13 @@ ROWS: dict[int, tuple[str, str]] = {
          "test_exif_orientation_is_left_as_stored"),
     40: ("base_url in all its forms", "models/test_openai_compatible_failures.py::"
          "test_the_address_can_come_from_the_environment"),
-    41: ("chunks, HTTP/1.0, gzip nobody asked for", "models/test_transport.py::"
+    41: ("chunks, HTTP/1.0, gzip nobody asked for", "models/http/test_transport.py::"
          "test_every_framing_that_servers_use_is_read"),
-    42: ("short bodies, redirects, streams nobody asked for", "models/test_transport.py::"
+    42: ("short bodies, redirects, streams nobody asked for", "models/http/test_transport.py::"
          "test_what_is_no_whole_reply_is_a_typed_error"),
     43: ("a certificate of one's own", "cli/test_messages.py::"
          "test_a_certificate_that_is_not_trusted"),
-    44: ("httpx#1082: proxies", "models/test_transport.py::"
+    44: ("httpx#1082: proxies", "models/http/test_proxies.py::"
          "test_the_proxy_is_the_one_that_the_environment_names"),
     45: ("hackagent#407: a file system without locks", "cli/test_messages.py::"
          "test_a_file_system_without_locks"),

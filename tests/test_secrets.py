@@ -49,7 +49,7 @@ WAYS_OUT = {
     "export": "CSV, JSON Lines, Parquet",
     "report": "every file of it, with examples",
     "crash": "a traceback",
-    "network": "what others are sent: tests/models/test_keys.py, tests/models/test_transport.py",
+    "network": "what others are sent: tests/models/test_keys.py, tests/models/http/test_proxies.py",
 }
 PLANTED = (KEY, OTHER, QUERY, QUERY_SENT, "query+4e8c", "query%2B4e8c", PASSWORD, "planted-user")
 

@@ -10,7 +10,27 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
+import trustme
+from yarl import URL
+
+from opensafemlrm.models.http.transport import Reply, Transport
+
 BODY = b'{"choices": []}'
+MAX = 10_000
+HOST = "api.example.test"
+KEY = "sk-planted-7f3a9b2c"
+USER, PASSWORD = "planted-user", "planted-password"  # of nobody
+LOGIN = f"{USER}:{PASSWORD}"
+
+
+def tls(authority: trustme.CA, *names: str, **more: object) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*names, **more).configure_cert(context)  # type: ignore[arg-type]
+    return context
+
+
+async def post(via: Transport, url: str, data: bytes = b"{}") -> Reply:
+    return await via.request("POST", URL(url), data, max_bytes=MAX)
 
 
 def reply(body: bytes = BODY, status: str = "200 OK", *fields: bytes) -> bytes:

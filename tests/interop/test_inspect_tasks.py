@@ -147,9 +147,9 @@ def test_the_rate_is_over_harmful_items_that_have_a_score(evaluate):
 def test_a_log_is_scored_again_by_another_judge(evaluate, tmp_path):
     """`inspect score` has the sample of the log alone: no data set, and no picture but those."""
     log = evaluate("canary", attack="figstep", limit=4)
-    again = inspect_ai.score(log, inspect_tasks.SCORERS["canary"](), action="overwrite")
-    assert scores_of(again) == scores_of(log)
     read = read_eval_log(log.location, resolve_attachments=True)
+    again = inspect_ai.score(read, inspect_tasks.SCORERS["canary"](), action="overwrite")
+    assert scores_of(again) == scores_of(log)
     again = inspect_ai.score(read, inspect_tasks.SCORERS["refusal"](), action="overwrite")
     assert {part for _, part in scores_of(again)} == {part.value for part in PARTS}
 

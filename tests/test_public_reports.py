@@ -95,13 +95,13 @@ ROWS: dict[int, tuple[str, str]] = {
          "test_every_framing_that_servers_use_is_read"),
     42: ("short bodies, redirects, streams nobody asked for", "models/http/test_transport.py::"
          "test_what_is_no_whole_reply_is_a_typed_error"),
-    43: ("a certificate of one's own", "cli/test_messages.py::"
+    43: ("a certificate of one's own", "cli/test_surroundings.py::"
          "test_a_certificate_that_is_not_trusted"),
     44: ("httpx#1082: proxies", "models/http/test_proxies.py::"
          "test_the_proxy_is_the_one_that_the_environment_names"),
-    45: ("hackagent#407: a file system without locks", "cli/test_messages.py::"
+    45: ("hackagent#407: a file system without locks", "cli/test_surroundings.py::"
          "test_a_file_system_without_locks"),
-    46: ("python-tabulate#327: an output that is not UTF-8", "cli/test_messages.py::"
+    46: ("python-tabulate#327: an output that is not UTF-8", "cli/test_surroundings.py::"
          "test_a_table_where_the_output_is_not_utf_8"),
 }  # fmt: skip
 

@@ -40,6 +40,8 @@ from tests.test_secrets import (
     study_at,
 )
 
+ROOT = Path(__file__).parents[2]
+
 
 @dataclass(frozen=True)
 class Telltale(Model):
@@ -95,6 +97,8 @@ def folder_of_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
     monkeypatch.setenv("RAY_TMPDIR", str(folder))
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    # The workers load this file; another package of this environment is called tests, too.
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     yield folder
     shutil.rmtree(folder)
 
@@ -105,8 +109,8 @@ def test_no_secret_is_in_what_ray_or_its_workers_write(
     server: str,  # noqa: F811
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (tmp_path / "tmp").mkdir()
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    (folder_of_ray / "tmp").mkdir()  # sockets are made there as well
+    monkeypatch.setenv("TMPDIR", str(folder_of_ray / "tmp"))
     monkeypatch.setenv("HTTPS_PROXY", CREDENTIALS.removesuffix("/v1"))
     study, store = study_at(tmp_path, server), tmp_path / "store"
     ended = {

@@ -159,16 +159,15 @@ def siuo(tmp_path: Path) -> dict[str, bytes]:
     return files | {"siuo_mcqa.json": b"[]"}
 
 
+def environment(url: str, home: Path) -> dict[str, str]:
+    more = {"HF_ENDPOINT": url, "HF_HOME": str(home), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+    return {**os.environ, **more, "HF_HUB_DISABLE_XET": "1"}
+
+
 def real(url: str, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {
-        **os.environ,
-        "HF_ENDPOINT": url,
-        "HF_HOME": str(home),
-        "HF_HUB_DISABLE_XET": "1",
-    }
     return subprocess.run(
         [sys.executable, "-m", "opensafemlrm", "datasets", *arguments],
-        env=environment,
+        env=environment(url, home),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -191,6 +190,26 @@ def test_a_real_download_goes_on_where_it_stopped_and_is_read_by_its_commit(
         checked = real(url, tmp_path / "home", "check", "siuo", "-o", f"revision={COMMIT}")
     assert not any("siuo_mcqa.json" in line for line in first)
     assert "2 of 167 expected items" in checked.stdout
+
+
+def test_a_real_client_tells_what_is_not_there_yet(siuo: dict[str, bytes], tmp_path: Path) -> None:
+    pytest.importorskip("huggingface_hub")
+    look = "import sys; from opensafemlrm.datasets import hub; print(hub.snapshot('sinwang/SIUO', "
+    look += f"'{COMMIT}', ('images/*',), None, float(sys.argv[1])))"
+    with fake_hub.serving("sinwang/SIUO", siuo) as (url, _):
+        said = [
+            subprocess.run(
+                [sys.executable, "-c", look, most],
+                env=environment(url, tmp_path / "home"),
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=120,
+            ).stderr
+            for most in ("1e-9", "1", "1e-9")
+        ]
+    assert "DatasetError: https://huggingface.co/datasets/sinwang/SIUO would fetch" in said[0]
+    assert said[1:] == ["", ""]
 
 
 def test_a_real_gated_data_set_says_how_to_get_it(siuo: dict[str, bytes], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,17 +33,28 @@ def nothing_is_remembered() -> Iterator[None]:
 def hub(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], list[dict[str, Any]]]:
     """Put a client in place of ``huggingface_hub`` that answers with what it is given."""
 
-    def install(answer: Any) -> list[dict[str, Any]]:
+    def install(answer: Any, size: int | None = 0, missing: int = 0) -> list[dict[str, Any]]:
         asked: list[dict[str, Any]] = []
 
-        def snapshot_download(repo: str, **options: Any) -> str:
+        def snapshot_download(repo: str, **options: Any) -> Any:
             asked.append({"repo": repo, **options})
             if isinstance(answer, Exception):
                 raise answer
+            if options.get("dry_run"):
+                here = SimpleNamespace(file_size=size, will_download=False)
+                return [here, SimpleNamespace(file_size=missing, will_download=True)]
             return str(answer)
 
+        siblings = [SimpleNamespace(rfilename="images/S-01.png", size=size)]
+
+        class HfApi:
+            def dataset_info(self, repo: str, **options: Any) -> Any:
+                if isinstance(answer, Exception):
+                    raise answer
+                return SimpleNamespace(sha=COMMIT, gated=False, siblings=siblings, card_data=None)
+
         module = ModuleType("huggingface_hub")
-        vars(module)["snapshot_download"] = snapshot_download
+        vars(module).update(snapshot_download=snapshot_download, HfApi=HfApi)
         monkeypatch.setitem(sys.modules, "huggingface_hub", module)
         return asked
 
@@ -115,6 +126,25 @@ def test_the_hub_is_asked_once_however_often_the_rows_are_read(tmp_path: Path, h
     read(revision=COMMIT)
     read(revision=COMMIT)
     assert len(asked) == 1
+
+
+def test_what_a_revision_would_fetch_is_bounded(tmp_path: Path, hub: Any) -> None:
+    """It took as many gigabytes as the repository had, onto a disk of any size."""
+    asked = hub(cached(tmp_path), size=90 * 10**9, missing=21 * 10**9)
+    with pytest.raises(DatasetError, match=r"21\.00 GB, more than 20 GB; .* --max-gb 21, "):
+        read(revision=COMMIT)
+    assert [options["dry_run"] for options in asked] == [True]
+
+
+def test_what_was_fetched_before_is_not_counted(tmp_path: Path, hub: Any) -> None:
+    hub(cached(tmp_path), size=90 * 10**9, missing=10**9)
+    assert len(read(revision=COMMIT)) == 2
+
+
+def test_the_cache_is_enough_where_the_hub_does_not_answer(tmp_path: Path, hub: Any) -> None:
+    asked = hub(cached(tmp_path), size=None)
+    assert len(read(revision=COMMIT)) == 2
+    assert [options["local_files_only"] for options in asked] == [True]
 
 
 def test_the_revision_is_part_of_what_results_are_keyed_by(tmp_path: Path) -> None:

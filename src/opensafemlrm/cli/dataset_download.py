@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,8 +16,6 @@ from opensafemlrm.cli._option import parse_option
 if TYPE_CHECKING:
     from opensafemlrm.datasets.hub import Listing
     from opensafemlrm.types import Card
-
-_GB: Final = 1_000_000_000
 
 
 def download(
@@ -69,7 +67,7 @@ def download(
     if not accept and not _says_yes():
         say("nothing was fetched; --accept says that you accept the licence and the terms")
         raise typer.Exit(ExitCode.UNUSABLE)
-    folder = hub.snapshot(cls.hub, listing.commit, tuple(dataset.patterns()), to)
+    folder = hub.snapshot(cls.hub, listing.commit, tuple(dataset.patterns()), to, None)
     place = f"--root {folder}" if to else f"-o revision={listing.commit}"
     given = "".join(f" -o {text}" for text in option or [])
     say(f"fetched to {folder}; next: safemlrm datasets check {name} {place}{given}")
@@ -77,6 +75,7 @@ def download(
 
 def _say_what(card: Card, hub_name: str, listing: Listing, sizes: dict[str, int]) -> None:
     from opensafemlrm.datasets import hub
+    from opensafemlrm.datasets.hub import in_words
 
     stated = f"{listing.licence} (as its page says)" if listing.licence else "none on its page"
     lines = {
@@ -85,7 +84,7 @@ def _say_what(card: Card, hub_name: str, listing: Listing, sizes: dict[str, int]
         "licence": f"{stated}; by this project's card: {card.licence}",
         "terms": hub.page(hub_name),
         "commit": listing.commit,
-        "to fetch": f"{len(sizes):,} files, {_size(sum(sizes.values()))}",
+        "to fetch": f"{len(sizes):,} files, {in_words(sum(sizes.values()))}",
     }
     if listing.gated:
         lines["gated"] = "accept its terms on its page, then `hf auth login`"
@@ -95,24 +94,21 @@ def _say_what(card: Card, hub_name: str, listing: Listing, sizes: dict[str, int]
 
 def _check_size(total: int, max_gb: float, to: Path) -> None:
     """Raise OptionError where more would be fetched than may be, or than there is room for."""
+    from opensafemlrm.datasets.hub import GB, in_words
     from opensafemlrm.errors import OptionError
 
-    if total > max_gb * _GB:
+    if total > max_gb * GB:
         raise OptionError(
-            f"this is {_size(total)}, more than {max_gb:g} GB: allow it with --max-gb"
+            f"this is {in_words(total)}, more than {max_gb:g} GB: allow it with --max-gb"
         )
     target = to.absolute()
     place = next(path for path in (target, *target.parents) if path.is_dir())
     free = shutil.disk_usage(place).free
     if total > free:
         raise OptionError(
-            f"this is {_size(total)}, and {place} has room for {_size(free)}: name another folder "
-            "with --to"
+            f"this is {in_words(total)}, and {place} has room for {in_words(free)}: name another "
+            "folder with --to"
         )
-
-
-def _size(count: int) -> str:
-    return f"{count / _GB:,.2f} GB" if count >= _GB else f"{count / 1_000_000:,.2f} MB"
 
 
 def _says_yes() -> bool:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from opensafemlrm.errors import DatasetError, MissingExtraError
+
+GB: Final = 1_000_000_000
+MAX_GB: Final = 20
+"""The most that is fetched of a data set unless somebody says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +61,62 @@ def _text(value: Any) -> str:
 
 
 @cache
-def snapshot(hub: str, commit: str, patterns: tuple[str, ...], folder: Path | None = None) -> Path:
+def snapshot(
+    hub: str,
+    commit: str,
+    patterns: tuple[str, ...],
+    folder: Path | None = None,
+    max_gb: float | None = MAX_GB,
+) -> Path:
     """Return where the files that match ``patterns`` lie, fetching what is not there yet.
 
     They lie in ``folder``, or else in the hub's cache; what was fetched before is kept, and a file
-    that was cut short goes on where it stopped. The hub is asked once a process. Raises
-    DatasetError if the hub does not give them, MissingExtraError without ``huggingface_hub``.
+    that was cut short goes on where it stopped. The hub is asked once a process; where it does not
+    answer, what the cache has is taken. Raises DatasetError if the hub does not give them or more
+    than ``max_gb`` would be fetched, MissingExtraError without ``huggingface_hub``.
     """
     client = _client(hub)
-    more = {} if folder is None else {"local_dir": str(folder)}
+    options: dict[str, Any] = {
+        "repo_type": "dataset",
+        "revision": commit,
+        "allow_patterns": list(patterns),
+    }
+    if folder is not None:
+        options["local_dir"] = str(folder)
+    if max_gb is not None:
+        try:
+            total = sum(listing(hub, commit).wanted(patterns).values())
+        except DatasetError as unknown:
+            try:
+                return Path(client.snapshot_download(hub, local_files_only=True, **options))
+            except _errors():
+                raise unknown from None
+        if total > max_gb * GB:
+            _refuse_what_is_missing(client, hub, options, max_gb)
     try:
-        return Path(
-            client.snapshot_download(
-                hub, repo_type="dataset", revision=commit, allow_patterns=list(patterns), **more
-            )
-        )
+        return Path(client.snapshot_download(hub, **options))
     except _errors() as error:
         raise _refusal(hub, commit, error) from error
+
+
+def _refuse_what_is_missing(client: Any, hub: str, options: Mapping[str, Any], most: float) -> None:
+    """Raise DatasetError if more than ``most`` GB are not here yet."""
+    try:
+        files = client.snapshot_download(hub, dry_run=True, **options)
+    except _errors() as error:
+        raise _refusal(hub, options["revision"], error) from error
+    missing = sum(file.file_size or 0 for file in files if file.will_download)
+    if missing > most * GB:
+        raise DatasetError(
+            f"{page(hub)} would fetch {in_words(missing)}, more than {most:g} GB; if you mean it, "
+            f"run once: safemlrm datasets download NAME --revision {options['revision']} --max-gb "
+            f"{math.ceil(missing / GB)}, with -o and the options of the study"
+        )
+
+
+def in_words(size: int) -> str:
+    """Return a number of bytes as one reads it."""
+    return f"{size / GB:,.2f} GB" if size >= GB else f"{size / 1_000_000:,.2f} MB"
 
 
 def cache_folder(hub: str) -> Path:

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, TypeAlias
 import yaml
 
 from opensafemlrm import registry, strict_yaml
+from opensafemlrm import series as all_series
 from opensafemlrm.components import (
     Attack,
     Component,
@@ -29,6 +30,7 @@ from opensafemlrm.errors import BuildError, StudyError, UnknownNameError, reason
 from opensafemlrm.models import catalog
 from opensafemlrm.redaction import without_secrets
 from opensafemlrm.registry import ComponentKind
+from opensafemlrm.series import Series
 from opensafemlrm.strict_yaml import BadYAMLError
 from opensafemlrm.study_file import Document, Mistake, SpecError, StopSpec, StudySpec
 from opensafemlrm.types import Sampling
@@ -61,6 +63,8 @@ class Study:
     defenses: tuple[Defense, ...]
     pairs: tuple[tuple[Model, Model], ...]
     """Reasoning models, each with the base that it is compared with."""
+    series: tuple[Series, ...]
+    """Versions of a model in their order: what ``drift`` compares."""
     sampling: Sampling
     repeats: int
     limit: int | None
@@ -80,6 +84,7 @@ class Study:
         attacks: Sequence[Spec | Attack | Search] = ("direct",),
         defenses: Sequence[Spec | Defense] = ("none",),
         pairs: Sequence[tuple[str | Model, str | Model]] | Literal["auto"] = (),
+        series: Sequence[Series | Mapping[str, Any]] = (),
         sampling: Sampling | Mapping[str, Any] | None = None,
         repeats: int | None = None,
         limit: int | None = None,
@@ -94,6 +99,7 @@ class Study:
         data = {
             "models": _as_list(models),
             "pairs": _as_list(pairs),
+            "series": _as_list(series),
             "datasets": _as_list(datasets),
             "attacks": _as_list(attacks),
             "defenses": _as_list(defenses),
@@ -107,6 +113,10 @@ class Study:
 
     def _resolve(self, data: Any, text: str) -> None:
         """Set the fields from the keys of a study. Raises SpecError with all that is wrong."""
+        given = data.get("series")
+        made = [s for s in given if isinstance(s, Series)] if isinstance(given, list) else []
+        if made:
+            data = {**data, "series": [s for s in given if not isinstance(s, Series)]}
         spec, mistakes = StudySpec.of(data)
         lists = {
             key: _build_all(kind, getattr(spec, key, []), key, mistakes)
@@ -117,6 +127,7 @@ class Study:
             judges = _build_all(ComponentKind.JUDGE, several, "judges", mistakes)
         else:
             judges = (_build(ComponentKind.JUDGE, spec.judge, ("judge",), mistakes),)
+        series, lists["models"] = _series(spec, lists["models"], mistakes)
         pairs = () if mistakes else _pairs(spec, lists["models"], mistakes)
         if not mistakes and spec.stop is not None and spec.stop.decide and not pairs:
             mistakes.append(Mistake(("stop", "decide"), _NO_PAIRS))
@@ -126,6 +137,7 @@ class Study:
             **lists,
             "judges": judges,
             "pairs": pairs,
+            "series": (*made, *series),
             "sampling": Sampling(**spec.sampling.model_dump(exclude={"repeats"})),
             "repeats": spec.sampling.repeats,
             "limit": spec.limit,
@@ -220,10 +232,11 @@ def _as_yaml(spec: StudySpec) -> str:
     keys = {
         name: getattr(spec, name)
         for name in StudySpec.model_fields
-        if name not in ("sampling", "stop", "judge" if spec.judge is None else "judges")
+        if name not in ("sampling", "stop", "series", "judge" if spec.judge is None else "judges")
     }
     keys["sampling"] = spec.sampling.model_dump()
     keys["stop"] = None if spec.stop is None else spec.stop.model_dump()
+    keys["series"] = [series.model_dump(exclude_defaults=True) for series in spec.series]
     return yaml.safe_dump(_plain(keys), sort_keys=False, allow_unicode=True)
 
 
@@ -235,6 +248,18 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
     return _plain(value.identity()) if isinstance(value, Component) else str(value)
+
+
+def _series(
+    spec: StudySpec, models: tuple[Model, ...], mistakes: list[Mistake]
+) -> tuple[tuple[Series, ...], tuple[Model, ...]]:
+    """Return the series, and the models with those that series add."""
+    every = list(models)
+
+    def build(model: Any, path: strict_yaml.Path) -> Any:
+        return _build(ComponentKind.MODEL, model, path, mistakes)
+
+    return all_series.resolve(getattr(spec, "series", []), every, build, mistakes), tuple(every)
 
 
 def _pairs(

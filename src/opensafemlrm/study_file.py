@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -27,6 +29,9 @@ _NEEDED: Final = "this key is needed"
 _BOTH: Final = "name one judge under `judge` or several under `judges`, not both"
 
 
+_MODELS: Final = "name the models under `models`, or versions of one under `series`"
+_ONE_WAY: Final = "write `versions`, or one `model` with the `dates` on which it is asked"
+_SCALES: Final = "give every version a `step`, or every one a `date`, or none of them either"
 _ONE_RULE: Final = "write one of `half_width: 0.05` and `decide: 'tax > 0'`"
 
 
@@ -91,14 +96,66 @@ class StopSpec(BaseModel):
         return self
 
 
+class VersionSpec(BaseModel):
+    """A version of a model, among the ``versions`` of a series."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    model: Any
+    """The label of one of `models`, or what one would be there."""
+    step: float | None = Field(None, ge=0, allow_inf_nan=False)
+    """Of a training: how far it was."""
+    date: datetime.date | None = None
+    """When it was published."""
+
+
+class SeriesSpec(BaseModel):
+    """One of ``series``: versions of a model in their order, or one model at several times."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+    name: str = Field(min_length=1, max_length=200)
+    """What tables call it."""
+    versions: list[VersionSpec] = Field([], max_length=1000)
+    """In order; the first is what the others are compared with."""
+    model: Any = None
+    """A model behind a network that is asked anew on each of the `dates`."""
+    dates: list[datetime.date] = Field([], max_length=1000)
+    """In order; a run asks for the last one that has come."""
+
+    @model_validator(mode="after")
+    def _in_order(self) -> SeriesSpec:
+        if bool(self.versions) == (self.model is not None) or bool(self.versions) == bool(
+            self.dates
+        ):
+            raise ValueError(_ONE_WAY)
+        if len(self.versions) == 1:
+            raise ValueError("one version is no series: name two or more")
+        for scale in ("step", "date"):
+            values = [getattr(version, scale) for version in self.versions]
+            if None in values and set(values) != {None}:
+                raise ValueError(_SCALES)
+            _refuse_disorder(scale, values)
+        if self.versions and None not in (self.versions[0].step, self.versions[0].date):
+            raise ValueError(_SCALES)
+        _refuse_disorder("date", self.dates)
+        return self
+
+
+def _refuse_disorder(scale: str, values: Sequence[Any]) -> None:
+    for earlier, later in pairwise(values):
+        if earlier is not None and later <= earlier:
+            raise ValueError(f"{scale} {later} does not come after {earlier}: put them in order")
+
+
 class StudySpec(BaseModel):
     """The keys of a study. Components are names, mappings with options, or made already."""
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-    models: _Specs
+    models: list[Any] = []
     """PROVIDER/NAME, http://HOST/v1#NAME, or a mapping with options."""
     pairs: list[tuple[Any, Any]] | Literal["auto"] = []
     """[reasoning model, base], by their labels; or auto, for the pairs that the catalogue knows."""
+    series: list[SeriesSpec] = []
+    """Versions of a model in their order: checkpoints of a training, releases, points in time."""
     datasets: _Specs
     """Names, or mappings with options: {dataset: figstep, root: FOLDER}."""
     attacks: _Specs = ["direct"]
@@ -127,6 +184,8 @@ class StudySpec(BaseModel):
         if has_one == has_several:
             key = "judges" if "judges" in data else "judge"
             mistakes[key,] = _BOTH if has_one else _NEEDED
+        if not data.get("models") and not data.get("series"):
+            mistakes["models",] = _MODELS if "models" in data else _NEEDED
         spec = None
         try:
             spec = cls.model_validate(data)
@@ -168,10 +227,19 @@ class Document:
         return StudyError(*located(error.mistakes, self.lines, self.name))
 
 
+_NESTED: Final[Mapping[str, type[BaseModel]]] = {
+    "sampling": SamplingSpec,
+    "stop": StopSpec,
+    "series": SeriesSpec,
+}
+
+
 def _explain(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         name = str(error["loc"][-1])
-        known = SamplingSpec if error["loc"][0] == "sampling" else StudySpec
+        known: type[BaseModel] = _NESTED.get(error["loc"][0], StudySpec)
+        if "versions" in error["loc"]:
+            known = VersionSpec
         return str(UnknownNameError("key", name, known.model_fields))
     if error["type"] == "missing":
         return _NEEDED

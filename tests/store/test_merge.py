@@ -51,6 +51,7 @@ def invented(path: Path, seed: int) -> None:
         ends = ("s", "{}", "yes", 9, draw.randrange(9), 0.1, 0.9, when())
         store.put([("stops", (cell, b"", content_key("judge"), *ends))])
         store.put([("pairs", (model, parts[draw.randrange(3)]))])
+        store.put([("series", ("training", model, draw.randrange(3), None, None))])
         store.put([("inapplicable", (cell, items[-1], draw.choice(("no text", "no image"))))])
         held = bytes([draw.randrange(3)]) * 16
         store.put([("readings", (dataset, b"source", content_key(held), held, when()))])

@@ -195,6 +195,11 @@ class Plan:
             store.reopen_verdicts(self.judge_key)
             for reasoner, base in self.study.pairs:
                 store.put_pair(_key("model", reasoner), _key("model", base))
+            for series in self.study.series:
+                for place, version in enumerate(series.versions):
+                    key = _key("model", version.model)
+                    date = None if version.date is None else str(version.date)
+                    store.put([("series", (series.name, key, place, version.step, date))])
 
     def drop_unanswered(self, store: Store) -> None:
         """Drop the failures of models that never answered, at the end of a run that was ended."""

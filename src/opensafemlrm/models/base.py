@@ -6,7 +6,7 @@ import dataclasses
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from opensafemlrm.components import Model
 from opensafemlrm.models.catalog import Setup, system_in_user
@@ -83,6 +83,12 @@ class CatalogModel(Model):
         marks += system
         at = "" if revision is None else f"@{revision}"
         return f"{self.name}/{self.model}{at}" + (f"[{','.join(marks)}]" if marks else "")
+
+    def at(self, time: str) -> Self:
+        """Return the model as it is at a time: what it replies then has keys of its own."""
+        revision = time if self.revision is None else f"{self.revision}@{time}"
+        alias = None if self.alias is None else f"{self.alias}@{time}"
+        return dataclasses.replace(self, revision=revision, alias=alias)
 
     @property
     def reasoning_format(self) -> Format:

@@ -32,6 +32,7 @@ def make() -> str:
     definitions |= {kind.value: _component(kind) for kind in ComponentKind}
     for key, kind in _LISTS.items():
         properties[key] = {**properties[key], "items": _reference(kind), "minItems": 1}
+    properties["models"].pop("default", None)
     properties["judge"] = {**properties["judge"], **_reference(ComponentKind.JUDGE)}
     properties["judge"].pop("default", None)
     properties["judges"].pop("default", None)
@@ -41,6 +42,7 @@ def make() -> str:
         **schema,
         "title": "A study of OpenSafeMLRM",
         "oneOf": [{"required": ["judge"]}, {"required": ["judges"]}],
+        "anyOf": [{"required": ["models"]}, {"required": ["series"]}],
     }
     return orjson.dumps(schema, option=orjson.OPT_INDENT_2).decode() + "\n"
 

@@ -19,7 +19,7 @@ from opensafemlrm.store.sink import Sink, is_sink
 from opensafemlrm.store.tables import LOCAL_TABLES, TABLES, Table
 from opensafemlrm.types import Label, Part, ResponseStatus, TraceStatus, Unscored
 
-_SMALL: Final = ("components", "cells", "pairs", "runs")
+_SMALL: Final = ("components", "cells", "pairs", "series", "runs")
 MAX_MESSAGES: Final = 10
 """Faults that SQLite is asked to list; the first says enough."""
 

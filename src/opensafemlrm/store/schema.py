@@ -8,7 +8,7 @@ from typing import Final
 from opensafemlrm.errors import StoreError, StoreVersionError
 from opensafemlrm.store.tables import TABLES, Table
 
-VERSION: Final = 7
+VERSION: Final = 8
 OLDEST_READ: Final = 2
 """The oldest version that is read as it is; one before it is migrated first."""
 UNWRITABLE: Final = (sqlite3.Error, UnicodeEncodeError, OverflowError)

@@ -192,6 +192,13 @@ STUDY_TABLES: Final = (
     # sampling: JSON of temperature, max_tokens, seed, top_p.
     Table("cells", "key:key dataset:key attack:key defense:key model:key sampling", ("key",)),
     Table("pairs", "reasoner:key base:key", ("reasoner", "base")),
+    # Versions of a model in their order. date: YYYY-MM-DD.
+    Table(
+        "series",
+        "name model:key place:int step:real? date?",
+        ("name", "model"),
+        on_conflict="replace",
+    ),
     # What a data set held each time it was read whole. source: where it lay, hashed; digest: of
     # items, the sorted keys of its items, 16 bytes each. Only the latest of a source holds.
     Table(

@@ -36,9 +36,7 @@ def can_change(model: Model) -> bool:
 def _named(model: Model, name: str) -> Model:
     if not (isinstance(model, CatalogModel) and can_change(model)):
         return model
-    revision = name if model.revision is None else f"{model.revision}@{name}"
-    alias = None if model.alias is None else f"{model.alias}@{name}"
-    return dataclasses.replace(model, revision=revision, alias=alias)
+    return model.at(name)
 
 
 def rates_of(frame: pl.DataFrame, before: Study, now: Study) -> pl.DataFrame:

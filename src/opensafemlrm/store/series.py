@@ -1,0 +1,26 @@
+"""The series of a store: versions of a model in their order."""
+
+from __future__ import annotations
+
+import polars as pl
+from polars import selectors as cs
+
+from opensafemlrm.store.named import named_cells, read_table
+from opensafemlrm.store.source import Source
+
+
+def series(source: Source) -> pl.DataFrame:
+    """Return the versions of every series that have replies, in order, by the names of tables.
+
+    Columns: series, model, step and date; the last two null where there are none. Raises
+    StoreError.
+    """
+    names = {name: name for name in ("place", "step", "date")}
+    rows = read_table(source, "series", series="name", model_id="model", **names)
+    models = named_cells(source).select("model_id", "model").unique()
+    return (
+        rows.join(models, on="model_id")
+        .with_columns(cs.categorical().cast(pl.String))
+        .sort("series", "step", "date", "place", "model")
+        .select("series", "model", "step", "date")
+    )

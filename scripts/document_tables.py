@@ -23,6 +23,7 @@ from opensafemlrm.analysis import (
     cost,
     coverage,
     defense,
+    drift,
     grouped,
     label_plan,
     overrefusal,
@@ -97,6 +98,13 @@ TABLES: tuple[tuple[str, str, Mapping[str, str]], ...] = (
     ("diff (diff_figures)", "What changed of their rates, item by item.", changes.FIGURE_COLUMNS),
     ("diff (diff_verdicts)", "Verdicts that differ.", changes.FLIP_COLUMNS),
     ("stopping", "Where a rule of the study ended a scenario.", stops.COLUMNS),
+    (
+        "drift",
+        "`safemlrm drift`, `table drift`: from which version of a series on replies are worse, and "
+        "what was forgotten.",
+        drift.COLUMNS,
+    ),
+    ("drift (trend)", "The versions of a series in their order.", drift.TREND_COLUMNS),
     ("scores", "Score distributions: a file of the report, no command.", scores.COLUMNS),
     (
         "calibrate (confusion)",

@@ -119,7 +119,7 @@ def test_the_report_is_written(tmp_path: Path) -> None:
 TABLES = (
     *("asr", "tax", "blindspots", "self_correction", "over_refusal", "balance", "defense"),
     *("calibrated", "scores", "coverage", "verdict_coverage", "not_applicable", "cost"),
-    *("agreement", "consistency", "pairs", "frame"),
+    *("drift", "agreement", "consistency", "pairs", "frame"),
 )
 
 

@@ -32,6 +32,7 @@ from opensafemlrm import frame as frames
 from opensafemlrm import reasoning
 from opensafemlrm.errors import UnknownNameError
 from opensafemlrm.redaction import without_secrets
+from opensafemlrm.selection import Choice, as_list
 from opensafemlrm.store import records
 from opensafemlrm.store.database import unfit
 from opensafemlrm.store.source import Source
@@ -99,6 +100,20 @@ def replies(source: Source, frame: pl.DataFrame) -> pl.DataFrame:
         .join(_texts(source, keys), on="sample", how="left", maintain_order="left")
         .select(COLUMNS)
     )
+
+
+def chosen(frame: pl.DataFrame, wanted: Mapping[str, Choice], unsafe: Choice) -> pl.DataFrame:
+    """Return the rows of the tidy table that have wanted values, by their columns.
+
+    ``unsafe`` names parts: only samples of which a judge found one of them unsafe.
+    """
+    for column, values in wanted.items():
+        if values is not None:
+            frame = frame.filter(frame[column].is_in(as_list(values)))
+    if unsafe is None:
+        return frame
+    of_part = frame["part"].is_in(as_list(unsafe)) & (frame["label"] == "unsafe")
+    return frame.filter(frame["sample"].is_in(frame["sample"].filter(of_part)))
 
 
 def _texts(source: Source, keys: Sequence[str]) -> pl.DataFrame:

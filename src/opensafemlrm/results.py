@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 from opensafemlrm.analysis import MAX_UNSCORED
 from opensafemlrm.errors import OptionError
-from opensafemlrm.selection import EVERYTHING, Choice, Selection, as_list
+from opensafemlrm.selection import EVERYTHING, Choice, Selection
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,6 +23,7 @@ Cluster: TypeAlias = Literal["item", "scenario"]
 """What the replies are a sample of: items in these scenarios, or scenarios."""
 By: TypeAlias = Literal["scenario"] | None
 """What a table has a row for; ``None`` for all together."""
+ByVersion: TypeAlias = Literal["version"] | None
 
 
 def open(  # noqa: A001, PLR0913 # as its name; what to choose by
@@ -76,13 +77,10 @@ class Results:
         if not 0 <= max_unscored <= 1:
             raise OptionError(f"max_unscored is a share from 0 to 1, not {max_unscored:g}")
         self.path, self.everything = str(path), everything
-        self.max_unscored, self.cluster = max_unscored, cluster
+        self.max_unscored = max_unscored
+        self._options: dict[str, Any] = {"max_unscored": max_unscored, "cluster": cluster}
         self._chosen_by = selection
         self._frames: dict[frozenset[str], pl.DataFrame] = {}
-
-    @property
-    def _options(self) -> dict[str, Any]:
-        return {"max_unscored": self.max_unscored, "cluster": self.cluster}
 
     def __repr__(self) -> str:
         return f"Results({self.path!r})"
@@ -144,9 +142,8 @@ class Results:
         """
         from opensafemlrm.analysis.asr import READS, asr
 
-        return asr(
-            self._read(READS), by=by, part=part, threshold=threshold, max_unscored=self.max_unscored
-        )
+        frame, limit = self._read(READS), self.max_unscored
+        return asr(frame, by=by, part=part, threshold=threshold, max_unscored=limit)
 
     def tax(
         self, *, by: By = None, part: str | None = None, threshold: float | None = None
@@ -179,14 +176,9 @@ class Results:
         """Return, scenario by scenario, the mean of some models over the mean of their bases."""
         from opensafemlrm.analysis.grouped import READS, grouped
 
-        return grouped(
-            self._read(READS),
-            models,
-            bases,
-            part=part,
-            threshold=threshold,
-            max_unscored=self.max_unscored,
-        )
+        chosen: dict[str, Any] = {"part": part, "threshold": threshold}
+        chosen["max_unscored"] = self.max_unscored
+        return grouped(self._read(READS), models, bases, **chosen)
 
     def consistency(self) -> pl.DataFrame:
         """Return how alike pairs, attacks and datasets rank the scenarios."""
@@ -201,6 +193,22 @@ class Results:
         from opensafemlrm.analysis.correction import READS, correction
 
         return correction(self._read(READS), by=by, threshold=threshold, **self._options)
+
+    def drift(
+        self, *, by: ByVersion = None, part: str | None = None, threshold: float | None = None
+    ) -> pl.DataFrame:
+        """Return from which version of a series on replies are worse, and what was forgotten.
+
+        ``by="version"`` gives the rate of every version in place of it.
+        """
+        from opensafemlrm.analysis.drift import READS, drift
+        from opensafemlrm.store.series import series
+
+        versions, limit = self._selection.rows(self._ask(series)), self.max_unscored
+        rows = drift(
+            self._read(READS), versions, part=part, threshold=threshold, max_unscored=limit
+        )
+        return rows.changes if by is None else rows.trend
 
     def over_refusal(self, *, by: By = None, part: str | None = None) -> pl.DataFrame:
         """Return how often benign items were refused."""
@@ -231,10 +239,8 @@ class Results:
         """Return rates corrected by people's labels, and by which; where not, it says why."""
         from opensafemlrm.analysis.corrected import READS, corrected_asr
 
-        frame, known = self._read(READS), self._calibrations()
-        return corrected_asr(
-            frame, *known, by=by, part=part, threshold=threshold, max_unscored=self.max_unscored
-        )
+        known, limit = (self._read(READS), *self._calibrations()), self.max_unscored
+        return corrected_asr(*known, by=by, part=part, threshold=threshold, max_unscored=limit)
 
     def calibrated_tax(
         self, *, part: str | None = None, threshold: float | None = None
@@ -242,10 +248,9 @@ class Results:
         """Return the reasoning tax corrected by people's labels, pair by pair."""
         from opensafemlrm.analysis.corrected_tax import READS, corrected_tax
 
-        frame, known = self._read(READS), (self.pairs(), *self._calibrations())
-        return corrected_tax(
-            frame, *known, part=part, threshold=threshold, max_unscored=self.max_unscored
-        )
+        known = (self._read(READS), self.pairs(), *self._calibrations())
+        limit = self.max_unscored
+        return corrected_tax(*known, part=part, threshold=threshold, max_unscored=limit)
 
     def _calibrations(self) -> tuple[pl.DataFrame, pl.DataFrame]:
         """Return the calibrations of judges, and people's labels."""
@@ -374,17 +379,11 @@ class Results:
         :mod:`opensafemlrm.replies`.
         """
         from opensafemlrm.frame import OUTCOME_COLUMNS
-        from opensafemlrm.replies import replies
+        from opensafemlrm.replies import chosen, replies
 
-        names = ("model", "dataset", "attack", "defense", "scenario", "item", "status")
-        values = (model, dataset, attack, defense, scenario, item, status)
-        frame = self._read(OUTCOME_COLUMNS)
-        for column, wanted in zip(names, values, strict=True):
-            if wanted is not None:
-                frame = frame.filter(frame[column].is_in(as_list(wanted)))
-        if unsafe is not None:
-            of_part = frame["part"].is_in(as_list(unsafe)) & (frame["label"] == "unsafe")
-            frame = frame.filter(frame["sample"].is_in(frame["sample"].filter(of_part)))
+        wanted = {"model": model, "dataset": dataset, "attack": attack, "defense": defense}
+        wanted |= {"scenario": scenario, "item": item, "status": status}
+        frame = chosen(self._read(OUTCOME_COLUMNS), wanted, unsafe)
         return self._ask(lambda source: replies(source, frame))
 
     def report(self, out: Path | str, *, with_examples: bool = False) -> Written:

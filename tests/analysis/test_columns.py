@@ -23,6 +23,7 @@ from opensafemlrm.analysis import (
     cost,
     coverage,
     defense,
+    drift,
     grouped,
     overrefusal,
     raters,
@@ -61,6 +62,15 @@ def understood(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(understood=pl.int_range(pl.len()) % 4 > 0)
 
 
+def _series(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Return each pair as a series of two versions."""
+    name = pl.col("reasoner").alias("series")
+    sides = [pairs.select(name, model=side) for side in ("base", "reasoner")]
+    return pl.concat(sides).with_columns(
+        step=pl.lit(None, pl.Float64), date=pl.lit(None, pl.String)
+    )
+
+
 Result = Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]
 RESULTS: dict[str, tuple[Any, Mapping[str, str], Result]] = {
     "asr": (asr, asr.COLUMNS, lambda f, _: asr.asr(f, by="scenario")),
@@ -76,6 +86,8 @@ RESULTS: dict[str, tuple[Any, Mapping[str, str], Result]] = {
     "overrefusal": (overrefusal, overrefusal.COLUMNS, lambda f, _: overrefusal.overrefusal(f)),
     "balance": (overrefusal, overrefusal.BALANCE_COLUMNS, lambda f, _: overrefusal.balance(f)),
     "defense": (defense, defense.COLUMNS, lambda f, _: defense.defense_effects(f)),
+    "drift": (drift, drift.COLUMNS, lambda f, p: drift.drift(f, _series(p)).changes),
+    "trend": (drift, drift.TREND_COLUMNS, lambda f, p: drift.drift(f, _series(p)).trend),
     "changes": (
         changes,
         changes.FIGURE_COLUMNS,

@@ -18,6 +18,8 @@ models: [sim/r1-onevision-7b, sim/mulberry-llava-8b, sim/qwen2.5-vl-7b, sim/llav
 pairs:
   - [sim/r1-onevision-7b, sim/qwen2.5-vl-7b]
   - [sim/mulberry-llava-8b, sim/llava-next-llama3-8b]
+series:
+  - {name: releases, versions: [{model: sim/qwen2.5-vl-7b}, {model: sim/r1-onevision-7b}]}
 datasets: [canary]
 judge: canary
 limit: 60

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import typer
 
 from opensafemlrm.analysis import MAX_UNSCORED
+from opensafemlrm.cli._console import say
 from opensafemlrm.cli._output import (
     Everything,
     FormatOption,
@@ -47,6 +48,7 @@ class Name(StrEnum):
     COST = "cost"
     COVERAGE = "coverage"
     STOPPING = "stopping"
+    DRIFT = "drift"
 
 
 class By(StrEnum):
@@ -112,6 +114,7 @@ def table(
     calibrated: rates and tax corrected by labels of people. comprehension: ASR over replies
     that understood, and the tax that it explains. cost: requests, tokens, time.
     coverage: how every reply and every verdict ended. stopping: where a study's rule ended the run.
+    drift: versions of a series; see `safemlrm drift --help`.
     """
     groups = _groups(name, group_models, group_bases)
     by_scenario: Literal["scenario"] | None = "scenario" if by else None
@@ -274,6 +277,22 @@ def _stopping(results: Results, _: Options) -> list[Table]:
     return [STOPPING.of(results.stopping())]
 
 
+def _drift(results: Results, options: Options) -> list[Table]:
+    from opensafemlrm.errors import OptionError
+    from opensafemlrm.report.drift import drift_tables
+
+    changes, trend = results.drift(), results.drift(by="version")
+    if trend.is_empty():
+        raise OptionError(
+            "there are no judged replies of a series here: name the versions of a model under "
+            "`series:` in your study, and run it"
+        )
+    for (name,), rows in trend.partition_by("series", as_dict=True).items():
+        if rows["version"].n_unique() == 1:
+            say(f"the series {name!r} has replies of one version only: {rows['version'][0]}")
+    return drift_tables(changes, trend, by_scenario=options.by is not None)
+
+
 _MAKERS: Final[dict[Name, Callable[[Results, Options], list[Table]]]] = {
     Name.ASR: _asr,
     Name.TAX: _tax,
@@ -286,6 +305,7 @@ _MAKERS: Final[dict[Name, Callable[[Results, Options], list[Table]]]] = {
     Name.COST: _cost,
     Name.COVERAGE: _coverage,
     Name.STOPPING: _stopping,
+    Name.DRIFT: _drift,
 }
 
 

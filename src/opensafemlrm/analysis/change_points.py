@@ -1,0 +1,136 @@
+"""From which version of a series on replies are worse than before, with few false alarms.
+
+Versions answer the same items. Of each split of a series into earlier and later versions, an item
+says by how much it is the more unsafe one later; the statistic is the sum over items by the root of
+their sum of squares, as McNemar's is where there are two versions. Where the change is says least
+squares: the split that leaves least between the replies and their means before and after it.
+
+If nothing but chance moves an item, its replies might as well have come in the reverse order: so
+would those of independent draws, and so would those of a model whose replies to single items come
+and go without becoming worse. Item by item the order is reversed at random, and what the greatest
+statistic of all splits and all series is then says how great chance makes it. The p-value is exact
+for any number of items and whatever the replies are; and since items are reversed as a whole, what
+one scenario holds never lets another seem to change.
+
+Sources: Page, "A test for a change in a parameter occurring at an unknown point", Biometrika 42
+(1955); Westfall & Young, "Resampling-based multiple testing" (1993), the greatest statistic;
+Phipson & Smyth, Statistical Applications in Genetics and Molecular Biology 9 (2010), the p-value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from opensafemlrm.analysis.intervals import Array
+
+DRAWS: Final = 4999
+_TOGETHER: Final = 500
+_TIE: Final = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """How unsafe each version's replies to each item are."""
+
+    values: Array
+    """A row an item, a column a version: shares from 0 to 1, NaN where there is none."""
+    items: NDArray[np.int64]
+    """Numbers of the items, from 0: what has the same number is reversed together."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangePoint:
+    """Where the versions of a path become worse, if they do."""
+
+    first: int
+    """The first version that is worse."""
+    before: float
+    """Mean over items, of the versions before it."""
+    after: float
+    """The same from it on."""
+    p_value: float
+    """For all paths together; never below that of the later versions against the very first."""
+
+
+def change_points(
+    paths: Sequence[Path], *, draws: int = DRAWS, seed: int = 0
+) -> list[ChangePoint | None]:
+    """Find where each of several paths becomes worse; ``None`` where no item is in two versions.
+
+    ``draws`` is how often items are reversed.
+    """
+    usable = [i for i, path in enumerate(paths) if _is_usable(path)]
+    several = 1 + max((int(paths[i].items.max()) for i in usable), default=0)
+    observed, terms = [], []
+    for i in usable:
+        ours, theirs = (_moves(way)[0] for way in (paths[i].values, paths[i].values[:, ::-1]))
+        ours, theirs = (np.concatenate([move, move**2], axis=1) for move in (ours, theirs))
+        observed.append(_statistic(ours.sum(axis=0)))
+        terms.append((paths[i].items, ours - theirs, theirs.sum(axis=0)))
+    tops = np.array([statistic.max() for statistic in observed])
+    as_great = np.zeros(len(tops), np.int64)
+    rng = np.random.default_rng(seed)
+    for start in range(0, draws, _TOGETHER):
+        count = min(_TOGETHER, draws - start)
+        stays = (rng.random((count, several)) < 0.5).astype(np.float64)
+        greatest = np.full(count, -np.inf)
+        for items, apart, rest in terms:
+            np.fmax(greatest, _statistic(stays[:, items] @ apart + rest).max(axis=1), out=greatest)
+        as_great += (greatest[:, None] >= tops - _TIE).sum(axis=0)
+    points: list[ChangePoint | None] = [None] * len(paths)
+    for i, great in zip(usable, as_great, strict=True):
+        points[i] = _at(paths[i].values, (1 + int(great)) / (draws + 1))
+    return points
+
+
+def _is_usable(path: Path) -> bool:
+    return bool((np.isfinite(path.values).sum(axis=1) > 1).any())
+
+
+def _moves(values: Array) -> tuple[Array, Array]:
+    """Return, for each item and split, by how much later versions are worse than earlier ones.
+
+    It is times its weight, which is returned too: half the harmonic mean of the number of versions
+    on either side, 0 where there is none.
+    """
+    is_there = np.isfinite(values)
+    sums = np.cumsum(np.where(is_there, values, 0.0), axis=1)
+    count = np.cumsum(is_there, axis=1).astype(np.float64)
+    earlier, later = count[:, :-1], count[:, -1:] - count[:, :-1]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        weight = np.where(count[:, -1:] > 0, earlier * later / count[:, -1:], 0.0)
+        move = (sums[:, -1:] - sums[:, :-1]) / later - sums[:, :-1] / earlier
+    return np.where(weight > 0, weight * move, 0.0), weight
+
+
+def _statistic(sums: Array) -> Array:
+    """Return sums by the roots of their sums of squares, which follow them in the last axis."""
+    total, squares = np.split(sums, 2, axis=-1)
+    return np.asarray(total / np.sqrt(np.maximum(squares, _TIE)))
+
+
+def _at(values: Array, p_value: float) -> ChangePoint:
+    """Return where the change is, what it is from and to, and against the very first version."""
+    moves, weights = (sums.sum(axis=0) for sums in _moves(values))
+    first = 1 + int((moves / np.sqrt(np.maximum(weights, _TIE))).argmax())
+    parts = values[:, :first], values[:, first:], values[:, :1]
+    before, after, reference = (_means(part) for part in parts)
+    apart = (after - reference)[np.isfinite(after - reference)]
+    against = float(special.ndtr(-_statistic(np.array([apart.sum(), (apart**2).sum()]))[0]))
+    both = np.isfinite(before) & np.isfinite(after)
+    old, new = (float(side[both].mean()) if both.any() else np.nan for side in (before, after))
+    return ChangePoint(first, old, new, max(p_value, against))
+
+
+def _means(values: Array) -> Array:
+    """Return the mean of each row; NaN where there is nothing."""
+    is_there = np.isfinite(values)
+    count = is_there.sum(axis=1)
+    sums = np.where(is_there, values, 0.0).sum(axis=1)
+    return np.where(count > 0, sums / np.maximum(count, 1), np.nan)

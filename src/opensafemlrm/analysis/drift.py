@@ -61,7 +61,7 @@ TREND_COLUMNS: Final[Mapping[str, str]] = {
     **DATASET_TO_DEFENSE,
     "scenario": "`all` where scenarios are taken together.",
     **PART_AND_THRESHOLD,
-    "place": "Which version of the series, from 1.",
+    "number": "Which version of the series, from 1.",
     "version": "The version: the model, as tables call it.",
     "step": "Its step, where the study gives one.",
     "date": "Its date, where the study gives one.",
@@ -289,7 +289,7 @@ def _trend(
         rates.join(first.select(*_ROW, reference="model"), on=_ROW, how="left")
         .join(compared.rename(differences), on=[*_ROW, "place"], how="left")
         .join(series.select("series", "place", "step", "date"), on=["series", "place"])
-        .with_columns(version="model")
+        .with_columns(version="model", number="place")
         .select(*TREND_COLUMNS)
     )
 
@@ -346,7 +346,7 @@ def _changes(
 
 def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
     names = ("dataset", "attack", "defense", "sampling", "judge")
-    last = ["place"] if "place" in rows.columns else []
+    last = ["number"] if "number" in rows.columns else []
     scenario = (pl.col("scenario") == ALL, pl.col("scenario"))
     return rows.sort("series", *names, in_part_order(), "threshold", *scenario, *last)
 

@@ -15,8 +15,10 @@ import altair as alt
 import polars as pl
 
 from opensafemlrm.analysis.clustered_counts import texts
+from opensafemlrm.analysis.conditions import ALL
 from opensafemlrm.errors import ReportError
-from opensafemlrm.report.figures import bars, flow, forest, heatmap, losses, pairs, pareto
+from opensafemlrm.report.drift import as_text
+from opensafemlrm.report.figures import bars, flow, forest, heatmap, losses, pairs, pareto, trends
 from opensafemlrm.report.figures.drawing import SIZES, Sign, Size
 from opensafemlrm.report.figures.theme import RAMP, WHY
 from opensafemlrm.report.settings import in_settings, marked, settings_of
@@ -127,6 +129,35 @@ def blindspots(rows: pl.DataFrame, size: Size = WIDE) -> alt.LayerChart:
         **{name: pl.col(column) * 100 for name, column in points.items()},
     )
     return losses.losses(marks, size)
+
+
+def drift(rows: pl.DataFrame, size: Size = WIDE) -> alt.LayerChart:
+    """Draw the versions of one series in the first of its settings (a trend with ``worse``).
+
+    A panel a scenario, all together first; a line for reasoning and answer each, or for the whole
+    reply where no version has both.
+    """
+    rows = _of_one_judge(rows).filter(pl.col("threshold") == pl.col("threshold").min())
+    settings = settings_of(rows).head(1)
+    rows = rows.join(settings, on=settings.columns[:-1], how="semi", maintain_order="left")
+    parts = ["answer", "reasoning"]
+    if not all((rows.filter(part=part)["asr"].count()) for part in parts):
+        parts = [Part.FULL.value]
+    rows = rows.filter(pl.col("part").is_in(parts))
+    if rows["asr"].count() == 0:
+        raise ReportError("there is nothing to draw: no version of the series has a rate")
+    panel = pl.when(pl.col("scenario") == ALL).then(pl.lit("all scenarios")).otherwise("scenario")
+    marks = rows.sort(pl.col("scenario") != ALL, "scenario", "number").select(
+        "number",
+        "low",
+        "high",
+        "worse",
+        panel=panel,
+        part=pl.col("part").replace(PARTS),
+        version=as_text(),
+        value="asr",
+    )
+    return trends.trends(marks.select(*trends.COLUMNS), size)
 
 
 def correction(rows: pl.DataFrame, size: Size = WIDE) -> alt.LayerChart:

@@ -6,6 +6,7 @@ from typing import Final
 
 import polars as pl
 
+from opensafemlrm.analysis.conditions import SETTING_COLUMNS
 from opensafemlrm.analysis.drift import INCOMPLETE, together
 from opensafemlrm.report.columns import CONDITION_COLUMNS, JUDGE, interval
 from opensafemlrm.report.forms import Form
@@ -90,13 +91,26 @@ def drift_tables(
     changes: pl.DataFrame, trend: pl.DataFrame, *, by_scenario: bool = True
 ) -> list[Table]:
     """Return what changed, and the trend: over all scenarios, or in each as well."""
-    step = pl.format("step {}", pl.col("step").cast(pl.Int64))
-    is_whole = pl.col("step") == pl.col("step").round()
-    step = pl.when(is_whole).then(step).otherwise(pl.format("step {}", "step"))
-    names = trend.select(
-        "series",
-        first_worse="version",
-        first_worse_as=pl.coalesce(step, "date", "version"),
-    ).unique()
+    names = trend.select("series", first_worse="version", first_worse_as=as_text()).unique()
     changes = changes.join(names, on=["series", "first_worse"], how="left", maintain_order="left")
     return [CHANGES.of(changes), TREND.of(trend if by_scenario else together(trend))]
+
+
+def as_text() -> pl.Expr:
+    """Return what a reader calls the version of a row of the trend: its step, date, or name."""
+    step = pl.col("step")
+    whole = pl.format("step {}", step.cast(pl.Int64))
+    return pl.coalesce(
+        pl.when(step == step.round()).then(whole).otherwise(pl.format("step {}", step)),
+        "date",
+        "version",
+    )
+
+
+def with_worse(changes: pl.DataFrame, trend: pl.DataFrame) -> pl.DataFrame:
+    """Return the trend with ``worse``: whether a version is the first that is."""
+    keys = ["series", *SETTING_COLUMNS, "scenario"]
+    first = changes.select(*keys, "first_worse")
+    rows = trend.join(first, on=keys, how="left", maintain_order="left")
+    worse = (pl.col("version") == pl.col("first_worse")).fill_null(value=False)
+    return rows.with_columns(worse=worse).drop("first_worse")

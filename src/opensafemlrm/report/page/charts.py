@@ -14,6 +14,7 @@ from opensafemlrm.report.asr import asr_table
 from opensafemlrm.report.blindspots import BLINDSPOTS
 from opensafemlrm.report.charts import ALPHA, MAX_PANELS, MAX_ROWS, PARTS
 from opensafemlrm.report.correction import CORRECTION
+from opensafemlrm.report.drift import with_worse
 from opensafemlrm.report.figures.drawing import Size
 from opensafemlrm.report.overrefusal import REFUSALS
 from opensafemlrm.report.page.findings import MAX_SETTINGS, Findings
@@ -147,6 +148,22 @@ def overrefusal(findings: Findings) -> Chart | None:
     )
 
 
+def drift(findings: Findings) -> Iterator[Chart]:
+    """Chart the versions of every series, scenario by scenario, in the first of its settings."""
+    trend = with_worse(findings.drift.changes, findings.drift.trend)
+    for name, of, rows in _apart(trend, "series", "drift"):
+        setting = findings.drawn(rows.drop_nulls("asr"))["setting"].head(1).to_list()
+        if setting:
+            yield Chart(
+                name=name,
+                title=f"Unsafe replies, version by version{of}",
+                reading=say("drift_reading", setting=setting[0]),
+                draw=partial(charts.drift, findings.drawn(rows).filter(setting=setting[0])),
+                table=None,
+                note=say("drift_note", withheld=rows["withheld"].count()),
+            )
+
+
 def correction(findings: Findings) -> Chart | None:
     """Chart where safe and unsafe reasoning end."""
     rows = corrections(findings)
@@ -212,11 +229,14 @@ def _rates(findings: Findings) -> Chart:
 
 def _by_dataset(rows: pl.DataFrame, name: str) -> Iterator[tuple[str, str, pl.DataFrame]]:
     """Yield the rows of each dataset, with the name of a chart's files and what titles add."""
-    datasets = rows["dataset"].unique(maintain_order=True).to_list()
-    for number, dataset in enumerate(datasets, start=1):
-        several = len(datasets) > 1
-        suffix, of = (f"-{number}", f": {dataset}") if several else ("", "")
-        yield f"{name}{suffix}", of, rows.filter(dataset=dataset)
+    return _apart(rows, "dataset", name)
+
+
+def _apart(rows: pl.DataFrame, column: str, name: str) -> Iterator[tuple[str, str, pl.DataFrame]]:
+    values = rows[column].unique(maintain_order=True).to_list()
+    for number, value in enumerate(values, start=1):
+        suffix, of = (f"-{number}", f": {value}") if len(values) > 1 else ("", "")
+        yield f"{name}{suffix}", of, rows.filter(pl.col(column) == value)
 
 
 def _joined(*sentences: str) -> str:

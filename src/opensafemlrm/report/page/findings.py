@@ -21,6 +21,7 @@ from opensafemlrm.analysis.correction import correction
 from opensafemlrm.analysis.cost import cost
 from opensafemlrm.analysis.coverage import reply_outcomes, verdict_outcomes
 from opensafemlrm.analysis.defense import UNDEFENDED, defense_effects
+from opensafemlrm.analysis.drift import Drift, drift
 from opensafemlrm.analysis.grouped import grouped
 from opensafemlrm.analysis.noise_floor import with_noise_floor
 from opensafemlrm.analysis.overrefusal import balance, overrefusal
@@ -31,6 +32,7 @@ from opensafemlrm.report.settings import KEYS, main_judge, marked, settings_of
 from opensafemlrm.report.tables import SIMULATED
 from opensafemlrm.selection import EVERYTHING, Selection, plain_name
 from opensafemlrm.store.requests import SCHEMA as REQUESTS
+from opensafemlrm.store.series import SCHEMA as SERIES
 from opensafemlrm.store.stops import COLUMNS as STOPS
 from opensafemlrm.types import Part
 
@@ -59,6 +61,8 @@ class Findings:
     """What was asked for, and who answered."""
     stops: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=list(STOPS)))
     """Where a rule ended the run."""
+    series: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SERIES))
+    """Versions of models in their order."""
     selection: Selection = EVERYTHING
     """What of the store it is about, by its labels."""
     organisms: frozenset[str] = frozenset()
@@ -100,6 +104,13 @@ class Findings:
         """Reasoning beside answer."""
         rows = correction(self.frame, max_unscored=self.max_unscored)
         return with_noise_floor(rows, self.calibrations)
+
+    @cached_property
+    def drift(self) -> Drift:
+        """The versions of each series, and what changed."""
+        series = self.series
+        frame = self.frame if len(series) else self.frame.clear()
+        return drift(frame, series, max_unscored=self.max_unscored)
 
     @cached_property
     def overrefusal(self) -> pl.DataFrame:

@@ -16,6 +16,7 @@ from opensafemlrm.store.answers import correct_answers
 from opensafemlrm.store.named import read_table
 from opensafemlrm.store.ratings import people_labels
 from opensafemlrm.store.requests import requests
+from opensafemlrm.store.series import series
 from opensafemlrm.store.source import Source
 from opensafemlrm.store.stops import stops
 
@@ -41,6 +42,7 @@ def read_findings(
         max_unscored,
         chosen.of_requests(requests(source)),
         chosen.rows(stops(source)),
+        chosen.rows(series(source)),
         chosen,
         _organisms(source, frame),
     )

@@ -8,11 +8,14 @@ from typing import Final
 
 import polars as pl
 
+from opensafemlrm.analysis.drift import together
 from opensafemlrm.report.blindspots import CONSISTENCY, GROUPED
 from opensafemlrm.report.calibrated import calibrated_tables
+from opensafemlrm.report.charts import PARTS
 from opensafemlrm.report.comprehension import comprehension_tables
 from opensafemlrm.report.cost import COST
 from opensafemlrm.report.coverage import NOT_APPLICABLE, coverage_tables
+from opensafemlrm.report.drift import drift_tables
 from opensafemlrm.report.overrefusal import overrefusal_tables
 from opensafemlrm.report.page import charts, defenses, key_results
 from opensafemlrm.report.page.charts import Chart
@@ -36,6 +39,10 @@ _SCORES: Final = (
 _OVERREFUSAL: Final = (
     "A model that refuses everything is safe, and of no use: how many requests are refused that "
     "nobody should refuse."
+)
+_DRIFT: Final = (
+    "Versions of one model in their order, compared item by item with the first: checkpoints of a "
+    "training, releases, or the same model on several dates."
 )
 _COMPREHENSION: Final = (
     "A reply that did not understand the request is safe, and no evidence of safety: rates over "
@@ -68,6 +75,7 @@ def sections(found: Findings) -> list[Section]:
         _correction(found),
         _overrefusal(found),
         _defenses(found),
+        _drift(found),
         _comprehension(found),
         _judge(found),
         _coverage(found),
@@ -155,6 +163,22 @@ def _defenses(found: Findings) -> Section | None:
     if not text:
         return None
     return Section("defenses", "Defenses", text, tuple(defenses.fronts(found)))
+
+
+def _drift(findings: Findings) -> Section | None:
+    changes, trend = findings.drift.changes, findings.drift.trend
+    if changes.is_empty():
+        return None
+    tables = drift_tables(changes, trend, by_scenario=False)
+    rows = findings.drawn(together(tables[0].frame), threshold=findings.lenient)
+    worse = rows.drop_nulls("first_worse").with_columns(pl.col("part").replace(PARTS))
+    words = say(
+        "drift",
+        worse=worse.to_dicts(),
+        series=changes["series"].n_unique(),
+        unmeasured=changes["p_value"].null_count(),
+    )
+    return Section("drift", "Drift", (_DRIFT, words), tuple(charts.drift(findings)), tuple(tables))
 
 
 def _comprehension(findings: Findings) -> Section | None:

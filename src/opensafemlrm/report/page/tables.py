@@ -13,6 +13,7 @@ from opensafemlrm.report.correction import CORRECTION
 from opensafemlrm.report.cost import COST
 from opensafemlrm.report.coverage import NOT_APPLICABLE, coverage_tables
 from opensafemlrm.report.defense import defense_table
+from opensafemlrm.report.drift import drift_tables
 from opensafemlrm.report.overrefusal import overrefusal_tables
 from opensafemlrm.report.page.findings import Findings
 from opensafemlrm.report.sampling import with_notes
@@ -49,6 +50,7 @@ def file_tables(findings: Findings) -> list[Table]:
         TAX.of(findings.tax),
         *blindspot_tables(findings.blindspots, findings.consistency),
         GROUPED.of(findings.grouped),
+        *drift_tables(findings.drift.changes, findings.drift.trend),
         CORRECTION.of(findings.correction),
         *overrefusal_tables(findings.overrefusal, findings.balance),
         defense_table(findings.defenses),

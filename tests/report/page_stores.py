@@ -12,6 +12,7 @@ import typer
 from opensafemlrm import study as studies
 from opensafemlrm.cli.run import run_and_report
 from opensafemlrm.engine import Plan, evaluate
+from opensafemlrm.series import Series, Version
 from opensafemlrm.store import Store
 from opensafemlrm.types import Item, JudgeRequest, Unscored, Verdict
 from tests.support import Scorer, Scripted, Wrapped, ok, study
@@ -75,7 +76,10 @@ def hostile(path: Path) -> Path:
         for name in ("base", "reasoner")
     )
     one = study(base, rows, judge=Scorer(score=_by_hash), attacks=[Wrapped(words=HOSTILE)])
-    one = dataclasses.replace(one, models=(base, reasoner), pairs=((reasoner, base),))
+    series = Series(HOSTILE, (Version(base, step=1), Version(reasoner, step=2)))
+    one = dataclasses.replace(
+        one, models=(base, reasoner), pairs=((reasoner, base),), series=(series,)
+    )
     with Store.open(path, "create") as store:
         asyncio.run(evaluate(Plan.of(one), store))
     return path

@@ -15,10 +15,12 @@ from opensafemlrm.analysis.asr import asr
 from opensafemlrm.analysis.blindspots import blindspots
 from opensafemlrm.analysis.correction import correction
 from opensafemlrm.analysis.defense import defense_effects
+from opensafemlrm.analysis.drift import drift
 from opensafemlrm.analysis.scores import scores
 from opensafemlrm.analysis.tax import tax
 from opensafemlrm.errors import ReportError
 from opensafemlrm.report import charts
+from opensafemlrm.report.drift import with_worse
 from opensafemlrm.store import Store
 from tests.report.page_stores import run_study
 
@@ -89,3 +91,22 @@ def test_an_empty_result_is_refused(results: Results) -> None:
 def test_labels_that_a_frame_brings_are_kept(results: Results) -> None:
     rows = results[charts.correction].with_columns(model_label=pl.lit("mine"))
     assert "mine" in words(charts.correction(rows))
+
+
+def test_a_series_has_a_line_for_each_part_and_its_versions_at_the_foot(
+    read: tuple[pl.DataFrame, pl.DataFrame],
+) -> None:
+    frame, pairs = read
+    sides = pairs.select("base", "reasoner").row(0)
+    versions = pl.DataFrame({"series": "a", "model": sides, "step": [0.0, 1500.0]})
+    found = drift(frame, versions.with_columns(date=pl.lit(None, pl.String)))
+    rows = with_worse(found.changes, found.trend)
+    shown = words(charts.drift(rows))
+    for text in ("all scenarios", "step 0", "step 1500", "reasoning", "answer"):
+        assert f'"{text}"' in shown
+    whole = words(charts.drift(rows.filter(pl.col("part") == "full")))
+    assert '"whole reply"' in whole
+    with pytest.raises(ReportError, match="nothing to draw"):
+        charts.drift(rows.clear())
+    with pytest.raises(ReportError, match="nothing to draw"):
+        charts.drift(rows.with_columns(asr=pl.lit(None, pl.Float64)))

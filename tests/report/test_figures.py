@@ -26,6 +26,7 @@ from opensafemlrm.report.figures import (
     pairs,
     pareto,
     theme,
+    trends,
 )
 from opensafemlrm.report.figures.drawing import SIZES, Ruler, Size
 from tests.report.page_stores import HOSTILE
@@ -80,6 +81,19 @@ CHARTS: dict[str, Draw] = {
             losses.COLUMNS,
             ("direct", HOSTILE, "over b", "01-A", 40.0, 20.0, 55.0, True),
             ("direct", HOSTILE, "over b", "02-B", -10.0, -30.0, 12.0, False),
+        ),
+        size,
+    ),
+    "trends": lambda size: trends.trends(
+        rows(
+            trends.COLUMNS,
+            *(
+                ("all", part, number, HOSTILE, 0.1 * number, 0.0, 0.9, number == 3)
+                for part in ("reasoning", "answer")
+                for number in (1, 2, 3)
+            ),
+            (HOSTILE, "answer", 1, HOSTILE, 0.5, 0.2, 0.8, False),
+            (HOSTILE, "answer", 2, HOSTILE, None, None, None, False),
         ),
         size,
     ),

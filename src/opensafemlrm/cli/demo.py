@@ -21,6 +21,11 @@ models:
 pairs:
   - [organism/reasoner, organism/base]
   - [organism/reasoner-safe, organism/base]
+series:
+  - name: fine-tuning on reasoning
+    versions: [{model: organism/base, step: 0}, {model: organism/reasoner, step: 150}]
+  - name: the same with safety data
+    versions: [{model: organism/base, step: 0}, {model: organism/reasoner-safe, step: 150}]
 datasets: [canary]
 attacks: [direct, figstep, typo]
 judge: canary

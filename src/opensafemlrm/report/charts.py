@@ -157,6 +157,8 @@ def drift(rows: pl.DataFrame, size: Size = WIDE) -> alt.LayerChart:
         version=as_text(),
         value="asr",
     )
+    panels = marks.select("panel").unique(maintain_order=True).head(MAX_PANELS)
+    marks = marks.join(panels, on="panel", how="semi", maintain_order="left")
     return trends.trends(marks.select(*trends.COLUMNS), size)
 
 

@@ -10,6 +10,7 @@ from opensafemlrm.analysis.conditions import SETTING_COLUMNS
 from opensafemlrm.analysis.drift import INCOMPLETE, together
 from opensafemlrm.report.columns import CONDITION_COLUMNS, JUDGE, interval
 from opensafemlrm.report.forms import Form
+from opensafemlrm.report.settings import marked
 from opensafemlrm.report.tables import Column, Table, WhenConstant
 
 _HEAD: Final = (
@@ -103,7 +104,7 @@ def as_text() -> pl.Expr:
     return pl.coalesce(
         pl.when(step == step.round()).then(whole).otherwise(pl.format("step {}", step)),
         "date",
-        "version",
+        marked("version", pl.col("simulated")),
     )
 
 

@@ -159,8 +159,11 @@ def drift(findings: Findings) -> Iterator[Chart]:
                 title=f"Unsafe replies, version by version{of}",
                 reading=say("drift_reading", setting=setting[0]),
                 draw=partial(charts.drift, findings.drawn(rows).filter(setting=setting[0])),
-                table=None,
-                note=say("drift_note", withheld=rows["withheld"].count()),
+                note=say(
+                    "drift_note",
+                    withheld=rows["withheld"].count(),
+                    left_out=rows["scenario"].n_unique() - MAX_PANELS,
+                ),
             )
 
 

@@ -77,6 +77,9 @@ def test_a_change_is_seen_run_whole_and_ends_with_5_if_it_is_for_the_worse(serve
     assert len(server.bodies) == ITEMS // 10 + ITEMS + 4 * ITEMS // 10
     assert watch(server).exit_code == 0, "the next one is compared with the model of now"
     server.rate = 0.2
+    versions = safemlrm("drift", server.study.parent / "store", "--part", "answer")
+    assert "Series: openai/watched" in versions.stdout
+    assert "first worse" in versions.stdout
     better = watch(server)
     assert better.exit_code == 0, better.stderr
     assert "no model is shown to be less safe" in better.stderr

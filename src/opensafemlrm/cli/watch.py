@@ -156,7 +156,7 @@ def _run_whole(study: Path, store: Path, state: State) -> None:
     version = state.versions[-1]
     if version.is_whole:
         return
-    run_and_report(_plan(study, version), store)
+    run_and_report(_plan(study, *state.versions), store)
     version.is_whole = True
     state.save(store)
 
@@ -186,12 +186,14 @@ def _compare(study: Path, store: Path, state: State) -> None:
     say("no model is shown to be less safe than before")
 
 
-def _plan(study: Path, version: Version) -> Plan:
+def _plan(study: Path, *versions: Version) -> Plan:
+    """Return the plan of the last of these versions; a whole run tells the store of all of them."""
     from opensafemlrm import api
     from opensafemlrm import study as studies
-    from opensafemlrm.watch.versions import of_version
+    from opensafemlrm.watch.versions import with_series
 
-    return api.make_plan(of_version(studies.load(study), version.name))
+    names = [version.name for version in versions]
+    return api.make_plan(with_series(studies.load(study), names))
 
 
 def _choose(plan: Plan, store: Path, share: float) -> dict[str, list[str]]:

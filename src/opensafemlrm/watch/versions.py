@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -10,6 +11,7 @@ from opensafemlrm.analysis.changes import READS, changed_figures
 from opensafemlrm.analysis.conditions import ALL
 from opensafemlrm.components import Model
 from opensafemlrm.models.base import CatalogModel
+from opensafemlrm.series import Series, Version
 from opensafemlrm.study import Study
 
 _ERROR = 0.05
@@ -26,6 +28,22 @@ def of_version(study: Study, name: str | None) -> Study:
     now = {id(model): _named(model, name) for model in study.models}
     pairs = tuple((now[id(model)], now[id(base)]) for model, base in study.pairs)
     return dataclasses.replace(study, models=tuple(now.values()), pairs=pairs)
+
+
+def with_series(study: Study, names: Sequence[str | None]) -> Study:
+    """Return the study as of the last of these versions, with all of them as series for ``drift``.
+
+    There is one for each model that may have changed, under its name.
+    """
+    versions = [of_version(study, name) for name in names]
+    if len(versions) == 1:
+        return versions[0]
+    watched = [
+        Series(model.label, tuple(Version(version.models[i]) for version in versions))
+        for i, model in enumerate(study.models)
+        if can_change(model)
+    ]
+    return dataclasses.replace(versions[-1], series=(*study.series, *watched))
 
 
 def can_change(model: Model) -> bool:

@@ -70,6 +70,10 @@ class Plots:
         """Draw what each scenario lost against the base, a chart for each dataset."""
         return self._charts("blindspots")
 
+    def drift(self) -> list[Chart]:
+        """Draw the versions of each series in their order, with bands that hold together."""
+        return self._charts("drift")
+
     def defenses(self) -> list[Chart]:
         """Draw each defense's safety against what it costs."""
         return self._charts("defenses")
@@ -111,6 +115,7 @@ _MAKERS: Final[Mapping[str, Callable[[Findings], Iterable[Drawable]]]] = {
     "blindspots": charts.losses,
     "scores": _one(charts.scores),
     "overrefusal": _one(charts.overrefusal),
+    "drift": charts.drift,
     "defenses": defenses.fronts,
 }
 """What each chart is made by: only the results that it shows are computed."""

@@ -49,6 +49,9 @@ def main() -> None:
     parser.add_argument("trainings", type=Path, nargs="+", help="folders of checkpoints")
     parser.add_argument("--to", type=Path, required=True, help="folder to export to")
     asked = parser.parse_args()
+    for folder in asked.trainings:
+        if not any(folder.glob("[0-9]*.pt")):
+            parser.error(f"{folder} holds no checkpoint such as 0025.pt")
     sys.stdout.write(f"{write(asked.trainings, asked.to)}\n")
 
 

@@ -287,3 +287,20 @@ def test_the_command_writes_beside_the_store_and_prints_where(tmp_path: Path) ->
 def test_the_command_says_that_there_is_no_store(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="there is no store here"):
         CliRunner().invoke(app, ["report", str(tmp_path)], catch_exceptions=False)
+
+
+def test_a_series_has_a_section_and_a_store_without_one_has_none(
+    page: Page, tmp_path: Path
+) -> None:
+    study = (
+        "series:\n  - name: releases\n    versions:\n"
+        "      - {model: sim/qwen2.5-vl-7b, date: 2025-01-26}\n"
+        "      - {model: sim/r1-onevision-7b, date: 2025-02-26}\n"
+        "datasets: [canary]\njudge: canary\n"
+    )
+    drifted = report(run_study(tmp_path / "store", study), tmp_path / "out")
+    assert "releases, direct, whole reply: worse since 2025-02-26," in drifted.text
+    for name in ("figures/drift.svg", "figures/drift.pdf", "tables/drift.csv", "tables/trend.tex"):
+        assert (tmp_path / "out" / name).is_file()
+    assert "#drift" in drifted.attributes["href"]
+    assert "#drift" not in page.attributes["href"]

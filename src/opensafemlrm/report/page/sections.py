@@ -166,11 +166,14 @@ def _defenses(found: Findings) -> Section | None:
 
 
 def _drift(findings: Findings) -> Section | None:
-    changes, trend = findings.drift.changes, findings.drift.trend
+    moved = findings.drift
+    changes, trend = (
+        rows.filter(threshold=findings.lenient) for rows in (moved.changes, moved.trend)
+    )
     if changes.is_empty():
         return None
     tables = drift_tables(changes, trend, by_scenario=False)
-    rows = findings.drawn(together(tables[0].frame), threshold=findings.lenient)
+    rows = findings.drawn(together(tables[0].frame))
     worse = rows.drop_nulls("first_worse").with_columns(pl.col("part").replace(PARTS))
     words = say(
         "drift",

@@ -23,6 +23,7 @@ def test_a_shipped_organism_replies_as_what_it_is_read_from() -> None:
     assert same_replies(shipped.read("base"), SHIPPED, "base", 12) == 12
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # torch's own
 def test_checkpoints_become_a_series_after_the_base(tmp_path: Path) -> None:
     whole = shipped.read("reasoner")
     (tmp_path / "reasoner").mkdir()

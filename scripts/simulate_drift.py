@@ -3,10 +3,10 @@
     python scripts/simulate_drift.py [--trials 500]
 
 Series of 12 checkpoints over ten scenarios of 40 items. In two of the scenarios the chance of an
-unsafe reply jumps from 20 % to 50 % at the seventh checkpoint; in one of the others it falls from
-20 % to 5 %, which is a gain. Beside them series in which nothing happens. Items are alike (every
-one at the rate), unlike (their own rates, drawn from a beta distribution), or nearly settled (most
-are always safe or always unsafe). Prints Markdown.
+unsafe reply jumps from 20 % to 50 % at the seventh checkpoint (or another); in one of the others it
+falls from 20 % to 5 %, which is a gain. Beside them series in which nothing happens. Items are
+alike (every one at the rate), unlike (their own rates, drawn from a beta distribution), or nearly
+settled (most are always safe or always unsafe). Prints Markdown.
 """
 
 from __future__ import annotations
@@ -26,31 +26,37 @@ from opensafemlrm.frame import SCHEMA
 CHECKPOINTS: Final = 12
 SCENARIOS: Final = 10
 ITEMS: Final = 40
-JUMP: Final = 7
-"""The first checkpoint that is worse, from 1."""
 WORSE: Final = (0, 1)
 BETTER: Final = 2
 RATE, RATE_WORSE, RATE_BETTER = 0.2, 0.5, 0.05
 SPREADS: Final = {"alike": 0.0, "unlike": 2.0, "nearly settled": 0.4}
 """Two parameters of a beta distribution together; 0 where all items have the same rate."""
+CASES: Final = (
+    ("alike", 7),
+    ("unlike", 7),
+    ("nearly settled", 7),
+    ("alike", 3),
+    ("alike", 11),
+)
+"""Items, and the first checkpoint that is worse, from 1."""
 NAMES: Final = [f"checkpoint {number:02}" for number in range(1, CHECKPOINTS + 1)]
 SERIES: Final = pl.DataFrame(
     {"series": "simulated", "model": NAMES, "step": [float(i) for i in range(CHECKPOINTS)]}
 ).with_columns(date=pl.lit(None, pl.String))
 
 
-def rates(rng: np.random.Generator, spread: float, *, drifts: bool) -> Array:
+def rates(rng: np.random.Generator, spread: float, jump: int | None) -> Array:
     """Return the chance of an unsafe reply of each scenario, item and checkpoint."""
     shape = (SCENARIOS, ITEMS, 1)
     items = np.full(shape, RATE)
     if spread:
         items = rng.beta(RATE * spread, (1 - RATE) * spread, shape)
     every = np.repeat(items, CHECKPOINTS, axis=2)
-    if drifts:
+    if jump is not None:
         # What was unsafe stays so; of what was safe, as much turns as makes the rate.
-        after = every[list(WORSE), :, JUMP - 1 :]
-        every[list(WORSE), :, JUMP - 1 :] = 1 - (1 - after) * (1 - RATE_WORSE) / (1 - RATE)
-        every[BETTER, :, JUMP - 1 :] *= RATE_BETTER / RATE
+        after = every[list(WORSE), :, jump - 1 :]
+        every[list(WORSE), :, jump - 1 :] = 1 - (1 - after) * (1 - RATE_WORSE) / (1 - RATE)
+        every[BETTER, :, jump - 1 :] *= RATE_BETTER / RATE
     return every
 
 
@@ -82,11 +88,11 @@ def frame_of(unsafe: np.ndarray) -> pl.DataFrame:
     )
 
 
-def trials(seed: int, spread: float, count: int, *, drifts: bool) -> Iterator[pl.DataFrame]:
+def trials(seed: int, spread: float, jump: int | None, count: int) -> Iterator[pl.DataFrame]:
     """Yield what drift says of simulated series, a row a scenario."""
     rng = np.random.default_rng(seed)
     for _ in range(count):
-        chances = rates(rng, spread, drifts=drifts)
+        chances = rates(rng, spread, jump)
         rows = drift(frame_of(rng.random(chances.shape) < chances), SERIES)
         yield rows.changes.sort("scenario")
 
@@ -97,34 +103,42 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=500)
     count = parser.parse_args().trials
     sys.stdout.write(
-        "| items | jump found at 7 ± 1 | at 7 | both found | others found | false alarms without a "
-        "drop | forgotten: interval above 0, of the two | of the others | gained, of the one | of "
-        "the others |\n|:--|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
+        "| items | jump at | found there ± 1 | exactly there | both found | others found | false "
+        "alarms without a jump | forgotten: above 0, of the two | of the others | gained: above 0, "
+        "of the one | of the others |\n|:--|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
     )
-    near = {NAMES[JUMP + off - 1] for off in (-1, 0, 1)}
-    for seed, (name, spread) in enumerate(SPREADS.items()):
-        found = np.zeros((count, SCENARIOS), bool)
-        at, forgot, gained = (np.zeros((count, SCENARIOS), bool) for _ in range(3))
-        any_found = np.zeros(count, bool)
-        for i, every in enumerate(trials(seed, spread, count, drifts=True)):
-            rows = every.filter(pl.col("scenario") != "all")
-            found[i] = rows["first_worse"].is_in(near).fill_null(value=False)
-            at[i] = (rows["first_worse"] == NAMES[JUMP - 1]).fill_null(value=False)
-            forgot[i], gained[i] = rows["forgotten_low"] > 0, rows["gained_low"] > 0
-            any_found[i] = rows["first_worse"][max(WORSE) + 1 :].is_not_null().any()
-        alarms = [
-            rows["first_worse"].is_not_null().any()
-            for rows in trials(seed + 100, spread, count, drifts=False)
-        ]
-        two, others = list(WORSE), slice(max(WORSE) + 1, None)
-        shares = (
-            *(found[:, two].mean(), at[:, two].mean(), found[:, two].all(axis=1).mean()),
-            *(any_found.mean(), np.mean(alarms)),
-            *(forgot[:, two].mean(), forgot[:, others].any(axis=1).mean()),
-            *(gained[:, BETTER].mean(), np.delete(gained, BETTER, axis=1).any(axis=1).mean()),
-        )
-        sys.stdout.write(f"| {name} | {' | '.join(f'{100 * s:.1f}' for s in shares)} |\n")
+    alarms = {name: _alarms(100 + i, SPREADS[name], count) for i, name in enumerate(SPREADS)}
+    for seed, (name, jump) in enumerate(CASES):
+        shares = _shares(seed, SPREADS[name], jump, count)
+        told = [*shares[:4], alarms[name], *shares[4:]]
+        sys.stdout.write(f"| {name} | {jump} | {' | '.join(f'{100 * s:.1f}' for s in told)} |\n")
         sys.stdout.flush()
+
+
+def _alarms(seed: int, spread: float, count: int) -> float:
+    """Return in what share of series without a jump something is called worse."""
+    every = trials(seed, spread, None, count)
+    return float(np.mean([rows["first_worse"].is_not_null().any() for rows in every]))
+
+
+def _shares(seed: int, spread: float, jump: int, count: int) -> tuple[float, ...]:
+    """Return in what share of trials, or of scenarios of trials, each of the table's columns is."""
+    near = {NAMES[place - 1] for place in (jump - 1, jump, jump + 1) if place <= CHECKPOINTS}
+    hits, exact, forgot, gained, worse = (np.zeros((count, SCENARIOS), bool) for _ in range(5))
+    for i, every in enumerate(trials(seed, spread, jump, count)):
+        rows = every.filter(pl.col("scenario") != "all")
+        worse[i] = rows["first_worse"].is_not_null()
+        hits[i] = rows["first_worse"].is_in(near).fill_null(value=False)
+        exact[i] = (rows["first_worse"] == NAMES[jump - 1]).fill_null(value=False)
+        forgot[i], gained[i] = rows["forgotten_low"] > 0, rows["gained_low"] > 0
+    two = list(WORSE)
+    means = (
+        *(hits[:, two].mean(), exact[:, two].mean(), hits[:, two].all(axis=1).mean()),
+        np.delete(worse, two, axis=1).any(axis=1).mean(),
+        *(forgot[:, two].mean(), np.delete(forgot, two, axis=1).any(axis=1).mean()),
+        *(gained[:, BETTER].mean(), np.delete(gained, BETTER, axis=1).any(axis=1).mean()),
+    )
+    return tuple(map(float, means))
 
 
 if __name__ == "__main__":

@@ -277,7 +277,7 @@ def test_by_chance_alone_hardly_anything_is_found() -> None:
 
 
 def test_items_that_flip_and_stay_flipped_are_no_drift_if_as_many_flip_either_way() -> None:
-    """Reversal keeps what hangs together in time; permuted versions would look calmer than life."""
+    """In units of what draws of single replies differ by, what stays would look like a change."""
     rng = np.random.default_rng(1)
     alarms = 0
     for i in range(200):
@@ -288,6 +288,20 @@ def test_items_that_flip_and_stay_flipped_are_no_drift_if_as_many_flip_either_wa
         )
         alarms += point[0] is not None and point[0].p_value <= 0.05
     assert alarms <= 20
+
+
+@pytest.mark.parametrize("first", [1, 2, 7, 11])
+def test_a_change_is_found_wherever_it_is_and_hides_no_other(first: int) -> None:
+    """Read backwards alone, a change near an end would be as great, and drown all the others."""
+    values = np.zeros((60, 12))
+    values[:, first:] = 1
+    other = np.zeros((20, 12))
+    other[:, first:] = 1
+    found = change_points([Path(values, np.arange(60)), Path(other, 60 + np.arange(20))])
+    for point in found:
+        assert point is not None
+        assert point.first == first
+        assert point.p_value < 0.01
 
 
 def test_missing_replies_leave_items_where_they_are() -> None:

@@ -2,15 +2,18 @@
 
 Versions answer the same items. Of each split of a series into earlier and later versions, an item
 says by how much it is the more unsafe one later; the statistic is the sum over items by the root of
-their sum of squares, as McNemar's is where there are two versions. Where the change is says least
+their sum of squares, as McNemar's is where there are two versions. (That of the squares to be
+expected is put in its place where it is greater: next to an end many items may move a little, the
+same way, for want of the one reply that would move an item much.) Where the change is says least
 squares: the split that leaves least between the replies and their means before and after it.
 
-If nothing but chance moves an item, its replies might as well have come in the reverse order: so
-would those of independent draws, and so would those of a model whose replies to single items come
-and go without becoming worse. Item by item the order is reversed at random, and what the greatest
-statistic of all splits and all series is then says how great chance makes it. The p-value is exact
-for any number of items and whatever the replies are; and since items are reversed as a whole, what
-one scenario holds never lets another seem to change.
+If the versions are alike, the replies to an item might as well have come from any version on: read
+in a circle, they may begin anywhere. Item by item they begin somewhere at random, and what the
+greatest statistic of all splits and all series is then says how great chance makes it. The p-value
+is exact for any number of items and whatever the replies are. A circle keeps what hangs together in
+time, and the statistic is in units of what items differ by: so it is near to exact too where single
+items come and go, as often one way as the other. Items begin by themselves: what one scenario holds
+never lets another seem to change, and makes it no harder to see that it does.
 
 Sources: Page, "A test for a change in a parameter occurring at an unknown point", Biometrika 42
 (1955); Westfall & Young, "Resampling-based multiple testing" (1993), the greatest statistic;
@@ -29,7 +32,9 @@ from scipy import special
 
 from opensafemlrm.analysis.intervals import Array
 
-DRAWS: Final = 4999
+DRAWS: Final = 1999
+MAX_SPLITS: Final = 32
+"""Splits that are looked at; of a longer series they are spread evenly."""
 _TOGETHER: Final = 500
 _NOTHING: Final = 1e-9
 _TIE: Final = 1e-4
@@ -43,7 +48,7 @@ class Path:
     values: Array
     """A row an item, a column a version: shares from 0 to 1, NaN where there is none."""
     items: NDArray[np.int64]
-    """Numbers of the items, from 0: what has the same number is reversed together."""
+    """Numbers of the items, from 0: what has the same number begins at the same version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,35 +70,65 @@ def change_points(
 ) -> list[ChangePoint | None]:
     """Find where each of several paths becomes worse; ``None`` where no item is in two versions.
 
-    ``draws`` is how often items are reversed.
+    ``draws`` is how often items are read in a circle.
     """
     usable = [i for i, path in enumerate(paths) if _is_usable(path)]
     several = 1 + max((int(paths[i].items.max()) for i in usable), default=0)
-    observed, terms = [], []
-    for i in usable:
-        ours, theirs = (_moves(way)[0] for way in (paths[i].values, paths[i].values[:, ::-1]))
-        ours, theirs = (np.concatenate([move, move**2], axis=1) for move in (ours, theirs))
-        observed.append(_statistic(ours.sum(axis=0)))
-        # What reads the same backwards, as most of a model without sampling does, stays as it is.
-        turns = (ours != theirs).any(axis=1)
-        apart = (ours - theirs)[turns].T.astype(np.float32)
-        terms.append((paths[i].items[turns], apart, theirs.sum(axis=0)[:, None]))
-    tops = np.array([statistic.max() for statistic in observed])
+    circles = [_Circle.of(paths[i]) for i in usable]
+    tops = np.array([circle.statistic(circle.sums[0].sum(axis=1)).max() for circle in circles])
     as_great = np.zeros(len(tops), np.int64)
     rng = np.random.default_rng(seed)
     for start in range(0, draws, _TOGETHER):
-        count = min(_TOGETHER, draws - start)
         # A row an item: rows are gathered much faster than columns.
-        stays = np.ascontiguousarray((rng.random((count, several)) < 0.5).T, np.float32)
-        greatest = np.full(count, -np.inf)
-        for items, apart, rest in terms:
-            sums = apart @ stays[items] + rest
-            np.fmax(greatest, _statistic(sums).max(axis=0), out=greatest)
+        lots = rng.random((several, min(_TOGETHER, draws - start)), np.float32)
+        greatest = np.full(lots.shape[1], -np.inf)
+        for circle in circles:
+            np.fmax(greatest, circle.greatest(lots), out=greatest)
         as_great += (greatest[:, None] >= tops - _TIE).sum(axis=0)
     points: list[ChangePoint | None] = [None] * len(paths)
     for i, great in zip(usable, as_great, strict=True):
         points[i] = _at(paths[i].values, (1 + int(great)) / (draws + 1))
     return points
+
+
+@dataclass(frozen=True, slots=True)
+class _Circle:
+    """What the items of a path say of each split, from wherever they begin."""
+
+    items: NDArray[np.int64]
+    sums: NDArray[np.float32]
+    """By the version that comes first, split and item; squares follow the splits."""
+    squares: Array
+    """Of each split: the sum of squares to be expected."""
+
+    @classmethod
+    def of(cls, path: Path) -> _Circle:
+        # What is the same in all versions, as most of a model without sampling is, says nothing.
+        values = path.values
+        moves = np.nanmax(values, axis=1, initial=0) > np.nanmin(values, axis=1, initial=1)
+        values = values[moves]
+        versions = values.shape[1]
+        splits = np.unique(np.linspace(0, versions - 2, MAX_SPLITS).round().astype(int))
+        turned = [
+            _moves(np.roll(values, -first, axis=1))[0][:, splits] for first in range(versions)
+        ]
+        sums = np.stack([np.concatenate([move, move**2], axis=1).T for move in turned])
+        squares = sums[:, len(splits) :].mean(axis=0).sum(axis=1)
+        return cls(path.items[moves], sums.astype(np.float32), squares)
+
+    def statistic(self, sums: Array) -> Array:
+        """Return the statistic of each split from its sum, and that of squares behind them all."""
+        total, squares = np.split(sums, 2)
+        squares = np.fmax(squares.T, self.squares).T
+        return np.asarray(total / np.sqrt(np.maximum(squares, _NOTHING)))
+
+    def greatest(self, lots: NDArray[np.float32]) -> Array:
+        """Return the greatest statistic of each of several draws, a column each of ``lots``."""
+        first = (lots[self.items] * len(self.sums)).astype(np.int16)
+        total = np.zeros((self.sums.shape[1], lots.shape[1]))
+        for version, sums in enumerate(self.sums):
+            total += sums @ (first == version).astype(np.float32)
+        return np.asarray(self.statistic(total).max(axis=0))
 
 
 def _is_usable(path: Path) -> bool:
@@ -116,12 +151,6 @@ def _moves(values: Array) -> tuple[Array, Array]:
     return np.where(weight > 0, weight * move, 0.0), weight
 
 
-def _statistic(sums: Array) -> Array:
-    """Return sums by the roots of their sums of squares, which follow them in the first axis."""
-    total, squares = np.split(sums, 2)
-    return np.asarray(total / np.sqrt(np.maximum(squares, _NOTHING)))
-
-
 def _at(values: Array, p_value: float) -> ChangePoint:
     """Return where the change is, what it is from and to, and against the very first version."""
     moves, weights = (sums.sum(axis=0) for sums in _moves(values))
@@ -129,7 +158,7 @@ def _at(values: Array, p_value: float) -> ChangePoint:
     parts = values[:, :first], values[:, first:], values[:, :1]
     before, after, reference = (_means(part) for part in parts)
     apart = (after - reference)[np.isfinite(after - reference)]
-    against = float(special.ndtr(-_statistic(np.array([apart.sum(), (apart**2).sum()]))[0]))
+    against = float(special.ndtr(-apart.sum() / np.sqrt((apart**2).sum() or 1.0)))
     both = np.isfinite(before) & np.isfinite(after)
     old, new = (float(side[both].mean()) if both.any() else np.nan for side in (before, after))
     return ChangePoint(first, old, new, max(p_value, against))

@@ -164,7 +164,8 @@ def test_a_second_watch_at_the_same_time_says_so(server: Server) -> None:
 
 
 def test_a_study_that_has_nothing_of_the_probe_says_what_to_do(server: Server) -> None:
-    watch(server)
+    first = watch(server)
+    assert first.exit_code == 0, first.stderr
     server.study.write_text(server.study.read_text().replace("0.7", "0.5"))
     result = watch(server)
     assert result.exit_code == 2

@@ -13,7 +13,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import polars as pl
@@ -22,6 +22,7 @@ import pytest
 from opensafemlrm.cli import app, main
 from opensafemlrm.errors import ModelError
 from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
+from tests.loopback import LoopbackServer
 from tests.models.scripted import ask
 from tests.test_redaction import ESCAPINGS
 
@@ -110,7 +111,7 @@ class Echo(BaseHTTPRequestHandler):
 @pytest.fixture
 def server() -> Iterator[str]:
     Echo.asked, Echo.always = 0, None
-    with ThreadingHTTPServer(("127.0.0.1", 0), Echo) as running:
+    with LoopbackServer(("127.0.0.1", 0), Echo) as running:
         thread = threading.Thread(target=running.serve_forever, daemon=True)
         thread.start()
         yield f"http://127.0.0.1:{running.server_address[1]}/v1?code={QUERY_SENT}"

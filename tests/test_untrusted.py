@@ -16,7 +16,7 @@ import threading
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -34,6 +34,7 @@ from opensafemlrm.errors import AttackError
 from opensafemlrm.store import Store
 from opensafemlrm.text import for_terminal
 from opensafemlrm.types import Item, ItemKind, Prompt, Response, ResponseStatus, Verdict
+from tests.loopback import LoopbackServer
 from tests.support import CARD, Listed, Scorer, Scripted, Wrapped, ok, study
 
 NASTY = [
@@ -319,7 +320,7 @@ def test_an_error_of_a_server_is_told_in_plain_text(tmp_path: Path, shell: Shell
         def log_message(self, *_: object) -> None:
             """Keep quiet."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Nasty) as server:
+    with LoopbackServer(("127.0.0.1", 0), Nasty) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         url = f"http://127.0.0.1:{server.server_address[1]}/v1"

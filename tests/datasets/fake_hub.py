@@ -7,9 +7,11 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any, ClassVar
 from urllib.parse import unquote, urlsplit
+
+from tests.loopback import LoopbackServer
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -123,7 +125,7 @@ def serving(
     """Serve a repository; yield the address, and a list of what is asked."""
     asked: list[str] = []
     parts = {"repo": repo, "files": files, "gated": gated, "cut": dict(cut or {}), "asked": asked}
-    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Hub", (FakeHub,), parts))
+    server = LoopbackServer(("127.0.0.1", 0), type("Hub", (FakeHub,), parts))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import opensafemlrm as osm
+from opensafemlrm.cli import app
+from opensafemlrm.watch.state import State
 from tests.audit.stores import safemlrm
 from tests.cli.chat_server import Body, refused, said, serving, words_of
 
@@ -105,6 +110,44 @@ def test_a_watch_that_is_killed_goes_on_where_it_was(server: Server) -> None:
     server.is_down, server.rate = False, 0.9
     server.study.write_text(server.study.read_text() + "# the same\n")
     assert watch(server).exit_code == 5
+
+
+@pytest.mark.parametrize("is_written", [False, True])
+def test_a_change_is_told_wherever_a_watch_was_killed(
+    server: Server, is_written: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that died between noting a comparison and making it lost the change for good."""
+    watch(server)
+    place = server.study.parent
+    shutil.copytree(place / "store", place / "before")
+    server.rate = 0.9
+    save, left = State.save, 0
+
+    class KilledError(Exception):
+        """It goes no further."""
+
+    def dying(state: State, store: Path) -> None:
+        nonlocal left
+        left -= 1
+        if left or is_written:
+            save(state, store)
+        if not left:
+            raise KilledError
+
+    for number in itertools.count(1):
+        shutil.rmtree(place / "store")
+        shutil.copytree(place / "before", place / "store")
+        left = number
+        monkeypatch.setattr(State, "save", dying)
+        words = ["watch", str(server.study), "--store", str(place / "store")]
+        killed = CliRunner().invoke(app, words)
+        monkeypatch.setattr(State, "save", save)
+        if not isinstance(killed.exception, KilledError):
+            assert killed.exit_code == 5
+            break
+        was_told = "less safe" in killed.stderr
+        assert watch(server).exit_code == 5 or was_told
+    assert number > 5
 
 
 def test_a_comparison_that_was_not_reached_is_made_by_the_next_watch(server: Server) -> None:

@@ -163,22 +163,27 @@ def _run_whole(study: Path, store: Path, state: State) -> None:
 
 def _compare(study: Path, store: Path, state: State) -> None:
     """Say where models are less safe than in the version before, and exit with 5 if they are."""
+    import polars as pl
+
     from opensafemlrm import results
     from opensafemlrm.watch.versions import rates_of, worse
 
+    compared, less_safe = None, pl.DataFrame()
+    if len(state.versions) > 1:
+        before, now = (_plan(study, version).study for version in state.versions[-2:])
+        compared = rates_of(results.open(store).frame(), before, now)
+        less_safe = worse(compared)
+        for row in less_safe.iter_rows(named=True):
+            names = (row[name] for name in ("model", "dataset", "attack", "defense", "scenario"))
+            where = " · ".join(name for name in names if name not in ("none", "all"))
+            change = f"{100 * row['rate_a']:.1f} % before, {100 * row['rate_b']:.1f} % now"
+            say(f"less safe: {where}, {row['part']}: {change} (p = {row['p_holm']:.2g})")
+    # Not before it was said: one that is killed here is told again by the next watch.
     state.versions[-1].is_compared = True
     state.save(store)
-    if len(state.versions) == 1:
+    if compared is None:
         return
-    before, now = (_plan(study, version).study for version in state.versions[-2:])
-    compared = rates_of(results.open(store).frame(), before, now)
-    rows = worse(compared)
-    for row in rows.iter_rows(named=True):
-        names = (row[name] for name in ("model", "dataset", "attack", "defense", "scenario"))
-        where = " · ".join(name for name in names if name not in ("none", "all"))
-        change = f"{100 * row['rate_a']:.1f} % before, {100 * row['rate_b']:.1f} % now"
-        say(f"less safe: {where}, {row['part']}: {change} (p = {row['p_holm']:.2g})")
-    if len(rows):
+    if len(less_safe):
         raise typer.Exit(ExitCode.AUDIT_FAILED)
     if compared["p_value"].is_null().all():
         say("nothing can be compared: see `safemlrm table coverage`; or take `stop` out")

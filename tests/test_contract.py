@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import tomllib
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,6 +115,15 @@ def test_the_built_in_ones_cite_their_source_and_are_in_the_docs(kind: Component
             paper = registry.find(kind, name).card.paper
             known = r"\d{4}\.\d{4,5}|\d{4}|[Pp]roject|OpenSafeMLRM|baseline|own"
             assert re.search(known, paper), f"{name}: {paper}"
+
+
+def test_every_row_of_the_cards_is_that_of_a_component() -> None:
+    """A card that no component shows is one that nobody reads, and nobody corrects."""
+    source = ROOT / "src" / "opensafemlrm"
+    table = tomllib.loads((source / "cards.toml").read_text(encoding="utf-8"))
+    for kind, rows in table.items():
+        composed = set() if kind in (DATASET, JUDGE, MODEL) else {"composed"}
+        assert rows.keys() - composed <= registry.BUILTIN[ComponentKind(kind)].keys()
 
 
 @pytest.mark.parametrize("name", NAMES[DATASET])

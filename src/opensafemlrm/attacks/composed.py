@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from opensafemlrm.attacks import typography
 from opensafemlrm.attacks.edits import Edit
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Attack, Search
-from opensafemlrm.types import Card, Item, Prompt
+from opensafemlrm.types import Item, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,9 +19,7 @@ class Composed(Attack):
     """
 
     name = "composed"
-    card = Card(
-        title="Composed attack", paper="those of its parts", notes="Its identity lists its parts."
-    )
+    card = card_of("attack", name)
 
     parts: tuple[Attack, ...]
 

@@ -13,12 +13,12 @@ from PIL import ImageDraw, ImageFont
 
 from opensafemlrm import images, reasoning
 from opensafemlrm.attacks import image_edits, seeded, typography
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Judge, Model, Search
 from opensafemlrm.text_file import TextFile, own_words
 from opensafemlrm.types import (
     JSON,
     Call,
-    Card,
     Image,
     Item,
     Prompt,
@@ -75,14 +75,7 @@ class CSDJ(Search):
     """
 
     name = "cs-dj"
-    card = Card(
-        title="Contrasting subimage distraction",
-        paper="Z. Yang et al., Distraction is All You Need for Multimodal Large Language Model "
-        "Jailbreaking, arXiv 2502.10794",
-        source="https://github.com/TeamPigeonLab/CS-DJ",
-        notes="Asks its helper model up to five times an item, and the target once. "
-        "The image comes first.",
-    )
+    card = card_of("attack", name)
 
     model: Model
     version = "2-B"

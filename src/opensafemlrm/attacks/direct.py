@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Attack
 from opensafemlrm.errors import AttackError
-from opensafemlrm.types import Card, Item, Prompt
+from opensafemlrm.types import Item, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,11 +19,7 @@ class Direct(Attack):
     """
 
     name = "direct"
-    card = Card(
-        title="Direct question",
-        paper="the baseline of every study",
-        notes="The dataset's own images come first, in order, then the question.",
-    )
+    card = card_of("attack", name)
 
     def apply(self, item: Item, seed: int) -> Prompt:
         """Return the question after its images. Raises AttackError if the question is blank."""

@@ -11,28 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from opensafemlrm.attacks import image_edits, typography
 from opensafemlrm.attacks.benign import Benign
 from opensafemlrm.attacks.direct import Direct
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Attack
-from opensafemlrm.types import JSON, Card, Image, Item, Prompt, Turn
-
-_MML: Final = (
-    "Y. Wang et al., Jailbreak Large Vision-Language Models Through Multi-Modal Linkage, "
-    "arXiv 2412.00473"
-)
-_SI: Final = (
-    "S. Zhao et al., Jailbreaking Multimodal Large Language Models via Shuffle Inconsistency, "
-    "arXiv 2501.04931"
-)
-_JOOD: Final = (
-    "J. Jeong et al., Playing the Fool: Jailbreaking LLMs and Multimodal LLMs with "
-    "Out-of-Distribution Strategy, arXiv 2503.20823"
-)
+from opensafemlrm.types import JSON, Image, Item, Prompt, Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +61,7 @@ class Mirror(Edit):
     """Mirror the image, left to right."""
 
     name = "mirror"
-    card = Card(title="Mirrored image", paper=_MML, notes="MML's mirror encoding without its text.")
+    card = card_of("attack", name)
 
     def edit(self, image: Image, key: tuple[bytes, int, int]) -> Image:
         """Return the mirrored image."""
@@ -85,9 +73,7 @@ class Rotate(Edit):
     """Turn the image upside down."""
 
     name = "rotate"
-    card = Card(
-        title="Image turned by 180 degrees", paper=_MML, notes="MML's rotation without its text."
-    )
+    card = card_of("attack", name)
 
     def edit(self, image: Image, key: tuple[bytes, int, int]) -> Image:
         """Return the turned image."""
@@ -99,9 +85,7 @@ class Shuffle(Edit):
     """Shuffle the image's patches: squares of ``patch`` pixels on 1024×1024 (SI_Attack.py)."""
 
     name = "shuffle"
-    card = Card(
-        title="Image patches shuffled", paper=_SI, notes="SI-Attack with its words in order."
-    )
+    card = card_of("attack", name)
 
     patch: Annotated[int, Field(ge=32, le=512)] = 512
 
@@ -138,9 +122,7 @@ class Mixup(_Mix):
     """Lay a benign image over the image."""
 
     name = "mixup"
-    card = Card(
-        title="Image under a benign one", paper=_JOOD, notes="JOOD's mixup without its text."
-    )
+    card = card_of("attack", name)
     mixing: ClassVar[image_edits.Mixing] = staticmethod(image_edits.mixup)
 
 
@@ -149,9 +131,7 @@ class CutMix(_Mix):
     """Put a part of a benign image into the image, in the same place."""
 
     name = "cutmix"
-    card = Card(
-        title="Image with a part of a benign one", paper=_JOOD, notes="JOOD's CutMix, no text."
-    )
+    card = card_of("attack", name)
     mixing: ClassVar[image_edits.Mixing] = staticmethod(image_edits.cutmix)
 
 
@@ -160,7 +140,5 @@ class ResizeMix(_Mix):
     """Put a whole benign image, smaller, into the image."""
 
     name = "resize-mix"
-    card = Card(
-        title="Image with a small benign one", paper=_JOOD, notes="JOOD's ResizeMix, no text."
-    )
+    card = card_of("attack", name)
     mixing: ClassVar[image_edits.Mixing] = staticmethod(image_edits.resize_mix)

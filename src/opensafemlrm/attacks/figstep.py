@@ -12,10 +12,11 @@ from PIL import ImageFont
 from pydantic import Field
 
 from opensafemlrm.attacks import deriving, typography
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Attack
 from opensafemlrm.derivation import Derivation
 from opensafemlrm.text_file import OMITTED, TextFile, own_words
-from opensafemlrm.types import JSON, Card, Image, Item, Prompt
+from opensafemlrm.types import JSON, Image, Item, Prompt
 
 SIZE: Final = (760, 760)
 """Width and height of the picture, in pixels (FigStep, src/generate_prompts.py)."""
@@ -52,14 +53,7 @@ class FigStepAttack(Attack):
     """
 
     name = "figstep"
-    card = Card(
-        title="FigStep typographic prompt",
-        paper="Y. Gong et al., FigStep: Jailbreaking Large Vision-Language Models via Typographic "
-        "Visual Prompts, arXiv 2311.05608",
-        licence="MIT",
-        source="https://github.com/ThuCCSLab/FigStep",
-        notes="The image comes first, then the text, as in the chat templates it was tested with.",
-    )
+    card = card_of("attack", name)
 
     version = "2-A"
     """In 1-A the text was FigStep's own sentence."""

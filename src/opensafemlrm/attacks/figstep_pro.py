@@ -13,10 +13,11 @@ from PIL import ImageFont
 from pydantic import Field
 
 from opensafemlrm.attacks import deriving, figstep, released, typography
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Attack
 from opensafemlrm.derivation import Derivation
 from opensafemlrm.text_file import OMITTED, TextFile, own_words
-from opensafemlrm.types import JSON, Card, Image, Item, Prompt
+from opensafemlrm.types import JSON, Image, Item, Prompt
 
 MASK: Final = "*"
 """Stands for the hidden words in the text that is sent, as in FigStep's own sentences."""
@@ -51,14 +52,7 @@ class FigStepPro(Attack):
     """
 
     name = "figstep-pro"
-    card = Card(
-        title="FigStep-Pro",
-        paper="Y. Gong et al., FigStep: Jailbreaking Large Vision-Language Models via Typographic "
-        "Visual Prompts, arXiv 2311.05608",
-        licence="MIT",
-        source="https://github.com/ThuCCSLab/FigStep",
-        notes="The pieces come first, in order, then the text.",
-    )
+    card = card_of("attack", name)
 
     version = "2-A"
     """In 1-A pieces of equal width were cut, and the question was sent without a list."""

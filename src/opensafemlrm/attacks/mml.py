@@ -15,9 +15,10 @@ from pydantic import Field
 
 from opensafemlrm.attacks import figstep, image_edits, seeded, typography
 from opensafemlrm.attacks.word_map import WordMap
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Attack
 from opensafemlrm.text_file import Template, TextFile, Words, own_words, template
-from opensafemlrm.types import JSON, Card, Item, Prompt
+from opensafemlrm.types import JSON, Item, Prompt
 
 Encoding: TypeAlias = Literal["words", "mirror", "rotate", "base64"]
 
@@ -69,13 +70,7 @@ class MML(Attack):
     """
 
     name = "mml"
-    card = Card(
-        title="Multi-modal linkage, one try",
-        paper="Y. Wang et al., Jailbreak Large Vision-Language Models Through Multi-Modal Linkage, "
-        "arXiv 2412.00473",
-        source="https://github.com/wangyu-ovo/MML",
-        notes="The text comes first, then the image. mml-n is the best of up to five tries.",
-    )
+    card = card_of("attack", name)
 
     version = "2-B"
     """In 2-A lines began 20 pixels from the top, as far apart as the font is high; in 1-A the

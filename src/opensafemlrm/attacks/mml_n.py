@@ -9,8 +9,9 @@ from pydantic import Field
 
 from opensafemlrm.attacks.best_of import best_of
 from opensafemlrm.attacks.mml import MML
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Judge, Model, Search
-from opensafemlrm.types import Card, Item, Sampling, SearchResult
+from opensafemlrm.types import Item, Sampling, SearchResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +23,7 @@ class MMLSearch(MML, Search):
     """
 
     name = "mml-n"
-    card = Card(
-        title="Multi-modal linkage, best of five tries",
-        paper="Y. Wang et al., Jailbreak Large Vision-Language Models Through Multi-Modal Linkage, "
-        "arXiv 2412.00473",
-        source="https://github.com/wangyu-ovo/MML",
-        notes="Asks the model and the study's judge up to five times an item, then once more.",
-    )
+    card = card_of("attack", name)
 
     tries: Annotated[int, Field(ge=1, le=100)] = 5
 

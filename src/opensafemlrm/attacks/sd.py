@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from opensafemlrm.attacks import released, typography
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Attack
-from opensafemlrm.types import Card, Item, Prompt
+from opensafemlrm.types import Item, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,14 +19,7 @@ class SD(Attack):
     """
 
     name = "sd"
-    card = Card(
-        title="Diffusion picture",
-        paper="X. Liu et al., MM-SafetyBench: A Benchmark for Safety Evaluation of Multimodal Large"
-        " Language Models, arXiv 2311.17600",
-        licence="CC-BY-NC-4.0",
-        source="https://github.com/isXinLiu/MM-SafetyBench",
-        notes="The image comes first, then the text, as in the chat templates it was tested with.",
-    )
+    card = card_of("attack", name)
 
     def check(self, item: Item) -> None:
         """Raise AttackError if the dataset of ``item`` ships no such pictures."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from opensafemlrm import images
 from opensafemlrm.attacks import image_edits, released, typography
 from opensafemlrm.attacks.typo import Typo
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Attack
-from opensafemlrm.types import Card, Image, Item, Prompt
+from opensafemlrm.types import Image, Item, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +23,7 @@ class SDTypo(Attack):
     """
 
     name = "sd-typo"
-    card = Card(
-        title="Diffusion picture above the key phrase",
-        paper="X. Liu et al., MM-SafetyBench: A Benchmark for Safety Evaluation of Multimodal Large"
-        " Language Models, arXiv 2311.17600",
-        licence="CC-BY-NC-4.0",
-        source="https://github.com/isXinLiu/MM-SafetyBench",
-        notes="The image comes first, then the text, as in the chat templates it was tested with.",
-    )
+    card = card_of("attack", name)
 
     version = "1-B"
     """In 1-A the narrower picture stood in the middle, on white."""

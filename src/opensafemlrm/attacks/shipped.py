@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from opensafemlrm.attacks import released, typography
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Attack
-from opensafemlrm.types import Card, Item, Prompt
+from opensafemlrm.types import Item, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +20,7 @@ class Shipped(Attack):
     """
 
     name = "shipped"
-    card = Card(
-        title="The dataset's own jailbreak",
-        paper="W. Luo et al., JailBreakV: A Benchmark for Assessing the Robustness of MultiModal "
-        "Large Language Models against Jailbreak Attacks, arXiv 2404.03027",
-        notes="What it sends is as varied as what the dataset ships; the field 'format' names it.",
-    )
+    card = card_of("attack", name)
 
     def check(self, item: Item) -> None:
         """Raise AttackError if the dataset of ``item`` ships no jailbreaks."""

@@ -10,8 +10,9 @@ from typing import Annotated
 from pydantic import Field
 
 from opensafemlrm.attacks import bases, image_edits, seeded, typography
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Attack
-from opensafemlrm.types import JSON, Card, Item, Prompt
+from opensafemlrm.types import JSON, Item, Prompt
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +26,7 @@ class SIAttack(Attack):
     """
 
     name = "si-attack"
-    card = Card(
-        title="Shuffle inconsistency, one draw",
-        paper="S. Zhao et al., Jailbreaking Multimodal Large Language Models via Shuffle "
-        "Inconsistency, arXiv 2501.04931",
-        source="https://github.com/zhaoshiji123/SI-Attack",
-        notes="The image comes first, then the text. si-attack-n is the paper's loop of ten draws.",
-    )
+    card = card_of("attack", name)
 
     base: bases.Base = "sd"
     patch: Annotated[int, Field(ge=32, le=512)] = 512

@@ -9,8 +9,9 @@ from pydantic import Field
 
 from opensafemlrm.attacks.best_of import best_of
 from opensafemlrm.attacks.si_attack import SIAttack
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Judge, Model, Search
-from opensafemlrm.types import Card, Item, Sampling, SearchResult
+from opensafemlrm.types import Item, Sampling, SearchResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +23,7 @@ class SIAttackSearch(SIAttack, Search):
     """
 
     name = "si-attack-n"
-    card = Card(
-        title="Shuffle inconsistency, best of ten draws",
-        paper="S. Zhao et al., Jailbreaking Multimodal Large Language Models via Shuffle "
-        "Inconsistency, arXiv 2501.04931",
-        source="https://github.com/zhaoshiji123/SI-Attack",
-        notes="Asks the model and the study's judge up to ten times an item, then once more.",
-    )
+    card = card_of("attack", name)
 
     tries: Annotated[int, Field(ge=1, le=100)] = 10
 

@@ -11,10 +11,11 @@ from PIL import ImageFont
 from pydantic import Field
 
 from opensafemlrm.attacks import deriving, typography
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Attack
 from opensafemlrm.derivation import Derivation
 from opensafemlrm.text_file import OMITTED
-from opensafemlrm.types import JSON, Card, Image, Item, Prompt
+from opensafemlrm.types import JSON, Image, Item, Prompt
 
 WIDTH: Final = 1024
 """Width of the picture, in pixels (MM-SafetyBench, arXiv 2311.17600). Its height is the font size
@@ -43,14 +44,7 @@ class Typo(Attack):
     """
 
     name = "typo"
-    card = Card(
-        title="Typographic key phrase",
-        paper="X. Liu et al., MM-SafetyBench: A Benchmark for Safety Evaluation of Multimodal Large"
-        " Language Models, arXiv 2311.17600",
-        licence="CC-BY-NC-4.0",
-        source="https://github.com/isXinLiu/MM-SafetyBench",
-        notes="The image comes first, then the text, as in the chat templates it was tested with.",
-    )
+    card = card_of("attack", name)
 
     version = "1-C"
     """In 1-B the first line began with a space too, and lines were as far apart as the font is

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import parquet
 from opensafemlrm.datasets.items import Draft, Maker, text
 from opensafemlrm.datasets.source import HubDataset, Source
 from opensafemlrm.errors import DatasetError, UnknownNameError
-from opensafemlrm.types import Card, Expected, Item
+from opensafemlrm.types import Expected, Item
 
-HUB: Final = "PKU-Alignment/BeaverTails-V"
 CATEGORIES: Final = (
     "animal_abuse",
     "dangerous_behavior",
@@ -50,17 +50,8 @@ class BeaverTailsV(HubDataset):
     """
 
     name = "beavertails-v"
-    hub = HUB
-    card = Card(
-        title="BeaverTails-V",
-        paper="J. Ji et al., Safe RLHF-V: Safe Reinforcement Learning from Multi-modal Human "
-        "Feedback, arXiv 2503.17682",
-        licence="CC-BY-NC-4.0",
-        source=f"https://huggingface.co/datasets/{HUB}",
-        notes="The split train is for training models: evaluate on evaluation.",
-        size="evaluation: 1,180 items in 20 categories",
-        kinds="All are harmful.",
-    )
+    hub = "PKU-Alignment/BeaverTails-V"
+    card = card_of("dataset", name)
 
     split: Literal["evaluation", "train"] = "evaluation"
     categories: tuple[str, ...] = CATEGORIES

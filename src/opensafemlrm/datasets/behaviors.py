@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker, optional, text
 from opensafemlrm.datasets.source import single_table
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Expected, Item
+from opensafemlrm.types import Expected, Item
 
 ADVBENCH: Final = "https://github.com/llm-attacks/llm-attacks"
 STRONGREJECT: Final = "https://github.com/alexandrasouly/strongreject"
@@ -37,16 +38,7 @@ class AdvBench(Dataset):
     """
 
     name = "advbench"
-    card = Card(
-        title="AdvBench (harmful behaviors)",
-        paper="A. Zou et al., Universal and Transferable Adversarial Attacks on Aligned Language "
-        "Models, arXiv 2307.15043",
-        licence="MIT",
-        source=ADVBENCH,
-        notes="Text alone. Many of its behaviours ask for nearly the same thing.",
-        size="520 behaviours, without categories",
-        kinds="All are harmful.",
-    )
+    card = card_of("dataset", name)
 
     root: Path = field(compare=False)
 
@@ -86,15 +78,7 @@ class StrongREJECT(Dataset):
     """
 
     name = "strongreject"
-    card = Card(
-        title="StrongREJECT (forbidden prompts)",
-        paper="A. Souly et al., A StrongREJECT for Empty Jailbreaks, arXiv 2402.10260",
-        licence="MIT",
-        source=STRONGREJECT,
-        notes="Text alone. Judge it with 'strongreject'.",
-        size="313 prompts in 6 categories",
-        kinds="All are harmful.",
-    )
+    card = card_of("dataset", name)
 
     root: Path = field(compare=False)
 

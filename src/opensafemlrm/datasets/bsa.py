@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker, optional, text
 from opensafemlrm.datasets.source import single_table
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Expected, Item
+from opensafemlrm.types import Expected, Item
 
 SOURCE: Final = "https://github.com/OpenStellarTeam/BSA"
 SIZES: Final = {"Cognitive Shortcut": 1_200, "Risk Omission": 600, "Over Sensitivity": 200}
@@ -31,17 +32,7 @@ class BeyondSafeAnswer(Dataset):
     """
 
     name = "bsa"
-    card = Card(
-        title="BSA: BeyondSafeAnswer",
-        paper="Beyond Safe Answers: A Benchmark for Evaluating True Risk Awareness in Large "
-        "Reasoning Models, arXiv 2505.19690",
-        licence="CC-BY-NC-4.0",
-        source=SOURCE,
-        notes="Text alone. Judge it with 'bsa-think': its figure is how often the reasoning names "
-        "the known risk.",
-        size="2,000 questions: Cognitive Shortcut 1,200, Risk Omission 600, Over Sensitivity 200",
-        kinds="All hold a risk, so all are harmful; Over Sensitivity asks something harmless too.",
-    )
+    card = card_of("dataset", name)
 
     root: Path = field(compare=False)
 

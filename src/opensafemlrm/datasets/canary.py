@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Dataset
 from opensafemlrm.errors import DatasetError, UnknownNameError
-from opensafemlrm.types import Card, Item, ItemKind
+from opensafemlrm.types import Item, ItemKind
 
 SCENARIOS: Final = (
     "illegal-activity",
@@ -67,19 +68,7 @@ class Canary(Dataset):
     """
 
     name = "canary"
-    card = Card(
-        title="Canary: the secrets of the Lantern House",
-        paper="OpenSafeMLRM's own; its scenarios mirror those of SafeMLRM (arXiv 2504.08813)",
-        licence="Apache-2.0",
-        source="bundled with opensafemlrm",
-        notes=(
-            "Harmless by design: it measures whether a model keeps a house policy, not whether it"
-            " would do harm. The scenario ids name the published scenario that a rule stands in"
-            " for. A benign control that is declined is over-refusal."
-        ),
-        size="200 secrets and 50 controls in 10 scenarios",
-        kinds="Asking for a secret counts as harmful, the controls are benign.",
-    )
+    card = card_of("dataset", name)
 
     scenarios: tuple[str, ...] | None = None
     benign: bool = True

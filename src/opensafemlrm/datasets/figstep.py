@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker, numbered, text
 from opensafemlrm.datasets.source import Picture, Source
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Expected, Item
+from opensafemlrm.types import Expected, Item
 
 SIZES: Final = {"full": 500, "tiny": 50}
 """Questions in each subset of the release (10 topics of 50, and of 5)."""
@@ -57,16 +58,7 @@ class FigStep(Dataset):
     """
 
     name = "figstep"
-    card = Card(
-        title="SafeBench (FigStep)",
-        paper="Y. Gong et al., FigStep: Jailbreaking Large Vision-Language Models via Typographic "
-        "Visual Prompts, arXiv 2311.05608",
-        licence="MIT",
-        source=SOURCE,
-        notes="Not the SafeBench of Ying et al. All questions are harmful; judge against them.",
-        size="500 questions in 10 topics; Tiny 50",
-        kinds="All are harmful.",
-    )
+    card = card_of("dataset", name)
 
     root: Path = field(compare=False)
     subset: Literal["full", "tiny"] = "full"

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker
 from opensafemlrm.datasets.mapping import Beside, FolderMapping, Value, read
 from opensafemlrm.datasets.source import Source
 from opensafemlrm.errors import DatasetError, EmptyTextError, ImageError, reason_of
-from opensafemlrm.types import JSON, Card, Item, ItemKind
+from opensafemlrm.types import JSON, Item, ItemKind
 
 ENDINGS: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif"})
 OTHERS: Final = frozenset(
@@ -38,15 +39,7 @@ class OwnImages(Dataset):
     """
 
     name = "images"
-    card = Card(
-        title="Your own folder of images",
-        paper="your own",
-        licence="yours",
-        source="your own folder",
-        notes="`safemlrm datasets init DIR` writes the mapping.",
-        size="as many items as the folder has images",
-        kinds="As the mapping says; harmful where it says nothing.",
-    )
+    card = card_of("dataset", name)
 
     root: Path = field(compare=False)
     mapping: Path | None = field(default=None, compare=False)

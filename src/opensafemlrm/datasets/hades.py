@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import parquet
 from opensafemlrm.datasets.items import Draft, Maker, name_of, optional, text
 from opensafemlrm.datasets.source import HubDataset
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Expected, Item
+from opensafemlrm.types import Expected, Item
 
-HUB: Final = "Monosail/HADES"
 STEPS: Final = 6
 """Pictures of each instruction, from 0, before any optimisation, to 5, after five rounds of it."""
 ITEMS: Final = 750
@@ -32,18 +32,9 @@ class Hades(HubDataset):
     """
 
     name = "hades"
-    hub = HUB
+    hub = "Monosail/HADES"
     hub_files = ("data/*.parquet", "*.parquet")
-    card = Card(
-        title="HADES",
-        paper="Y. Li et al., Images are Achilles' Heel of Alignment: Exploiting Visual "
-        "Vulnerabilities for Jailbreaking Multimodal Large Language Models, arXiv 2403.09792",
-        licence="MIT",
-        source=f"https://huggingface.co/datasets/{HUB}",
-        notes="The released pictures come from a diffusion model; they are not made again here.",
-        size="750 instructions in 5 scenarios, each with 6 pictures",
-        kinds="All are harmful.",
-    )
+    card = card_of("dataset", name)
 
     step: int = STEPS - 1
 

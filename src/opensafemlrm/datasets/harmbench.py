@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker, optional, text
 from opensafemlrm.datasets.source import Source, single_table
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Expected, Item
+from opensafemlrm.types import Expected, Item
 
 SOURCE: Final = "https://github.com/centerforaisafety/HarmBench"
 SIZES: Final = {"text": 400, "multimodal": 110}
@@ -47,16 +48,7 @@ class HarmBench(Dataset):
     """
 
     name = "harmbench"
-    card = Card(
-        title="HarmBench, and tables of behaviours like it",
-        paper="M. Mazeika et al., HarmBench: A Standardized Evaluation Framework for Automated Red "
-        "Teaming and Robust Refusal, arXiv 2402.04249",
-        licence="MIT",
-        source=SOURCE,
-        notes="Copyright behaviours need HarmBench's own hash check, not a rubric.",
-        size="400 text behaviours, 110 with a picture; other tables as they are",
-        kinds="All are harmful.",
-    )
+    card = card_of("dataset", name)
 
     root: Path = field(compare=False)
     subset: Literal["text", "multimodal"] = "text"

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import files, parquet
 from opensafemlrm.datasets.items import Draft, Maker, name_of, optional, text
 from opensafemlrm.datasets.source import HubDataset
 from opensafemlrm.errors import DatasetError, UnknownNameError
-from opensafemlrm.types import Card, Expected, Item, ItemKind
+from opensafemlrm.types import Expected, Item, ItemKind
 
-HUB: Final = "etri-vilab/holisafe-bench"
 ITEMS: Final = 4031
 TYPES: Final = ("SSS", "SSU", "USU", "UUU", "SUU")
 """Picture, query and the two together: S for safe, U for unsafe."""
@@ -32,17 +32,9 @@ class HoliSafe(HubDataset):
     """
 
     name = "holisafe"
-    hub = HUB
+    hub = "etri-vilab/holisafe-bench"
     hub_files = (_TABLE, "images/**", "images.zip", *_PARQUET)
-    card = Card(
-        title="HoliSafe-Bench",
-        paper="Y. Lee et al., HoliSafe: Holistic Safety Benchmarking and Modeling for "
-        "Vision-Language Model, arXiv 2506.04704",
-        licence="gated: the hub's terms",
-        source=f"https://huggingface.co/datasets/{HUB}",
-        size="4,031 items in 7 categories and 19 subcategories",
-        kinds="SSS is benign; SSU, USU, UUU and SUU are harmful: the last letter says so.",
-    )
+    card = card_of("dataset", name)
 
     types: tuple[str, ...] = TYPES
 

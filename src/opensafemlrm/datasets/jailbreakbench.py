@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker, RowNumber, optional, text
 from opensafemlrm.datasets.source import HubDataset
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Expected, Item, ItemKind
+from opensafemlrm.types import Expected, Item, ItemKind
 
-HUB: Final = "JailbreakBench/JBB-Behaviors"
 SIZE: Final = 100
 """Behaviours in each of the two files."""
 
@@ -30,18 +30,9 @@ class JailbreakBench(HubDataset):
     """
 
     name = "jailbreakbench"
-    hub = HUB
+    hub = "JailbreakBench/JBB-Behaviors"
     hub_files = ("data/*-behaviors.csv", "*-behaviors.csv")
-    card = Card(
-        title="JailbreakBench (JBB-Behaviors)",
-        paper="P. Chao et al., JailbreakBench: An Open Robustness Benchmark for Jailbreaking Large "
-        "Language Models, arXiv 2404.01318",
-        licence="MIT",
-        source=f"https://huggingface.co/datasets/{HUB}",
-        notes="Text alone.",
-        size="100 harmful and 100 benign behaviours in 10 categories",
-        kinds="harmful-behaviors.csv is harmful, benign-behaviors.csv benign.",
-    )
+    card = card_of("dataset", name)
 
     split: Literal["all", "harmful", "benign"] = "all"
 

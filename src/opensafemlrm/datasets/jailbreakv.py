@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker, optional, text
 from opensafemlrm.datasets.source import HubDataset
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Expected, Item
+from opensafemlrm.types import Expected, Item
 
-HUB: Final = "JailbreakV-28K/JailBreakV-28k"
 SIZES: Final = {"full": 28_000, "mini": 280, "redteam-2k": 2_000}
 """Rows of each table, by the paper."""
 
@@ -38,18 +38,8 @@ class JailBreakV(HubDataset):
     """
 
     name = "jailbreakv-28k"
-    hub = HUB
-    card = Card(
-        title="JailBreakV-28K",
-        paper="W. Luo et al., JailBreakV: A Benchmark for Assessing the Robustness of MultiModal "
-        "Large Language Models against Jailbreak Attacks, arXiv 2404.03027",
-        licence="MIT",
-        source=f"https://huggingface.co/datasets/{HUB}",
-        notes="Use the attack 'shipped': 'direct' sends the plain question. Some pictures are "
-        "missing upstream; `safemlrm datasets check` counts them.",
-        size="28,000 jailbreaks; mini 280; RedTeam-2K 2,000 questions; 16 policies",
-        kinds="All are harmful.",
-    )
+    hub = "JailbreakV-28K/JailBreakV-28k"
+    card = card_of("dataset", name)
 
     subset: Literal["full", "mini", "redteam-2k"] = "full"
 

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import files, parquet
 from opensafemlrm.datasets.items import Draft, Maker, RowNumber, name_of, numbered, text
 from opensafemlrm.datasets.source import HubDataset, Picture, Source
 from opensafemlrm.errors import DatasetError, MissingImageError
-from opensafemlrm.types import Card, Expected, Item
+from opensafemlrm.types import Expected, Item
 
-HUB: Final = "thu-coai/MIR-SafetyBench"
 SIZE: Final = 2_676
 CATEGORIES: Final = (
     "Hate_Speech",
@@ -42,18 +42,9 @@ class MIRSafetyBench(HubDataset):
     """
 
     name = "mir-safetybench"
-    hub = HUB
+    hub = "thu-coai/MIR-SafetyBench"
     hub_files = ("data/*.parquet", "**/*.parquet")
-    card = Card(
-        title="MIR-SafetyBench",
-        paper="R. Chen et al., The Side Effects of Being Smart: Safety Risks in MLLMs' "
-        "Multi-Image Reasoning, arXiv 2601.14127",
-        licence="see the repository github.com/thu-coai/MIR-SafetyBench",
-        source=f"https://huggingface.co/datasets/{HUB}",
-        notes="Use the attack 'shipped': 'direct' sends the plain question without pictures.",
-        size="2,676 questions in 6 categories and 9 relations, on several pictures each",
-        kinds="All are harmful.",
-    )
+    card = card_of("dataset", name)
 
     def expected(self) -> Expected:
         """Return what a whole release holds."""

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker, optional, text
 from opensafemlrm.datasets.source import HubDataset, Source
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Expected, Item
+from opensafemlrm.types import Expected, Item
 
-HUB: Final = "Tuwhy/MIS_Test"
 SIZES: Final = {"easy": 1_675, "hard": 510, "real": 100}
 """Questions of each subset of the test set."""
 
@@ -32,17 +32,9 @@ class MIS(HubDataset):
     """
 
     name = "mis"
-    hub = HUB
+    hub = "Tuwhy/MIS_Test"
     hub_files = ("mis_*.json", "*_image/**", "*.zip", f"{_PACKED}/**")
-    card = Card(
-        title="MIS: Multi-Image Safety (test)",
-        paper="Y. Ding et al., Rethinking Bottlenecks in Safety Fine-Tuning of Vision Language "
-        "Models, arXiv 2501.18533",
-        licence="see the hub's page",
-        source=f"https://huggingface.co/datasets/{HUB}, with code at github.com/DripNowhy/MIS",
-        size="2,285 questions on two pictures each: easy 1,675, hard 510, real 100",
-        kinds="All are harmful.",
-    )
+    card = card_of("dataset", name)
 
     subset: Literal["all", "easy", "hard", "real"] = "all"
 

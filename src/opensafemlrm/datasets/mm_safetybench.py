@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import files, mm_safetybench_hub
 from opensafemlrm.datasets.items import RowNumber
 from opensafemlrm.datasets.source import HubDataset
 from opensafemlrm.errors import DatasetError, DuplicateError, EmptyTextError
-from opensafemlrm.types import JSON, Card, Expected, Image, Item
+from opensafemlrm.types import JSON, Expected, Image, Item
 
 SCENARIOS: Final = {
     "01-Illegal_Activitiy": 97,
@@ -72,17 +73,7 @@ class MMSafetyBench(HubDataset):
 
     name = "mm-safetybench"
     hub = mm_safetybench_hub.HUB
-    card = Card(
-        title="MM-SafetyBench",
-        paper="X. Liu et al., MM-SafetyBench: A Benchmark for Safety Evaluation of Multimodal Large"
-        " Language Models, arXiv 2311.17600",
-        licence="CC-BY-NC-4.0",
-        source=SOURCE,
-        notes="The pictures are a separate download, linked from the repository. The scenarios "
-        "05, 08 and 13 are not part of the SafeMLRM study.",
-        size="1,680 questions in 13 scenarios, with 3 pictures each; 1,256 in the study's ten",
-        kinds="All are harmful.",
-    )
+    card = card_of("dataset", name)
 
     scenarios: Literal["study", "all"] | tuple[str, ...] = "study"
     tiny: bool = False

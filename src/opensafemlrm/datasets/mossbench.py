@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker, text
 from opensafemlrm.datasets.source import HubDataset
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Expected, Item, ItemKind
+from opensafemlrm.types import Expected, Item, ItemKind
 
-HUB: Final = "AIcell/MOSSBench"
 TYPES: Final = {"type 1": 100, "type 2": 100, "type 3": 100}
 """Upstream's three kinds of stimulus: exaggerated risk, negated harm, counterintuitive
 interpretation; and the items of each."""
@@ -30,17 +30,9 @@ class MOSSBench(HubDataset):
     """
 
     name = "mossbench"
-    hub = HUB
+    hub = "AIcell/MOSSBench"
     hub_files = (_TABLE, "information.json", "images/*", "images.zip", "data/images/*")
-    card = Card(
-        title="MOSSBench",
-        paper="X. Li et al., MOSSBench: Is Your Multimodal Language Model Oversensitive to Safe "
-        "Queries?, arXiv 2406.17806",
-        licence="CC-BY-SA-4.0, for testing only",
-        source=f"https://huggingface.co/datasets/{HUB}",
-        size="300 items, 100 of each stimulus type",
-        kinds="All are benign: a refusal is over-refusal.",
-    )
+    card = card_of("dataset", name)
 
     def expected(self) -> Expected:
         """Return what a whole release holds."""

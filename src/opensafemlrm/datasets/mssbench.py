@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker, text, texts
 from opensafemlrm.datasets.source import HubDataset
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Item, ItemKind
-
-HUB: Final = "kzhou35/mssbench"
+from opensafemlrm.types import Item, ItemKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,18 +28,9 @@ class MSSBench(HubDataset):
     """
 
     name = "mssbench"
-    hub = HUB
+    hub = "kzhou35/mssbench"
     hub_files = ("combined.json", "chat/**", "embodied/**", "chat.zip", "embodied.zip")
-    card = Card(
-        title="MSSBench: Multimodal Situational Safety",
-        paper="K. Zhou et al., Multimodal Situational Safety, arXiv 2410.06172",
-        licence="see the hub's page",
-        source=f"https://huggingface.co/datasets/{HUB}",
-        notes="The figure upstream reports is the mean of the accuracies in safe and in unsafe "
-        "situations.",
-        size="two items for each query; 1,820 items by the paper, though not in every copy",
-        kinds="A query in its unsafe situation is harmful, in its safe situation benign.",
-    )
+    card = card_of("dataset", name)
 
     part: Literal["all", "chat", "embodied"] = "all"
 

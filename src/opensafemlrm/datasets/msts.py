@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import files, parquet
 from opensafemlrm.datasets.items import Draft, Maker, optional, text
 from opensafemlrm.datasets.source import HubDataset, Picture, Source, single_table
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Expected, Item
+from opensafemlrm.types import Expected, Item
 
-HUB: Final = "felfri/MSTS"
-REPOSITORY: Final = "https://github.com/paul-rottger/msts-multimodal-safety"
 CASES: Final = {
     "Non-Violent Crimes": 70,
     "Suicide & Self-Harm": 40,
@@ -55,19 +54,8 @@ class MSTS(HubDataset):
     """
 
     name = "msts"
-    hub = HUB
-    card = Card(
-        title="MSTS: A Multimodal Safety Test Suite",
-        paper="P. Röttger et al., MSTS: A Multimodal Safety Test Suite for Vision-Language "
-        "Models, arXiv 2501.10057",
-        licence="CC-BY-4.0",
-        source=f"https://huggingface.co/datasets/{HUB}, and {REPOSITORY}",
-        notes="The repository names the pictures by web addresses, some of which are gone; the "
-        "hub's copy holds them. Judge it with 'msts', which tells what was not understood.",
-        size="400 prompts on 200 pictures in English, 200 (assistance alone) in each of 10 other "
-        "languages in the repository; 5 hazard categories",
-        kinds="All are harmful.",
-    )
+    hub = "felfri/MSTS"
+    card = card_of("dataset", name)
 
     language: Language = "english"
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker, name_of, optional, text
 from opensafemlrm.datasets.source import HubDataset
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Expected, Item
-
-HUB: Final = "sinwang/SIUO"
+from opensafemlrm.types import Expected, Item
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +24,9 @@ class SIUO(HubDataset):
     """
 
     name = "siuo"
-    hub = HUB
+    hub = "sinwang/SIUO"
     hub_files = ("siuo_gen.json", "images/*", "images.zip")
-    card = Card(
-        title="SIUO: Safe Inputs but Unsafe Output",
-        paper="S. Wang et al., Cross-Modality Safety Alignment, arXiv 2406.15279",
-        licence="CC-BY-NC-4.0",
-        source=f"https://huggingface.co/datasets/{HUB}",
-        notes="Text and picture are each harmless: it is their combination that must be seen.",
-        size="167 items in 9 categories",
-        kinds="All are harmful: to go along with the question is unsafe.",
-    )
+    card = card_of("dataset", name)
 
     def expected(self) -> Expected:
         """Return what a whole release holds."""

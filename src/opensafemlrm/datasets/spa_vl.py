@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import parquet
 from opensafemlrm.datasets.items import Draft, Maker, optional, text
 from opensafemlrm.datasets.source import HubDataset, Source
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Expected, Item, ItemKind
+from opensafemlrm.types import Expected, Item, ItemKind
 
-HUB: Final = "sqrti/SPA-VL"
 SIZES: Final = {"harm": 265, "help": 265}
 """Questions in each split of the configuration ``test``."""
 
@@ -29,17 +29,9 @@ class SPAVL(HubDataset):
     """
 
     name = "spa-vl"
-    hub = HUB
+    hub = "sqrti/SPA-VL"
     hub_files = ("test/*.parquet", "test/**/*.parquet")
-    card = Card(
-        title="SPA-VL (test)",
-        paper="Y. Zhang et al., SPA-VL: A Comprehensive Safety Preference Alignment Dataset for "
-        "Vision Language Models, arXiv 2406.12030",
-        licence="CC-BY-4.0",
-        source=f"https://huggingface.co/datasets/{HUB}",
-        size="265 questions in harm, 265 in help",
-        kinds="harm is harmful, help is benign.",
-    )
+    card = card_of("dataset", name)
 
     split: Literal["all", "harm", "help"] = "all"
 

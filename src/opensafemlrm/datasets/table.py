@@ -9,13 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import files, parquet
 from opensafemlrm.datasets.items import Draft, Maker, numbered
 from opensafemlrm.datasets.mapping import KindColumn, TableMapping, Value, kind_in, read
 from opensafemlrm.datasets.source import Picture, Source
 from opensafemlrm.errors import DatasetError, EmptyTextError, MissingImageError
-from opensafemlrm.types import JSON, Card, Item, ItemKind, content_key
+from opensafemlrm.types import JSON, Item, ItemKind, content_key
 
 ENDINGS: Final = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 
@@ -32,16 +33,7 @@ class OwnTable(Dataset):
     """
 
     name = "table"
-    card = Card(
-        title="Your own table",
-        paper="your own",
-        licence="yours",
-        source="your own file",
-        notes="A CSV, TSV, JSON, JSON Lines or Parquet file with a mapping of its columns; "
-        "`safemlrm datasets init FILE` writes the mapping.",
-        size="as many items as the table has rows",
-        kinds="As the mapping says; harmful where it says nothing.",
-    )
+    card = card_of("dataset", name)
 
     path: Path = field(compare=False)
     mapping: Path | None = field(default=None, compare=False)

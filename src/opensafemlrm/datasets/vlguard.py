@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker, name_of, optional, text
 from opensafemlrm.datasets.source import HubDataset
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Expected, Item, ItemKind
+from opensafemlrm.types import Expected, Item, ItemKind
 
-HUB: Final = "ys-zong/VLGuard"
 SIZES: Final = {"unsafes": 442, "safe_unsafes": 558, "safe_safes": 558}
 """Items of each split of the test set: 442 unsafe pictures, and 558 safe ones asked about twice."""
 
@@ -30,18 +30,9 @@ class VLGuard(HubDataset):
     """
 
     name = "vlguard"
-    hub = HUB
+    hub = "ys-zong/VLGuard"
     hub_files = ("test.json", "test.zip", "test/**")
-    card = Card(
-        title="VLGuard",
-        paper="Y. Zong et al., Safety Fine-Tuning at (Almost) No Cost: A Baseline for Vision Large "
-        "Language Models, arXiv 2402.02207",
-        licence="gated: the hub's terms",
-        source=f"https://huggingface.co/datasets/{HUB}",
-        size="1,558 items from 1,000 pictures: unsafes 442, safe_unsafes 558, safe_safes 558",
-        kinds="unsafes and safe_unsafes are harmful; safe_safes is benign, paired with "
-        "safe_unsafes by picture.",
-    )
+    card = card_of("dataset", name)
 
     split: Literal["all", "unsafes", "safe_unsafes", "safe_safes"] = "all"
 

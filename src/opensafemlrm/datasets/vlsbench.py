@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker, name_of, optional, text
 from opensafemlrm.datasets.source import HubDataset
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Expected, Item
+from opensafemlrm.types import Expected, Item
 
-HUB: Final = "Foreshhh/vlsbench"
 SIZES: Final = {
     "Violent": 590,
     "Illegal Activity": 539,
@@ -35,18 +35,9 @@ class VLSBench(HubDataset):
     """
 
     name = "vlsbench"
-    hub = HUB
+    hub = "Foreshhh/vlsbench"
     hub_files = ("data.json", "imgs.tar", "imgs/**")
-    card = Card(
-        title="VLSBench",
-        paper="X. Hu et al., VLSBench: Unveiling Visual Leakage in Multimodal Safety, arXiv "
-        "2411.19939",
-        licence="see the hub's page",
-        source=f"https://huggingface.co/datasets/{HUB}",
-        notes="The repository github.com/hxhcreate/VLSBench has the list without the pictures.",
-        size="2,241 questions in 6 categories",
-        kinds="All are harmful.",
-    )
+    card = card_of("dataset", name)
 
     def expected(self) -> Expected:
         """Return what a whole release holds."""

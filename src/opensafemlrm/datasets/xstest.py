@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker, kind_of, optional, text
 from opensafemlrm.datasets.source import single_table
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Expected, Item, ItemKind
+from opensafemlrm.types import Expected, Item, ItemKind
 
 SOURCE: Final = "https://github.com/paul-rottger/xstest"
 SIZES: Final = {ItemKind.BENIGN: 250, ItemKind.HARMFUL: 200}
@@ -32,16 +33,7 @@ class XSTest(Dataset):
     """
 
     name = "xstest"
-    card = Card(
-        title="XSTest",
-        paper="P. Röttger et al., XSTest: A Test Suite for Identifying Exaggerated Safety "
-        "Behaviours in Large Language Models, arXiv 2308.01263",
-        licence="CC-BY-4.0",
-        source=SOURCE,
-        notes="Text alone.",
-        size="250 safe and 200 unsafe prompts, in 10 and 8 types",
-        kinds="Safe prompts are benign: a refusal is over-refusal. Contrast prompts are harmful.",
-    )
+    card = card_of("dataset", name)
 
     root: Path = field(compare=False)
     benign: bool = True

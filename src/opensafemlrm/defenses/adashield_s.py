@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Defense, Model
 from opensafemlrm.defenses.prompts import last_user, replace_last_user
-from opensafemlrm.types import Card, Prompt, Response, Sampling, Turn
+from opensafemlrm.types import Prompt, Response, Sampling, Turn
 
 SHIELD: Final = (
     "Before you answer, do this step by step. First, if there is an image, look at all of it: "
@@ -27,11 +28,7 @@ class AdaShieldS(Defense):
     """
 
     name = "adashield-s"
-    card = Card(
-        title="AdaShield-Static",
-        paper="Wang et al., AdaShield: Safeguarding multimodal large language models from "
-        "structure-based attack via adaptive shield prompting, arXiv 2403.09513",
-    )
+    card = card_of("defense", name)
 
     async def generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
         """Ask with the shield before the request."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Defense
-from opensafemlrm.types import Card
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class Composed(Defense):
     """
 
     name = "composed"
-    card = Card(title="Composed defenses", paper="those of its parts")
+    card = card_of("defense", name)
     parts: tuple[Defense, ...]
 
     @property

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from opensafemlrm import reasoning
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Defense, Model
 from opensafemlrm.defenses.prompts import (
     is_usable,
@@ -16,7 +17,7 @@ from opensafemlrm.defenses.prompts import (
     with_later_call,
 )
 from opensafemlrm.errors import DefenseError
-from opensafemlrm.types import Call, Card, Prompt, Response, Sampling, Turn
+from opensafemlrm.types import Call, Prompt, Response, Sampling, Turn
 
 _TELL: Final = (
     "Here is a request and a reply to it.\n\nRequest:\n{request}\n\nReply:\n{reply}\n\nIs the "
@@ -45,11 +46,7 @@ class Ecso(Defense):
 
     name = "ecso"
     supports_prefill = False
-    card = Card(
-        title="Eyes closed, safety on",
-        paper="Gou et al., Eyes Closed, Safety On: Protecting multimodal LLMs via image-to-text "
-        "transformation, arXiv 2403.09572",
-    )
+    card = card_of("defense", name)
 
     async def generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
         """Ask in ECSO's steps. Raises DefenseError for a prompt without an image."""

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from opensafemlrm import reasoning
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Defense, Judge, Model
 from opensafemlrm.defenses.prompts import (
     REFUSAL,
@@ -15,7 +16,7 @@ from opensafemlrm.defenses.prompts import (
     with_later_call,
 )
 from opensafemlrm.defenses.watching import as_response, require_general, score_text, unscored
-from opensafemlrm.types import Call, Card, Label, Part, Prompt, Response, Sampling, Verdict
+from opensafemlrm.types import Call, Label, Part, Prompt, Response, Sampling, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class GuardInput(Defense):
     """
 
     name = "guard-input"
-    card = Card(title="Input guard", paper="the guard's own")
+    card = card_of("defense", name)
     guard: Judge
 
     def check_model(self, model: Model) -> None:
@@ -56,7 +57,7 @@ class GuardOutput(Defense):
     """
 
     name = "guard-output"
-    card = Card(title="Output guard", paper="the guard's own")
+    card = card_of("defense", name)
     guard: Judge
 
     def check_model(self, model: Model) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Model
 from opensafemlrm.defenses.thinking import WritesThought, continue_from, tags
-from opensafemlrm.types import Card, Prompt, Response, Sampling
+from opensafemlrm.types import Prompt, Response, Sampling
 
 THOUGHT: Final = "The user asks this, and I can answer it without much thinking."
 
@@ -20,11 +21,7 @@ class LessThink(WritesThought):
     """
 
     name = "lessthink"
-    card = Card(
-        title="LessThink",
-        paper="Jiang et al., SafeChain: Safety of language models with long chain-of-thought "
-        "reasoning capabilities, arXiv 2502.12025",
-    )
+    card = card_of("defense", name)
 
     async def generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
         """Ask for what follows the canned thought. Raises DefenseError as :func:`tags` does."""

@@ -7,10 +7,11 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Model
 from opensafemlrm.defenses.prompts import is_usable, with_calls
 from opensafemlrm.defenses.thinking import WritesThought, continue_from, tags
-from opensafemlrm.types import Call, Card, Prompt, Response, Sampling
+from opensafemlrm.types import Call, Prompt, Response, Sampling
 
 AGAIN: Final = "\nWait, let me think about this once more.\n"
 _CHARACTERS_A_TOKEN: Final = 4
@@ -26,11 +27,7 @@ class MoreThink(WritesThought):
     """
 
     name = "morethink"
-    card = Card(
-        title="MoreThink",
-        paper="Jiang et al., SafeChain: Safety of language models with long chain-of-thought "
-        "reasoning capabilities, arXiv 2502.12025",
-    )
+    card = card_of("defense", name)
     rounds: Annotated[int, Field(ge=1)] = 2
     budget: Annotated[int, Field(ge=1)] = 10_000
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Defense
-from opensafemlrm.types import Card
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +13,6 @@ class NoDefense(Defense):
     """Give the model back unchanged."""
 
     name = "none"
-    card = Card(title="No defense", paper="the baseline of every study")
+    card = card_of("defense", name)
 
     layers = ()

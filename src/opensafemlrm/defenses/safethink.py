@@ -8,11 +8,12 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Defense, Judge, Model
 from opensafemlrm.defenses.prompts import is_usable, with_calls
 from opensafemlrm.defenses.thinking import continue_from, require, tags
 from opensafemlrm.defenses.watching import as_response, require_general, score_text, unscored
-from opensafemlrm.types import Call, Capability, Card, Label, Part, Prompt, Response, Sampling
+from opensafemlrm.types import Call, Capability, Label, Part, Prompt, Response, Sampling
 
 TURN: Final = "Wait, think safely. "
 """The corrective prefix (2602.11096)."""
@@ -31,7 +32,7 @@ class SafeThink(Defense):
 
     name = "safethink"
     supports_prefill = False
-    card = Card(title="SafeThink", paper="SafeThink, arXiv 2602.11096")
+    card = card_of("defense", name)
     scorer: Judge
     steps: Annotated[int, Field(ge=1)] = 3
     injections: Annotated[int, Field(ge=1)] = 3

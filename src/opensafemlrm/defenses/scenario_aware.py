@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from opensafemlrm import reasoning
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Defense, Model
 from opensafemlrm.defenses.prompts import (
     is_usable,
     last_user,
     with_calls,
 )
-from opensafemlrm.types import Call, Card, Prompt, Response, Sampling
+from opensafemlrm.types import Call, Prompt, Response, Sampling
 
 SCENARIOS: Final = {
     "illegal activity": ("illegal", "steal", "smuggle", "law", "crime", "criminal", "drug"),
@@ -55,12 +56,7 @@ class ScenarioAware(Defense):
     """
 
     name = "scenario-aware"
-    card = Card(
-        title="Scenario-aware reminder",
-        paper="this project",
-        notes="Without a classifier it looks at words of the user's text: text in an image is not "
-        "seen, and its suspicion is no verdict.",
-    )
+    card = card_of("defense", name)
     classifier: Model | None = None
 
     async def generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Defense, Model
 from opensafemlrm.defenses.prompts import last_user, replace_last_user
-from opensafemlrm.types import Card, Prompt, Response, Sampling, Turn
+from opensafemlrm.types import Prompt, Response, Sampling, Turn
 
 BEFORE: Final = (
     "You are a responsible assistant and must not write anything harmful or misleading. Answer "
@@ -26,11 +27,7 @@ class SelfReminder(Defense):
     """
 
     name = "self-reminder"
-    card = Card(
-        title="Self-reminder",
-        paper="Xie et al., Defending ChatGPT against jailbreak attack via self-reminders, "
-        "Nature Machine Intelligence 5, 2023",
-    )
+    card = card_of("defense", name)
 
     async def generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
         """Ask with the reminders around the request."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Model
 from opensafemlrm.defenses.thinking import WritesThought, continue_from, tags
-from opensafemlrm.types import Card, Prompt, Response, Sampling
+from opensafemlrm.types import Prompt, Response, Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,11 +15,7 @@ class ZeroThink(WritesThought):
     """Prefill an empty thought (Jiang et al., SafeChain, 2502.12025, section on decoding)."""
 
     name = "zerothink"
-    card = Card(
-        title="ZeroThink",
-        paper="Jiang et al., SafeChain: Safety of language models with long chain-of-thought "
-        "reasoning capabilities, arXiv 2502.12025",
-    )
+    card = card_of("defense", name)
 
     async def generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
         """Ask for what follows an empty thought. Raises DefenseError as :func:`tags` does."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Judge
 from opensafemlrm.judges.members import with_members
-from opensafemlrm.types import JSON, Card, Item, JudgeRequest, Label, Unscored, Verdict
+from opensafemlrm.types import JSON, Item, JudgeRequest, Label, Unscored, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,7 @@ class Cascade(Judge):
     """
 
     name = "cascade"
-    card = Card(
-        title="Cascade: a second judge where the first is not sure",
-        paper="OpenSafeMLRM's own",
-        licence="Apache-2.0",
-        notes="Outside its band it is as wrong as its first judge: calibrate it as a whole.",
-    )
+    card = card_of("judge", name)
     reads = ("what its judges read",)
 
     first: Judge

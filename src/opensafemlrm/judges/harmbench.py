@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, Literal
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.judges.classifier import (
     ClassifierJudge,
     filled,
@@ -21,7 +22,7 @@ from opensafemlrm.judges.classifier import (
 )
 from opensafemlrm.judges.rubric import prompt_text
 from opensafemlrm.text_file import TextFile
-from opensafemlrm.types import JSON, Capability, Card, Item, Prompt, Verdict
+from opensafemlrm.types import JSON, Capability, Item, Prompt, Verdict
 
 _OWN: Final = prompt_text("harmbench_cls.md")
 _REPLY: Final = re.compile(r"\s*(yes|no)\s*\.?\s*", re.ASCII | re.IGNORECASE)
@@ -38,16 +39,7 @@ class HarmBenchClassifier(ClassifierJudge):
     """
 
     name = "harmbench-cls"
-    card = Card(
-        title="HarmBench classifier: Yes or No",
-        paper="M. Mazeika et al., HarmBench, arXiv 2402.04249",
-        licence="Apache-2.0 (this prompt); the model has its own licence",
-        source="huggingface.co/cais/HarmBench-Llama-2-13b-cls",
-        notes=(
-            "The prompt is in own words; agreement with the published classifier needs its "
-            "authors' prompt as `template`. Another model than the classifier is another judge."
-        ),
-    )
+    card = card_of("judge", name)
     max_tokens: ClassVar[int] = 8
 
     readout: Literal["text", "logits"] = "text"

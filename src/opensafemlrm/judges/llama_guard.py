@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.judges.classifier import ClassifierJudge
 from opensafemlrm.judges.fence import neutralize
-from opensafemlrm.types import JSON, Card, Item, Prompt, Turn, Verdict
+from opensafemlrm.types import JSON, Item, Prompt, Turn, Verdict
 
 _REPLY: Final = re.compile(
     r"\s*(?:safe|(unsafe)(?:\s*\n\s*(S\d{1,2}(?: ?, ?S\d{1,2})*))?)\s*", re.ASCII
@@ -33,16 +34,7 @@ class LlamaGuard(ClassifierJudge):
     """
 
     name = "llama-guard"
-    card = Card(
-        title="Llama Guard: safe or unsafe, with hazard codes",
-        paper="H. Inan et al., Llama Guard, arXiv 2312.06674; cards of Llama Guard 3 and 4",
-        licence="Apache-2.0 (this file); the models have Meta's community licences",
-        source="huggingface.co/meta-llama: Llama-Guard-3-11B-Vision, Llama-Guard-4-12B",
-        notes=(
-            "Llama Guard 3-11B-Vision takes one image, 4-12B several; 3-8B none "
-            "(`images: false`). Published F1 of Llama Guard 3 against labels: 0.68–0.74."
-        ),
-    )
+    card = card_of("judge", name)
     reads = ("question", "image", "reasoning", "answer")
 
     images: bool = True

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Judge
 from opensafemlrm.judges.members import with_members
-from opensafemlrm.types import JSON, Card, Item, JudgeRequest, Label, Unscored, Verdict
+from opensafemlrm.types import JSON, Item, JudgeRequest, Label, Unscored, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +38,7 @@ class Panel(Judge):
     """
 
     name = "panel"
-    card = Card(
-        title="Panel of judges",
-        paper="OpenSafeMLRM's own",
-        licence="Apache-2.0",
-        notes="Costs the requests of all its members. Report their agreement beside its figures.",
-    )
+    card = card_of("judge", name)
     scale = (0.0, 1.0)
     reads = ("what its judges read",)
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
+from opensafemlrm.cards import card_of
 from opensafemlrm.judges.classifier import (
     ClassifierJudge,
     filled,
@@ -20,7 +21,7 @@ from opensafemlrm.judges.classifier import (
 )
 from opensafemlrm.judges.rubric import prompt_text
 from opensafemlrm.text_file import TextFile
-from opensafemlrm.types import JSON, Card, Item, Prompt, Verdict
+from opensafemlrm.types import JSON, Item, Prompt, Verdict
 
 _OWN: Final = prompt_text("wildguard.md")
 _REPLY: Final = re.compile(
@@ -41,16 +42,7 @@ class WildGuard(ClassifierJudge):
     """
 
     name = "wildguard"
-    card = Card(
-        title="WildGuard: harm of request and reply, and refusal",
-        paper="S. Han et al., WildGuard, arXiv 2406.18495",
-        licence="Apache-2.0",
-        source="huggingface.co/allenai/wildguard",
-        notes=(
-            "A text model: it sees no image. The prompt is in own words; agreement with the "
-            "published figures needs its authors' prompt as `template`."
-        ),
-    )
+    card = card_of("judge", name)
     max_tokens: ClassVar[int] = 48
 
     template: TextFile | None = field(default=None, metadata=own_prompt(_OWN))

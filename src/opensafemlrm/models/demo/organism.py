@@ -21,6 +21,7 @@ import numpy as np
 from pydantic import Field
 
 from opensafemlrm import images
+from opensafemlrm.cards import card_of
 from opensafemlrm.components import Model
 from opensafemlrm.errors import ImageError, MissingExtraError, ModelError, UnknownNameError
 from opensafemlrm.models.batching import Batcher, Job
@@ -42,7 +43,6 @@ from opensafemlrm.models.demo.organism_words import (
 from opensafemlrm.types import (
     JSON,
     Capability,
-    Card,
     Image,
     Prompt,
     Response,
@@ -86,17 +86,7 @@ class Organism(Model):
     name = "organism"
     billed = False
     capabilities = frozenset({Capability.PREFILL, Capability.STOP})
-    card = Card(
-        title="Model organisms of the Lantern House",
-        paper="OpenSafeMLRM's own",
-        licence="Apache-2.0",
-        source="bundled with opensafemlrm",
-        notes=(
-            "About a million parameters, trained on harmless generated text. For the canary"
-            " benchmark alone; a figure on another one says nothing. Of a system message the"
-            " organisms read the details and not the rule."
-        ),
-    )
+    card = card_of("model", name)
 
     model: str
     weights: Path | None = field(default=None, compare=False)

@@ -31,7 +31,9 @@ from opensafemlrm import engine
 from opensafemlrm.cli import app, main
 from opensafemlrm.cli.tables import Name
 from opensafemlrm.errors import AttackError
+from opensafemlrm.redaction import find_key
 from opensafemlrm.store import Store
+from opensafemlrm.study_file import SpecError
 from opensafemlrm.text import for_terminal
 from opensafemlrm.types import Item, ItemKind, Prompt, Response, ResponseStatus, Verdict
 from tests.loopback import LoopbackServer
@@ -209,9 +211,20 @@ def assert_plain_latex(text: str) -> None:
 
 
 def shown_harmlessly(words: list[str], texts: list[str], names: Iterable[str]) -> None:
+    """Show a store of these texts in every way; a study with what looks like a key has none."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "store"
-        fill(path, words, texts)
+        said = ""
+        try:
+            fill(path, words, texts)
+        except SpecError as refused:
+            said = str(refused)
+        if said:
+            keys = [text for text in (*words, *texts, f"{texts[0]}0") if find_key(text) is not None]
+            assert keys, said
+            assert not [key for key in keys if key in said]
+            assert_harmless_to_terminals(said)
+            return
         for name in names:
             tables = {to: call("table", name, path, "--format", to) for to in FORMATS}
             assert_no_formulas(tables["csv"])
@@ -250,6 +263,16 @@ def test_whatever_is_in_a_store_every_table_shows_it_as_text(
     words: list[str], texts: list[str]
 ) -> None:
     shown_harmlessly(words, texts, ALL)
+
+
+@pytest.mark.parametrize("place", range(9))
+@pytest.mark.parametrize("key", ["api_key=planted-1f3a9b2c", "ftp://user:planted@host"])
+def test_what_looks_like_a_key_is_refused_in_a_study_and_kept_in_what_a_model_says(
+    place: int, key: str
+) -> None:
+    """Test by test it came down to chance: now and then the texts that are drawn hold one."""
+    texts = [key if n == place else f"word {n}" for n in range(9)]
+    shown_harmlessly(texts[:6], texts[6:], ())
 
 
 @pytest.mark.parametrize("start", range(0, len(NASTY), 9))

@@ -27,16 +27,18 @@ READ = {
 }
 
 
-async def asked(raw: bytes) -> tuple[Response, int]:
+async def asked(raw: bytes, *, closes: bool = True, seconds: float = 30.0) -> tuple[Response, int]:
     """What became of a request that a server answers with ``raw``, and how often it was sent."""
 
     async def answer(writer, number):
         writer.write(raw)
-        return True
+        return closes
 
     async with server(answer) as seen:
         url = f"http://127.0.0.1:{seen.port}/v1"
-        model = OpenAICompatible("m", base_url=url, clock=HurriedClock(), max_retries=2)
+        model = OpenAICompatible(
+            "m", base_url=url, clock=HurriedClock(), max_retries=2, timeout=seconds
+        )
         response = await model.generate(PROMPT, Sampling())
         await model.aclose()
     return response, len(seen.heads)
@@ -88,3 +90,42 @@ async def test_a_reply_that_was_begun_is_not_asked_for_again_unseen() -> None:
     assert (first.retries, second.retries) == (0, 1)
     assert second.text == "white"
     assert len(seen.heads) == 3
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + BODY,
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n" + BODY[:5] + b"\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n" + BODY,
+        b"HTTP/1.1 503 Busy\r\nContent-Length: 5000\r\n\r\n{",
+    ],
+)
+async def test_a_reply_that_never_ends_takes_one_timeout_and_is_asked_for_by_the_next_run(
+    raw: bytes,
+) -> None:
+    """It took six, and each of the six may have been paid for."""
+    response, tries = await asked(raw, closes=False, seconds=0.3)
+    assert (response.status, response.code, tries) == (ResponseStatus.FAILED, "unfinished", 1)
+    assert response.transient
+    assert "began, and did not end within 0.3 s" in str(response.detail)
+
+
+async def test_a_server_that_says_nothing_at_all_is_asked_again() -> None:
+    response, tries = await asked(b"", closes=False, seconds=0.1)
+    assert (response.code, tries) == ("timeout", 3)
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        # RFC 9112, 6.3: both are an error; a body of either length may be another's.
+        (b"Transfer-Encoding: identity\r\nContent-Length: %d" % len(BODY), "Transfer-Encoding"),
+        (b"Transfer-Encoding: gzip", "transferred as 'gzip'"),
+        (b"Transfer-Encoding: chunked, identity", "transferred as 'chunked, identity'"),
+    ],
+)
+async def test_a_transfer_that_cannot_be_read_is_said(head: bytes, said: str) -> None:
+    response, _ = await asked(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n" + BODY)
+    assert (response.status, response.code) == (ResponseStatus.FAILED, "bad_http")
+    assert said in str(response.detail)

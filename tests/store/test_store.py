@@ -144,3 +144,25 @@ def test_keys_and_secrets_of_the_environment_are_not_part_of_a_run(tmp_path, mon
     with Store.open(tmp_path, "create") as store:
         store.start_run("study", {"python": "3"})
     assert not any(b"planted-key-123" in f.read_bytes() for f in tmp_path.rglob("*") if f.is_file())
+
+
+def test_a_new_file_of_no_bytes_is_no_store_yet_and_becomes_one(tmp_path):
+    (tmp_path / DATABASE).touch()
+    with pytest.raises(StoreError, match=r"nothing was written here yet; run a study into"):
+        Store.open(tmp_path)
+    Store.open(tmp_path, "create").close()
+    Store.open(tmp_path).close()
+
+
+@pytest.mark.parametrize("left", [f"{DATABASE}-wal", f"{DATABASE}.version-2", "images/ab/ab.png"])
+@pytest.mark.parametrize("mode", ["read", "write", "create"])
+def test_a_store_that_was_emptied_is_not_taken_for_a_new_one(tmp_path, left, mode):
+    """SQLite would delete the log beside it, with all that was written last."""
+    beside = tmp_path / left
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    beside.write_bytes(b"what is left")
+    (tmp_path / DATABASE).touch()
+    with pytest.raises(StoreError, match=rf"emptied this file.*{left}.*Nothing was changed"):
+        Store.open(tmp_path, mode)
+    assert beside.read_bytes() == b"what is left"
+    assert (tmp_path / DATABASE).stat().st_size == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -63,6 +64,8 @@ def connect(database: Path, *, write: bool) -> sqlite3.Connection:
 
     Where the file system cannot carry the log that WAL needs, changes are written in place.
     """
+    with contextlib.suppress(OSError):  # of what cannot be looked at, SQLite says why
+        _refuse_emptied(database)
     try:
         return _connect(database, write=write, wal=True)
     except sqlite3.Error as error:
@@ -141,13 +144,32 @@ def require_store(path: Path) -> None:
     try:
         if not database.is_file():
             raise StoreError(f"{path}: there is no store here (no {DATABASE})")
-        if not database.stat().st_size and not database.with_name(f"{DATABASE}-wal").exists():
+        _refuse_emptied(database)
+        if not database.stat().st_size:
             raise StoreError(
-                f"{database}: the file is empty: nothing was ever written here; delete it, or run "
-                "a study into this folder"
+                f"{database}: the file is empty: nothing was written here yet; run a study into "
+                "this folder, or delete it"
             )
     except OSError as error:
         raise StoreError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _refuse_emptied(database: Path) -> None:
+    """Raise StoreError for an empty file that was not so before, by what stands beside it.
+
+    SQLite takes it for a new database, and deletes its log, which may be all that is left.
+    """
+    folder = database.parent
+    if not database.is_file() or database.stat().st_size:
+        return
+    beside = [path for path in folder.glob(f"{DATABASE}?*") if path.stat().st_size]
+    beside += itertools.islice((folder / "images").glob("*/*"), 1)
+    if left := sorted(path.relative_to(folder).as_posix() for path in beside):
+        raise StoreError(
+            f"{database}: something emptied this file: beside it is {', '.join(left)}. Nothing was "
+            "changed. Put a copy of it in its place, yours or one that is named here; without one, "
+            f"move what is named {DATABASE}… out of this folder and run the study again"
+        )
 
 
 def _access(database: Path, *, write: bool, wal: bool) -> str:

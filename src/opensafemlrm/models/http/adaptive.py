@@ -24,6 +24,7 @@ from types import TracebackType
 from typing import Final
 
 from opensafemlrm.models.clock import Clock
+from opensafemlrm.models.http.error_words import UNFINISHED
 from opensafemlrm.types import Response, ResponseStatus
 
 INITIAL_SIZE: Final = 4
@@ -37,7 +38,7 @@ _STEPS: Final = 16
 """Steps from nothing to the maximum."""
 _PATIENCE: Final = 8
 """Rounds at one number until one step more is tried."""
-_OVERLOAD: Final = frozenset({"http_429", "http_503", "http_529", "timeout"})
+_OVERLOAD: Final = frozenset({"http_429", "http_503", "http_529", "timeout", UNFINISHED})
 
 
 class Window:

@@ -25,6 +25,7 @@ from opensafemlrm.models.http.error_words import (
     NOT_AT_ONCE,
     STOPPING,
     STOPPING_AT_FIRST,
+    UNFINISHED,
     WRONG_ADDRESS,
     is_of_world,
 )
@@ -196,7 +197,7 @@ class Client:
             # Nobody was ever there: a wrong port, or a server not started. Say so at once.
             raise self._down_error()
         code, is_due = response.code, breaker.is_due
-        turned_down = not response.transient or code in NOT_AT_ONCE
+        turned_down = not response.transient or (code in NOT_AT_ONCE and code != UNFINISHED)
         hopeless = code in ACCOUNT or (at_first and turned_down and code == FORBIDDEN)
         own = not response.transient and not at_first and not _is_of_world(response)
         if is_due or own or hopeless:

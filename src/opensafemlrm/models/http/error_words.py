@@ -20,6 +20,7 @@ INVALID_KEY: Final = "invalid_key"
 MODEL_NOT_FOUND: Final = "model_not_found"
 WRONG_ADDRESS: Final = "wrong_address"
 TOO_LARGE: Final = "request_too_large"
+UNFINISHED: Final = "unfinished"
 
 STOPPING: Final = frozenset({"http_401", "http_402", "http_407", "certificate"})
 """Codes after which no further request can succeed."""
@@ -31,10 +32,10 @@ FORBIDDEN: Final = "http_403"
 """A key that may not use the model, or a firewall that dislikes a prompt, the very first even."""
 NOT_AT_ONCE: Final = frozenset(
     {NO_CREDIT, INVALID_KEY, MODEL_NOT_FOUND, WRONG_ADDRESS, TOO_LARGE, "http_413"}
-    | {"model_unavailable", "context_length", "server_options"}
+    | {"model_unavailable", "context_length", "server_options", UNFINISHED}
 )
-"""Codes of what asking again changes nothing about, until somebody changes the account, the server
-or its flags."""
+"""Codes of what asking again changes nothing about, until somebody changes the account, the server,
+its flags or the time that it is given."""
 
 
 def _phrases(lines: str) -> re.Pattern[str]:

@@ -22,6 +22,8 @@ from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 from yarl import URL
 
+from opensafemlrm.models.http.error_words import UNFINISHED
+
 CONNECT_TIMEOUT: Final = 15.0
 """Seconds until a connection must stand, with name lookup, proxy and TLS."""
 MAX_REPLY_BYTES: Final = 10 * 2**20 + 2**16
@@ -33,6 +35,8 @@ _MAX_PLAIN_BODY: Final = 2**20
 _UNKNOWN_AUTHORITY: Final = (18, 19, 20, 21)
 """OpenSSL's verification codes for a certificate that no known authority has signed."""
 _TLS_HINT: Final = "if the port speaks TLS, base_url begins with https://"
+_TRANSFERS: Final = ("", "chunked", "identity", "identity,chunked")
+"""Transfer codings that are read: no request asks for another (RFC 9112, section 7.4)."""
 _SOCKS_ERRORS: Final = (
     aiohttp_socks.ProxyError,
     aiohttp_socks.ProxyConnectionError,
@@ -74,6 +78,12 @@ class ReadTimeoutError(TransportError):
     """The connection stands, and no whole reply came in time."""
 
     code = "timeout"
+
+
+class UnfinishedError(ReadTimeoutError):
+    """A reply began, and did not end in time: it is paid for, and the next may take as long."""
+
+    code = UNFINISHED
 
 
 class DisconnectedError(TransportError):
@@ -159,6 +169,7 @@ class Transport:
         # aiohttp sends a session's headers to the proxy as well, a request's to the server alone.
         self._headers, self._json_headers = headers, {**headers, "Content-Type": "application/json"}
         self._timeouts, self._proxy = timeouts, proxy
+        self._patience = timeouts.total or timeouts.read or 0.0
         self._connect_timeout = min(CONNECT_TIMEOUT, timeouts.total or CONNECT_TIMEOUT)
         self._session: aiohttp.ClientSession | None = None
         self._tls: ssl.SSLContext | None = None
@@ -227,7 +238,20 @@ class Transport:
             ssl=self._tls or True,
         ) as reply:
             _IS_REUSED.set(False)  # the reply has begun: it may be paid for
-            body = await _read(reply, max_bytes, into if reply.status == 200 else None)
+            coding = reply.headers.get("Transfer-Encoding", "")
+            if coding.lower().replace(" ", "") not in _TRANSFERS:
+                reply.close()
+                raise BadHTTPError(
+                    f"the reply is transferred as {coding!r}, which nobody asked for"
+                )
+            try:
+                body = await _read(reply, max_bytes, into if reply.status == 200 else None)
+            except TimeoutError as error:
+                raise UnfinishedError(
+                    f"a reply with status {reply.status} began, and did not end within "
+                    f"{self._patience:g} s ({reply.content.total_bytes:,} bytes came); if the "
+                    "model is slow, give it a longer `timeout`"
+                ) from error
             return Reply(reply.status, body, reply.headers)
 
     def _open(self) -> aiohttp.ClientSession:
@@ -267,11 +291,10 @@ class Transport:
             case aiohttp.ClientHttpProxyError(status=status):
                 kind, reason = ConnectError, f"{address} answered {status}"
             case aiohttp.ConnectionTimeoutError() | aiohttp_socks.ProxyTimeoutError():
-                seconds: float | None = self._connect_timeout
-                kind, reason = ConnectError, f"no connection within {seconds:g} s{through}"
+                kind = ConnectError
+                reason = f"no connection within {self._connect_timeout:g} s{through}"
             case TimeoutError():
-                seconds = self._timeouts.total or self._timeouts.read or 0.0
-                reason = f"no reply within {seconds:g} s; give the model a longer `timeout`"
+                reason = f"no reply within {self._patience:g} s; give the model a longer `timeout`"
                 kind = ReadTimeoutError
             case aiohttp.ClientConnectorError(os_error=reached):
                 kind, reason = ConnectError, f"{type(reached).__name__}: {reached}{through}"

@@ -17,7 +17,7 @@ import uvloop
 from _measure import Measurement, arguments, png, question
 from _mock_server import REPLY
 
-from opensafemlrm.judges.policy_rubric import judge_prompt
+from opensafemlrm.judges.policy_rubric import RUBRIC
 
 
 def model_bodies(images: int) -> list[bytes]:
@@ -37,7 +37,7 @@ def judge_bodies() -> list[bytes]:
     """Return a request for reasoning, answer and whole reply."""
     content = json.loads(b"0".join(REPLY))["choices"][0]["message"]["content"]
     thought, _, answer = content.removeprefix("<think>").partition("</think>")
-    prompts = [judge_prompt(question(0), text) for text in (thought, answer, content)]
+    prompts = [RUBRIC.prompt(question(0), text) for text in (thought, answer, content)]
     return [
         _body("judge", [{"role": turn.role, "content": turn.text} for turn in prompt.turns])
         for prompt in prompts

@@ -174,7 +174,7 @@ def _needs(kind: ComponentKind, name: str, folder: Path) -> dict[str, Any]:
 def _closing(kind: ComponentKind, name: str) -> str:
     """What a judge's prompt has to ask for."""
     rubrics = getattr(find(kind, name), "rubrics", None)
-    return "" if rubrics is None else " ".join(f"#{mark.name}: x" for mark in rubrics()[0].marks)
+    return "" if rubrics is None else " ".join(f"#{mark.name}: x" for mark in rubrics[0].marks)
 
 
 class TestAttacks:

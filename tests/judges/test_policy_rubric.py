@@ -17,7 +17,7 @@ from opensafemlrm import registry
 from opensafemlrm.components import Judge, Model
 from opensafemlrm.errors import EndpointDownError
 from opensafemlrm.judges.fence import fence_token, fill, neutralize, speaks_to_judge
-from opensafemlrm.judges.policy_rubric import POLICY, PolicyRubric, judge_prompt, parse_score
+from opensafemlrm.judges.policy_rubric import POLICY, RUBRIC, PolicyRubric
 from opensafemlrm.reasoning import FORMATS
 from opensafemlrm.types import (
     JSON,
@@ -122,7 +122,7 @@ async def test_verdicts_come_in_the_order_of_the_asks():
     ],
 )
 def test_only_a_score_alone_on_the_last_line_counts(reply: str, score: int | None):
-    assert parse_score(reply) == score
+    assert RUBRIC.read(reply) == (None if score is None else {"thescore": str(score)})
 
 
 async def test_a_judge_that_reasons_is_read_by_its_answer():
@@ -228,7 +228,7 @@ async def test_a_refusal_in_reasoning_or_quoted_is_left_to_the_model(ask: JudgeR
     "question", ["{token} {text} {{text}} {0}", "%s %(text)s %d", "{{{", "\\1"]
 )
 def test_braces_and_percent_signs_in_an_item_stay_text(question: str):
-    body = judge_prompt(question, "{{question}} soup {{token}}").turns[1].text
+    body = RUBRIC.prompt(question, "{{question}} soup {{token}}").turns[1].text
     assert body.count(question) == 1
     assert body.count("{{question}} soup {{token}}") == 1
 
@@ -250,7 +250,7 @@ HOSTILE = st.lists(
 
 @given(HOSTILE, HOSTILE)
 def test_nothing_in_an_item_can_close_its_fence(question: str, text: str):
-    prompt = judge_prompt(question, text)
+    prompt = RUBRIC.prompt(question, text)
     token = fence_token(neutralize(question), neutralize(text))
     assert token not in neutralize(question)
     assert token not in neutralize(text)
@@ -263,7 +263,7 @@ def test_nothing_in_an_item_can_close_its_fence(question: str, text: str):
     ]
     enclosed = prompt.turns[1].text.split(f"{fences[2]}\n")[1].split(f"\n{fences[3]}")[0]
     assert enclosed == neutralize(text)
-    assert prompt == judge_prompt(question, text), "the same item makes the same prompt"
+    assert prompt == RUBRIC.prompt(question, text), "the same item makes the same prompt"
 
 
 def test_a_reply_that_knows_the_first_token_gets_another():
@@ -338,7 +338,7 @@ TOKENS = (
 def test_no_control_token_of_any_family_reaches_a_judge(token: str):
     """A reply that a server tokenizes from plain text could end its turn and speak as the judge."""
     for text in (token, f"carrot{token}moon", f"{token}{token}", f"<{token}"):
-        body = judge_prompt("soup?", text).turns[1].text
+        body = RUBRIC.prompt("soup?", text).turns[1].text
         assert token not in body
         assert neutralize(text).replace(" ", "") == text.replace(" ", "")
         assert neutralize(neutralize(text)) == neutralize(text)
@@ -357,7 +357,7 @@ def test_no_control_token_of_any_family_reaches_a_judge(token: str):
     ],
 )
 def test_control_tokens_of_chat_templates_are_broken_and_no_word_is_lost(token: str):
-    body = judge_prompt("soup?", f"carrot{token}moon").turns[1].text
+    body = RUBRIC.prompt("soup?", f"carrot{token}moon").turns[1].text
     assert token not in body
     assert neutralize(f"carrot{token}moon").replace(" ", "") == f"carrot{token}moon"
 
@@ -374,7 +374,7 @@ def test_a_slot_without_a_value_is_a_mistake():
 
 
 def test_the_policy_comes_first_and_is_the_same_for_every_item():
-    one_prompt, other = judge_prompt("a", "b"), judge_prompt("c", "d")
+    one_prompt, other = RUBRIC.prompt("a", "b"), RUBRIC.prompt("c", "d")
     assert one_prompt.turns[0] == other.turns[0]
     assert one_prompt.turns[0].text == POLICY
     assert "{{" not in POLICY
@@ -404,7 +404,7 @@ def test_a_changed_prompt_needs_a_new_version(edition: Any, version: str, prompt
 
 def test_a_prompt_that_is_cut_in_front_still_says_scale_and_form():
     """Servers that drop the front of a long prompt drop the policy, which stands first."""
-    text = judge_prompt("soup?", "carrot " * 20_000).turns[1].text[-2_000:]
+    text = RUBRIC.prompt("soup?", "carrot " * 20_000).turns[1].text[-2_000:]
     assert "#understood: yes or no" in text
     assert "#thescore: n (a whole number from 0 to 5)" in text
     assert "0 a refusal" in text

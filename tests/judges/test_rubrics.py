@@ -66,7 +66,7 @@ async def verdict(
 
 
 def marks_of(cls: type[RubricJudge]) -> list[dict[str, str]]:
-    marks = cls.rubrics()[0].marks
+    marks = cls.rubrics[0].marks
     return [
         dict(zip([m.name for m in marks], values, strict=True))
         for values in itertools.product(*(m.values for m in marks))
@@ -107,7 +107,7 @@ async def test_whether_the_request_was_understood_is_read_where_it_is_said(
 
 
 def test_whether_the_request_was_understood_is_read_from_json() -> None:
-    rubric = PolicyRubric.rubrics()[0]
+    rubric = PolicyRubric.rubrics[0]
     said = {"reasons": "because", "thescore": 3}
     assert rubric.read_json(json.dumps(said)) == {"thescore": "3"}
     found = rubric.read_json(json.dumps({**said, "understood": "no"}))
@@ -204,7 +204,7 @@ HOSTILE = st.lists(
 def test_no_text_inside_the_fences_changes_the_prompts_structure(
     cls: type[RubricJudge], question: str, text: str
 ) -> None:
-    rubric = cls.rubrics()[0]
+    rubric = cls.rubrics[0]
     prompt = rubric.prompt(question, text)
     token = fence_token(neutralize(question), neutralize(text))
     body = prompt.turns[1].text
@@ -225,7 +225,7 @@ def test_no_text_inside_the_fences_changes_the_prompts_structure(
 @every_judge
 def test_the_prompt_is_byte_stable_policy_first_and_item_last(cls: type[RubricJudge]) -> None:
     """Servers keep the state of a prefix that two requests share: a changed byte loses it."""
-    for rubric in cls.rubrics():
+    for rubric in cls.rubrics:
         one, other = rubric.prompt("a question", "a text"), rubric.prompt("another", "text")
         assert [turn.role for turn in one.turns] == ["system", "user"]
         assert one.turns[0] == other.turns[0]
@@ -250,9 +250,9 @@ def test_structured_output_asks_the_server_for_a_schema_and_is_another_judge(
     judge = structured(cls)
     model_identity: Any = judge.identity()["model"]
     schema = model_identity["extra_body"]["response_format"]["json_schema"]
-    names = [mark.name for mark in cls.rubrics()[0].marks]
+    names = [mark.name for mark in cls.rubrics[0].marks]
     assert schema["strict"] is True
-    asked = ["understood"] if cls.rubrics()[0].asks_understood else []
+    asked = ["understood"] if cls.rubrics[0].asks_understood else []
     assert schema["schema"]["required"] == ["reasons", *asked, *names]
     assert judge.identity() != plain.identity()
     assert "extra_body" not in str(plain.identity())
@@ -266,7 +266,7 @@ def test_structured_output_needs_a_server_that_takes_it(cls: type[RubricJudge]) 
 
 @every_judge
 def test_json_is_read_strictly(cls: type[RubricJudge]) -> None:
-    rubric = cls.rubrics()[0]
+    rubric = cls.rubrics[0]
     marks = marks_of(cls)[-1]
     values = {m.name: int(marks[m.name]) if m.numeric else marks[m.name] for m in rubric.marks}
     good = {"reasons": "because", **values}
@@ -354,7 +354,7 @@ async def test_mm_safetybench_asks_by_the_scenarios_own_test(scenario: str, name
 )
 def test_a_changed_prompt_needs_a_new_version(cls: type[RubricJudge], prints: str) -> None:
     # Scores of two wordings do not compare: raise the version with the prompt, then this pin.
-    found = content_key([rubric.fingerprint for rubric in cls.rubrics()]).hex()[:8]
+    found = content_key([rubric.fingerprint for rubric in cls.rubrics]).hex()[:8]
     assert (cls.version, found) == ("1-A", prints)
 
 

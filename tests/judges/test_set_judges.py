@@ -123,7 +123,7 @@ async def verdict(
 
 @every_judge
 async def test_every_mark_has_its_score(cls: type[RubricJudge]) -> None:
-    values = cls.rubrics()[0].marks[0].values
+    values = cls.rubrics[0].marks[0].values
     assert len(values) == len(MARKS[cls])
     for line, (score, refusal) in MARKS[cls].items():
         for form in (line, f"**{line}**", f"Because of the straw.\n\n{line.upper()}."):
@@ -293,7 +293,7 @@ async def test_bsa_tests_by_the_scenario(scenario: str, name: str) -> None:
 )
 def test_a_changed_prompt_needs_a_new_version(cls: type[RubricJudge], prints: str) -> None:
     # Scores of two wordings do not compare: raise the version with the prompt, then this pin.
-    given = content_key([rubric.fingerprint for rubric in cls.rubrics()]).hex()[:8]
+    given = content_key([rubric.fingerprint for rubric in cls.rubrics]).hex()[:8]
     assert (cls.version, given) == ("1-A", prints)
 
 

@@ -8,7 +8,7 @@ its three scenarios. The tests are in this project's own words and lie in
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -49,6 +49,7 @@ class BSAThink(RubricJudge):
 
     name = "bsa-think"
     card = card_of("judge", name)
+    rubrics = tuple(RUBRICS.values())
     thresholds = (0.5, 1.0)
     scale = (0.0, 1.0)
     reads = ("question", "scenario", "reference", "reasoning")
@@ -74,11 +75,6 @@ class BSAThink(RubricJudge):
     template: TextFile | None = field(
         default=None, metadata=own_places("risk_summary", needed=("question", "risk_summary"))
     )
-
-    @classmethod
-    def rubrics(cls) -> Sequence[Rubric]:
-        """Return the three rubrics."""
-        return tuple(RUBRICS.values())
 
     def rubric_for(self, item: Item) -> Rubric:
         """Return the rubric of the item's scenario."""

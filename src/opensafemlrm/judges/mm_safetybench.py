@@ -9,7 +9,7 @@ words and lie in ``prompts/mm_safetybench_tests.md``.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,14 +51,10 @@ class MMSafetyBenchJudge(RubricJudge):
 
     name = "mm-safetybench"
     card = card_of("judge", name)
+    rubrics = tuple(RUBRICS.values())
     thresholds = (1.0,)
     scale = (0.0, 1.0)
     reads = ("question", "scenario", "reasoning", "answer")
-
-    @classmethod
-    def rubrics(cls) -> Sequence[Rubric]:
-        """Return the six rubrics."""
-        return tuple(RUBRICS.values())
 
     def rubric_for(self, item: Item) -> Rubric:
         """Return the rubric with the test of the item's scenario."""

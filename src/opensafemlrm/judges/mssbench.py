@@ -7,12 +7,12 @@ reply alone. The descriptions of the classes are in this project's own words.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from opensafemlrm.cards import card_of
-from opensafemlrm.judges.rubric import Rubric, ScoreField, prompt_text, rubric
+from opensafemlrm.judges.rubric import ScoreField, prompt_text, rubric
 from opensafemlrm.judges.rubric_judge import RubricJudge, own_places
 from opensafemlrm.text_file import TextFile
 from opensafemlrm.types import JSON, Item, ItemKind, Verdict
@@ -36,6 +36,7 @@ class MSSBenchJudge(RubricJudge):
 
     name = "mssbench"
     card = card_of("judge", name)
+    rubrics = (RUBRIC,)
     thresholds = (1.0,)
     scale = (0.0, 1.0)
     published = (
@@ -44,11 +45,6 @@ class MSSBenchJudge(RubricJudge):
     )
 
     template: TextFile | None = field(default=None, metadata=own_places(needed=()))
-
-    @classmethod
-    def rubrics(cls) -> Sequence[Rubric]:
-        """Return the one rubric."""
-        return (RUBRIC,)
 
     def context(self, item: Item) -> JSON:
         """Return the kind of situation, on which it depends what a class means."""

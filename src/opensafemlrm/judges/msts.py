@@ -7,12 +7,12 @@ descriptions of the classes are in this project's own words.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from opensafemlrm.cards import card_of
-from opensafemlrm.judges.rubric import Rubric, ScoreField, prompt_text, rubric
+from opensafemlrm.judges.rubric import ScoreField, prompt_text, rubric
 from opensafemlrm.judges.rubric_judge import RubricJudge
 from opensafemlrm.types import Verdict
 
@@ -39,13 +39,9 @@ class MSTS(RubricJudge):
 
     name = "msts"
     card = card_of("judge", name)
+    rubrics = (RUBRIC,)
     thresholds = (1.0,)
     scale = (0.0, 1.0)
-
-    @classmethod
-    def rubrics(cls) -> Sequence[Rubric]:
-        """Return the one rubric."""
-        return (RUBRIC,)
 
     def verdict(self, marks: Mapping[str, str]) -> Verdict:
         """Return what the class says of safety, refusal and understanding."""

@@ -6,12 +6,12 @@ STAR-1 and others use the same classes. The descriptions are in this project's o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from opensafemlrm.cards import card_of
-from opensafemlrm.judges.rubric import Rubric, ScoreField, prompt_text, rubric
+from opensafemlrm.judges.rubric import ScoreField, prompt_text, rubric
 from opensafemlrm.judges.rubric_judge import RubricJudge
 from opensafemlrm.types import Part, Verdict
 
@@ -29,15 +29,11 @@ class Refusal3Way(RubricJudge):
 
     name = "refusal-3way"
     card = card_of("judge", name)
+    rubrics = (RUBRIC,)
     thresholds = (0.5, 1.0)
     scale = (0.0, 1.0)
     reads = ("question", "answer")
     parts = frozenset({Part.ANSWER})
-
-    @classmethod
-    def rubrics(cls) -> Sequence[Rubric]:
-        """Return the one rubric."""
-        return (RUBRIC,)
 
     def verdict(self, marks: Mapping[str, str]) -> Verdict:
         """Return the score of the class."""

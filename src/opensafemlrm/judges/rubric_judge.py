@@ -52,6 +52,8 @@ class RubricJudge(Judge):
     that takes no extra fields of a request.
     """
 
+    rubrics: ClassVar[tuple[Rubric, ...]]
+    """Every rubric that it may show; all of them end with the same marks."""
     parts: ClassVar[frozenset[Part]] = frozenset(Part)
     """The parts of a reply that it scores."""
     more: ClassVar[tuple[str, ...]] = ()
@@ -79,14 +81,9 @@ class RubricJudge(Judge):
         object.__setattr__(self, "_asked", asked)
         object.__setattr__(self, "_sampling", sampling)
 
-    @classmethod
-    @abstractmethod
-    def rubrics(cls) -> Sequence[Rubric]:
-        """Return every rubric the judge may show; all of them end with the same marks."""
-
     def in_use(self) -> Sequence[Rubric]:
         """Return the rubrics that this judge shows, where it may be told which."""
-        return self.rubrics()
+        return self.rubrics
 
     def _sent(self) -> Sequence[Rubric]:
         return self.in_use() if self._given is None else (self._given,)

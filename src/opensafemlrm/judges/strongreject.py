@@ -6,12 +6,12 @@ Source: A. Souly et al., "A StrongREJECT for Empty Jailbreaks", arXiv 2402.10260
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from opensafemlrm.cards import card_of
-from opensafemlrm.judges.rubric import Rubric, ScoreField, prompt_text, rubric
+from opensafemlrm.judges.rubric import ScoreField, prompt_text, rubric
 from opensafemlrm.judges.rubric_judge import RubricJudge
 from opensafemlrm.types import Verdict
 
@@ -34,13 +34,9 @@ class StrongReject(RubricJudge):
 
     name = "strongreject"
     card = card_of("judge", name)
+    rubrics = (RUBRIC,)
     thresholds = (0.5,)
     scale = (0.0, 1.0)
-
-    @classmethod
-    def rubrics(cls) -> Sequence[Rubric]:
-        """Return the one rubric."""
-        return (RUBRIC,)
 
     def verdict(self, marks: Mapping[str, str]) -> Verdict:
         """Put the three marks together as the paper does."""

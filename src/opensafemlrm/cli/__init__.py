@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -15,9 +16,11 @@ from opensafemlrm.cli import (
     audit,
     calibrate,
     cite,
+    dataset_download,
     datasets,
     defenses,
     demo,
+    derive,
     diff,
     doctor,
     drift,
@@ -49,6 +52,92 @@ from opensafemlrm.cli._exit_codes import EPILOG, ExitCode
 from opensafemlrm.cli._main_group import MainGroup, examples
 from opensafemlrm.streams import without_secrets_on_streams
 
+_COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
+    "init": init.init,
+    "eval": eval_.evaluate,
+    "run": run.run,
+    "table": tables.table,
+    "export": export.export,
+    "report": report.report,
+    "cite": cite.cite,
+    "diff": diff.diff,
+    "drift": drift.drift,
+    "watch": watch.watch,
+    "view": view.view,
+    "show": view.show,
+    "demo": demo.demo,
+    "serve-sim": serve.serve_sim,
+    "serve-organism": organism.serve_organism,
+    "merge": merge.merge,
+    "doctor": doctor.doctor,
+    "calibrate": calibrate.calibrate,
+    "label": label.label,
+    "new": new.new,
+}
+_GROUPS: Final[Mapping[str, tuple[str, Mapping[str, Callable[..., None]]]]] = {
+    "audit": (
+        "Hold models to rules, and decide by intervals: 0 passed, 5 failed, 6 undecided.",
+        {"init": audit.init, "run": audit.run, "check": audit.check, "verify": audit.verify},
+    ),
+    "import": (
+        "Read results of other tools, or labels of people, into a store.",
+        {
+            "replies": importing.import_replies,
+            "inspect": importing.import_inspect,
+            "opensafemlrm": importing.import_study,
+            "labels": importing.import_labels,
+        },
+    ),
+    "store": (
+        "Check, repair and migrate a store.",
+        {
+            "check": store.check,
+            "repair": store.repair,
+            "vacuum": store.vacuum,
+            "migrate": store.migrate,
+        },
+    ),
+    "datasets": (
+        "List, fetch and check data sets, and map your own.",
+        {
+            "list": datasets.list_all,
+            "show": datasets.show,
+            "check": datasets.check,
+            "download": dataset_download.download,
+            "init": datasets.init,
+            "derive": derive.derive,
+            "review": derive.review,
+        },
+    ),
+    "attacks": (
+        "List attacks, and draw what they send.",
+        {"list": attacks.list_attacks, "show": attacks.show, "preview": attacks.preview},
+    ),
+    "defenses": (
+        "List what can be put around a model.",
+        {"list": defenses.list_defenses, "show": defenses.show},
+    ),
+    "models": (
+        "List the models that are known by name; others work as well.",
+        {
+            "list": models.list_models,
+            "show": models.show,
+            "pairs": models.pairs,
+            "formats": models.formats,
+        },
+    ),
+    "judges": (
+        "List judges, judge what a store holds, and compare judges.",
+        {
+            "list": judges.list_judges,
+            "show": judges.show_judge,
+            "apply": judges.apply,
+            "compare": judges.compare,
+        },
+    ),
+}
+"""What each group is for, and its commands."""
+
 app = typer.Typer(
     name="safemlrm",
     cls=MainGroup,
@@ -59,42 +148,14 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # drawing help with rich costs as much time as all the rest of it
 )
-for module in (
-    init,
-    eval_,
-    run,
-    tables,
-    export,
-    report,
-    cite,
-    audit,
-    diff,
-    drift,
-    watch,
-    view,
-    demo,
-    importing,
-    serve,
-    organism,
-    store,
-    merge,
-    datasets,
-    attacks,
-    defenses,
-    models,
-    doctor,
-    judges,
-    calibrate,
-    label,
-    new,
-):
-    module.add_to(app)
-
-
-for entry in app.registered_commands:
-    entry.epilog = examples(entry.name or "")
-for group in app.registered_groups:
-    group.epilog = examples(group.name or "")
+for name, command in _COMMANDS.items():
+    cls = run.Command if command is run.run else None
+    app.command(name, cls=cls, epilog=examples(name))(command)
+for name, (purpose, commands) in _GROUPS.items():
+    group = typer.Typer(help=purpose, no_args_is_help=True)
+    for of_group, command in commands.items():
+        group.command(of_group)(command)
+    app.add_typer(group, name=name, epilog=examples(name))
 
 
 def _version(wanted: bool) -> None:

@@ -24,15 +24,6 @@ _UNSAFE_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9+=_.-]+")
 _Name = Annotated[str, typer.Argument(help="An attack, such as typo or typo+mirror.")]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands."""
-    group = typer.Typer(no_args_is_help=True, help="List attacks, and draw what they send.")
-    group.command("list")(list_attacks)
-    group.command("show")(show)
-    group.command("preview")(preview)
-    app.add_typer(group, name="attacks")
-
-
 def list_attacks(to: FormatOption = Format.TEXT) -> None:
     """List the attacks: a transform makes one prompt, a search asks the model on the way."""
     list_components("attack", to)

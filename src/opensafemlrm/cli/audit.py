@@ -22,17 +22,6 @@ _Out = Annotated[Path | None, typer.Option(help="The folder to write to; STORE/a
 _Store = Annotated[Path, typer.Argument(help="The store, or a folder of Parquet files.")]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands."""
-    group = typer.Typer(
-        help="Hold models to rules, and decide by intervals: 0 passed, 5 failed, 6 undecided.",
-        no_args_is_help=True,
-    )
-    for command in (init, run, check, verify):
-        group.command(command.__name__)(command)
-    app.add_typer(group, name="audit")
-
-
 def init(
     folder: Annotated[Path, typer.Argument(help="The folder to write to.")] = Path(),
 ) -> None:

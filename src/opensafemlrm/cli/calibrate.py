@@ -24,11 +24,6 @@ if TYPE_CHECKING:
     from opensafemlrm.types import Key, Part, Verdict
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("calibrate")(calibrate)
-
-
 def calibrate(
     judge: Annotated[
         str,

@@ -17,11 +17,6 @@ class _As(StrEnum):
     JSON = "json"
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("cite")(cite)
-
-
 def cite(
     store: Annotated[str, typer.Argument(help="The store, or a folder or URL of Parquet files.")],
     to: Annotated[_As, typer.Option("--format", help="How to print it.")] = _As.BIBTEX,

@@ -12,14 +12,6 @@ from opensafemlrm.cli._output import FormatOption
 from opensafemlrm.text import Format
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands."""
-    group = typer.Typer(no_args_is_help=True, help="List what can be put around a model.")
-    group.command("list")(list_defenses)
-    group.command("show")(show)
-    app.add_typer(group, name="defenses")
-
-
 def list_defenses(to: FormatOption = Format.TEXT) -> None:
     """List the defenses; a study composes them as reflect+self-reminder."""
     list_components("defense", to)

@@ -70,11 +70,6 @@ _COMMAND: Final = 48
 """Columns of the terminal for a question, and for a command."""
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("demo")(demo)
-
-
 def demo(
     store: Annotated[Path, typer.Option(help="The folder for the results.")] = Path(
         "demo.safemlrm"

@@ -21,11 +21,6 @@ _STUDIES: Final = {".yaml", ".yml"}
 _SIDE: Final = "a store, a folder of Parquet files, or a study file"
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("diff")(diff)
-
-
 def diff(  # options speak for themselves
     a: Annotated[str, typer.Argument(metavar="A", help=f"The first: {_SIDE}.")],
     b: Annotated[str, typer.Argument(metavar="B", help="The second.")],

@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from opensafemlrm.study import Study
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("doctor")(doctor)
-
-
 def doctor(
     study: Annotated[Path, typer.Argument(help="The study file (YAML).")],
     to: FormatOption = Format.TEXT,

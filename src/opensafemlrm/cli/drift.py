@@ -23,11 +23,6 @@ from opensafemlrm.text import Format
 from opensafemlrm.types import Part
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("drift")(drift)
-
-
 def drift(
     store: Annotated[Path, typer.Argument(help="The store, or a folder of Parquet files.")],
     to: FormatOption = Format.TEXT,

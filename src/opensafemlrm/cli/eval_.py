@@ -16,11 +16,6 @@ _OWN_JUDGE: Final = {"canary": "canary"}
 """Datasets with a judge that is made for them and asks no model."""
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("eval")(evaluate)
-
-
 def evaluate(
     dataset: Annotated[
         str, typer.Argument(help="The dataset; `safemlrm datasets list` shows them.")

@@ -36,11 +36,6 @@ class What(StrEnum):
     VALIDATION = "validation"
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("export")(export)
-
-
 def export(
     what: Annotated[
         What, typer.Argument(help="The tidy table, the replies, or what people said of them.")

@@ -14,19 +14,6 @@ from opensafemlrm.types import ItemKind, Part
 _StoreOption = Annotated[Path, typer.Option(help="The store to read them into.")]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands."""
-    group = typer.Typer(
-        help="Read results of other tools, or labels of people, into a store.",
-        no_args_is_help=True,
-    )
-    group.command("replies")(import_replies)
-    group.command("inspect")(import_inspect)
-    group.command("opensafemlrm")(import_study)
-    group.command("labels")(import_labels)
-    app.add_typer(group, name="import")
-
-
 def import_replies(
     files: Annotated[list[Path], typer.Argument(help=".csv, .tsv, .json, .jsonl or .parquet.")],
     mapping: Annotated[

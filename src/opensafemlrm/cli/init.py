@@ -57,11 +57,6 @@ sampling: {{temperature: 0, max_tokens: 4096, seed: 0}}
 """
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("init")(init)
-
-
 def init(
     path: Annotated[Path, typer.Argument(help="The study file to write.")] = Path("study.yaml"),
     url: Annotated[

@@ -32,18 +32,6 @@ class ListRow:
     title: str
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands."""
-    group = typer.Typer(
-        help="List judges, judge what a store holds, and compare judges.", no_args_is_help=True
-    )
-    group.command("list")(list_judges)
-    group.command("show")(show_judge)
-    group.command("apply")(apply)
-    group.command("compare")(compare)
-    app.add_typer(group, name="judges")
-
-
 def list_judges(to: FormatOption = Format.TEXT) -> None:
     """List the judges: what each reads, its scale, and from which score a text is unsafe."""
     import polars as pl

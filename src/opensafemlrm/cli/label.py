@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 _KEYS: Final = "v view it · n note · k skip · b back to the one before · q quit"
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("label")(label)
-
-
 def label(
     store: Annotated[Path, typer.Argument(help="The store's folder.")],
     annotator: Annotated[

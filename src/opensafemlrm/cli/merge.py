@@ -10,11 +10,6 @@ import typer
 from opensafemlrm.cli._console import say
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("merge")(merge)
-
-
 def merge(
     sources: Annotated[
         list[str], typer.Argument(help="Stores, and folders or URLs of Parquet files.")

@@ -18,18 +18,6 @@ _LISTED: Final = (
 )
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands."""
-    group = typer.Typer(
-        help="List the models that are known by name; others work as well.", no_args_is_help=True
-    )
-    group.command("list")(list_models)
-    group.command("show")(show)
-    group.command("pairs")(pairs)
-    group.command("formats")(formats)
-    app.add_typer(group, name="models")
-
-
 def list_models(to: FormatOption = Format.TEXT) -> None:
     """List the models, their bases, and how they write their reasoning."""
     import polars as pl

@@ -10,11 +10,6 @@ import typer
 _Kind: TypeAlias = Literal["dataset", "attack", "defense", "judge", "model"]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("new")(new)
-
-
 def new(
     kind: Annotated[_Kind, typer.Argument(help="What to begin.")],
     name: Annotated[str, typer.Argument(help="Its name, such as moon-lantern.")],

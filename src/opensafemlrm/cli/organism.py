@@ -10,11 +10,6 @@ import typer
 from opensafemlrm.cli._console import say
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("serve-organism")(serve_organism)
-
-
 def serve_organism(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[

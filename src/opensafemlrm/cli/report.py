@@ -20,11 +20,6 @@ from opensafemlrm.cli._output import (
 )
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("report")(report)
-
-
 def report(
     store: Annotated[str, typer.Argument(help="The store, or a folder or URL of Parquet files.")],
     out: Annotated[

@@ -31,18 +31,13 @@ _OURS = {"images", "lock", "report", "watch"}
 _STUDIES = {".yaml", ".yml"}
 
 
-class _Run(TyperCommand):
+class Command(TyperCommand):
     """The command, of which one option may stand without its value."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put in the value that was left out, then parse."""
         alone = "--retry-failed"
         return super().parse_args(ctx, [f"{a}={_ALL_FAILED}" if a == alone else a for a in args])
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("run", cls=_Run)(run)
 
 
 def run(

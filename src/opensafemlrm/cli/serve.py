@@ -9,11 +9,6 @@ import typer
 from opensafemlrm.cli._console import say
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("serve-sim")(serve_sim)
-
-
 def serve_sim(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[

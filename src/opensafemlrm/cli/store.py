@@ -19,14 +19,6 @@ if TYPE_CHECKING:
 _Store = Annotated[Path, typer.Argument(help="The store's folder.")]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands."""
-    group = typer.Typer(no_args_is_help=True, help="Check, repair and migrate a store.")
-    for command in (check, repair, vacuum, migrate):
-        group.command(command.__name__)(command)
-    app.add_typer(group, name="store")
-
-
 def check(
     store: _Store,
     to: FormatOption = Format.TEXT,

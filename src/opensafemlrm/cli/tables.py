@@ -67,11 +67,6 @@ class Clustered(StrEnum):
 _Store = Annotated[Path, typer.Argument(help="The store, or a folder of Parquet files.")]
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("table")(table)
-
-
 def table(
     name: Annotated[Name, typer.Argument(help="The table; see above.")],
     store: _Store,

@@ -14,12 +14,6 @@ if TYPE_CHECKING:
     from opensafemlrm.view.sample import Sample
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the commands."""
-    app.command("view")(view)
-    app.command("show")(show)
-
-
 def view(
     store: Annotated[Path, typer.Argument(help="The store's folder.")],
     port: Annotated[

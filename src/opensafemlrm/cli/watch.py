@@ -21,11 +21,6 @@ _MIN_CAME = 0.5
 """The share of a probe's replies without which nothing is said of a model."""
 
 
-def add_to(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("watch")(watch)
-
-
 def watch(
     study: Annotated[Path, typer.Argument(help="The study file (YAML).")],
     store: Annotated[Path, typer.Option(help="The folder for the results; made if needed.")],

@@ -2,14 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
+
+if TYPE_CHECKING:
+    from opensafemlrm.components import Dataset
 
 OptionsOption: TypeAlias = Annotated[
     list[str] | None,
     typer.Option("--option", "-o", help="An option, KEY=VALUE in YAML; may be repeated."),
 ]
+
+DatasetName: TypeAlias = Annotated[str, typer.Argument(help="The data set's name.")]
+DatasetRoot: TypeAlias = Annotated[
+    Path | None, typer.Option("--root", help="The folder that holds the release.")
+]
+DatasetOptions: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option("--option", "-o", help="An option of the data set, as KEY=VALUE."),
+]
+
+
+def dataset_of(name: str, root: Path | None, options: list[str] | None = None) -> Dataset:
+    """Build a data set as the command line names it. Raises OptionError."""
+    from opensafemlrm import registry
+
+    given = {} if root is None else {"root": root}
+    given |= dict(map(parse_option, options or []))
+    dataset: Dataset = registry.build(registry.ComponentKind.DATASET, name, given)
+    return dataset
 
 
 def parse_option(text: str) -> tuple[str, Any]:

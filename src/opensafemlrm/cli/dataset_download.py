@@ -11,7 +11,7 @@ import typer
 
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._exit_codes import ExitCode
-from opensafemlrm.cli._option import parse_option
+from opensafemlrm.cli._option import DatasetName, DatasetOptions, parse_option
 
 if TYPE_CHECKING:
     from opensafemlrm.datasets.hub import Listing
@@ -19,17 +19,14 @@ if TYPE_CHECKING:
 
 
 def download(
-    name: Annotated[str, typer.Argument(help="The data set's name.")],
+    name: DatasetName,
     to: Annotated[
         Path | None, typer.Option(help="A folder to write to; left out, it is the hub's cache.")
     ] = None,
     revision: Annotated[
         str | None, typer.Option(help="The commit to fetch; left out, it is the newest.")
     ] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option("--option", "-o", help="An option of the data set, as KEY=VALUE."),
-    ] = None,
+    option: DatasetOptions = None,
     accept: Annotated[
         bool, typer.Option("--accept", help="You accept the licence and the terms shown.")
     ] = False,

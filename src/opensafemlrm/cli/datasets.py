@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,11 +11,9 @@ import typer
 
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._exit_codes import ExitCode
-from opensafemlrm.cli._option import parse_option
+from opensafemlrm.cli._option import DatasetName, DatasetOptions, DatasetRoot, dataset_of
 from opensafemlrm.cli._output import FormatOption
 from opensafemlrm.cli._output import show as show_tables
-from opensafemlrm.cli.dataset_download import download
-from opensafemlrm.cli.derive import derive, review
 from opensafemlrm.text import Format
 
 if TYPE_CHECKING:
@@ -27,32 +25,6 @@ if TYPE_CHECKING:
 MAX_NAMED = 10
 """Scenarios that a message names; of the rest it gives the number."""
 
-_Name = Annotated[str, typer.Argument(help="The data set's name.")]
-
-
-def add_to(app: typer.Typer) -> None:
-    """Add the commands."""
-    group = typer.Typer(help="List, fetch and check data sets, and map your own.")
-    group.command("list")(list_all)
-    group.command("show")(show)
-    group.command("check")(check)
-    group.command("download")(download)
-    group.command("init")(init)
-    group.command("derive")(derive)
-    group.command("review")(review)
-    app.add_typer(group, name="datasets", no_args_is_help=True)
-
-
-@dataclass(frozen=True, slots=True)
-class ListRow:
-    """One data set that there is."""
-
-    name: str
-    title: str
-    size: str
-    licence: str
-    version: str
-
 
 def list_all(to: FormatOption = Format.TEXT) -> None:
     """List the data sets there are, those of plugins among them."""
@@ -61,10 +33,14 @@ def list_all(to: FormatOption = Format.TEXT) -> None:
     from opensafemlrm import registry
     from opensafemlrm.report import Column, Table
 
-    rows = []
-    for name, found in registry.available(registry.ComponentKind.DATASET, say).items():
-        card = found.card
-        rows.append(ListRow(name, card.title, card.size, card.licence, found.version))
+    rows = [
+        {
+            "name": name,
+            **{key: getattr(found.card, key) for key in ("title", "size", "licence")},
+            "version": found.version,
+        }
+        for name, found in registry.available(registry.ComponentKind.DATASET, say).items()
+    ]
     columns = [
         Column("name", "Name"),
         Column("title", "Data set"),
@@ -73,25 +49,7 @@ def list_all(to: FormatOption = Format.TEXT) -> None:
     show_tables([Table("datasets", f"{len(rows)} data sets", columns, pl.DataFrame(rows))], to)
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """One thing to know of a data set."""
-
-    key: str
-    value: str
-
-
-@dataclass(frozen=True, slots=True)
-class Meaning:
-    """A scenario, and what the two lists of scenarios call it."""
-
-    scenario: str
-    taxonomy: str
-    title: str
-    hazard: str | None
-
-
-def show(name: _Name, to: FormatOption = Format.TEXT) -> None:
+def show(name: DatasetName, to: FormatOption = Format.TEXT) -> None:
     """Show a data set's card, its options, and what its scenarios mean."""
     import polars as pl
 
@@ -102,45 +60,42 @@ def show(name: _Name, to: FormatOption = Format.TEXT) -> None:
 
     found = registry.find(registry.ComponentKind.DATASET, name)
     card = found.card
-    facts = [
-        Fact("title", card.title),
-        Fact("paper", card.paper),
-        Fact("licence", data_licence(name)),
-        Fact("source", card.source),
-        Fact("size", card.size),
-        Fact("harmful or benign", card.kinds),
-        Fact("notes", card.notes),
-        Fact("version", found.version),
-        Fact("options", ", ".join(_options(found))),
-    ]
-    known = taxonomy.scenarios(name)
+    every = {
+        "title": card.title,
+        "paper": card.paper,
+        "licence": data_licence(name),
+        "source": card.source,
+        "size": card.size,
+        "harmful or benign": card.kinds,
+        "notes": card.notes,
+        "version": found.version,
+        "options": ", ".join(_options(found)),
+    }
+    facts = {key: value for key, value in every.items() if value}
     titles = taxonomy.titles()
     meanings = [
-        Meaning(scenario, meaning, titles[meaning], taxonomy.of(name, scenario, "ailuminate"))
-        for scenario, meaning in known.items()
+        (scenario, meaning, titles[meaning], taxonomy.of(name, scenario, "ailuminate"))
+        for scenario, meaning in taxonomy.scenarios(name).items()
     ]
-    facts = [fact for fact in facts if fact.value]
-    tables = [
-        Table("card", name, [Column("key", "Fact"), Column("value", "")], pl.DataFrame(facts))
-    ]
+    tables = []
     if to is Format.TEXT:
         typer.echo(_written_out(facts))
-        tables = []
+    else:
+        frame = pl.DataFrame({"key": list(facts), "value": list(facts.values())})
+        tables.append(Table("card", name, [Column("key", "Fact"), Column("value", "")], frame))
     if meanings:
+        schema = dict.fromkeys(("scenario", "taxonomy", "title", "hazard"), pl.String)
         columns = [
             Column("scenario", "Scenario"),
             Column("taxonomy", "Shared id"),
             Column("hazard", "AILuminate's hazard"),
         ]
-        tables.append(
-            Table(
-                "scenarios", "Scenarios", columns, pl.DataFrame(meanings, infer_schema_length=None)
-            )
-        )
+        frame = pl.DataFrame(meanings, schema, orient="row")
+        tables.append(Table("scenarios", "Scenarios", columns, frame))
     show_tables(tables, to)
 
 
-def _written_out(facts: list[Fact]) -> str:
+def _written_out(facts: Mapping[str, str]) -> str:
     """Return facts as paragraphs: their values are sentences, too long for a table on a screen."""
     import textwrap
 
@@ -148,11 +103,9 @@ def _written_out(facts: list[Fact]) -> str:
 
     indent = " " * 4
     paragraphs = [
-        f"{fact.key}\n"
-        + textwrap.fill(
-            for_terminal(fact.value), 96, initial_indent=indent, subsequent_indent=indent
-        )
-        for fact in facts
+        f"{key}\n"
+        + textwrap.fill(for_terminal(value), 96, initial_indent=indent, subsequent_indent=indent)
+        for key, value in facts.items()
     ]
     return "\n".join(paragraphs) + "\n"
 
@@ -165,31 +118,10 @@ def _options(component: type[Any]) -> list[str]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class CheckRow:
-    """What was found in one scenario of a release."""
-
-    scenario: str
-    taxonomy: str | None
-    expected: int | None
-    found: int
-    benign: int
-    images: int
-    missing_images: int
-    broken_images: int
-    duplicates: int
-    empty_texts: int
-    other: int
-    repeats: int
-
-
 def check(
-    name: _Name,
-    root: Annotated[Path | None, typer.Option(help="The folder that holds the release.")] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option("--option", "-o", help="An option of the data set, as KEY=VALUE."),
-    ] = None,
+    name: DatasetName,
+    root: DatasetRoot = None,
+    option: DatasetOptions = None,
     against: Annotated[
         list[str] | None,
         typer.Option(
@@ -203,11 +135,9 @@ def check(
 
     Exits with 2 where the release is not whole.
     """
-    from opensafemlrm import registry
     from opensafemlrm.datasets.audit import audit
 
-    options = {**({} if root is None else {"root": root}), **dict(map(parse_option, option or []))}
-    dataset = registry.build(registry.ComponentKind.DATASET, name, options)
+    dataset = dataset_of(name, root, option)
     found = audit(dataset)
     others = [_near_duplicates(dataset, text) for text in against or []]
     show_tables([_check_table(found), *others], to)
@@ -247,14 +177,12 @@ def _what_is_wrong(found: Audit) -> str:
 def _near_duplicates(dataset: Dataset, against: str) -> Table:
     import polars as pl
 
-    from opensafemlrm import registry
     from opensafemlrm.datasets.near_duplicates import near_duplicates
     from opensafemlrm.report import Column, Form, Table
     from opensafemlrm.types import Item
 
     name, _, root = against.partition("=")
-    options = {"root": Path(root)} if root else {}
-    other = registry.build(registry.ComponentKind.DATASET, name, options)
+    other = dataset_of(name, Path(root) if root else None)
     groups = [
         [row for row in source.rows() if isinstance(row, Item)] for source in (dataset, other)
     ]
@@ -282,16 +210,12 @@ def _check_table(found: Audit) -> Table:
 
     from opensafemlrm.report import Column, Form, Table, WhenConstant
 
-    rows = [
-        CheckRow(**{f.name: getattr(one, f.name) for f in dataclasses.fields(CheckRow)})
-        for one in found.scenarios
-    ]
     zero = WhenConstant.DROP_IF_ZERO
     expected = "" if found.expected is None else f" of {found.expected:,} expected"
     return Table(
         name="check",
         title=f"{found.dataset}: {found.found:,}{expected} items, {found.verdict}",
-        frame=pl.DataFrame(rows, infer_schema_length=None),
+        frame=pl.DataFrame(found.scenarios, infer_schema_length=None),
         columns=[
             Column("scenario", "Scenario"),
             Column("taxonomy", "Shared id"),

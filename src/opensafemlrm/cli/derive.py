@@ -12,6 +12,7 @@ import typer
 
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._exit_codes import ExitCode
+from opensafemlrm.cli._option import DatasetName, DatasetOptions, DatasetRoot, dataset_of
 from opensafemlrm.cli._output import FormatOption
 from opensafemlrm.cli._output import show as show_tables
 from opensafemlrm.text import Format
@@ -23,25 +24,11 @@ if TYPE_CHECKING:
 _KEYS: Final = "a accept · e write it yourself · r reject · A accept all that are left · q quit"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class FieldRow:
-    """How many items have a field, and how many do not."""
-
-    field: str
-    own: int
-    derived: int
-    unreviewed: int
-    missing: int
-
-
 def derive(
-    name: Annotated[str, typer.Argument(help="The data set's name.")],
+    name: DatasetName,
     out: Annotated[Path, typer.Option(help="The file to write, or to go on with.")],
-    root: Annotated[Path | None, typer.Option(help="The folder that holds the release.")] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option("--option", "-o", help="An option of the data set, as KEY=VALUE."),
-    ] = None,
+    root: DatasetRoot = None,
+    option: DatasetOptions = None,
     model: Annotated[
         str | None,
         typer.Option(help="The helper model, as a study names one; left out, rules derive."),
@@ -60,14 +47,11 @@ def derive(
     study, {attack: figstep, derive: FILE}. Several data sets can share a file; what is in it is not
     asked again.
     """
-    from opensafemlrm import registry
-    from opensafemlrm.cli._option import parse_option
     from opensafemlrm.derivation import RULE, Row, by_rule, missing, print_of
     from opensafemlrm.errors import OptionError
     from opensafemlrm.subset import Subset
 
-    options = {**({} if root is None else {"root": root}), **dict(map(parse_option, option or []))}
-    dataset = registry.build(registry.ComponentKind.DATASET, name, options)
+    dataset = dataset_of(name, root, option)
     items = [*Subset.of(dataset, limit, skip_invalid=True).items()]
     there = _rows(out)
     wanted = [
@@ -107,25 +91,19 @@ def derive(
 def review(
     file: Annotated[Path, typer.Argument(help="A file of `safemlrm datasets derive`.")],
     name: Annotated[str, typer.Argument(help="The data set's name, to show its questions.")],
-    root: Annotated[Path | None, typer.Option(help="The folder that holds the release.")] = None,
-    option: Annotated[
-        list[str] | None,
-        typer.Option("--option", "-o", help="An option of the data set, as KEY=VALUE."),
-    ] = None,
+    root: DatasetRoot = None,
+    option: DatasetOptions = None,
 ) -> None:
     """Look through what a helper model derived, row by row: accept it, write it anew, reject it.
 
     Questions and what was made of them are shown as they are. Attacks use the rows that you
     accepted; the items of all others are counted as not applicable.
     """
-    from opensafemlrm import registry
-    from opensafemlrm.cli._option import parse_option
     from opensafemlrm.derivation import RULE, print_of
     from opensafemlrm.files import write_atomic
     from opensafemlrm.types import Item
 
-    options = {**({} if root is None else {"root": root}), **dict(map(parse_option, option or []))}
-    dataset = registry.build(registry.ComponentKind.DATASET, name, options)
+    dataset = dataset_of(name, root, option)
     items = {(row.dataset, row.id): row for row in dataset.rows() if isinstance(row, Item)}
     there = _rows(file)
     waiting = [
@@ -222,20 +200,24 @@ def _show(label: str, items: Iterable[Item], there: dict[tuple[str, str], Row], 
             counts[name][kind] += 1
         if row is not None and row.reason and lacking:
             reasons[row.reason] += 1
-    rows = [FieldRow(name, *(counts[name][kind] for kind in _KINDS)) for name in FIELDS]
+    frame = pl.DataFrame(
+        [{"field": name, **{kind: counts[name][kind] for kind in _KINDS}} for name in FIELDS]
+    )
     columns = [
         Column("field", "Field"),
-        Column("own", "of the data set", Form.COUNT),
-        Column("derived", "derived", Form.COUNT),
-        Column("unreviewed", "not reviewed", Form.COUNT),
-        Column("missing", "missing", Form.COUNT),
+        *(Column(kind, title, Form.COUNT) for kind, title in _KINDS.items()),
     ]
-    show_tables([Table("derived", f"{label}: what attacks need", columns, pl.DataFrame(rows))], to)
+    show_tables([Table("derived", f"{label}: what attacks need", columns, frame)], to)
     for reason, count in reasons.most_common():
         say(f"{count:,}: {reason}")
 
 
-_KINDS: Final = ("own", "derived", "unreviewed", "missing")
+_KINDS: Final = {
+    "own": "of the data set",
+    "derived": "derived",
+    "unreviewed": "not reviewed",
+    "missing": "missing",
+}
 
 
 def _print(row: Row, item: Item, place: str) -> None:

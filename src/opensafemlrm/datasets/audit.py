@@ -42,11 +42,11 @@ class Checked:
     broken_images: int = 0
     duplicates: int = 0
     """Rows whose id another row has already."""
-    repeats: int = 0
-    """Items with the content of an earlier one under another id; upstream's affair, no fault."""
     empty_texts: int = 0
     other: int = 0
     """Rows that are bad for another reason."""
+    repeats: int = 0
+    """Items with the content of an earlier one under another id; upstream's affair, no fault."""
 
     @property
     def is_whole(self) -> bool:

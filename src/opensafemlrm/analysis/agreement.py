@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from opensafemlrm.analysis.intervals import CONFIDENCE, Array
+from opensafemlrm.analysis.intervals import TAILS, Array
 
 SEED: Final = 20_250_408
 _DRAWS: Final = 4_000
@@ -44,11 +44,10 @@ def agreement(both: float, first: float, second: float, neither: float) -> Agree
     if rows * columns == 0:
         return Agreement()
     draws = np.random.default_rng(SEED).dirichlet(table + 0.5, _DRAWS).T
-    tails = [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]
     found: list[float] = []
     for measure in (phi, kappa):
         value = float(measure(table))
-        low, high = np.quantile(measure(draws), tails)
+        low, high = np.quantile(measure(draws), TAILS)
         found += [value, min(value, float(low)), max(value, float(high))]
     return Agreement(*found)
 

@@ -15,8 +15,8 @@ from opensafemlrm.analysis import MAX_UNSCORED, clustered_counts
 from opensafemlrm.analysis.clustered_counts import finite, rate_of, unsafe_counts
 from opensafemlrm.analysis.conditions import (
     ALL,
-    DATASET_TO_DEFENSE,
     JUDGE_TO_CELL,
+    MODEL_TO_DEFENSE,
     PART_AND_THRESHOLD,
     THRESHOLDS,
     only,
@@ -25,8 +25,7 @@ from opensafemlrm.analysis.intervals import rate_interval
 from opensafemlrm.analysis.withheld import COLUMN, why, withhold
 
 COLUMNS: Final[Mapping[str, str]] = {
-    "model": "The model, as tables call it.",
-    **DATASET_TO_DEFENSE,
+    **MODEL_TO_DEFENSE,
     "scenario": "`all` where scenarios are taken together, each sample with the same weight.",
     **PART_AND_THRESHOLD,
     "n": "Samples that should have been scored, those without a score included.",

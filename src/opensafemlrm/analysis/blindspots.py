@@ -23,10 +23,11 @@ from opensafemlrm.analysis.clustered_counts import (
     variance,
 )
 from opensafemlrm.analysis.conditions import (
-    DATASET_TO_DEFENSE,
     JUDGE_TO_CELL,
+    PAIR_TO_DEFENSE,
     PART_AND_THRESHOLD,
     SETTING_COLUMNS,
+    ends,
     in_part_order,
     only,
 )
@@ -61,12 +62,10 @@ AGAINST_BASE: Final[Mapping[str, str]] = {
     "other pairs make likely: one model of all pairs, scenarios and items under the setting.",
     "shrunken_base": "The same of the base.",
     "shrunken_difference": "`shrunken_model` − `shrunken_base`.",
-    "shrunken_low": "Lower end of its 95 % interval.",
-    "shrunken_high": "Upper end.",
+    **ends("shrunken"),
     "shrunken_ratio": "`shrunken_model` / `shrunken_base`; finite also where the base has no "
     "unsafe reply.",
-    "shrunken_ratio_low": "Lower end of its 95 % interval.",
-    "shrunken_ratio_high": "Upper end.",
+    **ends("shrunken_ratio"),
     "rank": "Place by `shrunken_difference`: 1 is the worst blind spot.",
     "rank_low": "The best of the places that 95 % of what is likely leaves it.",
     "rank_high": "The last of them.",
@@ -76,8 +75,7 @@ AGAINST_BASE: Final[Mapping[str, str]] = {
 AGAINST_REST: Final[Mapping[str, str]] = {
     "asr_rest": "The model's ASR over its other scenarios; null where that is withheld.",
     "rest_difference": "`asr_model` − `asr_rest`.",
-    "rest_low": "Lower end of its 95 % interval.",
-    "rest_high": "Upper end.",
+    **ends("rest"),
     "rest_ratio": "`asr_model` / `asr_rest`.",
     "rest_ratio_low": "Lower end of its 95 % interval.",
     "rest_ratio_high": "Upper end; null where the data set none.",
@@ -91,9 +89,7 @@ AGAINST_REST: Final[Mapping[str, str]] = {
 _REST: Final = ("rate", "size", "spread", "groups", "if_safe_right", "if_unsafe_right")
 
 COLUMNS: Final[Mapping[str, str]] = {
-    "model": "The reasoning model.",
-    "base": "The base model that it came from.",
-    **DATASET_TO_DEFENSE,
+    **PAIR_TO_DEFENSE,
     "scenario": "The scenario, as upstream spells it.",
     **PART_AND_THRESHOLD,
     **AGAINST_BASE,

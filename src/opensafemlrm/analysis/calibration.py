@@ -20,7 +20,7 @@ import numpy as np
 import polars as pl
 
 from opensafemlrm.analysis.agreement import agreement, kappa
-from opensafemlrm.analysis.conditions import ALL
+from opensafemlrm.analysis.conditions import ALL, ends
 from opensafemlrm.analysis.intervals import wilson
 
 LABELLED: Final = pl.Schema({"unsafe": pl.Boolean, "score": pl.Float64, "scenario": pl.String})
@@ -42,8 +42,7 @@ CONFUSION_COLUMNS: Final[Mapping[str, str]] = {
     "false_negatives": "Texts that only people call unsafe.",
     "accuracy": "Share of texts on which both say the same.",
     "f1": "The harmonic mean of precision and recall.",
-    "f1_low": "Lower end of its 95 % interval.",
-    "f1_high": "Upper end.",
+    **ends("f1"),
     "kappa": "Cohen's κ.",
 }
 """The columns of :func:`confusions`."""
@@ -54,8 +53,7 @@ MEASURE_COLUMNS: Final[Mapping[str, str]] = {
     "measure": "`accuracy`, `precision`, `recall`, `f1`, `sensitivity`, `specificity` or `kappa`; "
     "recall and sensitivity are two names of one measure.",
     "value": "Its value; null where it is a share of nothing.",
-    "low": "Lower end of its 95 % interval.",
-    "high": "Upper end.",
+    **ends(),
     "n": "Texts that the measure is a share of.",
 }
 """The columns of :func:`measures`."""
@@ -87,8 +85,7 @@ RELIABILITY_COLUMNS: Final[Mapping[str, str]] = {
     "n": "Texts with such a score.",
     "unsafe": "Of these texts, those that people call unsafe.",
     "share": "`unsafe` / `n`.",
-    "share_low": "Lower end of its 95 % interval.",
-    "share_high": "Upper end.",
+    **ends("share"),
 }
 """The columns of :func:`reliability`."""
 

@@ -25,8 +25,8 @@ from opensafemlrm.analysis.compare import compare, has_part
 from opensafemlrm.analysis.conditions import (
     ALL,
     CONDITION_COLUMNS,
-    DATASET_TO_DEFENSE,
     JUDGE_TO_CELL,
+    MODEL_TO_DEFENSE,
     PART_AND_THRESHOLD,
     SETTING_COLUMNS,
     in_part_order,
@@ -41,10 +41,9 @@ from opensafemlrm.analysis.withheld import COLUMN
 READS: Final = clustered_counts.READS | {"sample", "item", "repeat", "refusal", "label"}
 """Columns of the tidy table that changes need."""
 
-_NAMES: Final = {"model": "The model, as tables call it.", **DATASET_TO_DEFENSE}
 _SAMPLING: Final = {"sampling": JUDGE_TO_CELL["sampling"]}
 CELL_COLUMNS: Final[Mapping[str, str]] = {
-    **_NAMES,
+    **MODEL_TO_DEFENSE,
     **_SAMPLING,
     "simulated": JUDGE_TO_CELL["simulated"],
     "change": "`only in A`, `only in B`, `same`, or `other key`: something that changes its "
@@ -57,7 +56,7 @@ CELL_COLUMNS: Final[Mapping[str, str]] = {
 """The columns of :func:`changed_cells`."""
 FIGURE_COLUMNS: Final[Mapping[str, str]] = {
     "figure": "`asr`, on harmful items, or `over-refusal`, on benign ones.",
-    **_NAMES,
+    **MODEL_TO_DEFENSE,
     "scenario": "`all` where scenarios are taken together.",
     **PART_AND_THRESHOLD,
     **METHOD,
@@ -79,7 +78,7 @@ FIGURE_COLUMNS: Final[Mapping[str, str]] = {
 }
 """The columns of :func:`changed_figures`."""
 FLIP_COLUMNS: Final[Mapping[str, str]] = {
-    **_NAMES,
+    **MODEL_TO_DEFENSE,
     "scenario": "The scenario, as upstream spells it.",
     "item": "The item's id in its dataset.",
     "repeat": "Which repeat of the item, from 0.",

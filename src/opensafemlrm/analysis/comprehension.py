@@ -33,33 +33,32 @@ from opensafemlrm.analysis.clustered_counts import (
 )
 from opensafemlrm.analysis.conditions import (
     CELL_COLUMNS,
-    DATASET_TO_DEFENSE,
     JUDGE_TO_CELL,
+    MODEL_TO_DEFENSE,
+    PAIR_TO_DEFENSE,
     PART_AND_THRESHOLD,
     SETTING_COLUMNS,
+    ends,
     in_part_order,
     only,
 )
-from opensafemlrm.analysis.intervals import CONFIDENCE, Array, rate_interval
+from opensafemlrm.analysis.intervals import TAILS, Array, rate_interval
 from opensafemlrm.analysis.tax import FAMILY
 
 READS: Final = clustered_counts.READS | {"repeat", "understood"}
 """Columns of the tidy table that comprehension needs."""
 
 COLUMNS: Final[Mapping[str, str]] = {
-    "model": "The model, as tables call it.",
-    **DATASET_TO_DEFENSE,
+    **MODEL_TO_DEFENSE,
     **PART_AND_THRESHOLD,
     "n": "Samples that should have been scored.",
     "known": "Samples with a score of which the judge says whether the request was understood.",
     "understood": "Those that understood it.",
     "comprehension": "`understood` / `known`; null, as all figures, where too few are known.",
-    "comprehension_low": "Lower end of its 95 % interval.",
-    "comprehension_high": "Upper end.",
+    **ends("comprehension"),
     "asr": "Unsafe samples of those known.",
     "c_asr": "C-ASR: unsafe samples of those that understood.",
-    "c_asr_low": "Lower end of its 95 % interval.",
-    "c_asr_high": "Upper end.",
+    **ends("c_asr"),
     **JUDGE_TO_CELL,
 }
 """The columns of :func:`comprehension`."""
@@ -72,9 +71,7 @@ _PARTS: Final[Mapping[str, str]] = {
     "understood.",
 }
 TAX_COLUMNS: Final[Mapping[str, str]] = {
-    "model": "The reasoning model.",
-    "base": "The base model that it came from.",
-    **DATASET_TO_DEFENSE,
+    **PAIR_TO_DEFENSE,
     **PART_AND_THRESHOLD,
     "known": "Items and repeats of which both replies have a score and are known to have "
     "understood or not.",
@@ -230,11 +227,10 @@ def split(items: pl.DataFrame) -> dict[str, float]:
     draws = _components(seen @ sums + unseen @ _UNSEEN)
     point = _components(sums.sum(axis=0, keepdims=True))
     parts: dict[str, float] = {}
-    tails = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
     for name, (value,) in point.items():
         parts[name] = float(value)
         if name in _PARTS:
-            low, high = np.quantile(draws[name], tails)
+            low, high = np.quantile(draws[name], TAILS)
             parts[f"{name}_low"] = min(float(low), float(value))
             parts[f"{name}_high"] = max(float(high), float(value))
     return parts

@@ -40,6 +40,12 @@ DATASET_TO_DEFENSE: Final[Mapping[str, str]] = {
     "attack": "The attack; `direct` is none.",
     "defense": "The defense; `none` is none.",
 }
+MODEL_TO_DEFENSE: Final = {"model": "The model, as tables call it.", **DATASET_TO_DEFENSE}
+PAIR_TO_DEFENSE: Final = {
+    "model": "The reasoning model.",
+    "base": "The base model that it came from.",
+    **DATASET_TO_DEFENSE,
+}
 PART_AND_THRESHOLD: Final[Mapping[str, str]] = {
     "part": "`reasoning`, `answer` or `full`.",
     "threshold": "The lowest score that counts as unsafe.",
@@ -51,6 +57,12 @@ JUDGE_TO_CELL: Final[Mapping[str, str]] = {
     "cell": "The content key of the model under these conditions.",
 }
 """Columns that results have in common, and what they hold."""
+
+
+def ends(name: str = "") -> dict[str, str]:
+    """Return the two columns of the interval of the figure ``name``, and what they hold."""
+    low, high = (f"{name}_{end}" if name else end for end in ("low", "high"))
+    return {low: "Lower end of its 95 % interval.", high: "Upper end."}
 
 
 def in_part_order() -> pl.Expr:

@@ -27,10 +27,11 @@ from opensafemlrm.analysis.clustered_counts import (
 )
 from opensafemlrm.analysis.conditions import (
     ALL,
-    DATASET_TO_DEFENSE,
     JUDGE_TO_CELL,
+    MODEL_TO_DEFENSE,
     PART_AND_THRESHOLD,
     SETTING_COLUMNS,
+    ends,
     only,
 )
 from opensafemlrm.analysis.intervals import rate_interval
@@ -45,18 +46,15 @@ READS: Final = clustered_counts.READS | {"sample", "repeat"}
 POWERED: Final = "prediction-powered"
 
 COLUMNS: Final[Mapping[str, str]] = {
-    "model": "The model, as tables call it.",
-    **DATASET_TO_DEFENSE,
+    **MODEL_TO_DEFENSE,
     "scenario": "`all` where scenarios are taken together, each sample with the same weight.",
     **PART_AND_THRESHOLD,
     "scored": "Samples with a score.",
     "unsafe": "Those whose score reaches the threshold.",
     "asr": "`unsafe` / `scored`, from 0 to 1; null where nothing was scored.",
-    "low": "Lower end of its 95 % interval.",
-    "high": "Upper end.",
+    **ends(),
     "corrected": "The rate once the judge's errors are taken out; null where `method` is `none`.",
-    "corrected_low": "Lower end of its 95 % interval.",
-    "corrected_high": "Upper end.",
+    **ends("corrected"),
     "bound_low": "The lowest rate over all samples, whatever the unscored ones hold.",
     "bound_high": "The highest.",
     "corrected_bound_low": "`bound_low`, corrected in the same way.",
@@ -117,7 +115,8 @@ def corrected_asr(
         withheld=why(max_unscored),
     )
     known = Calibrations.of(calibrations)
-    reasons = _with_reasoning(sums)
+    scored_reasoning = sums.filter(pl.col("part") == Part.REASONING.value, pl.col("scored") > 0)
+    reasons = set(scored_reasoning.select("cell", "judge").iter_rows())
     figures = []
     for row in rows.iter_rows(named=True):
         key = tuple(row[name] for name in _KEYS)
@@ -140,11 +139,6 @@ def _with_bounds(figures: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str
         "corrected_bound_low": (unsafe + row["so_far"]) / row["n"],
         "corrected_bound_high": (unsafe + row["n"] - row["scored"]) / row["n"],
     }
-
-
-def _with_reasoning(sums: pl.DataFrame) -> set[tuple[str, str]]:
-    scored = sums.filter(pl.col("part") == Part.REASONING.value, pl.col("scored") > 0)
-    return set(scored.select("cell", "judge").iter_rows())
 
 
 def labelled_rows(frame: pl.DataFrame | pl.LazyFrame, labels: pl.DataFrame) -> pl.LazyFrame:

@@ -18,10 +18,11 @@ from numpy.typing import ArrayLike, NDArray
 from opensafemlrm.analysis import MAX_UNSCORED, corrected
 from opensafemlrm.analysis.clustered_counts import finite, texts
 from opensafemlrm.analysis.conditions import (
-    DATASET_TO_DEFENSE,
     JUDGE_TO_CELL,
+    PAIR_TO_DEFENSE,
     PART_AND_THRESHOLD,
     SETTING_COLUMNS,
+    ends,
     only,
 )
 from opensafemlrm.analysis.corrected import POWERED, corrected_asr
@@ -36,17 +37,13 @@ READS: Final = corrected.READS | {"repeat"}
 APART: Final = "rates apart"
 
 COLUMNS: Final[Mapping[str, str]] = {
-    "model": "The reasoning model.",
-    "base": "The base model that it came from.",
-    **DATASET_TO_DEFENSE,
+    **PAIR_TO_DEFENSE,
     **PART_AND_THRESHOLD,
     "scored": "Samples of the reasoning model whose scores are compared.",
     "difference": "ASR of the reasoning model less that of the base, as judged.",
-    "low": "Lower end of its 95 % interval.",
-    "high": "Upper end.",
+    **ends(),
     "corrected": "The same as people would see it; null where `method` is `none`.",
-    "corrected_low": "Lower end of its 95 % interval.",
-    "corrected_high": "Upper end.",
+    **ends("corrected"),
     "method": f"`{POWERED}`: by items of which both replies are labelled, at least {MIN_LABELS}; "
     f"`{APART}`: the difference of the two corrected rates; `{NONE}`.",
     "basis": "Which labels the correction is made by, or why there is none.",

@@ -17,10 +17,11 @@ from opensafemlrm.analysis.clustered_counts import at_thresholds, finite, harmfu
 from opensafemlrm.analysis.conditions import (
     ALL,
     CELL_COLUMNS,
-    DATASET_TO_DEFENSE,
     JUDGE_TO_CELL,
+    MODEL_TO_DEFENSE,
     PART_AND_THRESHOLD,
     THRESHOLDS,
+    ends,
     only,
 )
 from opensafemlrm.analysis.contrasts import student_factor
@@ -33,8 +34,7 @@ READS: Final = clustered_counts.READS | {"sample", "reasoning_status"}
 """Columns of the tidy table that :func:`correction` needs."""
 
 COLUMNS: Final[Mapping[str, str]] = {
-    "model": "The model, as tables call it.",
-    **DATASET_TO_DEFENSE,
+    **MODEL_TO_DEFENSE,
     "scenario": "`all` where scenarios are taken together.",
     "threshold": PART_AND_THRESHOLD["threshold"],
     "reasoning_status": "`raw`: the reasoning as the model wrote it; `summary`, `hidden`: what the "
@@ -48,24 +48,20 @@ COLUMNS: Final[Mapping[str, str]] = {
     "reverse": "Safe reasoning, unsafe answer.",
     "both_safe": "Safe reasoning, safe answer.",
     "self_correction": "`corrected` / (`corrected` + `both_unsafe`).",
-    "self_correction_low": "Lower end of its 95 % interval.",
-    "self_correction_high": "Upper end.",
+    **ends("self_correction"),
     "self_correction_bound_low": "The lowest it can be over all `n`, whatever the parts without a "
     "score hold; a part that is not there has none to hold.",
     "self_correction_bound_high": "The highest.",
     "unsafe_given_unsafe": "P(answer unsafe given reasoning unsafe): 1 − `self_correction`.",
     "unsafe_given_safe": "P(answer unsafe given reasoning safe): `reverse` / (`reverse` + "
     "`both_safe`).",
-    "unsafe_given_safe_low": "Lower end of its 95 % interval.",
-    "unsafe_given_safe_high": "Upper end.",
+    **ends("unsafe_given_safe"),
     "unsafe_given_safe_bound_low": "The lowest it can be, as for `self_correction`.",
     "unsafe_given_safe_bound_high": "The highest.",
     "phi": "Correlation of the two labels; null where one of them never changes.",
-    "phi_low": "Lower end of its 95 % interval.",
-    "phi_high": "Upper end.",
+    **ends("phi"),
     "kappa": "Cohen's κ of the two labels.",
-    "kappa_low": "Lower end of its 95 % interval.",
-    "kappa_high": "Upper end.",
+    **ends("kappa"),
     **COLUMN,
     **JUDGE_TO_CELL,
 }

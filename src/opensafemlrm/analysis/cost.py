@@ -8,11 +8,10 @@ from typing import Final, TypeAlias
 
 import polars as pl
 
-from opensafemlrm.analysis.conditions import CELL_COLUMNS, DATASET_TO_DEFENSE, JUDGE_TO_CELL
+from opensafemlrm.analysis.conditions import CELL_COLUMNS, JUDGE_TO_CELL, MODEL_TO_DEFENSE
 
 COLUMNS: Final[Mapping[str, str]] = {
-    "model": "The model, as tables call it.",
-    **DATASET_TO_DEFENSE,
+    **MODEL_TO_DEFENSE,
     "samples": "Samples that were asked for.",
     "requests": "Requests to the model: one a sample, every retry, and what attacks and defenses "
     "asked.",
@@ -71,6 +70,7 @@ def cost(
             *map(_known_sum, _OF_SAMPLES),
         )
     )
+    dollars = pl.col("dollars")
     verdicts = rows.group_by("cell").agg(map(_known_sum, _OF_VERDICTS))
     judged_for = (
         rows.filter(pl.col("judge_requests") > 0)
@@ -80,7 +80,7 @@ def cost(
             dollars=_dollars("judge", "judge_input_tokens", "judge_output_tokens", judge_prices)
         )
         .group_by("cell")
-        .agg(judge_dollars=_sum_if_all(pl.col("dollars")))
+        .agg(judge_dollars=pl.when(dollars.null_count() == 0).then(dollars.sum()))
     )
     generated = _plus("input_tokens", "output_tokens")
     judged = _plus("judge_input_tokens", "judge_output_tokens")
@@ -119,10 +119,6 @@ def _dollars(label: str, read: str, written: str, prices: Prices) -> pl.Expr:
         is_free = not price_in and not price_out
         dollars = pl.when(name == known).then(pl.lit(0.0) if is_free else cost).otherwise(dollars)
     return dollars
-
-
-def _sum_if_all(column: pl.Expr) -> pl.Expr:
-    return pl.when(column.null_count() == 0).then(column.sum())
 
 
 def _known_sum(name: str) -> pl.Expr:

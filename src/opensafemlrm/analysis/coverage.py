@@ -14,8 +14,8 @@ import polars as pl
 
 from opensafemlrm.analysis.conditions import (
     CELL_COLUMNS,
-    DATASET_TO_DEFENSE,
     JUDGE_TO_CELL,
+    MODEL_TO_DEFENSE,
     in_part_order,
 )
 from opensafemlrm.types import Label, ResponseStatus, TraceStatus, Unscored
@@ -23,11 +23,10 @@ from opensafemlrm.types import Label, ResponseStatus, TraceStatus, Unscored
 TALLY: Final = pl.List(pl.Struct({"name": pl.String, "n": pl.Int64}))
 """The type of a column that holds names with their counts."""
 
-_MODEL_TO_DEFENSE: Final = {"model": "The model, as tables call it.", **DATASET_TO_DEFENSE}
 _SAMPLING_TO_CELL: Final = {name: JUDGE_TO_CELL[name] for name in ("sampling", "simulated", "cell")}
 
 REPLY_COLUMNS: Final[Mapping[str, str]] = {
-    **_MODEL_TO_DEFENSE,
+    **MODEL_TO_DEFENSE,
     "n": "Samples; `ok` to `not_recorded` add up to it.",
     "ok": "Replies that came whole.",
     "truncated": "Replies that were cut at the token limit.",
@@ -46,7 +45,7 @@ REPLY_COLUMNS: Final[Mapping[str, str]] = {
 """The columns of :func:`reply_outcomes`."""
 
 VERDICT_COLUMNS: Final[Mapping[str, str]] = {
-    **_MODEL_TO_DEFENSE,
+    **MODEL_TO_DEFENSE,
     "part": "`reasoning`, `answer` or `full`.",
     "n": "Samples; `safe` to `not_recorded` add up to it.",
     "safe": "Verdicts that call it safe, by the judge's own label: at its lenient threshold.",
@@ -75,7 +74,7 @@ VERDICT_COLUMNS: Final[Mapping[str, str]] = {
 """The columns of :func:`verdict_outcomes`; ``judge`` is null where no judge has been shown it."""
 
 NOT_APPLICABLE_COLUMNS: Final[Mapping[str, str]] = {
-    **_MODEL_TO_DEFENSE,
+    **MODEL_TO_DEFENSE,
     "items": "Items that the attack cannot carry, or to which the defense cannot be applied: "
     "nothing was sent for them.",
     "example": "Why, for one of them.",

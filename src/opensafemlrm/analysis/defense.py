@@ -28,9 +28,10 @@ from opensafemlrm.analysis.clustered_counts import (
 )
 from opensafemlrm.analysis.compare import BOTH_SCORED, compare
 from opensafemlrm.analysis.conditions import (
-    DATASET_TO_DEFENSE,
     JUDGE_TO_CELL,
+    MODEL_TO_DEFENSE,
     PART_AND_THRESHOLD,
+    ends,
     in_part_order,
     only,
 )
@@ -64,25 +65,21 @@ _IF_UNSCORED: Final = {
 }
 
 COLUMNS: Final[Mapping[str, str]] = {
-    "model": "The model, as tables call it.",
-    **DATASET_TO_DEFENSE,
+    **MODEL_TO_DEFENSE,
     **PART_AND_THRESHOLD,
     "method": "As in the tax: `paired`, `unpaired` or `none`; `–` for the undefended model.",
     "scored": "Samples whose scores are compared.",
     "asr": "Attack success rate under the defense, over all its scored samples.",
-    "asr_low": "Lower end of its 95 % interval.",
-    "asr_high": "Upper end.",
+    **ends("asr"),
     "asr_undefended": "The same without it.",
     "asr_change": "Change of the rate, over the samples that have a score on both sides (the "
     "effect of the defense): below 0 it makes safer.",
-    "asr_change_low": "Lower end of its 95 % interval.",
-    "asr_change_high": "Upper end.",
+    **ends("asr_change"),
     "p_value": "Of `asr_change`, as in the tax.",
     "overridden": "Samples with unsafe reasoning and a safe answer, of all that have both parts.",
     "overridden_undefended": "The same without the defense.",
     "overridden_change": "Its change, over the samples that have both parts on both sides.",
-    "overridden_change_low": "Lower end of its 95 % interval.",
-    "overridden_change_high": "Upper end.",
+    **ends("overridden_change"),
     **{
         name: text
         for name, text in correction.COLUMNS.items()
@@ -90,18 +87,15 @@ COLUMNS: Final[Mapping[str, str]] = {
     },
     "self_correction_withheld": "Why `self_correction` is withheld.",
     "overrefusal": "Benign samples refused, of those known to be refused or not.",
-    "overrefusal_low": "Lower end of its 95 % interval.",
-    "overrefusal_high": "Upper end.",
+    **ends("overrefusal"),
     "overrefusal_undefended": "The same without the defense.",
     "overrefusal_change": "Its change, over the samples of which it is known on both sides.",
-    "overrefusal_change_low": "Lower end of its 95 % interval.",
-    "overrefusal_change_high": "Upper end.",
+    **ends("overrefusal_change"),
     "utility": "Right answers of those known, over the accuracy sets of the study (items with a "
     "`reference`), without an attack; null where there is none.",
     "utility_undefended": "The same without the defense.",
     "utility_change": "The first less the second: below 0 the defense costs accuracy.",
-    "utility_change_low": "Lower end of its 95 % interval.",
-    "utility_change_high": "Upper end.",
+    **ends("utility_change"),
     "requests": "Requests to models a sample, the defense's own included. A guard or a scorer is "
     "counted as one request each time it looks, whatever it asks.",
     "tokens": "Tokens written a sample, where the server counted them.",

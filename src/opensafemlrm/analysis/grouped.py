@@ -30,6 +30,7 @@ from opensafemlrm.analysis.conditions import (
     JUDGE_TO_CELL,
     PART_AND_THRESHOLD,
     SETTING_COLUMNS,
+    ends,
     in_part_order,
     only,
 )
@@ -53,8 +54,7 @@ COLUMNS: Final[Mapping[str, str]] = {
     "asr_models": "Mean ASR of the models, each with the same weight.",
     "asr_bases": "Mean ASR of the bases.",
     "difference": "`asr_models` − `asr_bases`.",
-    "low": "Lower end of its 95 % interval.",
-    "high": "Upper end.",
+    **ends(),
     "ratio": "`asr_models` / `asr_bases`; null where the bases have no unsafe reply.",
     "ratio_low": "Lower end of its 95 % interval.",
     "ratio_high": "Upper end; null where the data set none.",

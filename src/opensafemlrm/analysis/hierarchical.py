@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from scipy import linalg, sparse, special
 
 from opensafemlrm.analysis.agreement import SEED
-from opensafemlrm.analysis.intervals import CONFIDENCE, Array
+from opensafemlrm.analysis.intervals import TAILS, Array
 
 _STEPS: Final = 200
 _TOLERANCE: Final = 1e-3
@@ -40,7 +40,6 @@ _SD_RATE: Final = 1.0
 _FIXED_POINT_STEPS: Final = 20
 _DRAWS: Final = 2_000
 _LOGISTIC: Final = (16 * 3**0.5 / (15 * np.pi)) ** 2
-_TAILS: Final = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 
 FIGURES: Final = (
     *("shrunken_model", "shrunken_base", "shrunken_difference", "shrunken_low", "shrunken_high"),
@@ -210,9 +209,9 @@ def blind_spots(counts: pl.DataFrame, pairs: Sequence[tuple[str, str]]) -> pl.Da
         of_pair = np.array([(m, b) == pair for m, b, _ in rows])
         places[of_pair] = _places((drawn - drawn0)[of_pair])
         place[of_pair] = _places((rate - rate0)[of_pair])
-    low, high = np.quantile(drawn - drawn0, _TAILS, axis=1)
-    ratio_low, ratio_high = np.quantile(drawn / drawn0, _TAILS, axis=1)
-    first, last = np.quantile(places, _TAILS, axis=1, method="inverted_cdf")
+    low, high = np.quantile(drawn - drawn0, TAILS, axis=1)
+    ratio_low, ratio_high = np.quantile(drawn / drawn0, TAILS, axis=1)
+    first, last = np.quantile(places, TAILS, axis=1, method="inverted_cdf")
     values = (rate, rate0, rate - rate0, low, high, rate / rate0, ratio_low, ratio_high)
     ranks = (place, np.minimum(first, place), np.maximum(last, place))
     return pl.DataFrame(

@@ -22,6 +22,8 @@ from numpy.typing import ArrayLike, NDArray
 CONFIDENCE: Final = 0.95
 Z: Final = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 """How many standard errors wide intervals are on either side: 1.96."""
+TAILS: Final = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
+"""The quantiles between which the interval of a distribution lies."""
 _NEWTON_STEPS: Final = 8
 _SERIES: Final = np.arange(1.0, 60.0)
 
@@ -167,7 +169,8 @@ def _poisson(hits: Array, few: NDArray[np.bool_], z: Array) -> Array:
     hits, few, z = np.broadcast_arrays(hits, few, z)
     bounds = np.full(few.shape, np.nan)
     if few.any():
-        bounds[few] = _gamma_quantile(hits[few], _two_tails(z[few]))
+        tails = np.vectorize(math.erfc, otypes=[np.float64])  # of a standard normal
+        bounds[few] = _gamma_quantile(hits[few], tails(z[few] / math.sqrt(2)))
     return bounds
 
 
@@ -186,11 +189,6 @@ def _gamma_quantile(shape: Array, probability: Array) -> Array:
         log_value = shape * log_x - x - log_gamma + np.log(series)
         log_x = log_x + (log_probability - log_value) * series / shape
     return np.asarray(np.exp(log_x), dtype=np.float64)
-
-
-def _two_tails(z: Array) -> Array:
-    """Return the probability of a standard normal beyond ``z`` on either side."""
-    return np.asarray(np.vectorize(math.erfc, otypes=[np.float64])(z / math.sqrt(2)))
 
 
 def _floats(values: ArrayLike) -> Array:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any, Final
 
 import numpy as np
@@ -20,7 +19,7 @@ from numpy.typing import ArrayLike
 from opensafemlrm.analysis.calibration import CELLS
 from opensafemlrm.analysis.conditions import ALL
 from opensafemlrm.analysis.differential_error import LEVEL, differential_error
-from opensafemlrm.analysis.intervals import CONFIDENCE, Array
+from opensafemlrm.analysis.intervals import Array, Z
 from opensafemlrm.analysis.prediction_powered import MIN_LABELS
 from opensafemlrm.types import Part
 
@@ -233,7 +232,7 @@ def rogan_gladen(
         np.asarray(values, dtype=np.float64)
         for values in (rate, n, right_unsafe, unsafe, right_safe, safe)
     )
-    z2 = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) ** 2
+    z2 = Z**2
     se, sp = (right_unsafe + 1) / (unsafe + 2), (right_safe + 1) / (safe + 2)
     with np.errstate(invalid="ignore", divide="ignore"):
         youden = right_unsafe / unsafe + right_safe / safe - 1

@@ -19,9 +19,10 @@ from opensafemlrm.analysis.clustered_counts import (
 from opensafemlrm.analysis.conditions import (
     ALL,
     CELL_COLUMNS,
-    DATASET_TO_DEFENSE,
     JUDGE_TO_CELL,
+    MODEL_TO_DEFENSE,
     PART_AND_THRESHOLD,
+    ends,
     in_part_order,
     only,
 )
@@ -33,8 +34,7 @@ READS: Final = clustered_counts.READS | {"status", "refusal"}
 """Columns of the tidy table that :func:`overrefusal` and :func:`balance` need."""
 
 COLUMNS: Final[Mapping[str, str]] = {
-    "model": "The model, as tables call it.",
-    **DATASET_TO_DEFENSE,
+    **MODEL_TO_DEFENSE,
     "scenario": "`all` where scenarios are taken together.",
     "part": "`answer` or `full`.",
     "n": "Samples of benign items.",
@@ -52,20 +52,16 @@ COLUMNS: Final[Mapping[str, str]] = {
 """The columns of :func:`overrefusal`."""
 
 BALANCE_COLUMNS: Final[Mapping[str, str]] = {
-    "model": "The model, as tables call it.",
-    **DATASET_TO_DEFENSE,
+    **MODEL_TO_DEFENSE,
     **PART_AND_THRESHOLD,
     "harmful": "Scored samples of harmful items.",
     "benign": "Samples of benign items known to be refused or not.",
     "safety": "1 − ASR on harmful items.",
-    "safety_low": "Lower end of its 95 % interval.",
-    "safety_high": "Upper end.",
+    **ends("safety"),
     "helpfulness": "1 − refusal rate on benign items.",
-    "helpfulness_low": "Lower end of its 95 % interval.",
-    "helpfulness_high": "Upper end.",
+    **ends("helpfulness"),
     "balanced": "The mean of the two.",
-    "balanced_low": "Lower end of its 95 % interval.",
-    "balanced_high": "Upper end.",
+    **ends("balanced"),
     "safety_bound_low": "The lowest safety over all samples, whatever the unscored ones hold.",
     "safety_bound_high": "The highest.",
     "helpfulness_bound_low": "The lowest helpfulness, whatever the unknown ones are.",

@@ -20,14 +20,13 @@ docs/statistics.md.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from opensafemlrm.analysis.agreement import SEED
-from opensafemlrm.analysis.intervals import CONFIDENCE, Array
+from opensafemlrm.analysis.intervals import TAILS, Array, Z
 
 RATE: Final = (0.0, 1.0)
 """What a label can be where units are replies."""
@@ -41,8 +40,6 @@ _PRIOR: Final = 0.5
 _MIN_FOR_SCORES: Final = 20
 """The fewest labels of a stratum from which the judge's scores are used within it."""
 _DRAWS: Final = 4_000
-_TAILS: Final = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
-_Z: Final = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
 
 Counts = NDArray[np.int64]
 
@@ -84,11 +81,6 @@ class Strata:
         )
 
 
-def _of_total(rest: Array | Counts, labels: Array | Counts, variance: Array, points: int) -> Array:
-    weight = labels + _PRIOR * points
-    return np.asarray(rest * (rest + weight) / (weight + 1) * variance, dtype=np.float64)
-
-
 def stratified_mean(
     verdicts: Counts,
     labels: Array,
@@ -126,7 +118,7 @@ def stratified_mean(
     else:
         of_item = np.arange(n) if items is None else np.unique(items, return_inverse=True)[1]
         draws = _draws_of_such(strata, labels, places, shifts, shares, of_item)
-    low, high = np.clip(np.quantile(draws, _TAILS), *_span(values))
+    low, high = np.clip(np.quantile(draws, TAILS), *_span(values))
     return Estimate(value, min(float(low), value), max(float(high), value), int(known.sum()), n)
 
 
@@ -259,7 +251,7 @@ def half_width(strata: Strata, guessed: Array, allocation: Counts) -> float:
         _left(strata, place, expected)[allocation[place] - strata.labels[place]]
         for place, expected in enumerate(_expected(strata, guessed))
     )
-    return float(_Z * variance**0.5 / strata.units.sum())
+    return float(Z * variance**0.5 / strata.units.sum())
 
 
 def labels_for(strata: Strata, guessed: Array, wanted: float) -> int:
@@ -282,6 +274,6 @@ def _left(strata: Strata, place: int, expected: float) -> Array:
     """Return the variance of a stratum's total at every number of labels it can still have."""
     units, values = int(strata.units[place]), np.array(strata.values)
     labels = np.arange(int(strata.labels[place]), units + 1, dtype=np.float64)
-    prior = _PRIOR * len(values)
-    square = (expected * labels + _PRIOR * (values**2).sum()) / (labels + prior)
-    return _of_total(units - labels, labels, square, len(values))
+    rest, weight = units - labels, labels + _PRIOR * len(values)
+    square = (expected * labels + _PRIOR * (values**2).sum()) / weight
+    return np.asarray(rest * (rest + weight) / (weight + 1) * square, dtype=np.float64)

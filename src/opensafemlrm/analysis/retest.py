@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from opensafemlrm.analysis.agreement import agreement
+from opensafemlrm.analysis.conditions import ends
 from opensafemlrm.analysis.intervals import wilson
 
 COLUMNS: Final[Mapping[str, str]] = {
@@ -21,11 +22,9 @@ COLUMNS: Final[Mapping[str, str]] = {
     "lost": "Texts that got one once only.",
     "same": "Of `n`, those with the same label both times.",
     "share": "`same` / `n`.",
-    "low": "Lower end of its 95 % interval.",
-    "high": "Upper end.",
+    **ends(),
     "kappa": "Cohen's κ of the two; null where a label never changes.",
-    "kappa_low": "Lower end of its 95 % interval.",
-    "kappa_high": "Upper end.",
+    **ends("kappa"),
     "variance": "Variance of the score of one text: half the mean square of the change.",
     "share_of_variance": "`variance` as a share of that of all scores: what is noise of the judge.",
 }

@@ -11,16 +11,15 @@ import polars as pl
 
 from opensafemlrm.analysis.conditions import (
     CELL_COLUMNS,
-    DATASET_TO_DEFENSE,
     JUDGE_TO_CELL,
+    MODEL_TO_DEFENSE,
     in_part_order,
 )
 from opensafemlrm.analysis.coverage import TALLY
 from opensafemlrm.types import ItemKind
 
 COLUMNS: Final[Mapping[str, str]] = {
-    "model": "The model, as tables call it.",
-    **DATASET_TO_DEFENSE,
+    **MODEL_TO_DEFENSE,
     "part": "`reasoning`, `answer` or `full`.",
     "n": "Samples, those without a score included.",
     "unscored": "Samples without a score.",

@@ -23,8 +23,8 @@ from opensafemlrm.analysis.clustered_counts import (
 from opensafemlrm.analysis.compare import compare, has_part
 from opensafemlrm.analysis.conditions import (
     ALL,
-    DATASET_TO_DEFENSE,
     JUDGE_TO_CELL,
+    PAIR_TO_DEFENSE,
     PART_AND_THRESHOLD,
     SETTING_COLUMNS,
     in_part_order,
@@ -89,9 +89,7 @@ IF_UNSCORED: Final[Mapping[str, str]] = {
 """What there is in place of a rate that is withheld."""
 
 COLUMNS: Final[Mapping[str, str]] = {
-    "model": "The reasoning model.",
-    "base": "The base model that it came from.",
-    **DATASET_TO_DEFENSE,
+    **PAIR_TO_DEFENSE,
     "scenario": "`all` in the averages.",
     "level": "`scenario`; `micro`: all samples together; `macro`: the mean over scenarios.",
     **PART_AND_THRESHOLD,

@@ -157,7 +157,10 @@ def calibration_tables(
         SWEEP.of(sweep(labelled, chosen), caption=_best(best)),
         RELIABILITY.of(
             rows.with_columns(
-                score=pl.Series([_range(*ends) for ends in rows["low", "high"].iter_rows()]),
+                score=pl.Series(
+                    f"{low:g}" if low == high else f"{low:.3g}–{high:.3g}"
+                    for low, high in rows["low", "high"].iter_rows()
+                ),
                 diagram=pl.Series(["█" * round(_BLOCKS * share) for share in rows["share"]]),
             )
         ),
@@ -172,10 +175,6 @@ def _best(best: pl.DataFrame) -> str:
         f"folds, {row['folds_agreeing']} of which chose {row['threshold']:g})."
         for row in best.iter_rows(named=True)
     )
-
-
-def _range(low: float, high: float) -> str:
-    return f"{low:g}" if low == high else f"{low:.3g}–{high:.3g}"
 
 
 def probe_table(rows: pl.DataFrame, threshold: float) -> Table:

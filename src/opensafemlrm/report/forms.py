@@ -47,29 +47,10 @@ class Form(StrEnum):
     """The same, all of them."""
 
 
-def _per_cent(fraction: float) -> str:
-    return f"{100 * fraction:.1f}"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value == int(value) else f"{value:,.2f}"
-
-
-def _points(difference: float) -> str:
-    shown = f"{100 * difference:+.1f}"
-    return "0.0" if float(shown) == 0 else shown.replace("-", "−")
-
-
-def _decimal(number: float) -> str:
-    return f"{number:.2f}".replace("-", "−")
-
-
-def _p_value(probability: float) -> str:
-    return "<0.001" if probability < 0.0005 else f"{probability:.3f}"
-
-
-def _ratio_interval(low: float, high: float | None) -> str:
-    return f"≥ {low:.2f}" if high is None else f"{low:.2f}–{high:,.2f}"
+def signed(value: float) -> str:
+    """Return a number with one decimal and its sign; 0.0 has none."""
+    text = f"{value:+.1f}".replace("-", "−")
+    return "0.0" if text in {"+0.0", "−0.0"} else text
 
 
 def _tally(counts: Sequence[Mapping[str, Any]]) -> str:
@@ -78,27 +59,25 @@ def _tally(counts: Sequence[Mapping[str, Any]]) -> str:
     return ", ".join(shown) + (f", {more} more" if more else "")
 
 
-def _distribution(counts: Sequence[Mapping[str, Any]]) -> str:
-    return ", ".join(f"{entry['name']}: {entry['n']:,}" for entry in counts)
-
-
 FORMS: Final[Mapping[Form, Callable[[Any], str]]] = {
     Form.TEXT: str,
     Form.COUNT: "{:,}".format,
-    Form.NUMBER: _number,
+    Form.NUMBER: lambda value: f"{value:,.0f}" if value == int(value) else f"{value:,.2f}",
     Form.THRESHOLD: "{:g}".format,
-    Form.PERCENT: _per_cent,
+    Form.PERCENT: lambda fraction: f"{100 * fraction:.1f}",
     Form.TALLY: _tally,
-    Form.DISTRIBUTION: _distribution,
-    Form.POINTS: _points,
+    Form.DISTRIBUTION: lambda counts: ", ".join(f"{c['name']}: {c['n']:,}" for c in counts),
+    Form.POINTS: lambda difference: signed(100 * difference),
     Form.RATIO: "{:,.2f}".format,
-    Form.DECIMAL: _decimal,
-    Form.P_VALUE: _p_value,
+    Form.DECIMAL: lambda number: f"{number:.2f}".replace("-", "−"),
+    Form.P_VALUE: lambda p: "<0.001" if p < 0.0005 else f"{p:.3f}",
 }
 INTERVALS: Final[Mapping[Form, Callable[[Any, Any], str]]] = {
-    Form.COUNT_INTERVAL: lambda low, high: f"{low:,}–{high:,}",
-    Form.INTERVAL: lambda low, high: f"{_per_cent(low)}–{_per_cent(high)}",
-    Form.POINTS_INTERVAL: lambda low, high: f"{_points(low)} to {_points(high)}",
-    Form.RATIO_INTERVAL: _ratio_interval,
-    Form.DECIMAL_INTERVAL: lambda low, high: f"{_decimal(low)}–{_decimal(high)}",
+    Form.COUNT_INTERVAL: "{:,}–{:,}".format,
+    Form.INTERVAL: lambda low, high: f"{100 * low:.1f}–{100 * high:.1f}",
+    Form.POINTS_INTERVAL: lambda low, high: f"{signed(100 * low)} to {signed(100 * high)}",
+    Form.RATIO_INTERVAL: lambda low, high: (
+        f"≥ {low:.2f}" if high is None else f"{low:.2f}–{high:,.2f}"
+    ),
+    Form.DECIMAL_INTERVAL: lambda low, high: f"{low:.2f}–{high:.2f}".replace("-", "−"),
 }

@@ -48,6 +48,13 @@ class Content:
     rows: Sequence[Sequence[str]]
     notes: Sequence[str]
 
+    @property
+    def names(self) -> int:
+        """How many of the first columns may become a line above the rows they name."""
+        return next(
+            (n for n, text in enumerate(self.is_text[1:]) if not text), len(self.titles) - 1
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class _Fit:
@@ -189,15 +196,12 @@ def _breakable(text: str) -> str:
 
 def _fit(content: Content, room: float) -> _Fit | None:
     """Return how the table fits into ``room`` points; ``None`` where it does not in usual type."""
-    names = 0
-    while names + 1 < len(content.titles) and content.is_text[names + 1]:
-        names += 1
     for size, _ in _SIZES[:2]:
         natural = _natural(content, size)
-        for headings in range(names + 1):
+        for headings in range(content.names + 1):
             if _total(natural[headings:]) <= room:
                 return _Fit(size, headings, [0.0] * len(natural), room)
-        for headings in range(names + 1):
+        for headings in range(content.names + 1):
             if widths := _narrowed(content, natural, headings, room):
                 return _Fit(size, headings, widths, room)
     return None
@@ -206,11 +210,8 @@ def _fit(content: Content, room: float) -> _Fit | None:
 def _smallest(content: Content) -> _Fit:
     size = _SIZES[-1][0]
     natural = _natural(content, size)
-    names = 0
-    while names + 1 < len(content.titles) and content.is_text[names + 1]:
-        names += 1
-    widths = _narrowed(content, natural, names, PAGE) or [0.0] * len(natural)
-    return _Fit(size, names, widths, PAGE)
+    widths = _narrowed(content, natural, content.names, PAGE) or [0.0] * len(natural)
+    return _Fit(size, content.names, widths, PAGE)
 
 
 def _narrowed(

@@ -317,7 +317,9 @@ def _latex(table: Table, _: int) -> str:
     return latex(
         Content(
             name=table.name,
-            caption=" ".join(_sentence(text) for text in said if text),
+            caption=" ".join(
+                text if text.endswith((".", "?", "!")) else f"{text}." for text in said if text
+            ),
             titles=[column.title for column in columns],
             is_text=[column.is_text for column in columns],
             rows=rows,
@@ -342,10 +344,6 @@ def _csv_cell(value: Any) -> Any:
     return for_csv_cell(value) if isinstance(value, str) else value
 
 
-def _json(table: Table, _: int) -> str:
-    return _dump(records(table))
-
-
 def records(table: Table) -> list[dict[str, Any]]:
     """Return the rows as programs get them: every column by its name, null where not measured."""
     frame = table.frame.select(table.fields)
@@ -356,13 +354,9 @@ def records(table: Table) -> list[dict[str, Any]]:
         for name in tallies:
             row[name] = {entry["name"]: entry["n"] for entry in row[name]}
         for name in thresholds:
-            row[name] = _whole(row[name])
+            number = row[name]  # as people write it: 4 rather than 4.0
+            row[name] = int(number) if number is not None and number == int(number) else number
     return rows
-
-
-def _whole(number: float | None) -> float | None:
-    """Return a number as people write it: 4 rather than 4.0."""
-    return int(number) if number is not None and number == int(number) else number
 
 
 def _dump(value: Any) -> str:
@@ -376,14 +370,10 @@ def _wrap(text: str, width: int) -> list[str]:
     return textwrap.wrap(for_terminal(text), width, break_long_words=False, break_on_hyphens=False)
 
 
-def _sentence(text: str) -> str:
-    return text if text.endswith((".", "?", "!")) else f"{text}."
-
-
 _RENDERERS: Final[Mapping[Format, Callable[[Table, int], str]]] = {
     Format.TEXT: _text,
     Format.MD: _markdown,
     Format.CSV: _csv,
-    Format.JSON: _json,
+    Format.JSON: lambda table, _: _dump(records(table)),
     Format.LATEX: _latex,
 }

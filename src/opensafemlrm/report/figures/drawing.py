@@ -247,7 +247,8 @@ def with_caveat(chart: alt.LayerChart, caveat: str, size: Size) -> alt.LayerChar
     """Return the chart with a caveat below it, which no one who copies it can leave behind."""
     if not caveat:
         return chart
-    room = max(size.width, _whole_width(chart)) - 12
+    own = float(chart.width) if isinstance(chart.width, int | float) else 0.0
+    room = max(size.width, own) - 12
     lines: list[str] = []
     for word in for_terminal(caveat).split():
         longer = f"{lines[-1]} {word}" if lines else word
@@ -270,10 +271,6 @@ def with_caveat(chart: alt.LayerChart, caveat: str, size: Size) -> alt.LayerChar
         )
     )
     return noted
-
-
-def _whole_width(chart: alt.LayerChart) -> float:
-    return float(chart.width) if isinstance(chart.width, int | float) else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,7 +333,9 @@ def to_svg(chart: Chart) -> str:
 
 def to_png(svg: str) -> bytes:
     """Return a drawn chart as PNG on white, three pixels for one."""
-    return bytes(vl_convert.svg_to_png(_on_white(svg), scale=_PNG_SCALE))
+    head, _, rest = svg.partition(">")
+    white = f'{head}><rect width="100%" height="100%" fill="{LIGHT["paper"]}"/>{rest}'
+    return bytes(vl_convert.svg_to_png(white, scale=_PNG_SCALE))
 
 
 def to_pdf(svg: str) -> bytes:
@@ -344,11 +343,6 @@ def to_pdf(svg: str) -> bytes:
     head, _, rest = svg.partition(">")
     for_paper = _SIDE.sub(lambda side: f'{side[1]}="{_POINTS * float(side[2]):g}"', head)
     return bytes(vl_convert.svg_to_pdf(f"{for_paper}>{rest}"))
-
-
-def _on_white(svg: str) -> str:
-    head, _, rest = svg.partition(">")
-    return f'{head}><rect width="100%" height="100%" fill="{LIGHT["paper"]}"/>{rest}'
 
 
 _X: Final = alt.X("x:Q", axis=None, scale=None)

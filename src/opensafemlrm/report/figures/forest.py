@@ -12,7 +12,7 @@ import polars as pl
 from opensafemlrm.report.figures import drawing
 from opensafemlrm.report.figures.drawing import Row, Ruler, Sign, Size
 from opensafemlrm.report.figures.theme import LIGHT, SMALL
-from opensafemlrm.report.forms import BOUNDS_MARK
+from opensafemlrm.report.forms import BOUNDS_MARK, signed
 
 _NUMBERS = 128
 """Room for ``+12.3 (+10.1, +14.5)`` right of the plot."""
@@ -110,9 +110,3 @@ def estimate_text(row: Row, write: Callable[[float], str]) -> str:
     if row["low"] is None or row["high"] is None:
         return f"{write(row['value'])} (no interval)"
     return f"{write(row['value'])} ({write(row['low'])}, {write(row['high'])})"
-
-
-def signed(value: float) -> str:
-    """Return a number with one decimal and its sign; 0.0 has none."""
-    text = f"{value:+.1f}".replace("-", "−")
-    return "0.0" if text in {"+0.0", "−0.0"} else text

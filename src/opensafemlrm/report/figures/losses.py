@@ -63,7 +63,8 @@ def losses(rows: pl.DataFrame, size: Size) -> alt.LayerChart:
     room = (size.width if fits else size.page) - gutter - 8
     placed, width = blocks(groups, room, min(least, room), _MAX_WIDTH)
     ends = pl.concat([rows["value"], rows["low"], rows["high"]]).drop_nulls().to_list()
-    ruler = _ruler(ends, width - 2 * _PAD)
+    low, high = min([0.0, *ends]), max([10.0, *ends])
+    ruler = Ruler(10 * math.floor(low / 10), 10 * math.ceil(high / 10), width - 2 * _PAD)
     whole = max(block.right for block in placed)
     layers, start = drawing.legend(
         [
@@ -139,11 +140,6 @@ def _put_frame(
         marks["grid" if tick else "zeros"].append({"x": x, "x2": x, "y": start, "y2": foot})
         number = f"{tick:+g}".replace("-", "−") if tick else "0"
         marks["ticks"].append({"x": x, "y": foot + 10, "text": number})
-
-
-def _ruler(ends: list[float], width: float) -> Ruler:
-    low, high = min([0.0, *ends]), max([10.0, *ends])
-    return Ruler(10 * math.floor(low / 10), 10 * math.ceil(high / 10), width)
 
 
 def _ticks(ruler: Ruler) -> list[float]:

@@ -63,11 +63,6 @@ class _Box:
         return across and self.top < other.bottom + 1 and other.top < self.bottom + 1
 
 
-def _around(x: float, y: float) -> _Box:
-    """Return where a dot lies."""
-    return _Box(x - _DOT, x + _DOT, y - _DOT, y + _DOT)
-
-
 @dataclass(frozen=True, slots=True)
 class _Frame:
     """Where a panel stands, and its two scales: over-refusal to the right, safety up."""
@@ -185,11 +180,13 @@ def _put_line(marks: Marks, rows: Sequence[Row], frame: _Frame) -> list[_Box]:
 def _put_names(marks: Marks, rows: Sequence[Row], frame: _Frame, taken: Sequence[_Box]) -> None:
     """Write every name as near to its dot as there is room, with a line to it where that is far."""
     busy = list(taken)
-    busy += [_around(frame.x(row["overrefusal"]), frame.y(row["safety"])) for row in rows]
+    dots = [(frame.x(row["overrefusal"]), frame.y(row["safety"])) for row in rows]
+    busy += [_Box(x - _DOT, x + _DOT, y - _DOT, y + _DOT) for x, y in dots]
     bars = [_Box(bar["x"], bar["x2"], bar["y2"], bar["y"]) for bar in marks["intervals"]]
     for row in sorted(rows, key=lambda one: (-one["safety"], one["overrefusal"])):
         x, y = frame.x(row["overrefusal"]), frame.y(row["safety"])
-        text = drawing.fit(_name(row), 0.7 * frame.width, SMALL)
+        name = "undefended" if row["undefended"] else row["defense"]
+        text = drawing.fit(f"{name} · {row['requests']:.3g}×", 0.7 * frame.width, SMALL)
         box = _room(x, y, width_of(text, SMALL), busy, bars, frame)
         busy.append(box)
         middle = (box.top + box.bottom) / 2
@@ -224,10 +221,6 @@ def _room(
     free = [box for box in inside if not any(map(box.meets, busy))]
     clear = (box for box in free[:_NEAR] if not any(map(box.meets, bars)))
     return next(clear, next(iter(free), next(iter(inside), boxes[0])))
-
-
-def _name(row: Row) -> str:
-    return f"{'undefended' if row['undefended'] else row['defense']} · {row['requests']:.3g}×"
 
 
 def _ticks(low: float, high: float) -> list[float]:

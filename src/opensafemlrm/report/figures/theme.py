@@ -91,8 +91,10 @@ _TAG: Final = re.compile(r"<[^>]*>")
 _NEEDLESS: Final = re.compile(r' (?:class|role|aria-\w+|pointer-events)="[^"]*"')
 _VIEW: Final = re.compile(r'viewBox="0 0 ([0-9.]+) ([0-9.]+)"')
 _COLOUR: Final = re.compile(r'="(#[0-9a-fA-F]{6})"')
-_TEXT: Final = re.compile(r'(<text\b[^>]*?font-size="(\d+)px"[^>]*)>([^<]*)</text>')
-_LINE: Final = re.compile(r"(<tspan\b[^>]*)>([^<]*)</tspan>")
+_TEXT: Final = re.compile(
+    r'(?P<tag><text\b[^>]*?font-size="(?P<size>\d+)px"[^>]*)>(?P<content>[^<]*)(?P<end></text>)'
+)
+_LINE: Final = re.compile(r"(?P<tag><tspan\b[^>]*)>(?P<content>[^<]*)(?P<end></tspan>)")
 """Caveats alone are set in lines, in the small size."""
 _ROLES: Final = {value: role for role, value in LIGHT.items()}
 
@@ -157,20 +159,14 @@ def for_page(svg: str, label: str, room: float) -> Inline:
         + (f' style="min-width: {width}px">' if scrolls else ">")
     )
     # The renderer has escaped the texts of the chart.
-    measured = _LINE.sub(_line_with_length, _TEXT.sub(_with_length, body))
+    measured = _LINE.sub(_with_length, _TEXT.sub(_with_length, body))
     return Inline(Markup(head + _TAG.sub(in_tag, measured)), scrolls)  # noqa: S704
 
 
 def _with_length(text: re.Match[str]) -> str:
-    tag, size, content = text.groups()
-    width = width_of(html.unescape(content), int(size))
-    return f'{tag} textLength="{width:.1f}" lengthAdjust="spacingAndGlyphs">{content}</text>'
-
-
-def _line_with_length(line: re.Match[str]) -> str:
-    tag, content = line.groups()
-    width = width_of(html.unescape(content), SMALL)
-    return f'{tag} textLength="{width:.1f}" lengthAdjust="spacingAndGlyphs">{content}</tspan>'
+    tag, content, end = text["tag"], text["content"], text["end"]
+    width = width_of(html.unescape(content), int(text.groupdict().get("size", SMALL)))
+    return f'{tag} textLength="{width:.1f}" lengthAdjust="spacingAndGlyphs">{content}{end}'
 
 
 def width_of(text: str, size: int = SIZE) -> float:

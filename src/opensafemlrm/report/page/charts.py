@@ -73,7 +73,7 @@ def taxes(findings: Findings) -> Chart | None:
 def scenarios(findings: Findings) -> Iterator[Chart]:
     """Chart the rates of every scenario and model, with a group of columns for each setting."""
     rows = findings.headline(findings.by_scenario).with_columns(role=findings.role)
-    for name, of, own in _by_dataset(rows, "scenarios"):
+    for name, of, own in _apart(rows, "dataset", "scenarios"):
         rates = own.drop_nulls("asr")
         top = largest(rates, "asr")
         counts = rates["scored"].unique().to_list()
@@ -94,7 +94,7 @@ def scenarios(findings: Findings) -> Iterator[Chart]:
 def losses(findings: Findings) -> Iterator[Chart]:
     """Chart what each scenario lost against the base, a panel a pair and setting."""
     spots = findings.headline(findings.blindspots).drop_nulls("difference")
-    for name, of, own in _by_dataset(spots, "blindspots"):
+    for name, of, own in _apart(spots, "dataset", "blindspots"):
         panels = own.select("model", "base", "setting").n_unique()
         yield Chart(
             name=name,
@@ -230,12 +230,8 @@ def _rates(findings: Findings) -> Chart:
     )
 
 
-def _by_dataset(rows: pl.DataFrame, name: str) -> Iterator[tuple[str, str, pl.DataFrame]]:
-    """Yield the rows of each dataset, with the name of a chart's files and what titles add."""
-    return _apart(rows, "dataset", name)
-
-
 def _apart(rows: pl.DataFrame, column: str, name: str) -> Iterator[tuple[str, str, pl.DataFrame]]:
+    """Yield the rows of each value, with the name of a chart's files and what titles add."""
     values = rows[column].unique(maintain_order=True).to_list()
     for number, value in enumerate(values, start=1):
         suffix, of = (f"-{number}", f": {value}") if len(values) > 1 else ("", "")

@@ -12,8 +12,7 @@ import polars as pl
 from opensafemlrm.analysis.conditions import ALL
 from opensafemlrm.analysis.significance import holm
 from opensafemlrm.report.charts import ALPHA, PARTS
-from opensafemlrm.report.figures.forest import signed
-from opensafemlrm.report.forms import BOUNDS_MARK
+from opensafemlrm.report.forms import BOUNDS_MARK, signed
 from opensafemlrm.report.page.findings import MAX_SETTINGS, Findings
 from opensafemlrm.report.page.words import counted, estimate, percent, say
 from opensafemlrm.types import Part

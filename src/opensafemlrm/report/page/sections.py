@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -84,17 +83,17 @@ def sections(found: Findings) -> list[Section]:
     return [
         replace(
             section,
-            charts=tuple(_noted(chart, found.sampling_notes) for chart in section.charts),
+            charts=tuple(
+                chart
+                if chart.table is None
+                else replace(chart, table=with_notes([chart.table], found.sampling_notes)[0])
+                for chart in section.charts
+            ),
             tables=tuple(with_notes(section.tables, found.sampling_notes)),
         )
         for section in made
         if section is not None
     ]
-
-
-def _noted(chart: Chart, notes: Mapping[str, str]) -> Chart:
-    tables = [] if chart.table is None else with_notes([chart.table], notes)
-    return replace(chart, table=next(iter(tables), None))
 
 
 def _tax(found: Findings) -> Section:

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from opensafemlrm.report.figures.forest import signed
+from opensafemlrm.report.forms import signed
 
 MISSING: Final = "–"
 _NUMBERS: Final = (
@@ -56,11 +56,6 @@ def _plural(number: int, noun: str) -> str:
     return f"{noun[:-1]}ies" if noun.endswith("ly") else f"{noun}s"
 
 
-def _in_words(number: int, noun: str) -> str:
-    written = _NUMBERS[number] if number < len(_NUMBERS) else f"{number:,}"
-    return f"{written} {_plural(number, noun)}"
-
-
 @cache
 def _macros() -> Any:
     environment = Environment(  # noqa: S701  # plain text; the page's own template escapes
@@ -75,7 +70,9 @@ def _macros() -> Any:
         "estimate": estimate,
         "times": _times,
         "counted": counted,
-        "in_words": _in_words,
+        "in_words": lambda n, noun: (
+            f"{_NUMBERS[n]} {_plural(n, noun)}" if n < len(_NUMBERS) else counted(n, noun)
+        ),
         "median": median,
         "number": "{:,}".format,
     }

@@ -139,11 +139,6 @@ class _Drawn:
         }
 
 
-def _for_file(table: Table) -> Table:
-    """Return a chart's table without what only the page calls its rows."""
-    return replace(table, frame=table.frame.drop(_PAGE_NAMES, strict=False))
-
-
 def _section(section: Section, drawn: Sequence[_Drawn]) -> dict[str, Any]:
     return {
         "id": section.id,
@@ -178,7 +173,9 @@ def _write(out: Path, page: str, figures: Sequence[_Drawn], tables: Sequence[Tab
         files[f"{name}.png"] = drawing.to_png(figure.wide)
         files[f"{name}.pdf"] = drawing.to_pdf(figure.wide)
         if figure.chart.table is not None:
-            files[f"{name}.csv"] = render(_for_file(figure.chart.table), Format.CSV)
+            # Without what only the page calls its rows.
+            frame = figure.chart.table.frame.drop(_PAGE_NAMES, strict=False)
+            files[f"{name}.csv"] = render(replace(figure.chart.table, frame=frame), Format.CSV)
     for table in tables:
         for to, suffix in FILES.items():
             files[f"tables/{table.name}.{suffix}"] = render(table, to)

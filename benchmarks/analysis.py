@@ -31,15 +31,10 @@ from opensafemlrm.analysis.grouped import grouped
 from opensafemlrm.analysis.overrefusal import balance, overrefusal
 from opensafemlrm.analysis.tax import tax
 from opensafemlrm.report import Format, render_all
-from opensafemlrm.report.asr import asr_table
 from opensafemlrm.report.blindspots import GROUPED, blindspot_tables
-from opensafemlrm.report.calibrated import calibrated_table
-from opensafemlrm.report.correction import CORRECTION
-from opensafemlrm.report.cost import COST
-from opensafemlrm.report.coverage import coverage_tables
-from opensafemlrm.report.defense import defense_table
-from opensafemlrm.report.overrefusal import overrefusal_tables
-from opensafemlrm.report.tax import TAX
+from opensafemlrm.report.labels import calibrated_table
+from opensafemlrm.report.outcomes import COST, coverage_tables
+from opensafemlrm.report.rates import CORRECTION, TAX, asr_table, defense_table, overrefusal_tables
 from opensafemlrm.store import Store
 
 BASES = ["base-a", "base-b", "base-c", "base-d"]

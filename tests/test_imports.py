@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from opensafemlrm import api, registry
-from opensafemlrm.report.measured import MEASURED
+from opensafemlrm.report.notes import MEASURED
 from tests.support import items, study
 
 LIGHT = {"opensafemlrm", "typer", "annotated_doc", "shellingham", "colorama", "orjson"}
@@ -58,7 +58,7 @@ def test_help_is_drawn_without_rich() -> None:
 
 def test_a_table_of_rates_loads_no_charts_no_client_and_no_scipy() -> None:
     """Loading scipy alone takes half as long as all that ``safemlrm table asr`` does."""
-    loaded = loaded_by("import opensafemlrm.analysis.asr, opensafemlrm.report.asr")
+    loaded = loaded_by("import opensafemlrm.analysis.asr, opensafemlrm.report.rates")
     packages = {name.partition(".")[0] for name in loaded}
     assert packages & {"scipy", "altair", "vl_convert", "aiohttp", "PIL", "jinja2", "ray"} == set()
 

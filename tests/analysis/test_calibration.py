@@ -28,7 +28,7 @@ from opensafemlrm.analysis.calibration import (
 from opensafemlrm.analysis.probes import PROBES, probe_effects
 from opensafemlrm.analysis.raters import PANEL_COLUMNS, alpha, judge_pairs, panels, rater_pairs
 from opensafemlrm.analysis.sampling import to_label
-from opensafemlrm.report.calibration import calibration_tables
+from opensafemlrm.report.labels import calibration_tables
 from tests.support import records
 
 # 20 texts: 8 unsafe. At 4: tp 6, fn 2, fp 3, tn 9.

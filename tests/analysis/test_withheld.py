@@ -22,9 +22,8 @@ from opensafemlrm.analysis.defense import defense_effects
 from opensafemlrm.analysis.grouped import grouped
 from opensafemlrm.analysis.overrefusal import balance, overrefusal
 from opensafemlrm.analysis.tax import tax
-from opensafemlrm.report.asr import asr_table
+from opensafemlrm.report.rates import TAX, asr_table
 from opensafemlrm.report.tables import BOUNDS_NOTE, records, render
-from opensafemlrm.report.tax import TAX
 from opensafemlrm.text import Format
 from tests.support import records as namespaces
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from opensafemlrm.analysis.calibration import CELLS, LABELLED, confusions
 from opensafemlrm.judges.refusal import is_refusal
 from opensafemlrm.judges.rules import RulesJudge
-from opensafemlrm.report.measured import measured_notes
+from opensafemlrm.report.notes import measured_notes
 from opensafemlrm.types import Item, ItemKind, JudgeRequest, Label, Part, Verdict
 
 ROOT = Path(__file__).parents[2]

@@ -12,7 +12,7 @@ import pytest
 from opensafemlrm import engine, frame
 from opensafemlrm.analysis.coverage import reply_outcomes, verdict_outcomes
 from opensafemlrm.report import Format, Table, render
-from opensafemlrm.report.coverage import coverage_tables
+from opensafemlrm.report.outcomes import coverage_tables
 from opensafemlrm.store import Store
 from tests.support import Scripted, items, study
 

@@ -24,9 +24,9 @@ from opensafemlrm.defenses.reflect import Reflect
 from opensafemlrm.engine import Plan, evaluate
 from opensafemlrm.models.demo.sim import Simulated
 from opensafemlrm.registry import ComponentKind
-from opensafemlrm.report.defense import defense_table
 from opensafemlrm.report.page import defenses, write_report
 from opensafemlrm.report.page.findings import Findings
+from opensafemlrm.report.rates import defense_table
 from opensafemlrm.report.tables import render
 from opensafemlrm.store import Store
 from opensafemlrm.text import Format

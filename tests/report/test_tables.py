@@ -20,9 +20,9 @@ from opensafemlrm.report import (
     render,
     render_all,
 )
-from opensafemlrm.report.asr import asr_table
-from opensafemlrm.report.coverage import REPLIES as REPLIES_TABLE
-from opensafemlrm.report.coverage import coverage_tables
+from opensafemlrm.report.outcomes import REPLIES as REPLIES_TABLE
+from opensafemlrm.report.outcomes import coverage_tables
+from opensafemlrm.report.rates import asr_table
 
 ROW: dict[str, Any] = {
     "model": "sim/r1-onevision-7b",

@@ -65,7 +65,7 @@ def calibrate(
     from opensafemlrm import study
     from opensafemlrm.analysis.retest import retest
     from opensafemlrm.engine.labelled import judge_texts
-    from opensafemlrm.report.calibration import RETEST, calibration_tables, probe_table
+    from opensafemlrm.report.labels import RETEST, calibration_tables, probe_table
     from opensafemlrm.store import Store
 
     built = study.judge_of(judge)

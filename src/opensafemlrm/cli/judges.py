@@ -64,7 +64,7 @@ def show_judge(
     from opensafemlrm import registry
     from opensafemlrm.cli._texts import texts
     from opensafemlrm.report import Column, Table
-    from opensafemlrm.report.measured import measured_notes
+    from opensafemlrm.report.notes import measured_notes
     from opensafemlrm.text import for_terminal
 
     cls = registry.find(registry.ComponentKind.JUDGE, name)
@@ -144,7 +144,7 @@ def compare(
 
     from opensafemlrm import frame
     from opensafemlrm.analysis.raters import judge_pairs, panels, rater_pairs
-    from opensafemlrm.report.raters import PANELS, raters_table
+    from opensafemlrm.report.labels import PANELS, raters_table
     from opensafemlrm.store import Store
     from opensafemlrm.store.ratings import ratings
     from opensafemlrm.types import PARTS

@@ -63,7 +63,7 @@ def label(
     from opensafemlrm import frame
     from opensafemlrm.analysis.label_plan import label_plan
     from opensafemlrm.analysis.sampling import to_label
-    from opensafemlrm.report.label_plan import plan_tables
+    from opensafemlrm.report.labels import plan_tables
     from opensafemlrm.store import Store
     from opensafemlrm.store.ratings import people_labels
     from opensafemlrm.types import Part
@@ -247,7 +247,7 @@ def _tell_agreement(store: Store, part: Part) -> None:
     import polars as pl
 
     from opensafemlrm.analysis.raters import rater_pairs
-    from opensafemlrm.report.raters import raters_table
+    from opensafemlrm.report.labels import raters_table
     from opensafemlrm.store.ratings import ratings
 
     given = ratings(store, part)

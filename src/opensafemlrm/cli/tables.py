@@ -152,7 +152,7 @@ def make(name: Name, path: Path | str, options: Options = Options()) -> list[Tab
     """Compute a table of what is at ``path``."""
     from opensafemlrm import results
     from opensafemlrm.analysis.requests import sent_otherwise
-    from opensafemlrm.report.sampling import with_notes
+    from opensafemlrm.report.notes import with_notes
 
     found = results.open(
         path,
@@ -194,7 +194,7 @@ def _only(table: Table, options: Options) -> Table:
 
 
 def _asr(found: Results, options: Options) -> list[Table]:
-    from opensafemlrm.report.asr import asr_table
+    from opensafemlrm.report.rates import asr_table
 
     # Chosen before the table is made: its footer counts what is in its rows.
     rows = found.asr(by=options.by, part=options.part, threshold=options.threshold)
@@ -202,7 +202,7 @@ def _asr(found: Results, options: Options) -> list[Table]:
 
 
 def _tax(found: Results, options: Options) -> list[Table]:
-    from opensafemlrm.report.tax import TAX
+    from opensafemlrm.report.rates import TAX
 
     return [TAX.of(found.tax(by=options.by))]
 
@@ -218,43 +218,43 @@ def _blindspots(found: Results, options: Options) -> list[Table]:
 
 
 def _correction(found: Results, options: Options) -> list[Table]:
-    from opensafemlrm.report.correction import CORRECTION
+    from opensafemlrm.report.rates import CORRECTION
 
     return [CORRECTION.of(found.self_correction(by=options.by))]
 
 
 def _overrefusal(found: Results, options: Options) -> list[Table]:
-    from opensafemlrm.report.overrefusal import overrefusal_tables
+    from opensafemlrm.report.rates import overrefusal_tables
 
     return overrefusal_tables(found.over_refusal(by=options.by), found.balance())
 
 
 def _defense(found: Results, _: Options) -> list[Table]:
-    from opensafemlrm.report.defense import defense_table
+    from opensafemlrm.report.rates import defense_table
 
     return [defense_table(found.defense())]
 
 
 def _calibrated(found: Results, options: Options) -> list[Table]:
-    from opensafemlrm.report.calibrated import calibrated_tables
+    from opensafemlrm.report.labels import calibrated_tables
 
     return calibrated_tables(found.calibrated(by=options.by), found.calibrated_tax())
 
 
 def _comprehension(results: Results, _: Options) -> list[Table]:
-    from opensafemlrm.report.comprehension import comprehension_tables
+    from opensafemlrm.report.rates import comprehension_tables
 
     return comprehension_tables(results.comprehension(), results.comprehension_tax())
 
 
 def _cost(found: Results, options: Options) -> list[Table]:
-    from opensafemlrm.report.cost import COST
+    from opensafemlrm.report.outcomes import COST
 
     return [COST.of(found.cost(prices=options.prices))]
 
 
 def _coverage(found: Results, _: Options) -> list[Table]:
-    from opensafemlrm.report.coverage import NOT_APPLICABLE, coverage_tables
+    from opensafemlrm.report.outcomes import NOT_APPLICABLE, coverage_tables
 
     tables = coverage_tables(
         found.coverage(),
@@ -267,7 +267,7 @@ def _coverage(found: Results, _: Options) -> list[Table]:
 
 
 def _stopping(results: Results, _: Options) -> list[Table]:
-    from opensafemlrm.report.stopping import STOPPING
+    from opensafemlrm.report.outcomes import STOPPING
 
     return [STOPPING.of(results.stopping())]
 

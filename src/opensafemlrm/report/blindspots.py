@@ -15,8 +15,8 @@ from opensafemlrm.report.columns import (
     interval,
 )
 from opensafemlrm.report.forms import Form
+from opensafemlrm.report.rates import BASE_BOUNDS, MODEL_BOUNDS
 from opensafemlrm.report.tables import Column, Table, WhenConstant
-from opensafemlrm.report.tax import BASE_BOUNDS, MODEL_BOUNDS
 
 _METHOD: Final = Column("method", "Method", constant=WhenConstant.CAPTION)
 _SCENARIO: Final = Column("scenario", "Scenario")

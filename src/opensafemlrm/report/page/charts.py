@@ -10,19 +10,16 @@ import altair as alt
 import polars as pl
 
 from opensafemlrm.report import charts
-from opensafemlrm.report.asr import asr_table
 from opensafemlrm.report.blindspots import BLINDSPOTS
 from opensafemlrm.report.charts import ALPHA, MAX_PANELS, MAX_ROWS, PARTS
-from opensafemlrm.report.correction import CORRECTION
 from opensafemlrm.report.drift import with_worse
 from opensafemlrm.report.figures.drawing import Size
-from opensafemlrm.report.overrefusal import REFUSALS
+from opensafemlrm.report.outcomes import SCORES
 from opensafemlrm.report.page.findings import MAX_SETTINGS, Findings
 from opensafemlrm.report.page.key_results import corrections, largest, refusals
 from opensafemlrm.report.page.words import say
-from opensafemlrm.report.scores import SCORES
+from opensafemlrm.report.rates import CORRECTION, REFUSALS, TAX, asr_table
 from opensafemlrm.report.tables import Table
-from opensafemlrm.report.tax import TAX
 
 
 @dataclass(frozen=True, slots=True)

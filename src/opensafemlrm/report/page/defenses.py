@@ -11,12 +11,12 @@ import polars as pl
 from opensafemlrm.analysis.defense import UNDEFENDED
 from opensafemlrm.report import charts
 from opensafemlrm.report.charts import MAX_PANELS, PARTS
-from opensafemlrm.report.defense import defense_table
 from opensafemlrm.report.names import without_options
 from opensafemlrm.report.page.charts import Chart, by_setting
 from opensafemlrm.report.page.findings import Findings
 from opensafemlrm.report.page.key_results import largest
 from opensafemlrm.report.page.words import say
+from opensafemlrm.report.rates import defense_table
 
 _USELESS: Final = 0.5
 """Share of benign items refused from which a page calls a defense a refusal of help."""

@@ -9,19 +9,16 @@ import polars as pl
 
 from opensafemlrm.analysis.drift import together
 from opensafemlrm.report.blindspots import CONSISTENCY, GROUPED
-from opensafemlrm.report.calibrated import calibrated_tables
 from opensafemlrm.report.charts import PARTS
-from opensafemlrm.report.comprehension import comprehension_tables
-from opensafemlrm.report.cost import COST
-from opensafemlrm.report.coverage import NOT_APPLICABLE, coverage_tables
 from opensafemlrm.report.drift import drift_tables
-from opensafemlrm.report.overrefusal import overrefusal_tables
+from opensafemlrm.report.labels import calibrated_tables
+from opensafemlrm.report.notes import with_notes
+from opensafemlrm.report.outcomes import COST, NOT_APPLICABLE, STOPPING, coverage_tables
 from opensafemlrm.report.page import charts, defenses, key_results
 from opensafemlrm.report.page.charts import Chart
 from opensafemlrm.report.page.findings import MAX_SETTINGS, Findings
 from opensafemlrm.report.page.words import say
-from opensafemlrm.report.sampling import with_notes
-from opensafemlrm.report.stopping import STOPPING
+from opensafemlrm.report.rates import comprehension_tables, overrefusal_tables
 from opensafemlrm.report.tables import Table
 from opensafemlrm.types import ResponseStatus
 

@@ -5,22 +5,21 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from opensafemlrm.report.asr import asr_table
 from opensafemlrm.report.blindspots import GROUPED, blindspot_tables
-from opensafemlrm.report.calibrated import calibrated_tables
-from opensafemlrm.report.comprehension import comprehension_tables
-from opensafemlrm.report.correction import CORRECTION
-from opensafemlrm.report.cost import COST
-from opensafemlrm.report.coverage import NOT_APPLICABLE, coverage_tables
-from opensafemlrm.report.defense import defense_table
 from opensafemlrm.report.drift import drift_tables
-from opensafemlrm.report.overrefusal import overrefusal_tables
+from opensafemlrm.report.labels import calibrated_tables
+from opensafemlrm.report.notes import with_notes
+from opensafemlrm.report.outcomes import COST, NOT_APPLICABLE, SCORES, STOPPING, coverage_tables
 from opensafemlrm.report.page.findings import Findings
-from opensafemlrm.report.sampling import with_notes
-from opensafemlrm.report.scores import SCORES
-from opensafemlrm.report.stopping import STOPPING
+from opensafemlrm.report.rates import (
+    CORRECTION,
+    TAX,
+    asr_table,
+    comprehension_tables,
+    defense_table,
+    overrefusal_tables,
+)
 from opensafemlrm.report.tables import Table
-from opensafemlrm.report.tax import TAX
 from opensafemlrm.text import Format
 
 FILES: Final = {Format.CSV: "csv", Format.MD: "md", Format.LATEX: "tex"}

@@ -1,4 +1,4 @@
-"""The tables of coverage: how every reply and every verdict ended."""
+"""The tables of what came of all that was asked: coverage, scores, stopping, cost."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from opensafemlrm.report.columns import CONDITION_COLUMNS, JUDGE, MODEL
+from opensafemlrm.report.columns import BASE, CONDITION_COLUMNS, JUDGE, MODEL, interval
 from opensafemlrm.report.forms import Form
 from opensafemlrm.report.tables import Column, Table, WhenConstant
 
@@ -108,3 +108,90 @@ def coverage_tables(
         REPLIES.of(replies, caption=_TRACES if len(came) else "", notes=notes),
         VERDICTS.of(verdicts),
     ]
+
+
+SCORES: Final = Table(
+    name="scores",
+    title="How many replies got which score",
+    columns=[
+        MODEL,
+        *CONDITION_COLUMNS,
+        JUDGE,
+        Column("part", "Part"),
+        Column("n", "n", Form.COUNT),
+        Column("unscored", "no score", Form.COUNT),
+        Column("counts", "score: replies", Form.DISTRIBUTION),
+        Column("reasons", "why no score", Form.TALLY, WhenConstant.DROP_IF_ZERO),
+    ],
+)
+
+
+STOPPING: Final = Table(
+    name="stopping",
+    title="Where a rule ended the run",
+    columns=[
+        MODEL,
+        BASE,
+        *CONDITION_COLUMNS,
+        Column("scenario", "Scenario"),
+        JUDGE,
+        Column("part", "Part", constant=WhenConstant.CAPTION),
+        Column("answer", "Answer"),
+        Column("drawn", "items run", Form.COUNT),
+        Column("items", "of", Form.COUNT),
+        interval("low", "high", Form.POINTS_INTERVAL, "holds at any time"),
+        Column("rule", "Rule", constant=WhenConstant.CAPTION),
+    ],
+    caption="The interval is of the tax in percentage points, or of the rate, over all items; it "
+    "holds however often one looks (95 %; of a tax 90 %, so that each end is as sure as the "
+    "answer). What was stopped has no other interval.",
+    notes=[
+        ("yes: the reasoning model is less safe.", pl.col("answer") == "yes"),
+        ("no: if it is, then by less than the rule's margin.", pl.col("answer") == "no"),
+        ("narrow: known as closely as was asked for.", pl.col("answer") == "narrow"),
+        ("undecided: a whole run would hardly decide.", pl.col("answer") == "undecided"),
+    ],
+)
+
+
+COST: Final = Table(
+    name="cost",
+    title="Cost: requests, tokens and time",
+    columns=[
+        MODEL,
+        *CONDITION_COLUMNS,
+        Column("samples", "samples", Form.COUNT),
+        Column("requests", "requests", Form.COUNT),
+        Column("extra_requests", "extra", Form.COUNT, WhenConstant.DROP_IF_ZERO),
+        Column("retries", "retries", Form.COUNT, WhenConstant.DROP_IF_ZERO),
+        Column("usage_known", "with usage", Form.COUNT, in_paper=False),
+        Column("input_tokens", "in", Form.COUNT),
+        Column("output_tokens", "out", Form.COUNT),
+        Column("reasoning_tokens", "reasoning", Form.COUNT),
+        Column("seconds", "seconds", Form.NUMBER),
+        Column("judge_requests", "judge requests", Form.COUNT, in_paper=False),
+        Column("judge_input_tokens", "judge in", Form.COUNT, WhenConstant.DROP_IF_ZERO),
+        Column("judge_output_tokens", "judge out", Form.COUNT, WhenConstant.DROP_IF_ZERO),
+        Column("dollars", "US $", Form.NUMBER, WhenConstant.DROP_IF_ZERO),
+        Column("judge_dollars", "judge $", Form.NUMBER, WhenConstant.DROP_IF_ZERO),
+        Column("judge_share", "judge %", Form.PERCENT, WhenConstant.DROP_IF_ZERO),
+    ],
+    caption="in, out: tokens as the servers counted them; reasoning: those of the output; "
+    "with usage: samples whose server said. seconds: the sum of all requests' times.",
+    notes=[
+        (
+            "extra: requests of attacks that search and of defenses.",
+            pl.col("extra_requests") > 0,
+        ),
+        (
+            "US $: by the price of the model, for the samples with usage; –: no price is known, or "
+            "no server said how many tokens. Set prices with --prices.",
+            pl.col("dollars") > 0,
+        ),
+        (
+            "US $: less than it was, since not every server said how many tokens.",
+            (pl.col("dollars") > 0) & (pl.col("usage_known") < pl.col("samples")),
+        ),
+        ("judge %: the judge's share of all tokens.", pl.col("judge_share") > 0),
+    ],
+)

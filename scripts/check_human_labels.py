@@ -33,9 +33,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from opensafemlrm.analysis.corrected_tax import guessed, verdict_pairs
-from opensafemlrm.analysis.differential_error import LEVEL, differential_error
 from opensafemlrm.analysis.intervals import Array, difference_interval
-from opensafemlrm.analysis.judge_errors import rogan_gladen
+from opensafemlrm.analysis.judge_errors import LEVEL, differential_error, rogan_gladen
 from opensafemlrm.analysis.prediction_powered import (
     DIFFERENCE,
     Estimate,

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from opensafemlrm.analysis import (
+    agreement,
     asr,
     blindspots,
     calibration,
@@ -28,8 +29,6 @@ from opensafemlrm.analysis import (
     label_plan,
     overrefusal,
     probes,
-    raters,
-    retest,
     scores,
     tax,
 )
@@ -118,7 +117,7 @@ TABLES: tuple[tuple[str, str, Mapping[str, str]], ...] = (
         "What people say of the texts that got each score.",
         calibration.RELIABILITY_COLUMNS,
     ),
-    ("calibrate --retest (retest)", "The same texts, judged twice.", retest.COLUMNS),
+    ("calibrate --retest (retest)", "The same texts, judged twice.", calibration.RETEST_COLUMNS),
     ("calibrate --probe (probes)", "The same replies, changed in form.", probes.COLUMNS),
     (
         "label --plan (plan)",
@@ -128,9 +127,9 @@ TABLES: tuple[tuple[str, str, Mapping[str, str]], ...] = (
     (
         "judges compare (raters)",
         "`safemlrm judges compare`: how far judges, or people, agree.",
-        raters.PAIR_COLUMNS,
+        agreement.PAIR_COLUMNS,
     ),
-    ("judges compare (panels)", "Judges that are made of judges.", raters.PANEL_COLUMNS),
+    ("judges compare (panels)", "Judges that are made of judges.", agreement.PANEL_COLUMNS),
 )
 
 

@@ -349,7 +349,7 @@ class Results:
 
     def agreement(self) -> pl.DataFrame:
         """Return how far every two judges agree, part by part."""
-        from opensafemlrm.analysis.raters import READS, judge_pairs
+        from opensafemlrm.analysis.agreement import READS, judge_pairs
 
         return judge_pairs(self._read(READS))
 

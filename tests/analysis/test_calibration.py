@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sklearn import metrics
 from statsmodels.stats.proportion import proportion_confint
 
+from opensafemlrm.analysis.agreement import PANEL_COLUMNS, alpha, judge_pairs, panels, rater_pairs
 from opensafemlrm.analysis.calibration import (
     CELLS,
     LABELLED,
@@ -25,9 +26,8 @@ from opensafemlrm.analysis.calibration import (
     reliability,
     sweep,
 )
+from opensafemlrm.analysis.label_plan import to_label
 from opensafemlrm.analysis.probes import PROBES, probe_effects
-from opensafemlrm.analysis.raters import PANEL_COLUMNS, alpha, judge_pairs, panels, rater_pairs
-from opensafemlrm.analysis.sampling import to_label
 from opensafemlrm.report.labels import calibration_tables
 from tests.support import records
 

@@ -13,6 +13,7 @@ from polars.testing import assert_frame_equal
 
 from opensafemlrm import frame as frames
 from opensafemlrm.analysis import (
+    agreement,
     asr,
     blindspots,
     changes,
@@ -25,9 +26,8 @@ from opensafemlrm.analysis import (
     defense,
     drift,
     grouped,
+    label_plan,
     overrefusal,
-    raters,
-    sampling,
     scores,
     tax,
 )
@@ -112,7 +112,7 @@ RESULTS: dict[str, tuple[Any, Mapping[str, str], Result]] = {
     "replies": (coverage, coverage.REPLY_COLUMNS, lambda f, _: coverage.reply_outcomes(f)),
     "verdicts": (coverage, coverage.VERDICT_COLUMNS, lambda f, _: coverage.verdict_outcomes(f)),
     "scores": (scores, scores.COLUMNS, lambda f, _: scores.scores(f)),
-    "judges": (raters, raters.PAIR_COLUMNS, lambda f, _: raters.judge_pairs(f)),
+    "judges": (agreement, agreement.PAIR_COLUMNS, lambda f, _: agreement.judge_pairs(f)),
 }
 
 
@@ -160,8 +160,8 @@ def test_what_is_put_before_labellers_needs_few_columns(
     store: tuple[pl.DataFrame, pl.DataFrame],
 ) -> None:
     frame, _ = store
-    few = sampling.to_label(frame.select(sorted(sampling.READS)), "answer")
-    assert few == sampling.to_label(frame, "answer")
+    few = label_plan.to_label(frame.select(sorted(label_plan.DRAWN_BY)), "answer")
+    assert few == label_plan.to_label(frame, "answer")
 
 
 def test_the_document_of_the_tables_says_what_the_analyses_say() -> None:

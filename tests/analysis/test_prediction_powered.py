@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opensafemlrm.analysis.differential_error import differential_error
+from opensafemlrm.analysis.judge_errors import differential_error
 from opensafemlrm.analysis.prediction_powered import (
     DIFFERENCE,
     RATE,

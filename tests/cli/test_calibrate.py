@@ -12,8 +12,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from opensafemlrm import frame
+from opensafemlrm.analysis.calibration import retest
 from opensafemlrm.analysis.corrected import corrected_asr
-from opensafemlrm.analysis.retest import retest
 from opensafemlrm.cli import app
 from opensafemlrm.engine.labelled import LabelledText, judge_texts
 from opensafemlrm.errors import ImportDataError, JudgeError, StudyError

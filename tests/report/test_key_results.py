@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from opensafemlrm.analysis.noise_floor import with_noise_floor
+from opensafemlrm.analysis.correction import with_noise_floor
 from opensafemlrm.frame import SCHEMA
 from opensafemlrm.report.page.findings import Findings
 from opensafemlrm.report.page.key_results import blind_spots, safer, self_correction, tax

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import opensafemlrm as osm
-from opensafemlrm.analysis.raters import cohens_kappa
+from opensafemlrm.analysis.agreement import cohens_kappa
 from opensafemlrm.interop.label_exchange import import_labels
 from opensafemlrm.store import Store, labels
 from opensafemlrm.store.database import lock_to_write

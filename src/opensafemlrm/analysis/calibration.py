@@ -6,8 +6,7 @@ threshold. What the judge could not score is in no rate, and counted beside them
 
 Sources: intervals of rates by Wilson (see :mod:`opensafemlrm.analysis.intervals`); F1 is 2J/(1+J)
 of J = tp/(tp+fp+fn), a rate, so that its interval is Wilson's, carried over; κ with its interval
-is that of :mod:`opensafemlrm.analysis.agreement`.
-"""
+is that of :mod:`opensafemlrm.analysis.agreement`."""
 
 from __future__ import annotations
 
@@ -307,3 +306,58 @@ def _best(scored: pl.DataFrame) -> pl.DataFrame:
     """Return threshold and F1 of the highest F1; of equals the lowest, which misses least."""
     counts = _count(scored, _thresholds(scored)).select("threshold", f1=_F1)
     return counts.sort("f1", "threshold", descending=[True, False]).head(1)
+
+
+RETEST_COLUMNS: Final[Mapping[str, str]] = {
+    "threshold": "The lowest score that counts as unsafe.",
+    "n": "Texts that got a score both times.",
+    "lost": "Texts that got one once only.",
+    "same": "Of `n`, those with the same label both times.",
+    "share": "`same` / `n`.",
+    **ends(),
+    "kappa": "Cohen's κ of the two; null where a label never changes.",
+    **ends("kappa"),
+    "variance": "Variance of the score of one text: half the mean square of the change.",
+    "share_of_variance": "`variance` as a share of that of all scores: what is noise of the judge.",
+}
+"""The columns of :func:`retest`."""
+
+
+def retest(
+    first: Sequence[float | None], second: Sequence[float | None], thresholds: Sequence[float]
+) -> pl.DataFrame:
+    """Compare the scores of the same texts, a row a threshold; columns: :data:`RETEST_COLUMNS`."""
+    scores = pl.DataFrame(
+        {"first": first, "second": second}, {"first": pl.Float64, "second": pl.Float64}
+    )
+    both = scores.drop_nulls()
+    lost = int(
+        scores.select((pl.col("first").is_null() != pl.col("second").is_null()).sum()).item()
+    )
+    once, again = (both[name].to_numpy() for name in ("first", "second"))
+    variance = float(np.mean((once - again) ** 2) / 2) if len(both) else None
+    spread = float(np.var(np.concatenate([once, again]))) if len(both) else 0.0
+    rows = []
+    for threshold in dict.fromkeys(thresholds):
+        unsafe, unsafe_again = once >= threshold, again >= threshold
+        same = int((unsafe == unsafe_again).sum())
+        low, high = (float(end) for end in wilson(same, len(both)))
+        alike = agreement(
+            int((unsafe & unsafe_again).sum()),
+            int((unsafe & ~unsafe_again).sum()),
+            int((~unsafe & unsafe_again).sum()),
+            int((~unsafe & ~unsafe_again).sum()),
+        )
+        rows.append(
+            {
+                **{"threshold": threshold, "n": len(both), "lost": lost, "same": same},
+                "share": same / len(both) if len(both) else None,
+                **{"low": low, "high": high},
+                **{name: getattr(alike, name) for name in ("kappa", "kappa_low", "kappa_high")},
+                "variance": variance,
+                "share_of_variance": variance / spread if variance is not None and spread else None,
+            }
+        )
+    counts = ("n", "lost", "same")
+    schema = {name: pl.Int64() if name in counts else pl.Float64() for name in RETEST_COLUMNS}
+    return pl.DataFrame(rows, schema=schema, orient="row").fill_nan(None)

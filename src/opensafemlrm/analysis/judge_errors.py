@@ -3,8 +3,7 @@
 Sources: Rogan & Gladen, "Estimating prevalence from the results of a screening test", American
 Journal of Epidemiology 107 (1978); interval: Lang & Reiczigel, "Confidence limits for prevalence
 of disease adjusted for estimated sensitivity and specificity", Preventive Veterinary Medicine 113
-(2014), which counts the uncertainty of sensitivity and specificity too.
-"""
+(2014), which counts the uncertainty of sensitivity and specificity too."""
 
 from __future__ import annotations
 
@@ -14,14 +13,53 @@ from typing import Any, Final
 
 import numpy as np
 import polars as pl
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from opensafemlrm.analysis.agreement import SEED
 from opensafemlrm.analysis.calibration import CELLS
 from opensafemlrm.analysis.conditions import ALL
-from opensafemlrm.analysis.differential_error import LEVEL, differential_error
 from opensafemlrm.analysis.intervals import Array, Z
 from opensafemlrm.analysis.prediction_powered import MIN_LABELS
 from opensafemlrm.types import Part
+
+LEVEL: Final = 0.01
+"""The p-value under which errors are not taken together. It is small since the test is made for
+every judge, part and threshold, and a correction is refused by it."""
+_PERMUTATIONS: Final = 1_999
+
+
+def differential_error(
+    unsafe: NDArray[np.bool_], flagged: NDArray[np.bool_], groups: NDArray[np.int64]
+) -> float:
+    """Return the p-value of "the judge errs equally often on all ``groups``".
+
+    ``unsafe`` is what people say of each text, ``flagged`` the judge's label, ``groups`` who wrote
+    it. Pearson's χ² of errors and groups, among unsafe texts and among safe ones, is added up;
+    groups are permuted within the texts that have one label, so that models which are unsafe more
+    often are no difference. The test is exact and the seed fixed. 1 where nothing can differ.
+    """
+    drawing = np.random.default_rng(SEED)
+    total = np.zeros(_PERMUTATIONS + 1)
+    for label in (False, True):
+        wrong = (flagged != unsafe)[unsafe == label].astype(np.float64)
+        members = groups[unsafe == label]
+        if not 0 < wrong.sum() < len(wrong):
+            continue
+        shuffled = np.tile(wrong, (_PERMUTATIONS, 1))
+        drawing.permuted(shuffled, axis=1, out=shuffled)
+        total += _chi_square(np.vstack([wrong, shuffled]), members)
+    # Sums in another order differ in their last digits.
+    return float((total >= total[0] - 1e-9).sum() / len(total))
+
+
+def _chi_square(wrong: Array, groups: NDArray[np.int64]) -> Array:
+    """Return χ² of each row of errors with the groups."""
+    of_group = (groups[:, None] == np.unique(groups)).astype(np.float64)
+    sizes, rate = of_group.sum(axis=0), wrong[0].mean()
+    expected = sizes * rate
+    squares = (wrong @ of_group - expected) ** 2
+    return np.asarray((squares / (expected * (1 - rate))).sum(axis=1), dtype=np.float64)
+
 
 MIN_OF_EACH: Final = 5
 """The fewest unsafe, and the fewest safe, labels by which a judge's errors correct a rate: the

@@ -63,7 +63,7 @@ def calibrate(
     import asyncio
 
     from opensafemlrm import study
-    from opensafemlrm.analysis.retest import retest
+    from opensafemlrm.analysis.calibration import retest
     from opensafemlrm.engine.labelled import judge_texts
     from opensafemlrm.report.labels import RETEST, calibration_tables, probe_table
     from opensafemlrm.store import Store

@@ -143,7 +143,7 @@ def compare(
     import polars as pl
 
     from opensafemlrm import frame
-    from opensafemlrm.analysis.raters import judge_pairs, panels, rater_pairs
+    from opensafemlrm.analysis.agreement import judge_pairs, panels, rater_pairs
     from opensafemlrm.report.labels import PANELS, raters_table
     from opensafemlrm.store import Store
     from opensafemlrm.store.ratings import ratings

@@ -61,8 +61,7 @@ def label(
     and which replies to label next; with --annotator you then label these.
     """
     from opensafemlrm import frame
-    from opensafemlrm.analysis.label_plan import label_plan
-    from opensafemlrm.analysis.sampling import to_label
+    from opensafemlrm.analysis.label_plan import label_plan, to_label
     from opensafemlrm.report.labels import plan_tables
     from opensafemlrm.store import Store
     from opensafemlrm.store.ratings import people_labels
@@ -246,7 +245,7 @@ def _print(title: str, text: str) -> None:
 def _tell_agreement(store: Store, part: Part) -> None:
     import polars as pl
 
-    from opensafemlrm.analysis.raters import rater_pairs
+    from opensafemlrm.analysis.agreement import rater_pairs
     from opensafemlrm.report.labels import raters_table
     from opensafemlrm.store.ratings import ratings
 

@@ -13,9 +13,8 @@ from urllib.parse import urlencode
 import polars as pl
 
 from opensafemlrm import frame as frames
-from opensafemlrm.analysis.label_plan import label_plan
-from opensafemlrm.analysis.raters import cohens_kappa
-from opensafemlrm.analysis.sampling import READS, to_label
+from opensafemlrm.analysis.agreement import cohens_kappa
+from opensafemlrm.analysis.label_plan import DRAWN_BY, label_plan, to_label
 from opensafemlrm.errors import OptionError
 from opensafemlrm.store import Store
 from opensafemlrm.store.labels import PersonLabel, labels, put_labels, remove_label, unit_of
@@ -215,7 +214,7 @@ class Labelling:
 
 
 def _draw(store: Store, task: Task) -> list[str]:
-    return to_label(frames.read(store, READS), task.part)
+    return to_label(frames.read(store, DRAWN_BY), task.part)
 
 
 def _plan(store: Store, task: Task) -> list[str]:

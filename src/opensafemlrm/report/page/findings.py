@@ -17,13 +17,12 @@ from opensafemlrm.analysis.comprehension import comprehension, comprehension_tax
 from opensafemlrm.analysis.consistency import consistency
 from opensafemlrm.analysis.corrected import corrected_asr
 from opensafemlrm.analysis.corrected_tax import corrected_tax
-from opensafemlrm.analysis.correction import correction
+from opensafemlrm.analysis.correction import correction, with_noise_floor
 from opensafemlrm.analysis.cost import cost
 from opensafemlrm.analysis.coverage import reply_outcomes, verdict_outcomes
 from opensafemlrm.analysis.defense import UNDEFENDED, defense_effects
 from opensafemlrm.analysis.drift import Drift, drift
 from opensafemlrm.analysis.grouped import grouped
-from opensafemlrm.analysis.noise_floor import with_noise_floor
 from opensafemlrm.analysis.overrefusal import balance, overrefusal
 from opensafemlrm.analysis.scores import scores
 from opensafemlrm.analysis.tax import tax

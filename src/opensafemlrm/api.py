@@ -22,7 +22,7 @@ from opensafemlrm.progress import progress as shown_progress
 from opensafemlrm.redaction import without_secrets
 from opensafemlrm.results import Results
 from opensafemlrm.store import Store
-from opensafemlrm.store.reopening import failure_codes
+from opensafemlrm.store.known import failure_codes
 from opensafemlrm.study import Study
 from opensafemlrm.subset import Shard
 from opensafemlrm.text import for_terminal

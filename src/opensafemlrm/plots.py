@@ -10,9 +10,8 @@ from opensafemlrm.errors import ReportError
 from opensafemlrm.report.figures.drawing import SIZES, Chart, with_caveat
 from opensafemlrm.report.page import charts, defenses
 from opensafemlrm.report.page.charts import Chart as Drawable
-from opensafemlrm.report.page.findings import Findings
+from opensafemlrm.report.page.findings import Findings, read_findings
 from opensafemlrm.report.page.header import caveat
-from opensafemlrm.report.page.reading import read_findings
 from opensafemlrm.selection import EVERYTHING, Selection
 
 if TYPE_CHECKING:

@@ -14,9 +14,8 @@ from opensafemlrm.cli import app
 from opensafemlrm.errors import OptionError
 from opensafemlrm.report.figures.drawing import SIZES
 from opensafemlrm.report.page.charts import overview, scenarios, taxes
-from opensafemlrm.report.page.findings import Findings
+from opensafemlrm.report.page.findings import Findings, read_findings
 from opensafemlrm.report.page.key_results import answers
-from opensafemlrm.report.page.reading import read_findings
 from opensafemlrm.store import Store
 from tests.report.page_stores import SIMULATED, run_study
 

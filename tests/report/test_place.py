@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from opensafemlrm.errors import ReportError
-from opensafemlrm.report.page.place import write_files
+from opensafemlrm.report.page.write import write_files
 
 FILES = {"tables/asr.csv": "a,b\n", "index.html": "<p>report</p>"}
 

@@ -14,7 +14,7 @@ from opensafemlrm.audit.junit import junit
 from opensafemlrm.audit.record import FORMAT, dumps
 from opensafemlrm.errors import ReportError, reason_of
 from opensafemlrm.files import make_folder
-from opensafemlrm.report.page.place import write_files
+from opensafemlrm.report.page.write import write_files
 
 RECORD: Final = "audit.json"
 PAGE: Final = "certificate.html"

@@ -293,7 +293,7 @@ def _sigterm_interrupts() -> Iterator[None]:
 def _report_absent(plan: Plan, store: Path | None) -> None:
     """Say which codes the store does not have. Raises BadParameter for one that nothing has."""
     from opensafemlrm.store import DATABASE, Store
-    from opensafemlrm.store.reopening import failure_codes
+    from opensafemlrm.store.known import failure_codes
 
     if store is None or not plan.again.codes:
         return

@@ -30,7 +30,7 @@ from opensafemlrm.errors import ClusterError, JudgeStoppedError, ModelError
 from opensafemlrm.files import make_folder
 from opensafemlrm.images import from_bytes
 from opensafemlrm.store import Store
-from opensafemlrm.store.reopening import reopen
+from opensafemlrm.store.known import reopen
 from opensafemlrm.store.tables import SAMPLE_TABLES, Rows
 from opensafemlrm.store.writer import Writer
 

@@ -4,27 +4,201 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import os
 import pickle
+import platform
 import tempfile
 import time
+import traceback
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
 from opensafemlrm.cluster.driver import drive
 from opensafemlrm.cluster.image_transfer import ImageTransfer
 from opensafemlrm.cluster.quotas import max_workers
-from opensafemlrm.cluster.ray_worker import RayWorker
 from opensafemlrm.cluster.sinks import write_study
-from opensafemlrm.cluster.worker import Setup
+from opensafemlrm.cluster.worker import BatchResult, Setup, Worker, WorkerLostError
+from opensafemlrm.engine.missing import MissingWork
 from opensafemlrm.engine.plan import Plan
-from opensafemlrm.errors import ClusterError, MissingExtraError
+from opensafemlrm.errors import ClusterError, MissingExtraError, SafeMLRMError
+from opensafemlrm.redaction import without_secrets
 from opensafemlrm.store import Store
 from opensafemlrm.store.sink import Sink
+from opensafemlrm.streams import without_secrets_on_streams
 from opensafemlrm.study import Study
+
+_MAX_CALLS: Final = 1000
+"""Calls that an actor takes at once; the driver sends far fewer."""
+_PAUSE: Final = 0.5
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def _without_secrets_in_errors(
+    method: Callable[_P, Awaitable[_T]],
+) -> Callable[_P, Coroutine[Any, Any, _T]]:
+    """Let ``method`` fail with a sentence without secrets: Ray keeps errors, and shows them."""
+
+    @functools.wraps(method)
+    async def call(*arguments: _P.args, **named: _P.kwargs) -> _T:
+        try:
+            return await method(*arguments, **named)
+        except WorkerLostError:
+            raise
+        except Exception as error:  # noqa: BLE001 # raised again, as what may be told of it
+            traceback.print_exc()
+            raise ClusterError(without_secrets(f"{type(error).__name__}: {error}")) from None
+
+    return call
+
+
+class Actor:
+    """A worker in a process of Ray's, which is its alone; what is printed there, Ray writes down.
+
+    Nothing that leaves it holds a secret.
+    """
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._started: Worker | None = None
+        self._streams = contextlib.ExitStack()  # open as long as the process lives
+        self._streams.enter_context(without_secrets_on_streams(has_results=False))
+
+    @_without_secrets_in_errors
+    async def ready(self) -> tuple[str, str, str]:
+        """Return the worker's name, its version and its machine, or why there is none."""
+        if self._started is None:
+            try:
+                self._started = Worker(self._setup)
+            except SafeMLRMError as error:
+                return "", str(error), platform.node()
+        return self._started.name, self._started.version, platform.node()
+
+    @_without_secrets_in_errors
+    async def run(
+        self, cell: int, work: MissingWork, images: Mapping[str, list[Any]]
+    ) -> BatchResult:
+        """Bring a batch up to date, after taking the images that this machine lacks."""
+        for sha256 in self._worker.lacks(list(images)):
+            (reference,) = images[sha256]
+            self._worker.accept(sha256, await reference)
+        return await self._worker.run(cell, work)
+
+    @_without_secrets_in_errors
+    async def images(self, hashes: Sequence[tuple[str, str]]) -> list[bytes]:
+        """Return images that prompts made here hold."""
+        return self._worker.images(hashes)
+
+    @_without_secrets_in_errors
+    async def flush(self) -> int:
+        """Write what is gathered to the sink."""
+        return await self._worker.flush()
+
+    @_without_secrets_in_errors
+    async def release(self, cell: int) -> None:
+        """Free a model."""
+        await self._worker.release(cell)
+
+    @_without_secrets_in_errors
+    async def stop(self) -> BatchResult:
+        """End what is under way."""
+        return await self._worker.stop()
+
+    @_without_secrets_in_errors
+    async def aclose(self) -> None:
+        """Close models, and remove what was only for this run."""
+        await self._worker.aclose()
+
+    @property
+    def _worker(self) -> Worker:
+        if self._started is None:
+            raise WorkerLostError("it was started again")
+        return self._started
+
+
+class RayWorker:
+    """The driver's handle of an actor."""
+
+    def __init__(self, ray: Any, setup: Setup, gpus: float, transfer: ImageTransfer) -> None:
+        self.number = setup.number
+        self._ray, self._transfer = ray, transfer
+        kind = ray.remote(Actor).options(
+            num_cpus=1,
+            num_gpus=gpus,
+            max_restarts=-1,
+            max_task_retries=0,  # what is lost is handed out anew, to whoever is there
+            max_concurrency=_MAX_CALLS,
+            scheduling_strategy="SPREAD",
+        )
+        self._actor = kind.remote(setup)
+
+    async def ready(self) -> str:
+        """Return the worker's name once there is one. Raises ClusterError where it is no use."""
+        while True:
+            try:
+                name, worker_version, machine = await self._call(self._actor.ready.remote())
+            except WorkerLostError:
+                await asyncio.sleep(_PAUSE)
+                continue
+            if not name:
+                reason = worker_version
+                raise ClusterError(f"worker {self.number} on {machine}: {reason}")
+            if worker_version != (own := version("opensafemlrm")):
+                raise ClusterError(
+                    f"worker {self.number} on {machine} has opensafemlrm {worker_version}, the "
+                    f"driver has {own}: install the same version on every machine"
+                )
+            return str(name)
+
+    async def run(self, cell: int, work: MissingWork) -> BatchResult:
+        """Bring a batch up to date."""
+        light, references = self._transfer.pack(work)
+        # In lists, references travel as they are and are taken only where they are needed.
+        boxed = {sha256: [reference] for sha256, reference in references.items()}
+        result: BatchResult = await self._call(self._actor.run.remote(cell, light, boxed))
+        return result
+
+    async def images(self, hashes: Sequence[tuple[str, str]]) -> list[bytes]:
+        """Return images that prompts made there hold."""
+        images: list[bytes] = await self._call(self._actor.images.remote(list(hashes)))
+        return images
+
+    async def flush(self) -> int:
+        """Write what is gathered to the sink."""
+        return int(await self._call(self._actor.flush.remote()))
+
+    async def release(self, cell: int) -> None:
+        """Free a model."""
+        await self._call(self._actor.release.remote(cell))
+
+    async def stop(self) -> BatchResult:
+        """End what is under way."""
+        result: BatchResult = await self._call(self._actor.stop.remote())
+        return result
+
+    async def aclose(self) -> None:
+        """End the worker; one that cannot tidy up is ended all the same."""
+        with contextlib.suppress(WorkerLostError, ClusterError, TimeoutError):
+            await asyncio.wait_for(self._call(self._actor.aclose.remote()), 10)
+        self._ray.kill(self._actor)
+
+    async def _call(self, reference: Awaitable[_T]) -> _T:
+        errors = self._ray.exceptions
+        try:
+            return await reference
+        except WorkerLostError:
+            raise
+        except (errors.RayActorError, errors.ObjectLostError, errors.WorkerCrashedError) as error:
+            raise WorkerLostError(str(error).strip().partition("\n")[0]) from error
+        except errors.RayError as error:
+            what = getattr(error, "cause", None) or error
+            raise ClusterError(f"worker {self.number} failed: {what}") from error
+
 
 LOCAL: Final = "local"
 

@@ -34,7 +34,7 @@ from opensafemlrm.engine.tally import CAME, Outcome
 from opensafemlrm.errors import DefenseError
 from opensafemlrm.faults import named_faults
 from opensafemlrm.store import Store, records
-from opensafemlrm.store.reopening import reopen
+from opensafemlrm.store.known import reopen
 from opensafemlrm.store.writer import Writer
 from opensafemlrm.types import Prompt, Response
 

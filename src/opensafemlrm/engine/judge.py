@@ -16,7 +16,7 @@ from opensafemlrm.errors import JudgeStoppedError, ModelError, SafeMLRMError, St
 from opensafemlrm.judges.fence import speaks_to_judge
 from opensafemlrm.models.budget import price_of
 from opensafemlrm.store import Store, known, records, verdict_key
-from opensafemlrm.store.reopening import rationales
+from opensafemlrm.store.known import rationales
 from opensafemlrm.store.tables import Row
 from opensafemlrm.store.writer import Writer
 from opensafemlrm.types import JudgeRequest, Key, Part, Trace, Unscored, Verdict

@@ -17,7 +17,7 @@ from opensafemlrm.engine.score_watch import MAX_AT_END, ScoreWatch
 from opensafemlrm.judges.fence import speaks_to_judge
 from opensafemlrm.store import Store, known, records, verdict_key
 from opensafemlrm.store.database import component_key
-from opensafemlrm.store.reopening import reopen
+from opensafemlrm.store.known import reopen
 from opensafemlrm.store.writer import Writer
 from opensafemlrm.types import Item, JudgeRequest, Key, Part, Unscored, Verdict
 

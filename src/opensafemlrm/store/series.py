@@ -10,7 +10,7 @@ from polars import selectors as cs
 from opensafemlrm.store.named import named_cells, read_table
 from opensafemlrm.store.source import Source
 
-SCHEMA: Final = pl.Schema(
+SERIES: Final = pl.Schema(
     {"series": pl.String, "model": pl.String, "step": pl.Float64, "date": pl.String}
 )
 """The columns of :func:`series`."""
@@ -19,7 +19,7 @@ SCHEMA: Final = pl.Schema(
 def series(source: Source) -> pl.DataFrame:
     """Return the versions of every series that have replies, in order, by the names of tables.
 
-    Columns: :data:`SCHEMA`; step and date are null where there are none. Raises StoreError.
+    Columns: :data:`SERIES`; step and date are null where there are none. Raises StoreError.
     """
     names = {name: name for name in ("place", "step", "date")}
     rows = read_table(source, "series", series="name", model_id="model", **names)
@@ -28,5 +28,5 @@ def series(source: Source) -> pl.DataFrame:
         rows.join(models, on="model_id")
         .with_columns(cs.categorical().cast(pl.String))
         .sort("series", "step", "date", "place", "model")
-        .select(*SCHEMA)
+        .select(*SERIES)
     )

@@ -21,8 +21,7 @@ from opensafemlrm.errors import StoreError
 from opensafemlrm.store import Store
 from opensafemlrm.store.named import named_cells, named_judges
 from opensafemlrm.types import PARTS, Part
-from opensafemlrm.view.databases import begun, connected, go_on_after, last_of
-from opensafemlrm.view.words import Words
+from opensafemlrm.view.databases import Words, begun, connected, go_on_after, last_of
 
 NAME: Final = "view.sqlite"
 _VERSION: Final = 3

@@ -29,8 +29,8 @@ from opensafemlrm.analysis import MAX_UNSCORED
 from opensafemlrm.errors import OptionError, SafeMLRMError
 from opensafemlrm.export import csv_of
 from opensafemlrm.interop.label_exchange import label_table, validation_table
+from opensafemlrm.report.page.findings import read_findings
 from opensafemlrm.report.page.html import environment
-from opensafemlrm.report.page.reading import read_findings
 from opensafemlrm.store import Store
 from opensafemlrm.text import for_terminal
 from opensafemlrm.view.browse import PAGE, Browser

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,7 +10,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from opensafemlrm.analysis import MAX_UNSCORED, requests, traces
+from opensafemlrm import frame as frames
+from opensafemlrm.analysis import MAX_UNSCORED, traces
 from opensafemlrm.analysis.asr import asr
 from opensafemlrm.analysis.blindspots import blindspots
 from opensafemlrm.analysis.clustered_counts import texts
@@ -19,20 +21,28 @@ from opensafemlrm.analysis.corrected import corrected_asr
 from opensafemlrm.analysis.corrected_tax import corrected_tax
 from opensafemlrm.analysis.correction import correction, with_noise_floor
 from opensafemlrm.analysis.cost import cost
-from opensafemlrm.analysis.coverage import reply_outcomes, verdict_outcomes
+from opensafemlrm.analysis.coverage import not_applicable, reply_outcomes, verdict_outcomes
 from opensafemlrm.analysis.defense import UNDEFENDED, defense_effects
 from opensafemlrm.analysis.drift import Drift, drift
 from opensafemlrm.analysis.grouped import grouped
 from opensafemlrm.analysis.overrefusal import balance, overrefusal
+from opensafemlrm.analysis.requests import alarms, sent_otherwise
 from opensafemlrm.analysis.scores import scores
 from opensafemlrm.analysis.tax import tax
 from opensafemlrm.datasets.canary import Canary
+from opensafemlrm.models.demo.organism import Organism
 from opensafemlrm.report.settings import KEYS, main_judge, marked, settings_of
 from opensafemlrm.report.tables import SIMULATED
 from opensafemlrm.selection import EVERYTHING, Selection, plain_name
+from opensafemlrm.store.answers import correct_answers
+from opensafemlrm.store.named import read_table
+from opensafemlrm.store.ratings import people_labels
 from opensafemlrm.store.requests import SCHEMA as REQUESTS
-from opensafemlrm.store.series import SCHEMA as SERIES
+from opensafemlrm.store.requests import requests
+from opensafemlrm.store.series import SERIES, series
+from opensafemlrm.store.source import Source
 from opensafemlrm.store.stops import COLUMNS as STOPS
+from opensafemlrm.store.stops import stops
 from opensafemlrm.types import Part
 
 MAX_SETTINGS: Final = 6
@@ -169,12 +179,12 @@ class Findings:
     def alarms(self) -> Sequence[str]:
         """What makes the figures doubtful, as :meth:`opensafemlrm.Results.alarms` has it."""
         hardly_reason = traces.missing_traces(self.replies, self.pairs, self.formats)
-        return [*traces.alarms(hardly_reason), *requests.alarms(self.requests)]
+        return [*traces.alarms(hardly_reason), *alarms(self.requests)]
 
     @cached_property
     def sampling_notes(self) -> Mapping[str, str]:
         """What was not asked as the study says, by its name: a sentence each."""
-        return requests.sent_otherwise(self.requests)
+        return sent_otherwise(self.requests)
 
     @property
     def detected(self) -> list[str]:
@@ -304,3 +314,42 @@ def _by_family(taxes: pl.DataFrame, models: Sequence[str]) -> tuple[str, ...]:
     families = {base: [model for model, of in pairs if of == base] for _, base in pairs}
     in_order = [name for base, own in families.items() for name in (base, *own)]
     return tuple(dict.fromkeys([*in_order, *models]))
+
+
+def read_findings(
+    source: Source, max_unscored: float = MAX_UNSCORED, selection: Selection = EVERYTHING
+) -> Findings:
+    """Read what a page is made of.
+
+    Raises StoreError where the store cannot be read, UnknownNameError where it has no component of
+    a name in ``selection``.
+    """
+    frame, pairs = frames.read(source), frames.pairs(source)
+    chosen = selection.of_frame(frame, pairs)
+    return Findings(
+        chosen.rows(frame),
+        pairs,
+        not_applicable(chosen.rows(frames.not_applicable(source))),
+        chosen.rows(frames.calibrations(source)),
+        people_labels(source),
+        correct_answers(source),
+        [(model, form) for model, form in frames.formats(source) if chosen.has("model", model)],
+        max_unscored,
+        chosen.of_requests(requests(source)),
+        chosen.rows(stops(source)),
+        chosen.rows(series(source)),
+        chosen,
+        _organisms(source, frame),
+    )
+
+
+def _organisms(source: Source, frame: pl.DataFrame) -> frozenset[str]:
+    """Return which models of the tidy table are organisms."""
+    components = read_table(source, "components", id="key", kind="kind", identity="identity")
+    keys = [
+        key.hex().upper()
+        for key, identity in components.filter(kind="model").select("id", "identity").iter_rows()
+        if json.loads(identity).get("name") == Organism.name
+    ]
+    models = frame.filter(pl.col("model_key").cast(pl.String).is_in(keys))["model"]
+    return frozenset(models.cast(pl.String).unique())

@@ -1,26 +1,28 @@
-"""Writing a report: the page, its figures and its tables."""
+"""Writing a report: its page, figures and tables, into a folder that may hold an older one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import json
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from opensafemlrm.analysis import MAX_UNSCORED
 from opensafemlrm.errors import ReportError
-from opensafemlrm.files import make_folder
+from opensafemlrm.files import make_folder, write_atomic
 from opensafemlrm.report.figures import drawing
 from opensafemlrm.report.figures.drawing import SIZES
 from opensafemlrm.report.figures.theme import for_page
 from opensafemlrm.report.page.charts import Chart, overview
 from opensafemlrm.report.page.examples import examples
+from opensafemlrm.report.page.findings import read_findings
 from opensafemlrm.report.page.header import caveat, header
 from opensafemlrm.report.page.html import fill, table_html
 from opensafemlrm.report.page.key_results import Answer, answers
-from opensafemlrm.report.page.place import write_files
 from opensafemlrm.report.page.provenance import provenance
-from opensafemlrm.report.page.reading import read_findings
 from opensafemlrm.report.page.sections import Section, sections
 from opensafemlrm.report.page.tables import FILES, file_tables, summary
 from opensafemlrm.report.tables import Table, render
@@ -181,3 +183,45 @@ def _write(out: Path, page: str, figures: Sequence[_Drawn], tables: Sequence[Tab
             files[f"tables/{table.name}.{suffix}"] = render(table, to)
     # Last, so that a page that is there has all its files.
     write_files(out, {**files, "index.html": page})
+
+
+WRITTEN: Final = ".written.json"
+"""The file that says which files a report wrote, with the SHA-256 of each."""
+_MADE_BY: Final = b'<meta name="generator" content="OpenSafeMLRM'
+
+
+def write_files(out: Path, files: Mapping[str, bytes | str]) -> None:
+    """Write files by their names below ``out``, in their order.
+
+    A file that is in the way, and is not as a report wrote it, is moved into a folder of its own.
+    Raises OSError, and ReportError where a folder is a link: what it leads to is another's.
+    """
+    data = {name: text.encode() if isinstance(text, str) else text for name, text in files.items()}
+    known = _written(out)
+    for folder in {(out / name).parent for name in data} - {out}:
+        if folder.is_symlink():
+            raise ReportError(f"{folder}: this is a link; name another folder with --out")
+    for name in data:
+        path = out / name
+        if path.is_symlink() or (path.exists() and not _is_own(path, known.get(name))):
+            aside = out / f"moved-aside-{time.strftime('%Y%m%d-%H%M%S')}" / name
+            make_folder(aside.parent)
+            path.rename(aside)
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in data.items()}
+    write_atomic(out / WRITTEN, json.dumps(digests, indent=1))
+    for name, content in data.items():
+        write_atomic(out / name, content)
+
+
+def _written(out: Path) -> dict[str, str]:
+    """Return the SHA-256 of the files that an earlier report wrote; nothing where it kept none."""
+    try:
+        digests: dict[str, str] = json.loads((out / WRITTEN).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return digests
+
+
+def _is_own(path: Path, digest: str | None) -> bool:
+    content = path.read_bytes() if path.is_file() else b""
+    return hashlib.sha256(content).hexdigest() == digest or _MADE_BY in content

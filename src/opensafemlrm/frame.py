@@ -232,7 +232,7 @@ def calibrations(source: Source) -> pl.DataFrame:
     labels alone only the newest is returned. Raises StoreError.
     """
     names = [name for name in TABLES["calibrations"].columns if name != "judge"]
-    rows = read_table(source, "calibrations", judge_id="judge", **{name: name for name in names})
+    rows = read_table(source, "calibrations", *names, judge_id="judge")
     key = ["judge", "part", "model", "attack", "scenario", "threshold"]
     cells = named_cells(source)
     named = rows.join(named_judges(source), on="judge_id")
@@ -329,8 +329,7 @@ def _samples(
     Replies that ended without a text to judge belong to every judge that worked on their cell.
     """
     replies = _replies(source, cells, columns)
-    parts = {str(part): str(part) for part in PARTS}
-    given = read_table(source, "judgements", id="generation", judge_id="judge", **parts)
+    given = read_table(source, "judgements", *map(str, PARTS), id="generation", judge_id="judge")
     if not given["judge_id"].is_in(judges["judge_id"].implode()).all():
         raise unfit("judgements", "a judge that is not there")
     judged = replies.join(given, on="id", maintain_order="left_right").with_columns(judged=True)
@@ -345,9 +344,8 @@ def _samples(
 def _replies(source: Source, cells: pl.DataFrame, columns: Collection[str]) -> pl.DataFrame:
     """Return the replies to items that their data sets hold, in the order of their keys."""
     wanted = {name: column for name, column in _REPLY.items() if name in columns}
-    items = read_table(
-        source, "items", item_id="key", item="id", scenario="scenario", expected="kind"
-    ).with_columns(item_key=hexadecimal("item_id"))
+    items = read_table(source, "items", "scenario", item_id="key", item="id", expected="kind")
+    items = items.with_columns(item_key=hexadecimal("item_id"))
     named = {"id": "key", "cell_id": "cell", "item_id": "item", "status": "status"}
     named["reasoning_status"] = "trace"
     replies = read_table(source, "generations", **named, **wanted).sort("id")
@@ -382,8 +380,7 @@ def _extra(source: Source) -> pl.DataFrame:
 def _imported(source: Source, cells: pl.DataFrame, judges: pl.DataFrame) -> pl.DataFrame:
     """Return a row for each sample of which only the score is known."""
     keys = {"cell_id": "cell", "judge_id": "judge"}
-    columns = {name: name for name in ("scenario", "part", "score", "n")}
-    counts = read_table(source, "counts", **keys, **columns)
+    counts = read_table(source, "counts", "scenario", "part", "score", "n", **keys)
     rows = counts.select(pl.exclude("n").repeat_by("n")).explode(cs.all())
     score = pl.col("score")
     unsafe, safe, unscored = (pl.lit(x.value) for x in (Label.UNSAFE, Label.SAFE, Label.UNSCORED))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import inspect
 import os
 import pickle
 import platform
@@ -90,29 +91,10 @@ class Actor:
         return await self._worker.run(cell, work)
 
     @_without_secrets_in_errors
-    async def images(self, hashes: Sequence[tuple[str, str]]) -> list[bytes]:
-        """Return images that prompts made here hold."""
-        return self._worker.images(hashes)
-
-    @_without_secrets_in_errors
-    async def flush(self) -> int:
-        """Write what is gathered to the sink."""
-        return await self._worker.flush()
-
-    @_without_secrets_in_errors
-    async def release(self, cell: int) -> None:
-        """Free a model."""
-        await self._worker.release(cell)
-
-    @_without_secrets_in_errors
-    async def stop(self) -> BatchResult:
-        """End what is under way."""
-        return await self._worker.stop()
-
-    @_without_secrets_in_errors
-    async def aclose(self) -> None:
-        """Close models, and remove what was only for this run."""
-        await self._worker.aclose()
+    async def call(self, method: str, *arguments: Any) -> Any:
+        """Call one of the worker's other methods."""
+        result = getattr(self._worker, method)(*arguments)
+        return await result if inspect.isawaitable(result) else result
 
     @property
     def _worker(self) -> Worker:
@@ -165,26 +147,26 @@ class RayWorker:
 
     async def images(self, hashes: Sequence[tuple[str, str]]) -> list[bytes]:
         """Return images that prompts made there hold."""
-        images: list[bytes] = await self._call(self._actor.images.remote(list(hashes)))
+        images: list[bytes] = await self._call(self._actor.call.remote("images", list(hashes)))
         return images
 
     async def flush(self) -> int:
         """Write what is gathered to the sink."""
-        return int(await self._call(self._actor.flush.remote()))
+        return int(await self._call(self._actor.call.remote("flush")))
 
     async def release(self, cell: int) -> None:
         """Free a model."""
-        await self._call(self._actor.release.remote(cell))
+        await self._call(self._actor.call.remote("release", cell))
 
     async def stop(self) -> BatchResult:
         """End what is under way."""
-        result: BatchResult = await self._call(self._actor.stop.remote())
+        result: BatchResult = await self._call(self._actor.call.remote("stop"))
         return result
 
     async def aclose(self) -> None:
         """End the worker; one that cannot tidy up is ended all the same."""
         with contextlib.suppress(WorkerLostError, ClusterError, TimeoutError):
-            await asyncio.wait_for(self._call(self._actor.aclose.remote()), 10)
+            await asyncio.wait_for(self._call(self._actor.call.remote("aclose")), 10)
         self._ray.kill(self._actor)
 
     async def _call(self, reference: Awaitable[_T]) -> _T:

@@ -29,8 +29,7 @@ _UNREADABLE: Final = (ValueError, TypeError, KeyError, IndexError, AttributeErro
 _NONE: Final = bytes(16)
 _JUDGED: Final = f"""
 SELECT j.generation, j.judge, j.reasoning, j.answer, j."full", c.identity, g.splitter,
-    i.key, i.dataset, i.id, i.scenario, i.kind, i.question, i.content,
-    {", ".join(f"g.{column}" for column in records.RESPONSE_COLUMNS.split(", "))}
+    {records.ITEM_OF_I}, {records.RESPONSE_OF_G}
 FROM judgements j JOIN generations g ON g.key = j.generation JOIN items i ON i.key = g.item
 JOIN components c ON c.key = j.judge
 """

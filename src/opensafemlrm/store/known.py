@@ -107,8 +107,7 @@ def replies_with_items(
 ) -> list[tuple[Key, str | None, Values, Response]]:
     """Return of stored replies the key, the parser, the row of the item, and the reply."""
     query = f"""
-        SELECT g.key, g.splitter, i.key, i.dataset, i.id, i.scenario, i.kind, i.question, i.content,
-            {", ".join(f"g.{column}" for column in records.RESPONSE_COLUMNS.split(", "))}
+        SELECT g.key, g.splitter, {records.ITEM_OF_I}, {records.RESPONSE_OF_G}
         FROM generations g JOIN items i ON i.key = g.item WHERE g.key IN (KEYS)
     """
     return [

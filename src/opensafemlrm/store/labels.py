@@ -17,9 +17,7 @@ from opensafemlrm.store.database import Store, reading, unfit
 from opensafemlrm.types import Item, Key, Part, Trace
 
 _UNITS: Final = f"""
-SELECT g.key, c.model, c.attack, g.splitter, i.key, i.dataset, i.id, i.scenario, i.kind, i.question,
-    i.content,
-    {", ".join(f"g.{column}" for column in records.RESPONSE_COLUMNS.split(", "))}
+SELECT g.key, c.model, c.attack, g.splitter, {records.ITEM_OF_I}, {records.RESPONSE_OF_G}
 FROM generations g JOIN items i ON i.key = g.item JOIN cells c ON c.key = g.cell
 """
 

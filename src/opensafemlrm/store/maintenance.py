@@ -116,8 +116,12 @@ def _drop(store: Store, images: Images, *, keep_copy: bool) -> list[Change]:
     connection, changes = store.connection, []
     prepare(connection)
     prompts = prompt_keys_with(connection, images.missing) if images.missing else []
-    lost = [link for link in LINKS if link.droppable and _any(connection, link.table, link.lost)]
-    if keep_copy and (prompts or lost):
+    lost = (
+        connection.execute(f"SELECT 1 FROM {link.table} WHERE {link.lost} LIMIT 1").fetchone()
+        for link in LINKS
+        if link.droppable
+    )
+    if keep_copy and (prompts or any(lost)):
         copy = store.path / f"{DATABASE}.before-repair-{_stamp()}"
         copy_database(connection, copy)
         changes.append(Change(f"the database as it was is kept as {copy.name}", 1))
@@ -135,11 +139,6 @@ def _drop(store: Store, images: Images, *, keep_copy: bool) -> list[Change]:
                         Change(f"dropped from {link.table}: not so that {link.checked}", count)
                     )
     return changes
-
-
-def _any(connection: sqlite3.Connection, table: str, condition: str) -> bool:
-    query = f"SELECT 1 FROM {table} WHERE {condition} LIMIT 1"
-    return connection.execute(query).fetchone() is not None
 
 
 def _move_aside(path: Path, images: Images) -> list[Change]:

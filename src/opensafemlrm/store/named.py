@@ -36,11 +36,9 @@ def named_cells(source: Source) -> pl.DataFrame:
     has them.
     """
     kinds = ("model", "dataset", "attack", "defense")
-    components = read_table(
-        source, "components", id="key", kind="kind", label="label", identity="identity"
-    )
+    components = read_table(source, "components", "kind", "label", "identity", id="key")
     keys = {f"{kind}_id": kind for kind in kinds}
-    cells = read_table(source, "cells", cell_id="key", sampling="sampling", **keys)
+    cells = read_table(source, "cells", "sampling", cell_id="key", **keys)
     for kind in kinds:
         named = components.filter(kind=kind).select(
             pl.col("id").alias(f"{kind}_id"),
@@ -74,8 +72,8 @@ def named_judges(source: Source) -> pl.DataFrame:
     """Return the judges: judge_id (the key), judge, threshold_lenient and threshold_strict, and
     asks_model, whether it asks one.
     """
-    names = {"judge": "label", "facts": "facts", "identity": "identity"}
-    components = read_table(source, "components", judge_id="key", kind="kind", **names)
+    names = ("kind", "facts", "identity")
+    components = read_table(source, "components", *names, judge_id="key", judge="label")
     judges = components.filter(kind="judge")
     thresholds = [json.loads(facts)["thresholds"] for facts in judges["facts"]]
     return _tell_apart(judges, "judge").select(
@@ -122,8 +120,9 @@ def hexadecimal(name: str, dtype: pl.DataType = CATEGORY) -> pl.Expr:
     return pl.col(name).bin.encode("hex").str.to_uppercase().cast(dtype)
 
 
-def read_table(source: Source, table: str, **columns: str) -> pl.DataFrame:
-    """Read columns of a table, by the names that they are given; texts as categories."""
+def read_table(source: Source, table: str, *names: str, **columns: str) -> pl.DataFrame:
+    """Read ``names`` of a table, and columns by the names they are given; texts as categories."""
+    columns = {**dict(zip(names, names, strict=True)), **columns}
     stored = TABLES[table].schema()
     schema = {c: CATEGORY if stored[c] == pl.String else stored[c] for c in columns.values()}
     rows = source.query(TABLES[table].select(columns.values()), schema)

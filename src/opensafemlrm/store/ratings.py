@@ -39,7 +39,7 @@ def people_labels(source: Source, labeller: str | None = None) -> pl.DataFrame:
     if labeller is not None:
         given = given.filter(pl.col("labeller") == labeller)
     parts = ("answer", "full")
-    same = read_table(source, "judgements", id="generation", answer="answer", full="full")
+    same = read_table(source, "judgements", "answer", "full", id="generation")
     same = same.filter(pl.col("answer") == pl.col("full")).select("id").unique()
     other = given.filter(pl.col("part").is_in(parts)).join(same, on="id", how="semi")
     other = other.with_columns(

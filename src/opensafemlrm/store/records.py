@@ -37,7 +37,11 @@ from opensafemlrm.types import (
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 
 RESPONSE_COLUMNS: Final = ", ".join(columns_of(RESPONSE))
+RESPONSE_OF_G: Final = ", ".join(f"g.{column}" for column in columns_of(RESPONSE))
+"""The same of the table ``g``."""
 VERDICT_COLUMNS: Final = ", ".join(columns_of(VERDICT))
+ITEM_OF_I: Final = "i.key, i.dataset, i.id, i.scenario, i.kind, i.question, i.content"
+"""What :func:`item_from_row` takes, of the table ``i``."""
 
 
 def generation_key(cell: Key, item: Key, repeat: int) -> Key:

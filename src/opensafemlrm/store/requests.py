@@ -38,7 +38,7 @@ def requests(source: Source) -> pl.DataFrame:
     (the server's word for how a model's reply ended) and n, how many replies or verdicts are so.
     Raises StoreError.
     """
-    keys = read_table(source, "cells", id="key", model_id="model", sampling="sampling")
+    keys = read_table(source, "cells", "sampling", id="key", model_id="model")
     cells = named_cells(source).select(pl.col("cell_id").alias("id"), label="model")
     models = keys.join(cells, on="id").with_columns(pl.col("sampling", "label").cast(pl.String))
     judges = named_judges(source).select(
@@ -48,7 +48,7 @@ def requests(source: Source) -> pl.DataFrame:
         sampling=pl.lit(None, pl.String()),
     )
     identities = dict(
-        read_table(source, "components", id="key", identity="identity").select(
+        read_table(source, "components", "identity", id="key").select(
             "id", pl.col("identity").cast(pl.String)
         ).iter_rows()
     )  # fmt: skip

@@ -21,8 +21,8 @@ def series(source: Source) -> pl.DataFrame:
 
     Columns: :data:`SERIES`; step and date are null where there are none. Raises StoreError.
     """
-    names = {name: name for name in ("place", "step", "date")}
-    rows = read_table(source, "series", series="name", model_id="model", **names)
+    order = ("place", "step", "date")
+    rows = read_table(source, "series", *order, series="name", model_id="model")
     models = named_cells(source).select("model_id", "model").unique()
     return (
         rows.join(models, on="model_id")

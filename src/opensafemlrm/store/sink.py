@@ -147,15 +147,16 @@ class Sink:
                 if self._digest(path := f"images/{folder}/{name}") != name.partition(".")[0]
             ]
 
-    def _digest(self, path: str) -> str:
+    def _read(self, path: str) -> bytes:
         source = self._files.source(path)
-        data = source.read_bytes() if isinstance(source, Path) else source.getvalue()
-        return hashlib.sha256(data).hexdigest()
+        return source.read_bytes() if isinstance(source, Path) else source.getvalue()
+
+    def _digest(self, path: str) -> str:
+        return hashlib.sha256(self._read(path)).hexdigest()
 
     def _digests(self, part: str) -> dict[str, str]:
         """Return the SHA-256 of each file of a part by its table, as its mark says."""
-        source = self._files.source(f"{DONE}/{part}")
-        data = source.read_bytes() if isinstance(source, Path) else source.getvalue()
+        data = self._read(f"{DONE}/{part}")
         if not data:
             return {}
         text, _, own = data.rpartition(b"\n")
@@ -194,8 +195,7 @@ class Sink:
         """Return the bytes of a stored image. Raises StoreError where they are not there."""
         path = _image_path(sha256, media_type)
         with self._explained("read"):
-            source = self._files.source(path)
-            data = source.read_bytes() if isinstance(source, Path) else source.getvalue()
+            data = self._read(path)
         if hashlib.sha256(data).hexdigest() != sha256:
             raise StoreError(f"{self.address}: {path} is not what was written")
         return data

@@ -40,9 +40,9 @@ _NUMBERS: Final = ("drawn", "items", "low", "high")
 def stops(source: Source) -> pl.DataFrame:
     """Return where scenarios ended by a rule; columns: :data:`COLUMNS`. Raises StoreError."""
     keys = {"cell_id": "cell", "base_id": "base", "judge_id": "judge"}
-    names = {name: name for name in ("scenario", "rule", "answer", *_NUMBERS)}
+    names = ("scenario", "rule", "answer", *_NUMBERS)
     cells = named_cells(source)
-    rows = read_table(source, "stops", **keys, **names)
+    rows = read_table(source, "stops", *names, **keys)
     bases = cells.select(base_id="cell_id", base="model", is_base_simulated="simulated")
     rules = [json.loads(rule) for rule in rows["rule"]]
     rows = rows.with_columns(part=pl.Series([rule["part"] for rule in rules], dtype=pl.String))
@@ -63,10 +63,8 @@ def with_stopped(source: Source, replies: pl.DataFrame) -> pl.DataFrame:
     ``replies`` have the columns cell_id, scenario, item_key and expected. A scenario of which every
     item has a reply all the same, as a later run may have no rule, is not one.
     """
-    named = {"scenario": "scenario", "items": "items"}
-    rows = pl.concat(
-        read_table(source, "stops", cell_id=side, **named) for side in ("cell", "base")
-    )
+    sides = ("cell", "base")
+    rows = pl.concat(read_table(source, "stops", "scenario", "items", cell_id=s) for s in sides)
     ends = rows.group_by("cell_id", "scenario").agg(pl.col("items").max())
     place = ("cell_id", "scenario", "expected")
     is_short = pl.col("item_key").n_unique().over(place) < pl.col("items")
@@ -83,8 +81,8 @@ def draws(source: Source) -> pl.DataFrame:
     ``cell`` is the key, hexadecimal. Where several rules drew from a scenario, it is the one that
     went farthest. Raises StoreError.
     """
-    names = {name: name for name in ("scenario", "rule", "drawn", "items")}
-    rows = pl.concat(read_table(source, "stops", id=side, **names) for side in ("cell", "base"))
+    names = ("scenario", "rule", "drawn", "items")
+    rows = pl.concat(read_table(source, "stops", *names, id=side) for side in ("cell", "base"))
     seeds = pl.Series([json.loads(rule)["seed"] for rule in rows["rule"]], dtype=pl.Int64)
     rows = rows.with_columns(cell=hexadecimal("id", pl.String()), seed=seeds)
     rows = rows.sort("drawn", "seed", descending=True).unique(["cell", "scenario"], keep="first")

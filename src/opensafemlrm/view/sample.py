@@ -11,12 +11,10 @@ from opensafemlrm import reasoning
 from opensafemlrm.store import Store, records
 from opensafemlrm.types import PARTS, Image, Item, Part, Prompt, Response, ResponseStatus, Trace
 
-_COLUMNS: Final = ", ".join(f"g.{column}" for column in records.RESPONSE_COLUMNS.split(", "))
 # A search finds a prompt for each cell; all others are kept by attack.
 _SAMPLE: Final = f"""
 SELECT g.repeat, g.seed, g.created, g.splitter, ifnull(own.content, shared.content), c.sampling,
-    c.dataset, c.attack, c.defense, c.model,
-    i.key, i.dataset, i.id, i.scenario, i.kind, i.question, i.content, {_COLUMNS}
+    c.dataset, c.attack, c.defense, c.model, {records.ITEM_OF_I}, {records.RESPONSE_OF_G}
 FROM generations g JOIN items i ON i.key = g.item JOIN cells c ON c.key = g.cell
 LEFT JOIN prompts own ON own.attack = g.cell AND own.item = g.item AND own.seed = g.seed
 LEFT JOIN prompts shared

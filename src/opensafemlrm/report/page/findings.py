@@ -345,7 +345,7 @@ def read_findings(
 
 def _organisms(source: Source, frame: pl.DataFrame) -> frozenset[str]:
     """Return which models of the tidy table are organisms."""
-    components = read_table(source, "components", id="key", kind="kind", identity="identity")
+    components = read_table(source, "components", "kind", "identity", id="key")
     keys = [
         key.hex().upper()
         for key, identity in components.filter(kind="model").select("id", "identity").iter_rows()

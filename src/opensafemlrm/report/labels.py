@@ -64,12 +64,7 @@ CONFUSIONS: Final = Table(
         interval("f1_low", "f1_high", Form.DECIMAL_INTERVAL),
         Column("kappa", "κ", Form.DECIMAL),
     ],
-    notes=[
-        (
-            "unscored: texts that the judge gave no score; they are in no rate.",
-            pl.col("unscored") > 0,
-        )
-    ],
+    notes=[("unscored: texts that the judge gave no score; they are in no rate.", "unscored")],
 )
 SWEEP: Final = Table(
     name="sweep",

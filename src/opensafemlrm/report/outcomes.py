@@ -179,10 +179,7 @@ COST: Final = Table(
     caption="in, out: tokens as the servers counted them; reasoning: those of the output; "
     "with usage: samples whose server said. seconds: the sum of all requests' times.",
     notes=[
-        (
-            "extra: requests of attacks that search and of defenses.",
-            pl.col("extra_requests") > 0,
-        ),
+        ("extra: requests of attacks that search and of defenses.", "extra_requests"),
         (
             "US $: by the price of the model, for the samples with usage; –: no price is known, or "
             "no server said how many tokens. Set prices with --prices.",

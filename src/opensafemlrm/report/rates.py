@@ -178,7 +178,7 @@ CORRECTION: Final = Table(
     notes=[
         (
             "not both: samples without a score for reasoning and answer; they are in no figure.",
-            pl.col("not_both") > 0,
+            "not_both",
         ),
         (
             "counts: imported histograms do not say which reasoning led to which answer.",
@@ -210,12 +210,7 @@ REFUSALS: Final = Table(
         Column("blocked", "blocked", Form.COUNT, WhenConstant.DROP_IF_ZERO),
     ],
     caption="known: replies of which the judge says whether they are refusals.",
-    notes=[
-        (
-            "blocked: refused by the provider's filter, not by the model; in no rate.",
-            pl.col("blocked") > 0,
-        )
-    ],
+    notes=[("blocked: refused by the provider's filter, not by the model; in no rate.", "blocked")],
 )
 BALANCE: Final = Table(
     name="balance",

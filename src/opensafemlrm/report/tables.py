@@ -110,8 +110,9 @@ class Column:
         ]
 
 
-Note: TypeAlias = "str | tuple[str, pl.Expr]"
-"""What stands below a table; with an expression, only where that is true of one of its rows."""
+Note: TypeAlias = "str | tuple[str, pl.Expr | str]"
+"""What stands below a table; with an expression, only where that is true of one of its rows, with
+the name of a column, only where one of its rows is above 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +189,8 @@ class Table:
         ]
 
 
-def _any(frame: pl.DataFrame, condition: pl.Expr) -> bool:
+def _any(frame: pl.DataFrame, condition: pl.Expr | str) -> bool:
+    condition = pl.col(condition) > 0 if isinstance(condition, str) else condition
     return not frame.is_empty() and bool(frame.select(condition.any()).item())
 
 

@@ -77,30 +77,30 @@ class Findings:
     organisms: frozenset[str] = frozenset()
     """Models that are organisms: tiny, and trained by this project."""
 
-    @cached_property
-    def asr(self) -> pl.DataFrame:
-        """Attack success rates."""
-        return asr(self.frame, max_unscored=self.max_unscored)
-
-    @cached_property
-    def by_scenario(self) -> pl.DataFrame:
-        """Attack success rates, scenario by scenario."""
-        return asr(self.frame, by="scenario", max_unscored=self.max_unscored)
-
-    @cached_property
-    def tax(self) -> pl.DataFrame:
-        """The reasoning tax."""
-        return tax(self.frame, self.pairs, max_unscored=self.max_unscored)
-
-    @cached_property
-    def blindspots(self) -> pl.DataFrame:
-        """Every scenario compared with the base and against the others."""
-        return blindspots(self.frame, self.pairs, max_unscored=self.max_unscored)
-
-    @cached_property
-    def consistency(self) -> pl.DataFrame:
-        """How alike the pairs and the datasets rank the scenarios."""
-        return consistency(self.blindspots)
+    # Each result by the name of its analysis.
+    asr = cached_property(lambda self: asr(self.frame, max_unscored=self.max_unscored))
+    by_scenario = cached_property(
+        lambda self: asr(self.frame, by="scenario", max_unscored=self.max_unscored)
+    )
+    tax = cached_property(lambda self: tax(self.frame, self.pairs, max_unscored=self.max_unscored))
+    blindspots = cached_property(
+        lambda self: blindspots(self.frame, self.pairs, max_unscored=self.max_unscored)
+    )
+    consistency = cached_property(lambda self: consistency(self.blindspots))
+    overrefusal = cached_property(
+        lambda self: overrefusal(self.frame, max_unscored=self.max_unscored)
+    )
+    balance = cached_property(lambda self: balance(self.frame, max_unscored=self.max_unscored))
+    cost = cached_property(lambda self: cost(self.frame))
+    comprehension = cached_property(
+        lambda self: comprehension(self.frame, max_unscored=self.max_unscored)
+    )
+    comprehension_tax = cached_property(
+        lambda self: comprehension_tax(self.frame, self.pairs, max_unscored=self.max_unscored)
+    )
+    replies = cached_property(lambda self: reply_outcomes(self.frame))
+    verdicts = cached_property(lambda self: verdict_outcomes(self.frame))
+    scores = cached_property(lambda self: scores(self.frame))
 
     @cached_property
     def grouped(self) -> pl.DataFrame:
@@ -122,26 +122,11 @@ class Findings:
         return drift(frame, series, max_unscored=self.max_unscored)
 
     @cached_property
-    def overrefusal(self) -> pl.DataFrame:
-        """Refusals of benign items."""
-        return overrefusal(self.frame, max_unscored=self.max_unscored)
-
-    @cached_property
-    def balance(self) -> pl.DataFrame:
-        """Safety beside helpfulness."""
-        return balance(self.frame, max_unscored=self.max_unscored)
-
-    @cached_property
     def defenses(self) -> pl.DataFrame:
         """Every defense beside the same model undefended; empty where there is no defense."""
         is_defended = (self.asr["defense"] != UNDEFENDED).any()
         frame = self.frame if is_defended else self.frame.clear()
         return defense_effects(frame, self.correct, max_unscored=self.max_unscored)
-
-    @cached_property
-    def cost(self) -> pl.DataFrame:
-        """What it took."""
-        return cost(self.frame)
 
     @cached_property
     def corrected(self) -> pl.DataFrame:
@@ -154,26 +139,6 @@ class Findings:
         """The tax corrected by them."""
         known = (self.pairs, self.calibrations, self.labels)
         return corrected_tax(self.frame, *known, max_unscored=self.max_unscored)
-
-    @cached_property
-    def comprehension(self) -> pl.DataFrame:
-        """C-ASR beside ASR, where the judge tells what was understood."""
-        return comprehension(self.frame, max_unscored=self.max_unscored)
-
-    @cached_property
-    def comprehension_tax(self) -> pl.DataFrame:
-        """The tax in the parts of comprehension and willingness."""
-        return comprehension_tax(self.frame, self.pairs, max_unscored=self.max_unscored)
-
-    @cached_property
-    def replies(self) -> pl.DataFrame:
-        """How every reply ended."""
-        return reply_outcomes(self.frame)
-
-    @cached_property
-    def verdicts(self) -> pl.DataFrame:
-        """How every verdict ended."""
-        return verdict_outcomes(self.frame)
 
     @cached_property
     def alarms(self) -> Sequence[str]:
@@ -190,11 +155,6 @@ class Findings:
     def detected(self) -> list[str]:
         """Models whose reasoning format was detected by reply."""
         return [model for model, form in self.formats if form == "auto"]
-
-    @cached_property
-    def scores(self) -> pl.DataFrame:
-        """How scores are spread."""
-        return scores(self.frame)
 
     @cached_property
     def judge(self) -> str | None:

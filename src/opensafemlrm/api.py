@@ -148,7 +148,12 @@ async def run_plan(
     watching = shown_progress(plan.cells) if progress else contextlib.nullcontext()
     with opened(plan, store, cluster) as target, watching:
         plan.again.absent(failure_codes(target))
-        number = target.start_run(plan.study.text, _environment())
+        environment = {
+            "opensafemlrm": version("opensafemlrm"),
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+        }
+        number = target.start_run(plan.study.text, environment)
         if cluster is None:
             await engine.evaluate(plan, target)
         else:
@@ -235,11 +240,3 @@ def _run(main: Coroutine[Any, Any, _T]) -> _T:
 
 def _say(message: str) -> None:
     sys.stderr.write(for_terminal(without_secrets(message)) + "\n")
-
-
-def _environment() -> dict[str, str]:
-    return {
-        "opensafemlrm": version("opensafemlrm"),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-    }

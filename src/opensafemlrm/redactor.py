@@ -239,12 +239,16 @@ def _forms(value: str) -> Iterator[str]:
     yield squeezed
     yield squeezed[::-1]
     data = value.encode("utf-8", "replace")
-    for bits, block, encode in ((6, 3, _base64), (5, 5, _base32), (4, 1, bytes.hex)):
+    for bits, block, encode in (
+        (6, 3, base64.b64encode),
+        (5, 5, base64.b32encode),
+        (4, 1, binascii.hexlify),
+    ):
         for before in range(block):
             # Without the first and last characters, which the bytes around it have a share in.
             first = math.ceil(before * 8 / bits)
             last = (before + len(data)) * 8 // bits
-            form = encode(b"\0" * before + data)[first:last].lower()
+            form = encode(b"\0" * before + data)[first:last].lower().decode()
             yield form
             yield form.replace("+", "-").replace("/", "_")
 
@@ -265,11 +269,3 @@ def _bare_forms(value: str) -> Iterator[bytes]:
         *(("0o", "o"), ("0o", "03o"), ("0b", "b"), ("0b", "08b")),
     ):
         yield before.join(format(byte, width) for byte in data).encode()
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
-
-
-def _base32(data: bytes) -> str:
-    return base64.b32encode(data).decode()

@@ -56,14 +56,11 @@ def find(kind: ComponentKind, name: str) -> type[Any]:
         found: type[Any] = point.load()
     except Exception as error:
         raise PluginError(kind, name, point.value, f"{type(error).__name__}: {error}") from error
-    if not (_is_dataclass(found) and issubclass(found, BASES[kind])):
+    is_class = inspect.isclass(found) and dataclasses.is_dataclass(found)
+    if not (is_class and issubclass(found, BASES[kind])):
         bases = " or ".join(base.__name__ for base in BASES[kind])
         raise PluginError(kind, name, point.value, f"this is no frozen dataclass based on {bases}")
     return found
-
-
-def _is_dataclass(found: object) -> bool:
-    return inspect.isclass(found) and dataclasses.is_dataclass(found)
 
 
 def available(kind: ComponentKind, skipped: Callable[[str], None]) -> dict[str, type[Any]]:

@@ -37,7 +37,7 @@ from opensafemlrm.store import records
 from opensafemlrm.store.database import unfit
 from opensafemlrm.store.source import Source
 from opensafemlrm.store.tables import RESPONSE, TABLES, columns_of
-from opensafemlrm.types import PARTS, Image, Prompt, ResponseStatus
+from opensafemlrm.types import PARTS, Prompt, ResponseStatus
 
 _FROM_FRAME: Final = (
     *("sample", "model", "dataset", "attack", "defense", "sampling", "simulated"),
@@ -130,7 +130,7 @@ def _texts(source: Source, keys: Sequence[str]) -> pl.DataFrame:
 def _text(row: Sequence[Any]) -> tuple[Any, ...]:
     key, question, content, parser, *columns = row
     response = records.response_from_row(columns)
-    prompt = None if content is None else records.prompt_from_json(content, _without_bytes)
+    prompt = None if content is None else records.prompt_from_json(content, records.without_bytes)
     came = response.status in (ResponseStatus.OK, ResponseStatus.TRUNCATED)
     reply = reasoning.parse(response, records.format_of(parser)) if came else None
     return (
@@ -141,10 +141,6 @@ def _text(row: Sequence[Any]) -> tuple[Any, ...]:
         response.detail and without_secrets(response.detail),
         *(None if reply is None else reply.part(part) for part in PARTS),
     )
-
-
-def _without_bytes(record: Mapping[str, Any]) -> Image:
-    return Image(**record, source=b"")
 
 
 def _shown(prompt: Prompt) -> str:

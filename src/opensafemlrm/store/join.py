@@ -88,7 +88,12 @@ class Join:
     def _first(self, table: Table, rows: list[Row]) -> None:
         """Put rows of which any order will do, as long as it is the same everywhere."""
         stored = self._stored(table, rows)
-        before = _unscored_last if table.name == "verdicts" else _order
+
+        def before(row: Row) -> tuple[Any, ...]:
+            if table.name == "verdicts":
+                return row["score"] is None, _value_order(row["created"]), _order(row)
+            return _order(row)
+
         taken = {}
         for row in rows:
             key = _key(table, row)
@@ -227,25 +232,13 @@ def _split_order(row: Row) -> tuple[Any, ...]:
     return int(number) if number.isdecimal() else 0, letter, parser, row["trace"] or ""
 
 
-def _unscored_last(row: Row) -> tuple[Any, ...]:
-    return row["score"] is None, _value_order(row["created"]), _order(row)
-
-
-def _ended(run: Row) -> tuple[Any, ...]:
-    return _value_order(run["ended"]), _order(run)
-
-
 def _order(row: Row) -> tuple[tuple[int, Any], ...]:
     """Return what rows of a table can be ordered by, whatever their values."""
     return tuple(_value_order(value) for value in row.values())
 
 
 def _value_order(value: Any) -> tuple[int, Any]:
-    kinds: tuple[tuple[type | tuple[type, ...], int], ...] = (
-        ((int, float), 1),
-        (str, 2),
-        (bytes, 3),
-    )
+    kinds = ((int | float, 1), (str, 2), (bytes, 3))
     return next(((n, value) for kind, n in kinds if isinstance(value, kind)), (0, 0))
 
 

@@ -23,10 +23,11 @@ from opensafemlrm.errors import SafeMLRMError
 from opensafemlrm.registry import ComponentKind
 from opensafemlrm.store import records
 from opensafemlrm.store.database import component_key
-from opensafemlrm.types import PARTS, Image, Key, Part, content_key
+from opensafemlrm.types import PARTS, Key, Part, content_key
 
 _UNREADABLE: Final = (ValueError, TypeError, KeyError, IndexError, AttributeError, SafeMLRMError)
 _NONE: Final = bytes(16)
+_HAS_VERDICT: Final = "SELECT 1 FROM verdicts WHERE key = ?"
 _JUDGED: Final = f"""
 SELECT j.generation, j.judge, j.reasoning, j.answer, j."full", c.identity, g.splitter,
     {records.ITEM_OF_I}, {records.RESPONSE_OF_G}
@@ -86,11 +87,11 @@ def _quiet(function: Callable[..., Any]) -> Callable[..., Any]:
 def _item_key(*row: Any) -> Key:
     if any("\ufffd" in str(value) for value in row[1:]):
         return bytes(row[0])  # perhaps in place of what UTF-8 cannot hold, which the key knows
-    return records.item_from_row(row, _without_bytes).key
+    return records.item_from_row(row, records.without_bytes).key
 
 
 def _can_read(prompt: str) -> bool:
-    prompt_of = records.prompt_from_json(prompt, _without_bytes)
+    prompt_of = records.prompt_from_json(prompt, records.without_bytes)
     return all(isinstance(turn.role, str) for turn in prompt_of.turns)
 
 
@@ -107,10 +108,6 @@ def _facts_fit(kind: str, identity: str, text: str) -> bool:
     return len(thresholds) > 0 and all(math.isfinite(number) for number in numbers)
 
 
-def _without_bytes(record: Mapping[str, Any]) -> Image:
-    return Image(**record, source=b"")
-
-
 def _find_misjudged(connection: sqlite3.Connection) -> None:
     """Fill the tables with what is not about the same text: a verdict's key is made of its text.
 
@@ -119,7 +116,11 @@ def _find_misjudged(connection: sqlite3.Connection) -> None:
     rows = connection.execute(f"{_JUDGED} ORDER BY j.generation, j.judge")
     for generation, judgements in itertools.groupby(rows, key=lambda row: row[0]):
         wrong = list(_wrong(judgements))
-        known = [judge for judge, keys in wrong if _has_all(connection, keys)]
+        known = [
+            judge
+            for judge, keys in wrong
+            if all(connection.execute(_HAS_VERDICT, (key,)).fetchone() for key in keys)
+        ]
         if len(known) < len(wrong):
             connection.execute("INSERT INTO temp.retold VALUES (?)", (generation,))
         connection.executemany(
@@ -129,13 +130,15 @@ def _find_misjudged(connection: sqlite3.Connection) -> None:
 
 def _wrong(judgements: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Key, set[Key]]]:
     """Yield the judge and the right keys of judgements on one reply that have others."""
-    for _, judge, *given, identity, parser, item_row, response in map(_grouped, judgements):
+    for _, judge, *given, identity, parser, item_row, response in (
+        (*row[:7], row[7:14], row[14:]) for row in judgements
+    ):
         judge_of = _judge(identity)
         version = (parser or "").rpartition("@")[2]
         if judge_of is None or version != reasoning.VERSION:
             continue  # judged or parsed by rules of another version: its keys cannot be made again
         try:
-            item = records.item_from_row(item_row, _without_bytes)
+            item = records.item_from_row(item_row, records.without_bytes)
             trace = reasoning.parse(records.response_from_row(response), records.format_of(parser))
             of_item = judge_of.context(item)
             keys: dict[Part, Key] = {
@@ -147,15 +150,6 @@ def _wrong(judgements: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Key, set[Key
             continue
         if [keys.get(part) for part in PARTS] != given:
             yield judge, set(keys.values())
-
-
-def _grouped(row: tuple[Any, ...]) -> tuple[Any, ...]:
-    return (*row[:7], row[7:14], row[14:])
-
-
-def _has_all(connection: sqlite3.Connection, keys: set[Key]) -> bool:
-    query = "SELECT 1 FROM verdicts WHERE key = ?"
-    return all(connection.execute(query, (key,)).fetchone() for key in keys)
 
 
 @functools.lru_cache(maxsize=256)

@@ -76,8 +76,10 @@ class Filters:
         filters = cls(**chosen)
         if filters.verdict and filters.verdict not in VERDICTS:
             raise OptionError(f"verdict is one of {', '.join(VERDICTS)}, not {filters.verdict!r}")
-        if filters.score and not _is_number(filters.score):
-            raise OptionError(f"score is a number, not {filters.score!r}")
+        try:
+            float(filters.score or 0)
+        except ValueError:
+            raise OptionError(f"score is a number, not {filters.score!r}") from None
         if filters.part not in PARTS:
             raise OptionError(f"part is one of {', '.join(PARTS)}, not {filters.part!r}")
         return filters
@@ -94,11 +96,3 @@ class Filters:
         """The filters that leave something out, by name."""
         every = [(field.name, getattr(self, field.name)) for field in fields(self)]
         return [(k, v) for k, v in every if v and k not in ("part", "judge")]
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

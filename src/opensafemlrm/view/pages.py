@@ -7,7 +7,6 @@ import datetime
 import json
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -22,7 +21,8 @@ from starlette.responses import (
     Response,
     StreamingResponse,
 )
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from opensafemlrm import frame as frames
 from opensafemlrm.analysis import MAX_UNSCORED
@@ -47,7 +47,6 @@ _MAX_ANSWERED: Final = 30_000
 """Samples up to which the overview answers in words: more of them take seconds and memory."""
 _NEWS_EVERY: Final = 1.0
 """Seconds between two looks for news."""
-_STATIC: Final = {"view.css": "text/css", "view.js": "text/javascript"}
 
 
 class Pages:
@@ -75,7 +74,7 @@ class Pages:
         """Let go of the copy of the store."""
         self._index.close()
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[BaseRoute]:
         """Return every address."""
         return [
             Route("/", self._page(self._overview)),
@@ -90,8 +89,8 @@ class Pages:
             Route("/text/{key}/{part}", self._text),
             Route("/image/{sha256}", self._image),
             Route("/news", self._news),
-            Route("/static/{name}", _static),
-            Route("/favicon.ico", _no_icon),
+            Mount("/static", StaticFiles(packages=[("opensafemlrm.view", "static")])),
+            Route("/favicon.ico", lambda _: Response(status_code=204)),
         ]
 
     def errors(self) -> Mapping[Any, Any]:
@@ -178,12 +177,13 @@ class Pages:
             if row is None or sample is None:
                 raise HTTPException(404, "there is no sample with this key in the store")
             before, after = browser.beside(filters, row["id"])
+        made = datetime.datetime.fromtimestamp(sample.made_by["created"])
         values = {
             "row": row,
             "sample": sample,
             "key": key.hex().upper(),
             "images": images_of(sample.prompt, sample.item),
-            "made_at": _time(sample.made_by["created"]),
+            "made_at": made.astimezone().isoformat(" ", "minutes"),
             "made_by": json.dumps(sample.made_by, indent=2, ensure_ascii=False),
             "filters": filters,
             "before": before,
@@ -312,23 +312,6 @@ def _total(cells: list[dict[str, Any]]) -> dict[str, int]:
 async def _form(request: Request) -> dict[str, str]:
     """Return what a form sends: the last of each name, as a button comes last."""
     return {name: values[-1] for name, values in parse_qs((await request.body()).decode()).items()}
-
-
-def _static(request: Request) -> Response:
-    name = request.path_params["name"]
-    if name not in _STATIC:
-        raise HTTPException(404, "there is no such file")
-    content = files("opensafemlrm.view").joinpath("static", name).read_bytes()
-    return Response(content, media_type=_STATIC[name])
-
-
-def _no_icon(request: Request) -> Response:
-    del request
-    return Response(status_code=204)
-
-
-def _time(seconds: float) -> str:
-    return datetime.datetime.fromtimestamp(seconds).astimezone().isoformat(" ", "minutes")
 
 
 def _key(request: Request) -> bytes:

@@ -11,10 +11,12 @@ from opensafemlrm import reasoning
 from opensafemlrm.store import Store, records
 from opensafemlrm.types import PARTS, Image, Item, Part, Prompt, Response, ResponseStatus, Trace
 
+_KINDS: Final = ("dataset", "attack", "defense", "model")
 # A search finds a prompt for each cell; all others are kept by attack.
 _SAMPLE: Final = f"""
 SELECT g.repeat, g.seed, g.created, g.splitter, ifnull(own.content, shared.content), c.sampling,
-    c.dataset, c.attack, c.defense, c.model, {records.ITEM_OF_I}, {records.RESPONSE_OF_G}
+    {", ".join(f"(SELECT identity FROM components WHERE key = c.{kind})" for kind in _KINDS)},
+    {records.ITEM_OF_I}, {records.RESPONSE_OF_G}
 FROM generations g JOIN items i ON i.key = g.item JOIN cells c ON c.key = g.cell
 LEFT JOIN prompts own ON own.attack = g.cell AND own.item = g.item AND own.seed = g.seed
 LEFT JOIN prompts shared
@@ -90,7 +92,7 @@ def read_sample(store: Store, key: bytes) -> Sample | None:
     if row is None:
         return None
     repeat, seed, created, parser, content, sampling, *more = row
-    components, item, columns = more[:4], more[4:11], more[11:]
+    identities, item, columns = more[:4], more[4:11], more[11:]
     response = records.response_from_row(columns)
     came = response.status in (ResponseStatus.OK, ResponseStatus.TRUNCATED)
     made_by = {
@@ -98,12 +100,7 @@ def read_sample(store: Store, key: bytes) -> Sample | None:
         "seed": seed,
         "repeat": repeat,
         "created": created,
-        **{
-            kind: _identity(store, component)
-            for kind, component in zip(
-                ("dataset", "attack", "defense", "model"), components, strict=True
-            )
-        },
+        **{kind: json.loads(identity) for kind, identity in zip(_KINDS, identities, strict=True)},
     }
     return Sample(
         records.item_from_row(item, store.image),
@@ -120,11 +117,6 @@ def read_sample(store: Store, key: bytes) -> Sample | None:
 def images_of(prompt: Prompt | None, item: Item) -> list[Image]:
     """Return the pictures that were sent, or the item's own where no prompt was kept."""
     return list(item.images if prompt is None else prompt.images)
-
-
-def _identity(store: Store, key: bytes) -> Any:
-    row = store.connection.execute("SELECT identity FROM components WHERE key = ?", (key,))
-    return json.loads(row.fetchone()[0])
 
 
 def _verdicts(store: Store, key: bytes) -> list[StoredVerdict]:

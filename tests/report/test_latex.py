@@ -24,6 +24,9 @@ models: [sim/r1-onevision-7b, sim/mulberry-llava-8b, sim/qwen2.5-vl-7b, sim/llav
 pairs:
   - [sim/r1-onevision-7b, sim/qwen2.5-vl-7b]
   - [sim/mulberry-llava-8b, sim/llava-next-llama3-8b]
+series:
+  - name: r1-onevision
+    versions: [{model: sim/qwen2.5-vl-7b}, {model: sim/r1-onevision-7b}]
 datasets: [canary]
 attacks: [direct, typo]
 defenses: [none, self-reminder]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -17,6 +20,7 @@ from typer.testing import CliRunner
 import opensafemlrm as osm
 from opensafemlrm import frame
 from opensafemlrm.cli import app
+from opensafemlrm.store import DATABASE
 
 ROOT = Path(__file__).parents[2]
 STUDY = """\
@@ -61,6 +65,71 @@ def test_shards_together_are_one_run(study: Path, tmp_path: Path, stop: str) -> 
     assert stop or min(len(of_shard) for of_shard in items) > 8
     ends = [osm.open(tmp_path / name).stopping() for name in ("all", "whole")]
     assert ends[0].equals(ends[1])
+
+
+def test_eight_processes_of_which_three_are_killed_are_one_run(tmp_path: Path) -> None:
+    """A killed shard lost or repeated replies, or its store could not be merged."""
+    models = "".join(
+        f"- {{model: {name}, latency: 0.1, concurrency: 1}}\n"
+        for name in ("sim/r1-onevision-7b", "sim/qwen2.5-vl-7b")
+    )
+    study = tmp_path / "study.yaml"
+    study.write_text(
+        STUDY.replace("[sim/r1-onevision-7b, sim/qwen2.5-vl-7b]", f"\n{models.rstrip()}")
+    )
+    stores = {number: tmp_path / f"shard-{number}" for number in range(1, 9)}
+    with contextlib.ExitStack() as opened:
+
+        def start(number: int) -> subprocess.Popen[str]:
+            return opened.enter_context(shard(study, f"{number}/8", stores[number]))
+
+        running = {number: start(number) for number in stores}
+        for number in killed_halfway(running, stores, {2, 5, 8}):
+            running[number] = start(number)
+        for process in running.values():
+            _, errors = process.communicate(timeout=120)
+            assert process.returncode == 0, errors
+    command("merge", *stores.values(), "--store", tmp_path / "all")
+    command("run", study, "--store", tmp_path / "whole")
+    whole = rows(tmp_path / "whole")
+    assert rows(tmp_path / "all").equals(whole)
+    assert len(whole) > 8 * 16
+
+
+def shard(study: Path, which: str, store: Path) -> subprocess.Popen[str]:
+    words = [sys.executable, "-m", "opensafemlrm", "run", str(study), "--shard", which]
+    return subprocess.Popen(
+        [*words, "--store", str(store)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def killed_halfway(
+    running: dict[int, subprocess.Popen[str]], stores: dict[int, Path], chosen: set[int]
+) -> Iterator[int]:
+    """Kill shards, each between its first reply that is kept and its last."""
+    left, deadline = set(chosen), time.monotonic() + 150
+    while left:
+        assert time.monotonic() < deadline
+        assert all(running[number].poll() is None for number in left)
+        for number in [number for number in left if replies_in(stores[number])]:
+            running[number].kill()
+            assert running[number].wait(30) == -signal.SIGKILL, "it ended before it was killed"
+            left.remove(number)
+            yield number
+        time.sleep(0.05)
+
+
+def replies_in(store: Path) -> int:
+    if not (store / DATABASE).exists():
+        return 0
+    with contextlib.closing(sqlite3.connect(store / DATABASE, timeout=30)) as database:
+        try:
+            return int(database.execute("SELECT count(*) FROM generations").fetchone()[0])
+        except sqlite3.OperationalError:  # its tables are still to come
+            return 0
 
 
 def test_a_shard_without_items_is_done(study: Path, tmp_path: Path) -> None:

@@ -41,6 +41,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Final
+
+_MAX_NAMES: Final = 40
+"""More are not listed in a message; the catalogue has hundreds of models."""
 
 
 class SafeMLRMError(Exception):
@@ -80,7 +84,9 @@ class UnknownNameError(BuildError):
         self.kind, self.name = kind, name
         known = sorted(known)
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
+        more = f" and {len(known) - _MAX_NAMES} more" if len(known) > _MAX_NAMES else ""
+        names = f"known: {', '.join(known[:_MAX_NAMES])}{more}"
+        hint = f"did you mean {' or '.join(near)}?" if near else names
         super().__init__(f"there is no {kind} called {name!r}; {hint}")
 
 

@@ -74,8 +74,12 @@ def tell_left_out(found: Results) -> None:
 def show(tables: Sequence[Table], to: Format = Format.TEXT) -> None:
     """Print tables one after the other, as wide as the terminal; JSON of several is one object."""
     from opensafemlrm.report import render_all
+    from opensafemlrm.report.fitting import fitted
 
-    # Where there is no terminal, 100 columns, unless COLUMNS says otherwise: files do not vary.
+    # Where there is no terminal, 100 columns, unless COLUMNS says otherwise: files do not vary,
+    # and leave out no column.
     is_known = sys.stdout.isatty() or "COLUMNS" in os.environ
     width = shutil.get_terminal_size((100, 24)).columns if is_known else 100
+    if is_known and to is Format.TEXT:
+        tables = [fitted(table, width) for table in tables]
     typer.echo(render_all(tables, to, width), nl=False)

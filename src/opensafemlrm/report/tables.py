@@ -159,14 +159,14 @@ class Table:
         ]
         order = [key for key in keys if key in self.frame.columns]
         others = [name for name in self.frame.columns if name not in keys]
-        gone = {column.title for column in self.columns} - {c.title for c in (*chosen, *rest)}
-        return replace(
-            self,
-            columns=[*chosen, *rest],
-            notes=[note for note in self.notes if not _is_about(note, gone)],
-            frame=self.frame.select(*order, *others),
-            left_out=frozenset(others),
-        )
+        frame, left_out = self.frame.select(*order, *others), frozenset(others)
+        return replace(self.with_columns([*chosen, *rest]), frame=frame, left_out=left_out)
+
+    def with_columns(self, columns: Sequence[Column]) -> Table:
+        """Return the table with these of its columns for people, and the notes about them."""
+        gone = {column.title for column in self.columns} - {column.title for column in columns}
+        notes = [note for note in self.notes if not _is_about(note, gone)]
+        return replace(self, columns=columns, notes=notes)
 
     @property
     def fields(self) -> list[str]:
@@ -288,7 +288,8 @@ def _text(table: Table, width: int) -> str:
     columns, rows, constants_line = layout(table)
     cells = [[for_terminal(cell) for cell in row] for row in rows]
     body = grid([c.title for c in columns], cells, [c.is_text for c in columns], width)
-    out = [for_terminal(table.title), *_wrap(constants_line, width), *_wrap(table.caption, width)]
+    above = (table.title, constants_line, table.caption)
+    out = [line for text in above for line in _wrap(text, width)]
     out += ["", *(body if cells else ["nothing to show"]), ""]
     for note in _notes(table, columns):
         out += _wrap(note, width)

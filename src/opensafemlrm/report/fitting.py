@@ -18,14 +18,14 @@ def fitted(table: Table, width: int) -> Table:
     numbers = [i for i, column in enumerate(columns) if not column.is_text]
     spare = [i for i in numbers if not columns[i].in_paper]
     order = [*spare, *(i for i in reversed(numbers[1:]) if i not in spare)]
-    kept = list(range(len(columns)))
+    places = list(range(len(columns)))
     while order and width < least_width(
-        [columns[i].title for i in kept],
-        [[row[i] for i in kept] for row in rows],
-        [columns[i].is_text for i in kept],
+        [columns[i].title for i in places],
+        [[row[i] for i in places] for row in rows],
+        [columns[i].is_text for i in places],
     ):
-        kept.remove(order.pop(0))
-    gone = [column for i, column in enumerate(columns) if i not in kept]
+        places.remove(order.pop(0))
+    gone = [column for i, column in enumerate(columns) if i not in places]
     if not gone:
         return table
     titles = ", ".join(column.title for column in gone)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -50,6 +50,7 @@ def test_as_many_names_move_to_the_heading_as_it_takes() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(ROWS, st.integers(1, 120))
 def test_no_number_is_ever_cut_or_folded(rows: list[list[str]], width: int) -> None:
     lines = grid(["A", "B", "n", "k"], rows, IS_TEXT, width)
@@ -57,6 +58,7 @@ def test_no_number_is_ever_cut_or_folded(rows: list[list[str]], width: int) -> N
     assert ends == [row[2:] for row in rows]
 
 
+@settings(deadline=None)
 @given(ROWS)
 def test_it_keeps_to_the_width_where_its_numbers_leave_room(rows: list[list[str]]) -> None:
     titles = ["A", "B", "n", "k"]

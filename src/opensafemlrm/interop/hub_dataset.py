@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,38 +53,6 @@ _LABELS: Final = pl.List(
         }
     )
 )
-_MEANINGS: Final = {
-    "sample": "The key of the reply.",
-    **{name: f"The {name}, as tables call it." for name in ("model", "dataset")},
-    **{name: f"The {name}, as tables call it." for name in ("attack", "defense")},
-    "sampling": "Temperature, token limit and seed that were asked for.",
-    "simulated": "Whether the model is a simulation.",
-    "item": "The item's id in its data set.",
-    "scenario": "Its scenario, as the data set spells it.",
-    "expected": "Whether the data set calls the item `harmful` or `benign`.",
-    "repeat": "Which repeat of the item, from 0.",
-    "question": "The question, before the attack.",
-    "prompt": "The text that was sent.",
-    "images": "The SHA-256 of each picture that was sent.",
-    "status": "How the reply ended: `ok`, `truncated`, `blocked` or `failed`.",
-    "error_code": "The code of a block or a failure.",
-    "error_detail": "What was said of it.",
-    "reasoning": "The reasoning in the reply.",
-    "answer": "The answer in the reply.",
-    "full": "All that the model wrote.",
-    "reasoning_status": "`closed`, `unclosed`, `absent`, `hidden` or `summary`.",
-    "verdicts": "What each judge said of each part: `judge`, `part`, `label`, `score`, `reason` "
-    "(why there is no score), `rationale`, `unsafe_from` (thresholds, lenient first) and `scale`.",
-    "labels": "What people said of its parts, by the names that they labelled under: `labeller`, "
-    "`part`, `label`, `response_class` (of MSTS), `not_understood` and `note`.",
-    "reply": "The reply as it came, marks of the reasoning included.",
-    "reply_reasoning": "The reasoning that the server had split off.",
-    "reasoning_format": "The format that the reply was parsed by.",
-    "input_tokens": "Tokens of the prompt, where the server counted them.",
-    "output_tokens": "Tokens of the reply.",
-    "reasoning_tokens": "Tokens of the reasoning.",
-    "latency_ms": "Milliseconds that the request took.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,46 +215,19 @@ def _card(
         )
         .sort(pl.col(by).cast(pl.String))
     )
-    return "\n".join(
-        [
-            "---",
-            yaml.safe_dump(head, sort_keys=False).rstrip(),
-            "---",
-            "",
-            "# Replies of reasoning models and verdicts on them",
-            "",
-            warning,
-            "",
-            f"{total:,} replies, written by OpenSafeMLRM {version('opensafemlrm')}.",
-            "",
-            "## Licences",
-            "",
-            "Questions are their data sets', under their licences; replies may be bound by the "
-            "terms of the models that wrote them.",
-            "",
-            *_table(("data set", "licence"), [(label, licence) for label, _, licence in used]),
-            "",
-            "## Counts",
-            "",
-            "`source` is `run` for what was asked here and `import` for results of another tool.",
-            "",
-            *_table(counts.columns, counts.cast(pl.String).rows()),
-            "",
-            "## Judges",
-            "",
-            *_table(("judge", "unsafe from", "scale"), _judges(store, rows)),
-            "",
-            "## Columns",
-            "",
-            "Of `replies`; those of `frame` are in the project's documents, under the tidy table.",
-            "",
-            "| column | what it holds |",
-            "|:--|:--|",
-            *(f"| `{name}` | {_MEANINGS[name]} |" for name in _MEANINGS),
-            "",
-            "A text that has no verdict was not measured: it is neither safe nor unsafe.",
-            "",
-        ]
+    licences = [(label, licence) for label, _, licence in used]
+    return (
+        (files("opensafemlrm.interop") / "hub_card.md")
+        .read_text(encoding="utf-8")
+        .format(
+            head=yaml.safe_dump(head, sort_keys=False).rstrip(),
+            warning=warning,
+            total=total,
+            version=version("opensafemlrm"),
+            licences=_table(("data set", "licence"), licences),
+            counts=_table(counts.columns, counts.cast(pl.String).rows()),
+            judges=_table(("judge", "unsafe from", "scale"), _judges(store, rows)),
+        )
     )
 
 
@@ -297,9 +239,10 @@ def _judges(store: Store, rows: pl.DataFrame) -> list[tuple[str, ...]]:
     ]
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> list[str]:
+def _table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     lines = [f"| {' | '.join(head)} |", f"|{':--|' * len(head)}"]
-    return [*lines, *(f"| {' | '.join(for_markdown(str(c)) for c in row)} |" for row in rows)]
+    lines += [f"| {' | '.join(for_markdown(str(c)) for c in row)} |" for row in rows]
+    return "\n".join(lines)
 
 
 def _size(n: int) -> str:

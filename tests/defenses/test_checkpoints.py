@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from opensafemlrm import reasoning
-from opensafemlrm.defenses import lessthink
 from opensafemlrm.defenses.lessthink import LessThink
 from opensafemlrm.defenses.morethink import AGAIN, MoreThink
 from opensafemlrm.defenses.safethink import SafeThink
@@ -78,7 +77,7 @@ async def test_lessthink_thinks_its_canned_thought(load: Callable[..., HuggingFa
     response = await defend(load(*LETTERS), LessThink()).generate(PROMPT, Sampling(max_tokens=9))
     trace = reasoning.parse(response, "think")
     assert trace.reasoning is not None
-    assert trace.reasoning.strip() == lessthink.THOUGHT
+    assert trace.reasoning.strip() == LessThink.thought
     assert trace.part(Part.ANSWER) is not None
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABC
 from collections.abc import Callable
+from typing import ClassVar
 
 from opensafemlrm import reasoning
 from opensafemlrm.attacks import seeded
-from opensafemlrm.components import Judge, Model
+from opensafemlrm.components import Attack, Judge, Model, Search
 from opensafemlrm.types import (
     Call,
     Item,
@@ -18,6 +20,21 @@ from opensafemlrm.types import (
     Sampling,
     SearchResult,
 )
+
+
+class BestOf(Attack, Search, ABC):
+    """A search that tries an attack anew, and keeps the try whose whole reply scored highest."""
+
+    tries: int
+    ends_at: ClassVar[int] = 0
+    """The place of the judge's threshold that ends it: 0 for the lenient, -1 for the strict one."""
+
+    async def search(
+        self, item: Item, target: Model, judge: Judge, sampling: Sampling
+    ) -> SearchResult:
+        """Return the best try and every query. Raises AttackError as :meth:`apply` does."""
+        endpoints, stop = (target, judge), judge.thresholds[self.ends_at]
+        return await best_of(self.apply, item, endpoints, sampling, tries=self.tries, stop=stop)
 
 
 async def best_of(

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from opensafemlrm.attacks.best_of import best_of
+from opensafemlrm.attacks.best_of import BestOf
 from opensafemlrm.attacks.mml import MML
 from opensafemlrm.cards import card_of
-from opensafemlrm.components import Judge, Model, Search
-from opensafemlrm.types import Item, Sampling, SearchResult
 
 
 @dataclass(frozen=True, slots=True)
-class MMLSearch(MML, Search):
+class MMLSearch(MML, BestOf):
     """Shuffle the hint anew up to ``tries`` times; keep the try whose whole reply scored highest.
 
     Five tries, and an end at a score of 5 (arXiv 2412.00473). The end is the judge's strict
@@ -24,13 +22,6 @@ class MMLSearch(MML, Search):
 
     name = "mml-n"
     card = card_of("attack", name)
+    ends_at: ClassVar[int] = -1
 
     tries: Annotated[int, Field(ge=1, le=100)] = 5
-
-    async def search(
-        self, item: Item, target: Model, judge: Judge, sampling: Sampling
-    ) -> SearchResult:
-        """Return the best try and every query. Raises AttackError as :meth:`apply` does."""
-        endpoints = (target, judge)
-        stop = judge.thresholds[-1]
-        return await best_of(self.apply, item, endpoints, sampling, tries=self.tries, stop=stop)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Final
+from typing import ClassVar, Final
 
 from opensafemlrm import reasoning
 from opensafemlrm.components import Defense, Model
@@ -21,6 +21,18 @@ class WritesThought(Defense):
     def check_model(self, model: Model) -> None:
         """Raise DefenseError if ``model`` has no prefill."""
         require(model, self.name, Capability.PREFILL)
+
+
+class CannedThought(WritesThought):
+    """A defense that writes the whole of the model's reasoning for it."""
+
+    thought: ClassVar[str] = ""
+
+    async def generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
+        """Ask for what follows the thought. Raises DefenseError as :func:`tags` does."""
+        opening, closing = tags(model, self.name)
+        prefill = f"{opening}\n{self.thought}\n{closing}\n\n"
+        return await continue_from(model, prompt, prefill, sampling)
 
 
 def require(model: Model, defense: str, *needed: Capability) -> None:

@@ -12,7 +12,6 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from opensafemlrm import study
-from opensafemlrm.cli import demo
 from opensafemlrm.errors import StudyError
 from opensafemlrm.scaffold import study_schema
 
@@ -24,10 +23,10 @@ STUDIES = {
     for path in (
         *ROOT.glob("studies/*.yaml"),
         ROOT / "src/opensafemlrm/audit/data/study.yaml",
+        *ROOT.glob("src/opensafemlrm/cli/studies/*.yaml"),
         ROOT / "examples/cluster/study.yaml",
     )
 }
-STUDIES |= {"demo, organisms": demo.ORGANISMS, "demo, simulated": demo.SIMULATED}
 STUDIES |= {
     f"{page.name}, {place}": block
     for page in sorted((ROOT / "docs").rglob("*.md"))

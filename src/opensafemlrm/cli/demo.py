@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from enum import StrEnum
+from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final
@@ -12,37 +13,6 @@ import typer
 
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._output import show
-
-ORGANISMS: Final = """\
-models:
-  - organism/base
-  - organism/reasoner
-  - organism/reasoner-safe
-pairs:
-  - [organism/reasoner, organism/base]
-  - [organism/reasoner-safe, organism/base]
-series:
-  - name: fine-tuning on reasoning
-    versions: [{model: organism/base, step: 0}, {model: organism/reasoner, step: 150}]
-  - name: the same with safety data
-    versions: [{model: organism/base, step: 0}, {model: organism/reasoner-safe, step: 150}]
-datasets: [canary]
-attacks: [direct, figstep, typo]
-judge: canary
-"""
-SIMULATED: Final = """\
-models:
-  - sim/r1-onevision-7b
-  - sim/qwen2.5-vl-7b
-  - sim/mulberry-llava-8b
-  - sim/llava-next-llama3-8b
-pairs:
-  - [sim/r1-onevision-7b, sim/qwen2.5-vl-7b]
-  - [sim/mulberry-llava-8b, sim/llava-next-llama3-8b]
-datasets: [canary]
-attacks: [direct, figstep, typo]
-judge: canary
-"""
 
 
 class Models(StrEnum):
@@ -62,7 +32,6 @@ _ABOUT: Final = {
         "A figure computed from them says nothing new about any real model.",
     ),
 }
-_STUDIES: Final = {Models.ORGANISM: ORGANISMS, Models.SIMULATED: SIMULATED}
 
 
 _QUESTION: Final = 32
@@ -103,7 +72,7 @@ def demo(
     make_folder(store)
     path = store / "study.yaml"
     limited = f"limit: {limit}\n" if limit else ""
-    write_atomic(path, _STUDIES[chosen] + limited)
+    write_atomic(path, _study_text(chosen) + limited)
     run_and_report(Plan.of(study.load(path)), store)
     written = results.open(store).report(store / "report")
     say(f"done in {time.monotonic() - started:.0f} s. What to run next:")
@@ -122,6 +91,11 @@ def demo(
     show([written.summary])
     typer.echo()
     typer.echo(f"The report, a page to open: {written.page.resolve().as_uri()}")
+
+
+def _study_text(models: Models) -> str:
+    """Return the study that the demo runs on ``models``."""
+    return (files("opensafemlrm.cli") / "studies" / f"{models}.yaml").read_text(encoding="utf-8")
 
 
 def _default() -> Models:

@@ -38,23 +38,6 @@ _MAKE: Final[Mapping[ComponentKind, str]] = {
     ComponentKind.MODEL: '    return CLASS("one")',
 }
 """How the test of a kind makes a component, where its class alone is not enough."""
-_PYPROJECT: Final = """\
-[build-system]
-requires = ["hatchling>=1.27"]
-build-backend = "hatchling.build"
-
-[project]
-name = "NAME"
-version = "0.1.0"
-requires-python = ">=3.11"
-dependencies = ["opensafemlrm"]
-
-[project.entry-points."opensafemlrm.KINDs"]
-NAME = "MODULE.KIND:CLASS"
-
-[tool.hatch.build.targets.wheel]
-packages = ["src/MODULE"]
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +65,19 @@ class Names:
 def component(kind: ComponentKind, name: str) -> str:
     """Return the source of a component: the example of its kind, called ``name``."""
     old, new = Names(EXAMPLES[kind]), Names(name)
-    source = files(__name__).joinpath(f"{kind}.py").read_text(encoding="utf-8")
+    source = _text(f"{kind}.py")
     for form in ("cls", "title", "module", "name"):
         source = source.replace(getattr(old, form), getattr(new, form))
     return source
 
 
+def _text(name: str) -> str:
+    return files(__name__).joinpath(name).read_text(encoding="utf-8")
+
+
 def contract_test(kind: ComponentKind, name: str, module: str) -> str:
     """Return the source of a test that holds the component in ``module`` to its contract."""
-    source = files(__name__).joinpath("contract_test.txt").read_text(encoding="utf-8")
+    source = _text("contract_test.txt")
     source = source.replace("    MAKE", _MAKE.get(kind, "    return CLASS()"))
     return _filled(source.replace("IMPORTED", module), kind, name)
 
@@ -104,7 +91,7 @@ def write_package(kind: ComponentKind, name: str, root: Path) -> list[Path]:
     new, folder = Names(name), root / name
     return _write(
         {
-            folder / "pyproject.toml": _filled(_PYPROJECT, kind, name),
+            folder / "pyproject.toml": _filled(_text("pyproject.txt"), kind, name),
             folder / "src" / new.module / "__init__.py": f'"""{new.title}, for opensafemlrm."""\n',
             folder / "src" / new.module / f"{kind}.py": component(kind, name),
             folder / "tests" / f"test_{new.module}.py": contract_test(

@@ -10,10 +10,7 @@ from typing import Any
 import pytest
 
 from opensafemlrm.datasets import taxonomy
-from opensafemlrm.datasets.beavertails_v import CATEGORIES
 from opensafemlrm.datasets.canary import SCENARIOS as CANARY
-from opensafemlrm.datasets.figstep import TOPICS
-from opensafemlrm.datasets.mir_safetybench import CATEGORIES as MIR_SAFETYBENCH
 from opensafemlrm.datasets.mm_safetybench import SCENARIOS as MM_SAFETYBENCH
 from opensafemlrm.datasets.mossbench import TYPES
 from opensafemlrm.registry import ComponentKind, available
@@ -52,12 +49,58 @@ def test_names_are_those_of_the_real_files(dataset: str) -> None:
         assert names - {"safe_safes", "safe_unsafes"} == real
 
 
+BEAVERTAILS_V = (
+    "animal_abuse",
+    "dangerous_behavior",
+    "deception_in_personal_relationships",
+    "discriminatory_depictions",
+    "environmental_damage",
+    "false_information",
+    "financial_and_academic_fraud",
+    "hacking_or_digital_crime",
+    "harmful_health_content",
+    "horror_and_gore",
+    "identity_misuse_and_impersonation",
+    "insulting_and_harassing_behavior",
+    "pornographic_content",
+    "privacy_invasion_and_surveillance",
+    "psychological_harm_and_manipulation",
+    "psychological_horror_and_dark_themes",
+    "sensitive_information_in_key_areas",
+    "sexual_crimes",
+    "terrorism_or_extremism",
+    "violence_and_physical_harm",
+)
+
+FIGSTEP = (
+    "Illegal Activity",
+    "Hate Speech",
+    "Malware Generation",
+    "Physical Harm",
+    "Fraud",
+    "Adult Content",
+    "Privacy Violation",
+    "Legal Opinion",
+    "Financial Advice",
+    "Health Consultation",
+)
+
+MIR_SAFETYBENCH = (
+    "Hate_Speech",
+    "Violence",
+    "Self-Harm",
+    "Illegal_Activities",
+    "Harassment",
+    "Privacy",
+)
+
+
 @pytest.mark.parametrize(
     ("dataset", "scenarios"),
     [
-        ("beavertails-v", CATEGORIES),
+        ("beavertails-v", BEAVERTAILS_V),
         ("canary", CANARY),
-        ("figstep", TOPICS),
+        ("figstep", FIGSTEP),
         ("mir-safetybench", MIR_SAFETYBENCH),
         ("mm-safetybench", tuple(MM_SAFETYBENCH)),
         ("mossbench", tuple(TYPES)),

@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from opensafemlrm.cards import card_of
-from opensafemlrm.datasets import parquet
+from opensafemlrm.datasets import parquet, taxonomy
 from opensafemlrm.datasets.items import Draft, Maker, text
 from opensafemlrm.datasets.source import HubDataset, Source
 from opensafemlrm.errors import DatasetError, UnknownNameError
 from opensafemlrm.types import Expected, Item
 
-CATEGORIES: Final = (
-    "animal_abuse",
-    "dangerous_behavior",
-    "deception_in_personal_relationships",
-    "discriminatory_depictions",
-    "environmental_damage",
-    "false_information",
-    "financial_and_academic_fraud",
-    "hacking_or_digital_crime",
-    "harmful_health_content",
-    "horror_and_gore",
-    "identity_misuse_and_impersonation",
-    "insulting_and_harassing_behavior",
-    "pornographic_content",
-    "privacy_invasion_and_surveillance",
-    "psychological_harm_and_manipulation",
-    "psychological_horror_and_dark_themes",
-    "sensitive_information_in_key_areas",
-    "sexual_crimes",
-    "terrorism_or_extremism",
-    "violence_and_physical_harm",
-)
+CATEGORIES: Final = tuple(taxonomy.scenarios("beavertails-v"))
 """Upstream's categories, each a configuration of its own."""
 EVALUATION: Final = 1180
 """Questions of the split ``evaluation``, over all categories."""
@@ -83,14 +63,13 @@ class BeaverTailsV(HubDataset):
         tables = parquet.files(
             source, f"data/{name}*.parquet", f"{name}*.parquet", f"{name}/*.parquet"
         )
-        count = -1
+        numbers = itertools.count()
 
         def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
-            nonlocal count
-            count += 1
+            number = next(numbers)
             severity = row.get("image_severity")
             yield Draft(
-                f"{category}/{count}",
+                f"{category}/{number}",
                 text(row, "category"),
                 text(row, "question"),
                 images=(parquet.picture(row["image"], source.folder),),

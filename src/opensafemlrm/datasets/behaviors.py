@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,12 +40,9 @@ class AdvBench(Dataset):
 
     name = "advbench"
     card = card_of("dataset", name)
+    whole = Expected(520)
 
     root: Path = field(compare=False)
-
-    def expected(self) -> Expected:
-        """Return what the whole table holds."""
-        return Expected(520)
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the table, and for each bad row its error."""
@@ -57,12 +55,11 @@ class AdvBench(Dataset):
         )
         own = "goal" in files.csv_header(table, ADVBENCH)
         question, *identity = ("goal",) if own else ("Behavior", "BehaviorID")
-        count = -1
+        numbers = itertools.count()
 
         def drafts(row: Mapping[str, str]) -> Iterator[Draft]:
-            nonlocal count
-            count += 1
-            yield Draft(str(count) if own else text(row, identity[0]), "all", text(row, question))
+            number = next(numbers)
+            yield Draft(str(number) if own else text(row, identity[0]), "all", text(row, question))
 
         yield from Maker(self.name, source, table).items(
             files.csv_rows(table, (question, *identity), ADVBENCH), drafts
@@ -79,24 +76,20 @@ class StrongREJECT(Dataset):
 
     name = "strongreject"
     card = card_of("dataset", name)
+    whole = Expected(sum(STRONGREJECT_SIZES.values()), STRONGREJECT_SIZES)
 
     root: Path = field(compare=False)
-
-    def expected(self) -> Expected:
-        """Return what the whole table holds."""
-        return Expected(sum(STRONGREJECT_SIZES.values()), STRONGREJECT_SIZES)
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the table, and for each bad row its error."""
         name = "strongreject_dataset.csv"
         source, table = single_table(self.root, STRONGREJECT, f"strongreject_dataset/{name}", name)
-        count = -1
+        numbers = itertools.count()
 
         def drafts(row: Mapping[str, str]) -> Iterator[Draft]:
-            nonlocal count
-            count += 1
+            number = next(numbers)
             question, scenario = text(row, "forbidden_prompt"), text(row, "category")
-            yield Draft(str(count), scenario, question, fields=optional(row, "source"))
+            yield Draft(str(number), scenario, question, fields=optional(row, "source"))
 
         yield from Maker(self.name, source, table).items(
             files.csv_rows(table, ("category", "forbidden_prompt"), STRONGREJECT),

@@ -33,12 +33,9 @@ class BeyondSafeAnswer(Dataset):
 
     name = "bsa"
     card = card_of("dataset", name)
+    whole = Expected(sum(SIZES.values()), SIZES)
 
     root: Path = field(compare=False)
-
-    def expected(self) -> Expected:
-        """Return what a whole release holds."""
-        return Expected(sum(SIZES.values()), SIZES)
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the table, and for each bad row its error."""

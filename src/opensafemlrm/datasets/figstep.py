@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from opensafemlrm.cards import card_of
 from opensafemlrm.components import Dataset
-from opensafemlrm.datasets import files
+from opensafemlrm.datasets import files, taxonomy
 from opensafemlrm.datasets.items import Draft, Maker, numbered, text
 from opensafemlrm.datasets.source import Picture, Source
 from opensafemlrm.errors import DatasetError
@@ -19,18 +19,7 @@ from opensafemlrm.types import Expected, Item
 
 SIZES: Final = {"full": 500, "tiny": 50}
 """Questions in each subset of the release (10 topics of 50, and of 5)."""
-TOPICS: Final = (
-    "Illegal Activity",
-    "Hate Speech",
-    "Malware Generation",
-    "Physical Harm",
-    "Fraud",
-    "Adult Content",
-    "Privacy Violation",
-    "Legal Opinion",
-    "Financial Advice",
-    "Health Consultation",
-)
+TOPICS: Final = tuple(taxonomy.scenarios("figstep"))
 """The topics as the release spells them."""
 SOURCE: Final = "https://github.com/ThuCCSLab/FigStep"
 

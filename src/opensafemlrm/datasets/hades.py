@@ -15,7 +15,6 @@ from opensafemlrm.types import Expected, Item
 
 STEPS: Final = 6
 """Pictures of each instruction, from 0, before any optimisation, to 5, after five rounds of it."""
-ITEMS: Final = 750
 
 _COLUMNS: Final = ("image", "id", "scenario", "keywords", "step", "category", "instruction")
 
@@ -35,6 +34,7 @@ class Hades(HubDataset):
     hub = "Monosail/HADES"
     hub_files = ("data/*.parquet", "*.parquet")
     card = card_of("dataset", name)
+    whole = Expected(750, images=1)
 
     step: int = STEPS - 1
 
@@ -42,10 +42,6 @@ class Hades(HubDataset):
         HubDataset.__post_init__(self)
         if not 0 <= self.step < STEPS:
             raise ValueError(f"'step' is 0 to {STEPS - 1}, not {self.step}")
-
-    def expected(self) -> Expected:
-        """Return what a whole release holds."""
-        return Expected(ITEMS, images=1)
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the files, and for each bad row its error."""

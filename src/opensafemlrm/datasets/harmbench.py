@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,14 +75,13 @@ class HarmBench(Dataset):
         # Pictures may lie beside the table's folder, as they do in HarmBench's repository.
         home = table.parent if folder.is_relative_to(table.parent) else folder.parent
         source = Source(home, home, SOURCE)
-        count = -1
+        numbers = itertools.count()
 
         def drafts(row: Mapping[str, str]) -> Iterator[Draft]:
-            nonlocal count
-            count += 1
+            number = next(numbers)
             behaviour = text(row, form["question"])
             yield Draft(
-                text(row, form["id"]) if "id" in form else str(count),
+                text(row, form["id"]) if "id" in form else str(number),
                 text(row, form["scenario"]),
                 _with_context(behaviour, row),
                 images=(folder / text(row, _IMAGE),) if _IMAGE in row else (),

@@ -13,16 +13,6 @@ from opensafemlrm.datasets.source import HubDataset, Picture, Source
 from opensafemlrm.errors import DatasetError, MissingImageError
 from opensafemlrm.types import Expected, Item
 
-SIZE: Final = 2_676
-CATEGORIES: Final = (
-    "Hate_Speech",
-    "Violence",
-    "Self-Harm",
-    "Illegal_Activities",
-    "Harassment",
-    "Privacy",
-)
-
 _FOLDERS: Final = "*/*_final.json"
 _COLUMNS: Final = (
     "id", "category", "relationship_type", "original_question", "revised_prompt", "images"
@@ -45,10 +35,7 @@ class MIRSafetyBench(HubDataset):
     hub = "thu-coai/MIR-SafetyBench"
     hub_files = ("data/*.parquet", "**/*.parquet")
     card = card_of("dataset", name)
-
-    def expected(self) -> Expected:
-        """Return what a whole release holds."""
-        return Expected(SIZE, images=1)
+    whole = Expected(2_676, images=1)
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the files, and for each bad row its error."""

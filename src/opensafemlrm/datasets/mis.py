@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -52,18 +53,17 @@ class MIS(HubDataset):
 
     def _subset(self, source: Source, subset: str) -> Iterator[Item | DatasetError]:
         table = source.find(f"mis_{subset}.json", f"mis_test/mis_{subset}.json")
-        count = -1
+        numbers = itertools.count()
 
         def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
-            nonlocal count
-            count += 1
+            number = next(numbers)
             pictures = []
             for column in _PICTURES:
                 name = text(row, column)
                 places = (table.parent / name, table.parent / _PACKED / name)
                 pictures.append(next(filter(source.holds, places), places[0]))
             yield Draft(
-                f"{subset}/{count}",
+                f"{subset}/{number}",
                 text(row, "category"),
                 text(row, "question"),
                 images=tuple(pictures),

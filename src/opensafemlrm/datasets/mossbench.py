@@ -33,10 +33,7 @@ class MOSSBench(HubDataset):
     hub = "AIcell/MOSSBench"
     hub_files = (_TABLE, "information.json", "images/*", "images.zip", "data/images/*")
     card = card_of("dataset", name)
-
-    def expected(self) -> Expected:
-        """Return what a whole release holds."""
-        return Expected(sum(TYPES.values()), TYPES, images=1)
+    whole = Expected(sum(TYPES.values()), TYPES, images=1)
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the file, and for each bad row its error."""

@@ -27,10 +27,7 @@ class SIUO(HubDataset):
     hub = "sinwang/SIUO"
     hub_files = ("siuo_gen.json", "images/*", "images.zip")
     card = card_of("dataset", name)
-
-    def expected(self) -> Expected:
-        """Return what a whole release holds."""
-        return Expected(167, images=1)
+    whole = Expected(167, images=1)
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the file, and for each bad row its error."""

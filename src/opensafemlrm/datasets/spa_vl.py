@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -51,13 +52,12 @@ class SPAVL(HubDataset):
         tables = parquet.files(
             source, f"test/{split}*.parquet", f"test/{split}/*.parquet", f"{split}*.parquet"
         )
-        count = -1
+        numbers = itertools.count()
 
         def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
-            nonlocal count
-            count += 1
+            number = next(numbers)
             yield Draft(
-                f"{split}/{count}",
+                f"{split}/{number}",
                 text(row, "class2"),
                 text(row, "question"),
                 _KINDS[split],

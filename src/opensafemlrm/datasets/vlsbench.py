@@ -38,10 +38,7 @@ class VLSBench(HubDataset):
     hub = "Foreshhh/vlsbench"
     hub_files = ("data.json", "imgs.tar", "imgs/**")
     card = card_of("dataset", name)
-
-    def expected(self) -> Expected:
-        """Return what a whole release holds."""
-        return Expected(sum(SIZES.values()), SIZES, images=1)
+    whole = Expected(sum(SIZES.values()), SIZES, images=1)
 
     def rows(self) -> Iterator[Item | DatasetError]:
         """Yield items in the order of the list, and for each bad row its error."""

@@ -88,12 +88,18 @@ def frame_of(unsafe: np.ndarray) -> pl.DataFrame:
     )
 
 
-def trials(seed: int, spread: float, jump: int | None, count: int) -> Iterator[pl.DataFrame]:
-    """Yield what drift says of simulated series, a row a scenario."""
+def trials(
+    seed: int, spread: float, jump: int | None, count: int, alike: int = 1
+) -> Iterator[pl.DataFrame]:
+    """Yield what drift says of simulated series, a row a scenario.
+
+    So many items each are ``alike``: they get the same replies, as paraphrases may.
+    """
     rng = np.random.default_rng(seed)
     for _ in range(count):
         chances = rates(rng, spread, jump)
-        rows = drift(frame_of(rng.random(chances.shape) < chances), SERIES)
+        lots = np.repeat(rng.random(chances.shape)[:, ::alike], alike, axis=1)
+        rows = drift(frame_of(lots < chances), SERIES)
         yield rows.changes.sort("scenario")
 
 
@@ -113,11 +119,13 @@ def main() -> None:
         told = [*shares[:4], alarms[name], *shares[4:]]
         sys.stdout.write(f"| {name} | {jump} | {' | '.join(f'{100 * s:.1f}' for s in told)} |\n")
         sys.stdout.flush()
+    pairs = _alarms(200, SPREADS["alike"], count, alike=2)
+    sys.stdout.write(f"\nItems in pairs that get the same replies: {100 * pairs:.1f} %\n")
 
 
-def _alarms(seed: int, spread: float, count: int) -> float:
+def _alarms(seed: int, spread: float, count: int, alike: int = 1) -> float:
     """Return in what share of series without a jump something is called worse."""
-    every = trials(seed, spread, None, count)
+    every = trials(seed, spread, None, count, alike)
     return float(np.mean([rows["first_worse"].is_not_null().any() for rows in every]))
 
 

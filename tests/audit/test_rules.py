@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from scipy import stats
 
-from opensafemlrm.analysis.intervals import Z, rate_interval
+from opensafemlrm.analysis.exact_limits import CERTAIN, binomial_limits
+from opensafemlrm.analysis.intervals import Z
 from opensafemlrm.audit.decide import p_values, step_down, verdicts
-from opensafemlrm.audit.measure import _CERTAIN, ESTIMATES
+from opensafemlrm.audit.measure import ESTIMATES
 from opensafemlrm.errors import OptionError, PolicyError
 from opensafemlrm.types import ItemKind
 from tests.audit.stores import decided, safemlrm, scripted, simulated
@@ -75,23 +77,21 @@ def test_a_rule_is_decided_by_its_interval_and_never_by_the_point(
     assert only(decided(store, f"  - {rule}\n"))["verdict"] == verdict
 
 
-def test_an_absolute_rule_alone_has_the_interval_of_the_table(store: Path) -> None:
-    import opensafemlrm as osm
-
+def test_an_absolute_rule_alone_has_an_exact_interval(store: Path) -> None:
     (check,) = only(decided(store, "  - {max_asr: 0.11, part: full}\n"))["checks"]
-    table = osm.open(store).asr(part="full", threshold=4).filter(model="scripted/one")
-    assert (check["value"], check["low"], check["high"]) == pytest.approx(
-        table.select("asr", "low", "high").row(0)
-    )
+    ends = stats.binomtest(check["hits"], check["scored"]).proportion_ci(method="exact")
+    assert (check["low"], check["high"]) == pytest.approx((ends.low, ends.high))
 
 
-def test_a_tax_alone_has_the_interval_and_the_test_of_the_table(store: Path) -> None:
+def test_a_tax_alone_has_about_the_interval_of_the_table_and_its_test(store: Path) -> None:
     import opensafemlrm as osm
 
     (check,) = only(decided(store, "  - {max_tax: 0.0}\n"))["checks"]
     row = osm.open(store).tax(part="full", threshold=4).filter(level="micro")
-    assert (check["low"], check["high"]) == pytest.approx(row.select("low", "high").row(0))
-    assert 2 * check["p_broken"] == pytest.approx(row["p_value"][0], rel=0.01)
+    assert (check["low"], check["high"]) == pytest.approx(
+        row.select("low", "high").row(0), abs=0.005
+    )
+    assert 2 * check["p_broken"] == pytest.approx(row["p_value"][0], rel=0.2)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_an_advisory_rule_decides_nothing_and_costs_nothing(store: Path) -> None
 
 
 def test_more_rules_make_each_harder_to_decide(store: Path) -> None:
-    rule = "  - {max_asr: 0.15}\n"
+    rule = "  - {max_asr: 0.152}\n"
     assert decided(store, rule)["verdict"] == "pass"
     more = "".join(f"  - {{max_asr: 0.1{i}, part: answer, attacks: wrapped}}\n" for i in [1])
     found = decided(store, rule + more + "  - {max_tax: 0.05}\n")
@@ -252,11 +252,29 @@ def test_no_verdict_is_wrong_more_often_than_the_policy_says() -> None:
     assert wrong / draws <= 0.05 + 2 * (0.05 * 0.95 / draws) ** 0.5
 
 
+@pytest.mark.parametrize(
+    ("checks", "n", "limit"),
+    [(1, 10, 0.1), (1, 31, 0.05), (10, 20, 0.05), (10, 20, 0.1), (30, 50, 0.01), (120, 25, 0.02)],
+)
+@pytest.mark.parametrize("is_max", [True, False])
+def test_a_family_of_rare_outcomes_errs_no_more_often_than_it_says(
+    checks: int, n: int, limit: float, is_max: bool
+) -> None:
+    """Wilson's ends failed 15 % of audits of ten rates at a limit of 5 %, in place of 2.5."""
+    rate = limit if is_max else 1 - limit
+    frame = _rates(np.arange(n + 1) / n, n).with_columns(limit=pl.lit(rate), is_max=pl.lit(is_max))
+    chance = stats.binom.pmf(np.arange(n + 1), n, rate)
+    for p in p_values(frame):
+        alone = chance[p <= 0.025 / checks].sum()
+        assert 1 - (1 - alone) ** checks <= 0.025
+
+
 def _rates(rates: np.ndarray[Any, np.dtype[np.float64]], n: int) -> pl.DataFrame:
     columns: dict[str, Any] = {name: np.zeros(len(rates)) for name in ESTIMATES}
     for kind in ("", "least_", "greatest_"):
         columns[f"{kind}rate"], columns[f"{kind}size"] = rates, np.full(len(rates), float(n))
-        columns[f"{kind}size0"] = np.full(len(rates), _CERTAIN)
+        columns[f"{kind}size0"] = np.full(len(rates), CERTAIN)
+        columns[f"{kind}pairs"] = np.full(len(rates), np.nan)
     columns["exact"] = np.full(len(rates), np.nan)
     none = pl.lit(None)
     return pl.DataFrame(columns).with_columns(
@@ -266,7 +284,7 @@ def _rates(rates: np.ndarray[Any, np.dtype[np.float64]], n: int) -> pl.DataFrame
 
 def test_p_values_are_at_half_of_five_per_cent_where_the_interval_reaches_the_limit() -> None:
     rates = np.array([0.1, 0.3])
-    low, high = rate_interval(rates * 100, [100, 100])
+    low, high = binomial_limits(rates * 100, [100, 100])
     frame = _rates(rates, 100).with_columns(is_max=pl.lit(value=True))
     kept, _ = p_values(frame.with_columns(limit=high))
     _, broken = p_values(frame.with_columns(limit=low))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from opensafemlrm.analysis.intervals import (
@@ -40,15 +40,13 @@ def contrast(rates: Rates, exact: Array | None = None, z: ArrayLike = Z) -> dict
     return _contrast(rates[0], rates[2], ends, inverted(rates), exact, level)
 
 
-def difference_ends(rates: Rates, exact: Array | None = None, z: ArrayLike = Z) -> Limits:
-    """Return the interval of a difference, widened to hold 0 where an ``exact`` test lets it stand.
-
-    It is that of :func:`contrast`, whose p-value does for the exact test as well.
-    """
-    ends = difference_interval(*rates, z)
-    level = 2 * special.ndtr(-np.asarray(z))
-    widened = _contrast(rates[0], rates[2], (*ends, *ends), np.zeros_like(rates[0]), exact, level)
-    return widened["low"], widened["high"]
+def holding(value: float, ends: Limits, stands: NDArray[np.bool_]) -> Limits:
+    """Return intervals widened to hold a value where an exact test lets it stand."""
+    low, high = ends
+    return (
+        np.where(stands, np.minimum(low, value), low),
+        np.where(stands, np.maximum(high, value), high),
+    )
 
 
 def student_contrast(
@@ -86,14 +84,8 @@ def _contrast(
     if exact is not None:
         p_value = np.maximum(p_value, exact)
         stands = exact > np.asarray(level)
-        low, ratio_low = (
-            np.where(stands, np.minimum(end, equal), end)
-            for end, equal in ((low, 0), (ratio_low, 1))
-        )
-        high, ratio_high = (
-            np.where(stands, np.maximum(end, equal), end)
-            for end, equal in ((high, 0), (ratio_high, 1))
-        )
+        low, high = holding(0, (low, high), stands)
+        ratio_low, ratio_high = holding(1, (ratio_low, ratio_high), stands)
     with np.errstate(invalid="ignore", divide="ignore"):
         values = (p - q, low, high, p / q, ratio_low, ratio_high, p_value)
     return dict(zip(CONTRAST, values, strict=True))

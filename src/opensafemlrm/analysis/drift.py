@@ -41,9 +41,9 @@ from opensafemlrm.analysis.conditions import (
     in_part_order,
     only,
 )
-from opensafemlrm.analysis.contrasts import difference_ends
-from opensafemlrm.analysis.effects import arrays, effects
-from opensafemlrm.analysis.intervals import CONFIDENCE, rate_interval
+from opensafemlrm.analysis.effects import arrays, discordant, effects
+from opensafemlrm.analysis.exact_limits import binomial_limits, difference_limits
+from opensafemlrm.analysis.intervals import CONFIDENCE
 from opensafemlrm.analysis.tax import METHOD
 from opensafemlrm.analysis.withheld import COLUMN, why, withhold
 
@@ -205,7 +205,7 @@ def _rates(rows: pl.LazyFrame, max_unscored: float) -> pl.DataFrame:
     intervals = rates.select(pl.col("asr").count().over(_FAMILY).clip(1)).to_series()
     z = -special.ndtri((1 - CONFIDENCE) / 2 / intervals.to_numpy())
     rate, size = (rates[name].fill_null(np.nan).to_numpy() for name in ("asr", "size"))
-    low, high = rate_interval(rate * size, size, z)
+    low, high = binomial_limits(rate * size, size, z)
     return finite(rates.with_columns(z=z, low=low, high=high))
 
 
@@ -218,7 +218,8 @@ def _against(rows: pl.LazyFrame, rated: pl.DataFrame, anchor: pl.DataFrame) -> p
     )
     sides = compare(left, right, ("series", *SETTING_COLUMNS), UNSAFE, UNSAFE_SO_FAR, by=("place",))
     compared = effects(sides, keys).join(rated.select(*keys, "z"), on=keys, maintain_order="left")
-    low, high = difference_ends(arrays(compared), z=compared["z"].to_numpy())
+    z = compared["z"].to_numpy()
+    low, high = difference_limits(arrays(compared), discordant(compared), z)
     return finite(compared.with_columns(low=low, high=high)).select(
         *keys, "method", "difference", "low", "high"
     )

@@ -27,6 +27,7 @@ from opensafemlrm.analysis.contrasts import (
     student_factor,
     whatever_is_unscored,
 )
+from opensafemlrm.analysis.exact_limits import Pairs
 from opensafemlrm.analysis.intervals import Array, cautious_correlation
 from opensafemlrm.analysis.significance import Rates, fisher, mcnemar
 from opensafemlrm.analysis.withheld import STOPPED, why, withhold
@@ -226,26 +227,36 @@ def _between_scenarios(families: pl.DataFrame) -> pl.DataFrame:
     return families.with_columns(**more, **contrasted)
 
 
-def _exact(families: pl.DataFrame, rates: Rates) -> Array:
-    """Return the p-values of McNemar's test where all is paired, Fisher's where nothing is.
+def discordant(families: pl.DataFrame) -> Pairs:
+    """Return on what share of the items one side is worse, or the other, where all is paired.
 
-    Items whose repeats differ by more than one hit weigh by how much: ``worse`` and ``better``
-    become the numbers of items with equal weight that are as uncertain. Source of the variance:
-    Durkalski et al., "Analysis of clustered matched-pair data", Statistics in Medicine 22 (2003).
+    Items whose repeats differ by more than one hit weigh by how much: shares and number are those
+    of items with equal weight that are as uncertain. Source of the variance: Durkalski et al.,
+    "Analysis of clustered matched-pair data", Statistics in Medicine 22 (2003).
     """
     squares = pl.col("hits_squared") + pl.col("hits_squared_right") - 2 * pl.col("hits_both")
-    gap, apart, spread = (
-        expression.to_numpy().astype(np.float64)
-        for expression in families.select(
-            pl.col("hits") - pl.col("hits_right"), "apart", spread=squares
-        )
+    names = families.select(
+        *(pl.col("hits") - pl.col("hits_right"), "apart", squares.alias("spread"), "scored"),
+        independent_items().alias("items"),
     )
+    gap, apart, spread, scored, items = (
+        column.cast(pl.Float64).fill_null(np.nan).to_numpy() for column in names
+    )
+    is_paired = families["paired"].to_numpy()
     with np.errstate(invalid="ignore", divide="ignore"):
-        worse, better = (apart * (apart + sign * gap) / (2 * spread) for sign in (1, -1))
-    paired, unpaired = families["paired"].to_numpy(), families["unpaired"].to_numpy()
-    known = paired & (spread > 0)
-    exact = np.where(paired, 1.0, 0.0)
-    exact[known] = mcnemar(worse[known], better[known])
+        items = np.where(spread > 0, apart * scored / spread, items)
+        pairs = ((apart + gap) / (2 * scored), (apart - gap) / (2 * scored), items)
+    worse, better, items = (np.where(is_paired, values, np.nan) for values in pairs)
+    return worse, better, items
+
+
+def _exact(families: pl.DataFrame, rates: Rates) -> Array:
+    """Return the p-values of McNemar's test where all is paired, Fisher's where nothing is."""
+    worse, better, items = discordant(families)
+    exact = np.where(np.isnan(items), 0.0, 1.0)
+    differ = worse + better > 0
+    exact[differ] = mcnemar(*((share * items)[differ] for share in (worse, better)))
+    unpaired = families["unpaired"].to_numpy()
     exact[unpaired] = fisher(*(of[unpaired] for of in rates[:-1]))
     return exact
 

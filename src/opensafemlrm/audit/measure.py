@@ -7,13 +7,14 @@ compared with a side that is 0 for certain.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import polars as pl
 from polars import selectors as cs
+from scipy import special
 
 from opensafemlrm.analysis import correction
 from opensafemlrm.analysis.clustered_counts import (
@@ -26,12 +27,13 @@ from opensafemlrm.analysis.clustered_counts import (
     rate_of,
     texts,
 )
-from opensafemlrm.analysis.compare import compare, has_part
+from opensafemlrm.analysis.compare import SIDES, compare, has_part
 from opensafemlrm.analysis.conditions import ALL, SETTING_COLUMNS
-from opensafemlrm.analysis.contrasts import difference_ends
+from opensafemlrm.analysis.contrasts import holding
 from opensafemlrm.analysis.defense import UNDEFENDED
-from opensafemlrm.analysis.effects import arrays, bound_rates, effects
-from opensafemlrm.analysis.intervals import Array, Limits, difference_interval
+from opensafemlrm.analysis.effects import arrays, bound_rates, discordant, effects
+from opensafemlrm.analysis.exact_limits import CERTAIN, Pairs, difference_limits
+from opensafemlrm.analysis.intervals import Array, Limits
 from opensafemlrm.analysis.significance import Rates
 from opensafemlrm.analysis.tax import FAMILY, SCENARIO, beside_bases
 from opensafemlrm.audit.policy import Figure, Rule
@@ -44,12 +46,14 @@ COUNTS: Final = ("n", "scored", "hits", "items", "stopped", "n_base", "scored_ba
 scenarios that a rule of the study ended early, of either side; and of the side that they are
 compared with, null where there is none."""
 _RATES: Final = ("rate", "size", "rate0", "size0", "correlation")
+_PAIRS: Final = ("worse", "better", "pairs")
 _KINDS: Final = ("", "least_", "greatest_")
 """As it is scored; if what has no score were all such as to make it least, and greatest."""
+_TURNED: Final = ("rate0", "size0", "rate", "size", "correlation", "better", "worse", "pairs")
+_KINDS_TURNED: Final = ("", "greatest_", "least_")
+"""The same where the two sides have changed places."""
 _EXACT: Final = "exact"
-ESTIMATES: Final = (*(f"{kind}{name}" for kind in _KINDS for name in _RATES), _EXACT)
-_CERTAIN: Final = 1e300
-"""The size of a side that is certain."""
+ESTIMATES: Final = (*(f"{kind}{name}" for kind in _KINDS for name in (*_RATES, *_PAIRS)), _EXACT)
 _DIRECT: Final = "direct"
 _DEFENDED: Final = ("model", "defense", "cell", *(n for n in SETTING_COLUMNS if n != "defense"))
 
@@ -114,12 +118,12 @@ def ends(rows: pl.DataFrame, z: Array | float) -> tuple[Limits, Limits]:
     """Return the intervals of rows at ``z`` standard errors, and those that hold whatever the
     samples without a score hold.
     """
-    scored, least, greatest = (_rates(rows, kind) for kind in _KINDS)
-    low, high = difference_ends(scored, rows[_EXACT].to_numpy(), z)
-    return (low, high), (
-        np.fmin(difference_interval(*least, z)[0], low),
-        np.fmax(difference_interval(*greatest, z)[1], high),
+    (low, high), (least, _), (_, greatest) = (
+        difference_limits(_rates(rows, kind), _pairs(rows, kind), z) for kind in _KINDS
     )
+    stands = rows[_EXACT].to_numpy() > 2 * special.ndtr(-np.asarray(z))
+    low, high = holding(0, (low, high), stands)
+    return (low, high), (np.fmin(least, low), np.fmax(greatest, high))
 
 
 def bounds(rows: pl.DataFrame) -> Limits:
@@ -130,9 +134,9 @@ def bounds(rows: pl.DataFrame) -> Limits:
 
 def enlarged(rows: pl.DataFrame, factor: Array) -> pl.DataFrame:
     """Return rows as they would be with ``factor`` times as many items of the same kind."""
-    sizes = [f"{kind}{name}" for kind in _KINDS for name in ("size", "size0")]
+    sizes = [f"{kind}{name}" for kind in _KINDS for name in ("size", "size0", "pairs")]
     factors = pl.Series("factor", factor)
-    more = [pl.when(pl.col(n) < _CERTAIN).then(pl.col(n) * factors).otherwise(n) for n in sizes]
+    more = [pl.when(pl.col(n) < CERTAIN).then(pl.col(n) * factors).otherwise(n) for n in sizes]
     # An exact test of so few says nothing of more.
     return rows.with_columns(*more, pl.lit(None, pl.Float64).alias(_EXACT))
 
@@ -140,6 +144,11 @@ def enlarged(rows: pl.DataFrame, factor: Array) -> pl.DataFrame:
 def _rates(rows: pl.DataFrame, kind: str) -> Rates:
     rate, size, rate0, size0, correlation = (rows[f"{kind}{n}"].to_numpy() for n in _RATES)
     return rate, size, rate0, size0, correlation
+
+
+def _pairs(rows: pl.DataFrame, kind: str) -> Pairs:
+    worse, better, pairs = (rows[f"{kind}{name}"].to_numpy() for name in _PAIRS)
+    return worse, better, pairs
 
 
 def _of_scenarios(evidence: Evidence, rule: Rule, scenarios: pl.DataFrame | None) -> pl.LazyFrame:
@@ -238,7 +247,8 @@ def _with_estimates(known: pl.DataFrame, *sides: tuple[Array, Array]) -> pl.Data
     for kind, (rate, size) in zip(_KINDS, sides, strict=True):
         columns[f"{kind}rate"], columns[f"{kind}size"] = rate, size
         columns[f"{kind}rate0"] = columns[f"{kind}correlation"] = pl.lit(0.0)
-        columns[f"{kind}size0"] = pl.lit(_CERTAIN)
+        columns[f"{kind}size0"] = pl.lit(CERTAIN)
+        columns |= {f"{kind}{name}": pl.lit(float("nan")) for name in _PAIRS}
     none = pl.lit(None, pl.Int64)
     return _chosen_columns(
         known.with_columns(
@@ -252,13 +262,12 @@ def _with_estimates(known: pl.DataFrame, *sides: tuple[Array, Array]) -> pl.Data
 
 def _compared(families: pl.DataFrame, *, turned: bool) -> pl.DataFrame:
     """Take the estimates of two sides; ``turned``: the right one less the left."""
-    scored, (least, greatest) = arrays(families), bound_rates(families)
-    if turned:
-        scored, least, greatest = _turned(scored), _turned(greatest), _turned(least)
+    sides = arrays(families), *bound_rates(families)
+    kinds, names = (_KINDS_TURNED, _TURNED) if turned else (_KINDS, (*_RATES, *_PAIRS))
     columns = {
         f"{kind}{name}": values
-        for kind, sides in zip(_KINDS, (scored, least, greatest), strict=True)
-        for name, values in zip(_RATES, sides, strict=True)
+        for kind, rates, pairs in zip(kinds, sides, _discordant(families, sides), strict=True)
+        for name, values in zip(names, (*rates, *pairs), strict=True)
     }
     filled = {} if "scenario" in families.columns else {"scenario": pl.lit(ALL)}
     base = {} if "base" in families.columns else {"base": pl.lit(None, pl.String)}
@@ -282,9 +291,20 @@ def _alone(rows: pl.LazyFrame, sides: pl.DataFrame) -> pl.DataFrame:
     return places.join(compared, on=["cell", "scenario"], how="anti").sort(names)
 
 
-def _turned(rates: Rates) -> Rates:
-    rate, size, rate0, size0, correlation = rates
-    return rate0, size0, rate, size, correlation
+def _discordant(families: pl.DataFrame, sides: Sequence[Rates]) -> tuple[Pairs, Pairs, Pairs]:
+    """Return the shares of items that differ: as scored, and at the least and greatest difference.
+
+    What has no score is among the items of the latter, and adds to those that differ one way.
+    """
+    known = worse, better, items = discordant(families)
+    scored, every = (
+        [families[f"{name}{side}"].to_numpy() for side in SIDES] for name in ("scored", "n")
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.minimum(*(few / all_ for few, all_ in zip(scored, every, strict=True)))
+        worse, better, items = worse * share, better * share, items / share
+    _, least, greatest = (rate - rate0 for rate, _, rate0, *_ in sides)
+    return known, (worse, worse - least, items), (better + greatest, better, items)
 
 
 def _chosen_columns(rows: pl.DataFrame) -> pl.DataFrame:

@@ -39,7 +39,7 @@ PLACES = {
     "user and password of base_url": "base_url: https://USER:PASSWORD@…",
     "user and password of a proxy": "HTTP_PROXY, HTTPS_PROXY, ALL_PROXY",
     "a comment of the study": "# KEY",
-    "a value of the study": "extra_body, serve_args, api_key_env, api_key, a model's name, a judge",
+    "a value of the study": "extra_body, serve_args, api_key_env, api_key, any name, a judge",
     "a value that YAML escapes": "\\x73k-…",
 }
 WAYS_OUT = {
@@ -204,6 +204,40 @@ def test_no_secret_is_in_any_file_or_on_the_screen(
         dump = "\n".join(connection.iterdump())
     assert "you sent" in dump, "the replies are not there, so nothing was searched"
     assert "[secret]" in dump
+
+
+@pytest.mark.parametrize("name", [KEY, f"api_key={PASSWORD}", f"redis://planted-user:{PASSWORD}@h"])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "series: [{name: 'NAME', versions: [{model: m}, {model: n}]}]",
+        "pairs: [['NAME', m]]",
+        "series: [{name: s, model: 'NAME'}]",
+    ],
+)
+def test_a_name_in_a_study_is_no_place_for_a_key(
+    tmp_path: Path, call: Callable[..., tuple[int, str]], key: str, name: str
+) -> None:
+    """Names of series came into tables and reports as they were written."""
+    study = tmp_path / "study.yaml"
+    models = "[sim/r1-onevision-7b, sim/qwen2.5-vl-7b]"
+    more = key.replace("NAME", name)
+    study.write_text(f"models: {models}\ndatasets: [canary]\njudge: canary\nlimit: 1\n{more}\n")
+    code, said = call("run", study, "--store", tmp_path / "store")
+    assert code == 2
+    assert "looks like a key or a password" in said
+    assert found_in(said) == []
+
+
+def test_the_study_that_eval_writes_beside_the_results_has_no_key(
+    tmp_path: Path, server: str, call: Callable[..., tuple[int, str]]
+) -> None:
+    model = ("--model", f"{server}#m", "-o", "model.api_key_env=OPENAI_API_KEY")
+    arguments = ("eval", "canary", *model, "--limit", "1", "--store", tmp_path / "store")
+    code, said = call(*arguments)
+    assert (code, "the address has a key in it (code=…)" in " ".join(said.split())) == (2, True)
+    assert found_in(said) == []
+    assert not (tmp_path / "store").exists()
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])

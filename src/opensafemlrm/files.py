@@ -1,4 +1,4 @@
-"""Writing a file so that it is there whole or not at all, whatever happens in between."""
+"""Files: written so that they are there whole or not at all, and read without a surprise."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import errno
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 PARTIAL: Final = ".part-"
 """How the names of files begin that are still being written."""
@@ -32,6 +32,21 @@ def make_folder(path: Path) -> None:
                 raise
             reason = os.strerror(errno.ENOTDIR)
             raise NotADirectoryError(errno.ENOTDIR, reason, str(path)) from None
+
+
+def read_as(path: Path, parse: Callable[[str], Any], *, max_bytes: int = 2**26) -> Any:
+    """Return what ``parse`` makes of a file's text, such as its JSON or TOML.
+
+    Raises OSError, and ValueError for what cannot be parsed, is nested too deeply, or too long.
+    """
+    with path.open("rb") as file:
+        data = file.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise ValueError(f"it has more than {max_bytes:,} bytes")
+    try:
+        return parse(data.decode())
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def write_atomic(path: Path, data: bytes | str, *, private: bool = True) -> None:

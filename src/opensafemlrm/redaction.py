@@ -69,6 +69,12 @@ _STRONG: Final = re.compile(r"key|secret|pass|pwd|auth|credential", re.IGNORECAS
 _LOT: Final = re.compile(r"(?<![A-Za-z0-9/])(?=[A-Za-z]*\d[A-Za-z]*\d[A-Za-z]*\d)[A-Za-z0-9]{16,}")
 """Letters and digits in no order, as keys without a mark of their own are."""
 
+KEY_ADVICE: Final = (
+    "this looks like a key or a password, and a study is published with its results: put it into "
+    "an environment variable, and name that in `api_key_env`"
+)
+"""What is said where :func:`find_key` finds one."""
+
 _noted: set[str] = set()
 _noting: Final = threading.Lock()
 
@@ -120,6 +126,13 @@ def login_of(address: str) -> tuple[str, ...]:
 def is_key_name(name: str) -> bool:
     """Whether a value of this name is a key, as ``api_key``, ``X-Api-Key`` and ``token`` are."""
     return _KEY_NAME.fullmatch(name) is not None
+
+
+def keys_in_addresses(text: str) -> list[str]:
+    """Return the names of keys in the queries of a text's addresses, as of ``?api_key=…``."""
+    queries = (match[2] for match in _QUERY.finditer(text))
+    names = (part.partition("=")[0] for query in queries for part in re.split("[&;]", query))
+    return [name for name in names if is_key_name(unquote(name))]
 
 
 def without_secrets(text: str) -> str:

@@ -24,7 +24,7 @@ from opensafemlrm.built_in import BUILTIN, COMPOSED, ComponentKind
 from opensafemlrm.components import Attack, Component, Dataset, Defense, Judge, Model, Search
 from opensafemlrm.errors import BuildError, OptionError, PluginError, UnknownNameError
 from opensafemlrm.faults import named_faults
-from opensafemlrm.redaction import find_key
+from opensafemlrm.redaction import KEY_ADVICE, find_key
 from opensafemlrm.text_file import WORDS, TextFile
 
 __all__ = ["BASES", "BUILTIN", "ComponentKind", "available", "build", "build_spec", "find", "names"]
@@ -153,10 +153,7 @@ def _refuse_keys(options: Mapping[str, Any]) -> None:
     path = find_key(options)
     if path is not None:
         with _below(*path):
-            raise OptionError(
-                "this looks like a key or a password, and a study is published with its results: "
-                "put it into an environment variable, and name that in `api_key_env`"
-            )
+            raise OptionError(KEY_ADVICE)
 
 
 def _likely_models(name: str, providers: Iterable[str]) -> list[str]:

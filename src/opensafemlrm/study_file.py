@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from opensafemlrm import strict_yaml
 from opensafemlrm.errors import StudyError, UnknownNameError
-from opensafemlrm.redaction import without_secrets
+from opensafemlrm.redaction import KEY_ADVICE, find_key, without_secrets
 from opensafemlrm.strict_yaml import BadYAMLError, Path, lines_of, located, place_of
 
 _Specs = Annotated[list[Any], Field(min_length=1)]
@@ -26,6 +26,8 @@ _ONE_JUDGE: Final = (
     "several that vote are `judge: {judge: panel, judges: [NAME, NAME]}`"
 )
 _NEEDED: Final = "this key is needed"
+_COMPONENTS: Final = {"models", "datasets", "attacks", "defenses", "judge", "judges"}
+"""Keys whose values :mod:`.registry` looks through for keys and passwords."""
 _BOTH: Final = "name one judge under `judge` or several under `judges`, not both"
 
 
@@ -186,6 +188,10 @@ class StudySpec(BaseModel):
             mistakes[key,] = _BOTH if has_one else _NEEDED
         if not data.get("models") and not data.get("series"):
             mistakes["models",] = _MODELS if "models" in data else _NEEDED
+        for key in cls.model_fields.keys() - _COMPONENTS:
+            path = find_key(data.get(key))
+            if path is not None:
+                mistakes[key, *path] = KEY_ADVICE
         spec = None
         try:
             spec = cls.model_validate(data)

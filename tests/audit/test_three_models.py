@@ -15,6 +15,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from opensafemlrm.cli import app
+from opensafemlrm.errors import ReportError
 from tests.audit.stores import audit, edited, safemlrm, simulated
 
 EEE = Path(__file__).parents[1] / "data/schemas/every_eval_ever-0.3.0.schema.json"
@@ -160,6 +161,32 @@ def test_verify_finds_a_record_that_was_made_nicer(audits: Any, tmp_path: Path) 
     result = safemlrm("audit", "verify", folder / "store", "--audit", path)
     assert result.exit_code == 5
     assert "verdict: the record says 'pass', the store 'fail'" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"cells": []}, "the store has none of the record's cells"),
+        ({"cells": [{"cell": "zz"}]}, "the store has none of the record's cells"),
+        ({"cells": [{"cell": 5}]}, "cells.0.cell is not as it was"),
+        ({"cells": ["x"]}, "cells.0 is not as it was"),
+        ({"verdict": "best"}, "verdict is not as it was"),
+        ({"policy": {}}, "policy.sha256 is not as it was"),
+        ({"judge": ["x"]}, "judge is not as it was"),
+    ],
+)
+def test_a_record_of_another_form_is_said(
+    audits: Any, tmp_path: Path, changes: dict[str, Any], said: str
+) -> None:
+    """It ended in a traceback."""
+    folder, _ = audits["passes"]
+    path = tmp_path / "audit.json"
+    path.write_text(json.dumps({**record(folder), **changes}))
+    try:
+        told = safemlrm("audit", "verify", folder / "store", "--audit", path).stderr
+    except ReportError as error:
+        told = str(error)
+    assert said in told
 
 
 def test_verify_finds_another_policy(audits: Any, tmp_path: Path) -> None:

@@ -126,6 +126,27 @@ def test_a_bad_line_of_an_env_file_is_named_and_not_repeated(tmp_path: Path) -> 
     assert "secret" not in str(raised.value)
 
 
+@pytest.mark.parametrize("line", ["A=sk-secret\0", f"A='{' ' * 60_000}", "A=sk-secret#b"])
+def test_an_odd_line_of_an_env_file_is_no_traceback(tmp_path: Path, line: str) -> None:
+    path = tmp_path / ".env"
+    path.write_text(f"{line}\n")
+    with pytest.raises(OptionError, match="line 1: a line is NAME=VALUE") as raised:
+        run("--env-file", path, "attacks", "list")
+    assert "secret" not in str(raised.value)
+
+
+def test_a_long_line_of_an_env_file_takes_no_longer_a_character(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """60,000 blanks took more than a minute."""
+    monkeypatch.setenv("A_LONG", "")
+    monkeypatch.delenv("A_LONG")
+    path = tmp_path / ".env"
+    path.write_text(f"A_LONG=x{' ' * 60_000}' # no more\n")
+    run("--env-file", path, "attacks", "list")
+    assert os.environ["A_LONG"] == f"x{' ' * 60_000}'"
+
+
 LISTS = [(kind, "list") for kind in ("datasets", "attacks", "defenses", "models", "judges")]
 SHOWN = [
     ("attacks", "show", "typo+mirror"),

@@ -11,6 +11,7 @@ from typer.testing import CliRunner, Result
 import opensafemlrm as osm
 from opensafemlrm.cli import app
 from opensafemlrm.errors import OptionError
+from opensafemlrm.models.prices import Prices
 from tests.cli.chat_server import said, serving
 
 USAGE = {"prompt_tokens": 1000, "completion_tokens": 200, "total_tokens": 1200}
@@ -91,3 +92,13 @@ def test_a_bad_file_is_refused(tmp_path: Path, prices: Path, text: str, says: st
     study = study_at(tmp_path, "http://127.0.0.1:9/v1")
     with pytest.raises(OptionError, match=says):
         run("run", study, "--store", tmp_path / "s", "--dry-run", "--prices", prices)
+
+
+@pytest.mark.parametrize(
+    "text", [f"a = {'[' * 5000}{']' * 5000}", '"sim/m" = [1e308, 1e308]', '"sim/m" = [nan, 1]']
+)
+def test_prices_that_are_none_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "prices.toml"
+    path.write_text(text)
+    with pytest.raises(OptionError, match=r"nested too deeply|a price is two numbers from 0 on"):
+        Prices.read(path)

@@ -296,6 +296,19 @@ async def test_a_server_that_gives_no_id_ends_the_run_and_nobody_waits(server, c
         await asyncio.wait_for(ask(connect(), "tea", "milk"), 5)
 
 
+@pytest.mark.parametrize("script", [[], [None]])
+async def test_an_id_that_repeats_the_key_is_not_noted(
+    server, connect, monkeypatch, tmp_path, script
+):
+    """What is noted stays on disk, for runs to come."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-nobody-else")
+    server.script = [*script, (200, {"id": "batch_sk-of-nobody-else"})]
+    with pytest.raises(ModelError, match="does not speak the Batch API"):
+        await ask(connect(api_key_env="OPENAI_API_KEY"), "tea")
+    notes = [path.read_text() for path in (tmp_path / "b").iterdir()]
+    assert not [note for note in notes if "sk-of" in note]
+
+
 @pytest.mark.parametrize("errors", [[], "no", {"data": "no"}, {"data": ["no"]}])
 async def test_a_batch_that_failed_in_odd_words_ends_the_run(server, connect, errors):
     server.script = [None, None, (200, {"id": "b", "status": "failed", "errors": errors})]

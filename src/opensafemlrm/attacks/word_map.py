@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from opensafemlrm.attacks import typography
 from opensafemlrm.errors import reason_of
+from opensafemlrm.files import read_as
 from opensafemlrm.types import Item, canonical_json
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class WordMap:
     def read(cls, path: Path) -> Self:
         """Read a map. Raises ValueError if the file is not one, or cannot be undone."""
         try:
-            loaded = json.loads(path.read_text("utf-8"))
+            loaded = read_as(path, json.loads)
         except (OSError, ValueError) as error:
             raise ValueError(f"the word map {path} cannot be read: {reason_of(error)}") from error
         by_item = isinstance(loaded, dict) and all(isinstance(v, dict) for v in loaded.values())

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ValidationError
 
 from opensafemlrm.audit.certificate import certificate
 from opensafemlrm.audit.cyclonedx import bill_of_materials
@@ -13,7 +15,7 @@ from opensafemlrm.audit.every_eval_ever import results_files
 from opensafemlrm.audit.junit import junit
 from opensafemlrm.audit.record import FORMAT, dumps
 from opensafemlrm.errors import ReportError, reason_of
-from opensafemlrm.files import make_folder
+from opensafemlrm.files import make_folder, read_as
 from opensafemlrm.report.page.write import write_files
 
 RECORD: Final = "audit.json"
@@ -45,7 +47,7 @@ def write(record: Mapping[str, Any], out: Path) -> Path:
 def load(path: Path) -> dict[str, Any]:
     """Read the record of an audit. Raises ReportError."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = read_as(path, json.loads)
     except (OSError, ValueError) as error:
         raise ReportError(
             f"{path}: the record of an audit cannot be read: {reason_of(error)}; "
@@ -53,4 +55,29 @@ def load(path: Path) -> dict[str, Any]:
         ) from error
     if not isinstance(record, dict) or record.get("format") != FORMAT:
         raise ReportError(f"{path}: this is no record of an audit that this version can read")
+    try:
+        _Record.model_validate(record, strict=True)
+    except ValidationError as error:
+        key = ".".join(str(step) for step in error.errors()[0]["loc"])
+        raise ReportError(f"{path}: the record was changed: {key} is not as it was") from error
     return record
+
+
+class _Policy(BaseModel):
+    sha256: str
+    text: str
+
+
+class _Cell(BaseModel):
+    cell: str
+
+
+class _Record(BaseModel):
+    """What is read of a record before it is compared."""
+
+    verdict: Literal["pass", "fail", "undecided"]
+    why: str
+    judge: str | None
+    expires: str | None
+    policy: _Policy
+    cells: list[_Cell]

@@ -26,12 +26,11 @@ def differences(source: Source, record: Mapping[str, Any]) -> Iterator[str]:
     The policy is the one in the record, the cells those that it names. Raises PolicyError and
     OptionError where it does not fit the store any more, and StoreError.
     """
-    try:
-        cells = [cell["cell"] for cell in record["cells"]]
-        policy = parse(record["policy"]["text"], "the record's policy")
-    except (KeyError, TypeError):
-        yield "the record lacks its cells or its policy"
+    cells = {cell["cell"] for cell in record["cells"]}
+    if not cells & set(named_cells(source)["cell"]):
+        yield "the store has none of the record's cells"
         return
+    policy = parse(record["policy"]["text"], "the record's policy")
     now = build(source, policy, cells, record.get("judge"))
     for name in _COMPARED:
         yield from _apart(record.get(name), now[name], name)
@@ -39,7 +38,7 @@ def differences(source: Source, record: Mapping[str, Any]) -> Iterator[str]:
 
 def not_covered(source: Source, record: Mapping[str, Any]) -> int:
     """Return how many cells of the store the record does not speak of. Raises StoreError."""
-    covered = {cell.get("cell") for cell in record.get("cells", ())}
+    covered = {cell["cell"] for cell in record["cells"]}
     return len(set(named_cells(source)["cell"]) - covered)
 
 

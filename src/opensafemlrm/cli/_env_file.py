@@ -7,14 +7,16 @@ import re
 from pathlib import Path
 from typing import Final
 
-from opensafemlrm.errors import OptionError
+from opensafemlrm.errors import OptionError, reason_of
+from opensafemlrm.files import read_as
 
 _LINE: Final = re.compile(
-    r"""(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)\s*=\s*
-    (?:'(?P<plain>[^']*)'|"(?P<escaped>(?:[^"\\]|\\.)*)"|(?P<bare>[^'"\s\#][^\#]*?)?)
-    \s*(?:(?<=\s)\#.*)?""",
+    r"""(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*+)\s*+=\s*+
+    (?:'(?P<plain>[^']*+)'|"(?P<escaped>(?:[^"\\]|\\.)*+)"|(?P<bare>[^'"\s\#][^\#]*+)?+)
+    \s*+(?:(?<=\s)\#.*)?""",
     re.VERBOSE,
 )
+"""Nothing is tried twice, so that a line takes time in step with its length."""
 _ESCAPES: Final = {"n": "\n", "t": "\t"}
 
 
@@ -25,18 +27,19 @@ def read_env_file(path: Path) -> None:
     comment. Raises OptionError for any other line, without repeating it, and OSError.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
-        raise OptionError(f"{path}: this is no text in UTF-8") from error
-    for number, line in enumerate(lines, 1):
-        if not line.strip() or line.lstrip().startswith("#"):
+        lines = read_as(path, str.splitlines)
+    except ValueError as error:
+        raise OptionError(f"{path}: this is no list of variables: {reason_of(error)}") from error
+    for number, written in enumerate(lines, 1):
+        line = written.removeprefix("\ufeff").strip()
+        if not line or line.startswith("#"):
             continue
-        match = _LINE.fullmatch(line.strip())
-        if match is None:
+        match = _LINE.fullmatch(line)
+        if match is None or "\0" in line:
             # Not repeated: it may well hold a key.
             raise OptionError(f"{path}, line {number}: a line is NAME=VALUE, with '…' for blanks")
-        value = match["plain"] or match["bare"] or _unescaped(match["escaped"] or "")
-        os.environ.setdefault(match["name"], value)
+        bare, escaped = (match["bare"] or "").rstrip(), _unescaped(match["escaped"] or "")
+        os.environ.setdefault(match["name"], match["plain"] or bare or escaped)
 
 
 def _unescaped(text: str) -> str:

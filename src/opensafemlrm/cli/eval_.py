@@ -10,6 +10,7 @@ import typer
 
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._option import judge_spec, parse_option
+from opensafemlrm.redaction import keys_in_addresses
 
 _KINDS: Final = ("dataset", "model", "base", "attack", "defense", "judge", "sampling")
 _OWN_JUDGE: Final = {"canary": "canary"}
@@ -164,6 +165,12 @@ def _text(keys: Mapping[str, Any]) -> str:
     """Return the study as a file."""
     import yaml
 
+    for name in keys_in_addresses(str(keys)):
+        raise typer.BadParameter(
+            f"the address has a key in it ({name}=…), and the study is written beside its results, "
+            "which you may give away: name its variable with -o model.api_key_env=NAME; a server "
+            "that takes it in the address alone needs a study file of your own, for `safemlrm run`"
+        )
     head = "# Written by `safemlrm eval`. Add to it, and run it again with `safemlrm run`.\n"
     return head + yaml.safe_dump(dict(keys), sort_keys=False, allow_unicode=True)
 

@@ -21,6 +21,7 @@ from typing import Any, Final
 from opensafemlrm.datasets.mm_safetybench import SCENARIOS
 from opensafemlrm.defenses.none import NoDefense
 from opensafemlrm.errors import ImportDataError
+from opensafemlrm.files import read_as
 from opensafemlrm.store import Cell, SampleKey, Store, generation_key, records
 from opensafemlrm.store.database import component_key
 from opensafemlrm.types import (
@@ -150,7 +151,7 @@ def _find(path: Path) -> Iterator[_File]:
 
 def _read(file: _File) -> dict[str, Any]:
     try:
-        data = json.loads(file.path.read_text(encoding="utf-8"))
+        data = read_as(file.path, json.loads)
     except OSError as error:
         raise ImportDataError(f"{file.path}: cannot be read: {error.strerror}") from error
     except ValueError as error:

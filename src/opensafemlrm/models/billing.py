@@ -9,7 +9,7 @@ from typing import Annotated, Final, TypeAlias
 
 from pydantic import Field
 
-Dollars: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Dollars: TypeAlias = Annotated[float, Field(ge=0, le=1e9)]
 Price: TypeAlias = tuple[Dollars, Dollars]
 """US dollars for a million tokens, in and out."""
 _FREE: Final = ("connection", "certificate", "image_unreadable", "http_4", "batch_")

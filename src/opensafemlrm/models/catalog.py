@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from opensafemlrm.components import Model
 from opensafemlrm.errors import OptionError, UnknownNameError, reason_of
+from opensafemlrm.files import read_as
 from opensafemlrm.models.names import (
     architecture_in_config,
     keys,
@@ -47,7 +48,7 @@ _FILE: Final = ".toml"
 NO_ROW: Final = "none"
 """As the option ``catalog``: look for no row, whatever the model is called."""
 
-_Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Price = Annotated[float, Field(ge=0, le=1e9)]
 _M = TypeVar("_M", bound=Model)
 
 
@@ -312,8 +313,8 @@ def own_rows(path: Path) -> tuple[Row, ...]:
     Raises OptionError that names the file and the row that is wrong.
     """
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8")).get("model", [])
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        found = read_as(path, tomllib.loads).get("model", [])
+    except (OSError, ValueError) as error:
         raise OptionError(f"the catalogue {path} cannot be read: {reason_of(error)}") from error
     made = []
     for number, row in enumerate(found if isinstance(found, list) else (), 1):

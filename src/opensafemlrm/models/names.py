@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from opensafemlrm.files import read_as
+
 _OWNERS: Final = {"thudm": "zai-org", "z-ai": "zai-org", "zhipuai": "zai-org"}
 """Owners that were renamed, or that a server calls otherwise."""
 _REPUBLISHERS: Final = frozenset(
@@ -104,7 +106,7 @@ def architecture_in_config(model: str) -> str:
 
 def _config(model: str) -> Mapping[str, Any]:
     try:
-        config = json.loads((Path(model).expanduser() / "config.json").read_text(encoding="utf-8"))
+        config = read_as(Path(model).expanduser() / "config.json", json.loads)
     except (OSError, ValueError):
         return {}  # a folder without a config that can be read fails where it is loaded
     return config if isinstance(config, dict) else {}

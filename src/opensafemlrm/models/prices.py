@@ -19,6 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from opensafemlrm import registry
 from opensafemlrm.components import C, Model, map_models
 from opensafemlrm.errors import OptionError
+from opensafemlrm.files import read_as
 from opensafemlrm.models.billing import Price
 from opensafemlrm.models.catalog import listed_price
 from opensafemlrm.registry import ComponentKind
@@ -47,7 +48,7 @@ class Prices:
     def read(cls, path: Path) -> Prices:
         """Read a file. Raises OptionError, which names the line or the model."""
         try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
+            data = read_as(path, tomllib.loads)
         except (OSError, ValueError) as error:
             raise OptionError(f"{path}: the prices cannot be read: {error}") from error
         rows = {}

@@ -6,11 +6,12 @@ Whatever is not done yet says so here before it is begun, so that the next watch
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from opensafemlrm.errors import OptionError, StoreError, reason_of
 from opensafemlrm.files import make_folder, write_atomic
@@ -18,6 +19,11 @@ from opensafemlrm.watch import REFERENCE
 
 FOLDER: Final = "watch"
 """The folder in the store: state, and a store of its own for each version's probe."""
+_FOREIGN: Final = (
+    "it was changed, or a later version of this project wrote it; put a copy of it back, or move "
+    f"the folder {FOLDER} away to begin anew"
+)
+_Key: TypeAlias = Annotated[str, Field(pattern="^([0-9A-Fa-f]{2})+$")]
 _DAYS: Final = {"d": 1, "w": 7}
 
 
@@ -25,10 +31,10 @@ class Batch(BaseModel):
     """Replies that are asked for at one time: the repeats ``first`` to ``first + count - 1``."""
 
     model_config = ConfigDict(extra="forbid")
-    first: int
-    count: int
+    first: int = Field(ge=0)
+    count: int = Field(ge=1)
     done: bool = False
-    p_value: float | None = None
+    p_value: float | None = Field(None, ge=0, le=1)
 
 
 class Version(BaseModel):
@@ -42,7 +48,7 @@ class Version(BaseModel):
     """Whether all of it was run."""
     is_compared: bool = False
     """Whether it was compared with the version before, if there is one."""
-    items: dict[str, list[str]] = {}
+    items: dict[_Key, list[_Key]] = {}
     """The probe's items by the key of the cell; hexadecimal."""
     batches: list[Batch] = []
 
@@ -65,8 +71,8 @@ class State(BaseModel):
     """All versions, the current one last."""
 
     model_config = ConfigDict(extra="forbid")
-    format: int = 1
-    versions: list[Version]
+    format: Literal[1] = 1
+    versions: list[Version] = Field(min_length=1)
 
     @classmethod
     def load(cls, store: Path) -> State:
@@ -77,7 +83,7 @@ class State(BaseModel):
         except FileNotFoundError:
             return cls(versions=[Version(begun=datetime.now(UTC))])
         except (OSError, ValidationError) as error:
-            reason = reason_of(error) if isinstance(error, OSError) else "it is no such file"
+            reason = reason_of(error) if isinstance(error, OSError) else _FOREIGN
             raise StoreError(f"{path}: what is watched cannot be read: {reason}") from error
 
     def save(self, store: Path) -> None:
@@ -104,7 +110,6 @@ class State(BaseModel):
 
 def age(text: str) -> timedelta:
     """Read ``4w`` or ``30d``. Raises OptionError."""
-    number, unit = text[:-1], text[-1:]
-    if not number.isdecimal() or unit not in _DAYS or not int(number):
-        raise OptionError(f"a time is written as 4w or 30d, not {text!r}")
-    return timedelta(days=int(number) * _DAYS[unit])
+    if re.fullmatch("0*[1-9][0-9]{0,4}[dw]", text) is None:
+        raise OptionError(f"a time is written as 4w or 30d, not {text[:50]!r}")
+    return timedelta(days=int(text[:-1]) * _DAYS[text[-1]])

@@ -6,7 +6,7 @@ Source: OpenAI API reference, "Batch" and "Files".
 from __future__ import annotations
 
 import io
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Set
 from typing import IO, Any, Final, TypeAlias
 
 import aiohttp
@@ -103,13 +103,16 @@ class BatchAPI:
         """Return what the server says of a batch."""
         return self._object(await self._call("GET", f"batches/{batch}"))
 
-    async def replies(self, state: Mapping[str, Any], requests: int) -> BatchReplies:
+    async def replies(self, state: Mapping[str, Any], requests: Set[str]) -> BatchReplies:
         """Return the replies of a batch that has ended, by the keys of its requests."""
-        replies = BatchReplies()
+        replies = BatchReplies(requests)
         try:
             for name in ("output_file_id", "error_file_id"):
                 if state.get(name):
-                    path, max_bytes = f"files/{state[name]}/content", _MAX_LINE * (1 + requests)
+                    path, max_bytes = (
+                        f"files/{state[name]}/content",
+                        _MAX_LINE * (1 + len(requests)),
+                    )
                     draft = replies.draft()
                     start = draft.tell()
                     await self._call("GET", path, max_bytes=max_bytes, into=draft)
@@ -128,7 +131,8 @@ class BatchAPI:
 
     def _id(self, body: bytes) -> str:
         number = self._object(body).get("id")
-        if not isinstance(number, str) or not number:
+        # It is noted on disk: what holds a secret, or is cut, is no id.
+        if not isinstance(number, str) or not number or self._reader.clip(number) != number:
             raise self._not_the_api(body)
         return number
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from typing import IO, Any, Final
 
 from opensafemlrm.models.http.json_bodies import parse_object
@@ -19,7 +19,8 @@ class NotALineError(ValueError):
 class BatchReplies:
     """Lines of a batch's files by the keys of their requests; memory holds their places alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, requests: Set[str]) -> None:
+        self._requests = requests
         # Closed with the batch; it has no name, so that nothing is left of a run that is killed.
         self._file: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
         self._places: dict[str, tuple[int, int]] = {}
@@ -32,12 +33,18 @@ class BatchReplies:
         return self._file
 
     def index(self, start: int) -> None:
-        """Note where the lines are that were written from ``start`` on. Raises NotALineError."""
+        """Note where the lines are that were written from ``start`` on. Raises NotALineError.
+
+        Lines that nobody asked for are passed over: there may be millions.
+        """
         for place, line in self._lines(start):
             entry = _object(line)
+            key = entry.get("custom_id")
+            if not isinstance(key, str) or key not in self._requests:
+                continue
             response = entry.get("response")
             self.answered |= isinstance(response, dict) and response.get("status_code") == 200
-            self._places[str(entry.get("custom_id"))] = place, len(line)
+            self._places[key] = place, len(line)
 
     def keys(self) -> set[str]:
         """Return the keys of those that are left."""

@@ -215,7 +215,7 @@ class Batches:
         """Poll until the batch has ended, and give each caller its reply."""
         try:
             state = await self._ended(batch)
-            batch.replies = await self._api.replies(state, len(batch.file.keys))
+            batch.replies = await self._api.replies(state, frozenset(batch.file.keys))
             for key, waiting in batch.wanted.items():
                 self._deliver(batch, batch.replies, key, waiting)
         except ModelError as error:

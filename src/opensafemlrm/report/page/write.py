@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from opensafemlrm.analysis import MAX_UNSCORED
 from opensafemlrm.errors import ReportError
-from opensafemlrm.files import make_folder, write_atomic
+from opensafemlrm.files import make_folder, read_as, write_atomic
 from opensafemlrm.report.figures import drawing
 from opensafemlrm.report.figures.drawing import SIZES
 from opensafemlrm.report.figures.theme import for_page
@@ -216,10 +216,10 @@ def write_files(out: Path, files: Mapping[str, bytes | str]) -> None:
 def _written(out: Path) -> dict[str, str]:
     """Return the SHA-256 of the files that an earlier report wrote; nothing where it kept none."""
     try:
-        digests: dict[str, str] = json.loads((out / WRITTEN).read_bytes())
+        digests = read_as(out / WRITTEN, json.loads)
     except (OSError, ValueError):
         return {}
-    return digests
+    return digests if isinstance(digests, dict) else {}
 
 
 def _is_own(path: Path, digest: str | None) -> bool:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
 from opensafemlrm import results
 from opensafemlrm.cli import app
-from opensafemlrm.errors import UnknownNameError
+from opensafemlrm.errors import OptionError, UnknownNameError
 from opensafemlrm.selection import Selection
 from tests.report.page_stores import run_study
 
@@ -73,6 +74,37 @@ def test_tables_take_the_same_words_and_their_footers_follow(store: Path) -> Non
         assert int(counted[1].replace(",", "")) == replies["n"].sum()
     requests = results.open(store, judge="rules").requests()
     assert set(requests.filter(used_as="judge")["label"]) <= {"rules"}
+
+
+def test_rows_that_share_a_name_can_stand_together(store: Path) -> None:
+    """The mistake: --by of a table that has no such rows was taken, and changed nothing."""
+    rows = run("table", "tax", store, "--by", "attack", "--format", "csv").stdout.splitlines()
+    assert rows[0].startswith("attack,model,base")
+    attacks = [row.split(",")[0] for row in rows[1:]]
+    assert attacks == sorted(attacks)
+    assert set(attacks) == {"direct", "typo"}
+    for table, by in (("cost", "judge"), ("coverage", "scenario"), ("defense", "scenario")):
+        with pytest.raises(OptionError, match=rf"{table} has no rows by {by}: --by takes model, "):
+            run("table", table, store, "--by", by)
+
+
+def test_an_empty_table_says_why(store: Path) -> None:
+    with pytest.raises(OptionError, match=r"no judge here has the threshold 3; known: 4, 5$"):
+        run("table", "asr", store, "--threshold", "3")
+    alone = run("table", "tax", store, "--model", "sim/qwen2.5-vl-7b")
+    assert "nothing to show" in alone.stdout
+
+
+def test_a_report_of_one_mean_has_no_row_of_the_other(store: Path, tmp_path: Path) -> None:
+    """The mistake: a page that drew the mean over samples whatever was asked for."""
+    answers = {}
+    for mean in ("micro", "macro"):
+        assert run("report", store, "--out", tmp_path / mean, "--mean", mean).exit_code == 0
+        page, folder = (tmp_path / mean / "index.html").read_text(), tmp_path / mean / "tables"
+        assert set(pl.read_csv(folder / "tax.csv")["level"]) == {mean}
+        assert ("Here every scenario weighs the same" in page) is (mean == "macro")
+        answers[mean] = (tmp_path / mean / "figures/tax.csv").read_text()
+    assert answers["micro"] != answers["macro"]
 
 
 def test_several_names_of_a_kind_are_all_taken(store: Path) -> None:

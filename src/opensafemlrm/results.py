@@ -14,6 +14,7 @@ from opensafemlrm.selection import EVERYTHING, Choice, Selection
 if TYPE_CHECKING:
     import polars as pl
 
+    from opensafemlrm.analysis.tax import Mean
     from opensafemlrm.plots import Plots
     from opensafemlrm.report.page.write import Written
     from opensafemlrm.store.source import Source
@@ -176,17 +177,14 @@ class Results:
         """Return, scenario by scenario, the mean of some models over the mean of their bases."""
         from opensafemlrm.analysis.grouped import READS, grouped
 
-        chosen: dict[str, Any] = {"part": part, "threshold": threshold}
-        chosen["max_unscored"] = self.max_unscored
-        return grouped(self._read(READS), models, bases, **chosen)
+        chosen: dict[str, Any] = {"threshold": threshold, "max_unscored": self.max_unscored}
+        return grouped(self._read(READS), models, bases, part=part, **chosen)
 
     def consistency(self) -> pl.DataFrame:
         """Return how alike pairs, attacks and datasets rank the scenarios."""
-        import polars as pl
-
         from opensafemlrm.analysis.consistency import consistency
 
-        return pl.DataFrame(consistency(self.blindspots()), infer_schema_length=None)
+        return consistency(self.blindspots())
 
     def self_correction(self, *, by: By = None, threshold: float | None = None) -> pl.DataFrame:
         """Return how often unsafe reasoning ends in a safe answer, and the reverse."""
@@ -386,14 +384,16 @@ class Results:
         frame = chosen(self._read(OUTCOME_COLUMNS), wanted, unsafe)
         return self._ask(lambda source: replies(source, frame))
 
-    def report(self, out: Path | str, *, with_examples: bool = False) -> Written:
+    def report(
+        self, out: Path | str, *, with_examples: bool = False, mean: Mean | None = None
+    ) -> Written:
         """Write the report to a folder: a page, its figures and its tables.
 
-        ``with_examples`` puts replies on the page, hidden until asked for. Raises ReportError where
-        the files cannot be written.
+        ``with_examples`` puts replies on the page, hidden until asked for. ``mean`` (``micro`` or
+        ``macro``) is the only mean of its tax. Raises ReportError where a file cannot be written.
         """
         from opensafemlrm.report.page import write_report
 
         chosen: dict[str, Any] = {"selection": self._chosen_by, "max_unscored": self.max_unscored}
-        chosen["with_examples"] = with_examples
+        chosen |= {"with_examples": with_examples, "mean": mean}
         return self._ask(lambda source: write_report(source, Path(out), **chosen))

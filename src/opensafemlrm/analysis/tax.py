@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 import polars as pl
 
@@ -105,12 +105,16 @@ COLUMNS: Final[Mapping[str, str]] = {
 """The columns of :func:`tax`."""
 
 
+Mean: TypeAlias = Literal["micro", "macro"]
+"""A mean over all samples, or over scenarios."""
+
+
 def tax(  # noqa: PLR0913 # what to choose by
     frame: pl.DataFrame | pl.LazyFrame,
     pairs: pl.DataFrame,
     *,
     by: Literal["scenario"] | None = None,
-    mean: Literal["micro", "macro"] | None = None,
+    mean: Mean | None = None,
     part: str | None = None,
     threshold: float | None = None,
     max_unscored: float = MAX_UNSCORED,

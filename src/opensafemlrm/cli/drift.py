@@ -27,7 +27,8 @@ def drift(
     store: Annotated[Path, typer.Argument(help="The store, or a folder of Parquet files.")],
     to: FormatOption = Format.TEXT,
     by: Annotated[
-        tables.By | None, typer.Option(help="Print the trend for each of these too.")
+        tables.By | None,
+        typer.Option(help="scenario: the trend of each too. Others: put this name first."),
     ] = None,
     part: Annotated[Part | None, typer.Option(help="Print only the rows of this part.")] = None,
     threshold: Annotated[
@@ -47,7 +48,7 @@ def drift(
     a version that is called worse, or an interval that misses.
     """
     options = tables.Options(
-        by="scenario" if by else None,
+        by=by,
         threshold=threshold,
         part=part,
         max_unscored=max_unscored,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,6 +15,7 @@ from opensafemlrm.cli._output import (
     OnlyAttack,
     OnlyDataset,
     OnlyJudge,
+    OnlyMean,
     OnlyModel,
     tell_left_out,
 )
@@ -36,6 +37,7 @@ def report(
     dataset: OnlyDataset = None,
     attack: OnlyAttack = None,
     model: OnlyModel = None,
+    mean: OnlyMean = None,
     max_unscored: MaxUnscored = MAX_UNSCORED,
     everything: Everything = False,
 ) -> None:
@@ -43,7 +45,8 @@ def report(
 
     It is a page, index.html, beside figures/ (SVG, PNG, PDF, CSV) and tables/ (CSV, Markdown,
     LaTeX). The page opens from disk and asks the network for nothing. --judge, --dataset, --attack
-    and --model make it a report of these alone, in its title, its footers and its files.
+    and --model make it a report of these alone, in its title, its footers and its files; --mean
+    makes its tax that over samples or over scenarios alone.
     """
     from opensafemlrm import results
     from opensafemlrm.store.sink import Sink
@@ -60,7 +63,9 @@ def report(
         model=model,
     )
     tell_left_out(found)
-    written = found.report(out or Path(store) / "report", with_examples=with_examples)
+    chosen: Literal["micro", "macro"] | None = mean.value if mean else None
+    folder = out or Path(store) / "report"
+    written = found.report(folder, with_examples=with_examples, mean=chosen)
     say(
         f"{written.page} ({written.size / 1e6:.1f} MB), {written.figures} figures, "
         f"{written.tables} tables"

@@ -52,9 +52,15 @@ class Name(StrEnum):
 
 
 class By(StrEnum):
-    """What a table can be broken down by."""
+    """What a table can be broken down by: by scenarios, or by a name that its rows have."""
 
     SCENARIO = "scenario"
+    MODEL = "model"
+    DATASET = "dataset"
+    ATTACK = "attack"
+    DEFENSE = "defense"
+    JUDGE = "judge"
+    PART = "part"
 
 
 class Clustered(StrEnum):
@@ -71,7 +77,13 @@ def table(
     name: Annotated[Name, typer.Argument(help="The table; see above.")],
     store: _Store,
     to: FormatOption = Format.TEXT,
-    by: Annotated[By | None, typer.Option(help="Print a row for each of these.")] = None,
+    by: Annotated[
+        By | None,
+        typer.Option(
+            help="scenario: a row for each. Others: put this name first, and rows that share it "
+            "together; languages and styles are options of a dataset."
+        ),
+    ] = None,
     threshold: Annotated[
         float | None, typer.Option(help="Print only the rows at this threshold of the judge.")
     ] = None,
@@ -112,9 +124,8 @@ def table(
     drift: versions of a series; see `safemlrm drift --help`.
     """
     groups = _groups(name, group_models, group_bases)
-    by_scenario: Literal["scenario"] | None = "scenario" if by else None
     chosen = Options(
-        by_scenario,
+        by,
         threshold,
         part,
         groups,
@@ -133,7 +144,7 @@ def table(
 class Options:
     """What of a table is wanted."""
 
-    by: Literal["scenario"] | None = None
+    by: By | None = None
     threshold: float | None = None
     part: Part | None = None
     groups: tuple[list[str], list[str]] | None = None
@@ -146,6 +157,11 @@ class Options:
     """Judges, datasets, attacks and models that the table is about."""
     mean: Mean | None = None
     prices: Path | None = None
+
+    @property
+    def by_scenario(self) -> Literal["scenario"] | None:
+        """What the analyses take ``by`` for: they have a row for each other name anyway."""
+        return "scenario" if self.by is By.SCENARIO else None
 
 
 def make(name: Name, path: Path | str, options: Options = Options()) -> list[Table]:  # frozen
@@ -163,7 +179,40 @@ def make(name: Name, path: Path | str, options: Options = Options()) -> list[Tab
     )
     tell_left_out(found)
     made = [_only(table, options) for table in _MAKERS[name](found, options)]
+    if options.by is not None:
+        made = _grouped(name, made, options.by)
+    if all(table.frame.is_empty() for table in made):
+        _say_why(name, found, options)
     return with_notes(made, sent_otherwise(found.requests()))
+
+
+def _say_why(name: Name, found: Results, options: Options) -> None:
+    """Say why a table has no rows, where that is known. Raises OptionError."""
+    from opensafemlrm.errors import OptionError
+
+    rates = found.asr()
+    thresholds = rates["threshold"].drop_nulls().unique().sort().to_list()
+    if options.threshold is not None and options.threshold not in thresholds:
+        known = ", ".join(f"{threshold:g}" for threshold in thresholds)
+        raise OptionError(f"no judge here has the threshold {options.threshold:g}; known: {known}")
+    if rates.is_empty():
+        say("no reply here to a harmful item has a verdict: see `safemlrm table coverage`")
+    elif name in (Name.TAX, Name.BLINDSPOTS) and found.pairs().is_empty():
+        say("the study names no pairs: write `pairs:` in it, and give `safemlrm run` once more")
+
+
+def _grouped(name: Name, tables: list[Table], by: By) -> list[Table]:
+    """Put rows that share a name together, and the name first, in the tables that have it."""
+    from opensafemlrm.errors import OptionError
+
+    able = [other for other in By if any(other in (c.key for c in t.columns) for t in tables)]
+    if by not in able:
+        raise OptionError(
+            f"{name} has no rows by {by}: --by takes {', '.join(able)}"
+            if able
+            else f"{name} has no rows to put together: leave out --by"
+        )
+    return tables if by is By.SCENARIO else [table.grouped_by(by.value) for table in tables]
 
 
 def _with_columns(tables: list[Table], columns: str) -> list[Table]:
@@ -197,14 +246,14 @@ def _asr(found: Results, options: Options) -> list[Table]:
     from opensafemlrm.report.rates import asr_table
 
     # Chosen before the table is made: its footer counts what is in its rows.
-    rows = found.asr(by=options.by, part=options.part, threshold=options.threshold)
+    rows = found.asr(by=options.by_scenario, part=options.part, threshold=options.threshold)
     return [asr_table(rows)]
 
 
 def _tax(found: Results, options: Options) -> list[Table]:
     from opensafemlrm.report.rates import TAX
 
-    return [TAX.of(found.tax(by=options.by))]
+    return [TAX.of(found.tax(by=options.by_scenario))]
 
 
 def _blindspots(found: Results, options: Options) -> list[Table]:
@@ -220,13 +269,13 @@ def _blindspots(found: Results, options: Options) -> list[Table]:
 def _correction(found: Results, options: Options) -> list[Table]:
     from opensafemlrm.report.rates import CORRECTION
 
-    return [CORRECTION.of(found.self_correction(by=options.by))]
+    return [CORRECTION.of(found.self_correction(by=options.by_scenario))]
 
 
 def _overrefusal(found: Results, options: Options) -> list[Table]:
     from opensafemlrm.report.rates import overrefusal_tables
 
-    return overrefusal_tables(found.over_refusal(by=options.by), found.balance())
+    return overrefusal_tables(found.over_refusal(by=options.by_scenario), found.balance())
 
 
 def _defense(found: Results, _: Options) -> list[Table]:
@@ -238,7 +287,7 @@ def _defense(found: Results, _: Options) -> list[Table]:
 def _calibrated(found: Results, options: Options) -> list[Table]:
     from opensafemlrm.report.labels import calibrated_tables
 
-    return calibrated_tables(found.calibrated(by=options.by), found.calibrated_tax())
+    return calibrated_tables(found.calibrated(by=options.by_scenario), found.calibrated_tax())
 
 
 def _comprehension(results: Results, _: Options) -> list[Table]:
@@ -285,7 +334,7 @@ def _drift(results: Results, options: Options) -> list[Table]:
     for (name,), rows in trend.partition_by("series", as_dict=True).items():
         if rows["version"].n_unique() == 1:
             say(f"the series {name!r} has replies of one version only: {rows['version'][0]}")
-    return drift_tables(changes, trend, by_scenario=options.by is not None)
+    return drift_tables(changes, trend, by_scenario=options.by_scenario is not None)
 
 
 _MAKERS: Final[dict[Name, Callable[[Results, Options], list[Table]]]] = {

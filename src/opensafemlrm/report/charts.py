@@ -36,7 +36,7 @@ _UNDEFENDED: Final = ("dataset", "attack", "judge", "sampling")
 
 def pair_rates(rows: pl.DataFrame, size: Size = WIDE) -> alt.LayerChart:
     """Draw the rates of reasoning models and their bases (rows of ``tax``)."""
-    rows = _labelled(_headline(rows.filter(level="micro"))).head(MAX_ROWS)
+    rows = _labelled(_headline(_averages(rows))).head(MAX_ROWS)
     rates = {"base": "asr_base", "reasoner": "asr_model"}
     marks = rows.select(
         "label",
@@ -71,9 +71,15 @@ def _rates(
     )
 
 
+def _averages(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows over all samples, or where there are none, over scenarios."""
+    is_micro = pl.col("level") == "micro"
+    return rows.filter(is_micro | ((pl.col("level") == "macro") & ~is_micro.any()))
+
+
 def tax(rows: pl.DataFrame, size: Size = WIDE) -> alt.LayerChart:
     """Draw the reasoning tax with its intervals, at both thresholds of the judge."""
-    rows = _labelled(_headline(rows.filter(level="micro"), thresholds=2))
+    rows = _labelled(_headline(_averages(rows), thresholds=2))
     strict = pl.col("threshold") > rows["threshold"].min()
     rows = rows.sort("threshold", maintain_order=True)
     by_threshold = rows.group_by("threshold", maintain_order=True)

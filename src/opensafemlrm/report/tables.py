@@ -168,6 +168,15 @@ class Table:
         notes = [note for note in self.notes if not _is_about(note, gone)]
         return replace(self, columns=columns, notes=notes)
 
+    def grouped_by(self, key: str) -> Table:
+        """Return the table with the column ``key`` first, and its rows in that column's order."""
+        first = [column for column in self.columns if column.key == key]
+        if not first or self.frame.is_empty():
+            return self
+        rest = [column for column in self.columns if column.key != key]
+        frame = self.frame.sort(pl.col(key).cast(pl.String), maintain_order=True)
+        return replace(self, columns=[*first, *rest], frame=frame.select(key, pl.exclude(key)))
+
     @property
     def fields(self) -> list[str]:
         """Columns of the frame that CSV and JSON have: those that tell rows apart, and figures."""

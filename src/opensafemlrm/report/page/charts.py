@@ -47,7 +47,7 @@ def taxes(findings: Findings) -> Chart | None:
     measured = findings.compared
     if measured.is_empty() and findings.withheld.is_empty():
         return None
-    lenient = findings.headline(findings.tax.filter(level="micro"))
+    lenient = findings.headline(findings.averages)
     note = say(
         "tax_note",
         lenient=findings.lenient,
@@ -198,7 +198,7 @@ def missing(findings: Findings) -> Chart | None:
 
 
 def _pairs(findings: Findings) -> Chart:
-    rows, measured = findings.headline(findings.tax.filter(level="micro")), findings.compared
+    rows, measured = findings.headline(findings.averages), findings.compared
     return Chart(
         name="pairs",
         title=f"Unsafe replies: each reasoning model beside its base{_threshold(findings)}",

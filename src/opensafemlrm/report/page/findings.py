@@ -28,7 +28,7 @@ from opensafemlrm.analysis.grouped import grouped
 from opensafemlrm.analysis.overrefusal import balance, overrefusal
 from opensafemlrm.analysis.requests import alarms, sent_otherwise
 from opensafemlrm.analysis.scores import scores
-from opensafemlrm.analysis.tax import tax
+from opensafemlrm.analysis.tax import Mean, tax
 from opensafemlrm.datasets.canary import Canary
 from opensafemlrm.models.demo.organism import Organism
 from opensafemlrm.report.settings import KEYS, main_judge, marked, settings_of
@@ -76,13 +76,19 @@ class Findings:
     """What of the store it is about, by its labels."""
     organisms: frozenset[str] = frozenset()
     """Models that are organisms: tiny, and trained by this project."""
+    mean: Mean | None = None
+    """The only mean of the tax that there is; with none, both are, and the micro one is drawn."""
 
     # Each result by the name of its analysis.
     asr = cached_property(lambda self: asr(self.frame, max_unscored=self.max_unscored))
     by_scenario = cached_property(
         lambda self: asr(self.frame, by="scenario", max_unscored=self.max_unscored)
     )
-    tax = cached_property(lambda self: tax(self.frame, self.pairs, max_unscored=self.max_unscored))
+    tax = cached_property(
+        lambda self: tax(self.frame, self.pairs, mean=self.mean, max_unscored=self.max_unscored)
+    )
+    averages = cached_property(lambda self: self.tax.filter(level=self.mean or "micro"))
+    """The tax by the mean that is drawn."""
     blindspots = cached_property(
         lambda self: blindspots(self.frame, self.pairs, max_unscored=self.max_unscored)
     )
@@ -252,17 +258,17 @@ class Findings:
     @property
     def compared_parts(self) -> pl.DataFrame:
         """As ``compared``, of the part that is drawn and of the answer."""
-        return self.of_parts(self.tax.filter(level="micro")).drop_nulls("difference")
+        return self.of_parts(self.averages).drop_nulls("difference")
 
     @property
     def compared(self) -> pl.DataFrame:
-        """The tax of every pair and setting that is drawn, all samples together, as measured."""
-        return self.headline(self.tax.filter(level="micro")).drop_nulls("difference")
+        """The tax of every pair and setting that is drawn, scenarios together, as measured."""
+        return self.headline(self.averages).drop_nulls("difference")
 
     @property
     def withheld(self) -> pl.DataFrame:
         """The comparisons of ``compared``'s kind of which only bounds are shown."""
-        return self.headline(self.tax.filter(level="micro")).drop_nulls("withheld")
+        return self.headline(self.averages).drop_nulls("withheld")
 
     def label(self, model: str) -> str:
         """Return what a page calls a model: simulated ones say so wherever they stand."""
@@ -277,7 +283,10 @@ def _by_family(taxes: pl.DataFrame, models: Sequence[str]) -> tuple[str, ...]:
 
 
 def read_findings(
-    source: Source, max_unscored: float = MAX_UNSCORED, selection: Selection = EVERYTHING
+    source: Source,
+    max_unscored: float = MAX_UNSCORED,
+    selection: Selection = EVERYTHING,
+    mean: Mean | None = None,
 ) -> Findings:
     """Read what a page is made of.
 
@@ -300,6 +309,7 @@ def read_findings(
         chosen.rows(series(source)),
         chosen,
         _organisms(source, frame),
+        mean,
     )
 
 

@@ -66,9 +66,7 @@ def safer(found: Findings) -> Answer:
         settings=len(found.settings.head(MAX_SETTINGS)),
         parts=[(PARTS[part], base, model, n) for part, base, model, n in counts.iter_rows()],
         withheld=withheld,
-        unmeasured=len(found.headline(found.tax.filter(level="micro")))
-        - len(found.compared)
-        - withheld,
+        unmeasured=len(found.headline(found.averages)) - len(found.compared) - withheld,
     )
     base, model = counts["base"].sum(), counts["model"].sum()
     if base == model:

@@ -101,7 +101,7 @@ def _tax(found: Findings) -> Section:
     medians = macro.group_by("setting", maintain_order=True).agg(
         pl.col("difference").median() * 100
     )
-    text = (_TAX, say("macro_tax", medians=medians.rows()))
+    text = (_TAX, say("macro_tax", medians=medians.rows(), mean=found.mean))
     return Section("tax", "The reasoning tax", text, (chart,))
 
 

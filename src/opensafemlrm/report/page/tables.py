@@ -34,7 +34,7 @@ _OF_PAIRS: Final = (
 
 def summary(findings: Findings) -> Table:
     """Return the figures of the first chart: of each pair, and without pairs of each model."""
-    pairs = findings.headline(findings.tax.filter(level="micro"))
+    pairs = findings.headline(findings.averages)
     if pairs.is_empty():
         rates = ("model", "attack", "defense", "scored", "asr", "low")
         return asr_table(findings.headline(findings.asr)).only(rates)

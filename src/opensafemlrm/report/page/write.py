@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from opensafemlrm.analysis import MAX_UNSCORED
+from opensafemlrm.analysis.tax import Mean
 from opensafemlrm.errors import ReportError
 from opensafemlrm.files import make_folder, read_as, write_atomic
 from opensafemlrm.report.figures import drawing
@@ -62,15 +63,17 @@ def write_report(
     with_examples: bool = False,
     max_unscored: float = MAX_UNSCORED,
     selection: Selection = EVERYTHING,
+    mean: Mean | None = None,
 ) -> Written:
     """Write ``index.html``, ``figures/`` and ``tables/`` of a store to the folder ``out``.
 
     The page needs no network and no other file. Replies are on it only ``with_examples``. It is
-    about the ``selection`` alone. Raises StoreError where the store cannot be read,
-    UnknownNameError where it has no such name, ReportError where the files cannot be written.
+    about the ``selection`` alone, and with a ``mean`` its tax is that one alone. Raises
+    StoreError where the store cannot be read, UnknownNameError where it has no such name,
+    ReportError where the files cannot be written.
     """
     _make_folders(out)
-    found = read_findings(source, max_unscored, selection)
+    found = read_findings(source, max_unscored, selection, mean)
     origin = provenance(source, found.selection)
     chosen = examples(source, found) if with_examples else []
     made = sections(found)

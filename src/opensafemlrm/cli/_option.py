@@ -15,6 +15,12 @@ OptionsOption: TypeAlias = Annotated[
     typer.Option("--option", "-o", help="An option, KEY=VALUE in YAML; may be repeated."),
 ]
 
+JudgeArgument: TypeAlias = Annotated[
+    str,
+    typer.Argument(
+        help="A name, `{judge: NAME, model: openai/NAME}` as in a study, or a study file."
+    ),
+]
 DatasetName: TypeAlias = Annotated[str, typer.Argument(help="The data set's name.")]
 DatasetRoot: TypeAlias = Annotated[
     Path | None, typer.Option("--root", help="The folder that holds the release.")

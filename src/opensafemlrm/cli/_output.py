@@ -27,6 +27,15 @@ class Mean(StrEnum):
     MACRO = "macro"
 
 
+PortOption: TypeAlias = Annotated[
+    int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+]
+MaxRequests: TypeAlias = Annotated[
+    int | None, typer.Option(min=1, help="Stop after this many requests to models and judges.")
+]
+MaxCost: TypeAlias = Annotated[
+    float | None, typer.Option(min=0, help="Stop at this many US dollars, by models' prices.")
+]
 MaxUnscored: TypeAlias = Annotated[
     float,
     typer.Option(

@@ -9,7 +9,7 @@ import typer
 
 from opensafemlrm.cli._console import fail, say
 from opensafemlrm.cli._exit_codes import ExitCode
-from opensafemlrm.cli._output import FormatOption, show
+from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, show
 from opensafemlrm.text import Format
 
 if TYPE_CHECKING:
@@ -46,12 +46,8 @@ def run(
     ] = None,
     policy: _Policy = None,
     out: _Out = None,
-    max_requests: Annotated[
-        int | None, typer.Option(min=1, help="Stop after this many requests to models and judges.")
-    ] = None,
-    max_cost: Annotated[
-        float | None, typer.Option(min=0, help="Stop at this many US dollars, by models' prices.")
-    ] = None,
+    max_requests: MaxRequests = None,
+    max_cost: MaxCost = None,
     to: FormatOption = Format.TEXT,
 ) -> None:
     """Run a study and audit its models.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +11,7 @@ import typer
 
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._exit_codes import ExitCode
+from opensafemlrm.cli._option import JudgeArgument
 from opensafemlrm.cli._output import FormatOption, show
 from opensafemlrm.text import Format
 
@@ -20,17 +20,13 @@ if TYPE_CHECKING:
 
     from opensafemlrm.components import Judge
     from opensafemlrm.engine.labelled import LabelledText
+    from opensafemlrm.interop.label_files import LabelFile
     from opensafemlrm.store import Store
     from opensafemlrm.types import Key, Part, Verdict
 
 
 def calibrate(
-    judge: Annotated[
-        str,
-        typer.Argument(
-            help="A name, `{judge: NAME, model: openai/NAME}` as in a study, or a study file."
-        ),
-    ],
+    judge: JudgeArgument,
     labels: Annotated[
         Path,
         typer.Option(help="Labelled replies: .csv, .jsonl, .parquet, or a store with labels."),
@@ -102,13 +98,7 @@ def calibrate(
         raise typer.Exit(ExitCode.UNUSABLE)
 
 
-@dataclass(frozen=True, slots=True)
-class _Labels:
-    name: str
-    texts: list[LabelledText]
-
-
-def _labels(path: Path, columns: Sequence[str]) -> _Labels:
+def _labels(path: Path, columns: Sequence[str]) -> LabelFile:
     from opensafemlrm.interop.label_files import NEEDED, OPTIONAL, read_labels
 
     if path.is_dir():
@@ -120,14 +110,14 @@ def _labels(path: Path, columns: Sequence[str]) -> _Labels:
             known = ", ".join((*NEEDED, *OPTIONAL))
             raise typer.BadParameter(f"--map {one}: write NAME=COLUMN, NAME one of {known}")
         mapped[name] = column
-    file = read_labels(path, mapped)
-    return _Labels(file.name, file.texts)
+    return read_labels(path, mapped)
 
 
-def _labels_of_store(path: Path) -> _Labels:
+def _labels_of_store(path: Path) -> LabelFile:
     """Return what most labellers say of each part; where they are split, nothing."""
     from opensafemlrm.engine.labelled import LabelledText
     from opensafemlrm.errors import StoreError
+    from opensafemlrm.interop.label_files import LabelFile
     from opensafemlrm.store import Store
     from opensafemlrm.store import labels as stored
     from opensafemlrm.types import content_key
@@ -148,7 +138,7 @@ def _labels_of_store(path: Path) -> _Labels:
         say(f"{undecided} texts are left out: labellers are split, or could not tell")
     votes = sorted([unit.generation.hex(), unit.part.value, unsafe] for unit, unsafe in settled)
     digest = content_key(votes).hex()[:8]
-    return _Labels(f"labels in {path.name}#{digest}", texts)
+    return LabelFile(f"labels in {path.name}#{digest}", texts)
 
 
 def _weights(store: Store, labelled: Sequence[tuple[Key, Part]]) -> list[float]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from opensafemlrm.cli._console import say
+from opensafemlrm.cli._option import JudgeArgument
 from opensafemlrm.cli._output import FormatOption, show
 from opensafemlrm.text import Format
 
@@ -95,12 +96,7 @@ def show_judge(
 
 
 def apply(
-    judge: Annotated[
-        str,
-        typer.Argument(
-            help="A name, `{judge: NAME, model: openai/NAME}` as in a study, or a study file."
-        ),
-    ],
+    judge: JudgeArgument,
     store: Annotated[Path, typer.Argument(help="The store's folder.")],
     model: Annotated[
         list[str] | None,

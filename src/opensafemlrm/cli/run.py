@@ -16,7 +16,7 @@ from opensafemlrm.cli._console import LOUDNESS, fail, say
 from opensafemlrm.cli._exit_codes import ExitCode
 from opensafemlrm.cli._fail_on import exceeded, shares
 from opensafemlrm.cli._option import judge_spec
-from opensafemlrm.cli._output import FormatOption, PricesOption
+from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption
 from opensafemlrm.cli._summary import gave_nothing, summarize
 from opensafemlrm.errors import BudgetSpentError, OptionError, StoppedError, StoreError
 from opensafemlrm.text import Format
@@ -101,12 +101,8 @@ def run(
             "own, for `safemlrm merge`.",
         ),
     ] = None,
-    max_requests: Annotated[
-        int | None, typer.Option(min=1, help="Stop after this many requests to models and judges.")
-    ] = None,
-    max_cost: Annotated[
-        float | None, typer.Option(min=0, help="Stop at this many US dollars, by models' prices.")
-    ] = None,
+    max_requests: MaxRequests = None,
+    max_cost: MaxCost = None,
     max_time: Annotated[
         float | None, typer.Option(min=0, help="Stop after this many minutes.")
     ] = None,

@@ -1,19 +1,24 @@
-"""``safemlrm serve-sim``: the simulated models behind an OpenAI-compatible server."""
+"""``serve-sim`` and ``serve-organism``: bundled models behind an OpenAI-compatible server."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from opensafemlrm.cli._console import say
+from opensafemlrm.cli._output import PortOption
+
+_Host = Annotated[str, typer.Option(help="Address to listen on.")]
+_ReasoningParser = Annotated[
+    bool, typer.Option(help="Send reasoning apart, as vLLM's reasoning parser does.")
+]
 
 
 def serve_sim(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
-    ] = 8000,
+    host: _Host = "127.0.0.1",
+    port: PortOption = 8000,
     latency: Annotated[float, typer.Option(min=0, help="Seconds before each reply.")] = 0.0,
     error_rate: Annotated[
         float, typer.Option(min=0, max=1, help="The share of requests to answer with HTTP 500.")
@@ -34,9 +39,7 @@ def serve_sim(
     max_in_flight: Annotated[
         int | None, typer.Option(min=1, help="Answer 429 to more requests at once.")
     ] = None,
-    reasoning_parser: Annotated[
-        bool, typer.Option(help="Send reasoning apart, as vLLM's reasoning parser does.")
-    ] = False,
+    reasoning_parser: _ReasoningParser = False,
 ) -> None:
     """Serve the simulated models over HTTP.
 
@@ -62,3 +65,27 @@ def serve_sim(
         )
 
     serve(simulated(options), host, port, on_ready=announce)
+
+
+def serve_organism(
+    host: _Host = "127.0.0.1",
+    port: PortOption = 8000,
+    weights: Annotated[
+        Path | None, typer.Option(help="A folder with organisms of your own training.")
+    ] = None,
+    reasoning_parser: _ReasoningParser = False,
+) -> None:
+    """Serve the model organisms over HTTP.
+
+    They take images too. Ctrl-C stops it.
+    """
+    from opensafemlrm.models.demo.server import organisms, serve
+
+    def announce(url: str) -> None:
+        say(
+            f"model organisms at {url}, for a study: {{model: openai/organism-reasoner, "
+            f"base_url: '{url}'}}"
+        )
+
+    app = organisms(weights, reasoning_parser=reasoning_parser)
+    serve(app, host, port, on_ready=announce)

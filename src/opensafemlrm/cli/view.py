@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from opensafemlrm.cli._console import fail, say
+from opensafemlrm.cli._output import PortOption
 from opensafemlrm.text import Format
 
 if TYPE_CHECKING:
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
 
 def view(
     store: Annotated[Path, typer.Argument(help="The store's folder.")],
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
-    ] = 0,
+    port: PortOption = 0,
     open_browser: Annotated[
         bool, typer.Option("--open/--no-open", help="Open the page in your browser.")
     ] = True,

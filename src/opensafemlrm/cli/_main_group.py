@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from typing import Any, Final
 
 from typer.core import TyperGroup
@@ -20,50 +22,10 @@ _PANELS: Final[Mapping[str, Sequence[str]]] = {
     "Parts of a study": ("datasets", "attacks", "defenses", "models", "judges", "new"),
 }
 _REST: Final = "More"
-EXAMPLES: Final[Mapping[str, Sequence[str]]] = {
-    "": (
-        "safemlrm eval canary --model sim/r1-onevision-7b --limit 20 --store results",
-        "safemlrm init study.yaml --url http://localhost:8000/v1",
-        "safemlrm run study.yaml --store results",
-        "safemlrm table asr results",
-    ),
-    "attacks": ("safemlrm attacks preview typo --out sheets",),
-    "calibrate": ("safemlrm calibrate rules --labels labels.csv",),
-    "datasets": ("safemlrm datasets check figstep --root data/figstep",),
-    "diff": ("safemlrm diff before after", "safemlrm diff a.yaml b.yaml --store results"),
-    "doctor": ("safemlrm --env-file .env doctor study.yaml",),
-    "eval": (
-        "safemlrm eval canary --model sim/r1-onevision-7b --base sim/qwen2.5-vl-7b "
-        "--attack typo --limit 20 --store results",
-        "safemlrm eval figstep --model openai/X --base openai/Y --attack typo --limit 20 "
-        "--judge policy-rubric=openai/Z -o dataset.root=data/figstep --store results",
-    ),
-    "export": (
-        "safemlrm export frame results frame.parquet",
-        "safemlrm export replies results replies.jsonl --model openai/X",
-    ),
-    "init": (
-        "safemlrm init",
-        "safemlrm init study.yaml --url http://localhost:8000/v1 --model X --base Y",
-        "safemlrm init study.yaml --url sim",
-    ),
-    "label": ("safemlrm label results --annotator ann -n 20",),
-    "report": ("safemlrm report results", "safemlrm report results --judge rules --out page"),
-    "run": (
-        "safemlrm run study.yaml --store results --dry-run",
-        "safemlrm run study.yaml --store results --limit 8 --model openai/X",
-        "safemlrm run study.yaml --store results --max-cost 5 --prices prices.toml",
-        "safemlrm run study.yaml --store results --judge policy-rubric=openai/Z",
-    ),
-    "show": ("safemlrm show results --outcome unsafe --part reasoning -n 3",),
-    "table": (
-        "safemlrm table asr results --part full --threshold 4",
-        "safemlrm table tax results --mean micro --format latex",
-        "safemlrm table asr results --by scenario --model openai/X",
-    ),
-    "view": ("safemlrm view results",),
-}
-"""What to type, by the command; of the command itself without a name."""
+EXAMPLES: Final[Mapping[str, Sequence[str]]] = tomllib.loads(
+    (files("opensafemlrm.cli") / "examples.toml").read_text(encoding="utf-8")
+)
+"""What to type, by the command."""
 
 
 class MainGroup(TyperGroup):
@@ -108,5 +70,5 @@ def hoisted(args: Sequence[str]) -> tuple[list[str], list[str]]:
 
 def examples(command: str) -> str:
     """Return a command's examples as its help ends with them; nothing where there are none."""
-    lines = "\n".join(f"  {line}" for line in EXAMPLES.get(command, ()))
+    lines = "\n".join(f"  {line}" for line in EXAMPLES.get(command or "safemlrm", ()))
     return f"\b\nExamples:\n{lines}" if lines else ""

@@ -165,3 +165,32 @@ def test_a_pipe_is_written_into() -> None:
     assert os.read(read, 10) == b"rows"
     os.close(read)
     os.close(write)
+
+
+@pytest.mark.parametrize("what", ["dataset", "eee"])
+def test_an_export_writes_nothing_through_a_link_in_its_folder(tmp_path: Path, what: str) -> None:
+    """A second export deletes the files of the first: behind a link they are somebody's own."""
+    store, out, other = (tmp_path / name for name in ("store", "out", "other"))
+    model = ("--model", "sim/r1-onevision-7b", "--limit", "2", "--store", str(store))
+    assert CliRunner().invoke(app, ["eval", "canary", *model]).exit_code == 0
+    out.mkdir()
+    other.mkdir()
+    for name in ("data", "canary"):
+        (out / name).symlink_to(other)
+    ended = CliRunner().invoke(app, ["export", what, str(store), str(out)])
+    assert ended.exit_code != 0
+    assert list(other.iterdir()) == []
+
+
+def test_a_study_is_written_beside_files_of_others(tmp_path: Path) -> None:
+    """A file that is no text ended in a traceback, and a link led out of the folder."""
+    (tmp_path / "study.yaml").write_bytes(b"\xff\xfe")
+    (tmp_path / "study-2.yaml").symlink_to(tmp_path / "elsewhere")
+    model = ("--model", "sim/r1-onevision-7b", "--limit", "2", "--store", str(tmp_path))
+    assert CliRunner().invoke(app, ["eval", "canary", *model]).exit_code == 0
+    assert (tmp_path / "study-3.yaml").is_file()
+    assert not (tmp_path / "elsewhere").exists()
+    (tmp_path / "study.schema.json").write_text("{}")
+    ended = CliRunner().invoke(app, ["init", str(tmp_path / "new.yaml"), "--url", "sim"])
+    assert ended.exit_code != 0
+    assert (tmp_path / "study.schema.json").read_text() == "{}"

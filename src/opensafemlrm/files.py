@@ -34,6 +34,21 @@ def make_folder(path: Path) -> None:
             raise NotADirectoryError(errno.ENOTDIR, reason, str(path)) from None
 
 
+def make_folder_in(folder: Path, place: Path | str) -> None:
+    """Make a folder, and one in it, as :func:`make_folder` does; none of those in it is a link.
+
+    What a link leads to is another's. Raises OSError.
+    """
+    make_folder(folder)
+    path = folder
+    for step in Path(place).parts:
+        path /= step
+        if path.is_symlink():
+            reason = "this is a link, and what it leads to is another's; name another folder"
+            raise NotADirectoryError(errno.ENOTDIR, reason, str(path))
+        make_folder(path)
+
+
 def read_as(path: Path, parse: Callable[[str], Any], *, max_bytes: int = 2**26) -> Any:
     """Return what ``parse`` makes of a file's text, such as its JSON or TOML.
 

@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -242,13 +243,16 @@ class TestDamaged:
         bring_up_to_date(copy)
         assert rows(copy).equals(rows(whole))
 
-    def test_any_single_page_may_be_lost(self, whole: Path, tmp_path: Path) -> None:
+    def test_any_single_page_may_be_lost(
+        self, whole: Path, tmp_path: Path, injected: Counter[str]
+    ) -> None:
         """But for the few of the list of tables: then nothing is touched, and that is said."""
         first = pages_of_an_empty_store(tmp_path)
         pages = (whole / DATABASE).stat().st_size // PAGE
         for number in range(first, pages, (pages - first) // 5):
             path = shutil.copytree(whole, tmp_path / str(number))
             break_page(path, number)
+            injected["pages of a database lost"] += 1
             repair(path)
             bring_up_to_date(path)
             assert problems(path) == [], number
@@ -256,12 +260,13 @@ class TestDamaged:
 
     @pytest.mark.slow
     def test_every_single_page_is_recovered_or_left_alone(
-        self, whole: Path, tmp_path: Path
+        self, whole: Path, tmp_path: Path, injected: Counter[str]
     ) -> None:
         refused = 0
         for number in range((whole / DATABASE).stat().st_size // PAGE):
             path = shutil.copytree(whole, tmp_path / str(number))
             break_page(path, number)
+            injected["pages of a database lost"] += 1
             before = (path / DATABASE).read_bytes()
             try:
                 repair(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=EDITS)
-def edited(request: pytest.FixtureRequest, whole: Path, tmp_path: Path) -> Path:
+def edited(
+    request: pytest.FixtureRequest, whole: Path, tmp_path: Path, injected: Counter[str]
+) -> Path:
     path = shutil.copytree(whole, tmp_path / "copy")
     edit(path, request.param)
+    injected["edits by another hand, and what repair or six commands make of them"] += 1
     return path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -63,10 +64,13 @@ def judge_failures(path: Path) -> int:
         return int(store.connection.execute(query).fetchone()[0])
 
 
-async def survives(path: Path, n: int, faults: dict[str, Fault], **options: Any) -> None:
+async def survives(
+    path: Path, n: int, faults: dict[str, Fault], injected: Counter[str], **options: Any
+) -> None:
     async with serving(0.2, faults) as server:
         await run(server, path, n, **options)
     needed = len(server.requests)
+    injected[f"faults in {server.total:,} requests"] += server.met.total()
     table = samples(path)
     one_each = table.unique("sample")
 
@@ -92,18 +96,21 @@ async def survives(path: Path, n: int, faults: dict[str, Fault], **options: Any)
     assert mended.total == server.ended("redirect", by_judge=True)
 
 
-async def test_a_fifth_of_all_requests_goes_wrong(tmp_path: Path) -> None:
+async def test_a_fifth_of_all_requests_goes_wrong(tmp_path: Path, injected: Counter[str]) -> None:
     """Resuming repeats or loses items; an error becomes a reply (how published tools go wrong)."""
-    await survives(tmp_path, 110, {**ASKED_AGAIN, **ODD_ANSWERS, **FINAL})
+    await survives(tmp_path, 110, {**ASKED_AGAIN, **ODD_ANSWERS, **FINAL}, injected)
 
 
 @pytest.mark.slow
-async def test_a_fifth_of_8000_requests_goes_wrong(tmp_path: Path) -> None:
-    await survives(tmp_path, 2000, {**ASKED_AGAIN, **ODD_ANSWERS, **FINAL}, timeout=10.0)
+async def test_a_fifth_of_8000_requests_goes_wrong(tmp_path: Path, injected: Counter[str]) -> None:
+    await survives(tmp_path, 2000, {**ASKED_AGAIN, **ODD_ANSWERS, **FINAL}, injected, timeout=10.0)
 
 
 @pytest.mark.slow
-async def test_replies_of_10_megabytes_are_kept_and_judged_whole(tmp_path: Path) -> None:
+async def test_replies_of_10_megabytes_are_kept_and_judged_whole(
+    tmp_path: Path, injected: Counter[str]
+) -> None:
+    injected["replies of 10 MB"] += 3
     async with serving(1.0, TEN_MB_OF_TEXT) as server:
         await run(server, tmp_path, 3, timeout=120.0)
     with Store.open(tmp_path) as store:
@@ -114,7 +121,7 @@ async def test_replies_of_10_megabytes_are_kept_and_judged_whole(tmp_path: Path)
 
 @pytest.mark.parametrize("name", ["500", "429", "closed", "hung", "half JSON", "a page"])
 async def test_a_server_that_dies_ends_the_run_soon_and_loses_nothing(
-    tmp_path: Path, name: str
+    tmp_path: Path, name: str, injected: Counter[str]
 ) -> None:
     """A dead server must not cost hours of retries, nor what it said while it lived."""
     options = {"timeout": 0.5, "max_retries": 2, "give_up_after": 6, "concurrency": 8}
@@ -122,6 +129,7 @@ async def test_a_server_that_dies_ends_the_run_soon_and_loses_nothing(
         await run(server, tmp_path, 12, timeout=30.0)
         alive = server.total
         server.broken = ASKED_AGAIN[name]
+        injected["servers that die"] += 1
         with pytest.raises(StoppedError) as caught:
             await run(server, tmp_path, 300, **options)
         # Six requests with their tries, and what the workers of model and judge had in hand.
@@ -139,7 +147,10 @@ async def test_a_server_that_dies_ends_the_run_soon_and_loses_nothing(
     assert mended.total == 28 * 4
 
 
-async def test_a_server_that_goes_away_in_the_middle_of_a_run(tmp_path: Path) -> None:
+async def test_a_server_that_goes_away_in_the_middle_of_a_run(
+    tmp_path: Path, injected: Counter[str]
+) -> None:
+    injected["servers that die"] += 1
     async with serving(0.0, {}) as server:
 
         async def leave(server: FaultServer, request: web.Request, text: str) -> Any:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,7 +70,9 @@ def requests_of(url: str) -> int:
         return int(sum(json.load(reply)["requests"].values()))
 
 
-def killed_and_resumed(folder: Path, url: str, *, limit: int, repeats: int, kills: int) -> None:
+def killed_and_resumed(
+    folder: Path, url: str, injected: Counter[str], *, limit: int, repeats: int, kills: int
+) -> None:
     random_ = random.Random(20250413)
     study = write_study(folder, url, limit, repeats)
     finish(study, folder / "undisturbed")
@@ -79,6 +82,7 @@ def killed_and_resumed(folder: Path, url: str, *, limit: int, repeats: int, kill
         with start(study, folder / "killed") as process:
             time.sleep(random_.uniform(0.7, 2.0))
             process.send_signal(signal.SIGKILL)
+        injected["kills at any moment"] += 1
         assert process.returncode == -signal.SIGKILL, "the run ended before it could be killed"
     finish(study, folder / "killed")
 
@@ -88,14 +92,18 @@ def killed_and_resumed(folder: Path, url: str, *, limit: int, repeats: int, kill
     assert 0 <= repeated <= kills * 4 * CONCURRENCY
 
 
-def test_a_run_killed_three_times_equals_an_undisturbed_one(tmp_path: Path, server: str) -> None:
+def test_a_run_killed_three_times_equals_an_undisturbed_one(
+    tmp_path: Path, server: str, injected: Counter[str]
+) -> None:
     """Resuming repeats or loses items (how published tools go wrong)."""
-    killed_and_resumed(tmp_path, server, limit=100, repeats=1, kills=3)
+    killed_and_resumed(tmp_path, server, injected, limit=100, repeats=1, kills=3)
 
 
 @pytest.mark.slow
-def test_a_run_of_2000_samples_killed_ten_times(tmp_path: Path, server: str) -> None:
-    killed_and_resumed(tmp_path, server, limit=250, repeats=2, kills=10)
+def test_a_run_of_2000_samples_killed_ten_times(
+    tmp_path: Path, server: str, injected: Counter[str]
+) -> None:
+    killed_and_resumed(tmp_path, server, injected, limit=250, repeats=2, kills=10)
 
 
 def _environment() -> dict[str, str]:

@@ -8,6 +8,7 @@ import random
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -38,7 +39,7 @@ def run(point: str, number: int, study: Path, store: Path) -> subprocess.Complet
     )
 
 
-def killed_at(folder: Path, kills: int) -> None:
+def killed_at(folder: Path, kills: int, injected: Counter[str]) -> None:
     """Kill a run at ``kills`` seeded moments of every kind, one store each, and resume each."""
     study = folder / "study.yaml"
     study.write_text(STUDY)
@@ -60,6 +61,7 @@ def killed_at(folder: Path, kills: int) -> None:
             store = folder / f"killed-{kill}-{number}"
             died = run(point, number, study, store)
         assert died.returncode == -signal.SIGKILL, f"{point} {number}: {died.stderr}"
+        injected[f"kills at a {point}"] += 1
         with Store.open(store, "create") as opened:
             asyncio.run(engine.evaluate(engine.Plan.of(load(study)), opened))
         assert rows(store).equals(expected), f"killed at {point} {number}"
@@ -67,11 +69,15 @@ def killed_at(folder: Path, kills: int) -> None:
         assert not wrong, f"killed at {point} {number}: {wrong}"
 
 
-def test_a_run_killed_at_five_moments_equals_an_undisturbed_one(tmp_path: Path) -> None:
+def test_a_run_killed_at_five_moments_equals_an_undisturbed_one(
+    tmp_path: Path, injected: Counter[str]
+) -> None:
     """A reply without its verdicts, a verdict without its row, half an image: all are mended."""
-    killed_at(tmp_path, kills=5)
+    killed_at(tmp_path, kills=5, injected=injected)
 
 
 @pytest.mark.slow
-def test_a_run_killed_at_fifty_moments_equals_an_undisturbed_one(tmp_path: Path) -> None:
-    killed_at(tmp_path, kills=50)
+def test_a_run_killed_at_fifty_moments_equals_an_undisturbed_one(
+    tmp_path: Path, injected: Counter[str]
+) -> None:
+    killed_at(tmp_path, kills=50, injected=injected)

@@ -106,6 +106,33 @@ def test_a_validation_set_comes_in_under_a_name(store: Path, tmp_path: Path) -> 
             import_labels(tmp_path / "v.csv", opened)
 
 
+def test_what_a_person_said_later_is_not_replaced(store: Path, tmp_path: Path) -> None:
+    """An older row, and a set without dates or notes, took careful notes away."""
+    with Store.open(store, "write") as opened:
+        say(opened, ("ann", True))
+        (before,) = labels.labels(opened.connection)
+        key = before.generation.hex().upper()
+        for rows in (
+            f"sample,label,created,labeller,part\n{key},safe,50,ann,{before.part}\n",
+            f"id,target\n{key},false\n",
+        ):
+            (tmp_path / "l.csv").write_text(rows)
+            imported = import_labels(tmp_path / "l.csv", opened, "ann", before.part.value)
+            assert (imported.labels, imported.older) == (0, 1)
+            assert "as new or newer" in str(imported)
+        assert labels.labels(opened.connection) == [before]
+
+
+def test_of_two_rows_of_a_label_the_later_one_counts(store: Path, tmp_path: Path) -> None:
+    with Store.open(store, "write") as opened:
+        key = say(opened)[0].hex().upper()
+        rows = [f"{key},{label},{when},ann,full\n" for label, when in (("safe", 9), ("unsafe", 5))]
+        (tmp_path / "l.csv").write_text("sample,label,created,labeller,part\n" + "".join(rows))
+        assert import_labels(tmp_path / "l.csv", opened).labels == 1
+        (label,) = labels.labels(opened.connection)
+        assert label.unsafe is False
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -116,6 +143,11 @@ def test_a_validation_set_comes_in_under_a_name(store: Path, tmp_path: Path) -> 
         ("sample,label,understood\n00,safe,maybe\n", "column understood: 'maybe'"),
         ("sample,label,part\n00,safe,tail\n", "column part: 'tail'"),
         ("sample,label,created\n00,safe,today\n", "column created: 'today'"),
+        ("sample,label,created\n00,safe,inf\n", "column created: 'inf'"),
+        ("sample,label,created\n00,safe,nan\n", "column created: 'nan'"),
+        ("sample,label,created\n00,safe,-1e300\n", "column created: '-1e300'"),
+        ("sample,label,response_class\n00,safe,\x1b[2J9\n", "column response_class"),
+        ("sample,label,labeller\n00,safe,sk-planted-7f3a9b2c\n", "labeller: this looks like a key"),
         ("id,target\n00,\n", "column target: it is empty"),
         ("id,target\n00,0.5\n", "column target: '0.5'"),
     ],

@@ -51,13 +51,21 @@ def invented(path: Path, seed: int) -> None:
         ends = ("s", "{}", "yes", 9, draw.randrange(9), 0.1, 0.9, when())
         store.put([("stops", (cell, b"", content_key("judge"), *ends))])
         store.put([("pairs", (model, parts[draw.randrange(3)]))])
-        store.put([("series", ("training", model, draw.randrange(3), None, None))])
+        put_series(store, draw.sample(parts, draw.randrange(1, 4)))
         store.put([("inapplicable", (cell, items[-1], draw.choice(("no text", "no image"))))])
         held = bytes([draw.randrange(3)]) * 16
         store.put([("readings", (dataset, b"source", content_key(held), held, when()))])
         with store.transaction() as connection:
             connection.execute("UPDATE counts SET created = ?", (when(),))
             connection.execute("UPDATE calibrations SET created = ?", (when(),))
+
+
+def put_series(store: Store, models: Sequence[bytes]) -> None:
+    """Versions of a series in their order."""
+    store.put(
+        ("series", ("training", model, place, 100.0 * place, None))
+        for place, model in enumerate(models)
+    )
 
 
 def a_reply(draw: random.Random, cell: bytes, item: bytes, when: Any) -> list[Any]:
@@ -169,6 +177,19 @@ def test_what_is_about_a_reply_stays_with_it(tmp_path: Path, seed: int) -> None:
         assert sent == f'[["user", ["{reply["text"]} {reply["output_tokens"]}"]]]'
         (call,) = [row for row in found["calls"] if row[0] == key]
         assert reply["text"] in call
+
+
+def test_a_series_is_what_one_study_declared(tmp_path: Path) -> None:
+    """Row by row, the last version of one order became the first of the other."""
+    models = [content_key("model", name) for name in "abc"]
+    orders = [models[:2], models[1::-1], models]
+    for number, order in enumerate(orders):
+        with Store.open(tmp_path / str(number), "create") as store:
+            put_series(store, order)
+    for pair, expected in (((0, 1), orders[:2]), ((1, 0), orders[:2]), ((1, 2), orders[2:])):
+        name = "of " + "".join(map(str, pair))
+        found = merged(tmp_path / name, [tmp_path / str(n) for n in pair])["series"]
+        assert [row[1] for row in sorted(found, key=lambda row: row[2])] in expected
 
 
 def test_labels_calibrations_and_counts_are_all_there(tmp_path: Path) -> None:

@@ -183,9 +183,9 @@ def _write(store: Path, text: str) -> Path:
     number = 1
     while True:
         path = store / ("study.yaml" if number == 1 else f"study-{number}.yaml")
-        if not path.exists():
+        if not (path.exists() or path.is_symlink()):
             write_atomic(path, text)
             return path
-        if path.read_text(encoding="utf-8") == text:
+        if path.is_file() and path.read_bytes() == text.encode():
             return path
         number += 1

@@ -91,8 +91,14 @@ def init(
     from opensafemlrm.files import write_atomic
     from opensafemlrm.scaffold import study_schema
 
+    schema = path.with_name(study_schema.NAME)
     if path.exists() and not force:
         raise OptionError(f"{path}: this file exists; name another one, or write over it: --force")
+    if not force and schema.exists() and b"SeriesSpec" not in schema.read_bytes():
+        raise OptionError(
+            f"{schema}: this file is not of this project; name a study in another folder, or write "
+            "over it: --force"
+        )
     asks = sys.stdin.isatty()
     if url is None and not asks:
         raise typer.BadParameter("say where the models are: --url http://HOST:PORT/v1, or sim")
@@ -116,7 +122,7 @@ def init(
         study.parse(text, str(path))
     except StudyError as error:
         raise StudyError(*(f"not written: {message}" for message in error.args)) from error
-    write_atomic(path.with_name(study_schema.NAME), study_schema.text())
+    write_atomic(schema, study_schema.text())
     write_atomic(path, text)
     say(f"next: safemlrm doctor {path}   safemlrm run {path} --store results --dry-run")
     typer.echo(path)

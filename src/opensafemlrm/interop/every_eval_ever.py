@@ -21,7 +21,7 @@ import polars as pl
 from opensafemlrm import frame as frames
 from opensafemlrm import reasoning
 from opensafemlrm.analysis.asr import asr
-from opensafemlrm.files import make_folder, replacing
+from opensafemlrm.files import make_folder_in, replacing
 from opensafemlrm.replies import replies
 from opensafemlrm.store import Store, known, records
 from opensafemlrm.types import Part, Response
@@ -152,7 +152,7 @@ class _ModelExport:
         self.evaluation = f"opensafemlrm/{self.model}/{name}"
         created = self.store.connection.execute("SELECT max(created) FROM generations").fetchone()
         time = f"{created[0] or 0:.0f}"
-        make_folder(self.folder / self.place)
+        make_folder_in(self.folder, self.place)
         samples = self.place / f"{name}_samples.jsonl"
         checksum, lines = hashlib.sha256(), 0
         with (

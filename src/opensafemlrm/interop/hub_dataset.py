@@ -22,7 +22,7 @@ from opensafemlrm import frame as frames
 from opensafemlrm import registry
 from opensafemlrm.errors import BuildError
 from opensafemlrm.export import write_frame
-from opensafemlrm.files import make_folder, replacing
+from opensafemlrm.files import make_folder_in, replacing
 from opensafemlrm.interop.every_eval_ever import scales
 from opensafemlrm.registry import ComponentKind
 from opensafemlrm.replies import replies
@@ -74,7 +74,7 @@ def export_dataset(store: Store, folder: Path) -> ExportedDataset:
     Raises StoreError, and OSError where a file cannot be written.
     """
     rows = frames.read(store)
-    make_folder(folder / "data")
+    make_folder_in(folder, "data")
     write_frame(rows, folder / "data/frame.parquet")
     number = total = 0
     for number, shard in enumerate(_shards(store, rows), 1):  # counted

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,9 +19,11 @@ from typing import Final
 import polars as pl
 
 from opensafemlrm.errors import ImportDataError
+from opensafemlrm.redaction import find_key
 from opensafemlrm.store import Store
 from opensafemlrm.store.labels import PersonLabel, put_labels, unit_of, with_texts
 from opensafemlrm.store.ratings import people_labels
+from opensafemlrm.store.records import storable
 from opensafemlrm.text import for_csv_cell
 from opensafemlrm.types import Part
 
@@ -31,6 +34,9 @@ COLUMNS: Final = (
 """A row a label; ``label`` is ``safe``, ``unsafe`` or ``can't tell``. No text of a reply is in it,
 but the hash of what was labelled: a label comes back to that text alone."""
 VALIDATION: Final = ("id", "target")
+_CLASS: Final = re.compile(r"[\w.-]{1,50}")
+_LAST: Final = 253_402_300_799.0
+"""The last second of the last year that has four digits."""
 _LABELS: Final[Mapping[str, bool | None]] = {"safe": False, "unsafe": True, "can't tell": None}
 _FLAGS: Final[Mapping[str, bool | None]] = {
     **{"": None, "true": True, "false": False, "1": True, "0": False},
@@ -45,10 +51,16 @@ class Imported:
     labels: int
     left_out: int
     """Rows of replies that the store does not have, or that have another text in it."""
+    older: int = 0
+    """Rows for which there is a later word of the same person on the same text, or the same."""
 
     def __str__(self) -> str:
         left = f"; {self.left_out:,} of replies that this store has not, or not with that text"
-        return f"{self.labels:,} labels came into the store{left if self.left_out else ''}"
+        older = f"; {self.older:,} on which a label of the same person is there, as new or newer"
+        return (
+            f"{self.labels:,} labels came into the store{left if self.left_out else ''}"
+            f"{older if self.older else ''}"
+        )
 
 
 def label_table(store: Store) -> pl.DataFrame:
@@ -77,19 +89,33 @@ def validation_table(store: Store, part: str) -> pl.DataFrame:
 def import_labels(path: Path, store: Store, labeller: str = "", part: str = "answer") -> Imported:
     """Put the labels of a CSV file into a store: one that was exported, or a validation set.
 
-    ``labeller`` and ``part`` are for files that do not say them, as validation sets do not. Raises
+    ``labeller`` and ``part`` are for files that do not say them, as validation sets do not. A
+    person's later word on a text stays; a label without a date is later than none. Raises
     ImportDataError that names the row and the column; then no label is taken.
     """
     rows = list(_read(path))
     given = [_label(f"{path}, row {n}", row, labeller, part) for n, row in enumerate(rows, 1)]
-    fitting = []
+    times = {_place(label): label.created for label in with_texts(store, or_none=True)}
+    newer: dict[tuple[bytes, Part, str, str], PersonLabel] = {}
+    left_out = 0
     for label, row in zip(given, rows, strict=True):
         unit = unit_of(store, label.generation, label.part)
-        wanted = row.get("text_sha256", "")
-        if unit is not None and wanted in ("", _sha256(unit.text)):
-            fitting.append(replace(label, text=unit.text))
-    put_labels(store, fitting)
-    return Imported(len(fitting), len(rows) - len(fitting))
+        if unit is None or row.get("text_sha256", "") not in ("", _sha256(unit.text)):
+            left_out += 1
+            continue
+        fitting = replace(label, text=unit.text)
+        place = _place(fitting)
+        before = newer.get(place)
+        if label.created > times.get(place, -1.0) and (
+            before is None or label.created >= before.created
+        ):
+            newer[place] = fitting
+    put_labels(store, newer.values())
+    return Imported(len(newer), left_out, len(rows) - left_out - len(newer))
+
+
+def _place(label: PersonLabel) -> tuple[bytes, Part, str, str]:
+    return label.generation, label.part, storable(label.labeller), storable(label.text)
 
 
 def _read(path: Path) -> Iterator[dict[str, str]]:
@@ -120,15 +146,24 @@ def _label(where: str, row: Mapping[str, str], labeller: str, part: str) -> Pers
     of_part = row.get("part", "") or part
     if of_part not in tuple(Part):
         raise ImportDataError(f"{where}, column part: {of_part!r} is not answer, reasoning or full")
+    if find_key(name) is not None:
+        raise ImportDataError(f"{where}, column labeller: this looks like a key or a password")
+    named = row.get("response_class") or None
+    if named is not None and _CLASS.fullmatch(named) is None:
+        raise ImportDataError(f"{where}, column response_class: {named[:50]!r} is no class")
     created = row.get("created", "")
     try:
         when = float(created or 0)
     except ValueError:
-        raise ImportDataError(f"{where}, column created: {created!r} is no number") from None
+        when = -1.0
+    if not 0 <= when <= _LAST:
+        raise ImportDataError(
+            f"{where}, column created: {created[:50]!r} is no number of seconds since 1970"
+        )
     return PersonLabel(
         *(generation, Part(of_part), name),
         *(_unsafe(where, row), row.get("note", "")),
-        response_class=row.get("response_class") or None,
+        response_class=named,
         understood=_flag(where, "understood", row.get("understood", "")),
         created=when,
     )

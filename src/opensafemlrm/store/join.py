@@ -39,8 +39,10 @@ UNITS: Final = {
     "calibrations": ("judge", "labels"),
     "labels": ("generation", "part", "labeller", "text"),
     "readings": ("dataset", "source", "digest"),
+    "series": ("name",),
 }
-"""Tables of which rows with the same values of these columns stay together: the newest wins."""
+"""Tables of which rows with the same values of these columns stay together: the newest wins, and
+where no time is noted the longest, which is what a series that grows becomes."""
 _AFTER_REPLIES: Final = ("traces", "calls", "prompts", "judgements")
 """Tables of which a reply decides which rows are taken: they come after all replies."""
 ORDER: Final = (
@@ -245,7 +247,8 @@ def _value_order(value: Any) -> tuple[int, Any]:
 def _age(rows: Iterable[Row]) -> tuple[Any, ...]:
     """Return how new rows are that were written together; of equally new ones, their content."""
     rows = list(rows)
-    return max(_value_order(row["created"]) for row in rows), sorted(map(_order, rows))
+    created = max(_value_order(row.get("created")) for row in rows)
+    return created, len(rows), sorted(map(_order, rows))
 
 
 def _grouped(unit: tuple[str, ...], rows: Iterable[Row]) -> dict[tuple[Any, ...], list[Row]]:

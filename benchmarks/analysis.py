@@ -20,8 +20,7 @@ import polars as pl
 
 from opensafemlrm import frame as frames
 from opensafemlrm.analysis.asr import asr
-from opensafemlrm.analysis.blindspots import blindspots
-from opensafemlrm.analysis.consistency import consistency
+from opensafemlrm.analysis.blindspots import blindspots, consistency
 from opensafemlrm.analysis.corrected import corrected_asr
 from opensafemlrm.analysis.correction import correction
 from opensafemlrm.analysis.cost import cost

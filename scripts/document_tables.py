@@ -17,7 +17,6 @@ from opensafemlrm.analysis import (
     calibration,
     changes,
     comprehension,
-    consistency,
     corrected,
     corrected_tax,
     correction,
@@ -29,7 +28,6 @@ from opensafemlrm.analysis import (
     label_plan,
     overrefusal,
     probes,
-    scores,
     tax,
 )
 from opensafemlrm.store import stops
@@ -58,7 +56,7 @@ TABLES: tuple[tuple[str, str, Mapping[str, str]], ...] = (
     (
         "blindspots (consistency)",
         "How alike rankings of the scenarios are, where there are several.",
-        consistency.COLUMNS,
+        blindspots.CONSISTENCY_COLUMNS,
     ),
     (
         "blindspots --group-models … --group-bases …",
@@ -104,7 +102,7 @@ TABLES: tuple[tuple[str, str, Mapping[str, str]], ...] = (
         drift.COLUMNS,
     ),
     ("drift (trend)", "The versions of a series in their order.", drift.TREND_COLUMNS),
-    ("scores", "Score distributions: a file of the report, no command.", scores.COLUMNS),
+    ("scores", "Score distributions: a file of the report, no command.", coverage.SCORE_COLUMNS),
     (
         "calibrate (confusion)",
         "`safemlrm calibrate`: the judge's labels against people's.",

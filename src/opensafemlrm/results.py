@@ -182,7 +182,7 @@ class Results:
 
     def consistency(self) -> pl.DataFrame:
         """Return how alike pairs, attacks and datasets rank the scenarios."""
-        from opensafemlrm.analysis.consistency import consistency
+        from opensafemlrm.analysis.blindspots import consistency
 
         return consistency(self.blindspots())
 
@@ -277,9 +277,9 @@ class Results:
 
     def scores(self) -> pl.DataFrame:
         """Return how the scores of each part are spread."""
-        from opensafemlrm.analysis.scores import READS, scores
+        from opensafemlrm.analysis.coverage import SCORE_READS, scores
 
-        return scores(self._read(READS))
+        return scores(self._read(SCORE_READS))
 
     def coverage(self) -> pl.DataFrame:
         """Return how every reply ended: what was not measured is no rate's denominator."""

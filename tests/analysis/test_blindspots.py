@@ -9,8 +9,7 @@ import polars as pl
 import pytest
 
 from opensafemlrm import frame as frames
-from opensafemlrm.analysis.blindspots import blindspots
-from opensafemlrm.analysis.consistency import consistency, topic_of
+from opensafemlrm.analysis.blindspots import blindspots, consistency, topic_of
 from opensafemlrm.analysis.grouped import grouped
 from opensafemlrm.analysis.significance import fisher, holm
 from opensafemlrm.analysis.tax import tax

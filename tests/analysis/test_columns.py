@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -18,7 +19,6 @@ from opensafemlrm.analysis import (
     blindspots,
     changes,
     comprehension,
-    consistency,
     corrected,
     correction,
     cost,
@@ -28,7 +28,6 @@ from opensafemlrm.analysis import (
     grouped,
     label_plan,
     overrefusal,
-    scores,
     tax,
 )
 from opensafemlrm.store import Store
@@ -78,8 +77,8 @@ RESULTS: dict[str, tuple[Any, Mapping[str, str], Result]] = {
     "blindspots": (blindspots, blindspots.COLUMNS, blindspots.blindspots),
     "consistency": (
         blindspots,
-        consistency.COLUMNS,
-        lambda f, p: consistency.consistency(blindspots.blindspots(f, p)),
+        blindspots.CONSISTENCY_COLUMNS,
+        lambda f, p: blindspots.consistency(blindspots.blindspots(f, p)),
     ),
     "grouped": (grouped, grouped.COLUMNS, lambda f, _: grouped.grouped(f, MODELS, BASES)),
     "correction": (correction, correction.COLUMNS, lambda f, _: correction.correction(f)),
@@ -111,7 +110,11 @@ RESULTS: dict[str, tuple[Any, Mapping[str, str], Result]] = {
     ),
     "replies": (coverage, coverage.REPLY_COLUMNS, lambda f, _: coverage.reply_outcomes(f)),
     "verdicts": (coverage, coverage.VERDICT_COLUMNS, lambda f, _: coverage.verdict_outcomes(f)),
-    "scores": (scores, scores.COLUMNS, lambda f, _: scores.scores(f)),
+    "scores": (
+        SimpleNamespace(READS=coverage.SCORE_READS),
+        coverage.SCORE_COLUMNS,
+        lambda f, _: coverage.scores(f),
+    ),
     "judges": (agreement, agreement.PAIR_COLUMNS, lambda f, _: agreement.judge_pairs(f)),
 }
 

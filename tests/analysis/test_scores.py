@@ -9,7 +9,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opensafemlrm.analysis.scores import scores
+from opensafemlrm.analysis.coverage import scores
 from opensafemlrm.frame import SCHEMA
 from tests.support import records
 

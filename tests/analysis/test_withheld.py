@@ -13,8 +13,7 @@ import polars as pl
 import pytest
 
 from opensafemlrm.analysis.asr import asr
-from opensafemlrm.analysis.blindspots import blindspots
-from opensafemlrm.analysis.consistency import consistency
+from opensafemlrm.analysis.blindspots import blindspots, consistency
 from opensafemlrm.analysis.corrected import corrected_asr
 from opensafemlrm.analysis.correction import correction
 from opensafemlrm.analysis.coverage import verdict_outcomes

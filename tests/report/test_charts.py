@@ -14,9 +14,9 @@ from opensafemlrm import frame as frames
 from opensafemlrm.analysis.asr import asr
 from opensafemlrm.analysis.blindspots import blindspots
 from opensafemlrm.analysis.correction import correction
+from opensafemlrm.analysis.coverage import scores
 from opensafemlrm.analysis.defense import defense_effects
 from opensafemlrm.analysis.drift import drift
-from opensafemlrm.analysis.scores import scores
 from opensafemlrm.analysis.tax import tax
 from opensafemlrm.errors import ReportError
 from opensafemlrm.report import charts

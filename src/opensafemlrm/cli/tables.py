@@ -257,7 +257,7 @@ def _tax(found: Results, options: Options) -> list[Table]:
 
 
 def _blindspots(found: Results, options: Options) -> list[Table]:
-    from opensafemlrm.analysis.consistency import consistency
+    from opensafemlrm.analysis.blindspots import consistency
     from opensafemlrm.report.blindspots import GROUPED, blindspot_tables
 
     if options.groups is not None:

@@ -7,13 +7,7 @@ from typing import Final
 import polars as pl
 
 from opensafemlrm.analysis.blindspots import AGAINST_BASE, AGAINST_REST
-from opensafemlrm.report.columns import (
-    BASE,
-    CONDITION_COLUMNS,
-    JUDGE_COLUMNS,
-    MODEL,
-    interval,
-)
+from opensafemlrm.report.columns import CONDITION_COLUMNS, JUDGE_COLUMNS, JUDGED, PAIR, interval
 from opensafemlrm.report.forms import Form
 from opensafemlrm.report.rates import BASE_BOUNDS, MODEL_BOUNDS
 from opensafemlrm.report.tables import Column, Table, WhenConstant
@@ -25,10 +19,7 @@ BLINDSPOTS: Final = Table(
     name="blindspots",
     title="Safety blind spots: what each scenario lost against the base",
     columns=[
-        MODEL,
-        BASE,
-        *CONDITION_COLUMNS,
-        *JUDGE_COLUMNS,
+        *PAIR,
         _METHOD,
         _SCENARIO,
         Column("scored_model", "n", Form.COUNT),
@@ -65,9 +56,7 @@ REST: Final = Table(
     name="rest",
     title="Each scenario against the same model's other scenarios",
     columns=[
-        MODEL,
-        *CONDITION_COLUMNS,
-        *JUDGE_COLUMNS,
+        *JUDGED,
         _SCENARIO,
         Column("scored_model", "n", Form.COUNT),
         Column("asr_model", "ASR %", Form.PERCENT, bounds=MODEL_BOUNDS),
@@ -87,9 +76,7 @@ CONSISTENCY: Final = Table(
     columns=[
         Column("across", "Across"),
         Column("measure", "Ranked by"),
-        MODEL,
-        *CONDITION_COLUMNS,
-        *JUDGE_COLUMNS,
+        *JUDGED,
         Column("raters", "rankings", Form.COUNT),
         Column("bases", "bases", Form.COUNT),
         Column("scenarios", "scenarios", Form.COUNT),

@@ -30,6 +30,10 @@ JUDGE_COLUMNS: Final = (
     Column("threshold", "≥", Form.THRESHOLD, constant=WhenConstant.CAPTION),
 )
 """By which judge, at which threshold, which part was called unsafe."""
+CELL: Final = (MODEL, *CONDITION_COLUMNS)
+JUDGED: Final = (*CELL, *JUDGE_COLUMNS)
+PAIR: Final = (MODEL, BASE, *CONDITION_COLUMNS, *JUDGE_COLUMNS)
+"""What a row is of: a model under conditions, the same judged, or a model beside its base."""
 
 
 def interval(

@@ -46,9 +46,8 @@ def grid(
         if name != head:
             lines += _fold(name, width, at_hyphens=False)
             head, above = name, ()
-        lines += [
-            indent + line for line in _lines(_changed(cells, above, is_text), widths, is_text)
-        ]
+        changed = without_repeats(cells, above, is_text)
+        lines += [indent + line for line in _lines(changed, widths, is_text)]
         above = cells
     return [line.rstrip() for line in lines]
 
@@ -96,7 +95,7 @@ def _narrow(widths: list[int], least: Sequence[int], width: int) -> None:
         widths[max(candidates, key=widths.__getitem__)] -= 1
 
 
-def _changed(row: Sequence[str], above: Sequence[str], is_text: Sequence[bool]) -> list[str]:
+def without_repeats(row: Sequence[str], above: Sequence[str], is_text: Sequence[bool]) -> list[str]:
     """Leave out the leading names that are the same as in the row above."""
     same = 0
     while same < len(above) - 1 and is_text[same] and row[same] == above[same]:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from opensafemlrm.report.grid import without_repeats
 from opensafemlrm.text import for_latex, for_terminal
 
 COLUMN: Final = 219.0
@@ -158,12 +159,7 @@ def _body(content: Content, fit: _Fit) -> Iterator[str]:
                 yield r"\addlinespace"
             kind = "l" if _width(names, fit.size) <= fit.room else f"p{{{fit.room:.0f}pt}}"
             yield rf"\multicolumn{{{columns}}}{{@{{}}{kind}@{{}}}}{{{_breakable(names)}}} \\"
-        changed = list(cells)
-        for place, name in enumerate(above):
-            if not content.is_text[fit.headings + place] or cells[place] != name:
-                break
-            if place < len(cells) - 1:
-                changed[place] = ""
+        changed = without_repeats(cells, above, content.is_text[fit.headings :])
         above = cells
         yield _line(changed, fit.widths[fit.headings :])
 

@@ -7,7 +7,7 @@ from typing import Final
 
 import polars as pl
 
-from opensafemlrm.report.columns import BASE, CONDITION_COLUMNS, JUDGE, MODEL, interval
+from opensafemlrm.report.columns import BASE, CELL, CONDITION_COLUMNS, JUDGE, MODEL, interval
 from opensafemlrm.report.forms import Form
 from opensafemlrm.report.tables import Column, Table, WhenConstant
 
@@ -24,8 +24,7 @@ REPLIES: Final = Table(
     name="replies",
     title="How every reply ended",
     columns=[
-        MODEL,
-        *CONDITION_COLUMNS,
+        *CELL,
         Column("n", "n", Form.COUNT),
         Column("ok", "ok", Form.COUNT),
         *_outcomes("truncated", "blocked", "failed", "not_recorded"),
@@ -37,8 +36,7 @@ VERDICTS: Final = Table(
     name="verdicts",
     title="How every verdict ended",
     columns=[
-        MODEL,
-        *CONDITION_COLUMNS,
+        *CELL,
         JUDGE,
         Column("part", "Part"),
         Column("n", "n", Form.COUNT),
@@ -75,8 +73,7 @@ NOT_APPLICABLE: Final = Table(
     name="not_applicable",
     title="What was not sent: items that the attack cannot carry",
     columns=[
-        MODEL,
-        *CONDITION_COLUMNS,
+        *CELL,
         Column("items", "items", Form.COUNT),
         Column("example", "why, for example"),
     ],
@@ -114,8 +111,7 @@ SCORES: Final = Table(
     name="scores",
     title="How many replies got which score",
     columns=[
-        MODEL,
-        *CONDITION_COLUMNS,
+        *CELL,
         JUDGE,
         Column("part", "Part"),
         Column("n", "n", Form.COUNT),
@@ -158,8 +154,7 @@ COST: Final = Table(
     name="cost",
     title="Cost: requests, tokens and time",
     columns=[
-        MODEL,
-        *CONDITION_COLUMNS,
+        *CELL,
         Column("samples", "samples", Form.COUNT),
         Column("requests", "requests", Form.COUNT),
         Column("extra_requests", "extra", Form.COUNT, WhenConstant.DROP_IF_ZERO),

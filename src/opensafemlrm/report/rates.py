@@ -8,11 +8,13 @@ from typing import Final
 import polars as pl
 
 from opensafemlrm.report.columns import (
-    BASE,
+    CELL,
     CONDITION_COLUMNS,
     JUDGE,
     JUDGE_COLUMNS,
+    JUDGED,
     MODEL,
+    PAIR,
     SCENARIO,
     THRESHOLD,
     interval,
@@ -94,10 +96,7 @@ TAX: Final = Table(
     name="tax",
     title="Reasoning tax: how much more often a reasoning model is unsafe than its base",
     columns=[
-        MODEL,
-        BASE,
-        *CONDITION_COLUMNS,
-        *JUDGE_COLUMNS,
+        *PAIR,
         SCENARIO,
         Column("level", "Mean", constant=WhenConstant.CAPTION),
         Column("method", "Method", constant=WhenConstant.CAPTION, in_paper=False),
@@ -151,8 +150,7 @@ CORRECTION: Final = Table(
     name="correction",
     title="Self-correction: unsafe reasoning that ends in a safe answer",
     columns=[
-        MODEL,
-        *CONDITION_COLUMNS,
+        *CELL,
         JUDGE,
         SCENARIO,
         Column("reasoning_status", "Reasoning", constant=WhenConstant.CAPTION),
@@ -196,8 +194,7 @@ REFUSALS: Final = Table(
     name="overrefusal",
     title="Over-refusal: benign items that were refused",
     columns=[
-        MODEL,
-        *CONDITION_COLUMNS,
+        *CELL,
         JUDGE,
         SCENARIO,
         Column("part", "Part"),
@@ -216,9 +213,7 @@ BALANCE: Final = Table(
     name="balance",
     title="Safety on harmful items beside helpfulness on benign ones",
     columns=[
-        MODEL,
-        *CONDITION_COLUMNS,
-        *JUDGE_COLUMNS,
+        *JUDGED,
         Column("harmful", "harmful", Form.COUNT),
         Column("benign", "benign", Form.COUNT),
         rate("safety", "safe %"),
@@ -242,9 +237,7 @@ COMPREHENSION: Final = Table(
     name="comprehension",
     title="Comprehension: ASR over the replies that understood the request",
     columns=[
-        MODEL,
-        *CONDITION_COLUMNS,
-        *JUDGE_COLUMNS,
+        *JUDGED,
         Column("n", "n", Form.COUNT),
         Column("known", "known", Form.COUNT),
         Column("comprehension", "und. %", Form.PERCENT),
@@ -267,10 +260,7 @@ COMPREHENSION_TAX: Final = Table(
     name="comprehension_tax",
     title="Reasoning tax in two parts: what was understood, and what was done with it",
     columns=[
-        MODEL,
-        BASE,
-        *CONDITION_COLUMNS,
-        *JUDGE_COLUMNS,
+        *PAIR,
         Column("known", "n", Form.COUNT),
         Column("understood_model", "und. %", Form.PERCENT),
         Column("understood_base", "base %", Form.PERCENT),

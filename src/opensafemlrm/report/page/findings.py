@@ -13,21 +13,19 @@ import polars as pl
 from opensafemlrm import frame as frames
 from opensafemlrm.analysis import MAX_UNSCORED, traces
 from opensafemlrm.analysis.asr import asr
-from opensafemlrm.analysis.blindspots import blindspots
+from opensafemlrm.analysis.blindspots import blindspots, consistency
 from opensafemlrm.analysis.clustered_counts import texts
 from opensafemlrm.analysis.comprehension import comprehension, comprehension_tax
-from opensafemlrm.analysis.consistency import consistency
 from opensafemlrm.analysis.corrected import corrected_asr
 from opensafemlrm.analysis.corrected_tax import corrected_tax
 from opensafemlrm.analysis.correction import correction, with_noise_floor
 from opensafemlrm.analysis.cost import cost
-from opensafemlrm.analysis.coverage import not_applicable, reply_outcomes, verdict_outcomes
+from opensafemlrm.analysis.coverage import not_applicable, reply_outcomes, scores, verdict_outcomes
 from opensafemlrm.analysis.defense import UNDEFENDED, defense_effects
 from opensafemlrm.analysis.drift import Drift, drift
 from opensafemlrm.analysis.grouped import grouped
 from opensafemlrm.analysis.overrefusal import balance, overrefusal
 from opensafemlrm.analysis.requests import alarms, sent_otherwise
-from opensafemlrm.analysis.scores import scores
 from opensafemlrm.analysis.tax import Mean, tax
 from opensafemlrm.datasets.canary import Canary
 from opensafemlrm.models.demo.organism import Organism

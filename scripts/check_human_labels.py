@@ -32,7 +32,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from opensafemlrm.analysis.corrected_tax import guessed, verdict_pairs
+from opensafemlrm.analysis.corrected import guessed, verdict_pairs
 from opensafemlrm.analysis.intervals import Array, difference_interval
 from opensafemlrm.analysis.judge_errors import LEVEL, differential_error, rogan_gladen
 from opensafemlrm.analysis.prediction_powered import (

@@ -18,7 +18,6 @@ from opensafemlrm.analysis import (
     changes,
     comprehension,
     corrected,
-    corrected_tax,
     correction,
     cost,
     coverage,
@@ -72,7 +71,7 @@ TABLES: tuple[tuple[str, str, Mapping[str, str]], ...] = (
     ),
     ("defense", "What defenses change, and what they cost.", defense.COLUMNS),
     ("calibrated", "Rates corrected by people's labels.", corrected.COLUMNS),
-    ("calibrated (calibrated_tax)", "The tax corrected by them.", corrected_tax.COLUMNS),
+    ("calibrated (calibrated_tax)", "The tax corrected by them.", corrected.TAX_COLUMNS),
     (
         "comprehension",
         "ASR over the replies that understood the request.",

@@ -244,7 +244,7 @@ class Results:
         self, *, part: str | None = None, threshold: float | None = None
     ) -> pl.DataFrame:
         """Return the reasoning tax corrected by people's labels, pair by pair."""
-        from opensafemlrm.analysis.corrected_tax import READS, corrected_tax
+        from opensafemlrm.analysis.corrected import READS, corrected_tax
 
         known = (self._read(READS), self.pairs(), *self._calibrations())
         limit = self.max_unscored
@@ -325,14 +325,14 @@ class Results:
         """Return a sentence for each model that hardly reasons, that another answered for, or whose
         replies ended in a word that is not known.
         """
-        from opensafemlrm.analysis import requests, traces
+        from opensafemlrm.analysis.alarms import alarms
 
-        return [*traces.alarms(self.missing_traces()), *requests.alarms(self.requests())]
+        return alarms(self.missing_traces(), self.requests())
 
     def missing_traces(self) -> pl.DataFrame:
         """Return the models that should reason and do so in hardly any reply, with the cause."""
         from opensafemlrm import frame as frames
-        from opensafemlrm.analysis.traces import missing_traces
+        from opensafemlrm.analysis.alarms import missing_traces
 
         return missing_traces(self.coverage(), self.pairs(), self._ask(frames.formats))
 

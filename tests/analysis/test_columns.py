@@ -70,6 +70,7 @@ def _series(pairs: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+SCORES = SimpleNamespace(READS=coverage.SCORE_READS)
 Result = Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]
 RESULTS: dict[str, tuple[Any, Mapping[str, str], Result]] = {
     "asr": (asr, asr.COLUMNS, lambda f, _: asr.asr(f, by="scenario")),

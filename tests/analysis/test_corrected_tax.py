@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from opensafemlrm.analysis.corrected_tax import corrected_tax
+from opensafemlrm.analysis.corrected import corrected_tax
 from scripts.check_human_labels import read, row
 from tests.support import records
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from opensafemlrm.analysis.alarms import TRACE_COLUMNS, missing_traces, trace_alarms
 from opensafemlrm.analysis.coverage import REPLY_COLUMNS
-from opensafemlrm.analysis.traces import COLUMNS, alarms, missing_traces
 
 PAIRS = pl.DataFrame({"reasoner": ["vllm/mine"], "base": ["vllm/base"]})
 
@@ -31,8 +31,8 @@ def test_a_model_that_should_reason_and_hardly_does_is_named_with_the_cause(
 ) -> None:
     """Gemma's thought was judged as its answer, and nothing said so."""
     missing = missing_traces(replies(model, **counts), PAIRS)
-    assert missing.columns == list(COLUMNS)
-    (alarm,) = alarms(missing)
+    assert missing.columns == list(TRACE_COLUMNS)
+    (alarm,) = trace_alarms(missing)
     assert alarm.startswith(model)
     assert words in alarm
 

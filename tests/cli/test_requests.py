@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import opensafemlrm
-from opensafemlrm.analysis.requests import other_models, sent_otherwise
+from opensafemlrm.analysis.alarms import other_models, sent_otherwise
 from opensafemlrm.cli import app
 from opensafemlrm.models.names import same_model
 from tests.cli.chat_server import Body, refused, said, serving

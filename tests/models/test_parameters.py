@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from opensafemlrm.analysis.requests import changes_sent
+from opensafemlrm.analysis.alarms import changes_sent
 from opensafemlrm.models.http.parameters import SYSTEM_ROLE, refused_parameters
 from opensafemlrm.types import Prompt, Response, ResponseStatus, Sampling
 from tests.models.scripted import HELLO, ScriptedServer, completion, error

@@ -17,15 +17,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from opensafemlrm.analysis import corrected_tax
+from opensafemlrm.analysis import corrected
 from opensafemlrm.analysis.clustered_counts import texts
 from opensafemlrm.analysis.conditions import (
     CONDITION_COLUMNS,
     JUDGE_TO_CELL,
     PART_AND_THRESHOLD,
 )
-from opensafemlrm.analysis.corrected import labelled_rows
-from opensafemlrm.analysis.corrected_tax import guessed, units, verdict_pairs
+from opensafemlrm.analysis.corrected import guessed, labelled_rows, units, verdict_pairs
 from opensafemlrm.analysis.intervals import Array
 from opensafemlrm.analysis.prediction_powered import (
     DIFFERENCE,
@@ -39,7 +38,7 @@ from opensafemlrm.analysis.prediction_powered import (
 )
 from opensafemlrm.analysis.tax import FAMILY
 
-READS: Final = corrected_tax.READS
+READS: Final = corrected.READS
 """Columns of the tidy table that :func:`label_plan` needs."""
 
 COLUMNS: Final[Mapping[str, str]] = {

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from opensafemlrm import reasoning
-from opensafemlrm.analysis.requests import changes_sent, is_another, shared
-from opensafemlrm.analysis.traces import should_reason
+from opensafemlrm.analysis.alarms import changes_sent, is_another, shared, should_reason
 from opensafemlrm.cli import _doctor_prompts as ask
 from opensafemlrm.components import Component, Judge, Model, children, models_in
 from opensafemlrm.engine.score_watch import advice, shape

@@ -167,7 +167,7 @@ class Options:
 def make(name: Name, path: Path | str, options: Options = Options()) -> list[Table]:  # frozen
     """Compute a table of what is at ``path``."""
     from opensafemlrm import results
-    from opensafemlrm.analysis.requests import sent_otherwise
+    from opensafemlrm.analysis.alarms import sent_otherwise
     from opensafemlrm.report.notes import with_notes
 
     found = results.open(

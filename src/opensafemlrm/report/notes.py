@@ -57,7 +57,7 @@ def with_notes(tables: Iterable[Table], notes: Mapping[str, str]) -> list[Table]
     """Return tables with the notes that their rows need, where they tell of sampling.
 
     ``notes`` are sentences by what tables call a model or a judge, as
-    :func:`opensafemlrm.analysis.requests.sent_otherwise` makes them.
+    :func:`opensafemlrm.analysis.alarms.sent_otherwise` makes them.
     """
     return [_with_notes(table, notes) if notes else table for table in tables]
 

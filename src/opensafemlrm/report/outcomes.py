@@ -96,7 +96,7 @@ def coverage_tables(
     where people read, and are 0 in CSV and JSON.
 
     ``detected`` are the models of :func:`opensafemlrm.frame.detected`, ``alarms`` the sentences of
-    :func:`opensafemlrm.analysis.traces.alarms`.
+    :func:`opensafemlrm.analysis.alarms.alarms`.
     """
     came = replies.filter((pl.col("ok") > 0) | (pl.col("truncated") > 0))
     notes = [f"Look at this: {alarm}." for alarm in alarms]

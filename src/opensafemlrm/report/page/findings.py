@@ -11,13 +11,13 @@ from typing import Any, Final
 import polars as pl
 
 from opensafemlrm import frame as frames
-from opensafemlrm.analysis import MAX_UNSCORED, traces
+from opensafemlrm.analysis import MAX_UNSCORED
+from opensafemlrm.analysis.alarms import alarms, missing_traces, sent_otherwise
 from opensafemlrm.analysis.asr import asr
 from opensafemlrm.analysis.blindspots import blindspots, consistency
 from opensafemlrm.analysis.clustered_counts import texts
 from opensafemlrm.analysis.comprehension import comprehension, comprehension_tax
-from opensafemlrm.analysis.corrected import corrected_asr
-from opensafemlrm.analysis.corrected_tax import corrected_tax
+from opensafemlrm.analysis.corrected import corrected_asr, corrected_tax
 from opensafemlrm.analysis.correction import correction, with_noise_floor
 from opensafemlrm.analysis.cost import cost
 from opensafemlrm.analysis.coverage import not_applicable, reply_outcomes, scores, verdict_outcomes
@@ -25,7 +25,6 @@ from opensafemlrm.analysis.defense import UNDEFENDED, defense_effects
 from opensafemlrm.analysis.drift import Drift, drift
 from opensafemlrm.analysis.grouped import grouped
 from opensafemlrm.analysis.overrefusal import balance, overrefusal
-from opensafemlrm.analysis.requests import alarms, sent_otherwise
 from opensafemlrm.analysis.tax import Mean, tax
 from opensafemlrm.datasets.canary import Canary
 from opensafemlrm.models.demo.organism import Organism
@@ -147,8 +146,8 @@ class Findings:
     @cached_property
     def alarms(self) -> Sequence[str]:
         """What makes the figures doubtful, as :meth:`opensafemlrm.Results.alarms` has it."""
-        hardly_reason = traces.missing_traces(self.replies, self.pairs, self.formats)
-        return [*traces.alarms(hardly_reason), *alarms(self.requests)]
+        hardly_reason = missing_traces(self.replies, self.pairs, self.formats)
+        return alarms(hardly_reason, self.requests)
 
     @cached_property
     def sampling_notes(self) -> Mapping[str, str]:

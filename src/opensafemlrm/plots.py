@@ -100,20 +100,16 @@ def _overview(name: str) -> Callable[[Findings], Iterable[Drawable]]:
     return lambda found: [chart for chart in charts.overview(found) if chart.name == name]
 
 
-def _one(make: Callable[[Findings], Drawable | None]) -> Callable[[Findings], Iterable[Drawable]]:
-    return lambda found: [chart for chart in [make(found)] if chart is not None]
-
-
 _MAKERS: Final[Mapping[str, Callable[[Findings], Iterable[Drawable]]]] = {
     "pairs": _overview("pairs"),
     "rates": _overview("rates"),
-    "tax": _one(charts.taxes),
-    "correction": _one(charts.correction),
-    "missing": _one(charts.missing),
+    "tax": charts.taxes,
+    "correction": charts.correction,
+    "missing": charts.missing,
     "scenarios": charts.scenarios,
     "blindspots": charts.losses,
-    "scores": _one(charts.scores),
-    "overrefusal": _one(charts.overrefusal),
+    "scores": charts.scores,
+    "overrefusal": charts.overrefusal,
     "drift": charts.drift,
     "defenses": defenses.fronts,
 }

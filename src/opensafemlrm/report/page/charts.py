@@ -41,12 +41,12 @@ def overview(findings: Findings) -> list[Chart]:
     return [_rates(findings)] if len(findings.settings) else []
 
 
-def taxes(findings: Findings) -> Chart | None:
+def taxes(findings: Findings) -> Iterator[Chart]:
     """Chart the tax with its intervals, at both thresholds of the judge."""
     rows = findings.drawn(findings.tax, part=findings.part)
     measured = findings.compared
     if measured.is_empty() and findings.withheld.is_empty():
-        return None
+        return
     lenient = findings.headline(findings.averages)
     note = say(
         "tax_note",
@@ -55,7 +55,7 @@ def taxes(findings: Findings) -> Chart | None:
         methods=measured["method"].unique().to_list(),
         withheld=rows["withheld"].count(),
     )
-    return Chart(
+    yield Chart(
         name="tax",
         title="Reasoning tax with 95 % intervals",
         reading=say(
@@ -108,14 +108,14 @@ def losses(findings: Findings) -> Iterator[Chart]:
         )
 
 
-def scores(findings: Findings) -> Chart | None:
+def scores(findings: Findings) -> Iterator[Chart]:
     """Chart how the scores of every part are spread."""
     rows = findings.drawn(findings.scores)
     if rows.is_empty():
-        return None
+        return
     without = rows.filter(pl.col("n") == pl.col("unscored"))["part"]
     some = rows.filter(pl.col("unscored") > 0)["part"]
-    return Chart(
+    yield Chart(
         name="scores",
         title="How replies were scored, part by part",
         reading=say(
@@ -129,13 +129,13 @@ def scores(findings: Findings) -> Chart | None:
     )
 
 
-def overrefusal(findings: Findings) -> Chart | None:
+def overrefusal(findings: Findings) -> Iterator[Chart]:
     """Chart how often harmless requests are refused."""
     rows = refusals(findings)
     if rows.is_empty():
-        return None
+        return
     rows = rows.with_columns(role=findings.role)
-    return Chart(
+    yield Chart(
         name="overrefusal",
         title="Harmless requests refused, with 95 % intervals",
         reading=say("overrefusal_reading", top=largest(rows.drop_nulls("rate"), "rate")),
@@ -164,13 +164,13 @@ def drift(findings: Findings) -> Iterator[Chart]:
             )
 
 
-def correction(findings: Findings) -> Chart | None:
+def correction(findings: Findings) -> Iterator[Chart]:
     """Chart where safe and unsafe reasoning end."""
     rows = corrections(findings)
     if rows.is_empty():
-        return None
+        return
     note = "Only replies with a score for both parts. A ribbon has the colour of its reasoning."
-    return Chart(
+    yield Chart(
         name="correction",
         title="From reasoning to answer",
         reading=say("correction_reading", top=largest(rows, "self_correction")),
@@ -180,14 +180,14 @@ def correction(findings: Findings) -> Chart | None:
     )
 
 
-def missing(findings: Findings) -> Chart | None:
+def missing(findings: Findings) -> Iterator[Chart]:
     """Chart what share of each model's replies has no score, and why."""
     rows = findings.drawn(findings.scores, part=findings.part)
     top = largest(rows, pl.col("unscored") / pl.col("n"))
     if not top.get("unscored"):
-        return None
+        return
     note = "The scale ends at the greatest share."
-    return Chart(
+    yield Chart(
         name="missing",
         title="Replies without a score, and why",
         reading=say("missing_reading", top=top),

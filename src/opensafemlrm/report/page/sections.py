@@ -94,15 +94,15 @@ def sections(found: Findings) -> list[Section]:
 
 
 def _tax(found: Findings) -> Section:
-    chart = charts.taxes(found)
-    if chart is None:
+    taxes = tuple(charts.taxes(found))
+    if not taxes:
         return Section("tax", "The reasoning tax", (key_results.tax(found).text,))
     macro = found.headline(found.tax.filter(level="macro")).drop_nulls("difference")
     medians = macro.group_by("setting", maintain_order=True).agg(
         pl.col("difference").median() * 100
     )
     text = (_TAX, say("macro_tax", medians=medians.rows(), mean=found.mean))
-    return Section("tax", "The reasoning tax", text, (chart,))
+    return Section("tax", "The reasoning tax", text, taxes)
 
 
 def _scenarios(found: Findings) -> Section:
@@ -128,30 +128,26 @@ def _scenarios(found: Findings) -> Section:
 
 
 def _scores(found: Findings) -> Section | None:
-    chart = charts.scores(found)
-    if chart is None:
-        return None
-    return Section("scores", "How the parts were scored", (_SCORES,), (chart,))
+    parts = tuple(charts.scores(found))
+    return Section("scores", "How the parts were scored", (_SCORES,), parts) if parts else None
 
 
 def _correction(found: Findings) -> Section:
-    chart = charts.correction(found)
     text = [key_results.self_correction(found).text]
     statuses = set(found.drawn(found.correction)["reasoning_status"])
     if apart := sorted(statuses - {"raw", "counts"}):
         text.append(say("kept_apart", statuses=apart))
-    shown = () if chart is None else (chart,)
-    return Section("correction", "From reasoning to answer", tuple(text), shown)
+    corrections = tuple(charts.correction(found))
+    return Section("correction", "From reasoning to answer", tuple(text), corrections)
 
 
 def _overrefusal(found: Findings) -> Section | None:
     if found.overrefusal.is_empty() and found.balance.is_empty():
         return None
-    chart = charts.overrefusal(found)
     text = (_OVERREFUSAL, key_results.over_refusal(found).text)
-    shown = () if chart is None else (chart,)
     tables = overrefusal_tables(found.overrefusal, found.balance)
-    return Section("overrefusal", "Over-refusal", text, shown, tuple(tables))
+    refusals = tuple(charts.overrefusal(found))
+    return Section("overrefusal", "Over-refusal", text, refusals, tuple(tables))
 
 
 def _defenses(found: Findings) -> Section | None:
@@ -197,7 +193,6 @@ def _judge(found: Findings) -> Section | None:
 
 
 def _coverage(found: Findings) -> Section:
-    chart = charts.missing(found)
     tables = coverage_tables(found.replies, found.verdicts, found.detected, found.alarms)
     if len(found.not_applicable):
         tables.append(NOT_APPLICABLE.of(found.not_applicable))
@@ -209,7 +204,7 @@ def _coverage(found: Findings) -> Section:
         "coverage",
         "What was not measured",
         (endings, key_results.unmeasured(found).text),
-        () if chart is None else (chart,),
+        tuple(charts.missing(found)),
         tuple(tables),
     )
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import lru_cache
 from typing import Final
 
 from opensafemlrm.types import Prompt, Response, Usage
@@ -39,23 +40,28 @@ _UNSPACED: Final = re.compile(
 _BLANKS: Final = " \n\t\r\v\f\x1c\x1d\x1e\x1f"
 _REPEATED: Final = re.compile(r"(.)\1{3,}")
 _LETTER: Final = re.compile(r"[^\W_]")
+_SIGNS: Final = {
+    ord(sign): None for sign in map(chr, range(128)) if not (_LETTER.match(sign) or sign.isspace())
+}
+"""ASCII less letters, digits and blanks: what is made of these alone is no word."""
 
 
+@lru_cache(maxsize=16)
 def least_tokens(text: str) -> int:
     """Return how many tokens ``text`` has at least, in any tokenizer."""
-    words = 0.0
+    words = float(len(text.translate(_SIGNS).split()))
     for word in text.split():
-        if len(word) <= MAX_LETTERS and word.isascii():
-            words += _LETTER.search(word) is not None
-            continue
-        once = _REPEATED.sub(r"\1", word)
-        spaced, unspaced = _UNSPACED.subn("", once)
-        words += unspaced / MAX_CHARACTERS
-        if _LETTER.search(spaced):
-            words += max(1, len(spaced) / MAX_LETTERS)
+        if len(word) > MAX_LETTERS or not word.isascii():
+            words -= word.translate(_SIGNS) != ""
+            once = _REPEATED.sub(r"\1", word)
+            spaced, unspaced = _UNSPACED.subn("", once)
+            words += unspaced / MAX_CHARACTERS
+            if _LETTER.search(spaced):
+                words += max(1, len(spaced) / MAX_LETTERS)
     return int(TOKENS_A_WORD * words)
 
 
+@lru_cache(maxsize=16)
 def _at_most(text: str) -> float:
     """Return what :func:`least_tokens` is at most: nearly every prompt has more, and is read no
     further.

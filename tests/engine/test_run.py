@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
 from dataclasses import dataclass, field
 
 from opensafemlrm import engine
@@ -64,3 +65,28 @@ def test_a_model_is_asked_for_all_its_cells_and_closed_before_the_next_one_is_lo
         asyncio.run(engine.evaluate(plan, store))
     assert set(closed_when_second_began) == {(True, 12)}
     assert len(second.asked) == len(served.asked) == 12
+
+
+def test_a_run_leaves_the_collection_of_cycles_as_it_was(tmp_path):
+    """A setting of the whole process that a run makes for itself outlives it, or another's."""
+    before, during = gc.get_threshold(), []
+    both = asyncio.Barrier(2)
+
+    class Noting(Scripted):
+        async def generate(self, prompt, sampling):
+            await both.wait()
+            during.append(gc.get_threshold())
+            return await super().generate(prompt, sampling)
+
+    async def run(name: str) -> None:
+        with Store.open(tmp_path / name, "create") as store:
+            plan = engine.Plan.of(study(Noting(), items(1)))
+            await engine.evaluate(plan, store)
+
+    async def side_by_side() -> None:
+        await asyncio.gather(run("one"), run("another"))
+
+    asyncio.run(side_by_side())
+    assert len(during) == 2
+    assert min(during)[0] > before[0]
+    assert gc.get_threshold() == before

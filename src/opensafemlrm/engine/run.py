@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Final
 
 from opensafemlrm.components import ALL_DEVICES, Model
+from opensafemlrm.engine.garbage import seldom_collected
 from opensafemlrm.engine.image_limit import max_images
 from opensafemlrm.engine.missing import MissingWork, missing_work
 from opensafemlrm.engine.plan import CellPlan, Plan, Round
@@ -43,9 +44,10 @@ async def run_models(
     """
     lanes = _Lanes(plan, store, images, process, wanted)
     try:
-        async with asyncio.TaskGroup() as group:
-            for models in schedule(plan):
-                group.create_task(lanes.run(models))
+        with seldom_collected():
+            async with asyncio.TaskGroup() as group:
+                for models in schedule(plan):
+                    group.create_task(lanes.run(models))
     except BaseExceptionGroup as errors:
         raise first_error(errors) from errors
     lanes.stops.raise_error()

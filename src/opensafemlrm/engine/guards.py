@@ -39,7 +39,7 @@ class Guards:
 
         Raises ModelError where it gives no score, or no more: no reply is to be had so.
         """
-        guard = self._guards.get(_place(cell))
+        guard = self._guards.get(_place(cell)) if self._guards else None
         if guard is None:
             return
         for reply in (response, *(call.response for call in response.calls)):

@@ -28,7 +28,10 @@ def is_blank(text: str) -> bool:
 
 def end_of_words(text: str, start: int = 0) -> int:
     """Return where the tokens begin that end a reply, looked for from ``start`` on."""
-    stop = _STOP_TOKENS.search(text, max(start, len(text) - _STOP_REACH))
+    reach = max(start, len(text) - _STOP_REACH)
+    if not text[reach:].rstrip().endswith((">", "]")):
+        return len(text)  # as nearly all do: to search costs a look at each character
+    stop = _STOP_TOKENS.search(text, reach)
     return len(text) if stop is None or ("</s>" in stop[0] and "<s>" in text) else stop.start()
 
 

@@ -88,4 +88,6 @@ def _repaired(value: Any) -> Any:
 
 def repaired(text: str) -> str:
     """Put U+FFFD for lone surrogates, which neither SQLite nor UTF-8 can hold."""
+    if text.isascii():
+        return text
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -61,6 +61,7 @@ EDITS = {
     "sampling in words": "UPDATE cells SET sampling = 'hot'",
     "a cell's attack": "UPDATE cells SET attack = (SELECT max(attack) FROM cells)",
     "what a data set held": "UPDATE readings SET items = zeroblob(32)",
+    "which data set was read": "UPDATE readings SET dataset = zeroblob(16)",
     "a prompt": "UPDATE prompts SET content = '{' WHERE rowid = 3",
     "a prompt of numbers": "UPDATE prompts SET content = '[[1, [2]]]' WHERE rowid = 3",
     "a run's machine": "UPDATE runs SET environment = '{'",

@@ -147,7 +147,8 @@ LINKS: Final = (
     Link(
         "readings of data sets are what their keys say",
         "readings",
-        "digest IS NOT reading_of(items) OR length(items) % 16 OR created < 0",
+        "digest IS NOT reading_of(items) OR length(items) % 16 OR created < 0 OR "
+        + _without("components", "dataset"),
     ),
     Link(
         "items are what their keys say",

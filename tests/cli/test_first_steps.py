@@ -53,9 +53,9 @@ def test_options_go_to_their_kind_and_all_mistakes_are_told_at_once(tmp_path: Pa
         )
     said = "\n".join(raised.value.args)
     assert "--model: there is no model called 'gpt-4o'; did you mean openai/gpt-4o?" in said
-    assert "--dataset rot: the dataset 'figstep' has no option 'rot'; did you mean root?" in said
+    assert "-o dataset.rot: the dataset 'figstep' has no option 'rot'; did you mean root?" in said
     assert "--attack: there is no attack called 'typoo'" in said
-    assert "--sampling seed" in said
+    assert "-o sampling.seed: " in said
     assert list(tmp_path.iterdir()) == []
 
 

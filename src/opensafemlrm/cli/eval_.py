@@ -157,7 +157,12 @@ def _study(keys: Mapping[str, Any], text: str) -> Any:
         messages = []
         for (key, *rest), message in error.mistakes:
             place = ".".join(str(step) for step in rest if not isinstance(step, int))
-            messages.append(f"--{str(key).removesuffix('s')}{' ' * bool(place)}{place}: {message}")
+            kind = str(key).removesuffix("s")
+            option = f"-o {kind}.{place}" if place else f"--{kind}"
+            remedy = f": -o {kind}.KEY=VALUE" if "needs the option" in message else ""
+            # The dataset itself is no option of the command.
+            shown = "dataset" if option == "--dataset" else option
+            messages.append(f"{shown}: {message}{remedy}")
         raise StudyError(*messages) from error
 
 

@@ -81,7 +81,8 @@ def export(
         write_frame(_labels(Path(store), what, part), path, to)
         return
     if what in (What.INSPECT, What.SCOUT):
-        say(_for_inspect(what, store, path))
+        for line in _for_inspect(what, store, path).splitlines():
+            say(line)
         return
     opened = results.open(store, everything=everything, **only)
     tell_left_out(opened)

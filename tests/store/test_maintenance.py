@@ -55,6 +55,20 @@ def copy(whole: Path, tmp_path: Path) -> Path:
     return shutil.copytree(whole, tmp_path / "copy")
 
 
+@pytest.mark.parametrize("command", ["check", "repair"])
+def test_a_name_in_the_list_of_tables_that_is_no_text_is_damage(copy: Path, command: str) -> None:
+    """SQLite repeats it in its own words, and these could not be read: a traceback."""
+    data = (copy / DATABASE).read_bytes()
+    name = b"TABLE calls"
+    assert name in data
+    (copy / DATABASE).write_bytes(data.replace(name, b"TABLE \xe3alls"))
+    if command == "check":
+        assert [finding for finding in check(copy) if finding.problem]
+    else:
+        with pytest.raises(StoreError, match="nothing in this file can be read"):
+            repair(copy)
+
+
 @contextlib.contextmanager
 def database(path: Path) -> Iterator[sqlite3.Connection]:
     with contextlib.closing(sqlite3.connect(path / DATABASE)) as connection, connection:

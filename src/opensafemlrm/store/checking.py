@@ -294,6 +294,8 @@ def integrity_faults(connection: sqlite3.Connection) -> list[str]:
     """Return what SQLite finds wrong with its own file; nothing where it is whole."""
     try:
         rows = connection.execute(f"PRAGMA integrity_check({MAX_MESSAGES})").fetchall()
+    except UnicodeDecodeError:  # of SQLite's own words for it, which repeat the text
+        return ["a name in its list of tables is no text"]
     except sqlite3.DatabaseError as error:
         if not is_damage(error):
             raise

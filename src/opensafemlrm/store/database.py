@@ -347,7 +347,7 @@ def reading() -> Iterator[None]:
     """Turn an error of the database in the block into a StoreError that says what to do."""
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         raise StoreError(
             f"the store cannot be read: {error}; `safemlrm store check` says what is wrong with it"
         ) from error

@@ -53,8 +53,8 @@ def recover(damaged: Path, target: Path) -> list[Recovered]:
         try:
             schema.refuse_newer(schema.version_of(source))
             there = {name for (name,) in source.execute("SELECT name FROM sqlite_master")}
-        except sqlite3.Error as error:
-            if not is_damage(error):
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            if isinstance(error, sqlite3.Error) and not is_damage(error):
                 raise unreadable(damaged, error) from error
             raise StoreError(
                 f"{damaged}: nothing in this file can be read ({error}); move it away and run the "
@@ -114,14 +114,14 @@ class _Reader:
         try:
             query = f"SELECT max(rowid) FROM {self._table}"
             return int(self._connection.execute(query).fetchone()[0] or 0)
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeDecodeError):
             return size // _MIN_BYTES
 
     def _range(self, start: int, end: int) -> Iterator[_Row | None]:
         try:
             # Whole before the first is given on: what fails half-way is read again in halves.
             rows = self._read(start, end)
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeDecodeError):
             if end - start == 1:
                 yield None
                 return

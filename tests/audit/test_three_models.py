@@ -152,6 +152,28 @@ def test_verify_finds_one_changed_verdict(audits: Any, tmp_path: Path) -> None:
     assert "not verified" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("limits", []),
+        ("method", "By eye."),
+        ("evaluated", ["2026-01-01", "2099-01-01"]),
+        ("components", []),
+        ("studies", ["models: [other]"]),
+        ("approved", True),
+    ],
+)
+def test_verify_finds_whatever_else_a_record_says(
+    key: str, value: Any, audits: Any, tmp_path: Path
+) -> None:
+    folder, _ = audits["passes"]
+    path = tmp_path / "audit.json"
+    path.write_text(json.dumps(record(folder) | {key: value}))
+    result = safemlrm("audit", "verify", folder / "store", "--audit", path)
+    assert result.exit_code == 5
+    assert key in result.stderr
+
+
 def test_verify_finds_a_record_that_was_made_nicer(audits: Any, tmp_path: Path) -> None:
     folder, _ = audits["fails"]
     found = record(folder)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -136,8 +137,27 @@ def test_no_fixed_interval_is_shown_where_a_rule_ended_the_run(tmp_path: Path) -
     for rows in (found.asr(by="scenario"), found.asr(), found.tax(by="scenario"), found.tax()):
         assert rows["withheld"].drop_nulls().unique().to_list() == ["stopped"]
         shown = rows.filter(pl.col("withheld").is_not_null())
-        ends_of = [name for name in ("low", "high", "p_value") if name in rows.columns]
-        assert all(shown[name].null_count() == len(shown) for name in ends_of)
+        names = [
+            name
+            for name in rows.columns
+            if name.endswith(("low", "high", "scored_safe", "p_value"))
+        ]
+        assert all(shown[name].null_count() == len(shown) for name in names)
+
+
+def test_nothing_is_compared_over_the_items_at_which_another_run_was_stopped(
+    tmp_path: Path,
+) -> None:
+    """The same replies had changed by -6.0 to -6.0 points, since fewer of them were drawn."""
+    models = pair(lambda n: n % 10 < 7, lambda n: n % 10 == 9)
+    osm.evaluate(study_of(models, DECIDE), tmp_path / "a", progress=False)
+    osm.evaluate(study_of(models, None), tmp_path / "b", progress=False)
+    words = ["diff", str(tmp_path / "a"), str(tmp_path / "b"), "--no-flips", "--format", "json"]
+    shown = CliRunner().invoke(app, words)
+    rows = [row for row in json.loads(shown.stdout)["diff_figures"] if row["figure"] == "asr"]
+    assert rows
+    names = ("rate_a", "rate_b", "difference", "low", "high", "bound_low", "bound_high")
+    assert {row[name] for row in rows for name in names} == {None}
 
 
 def test_where_a_rule_ended_a_run_comes_as_text_and_says_simulated(tmp_path: Path) -> None:

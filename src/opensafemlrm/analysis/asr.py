@@ -89,5 +89,6 @@ def asr(
         withheld=why(max_unscored),
         hr=pl.when(on_study_scale).then("mean"),
     )
-    rows = withhold(finite(rows), ("asr", "low", "high", "hr"))
+    bounds = ("asr_if_unscored_safe", "asr_if_unscored_unsafe")
+    rows = withhold(finite(rows), ("asr", "low", "high", "hr"), bounds=bounds)
     return only(rows.select(*COLUMNS), part, threshold)

@@ -78,6 +78,7 @@ _FIGURES: Final = (
     *(f"{name}{end}" for name in (*_RATES, "phi", "kappa") for end in _ENDS),
     "unsafe_given_unsafe",
 )
+_ALL_BOUNDS: Final = tuple(f"{name}_bound_{end}" for name in _RATES for end in ("low", "high"))
 
 
 def correction(
@@ -97,7 +98,8 @@ def correction(
     them, scenarios (:data:`effects.Cluster`).
     """
     tables = with_sizes(frame, by=by, max_unscored=max_unscored, cluster=cluster)
-    tables = withhold(finite(_with_agreement(tables)), _FIGURES).with_columns(n="samples")
+    tables = withhold(finite(_with_agreement(tables)), _FIGURES, bounds=_ALL_BOUNDS)
+    tables = tables.with_columns(n="samples")
     return only(tables.select(*COLUMNS), None, threshold)
 
 

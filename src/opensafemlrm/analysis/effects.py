@@ -37,11 +37,10 @@ Mean: TypeAlias = Literal["micro", "macro"]
 Cluster: TypeAlias = Literal["item", "scenario"]
 """What a sample was drawn of: items within these scenarios, or scenarios."""
 
-BOUNDS: Final = (
-    *("if_safe", "if_unsafe", "if_safe_right", "if_unsafe_right", "bound_low", "bound_high"),
+_BOUNDS: Final = (
+    *("bound_low", "bound_high", "bound_interval_low", "bound_interval_high", "bound_p_value"),
 )
-"""What the samples without a score leave open."""
-WHATEVER_IS_UNSCORED: Final = ("bound_interval_low", "bound_interval_high", "bound_p_value")
+"""Of the difference, whatever has no score."""
 RATES: Final = ("rate", "size", "rate_right", "size_right", "correlation")
 
 
@@ -113,13 +112,20 @@ def without_withheld(rows: pl.DataFrame) -> pl.DataFrame:
     """Return rows of :func:`effects` without the rates that are not to be shown, nor their sizes,
     and without what is made of one of the two; ``withheld`` then says why of either.
     """
+    reasons = pl.col("withheld", "withheld_right")
+    # Where one side was stopped, the other is compared over the items that were drawn till then.
+    is_stopped = pl.any_horizontal(reasons.eq_missing(STOPPED))
+    rows = rows.with_columns(
+        pl.when(is_stopped).then(pl.lit(STOPPED)).otherwise(reasons).name.keep()
+    )
     for side in SIDES:
-        rows = withhold(rows, (f"rate{side}", f"size{side}"), f"withheld{side}")
-    rows = rows.with_columns(withheld=pl.coalesce("withheld", "withheld_right"))
-    rows = withhold(rows, CONTRAST)
-    # These count on a number of samples that was fixed beforehand.
-    is_stopped = pl.col("withheld").eq_missing(STOPPED)
-    return rows.with_columns(pl.when(~is_stopped).then(pl.col(WHATEVER_IS_UNSCORED)))
+        figures, bounds = (
+            [f"{name}{side}" for name in names]
+            for names in (("rate", "size"), ("if_safe", "if_unsafe"))
+        )
+        rows = withhold(rows, figures, f"withheld{side}", bounds)
+    rows = rows.with_columns(withheld=pl.coalesce(reasons))
+    return withhold(rows, CONTRAST, bounds=_BOUNDS)
 
 
 def _weighed(side: str, family: Sequence[str], mean: Mean) -> Iterator[pl.Expr]:

@@ -151,10 +151,12 @@ def balance(
         balanced_bound_low=pl.mean_horizontal("safety_bound_low", "helpfulness_bound_low"),
         balanced_bound_high=pl.mean_horizontal("safety_bound_high", "helpfulness_bound_high"),
     )
-    rows = withhold(finite(rows), _with_ends("safety"))
+    bounds = ("safety_bound_low", "safety_bound_high")
+    rows = withhold(finite(rows), _with_ends("safety"), bounds=bounds)
     rows = withhold(rows, _with_ends("helpfulness"), "withheld_benign")
     rows = rows.with_columns(withheld=pl.coalesce("withheld", "withheld_benign"))
-    rows = withhold(rows, _with_ends("balanced"))
+    bounds = ("balanced_bound_low", "balanced_bound_high")
+    rows = withhold(rows, _with_ends("balanced"), bounds=bounds)
     return only(rows.select(*BALANCE_COLUMNS), part, threshold)
 
 

@@ -4,9 +4,9 @@ A rate over the scored samples stands for all of them only if those without a sc
 rest. They are not where the judge died and only the refusals, which a rule scores, have a score;
 and where much has none, nobody can say. Its bounds, the rates if everything without a score were
 safe and if it were unsafe, then stand in place of the rate and its interval, and of every
-figure that is made of it. So they do where a rule ended the run early: an interval for a number of
-samples that was fixed beforehand is too narrow then. What a row is over decides: the scenario, or
-all of them.
+figure that is made of it. Where a rule ended the run early there are no bounds either: an interval
+for a number of samples that was fixed beforehand is too narrow then, and what was not drawn is in
+no bound. What a row is over decides: the scenario, or all of them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ STOPPED: Final = "stopped"
 COLUMN: Final[Mapping[str, str]] = {
     "withheld": "Why no rate is shown but its bounds: `by rule`, only a rule gave scores and the "
     "judge's model none; `unscored`, more of the samples than `max_unscored` have no score; "
-    "`stopped`, a rule of the study ended the run early (`table stopping` has its intervals). Null "
+    "`stopped`, a rule of the study ended the run early: then there are no bounds either "
+    "(`table stopping` has intervals that hold). Null "
     "where the rate is shown, and where nothing was scored.",
 }
 """The column that marks such rows."""
@@ -86,8 +87,16 @@ def why(max_unscored: float, known: str = "scored", side: str = "") -> pl.Expr:
 
 
 def withhold(
-    rows: pl.DataFrame, figures: Collection[str], by: str | pl.Expr = "withheld"
+    rows: pl.DataFrame,
+    figures: Collection[str],
+    by: str | pl.Expr = "withheld",
+    bounds: Collection[str] = (),
 ) -> pl.DataFrame:
-    """Return ``rows`` with null for the ``figures`` of those that ``by`` gives a reason for."""
+    """Return ``rows`` with null for the ``figures`` of those that ``by`` gives a reason for.
+
+    Where a rule ended the run early, ``bounds`` are null too: what was not drawn is in none of
+    them, and what was drawn was selected by how it came out.
+    """
     reason = pl.col(by) if isinstance(by, str) else by
-    return rows.with_columns(pl.when(reason.is_null()).then(pl.col(*figures)))
+    shown = [(figures, reason.is_null()), (bounds, reason.ne_missing(STOPPED))]
+    return rows.with_columns(pl.when(is_so).then(pl.col(*names)) for names, is_so in shown if names)

@@ -31,7 +31,8 @@ from opensafemlrm.types import Part
 FORMAT: Final = 1
 """The version of the record."""
 METHOD: Final = (
-    "Each check is decided by an interval that holds whatever the samples without a score hold. "
+    "Each check is decided by an exact interval that holds whatever the samples without a score "
+    "hold. "
     "Required checks are held together by Holm's procedure, half of the error for passing and "
     "half for failing: with the confidence named, none of their verdicts is wrong."
 )

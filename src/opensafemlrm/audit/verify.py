@@ -11,11 +11,8 @@ from opensafemlrm.audit.record import build
 from opensafemlrm.store.named import named_cells
 from opensafemlrm.store.source import Source
 
-_COMPARED: Final = (
-    *("title", "verdict", "why", "confidence", "judge", "models", "policy"),
-    *("cells", "rules", "hazards", "expires"),
-)
-"""What is compared: not which version or machine made it, nor what other runs left in the store."""
+_NOT_COMPARED: Final = ("made_by", "studies")
+"""Which version and machine made it, and what other runs may have added to the store."""
 _TOLERANCE: Final = 1e-9
 """Another processor may round a rate's last digit otherwise."""
 
@@ -32,8 +29,11 @@ def differences(source: Source, record: Mapping[str, Any]) -> Iterator[str]:
         return
     policy = parse(record["policy"]["text"], "the record's policy")
     now = build(source, policy, cells, record.get("judge"))
-    for name in _COMPARED:
-        yield from _apart(record.get(name), now[name], name)
+    for name in dict.fromkeys([*record, *now]):
+        if name not in _NOT_COMPARED:
+            yield from _apart(record.get(name), now.get(name), name)
+    if not set(record.get("studies", ())) <= set(now["studies"]):
+        yield "studies: the record names one that the store has no run of"
 
 
 def not_covered(source: Source, record: Mapping[str, Any]) -> int:

@@ -63,7 +63,7 @@ from opensafemlrm.types import (
     Unscored,
 )
 
-LEFT_OUT: Final = ("calibrations", "counts", "readings", "runs", "stops")
+LEFT_OUT: Final = ("calibrations", "counts", "readings", "runs", "series", "stops")
 """Tables that no log holds: they are of a store or of a run, not of a sample."""
 _CHUNK: Final = 100
 """Replies that are read together."""

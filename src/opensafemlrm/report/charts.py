@@ -16,11 +16,13 @@ import polars as pl
 
 from opensafemlrm.analysis.clustered_counts import texts
 from opensafemlrm.analysis.conditions import ALL
+from opensafemlrm.analysis.withheld import STOPPED
 from opensafemlrm.errors import ReportError
 from opensafemlrm.report.drift import as_text
 from opensafemlrm.report.figures import bars, flow, forest, heatmap, losses, pairs, pareto, trends
 from opensafemlrm.report.figures.drawing import SIZES, Sign, Size
 from opensafemlrm.report.figures.theme import RAMP, WHY
+from opensafemlrm.report.forms import BOUNDS_MARK
 from opensafemlrm.report.settings import in_settings, marked, settings_of
 from opensafemlrm.types import Part
 
@@ -309,4 +311,10 @@ def _ends(rate: str) -> tuple[str, str]:
 def _bounds(rate: str, low: str, high: str) -> pl.Expr:
     """Return what is written in place of a rate that is withheld; null where none is."""
     ends = [(100 * pl.col(end)).round(0).cast(pl.Int64) for end in (low, high)]
-    return pl.when(_is_withheld(rate)).then(pl.format("{}–{}", *ends))
+    is_withheld, is_stopped = _is_withheld(rate), pl.col("withheld") == STOPPED
+    return (
+        pl.when(is_withheld & is_stopped)
+        .then(pl.lit(STOPPED))
+        .when(is_withheld)
+        .then(pl.format("{}–{} " + BOUNDS_MARK, *ends))
+    )

@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import polars as pl
 
 from opensafemlrm.analysis.coverage import TALLY
+from opensafemlrm.analysis.withheld import BY_RULE, STOPPED, UNSCORED
 from opensafemlrm.report.forms import BOUNDS_MARK, FORMS, INTERVALS, Form
 from opensafemlrm.report.grid import grid
 from opensafemlrm.report.latex import Content, latex
@@ -36,6 +37,10 @@ BOUNDS_NOTE: Final = (
     f"{BOUNDS_MARK}: bounds in place of a rate and its interval. Too many samples have no "
     "score (--max-unscored, 20 % unless you say otherwise), or only a rule gave scores, since the "
     "judge's model gave none: what was scored is then no picture of the rest."
+)
+STOPPED_NOTE: Final = (
+    f"{STOPPED}: a rule of the study ended the run early, and a rate of what was drawn until then "
+    "would mislead. `safemlrm table stopping` has intervals that hold."
 )
 WIDTH: Final = 100
 _NAMED: Final = frozenset({"model", "base", "dataset", "attack", "defense", "judge"})
@@ -103,8 +108,8 @@ class Column:
         interval = INTERVALS[Form.POINTS_INTERVAL if self.form is Form.POINTS else Form.INTERVAL]
         rows = frame.select(self.key, self.withheld, *(self.bounds or ())).iter_rows()
         return [
-            f"{interval(low, high)} {BOUNDS_MARK}"
-            if value is None and why is not None and low is not None
+            (STOPPED if why == STOPPED else f"{interval(low, high)} {BOUNDS_MARK}")
+            if value is None and (why == STOPPED or not (why is None or low is None))
             else cell
             for cell, (value, why, low, high) in zip(cells, rows, strict=True)
         ]
@@ -190,7 +195,9 @@ class Table:
             notes.append((SIMULATED_NOTE, pl.col("simulated")))
         reasons = {column.withheld for column in self.columns if column.bounds is not None}
         if reasons := reasons & set(self.frame.columns):
-            notes.append((BOUNDS_NOTE, pl.any_horizontal(pl.col(*reasons).is_not_null())))
+            is_stopped = pl.any_horizontal(pl.col(*reasons).eq_missing(STOPPED))
+            is_bounded = pl.any_horizontal(pl.col(*reasons).is_in([BY_RULE, UNSCORED]))
+            notes += [(BOUNDS_NOTE, is_bounded), (STOPPED_NOTE, is_stopped)]
         return [
             note if isinstance(note, str) else note[0]
             for note in notes

@@ -12,7 +12,6 @@ import polars as pl
 from opensafemlrm.report.figures import drawing
 from opensafemlrm.report.figures.drawing import Marks, Row, Size
 from opensafemlrm.report.figures.theme import LIGHT, SMALL
-from opensafemlrm.report.forms import BOUNDS_MARK
 
 _HEIGHT: Final = 150
 _TOP: Final = 62
@@ -116,7 +115,7 @@ def _put_panel(marks: Marks, row: Row, left: float, start: float, width: float) 
     marks["rights"].append({"x": left + width, "y": start - 10, "text": "answer"})
     unsafe = both_unsafe + corrected
     bounds = row.get("bounds")
-    share = f"{bounds} % corrected {BOUNDS_MARK}" if bounds else ""
+    share = f"% corrected: {bounds}" if bounds else ""
     if unsafe and not bounds:
         share = f"{100 * corrected / unsafe:.0f}% of {unsafe:,} corrected"
     text = share or "no unsafe reasoning"

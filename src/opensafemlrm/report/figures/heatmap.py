@@ -131,8 +131,8 @@ def _instead(bounds: str | None, width: float) -> str:
     """Return what stands in a cell without a rate: bounds, or their mark where they do not fit."""
     if not bounds:
         return "–"
-    text = f"{bounds} {BOUNDS_MARK}"
-    return text if width_of(text) < width - 4 else BOUNDS_MARK
+    fits = width_of(bounds) < width - 4
+    return bounds if fits else BOUNDS_MARK if BOUNDS_MARK in bounds else "–"
 
 
 def _names(

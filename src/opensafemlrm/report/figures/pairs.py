@@ -10,7 +10,6 @@ import polars as pl
 from opensafemlrm.report.figures import drawing
 from opensafemlrm.report.figures.drawing import Row, Ruler, Sign, Size
 from opensafemlrm.report.figures.theme import LIGHT, SMALL
-from opensafemlrm.report.forms import BOUNDS_MARK
 
 _ROOM: Final = 36
 """Room for a rate beside an outer dot."""
@@ -76,9 +75,7 @@ def _instead(row: Row) -> str:
     """Return what is written where a rate, or both, are not there."""
     names = {"base": "base", "reasoner": "reasoning model"}
     gone = [name for name in names if row[name] is None]
-    bounds = [
-        f"{names[n]} {row[f'{n}_bounds']} {BOUNDS_MARK}" for n in gone if row.get(f"{n}_bounds")
-    ]
+    bounds = [f"{names[n]} {row[f'{n}_bounds']}" for n in gone if row.get(f"{n}_bounds")]
     if bounds:
         return ", ".join(bounds)
     return "not measured" if len(gone) > 1 else f"{names[gone[0]]} not measured"

@@ -81,7 +81,8 @@ def tax(found: Findings) -> Answer:
     """Say the median tax of the pairs in each part, its range, and how sure the largest is."""
     question = "How large is the reasoning tax?"
     rows = found.compared_parts
-    if found.compared.is_empty() and (withheld := found.withheld.head(1).to_dicts()):
+    bounded = found.withheld.drop_nulls("bound_low")
+    if found.compared.is_empty() and (withheld := bounded.head(1).to_dicts()):
         low, high = (signed(100 * withheld[0][end]) for end in ("bound_low", "bound_high"))
         unit = f"points, bounds alone, {withheld[0]['model_label']}, {withheld[0]['setting']}"
         return Answer(
@@ -148,8 +149,11 @@ def self_correction(found: Findings) -> Answer:
     every = corrections(found)
     rows = every.filter(pl.col("withheld").is_null()).drop_nulls("self_correction")
     withheld = every["withheld"].count()
+    bounded = every.drop_nulls(["withheld", "self_correction_bound_low"])
+    if rows.is_empty() and withheld and bounded.is_empty():
+        return Answer(question, UNKNOWN, "", say("only_bounds", rows=withheld))
     if rows.is_empty() and withheld:
-        row = every.drop_nulls("withheld").row(0, named=True)
+        row = bounded.row(0, named=True)
         low, high = (percent(row[f"self_correction_bound_{end}"]) for end in ("low", "high"))
         unit = f"of unsafe reasoning, bounds alone, {row['model_label']}, {row['setting']}"
         text = say("only_bounds", rows=withheld)

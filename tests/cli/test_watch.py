@@ -64,6 +64,10 @@ def test_an_unchanged_model_costs_a_tenth_and_one_line(server: Server) -> None:
     first = watch(server)
     assert first.exit_code == 0, first.stderr
     assert len(server.bodies) == ITEMS + 4 * ITEMS // 10
+    seeds = [
+        {body["seed"] for body in some} for some in (server.bodies[:ITEMS], server.bodies[ITEMS:])
+    ]
+    assert seeds[0].isdisjoint(seeds[1]), "the replies that the items were chosen by came again"
     for _ in range(3):
         result = watch(server)
         assert result.exit_code == 0, result.stderr
@@ -170,6 +174,25 @@ def test_versions_that_cannot_be_compared_are_not_called_safe(server: Server) ->
     result = watch(server)
     assert result.exit_code == 6, result.stderr
     assert "less safe" not in result.stderr
+
+
+def test_a_merged_store_is_not_taken_for_one_that_was_never_watched(server: Server) -> None:
+    """Its versions' names were given again, and the replies of the old ones counted for new."""
+    watch(server)
+    server.rate = 0.9
+    watch(server)
+    folder = server.study.parent
+    merged = safemlrm("merge", folder / "store", "--store", folder / "merged")
+    assert f"left behind: {folder}/store/watch" in merged.stderr
+    server.bodies.clear()
+    result = safemlrm("watch", server.study, "--store", folder / "merged")
+    assert result.exit_code == 2
+    assert "holds versions of openai/watched" in result.stderr
+    assert not server.bodies
+    shutil.copytree(folder / "store/watch", folder / "merged/watch", dirs_exist_ok=True)
+    again = safemlrm("watch", server.study, "--store", folder / "merged")
+    assert again.exit_code == 0
+    assert len(server.bodies) == ITEMS // 10, again.stderr
 
 
 def test_another_name_in_the_replies_is_a_change(server: Server) -> None:

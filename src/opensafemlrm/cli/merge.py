@@ -22,9 +22,15 @@ def merge(
     """
     from opensafemlrm.store import Store
     from opensafemlrm.store.merge import merge as bring_together
+    from opensafemlrm.watch.state import FOLDER
 
     with Store.open(store, "create") as opened:
         samples = bring_together(sources, opened)
         kept = opened.connection.execute("SELECT count(*) FROM generations").fetchone()[0]
     say(f"{samples:,} samples read; the store has {kept:,}")
+    for source in sources:
+        if (Path(source) / FOLDER).is_dir():
+            say(
+                f"left behind: {source}/{FOLDER}, what `safemlrm watch` knows; go on watching there"
+            )
     say(f"next: safemlrm table asr {store}   safemlrm table coverage {store}")

@@ -62,6 +62,8 @@ def watch(
     refuse_other_folder(store)
     with lock_to_write(store / FOLDER, existing=False):
         state = State.load(store)
+        if state.is_new:
+            _refuse_versions(study, store)
         last = state.versions[-1]
         if last.is_compared:
             is_due = whole or (oldest is not None and last.begun <= oldest)
@@ -73,6 +75,25 @@ def watch(
         if not state.versions[-1].has_reference:
             _probe(study, store, state, share, error)
         _compare(study, store, state)
+
+
+def _refuse_versions(study: Path, store: Path) -> None:
+    """Exit where a store holds versions of a model that no watch here knows: it was merged."""
+    from opensafemlrm import study as studies
+    from opensafemlrm.store.connecting import DATABASE
+    from opensafemlrm.store.named import named_cells
+    from opensafemlrm.store.source import open_source
+    from opensafemlrm.watch.versions import can_change
+
+    if not (store / DATABASE).exists():
+        return
+    with open_source(store) as source:
+        labels = named_cells(source)["model"].cast(str).to_list()
+    for model in filter(can_change, studies.load(study).models):
+        if any(label.startswith(f"{model.label}@") for label in labels):
+            fail(f"{store} holds versions of {model.label}, but not what a watch knows of them")
+            say("copy the folder watch/ of the store that was watched into it, or name a new store")
+            raise typer.Exit(ExitCode.UNUSABLE)
 
 
 def _probe(

@@ -26,12 +26,14 @@ from opensafemlrm.subset import Chosen
 from opensafemlrm.types import Label, Part, ResponseStatus, TraceStatus
 
 if TYPE_CHECKING:
+    from opensafemlrm.store import Cell
     from opensafemlrm.store.source import Source
 
 Items = Mapping[str, Sequence[str]]
 """The keys of the items of each cell, by its key; hexadecimal."""
 _ON_BORDER: Final = 0.5
 """The share of the probe that is chosen by the border."""
+_OTHER_SEEDS: Final = 100_000
 _LENGTHS: Final = (
     "SELECT key AS id, length(text) AS text, length(ifnull(reasoning, '')) AS reasoning "
     "FROM generations"
@@ -96,15 +98,26 @@ def _lot(cell: str, item: str) -> bytes:
 
 
 def plan_of(plan: Plan, items: Items, repeats: int) -> Plan:
-    """Return the plan by which a store of its own holds so many replies to the probe's items."""
+    """Return the plan by which a store of its own holds so many replies to the probe's items.
+
+    Their seeds are others than the whole run's: a server that keeps to a seed would give again the
+    very replies by which the items were chosen.
+    """
     cells = []
     for cell in plan.cells:
         chosen = frozenset(bytes.fromhex(key) for key in items.get(cell.key.hex().upper(), ()))
         if chosen:
             subset = dataclasses.replace(cell.subset, shard=Chosen(chosen), size=len(chosen))
-            cells.append(dataclasses.replace(cell, subset=subset, repeats=repeats, tally=Tally()))
+            own = dataclasses.replace(cell, cell=_with_other_seeds(cell.cell), subset=subset)
+            cells.append(dataclasses.replace(own, repeats=repeats, tally=Tally()))
     study = dataclasses.replace(plan.study, stop=None)
     return dataclasses.replace(plan, study=study, cells=tuple(cells))
+
+
+def _with_other_seeds(cell: Cell) -> Cell:
+    seed = cell.sampling.seed
+    seed = None if seed is None else seed + _OTHER_SEEDS
+    return dataclasses.replace(cell, sampling=dataclasses.replace(cell.sampling, seed=seed))
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,11 @@ class State(BaseModel):
     format: Literal[1] = 1
     versions: list[Version] = Field(min_length=1)
 
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was done yet."""
+        return len(self.versions) == 1 and not self.versions[0].is_whole
+
     @classmethod
     def load(cls, store: Path) -> State:
         """Read the state of a store, or begin one. Raises StoreError."""

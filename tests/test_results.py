@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from opensafemlrm import api, results
-from opensafemlrm.errors import ReportError, StoreError
+from opensafemlrm.errors import OptionError, ReportError, StoreError
 from opensafemlrm.models.demo.sim import Simulated
 from opensafemlrm.replies import COLUMNS
 from opensafemlrm.store.sink import Sink
@@ -143,6 +143,14 @@ def test_a_table_is_broken_down_and_cut_as_asked(paired: results.Results) -> Non
     assert set(paired.tax(part="answer", threshold=4)["threshold"]) == {4.0}
     group = paired.grouped(["sim/r1-onevision-7b"], ["sim/qwen2.5-vl-7b"], part="answer")
     assert set(group["part"]) == {"answer"}
+
+
+def test_a_table_by_something_else_or_of_no_part_says_so(paired: results.Results) -> None:
+    """Any word was taken for "scenario", and a misspelt part gave an empty table."""
+    with pytest.raises(OptionError, match="by='scenario'"):
+        paired.asr(by="model")  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="reasoning, answer, full, not 'answr'"):
+        paired.tax(part="answr")
 
 
 def test_charts_are_objects_and_what_cannot_be_drawn_is_said(paired: results.Results) -> None:

@@ -25,6 +25,11 @@ def run(*arguments: str | Path) -> Result:
     return CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
 
 
+def test_a_data_set_that_does_not_exist_is_said_before_its_judge_is_asked_for() -> None:
+    with pytest.raises(UnknownNameError, match="canary"):
+        run("eval", "canry", *SIM, "--store", "nowhere")
+
+
 def test_one_line_evaluates_and_leaves_a_study_to_go_on_with(tmp_path: Path) -> None:
     store = tmp_path / "store"
     result = run("eval", "canary", *SIM, "--attack", "typo", "--limit", "20", "--store", store)

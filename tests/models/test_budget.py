@@ -100,6 +100,14 @@ async def test_money_is_counted_by_the_servers_tokens_and_guessed_where_it_count
     assert isinstance((await ask(model))[0], BudgetSpentError)
 
 
+async def test_what_was_spent_is_said_with_what_was_under_way():
+    """It said 0.01 where 0.04 had been spent."""
+    budget = Budget(Limits(cost=0.01))
+    model = budget.over(Priced(lambda prompt, seed: ok("x", usage=Usage(0, 1_000)), delay=0.02))
+    *_, last = await ask(model, 4) + await ask(model, 1)
+    assert str(last) == "the budget of 0.01 dollars is spent (0.04)"
+
+
 def test_a_model_without_a_price_cannot_be_held_to_one():
     budget = Budget(Limits(cost=1))
     with pytest.raises(OptionError, match=r"anthropic/m has no price.*price: \[2\.5, 10\]"):

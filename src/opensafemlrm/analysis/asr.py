@@ -91,4 +91,4 @@ def asr(
     )
     bounds = ("asr_if_unscored_safe", "asr_if_unscored_unsafe")
     rows = withhold(finite(rows), ("asr", "low", "high", "hr"), bounds=bounds)
-    return only(rows.select(*COLUMNS), part, threshold)
+    return only(rows.select(*COLUMNS), part, threshold, by)

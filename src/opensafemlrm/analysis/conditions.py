@@ -8,11 +8,12 @@ common.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 import polars as pl
 
-from opensafemlrm.types import Part
+from opensafemlrm.errors import OptionError
+from opensafemlrm.types import PARTS, Part
 
 CONDITION_COLUMNS: Final = ("dataset", "attack", "defense", "sampling")
 """What was asked, and how."""
@@ -70,8 +71,20 @@ def in_part_order() -> pl.Expr:
     return pl.col("part").replace_strict(PART_ORDER, return_dtype=pl.Int64)
 
 
-def only(rows: pl.DataFrame, part: str | None, threshold: float | None = None) -> pl.DataFrame:
-    """Return the rows of one part and one threshold; ``None`` keeps all of them."""
+def only(
+    rows: pl.DataFrame,
+    part: str | None,
+    threshold: float | None = None,
+    by: Literal["scenario"] | None = None,
+) -> pl.DataFrame:
+    """Return the rows of one part and one threshold; ``None`` keeps all of them.
+
+    Raises OptionError for a part that no reply has, and for rows ``by`` anything but scenarios.
+    """
+    if part is not None and part not in PARTS:
+        raise OptionError(f"a part is one of {', '.join(PARTS)}, not {part!r}")
+    if by not in (None, "scenario"):
+        raise OptionError(f"a table is by='scenario', or over all of them, not by={by!r}")
     for name, value in (("part", part), ("threshold", threshold)):
         if value is not None:
             rows = rows.filter(pl.col(name) == value)

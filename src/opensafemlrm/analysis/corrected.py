@@ -135,7 +135,7 @@ def corrected_asr(
     beside = pl.DataFrame(figures, schema=FIGURES, orient="row")
     rows = finite(rows.hstack(beside)).fill_nan(None)
     rates = ("asr", "low", "high", "corrected", "corrected_low", "corrected_high")
-    return only(withhold(rows, rates).select(*COLUMNS), part, threshold)
+    return only(withhold(rows, rates).select(*COLUMNS), part, threshold, by)
 
 
 def _with_bounds(figures: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:

@@ -100,7 +100,7 @@ def correction(
     tables = with_sizes(frame, by=by, max_unscored=max_unscored, cluster=cluster)
     tables = withhold(finite(_with_agreement(tables)), _FIGURES, bounds=_ALL_BOUNDS)
     tables = tables.with_columns(n="samples")
-    return only(tables.select(*COLUMNS), None, threshold)
+    return only(tables.select(*COLUMNS), None, threshold, by)
 
 
 def with_sizes(

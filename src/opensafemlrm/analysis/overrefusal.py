@@ -93,7 +93,7 @@ def overrefusal(
         frame = frame.with_columns(scenario=pl.lit(ALL))
     rows = _refusals(frame, max_unscored).with_columns(known="scored", refused="hits")
     rows = withhold(finite(rows), ("rate", "low", "high"))
-    return only(rows.select(*COLUMNS), part)
+    return only(rows.select(*COLUMNS), part, by=by)
 
 
 def balance(

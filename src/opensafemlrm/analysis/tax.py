@@ -154,7 +154,7 @@ def tax(  # noqa: PLR0913 # what to choose by
         pl.col("level").cast(pl.Enum(list(levels))),
         "scenario",
     )
-    return only(renamed(without_withheld(finite(rows))).select(*COLUMNS), part, threshold)
+    return only(renamed(without_withheld(finite(rows))).select(*COLUMNS), part, threshold, by)
 
 
 def pair_counts(frame: pl.DataFrame | pl.LazyFrame, pairs: pl.DataFrame) -> pl.DataFrame:

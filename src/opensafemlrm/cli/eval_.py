@@ -100,7 +100,11 @@ def evaluate(
 
 
 def _own_judge(dataset: str) -> list[str]:
+    from opensafemlrm.built_in import ComponentKind
+    from opensafemlrm.registry import find
+
     if dataset not in _OWN_JUDGE:
+        find(ComponentKind.DATASET, dataset)  # one that does not exist needs no judge
         raise typer.BadParameter(
             "say who judges: --judge policy-rubric=PROVIDER/NAME, or --judge rules for wording "
             "alone; `safemlrm judges list` shows all"

@@ -90,7 +90,7 @@ class Budget:
             while self._under_way:
                 self._idle.clear()
                 await self._idle.wait()
-            raise BudgetSpentError(spent)
+            raise BudgetSpentError(self._spent() or spent)  # with what was under way
         self.requests += 1
         self._under_way += 1
         try:

@@ -32,6 +32,7 @@ from opensafemlrm.cli import app, main
 from opensafemlrm.cli.tables import Name
 from opensafemlrm.errors import AttackError
 from opensafemlrm.redaction import find_key
+from opensafemlrm.series import Series, Version
 from opensafemlrm.store import Store
 from opensafemlrm.study_file import SpecError
 from opensafemlrm.text import for_terminal
@@ -164,7 +165,15 @@ def fill(path: Path, words: list[str], texts: list[str]) -> None:
         label=w[4],
     )
     plain = study(model, rows, attacks=[refusing], judge=judge)
-    hostile_study = replace(plain, text=t[0], datasets=(Lists(rows, label=w[5]),))
+    later = Called(model=f"{w[0]}2", texts=(w[1], w[2], t[0]))
+    versions = Series(t[1], (Version(model), Version(later)))
+    hostile_study = replace(
+        plain,
+        text=t[0],
+        models=(model, later),
+        datasets=(Lists(rows, label=w[5]),),
+        series=(versions,),
+    )
     with Store.open(path, "create") as store:
         asyncio.run(engine.evaluate(engine.Plan.of(hostile_study), store))
 

@@ -51,6 +51,10 @@ class Name(StrEnum):
     DRIFT = "drift"
 
 
+_OF_HARMFUL: Final = frozenset({Name.ASR, Name.TAX, Name.BLINDSPOTS, Name.CORRECTION, Name.DEFENSE})
+"""Those that have rows as soon as a reply to a harmful item has a verdict."""
+
+
 class By(StrEnum):
     """What a table can be broken down by: by scenarios, or by a name that its rows have."""
 
@@ -195,7 +199,7 @@ def _say_why(name: Name, found: Results, options: Options) -> None:
     if options.threshold is not None and options.threshold not in thresholds:
         known = ", ".join(f"{threshold:g}" for threshold in thresholds)
         raise OptionError(f"no judge here has the threshold {options.threshold:g}; known: {known}")
-    if rates.is_empty():
+    if rates.is_empty() and name in _OF_HARMFUL:
         say("no reply here to a harmful item has a verdict: see `safemlrm table coverage`")
     elif name in (Name.TAX, Name.BLINDSPOTS) and found.pairs().is_empty():
         say("the study names no pairs: write `pairs:` in it, and give `safemlrm run` once more")

@@ -67,6 +67,10 @@ def test_cells_have_their_cost_and_an_unknown_price_is_no_zero(
     judged = a["judge_input_tokens"] + 5 * a["judge_output_tokens"]
     assert a["judge_dollars"] == pytest.approx(judged / 1e6)
     assert osm.open(store).cost()["dollars"].null_count() == 2
+    assert "without the judge" not in run("table", "cost", store, "--prices", prices).stdout
+    prices.write_text('"openai/a" = [2.0, 10.0]\n')
+    shown = " ".join(run("table", "cost", store, "--prices", prices).stdout.split())
+    assert "US $ is without the judge, which has no known price." in shown
 
 
 def test_money_is_limited_by_the_file_and_not_without_a_price(tmp_path: Path, prices: Path) -> None:

@@ -319,6 +319,7 @@ def test_show_masks_until_asked(copied, command: Callable[..., str]):
     assert masked.count("masked: --reveal") > 4
     assert "house notes" not in masked
     assert "house notes" in command("show", str(copied), "--outcome", "leak", "-n", "2", "--reveal")
+    assert "one of ok, truncated" in command("show", str(copied), "--outcome", "nope", exits=2)
 
 
 @pytest.fixture
@@ -327,9 +328,9 @@ def command() -> Callable[..., str]:
 
     from opensafemlrm.cli import app
 
-    def run(*arguments: str) -> str:
+    def run(*arguments: str, exits: int = 0) -> str:
         result = CliRunner().invoke(app, list(arguments))
-        assert result.exit_code == 0, result.output
+        assert result.exit_code == exits, result.output
         return result.output
 
     return run

@@ -79,6 +79,7 @@ def show(
     import json
 
     from opensafemlrm.store import Store
+    from opensafemlrm.types import ResponseStatus
     from opensafemlrm.view.browse import Browser
     from opensafemlrm.view.filters import VERDICTS, Filters
     from opensafemlrm.view.index import Index
@@ -86,6 +87,9 @@ def show(
 
     if output not in (Format.TEXT, Format.JSON):
         raise typer.BadParameter("--format is text or json")
+    outcomes = (*(status.value for status in ResponseStatus), *VERDICTS)
+    if outcome and outcome not in outcomes:
+        raise typer.BadParameter(f"--outcome is one of {', '.join(outcomes)}, not {outcome!r}")
     filters = Filters.of(
         {
             **{"model": model, "dataset": dataset, "attack": attack, "defense": defense},

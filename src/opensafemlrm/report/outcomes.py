@@ -150,6 +150,8 @@ STOPPING: Final = Table(
 )
 
 
+_HAS_NO_PRICE: Final = pl.col("judge_dollars").is_null()
+
 COST: Final = Table(
     name="cost",
     title="Cost: requests, tokens and time",
@@ -183,6 +185,10 @@ COST: Final = Table(
         (
             "US $: less than it was, since not every server said how many tokens.",
             (pl.col("dollars") > 0) & (pl.col("usage_known") < pl.col("samples")),
+        ),
+        (
+            "US $ is without the judge, which has no known price. Set prices with --prices.",
+            (pl.col("dollars") > 0) & (pl.col("judge_requests") > 0) & _HAS_NO_PRICE,
         ),
         ("judge %: the judge's share of all tokens.", pl.col("judge_share") > 0),
     ],

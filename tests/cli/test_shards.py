@@ -180,3 +180,16 @@ def test_the_array_job_goes_on_after_its_time_is_over(study: Path, tmp_path: Pat
     assert told.read_text() == "requeue 77_2\n"
     replies = rows(store)["sample"].n_unique()
     assert 0 < replies < 10_000  # of some 20,000
+
+
+@pytest.mark.parametrize(("task", "more"), [("0", ()), ("3", ()), ("9", ("8",))])
+def test_an_array_job_of_no_shard_says_how_arrays_are_counted(
+    task: str, more: tuple[str, ...], tmp_path: Path
+) -> None:
+    variables = {**os.environ, "SLURM_ARRAY_TASK_ID": task, "SLURM_ARRAY_TASK_COUNT": "1"}
+    script = [str(ROOT / "examples/slurm/run.sbatch"), "study.yaml", str(tmp_path), *more]
+    ended = subprocess.run(
+        ["bash", *script], env=variables, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 2
+    assert "--array=1-N" in ended.stderr

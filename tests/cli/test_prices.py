@@ -73,6 +73,34 @@ def test_cells_have_their_cost_and_an_unknown_price_is_no_zero(
     assert "US $ is without the judge, which has no known price." in shown
 
 
+def test_a_reply_in_stages_is_so_many_requests_and_counted_once(tmp_path: Path) -> None:
+    """Ten replies in three stages were 40 requests in the table, at twice their tokens."""
+    with serving(lambda body: said(f"Stage {len(body['messages'])}.", usage=USAGE)) as (
+        url,
+        bodies,
+    ):
+        study = tmp_path / "study.yaml"
+        study.write_text(
+            f"models: [{{model: openai/a, base_url: '{url}', price: [1000, 1000], "
+            "stages: [Look., Think., Answer.], concurrency: 1}]\n"
+            "datasets: [canary]\njudge: canary\nlimit: 10\n"
+        )
+        store = tmp_path / "store"
+        few = run("run", study, "--store", tmp_path / "few", "--max-requests", "5")
+        assert few.exit_code == 3
+        assert len(bodies) < 15, "five replies that began before the first one was counted"
+        bodies.clear()
+        ended = run("run", study, "--store", store)
+        asked = len(bodies)
+    assert asked == 30
+    (row,) = json.loads(run("table", "cost", store, "--format", "json").stdout)
+    tokens = (USAGE["prompt_tokens"], USAGE["completion_tokens"])
+    assert (row["requests"], row["input_tokens"], row["output_tokens"]) == (
+        *(asked, asked * tokens[0], asked * tokens[1]),
+    )
+    assert f"cost: {asked * sum(tokens) / 1000:,.2f} US dollars" in ended.stderr
+
+
 def test_money_is_limited_by_the_file_and_not_without_a_price(tmp_path: Path, prices: Path) -> None:
     study = study_at(tmp_path, "http://127.0.0.1:9/v1")
     arguments = ("run", study, "--store", tmp_path / "store", "--max-cost", "1", "--dry-run")

@@ -134,6 +134,9 @@ class Budgeted(WrappedModel):
             return self.budget.add(failed)
 
         def cost(response: Response) -> float:
+            return sum(map(of_one, (response, *(call.response for call in response.calls))))
+
+        def of_one(response: Response) -> float:
             if response.status is not ResponseStatus.FAILED:
                 usage = response.usage
                 tokens_in, tokens_out = usage.input_tokens, usage.output_tokens
@@ -146,7 +149,9 @@ class Budgeted(WrappedModel):
             return failed * (1 + response.retries)
 
         with counted_by(note):
-            return await self.budget.spend(lambda: self.inner.generate(prompt, sampling), cost)
+            response = await self.budget.spend(lambda: self.inner.generate(prompt, sampling), cost)
+        self.budget.requests += len(response.calls)
+        return response
 
     async def score_tokens(self, prompt: Prompt, tokens: Sequence[str]) -> tuple[float, ...]:
         """Ask the model. Raises BudgetSpentError as :meth:`generate` does."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Awaitable, Callable, Sequence
 
-from opensafemlrm.types import Call, Prompt, Response, ResponseStatus, Sampling, Turn, Usage
+from opensafemlrm.types import Call, Prompt, Response, ResponseStatus, Sampling, Turn
 
 
 async def in_stages(
@@ -18,7 +18,8 @@ async def in_stages(
 
     The last stage's words are the text and all stages before it the reasoning, so that no text has
     to be searched for where the answer begins. A stage that fails or is blocked ends the whole
-    reply, and so does one that is cut. Every request is in ``calls``.
+    reply, and so does one that is cut. The last request is the response itself, with what it alone
+    used and took; those before it are in ``calls``.
     """
     turns, texts, calls = prompt.turns, list[str](), list[Call]()
     for number, stage in enumerate(stages, start=1):
@@ -27,7 +28,7 @@ async def in_stages(
         response = await ask(staged, sampling)
         calls.append(Call(f"stage {number}", staged, response))
         if response.status in (ResponseStatus.FAILED, ResponseStatus.BLOCKED):
-            return dataclasses.replace(response, calls=tuple(calls))
+            return dataclasses.replace(response, calls=tuple(calls[:-1]))
         texts += filter(None, (response.reasoning, response.text))
         if response.status is ResponseStatus.TRUNCATED and number < len(stages):
             return _joined(response, texts, "", calls)
@@ -44,22 +45,5 @@ def _with_question(turns: tuple[Turn, ...], question: str) -> tuple[Turn, ...]:
 
 
 def _joined(last: Response, reasoning: list[str], text: str, calls: list[Call]) -> Response:
-    responses = [call.response for call in calls]
-    return dataclasses.replace(
-        last,
-        text=text,
-        reasoning="\n\n".join(reasoning) or None,
-        usage=Usage(
-            _sum([response.usage.input_tokens for response in responses]),
-            _sum([response.usage.output_tokens for response in responses]),
-            _sum([response.usage.reasoning_tokens for response in responses]),
-        ),
-        latency=sum(response.latency for response in responses),
-        retries=sum(response.retries for response in responses),
-        calls=tuple(calls),
-    )
-
-
-def _sum(counts: list[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None
+    joined = "\n\n".join(reasoning) or None
+    return dataclasses.replace(last, text=text, reasoning=joined, calls=tuple(calls[:-1]))

@@ -195,6 +195,20 @@ def test_a_merged_store_is_not_taken_for_one_that_was_never_watched(server: Serv
     assert len(server.bodies) == ITEMS // 10, again.stderr
 
 
+def test_versions_that_the_study_itself_names_are_no_reason_to_refuse(server: Server) -> None:
+    """A series of dates has labels like those of a watch."""
+    plain = server.study.read_text()
+    url = plain.partition("base_url: '")[2].partition("'")[0]
+    model = f"{{model: openai/watched, base_url: '{url}'}}"
+    dates = f"series: [{{name: weeks, model: {model}, dates: [2026-11-02]}}]\n"
+    server.study.write_text(plain + dates)
+    store = server.study.parent / "store"
+    assert safemlrm("run", server.study, "--store", store).exit_code == 0
+    assert "openai/watched@2026-11-02" in osm.open(store).frame()["model"].cast(str).to_list()
+    result = watch(server)
+    assert result.exit_code == 0, result.stderr
+
+
 def test_another_name_in_the_replies_is_a_change(server: Server) -> None:
     watch(server)
     server.name = "model-v2"

@@ -87,9 +87,12 @@ def _refuse_versions(study: Path, store: Path) -> None:
 
     if not (store / DATABASE).exists():
         return
+    loaded = studies.load(study)
+    series = (version.model for one in loaded.series for version in one.versions)
+    own = {model.label for model in (*loaded.models, *series)}
     with open_source(store) as source:
-        labels = named_cells(source)["model"].cast(str).to_list()
-    for model in filter(can_change, studies.load(study).models):
+        labels = set(named_cells(source)["model"].cast(str)) - own
+    for model in filter(can_change, loaded.models):
         if any(label.startswith(f"{model.label}@") for label in labels):
             fail(f"{store} holds versions of {model.label}, but not what a watch knows of them")
             say("copy the folder watch/ of the store that was watched into it, or name a new store")
@@ -194,7 +197,7 @@ def _compare(study: Path, store: Path, state: State) -> None:
             where = " · ".join(name for name in names if name not in ("none", "all"))
             change = f"{100 * row['rate_a']:.1f} % before, {100 * row['rate_b']:.1f} % now"
             say(f"less safe: {where}, {row['part']}: {change} (p = {row['p_holm']:.2g})")
-    # Not before it was said: one that is killed here is told again by the next watch.
+    # Only after it was printed: a watch that is killed before this compares again the next time.
     state.versions[-1].is_compared = True
     state.save(store)
     if compared is None:

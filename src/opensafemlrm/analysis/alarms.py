@@ -101,7 +101,7 @@ def should_reason(label: str, form: str) -> bool:
     """Whether a model is known as one that reasons, or was given a format to be read in.
 
     ``form`` is the name of its format. One that follows from its name alone, so that the server
-    keeps special tokens, does not say that the model reasons unless it is told to.
+    keeps special tokens, does not show that the model reasons.
     """
     name = label.partition("/")[2].partition("[")[0].partition("@")[0]
     row = find(name) or find(name.partition("/")[2] if name.count("/") > 1 else "")

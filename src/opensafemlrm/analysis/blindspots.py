@@ -1,6 +1,7 @@
 """Safety blind spots: the scenarios in which a reasoning model loses most.
 
-Source: SafeMLRM (arXiv 2504.08813): per-scenario ratio and difference against the base."""
+Source: SafeMLRM (arXiv 2504.08813): per-scenario ratio and difference against the base.
+"""
 
 from __future__ import annotations
 

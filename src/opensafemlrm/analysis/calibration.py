@@ -6,7 +6,8 @@ threshold. What the judge could not score is in no rate, and counted beside them
 
 Sources: intervals of rates by Wilson (see :mod:`opensafemlrm.analysis.intervals`); F1 is 2J/(1+J)
 of J = tp/(tp+fp+fn), a rate, so that its interval is Wilson's, carried over; κ with its interval
-is that of :mod:`opensafemlrm.analysis.agreement`."""
+is that of :mod:`opensafemlrm.analysis.agreement`.
+"""
 
 from __future__ import annotations
 

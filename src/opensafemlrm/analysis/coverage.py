@@ -1,7 +1,8 @@
 """Coverage: how every reply ended and how every verdict ended, benign items included.
 
 What is counted here stays outside every rate's denominator unless it has a score; the tables say
-how much that is and why."""
+how much that is and why.
+"""
 
 from __future__ import annotations
 

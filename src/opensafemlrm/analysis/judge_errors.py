@@ -3,7 +3,8 @@
 Sources: Rogan & Gladen, "Estimating prevalence from the results of a screening test", American
 Journal of Epidemiology 107 (1978); interval: Lang & Reiczigel, "Confidence limits for prevalence
 of disease adjusted for estimated sensitivity and specificity", Preventive Veterinary Medicine 113
-(2014), which counts the uncertainty of sensitivity and specificity too."""
+(2014), which counts the uncertainty of sensitivity and specificity too.
+"""
 
 from __future__ import annotations
 
@@ -176,7 +177,8 @@ class Calibrations:
 
     def _by_model(self, calibration: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         """Return the counts of each model of those that one takes together; of those that are of no
-        recorded model, as of one."""
+        recorded model, as of one.
+        """
         same = ("judge", "part", "threshold", "attack", "scenario")
         known = [
             other

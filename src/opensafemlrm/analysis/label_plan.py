@@ -3,7 +3,8 @@
 A comparison of a reasoning model with its base is corrected on items of which both replies are
 labelled; a model of no pair is corrected alone. Labels go where the judge's verdicts say least
 (:func:`opensafemlrm.analysis.prediction_powered.allocate`), drawn by chance among replies with the
-same verdicts, so that what they say holds for the rest."""
+same verdicts, so that what they say holds for the rest.
+"""
 
 from __future__ import annotations
 

@@ -58,7 +58,8 @@ class Estimate:
 @dataclass(frozen=True, slots=True)
 class Strata:
     """What is known of the units of each stratum: how many there are, how many labelled, the sums
-    of their labels and of the labels' squares."""
+    of their labels and of the labels' squares.
+    """
 
     units: Counts
     labels: Counts
@@ -178,7 +179,8 @@ def _draws_of_such(
 
 def _alike(labels: Array, times: Counts, values: Array) -> float:
     """Return how many labels say as much as one of an item of its own; ``labels`` has the counts of
-    each value in an item, and there are ``times`` such items."""
+    each value in an item, and there are ``times`` such items.
+    """
     n = labels.sum(axis=1)
     mean = float(times @ labels @ values / (times @ n))
     greatest = float(times @ n**2 / (times @ n))

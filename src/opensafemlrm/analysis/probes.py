@@ -1,4 +1,4 @@
-"""Does a judge look at what is said, or at how? The same reply in another dress, judged again.
+"""Does a judge look at what is said, or at how? The same reply in another form, judged again.
 
 Every probe leaves what the reply gives its reader as it is, so that every change of the verdict is
 the judge's error.

@@ -1,4 +1,4 @@
-"""The tables of people's labels: judges held against them, corrected rates, what to label."""
+"""The tables of people's labels: judges compared with them, corrected rates, what to label."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ RETEST: Final = Table(
 )
 PROBES: Final = Table(
     name="probes",
-    title="Bias probes: the same reply in another dress",
+    title="Bias probes: the same reply in another form",
     columns=[
         Column("probe", "Probe"),
         Column("n", "n", Form.COUNT),

@@ -201,7 +201,8 @@ def _room(
     x: float, y: float, wide: float, busy: Sequence[_Box], bars: Sequence[_Box], frame: _Frame
 ) -> _Box:
     """Return where a name of a dot at ``x``, ``y`` lies on nothing, the nearest such place; on a
-    bar where it would else be far."""
+    bar where it would else be far.
+    """
     beside = [x + _AWAY, x - _AWAY - wide]
     around = [*beside, x - 4, x - wide + 4]
     places = [(start, y) for start in beside]

@@ -140,9 +140,14 @@ def test_no_fixed_interval_is_shown_where_a_rule_ended_the_run(tmp_path: Path) -
         names = [
             name
             for name in rows.columns
-            if name.endswith(("low", "high", "scored_safe", "p_value"))
+            if name.endswith(("low", "high", "scored_safe", "scored_unsafe", "p_value"))
         ]
         assert all(shown[name].null_count() == len(shown) for name in names)
+    for rows in (found.defense(), found.grouped(["scripted/reasoner"], ["scripted/base"])):
+        assert rows.height
+        bounds = [name for name in rows.columns if "bound" in name]
+        assert bounds
+        assert {value for name in bounds for value in rows[name].to_list()} == {None}
 
 
 def test_nothing_is_compared_over_the_items_at_which_another_run_was_stopped(

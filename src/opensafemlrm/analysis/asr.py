@@ -90,5 +90,5 @@ def asr(
         hr=pl.when(on_study_scale).then("mean"),
     )
     bounds = ("asr_if_unscored_safe", "asr_if_unscored_unsafe")
-    rows = withhold(finite(rows), ("asr", "low", "high", "hr"), bounds=bounds)
+    rows = withhold(finite(rows), ("asr", "low", "high", "hr"), bounds)
     return only(rows.select(*COLUMNS), part, threshold, by)

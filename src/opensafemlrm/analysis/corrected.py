@@ -135,7 +135,8 @@ def corrected_asr(
     beside = pl.DataFrame(figures, schema=FIGURES, orient="row")
     rows = finite(rows.hstack(beside)).fill_nan(None)
     rates = ("asr", "low", "high", "corrected", "corrected_low", "corrected_high")
-    return only(withhold(rows, rates).select(*COLUMNS), part, threshold, by)
+    bounds = [name for name in rows.columns if "bound" in name]
+    return only(withhold(rows, rates, bounds).select(*COLUMNS), part, threshold, by)
 
 
 def _with_bounds(figures: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,7 +166,8 @@ def _estimates(
     frame: pl.DataFrame | pl.LazyFrame, labels: pl.DataFrame | None
 ) -> tuple[dict[tuple[Any, ...], dict[str, Any]], dict[tuple[Any, ...], int]]:
     """Return the prediction-powered figures of every group with enough labels of its own, and how
-    many labelled items the groups have that have fewer."""
+    many labelled items the groups have that have fewer.
+    """
     if labels is None or labels.is_empty():
         return {}, {}
     rows = labelled_rows(frame, labels)
@@ -282,7 +284,8 @@ def corrected_tax(
 
 def verdict_pairs(model: ArrayLike, base: ArrayLike) -> NDArray[np.int64]:
     """Return the stratum of each pair: 0 where the judge flags neither reply, 1 the base's alone, 2
-    the model's alone, 3 both."""
+    the model's alone, 3 both.
+    """
     return 2 * np.asarray(model).astype(np.int64) + np.asarray(base).astype(np.int64)
 
 

@@ -1,6 +1,7 @@
 """Self-correction: unsafe reasoning that ends in a safe answer, and how the two hang together.
 
-Source: SafeMLRM (arXiv 2504.08813), self-correction and the coupling of reasoning and answer."""
+Source: SafeMLRM (arXiv 2504.08813), self-correction and the coupling of reasoning and answer.
+"""
 
 from __future__ import annotations
 
@@ -98,7 +99,7 @@ def correction(
     them, scenarios (:data:`effects.Cluster`).
     """
     tables = with_sizes(frame, by=by, max_unscored=max_unscored, cluster=cluster)
-    tables = withhold(finite(_with_agreement(tables)), _FIGURES, bounds=_ALL_BOUNDS)
+    tables = withhold(finite(_with_agreement(tables)), _FIGURES, _ALL_BOUNDS)
     tables = tables.with_columns(n="samples")
     return only(tables.select(*COLUMNS), None, threshold, by)
 

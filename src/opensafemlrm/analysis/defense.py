@@ -37,7 +37,7 @@ from opensafemlrm.analysis.conditions import (
 )
 from opensafemlrm.analysis.effects import Cluster, effects, without_withheld
 from opensafemlrm.analysis.intervals import difference_interval, rate_interval
-from opensafemlrm.analysis.withheld import why
+from opensafemlrm.analysis.withheld import STOPPED, why, withhold
 from opensafemlrm.types import Part, Unscored
 
 READS: Final = clustered_counts.READS | correction.READS | cost.READS | {"repeat", "refusal"}
@@ -234,15 +234,16 @@ def _levels(
     n, scored, hits, cut = map(pl.col, ("n", "scored", "hits", "so_far"))
     sums = counts(rows, [*by, *on], hit, so_far).collect().pipe(texts)
     rate, size = rate_of(sums)
-    return sums.select(
+    levels = sums.select(
         *by,
         *on,
-        level=pl.when(why(known.max_unscored).is_null()).then(pl.Series(rate)),
+        level=pl.Series(rate),
         level_size=size,
         level_withheld=why(known.max_unscored),
         if_safe=(hits + cut) / n,
         if_unsafe=(hits + n - scored) / n,
     )
+    return withhold(levels, ["level"], ["if_safe", "if_unsafe"], "level_withheld")
 
 
 def _with_interval(rows: pl.DataFrame, cluster: Cluster) -> pl.DataFrame:
@@ -273,14 +274,12 @@ def _self_correction(frame: pl.DataFrame | pl.LazyFrame, known: _Options) -> pl.
 def _figures(name: str) -> list[pl.Expr]:
     """Return a rate, that of the undefended model, and the change, under ``name``."""
     change = pl.when(pl.col("defense") != UNDEFENDED)
+    # Nothing is compared where one side was ended early, but the other has a rate of its own.
+    is_stopped = pl.col("withheld").eq_missing(STOPPED)
+    own, undefended = (pl.col(rate).is_not_null() | is_stopped for rate in ("rate", "rate_right"))
     return [
-        *(
-            pl.when(pl.col("rate").is_not_null()).then(f"level{end}").alias(f"{name}{end}")
-            for end in ("", "_low", "_high")
-        ),
-        pl.when(pl.col("rate_right").is_not_null())
-        .then("level_undefended")
-        .alias(f"{name}_undefended"),
+        *(pl.when(own).then(f"level{end}").alias(f"{name}{end}") for end in ("", "_low", "_high")),
+        pl.when(undefended).then("level_undefended").alias(f"{name}_undefended"),
         pl.col("level_size").alias(f"{name}_size"),
         change.then("difference").alias(f"{name}_change"),
         change.then("low").alias(f"{name}_change_low"),

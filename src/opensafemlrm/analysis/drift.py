@@ -202,7 +202,7 @@ def _rates(rows: pl.LazyFrame, max_unscored: float) -> pl.DataFrame:
         .otherwise(why(max_unscored)),
     )
     bounds = ("asr_if_unscored_safe", "asr_if_unscored_unsafe")
-    rates = withhold(finite(rates), ("asr", "size"), bounds=bounds)
+    rates = withhold(finite(rates), ("asr", "size"), bounds)
     intervals = rates.select(pl.col("asr").count().over(_FAMILY).clip(1)).to_series()
     z = -special.ndtri((1 - CONFIDENCE) / 2 / intervals.to_numpy())
     rate, size = (rates[name].fill_null(np.nan).to_numpy() for name in ("asr", "size"))

@@ -123,9 +123,9 @@ def without_withheld(rows: pl.DataFrame) -> pl.DataFrame:
             [f"{name}{side}" for name in names]
             for names in (("rate", "size"), ("if_safe", "if_unsafe"))
         )
-        rows = withhold(rows, figures, f"withheld{side}", bounds)
+        rows = withhold(rows, figures, bounds, f"withheld{side}")
     rows = rows.with_columns(withheld=pl.coalesce(reasons))
-    return withhold(rows, CONTRAST, bounds=_BOUNDS)
+    return withhold(rows, CONTRAST, _BOUNDS)
 
 
 def _weighed(side: str, family: Sequence[str], mean: Mean) -> Iterator[pl.Expr]:

@@ -153,6 +153,7 @@ def grouped(
             *("asr_models", "asr_bases", *CONTRAST),
             *(f"simultaneous_{name}" for name in SIMULTANEOUS),
         ),
+        [name for name in rows.columns if name.startswith("bound")],
     )
     return only(rows.select(*COLUMNS), part, threshold)
 

@@ -92,7 +92,8 @@ def overrefusal(
     if by is None:
         frame = frame.with_columns(scenario=pl.lit(ALL))
     rows = _refusals(frame, max_unscored).with_columns(known="scored", refused="hits")
-    rows = withhold(finite(rows), ("rate", "low", "high"))
+    bounds = ("rate_if_unknown_helped", "rate_if_unknown_refused")
+    rows = withhold(finite(rows), ("rate", "low", "high"), bounds)
     return only(rows.select(*COLUMNS), part, by=by)
 
 
@@ -151,17 +152,16 @@ def balance(
         balanced_bound_low=pl.mean_horizontal("safety_bound_low", "helpfulness_bound_low"),
         balanced_bound_high=pl.mean_horizontal("safety_bound_high", "helpfulness_bound_high"),
     )
-    bounds = ("safety_bound_low", "safety_bound_high")
-    rows = withhold(finite(rows), _with_ends("safety"), bounds=bounds)
-    rows = withhold(rows, _with_ends("helpfulness"), "withheld_benign")
+    rows = withhold(finite(rows), *_with_ends("safety"))
+    rows = withhold(rows, *_with_ends("helpfulness"), "withheld_benign")
     rows = rows.with_columns(withheld=pl.coalesce("withheld", "withheld_benign"))
-    bounds = ("balanced_bound_low", "balanced_bound_high")
-    rows = withhold(rows, _with_ends("balanced"), bounds=bounds)
+    rows = withhold(rows, *_with_ends("balanced"))
     return only(rows.select(*BALANCE_COLUMNS), part, threshold)
 
 
-def _with_ends(name: str) -> list[str]:
-    return [name, f"{name}_low", f"{name}_high"]
+def _with_ends(name: str) -> tuple[list[str], list[str]]:
+    """Return a figure with the ends of its interval, and its bounds."""
+    return [name, f"{name}_low", f"{name}_high"], [f"{name}_bound_low", f"{name}_bound_high"]
 
 
 def _refusals(frame: pl.DataFrame | pl.LazyFrame, max_unscored: float) -> pl.DataFrame:

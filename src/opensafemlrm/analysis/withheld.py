@@ -89,14 +89,16 @@ def why(max_unscored: float, known: str = "scored", side: str = "") -> pl.Expr:
 def withhold(
     rows: pl.DataFrame,
     figures: Collection[str],
-    by: str | pl.Expr = "withheld",
-    bounds: Collection[str] = (),
+    bounds: Collection[str],
+    by: str = "withheld",
 ) -> pl.DataFrame:
     """Return ``rows`` with null for the ``figures`` of those that ``by`` gives a reason for.
 
     Where a rule ended the run early, ``bounds`` are null too: what was not drawn is in none of
     them, and what was drawn was selected by how it came out.
     """
-    reason = pl.col(by) if isinstance(by, str) else by
-    shown = [(figures, reason.is_null()), (bounds, reason.ne_missing(STOPPED))]
-    return rows.with_columns(pl.when(is_so).then(pl.col(*names)) for names, is_so in shown if names)
+    reason = pl.col(by)
+    return rows.with_columns(
+        pl.when(reason.is_null()).then(pl.col(*figures)),
+        pl.when(reason.ne_missing(STOPPED)).then(pl.col(*bounds)),
+    )

@@ -11,6 +11,7 @@ import polars as pl
 
 from opensafemlrm.analysis.conditions import ALL
 from opensafemlrm.analysis.significance import holm
+from opensafemlrm.analysis.withheld import BY_RULE, STOPPED, UNSCORED
 from opensafemlrm.report.charts import ALPHA, PARTS
 from opensafemlrm.report.forms import BOUNDS_MARK, signed
 from opensafemlrm.report.page.findings import MAX_SETTINGS, Findings
@@ -144,7 +145,8 @@ def blind_spots(found: Findings) -> Answer:
 
 def self_correction(found: Findings) -> Answer:
     """Say how much unsafe reasoning ends in a safe answer, model by model, and how much of that the
-    judge's errors would show alone."""
+    judge's errors would show alone.
+    """
     question = "How much is self-corrected?"
     every = corrections(found)
     rows = every.filter(pl.col("withheld").is_null()).drop_nulls("self_correction")
@@ -231,7 +233,8 @@ def unmeasured(found: Findings) -> Answer:
         n=n,
         missing=missing,
         reasons=reasons.rows(),
-        withheld=rows["withheld"].count(),
+        withheld=rows["withheld"].is_in([BY_RULE, UNSCORED]).sum(),
+        stopped=(rows["withheld"] == STOPPED).sum(),
         rates=len(rows),
         doubtful=missing / n >= _DOUBT,
         never=never,

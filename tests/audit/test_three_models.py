@@ -195,6 +195,7 @@ def test_verify_finds_a_record_that_was_made_nicer(audits: Any, tmp_path: Path) 
         ({"verdict": "best"}, "verdict is not as it was"),
         ({"policy": {}}, "policy.sha256 is not as it was"),
         ({"judge": ["x"]}, "judge is not as it was"),
+        ({"studies": [{}]}, "studies.0 is not as it was"),
     ],
 )
 def test_a_record_of_another_form_is_said(

@@ -79,5 +79,6 @@ class _Record(BaseModel):
     why: str
     judge: str | None
     expires: str | None
+    studies: list[str]
     policy: _Policy
     cells: list[_Cell]

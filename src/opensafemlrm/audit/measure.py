@@ -304,7 +304,11 @@ def _discordant(families: pl.DataFrame, sides: Sequence[Rates]) -> tuple[Pairs, 
         share = np.minimum(*(few / all_ for few, all_ in zip(scored, every, strict=True)))
         worse, better, items = worse * share, better * share, items / share
     _, least, greatest = (rate - rate0 for rate, _, rate0, *_ in sides)
-    return known, (worse, worse - least, items), (better + greatest, better, items)
+    # Samples that only one side has may leave more, or less, than is possible item by item.
+    better_at_least, worse_at_most = (
+        np.clip(share, 0, 1) for share in (worse - least, better + greatest)
+    )
+    return known, (worse, better_at_least, items), (worse_at_most, better, items)
 
 
 def _chosen_columns(rows: pl.DataFrame) -> pl.DataFrame:

@@ -32,9 +32,8 @@ FORMAT: Final = 1
 """The version of the record."""
 METHOD: Final = (
     "Each check is decided by an exact interval that holds whatever the samples without a score "
-    "hold. "
-    "Required checks are held together by Holm's procedure, half of the error for passing and "
-    "half for failing: with the confidence named, none of their verdicts is wrong."
+    "hold. Required checks are held together by Holm's procedure, half of the error for passing "
+    "and half for failing: with the confidence named, none of their verdicts is wrong."
 )
 LIMITS: Final = (
     "It speaks of items like these, in these scenarios and under these attacks, and of nothing "

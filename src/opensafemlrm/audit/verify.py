@@ -32,7 +32,7 @@ def differences(source: Source, record: Mapping[str, Any]) -> Iterator[str]:
     for name in dict.fromkeys([*record, *now]):
         if name not in _NOT_COMPARED:
             yield from _apart(record.get(name), now.get(name), name)
-    if not set(record.get("studies", ())) <= set(now["studies"]):
+    if not set(record["studies"]) <= set(now["studies"]):
         yield "studies: the record names one that the store has no run of"
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from opensafemlrm.analysis.intervals import Array, Limits, Z, difference_of
+from opensafemlrm.analysis.intervals import Array, Limits, Z, difference_of, ratio_of
 from opensafemlrm.analysis.significance import Rates
 
 Pairs: TypeAlias = tuple[Array, Array, Array]
@@ -47,10 +47,8 @@ def difference_limits(rates: Rates, pairs: Pairs | None = None, z: ArrayLike = Z
     ten times as often far out, where nearly all items that differ do so one way. Source: Newcombe's
     method 10 (:func:`intervals.difference_interval`), here with exact ends.
     """
-    p, n, q, n0, r = rates
-    low0, high0 = binomial_limits(q * n0, n0, z)
-    of_q = np.where(n0 < CERTAIN, low0, q), np.where(n0 < CERTAIN, high0, q)
-    low, high = difference_of(p, q, binomial_limits(p * n, n, z), of_q, r)
+    p, _, q, _, r = rates
+    low, high = difference_of(p, q, *_limits(rates, z), r)
     if pairs is None:
         return low, high
     worse, better, items = pairs
@@ -61,3 +59,20 @@ def difference_limits(rates: Rates, pairs: Pairs | None = None, z: ArrayLike = Z
     paired = difference_of(worse, better, of_worse, of_better, r)
     is_paired = np.isfinite(items)
     return np.where(is_paired, paired[0], low), np.where(is_paired, paired[1], high)
+
+
+def ratio_limits(rates: Rates, z: ArrayLike = Z) -> Limits:
+    """Return the ends of the ratio of two rates, from exact ends of each.
+
+    With Wilson's the upper end misses up to twelve times as often as it says, far out and where the
+    right side's rate is small. Source: that of :func:`intervals.ratio_interval`.
+    """
+    p, _, q, _, r = rates
+    return ratio_of(p, q, *_limits(rates, z), r)
+
+
+def _limits(rates: Rates, z: ArrayLike) -> tuple[Limits, Limits]:
+    p, n, q, n0, _ = rates
+    low0, high0 = binomial_limits(q * n0, n0, z)
+    of_q = np.where(n0 < CERTAIN, low0, q), np.where(n0 < CERTAIN, high0, q)
+    return binomial_limits(p * n, n, z), of_q

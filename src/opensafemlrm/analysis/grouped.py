@@ -36,7 +36,9 @@ from opensafemlrm.analysis.conditions import (
 )
 from opensafemlrm.analysis.contrasts import CONTRAST, contrast, whatever_is_unscored
 from opensafemlrm.analysis.effects import arrays
-from opensafemlrm.analysis.intervals import CONFIDENCE, Array, Z
+from opensafemlrm.analysis.exact_limits import difference_limits, ratio_limits
+from opensafemlrm.analysis.intervals import CONFIDENCE
+from opensafemlrm.analysis.significance import Rates
 from opensafemlrm.analysis.withheld import COLUMN, COVERED, why, withhold
 from opensafemlrm.errors import UnknownNameError
 
@@ -265,28 +267,32 @@ def _contrasted(means: pl.DataFrame) -> pl.DataFrame:
     # Bonferroni: each of n intervals may be wrong in a n-th of 5 %.
     several = (pl.col("scenario") != ALL) & pl.col("low").is_not_nan()
     tests = means.select(several.sum().over("judge", "threshold"))["scenario"].to_numpy()
-    by_row = _whatever_is_unscored(means, np.full(len(means), Z))
-    together = _whatever_is_unscored(means, -special.ndtri((1 - CONFIDENCE) / 2 / tests.clip(1)))
+    scored, lowest, highest = _sides(means)
+    by_row = whatever_is_unscored(
+        {name: means[name].to_numpy() for name in _SHARES},
+        lambda p, q: contrast((p, lowest[1], q, *lowest[3:])),
+    )
+    z = -special.ndtri((1 - CONFIDENCE) / 2 / tests.clip(1))
+    outer = [(*difference_limits(s, z=z), *ratio_limits(s, z)) for s in (scored, lowest, highest)]
+    together = {
+        name: np.fmin(own, low) if name.endswith("low") else np.fmax(own, high)
+        for name, own, low, high in zip(SIMULTANEOUS, *outer, strict=True)
+    }
     return means.with_columns(
         *(
             pl.when(several).then(pl.Series(together[name])).alias(f"simultaneous_{name}")
             for name in SIMULTANEOUS
         ),
         **{name: by_row[name] for name in ("bound_low", "bound_high")},
-        **{f"bound_interval_{name}": by_row[name] for name in ("low", "high")},
+        bound_interval_low=np.fmin(by_row["low"], means["low"].to_numpy()),
+        bound_interval_high=np.fmax(by_row["high"], means["high"].to_numpy()),
     )
 
 
-def _whatever_is_unscored(means: pl.DataFrame, z: Array) -> dict[str, Array]:
-    """Return bounds and intervals, so many standard errors wide, that hold whatever is unscored."""
-    _, size, _, size0, correlation = arrays(means)
+def _sides(means: pl.DataFrame) -> tuple[Rates, Rates, Rates]:
+    """Return both sides as scored, and where unscored ones make them differ least, or most."""
+    scored = _, size, _, size0, correlation = arrays(means)
     correlation = np.where(correlation > 0, correlation * means["known"].to_numpy(), correlation)
-    outer = whatever_is_unscored(
-        {name: means[name].to_numpy() for name in _SHARES},
-        lambda p, q: contrast((p, size, q, size0, correlation), z=z),
-    )
-    scored = contrast(arrays(means), z=z)
-    return outer | {
-        name: (np.fmin if name.endswith("low") else np.fmax)(outer[name], scored[name])
-        for name in SIMULTANEOUS
-    }
+    safe, unsafe, safe0, unsafe0 = (means[name].to_numpy() for name in _SHARES)
+    lowest = (safe, size, unsafe0, size0, correlation)
+    return scored, lowest, (unsafe, size, safe0, size0, correlation)

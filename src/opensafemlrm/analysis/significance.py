@@ -7,7 +7,7 @@ from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import special, stats
+from scipy import special
 
 from opensafemlrm.analysis.intervals import Array, difference_interval
 
@@ -108,11 +108,13 @@ def holm(p_values: ArrayLike) -> Array:
 def benjamini_hochberg(p_values: ArrayLike) -> Array:
     """Return p-values adjusted to hold the false discovery rate; NaN are no part of the family.
 
-    Source: Benjamini & Hochberg, Journal of the Royal Statistical Society B 57 (1995).
+    Written out because to load scipy.stats for it takes half a second and 50 MB; the tests hold it
+    against statsmodels. Source: Benjamini & Hochberg, Journal of the Royal Statistical Society B 57
+    (1995).
     """
     p = np.asarray(p_values, dtype=np.float64)
     adjusted = np.full_like(p, np.nan)
-    known = np.isfinite(p)
-    if known.any():
-        adjusted[known] = stats.false_discovery_control(p[known])
+    order = np.argsort(p)[: int(np.isfinite(p).sum())]
+    steps = p[order] * (len(order) / np.arange(1, len(order) + 1))
+    adjusted[order] = np.minimum(1.0, np.minimum.accumulate(steps[::-1])[::-1])
     return adjusted

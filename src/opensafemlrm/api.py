@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from opensafemlrm import engine
+from opensafemlrm.components import models_in
 from opensafemlrm.engine import Again, Plan
 from opensafemlrm.errors import OptionError, StoppedError
 from opensafemlrm.models.budget import Budget, Limits
@@ -155,7 +156,11 @@ async def run_plan(
         }
         number = target.start_run(plan.study.text, environment)
         if cluster is None:
-            await engine.evaluate(plan, target)
+            try:
+                await engine.evaluate(plan, target)
+            finally:
+                if found := outages(plan.study):
+                    target.note_of_run(number, environment | {"outages": "; ".join(found)})
         else:
             from opensafemlrm.cluster import run_on_ray  # noqa: PLC0415 # an extra
 
@@ -164,6 +169,15 @@ async def run_plan(
             await run_on_ray(plan, target, cluster, logs=logs, say=_say)
         target.end_run(number)
     return Results(str(store) if cluster is None else cluster.parquet_out or str(store))
+
+
+def outages(study: Study) -> list[str]:
+    """Return a sentence for each of a model's several servers that was out while others answered.
+
+    It is known in the process that asked them: a cluster's workers keep it to themselves.
+    """
+    models = {id(model): model for one in study.components for model in models_in(one)}
+    return list(dict.fromkeys(text for model in models.values() for text in model.outages()))
 
 
 def alarms(results: Path | str) -> list[str]:

@@ -246,6 +246,14 @@ class Model(Component):
         """Return the model without the batches of requests that a provider takes hours over."""
         return self
 
+    def servers(self) -> Mapping[str, Model]:
+        """Return the model asked at each of its servers alone, by address, where it has several."""
+        return {}
+
+    def outages(self) -> Sequence[str]:
+        """Return a sentence for each of several servers that was out while others answered."""
+        return ()
+
     def set_image_limit(self, max_images: int | None) -> None:
         """Take note of how many images a prompt of the study has at most, ``None`` if unknown.
 

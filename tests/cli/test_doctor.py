@@ -280,3 +280,31 @@ class TestWhoAnswers:
 
         code, words, _ = doctor(tmp_path, answer)
         assert (code, "asked without temperature" in words) == (0, True)
+
+
+@pytest.mark.parametrize("used_as", ["model", "judge"])
+def test_each_server_of_a_list_is_asked_and_a_dead_one_named(tmp_path, used_as):
+    """With one of three addresses dead, doctor said "ok" whenever another one was asked."""
+    with serving(lambda body: said("Blue.")) as (gone, _):
+        pass
+    with serving(lambda body: said("[[0]]" if "tea" in words_of(body) else "Blue.")) as (url, _):
+        pool = f"{{model: openai/m, base_url: ['{url}', '{gone}?key=s3cret'], max_retries: 0}}"
+        one = f"{{model: openai/n, base_url: '{url}', max_retries: 0}}"
+        models, judge = (pool, "canary")
+        if used_as == "judge":
+            models, judge = (one, f"{{judge: policy-rubric, model: {pool}}}")
+        text = STUDY.format(
+            models=models, judge=judge, dataset="canary", attack="direct", defense="none"
+        )
+        (tmp_path / "study.yaml").write_text(text, encoding="utf-8")
+        arguments = ["doctor", str(tmp_path / "study.yaml"), "--format", "json"]
+        result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+    rows = json.loads(result.stdout)
+    role = "model" if used_as == "model" else "policy-rubric"
+    by_server = {row["server"]: row for row in rows if row["role"] == role}
+    assert list(by_server) == [f"{url}/chat/completions", f"{gone}/chat/completions"]
+    dead, alive = by_server[f"{gone}/chat/completions"], by_server[f"{url}/chat/completions"]
+    assert "does not answer" in dead["detail"]
+    assert "does not answer" not in alive["detail"]
+    assert result.exit_code == 2
+    assert "s3cret" not in result.output

@@ -5,6 +5,7 @@ Each server is one of a public report, played on this machine.
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from typer.testing import CliRunner, Result
 import opensafemlrm as osm
 from opensafemlrm.cli import app
 from opensafemlrm.errors import OptionError
+from opensafemlrm.store import Store
 from tests.cli import chat_server
 from tests.models import error_bodies
 
@@ -265,3 +267,21 @@ def test_retry_failed_takes_no_word_that_follows_it(tmp_path: Path) -> None:
         arguments = ["run", "--retry-failed", str(study), "--store", str(tmp_path / "store")]
         assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code == 0
     assert len(asked) == 5
+
+
+def test_a_dead_server_of_several_is_told_by_the_run_and_kept_with_it(tmp_path: Path) -> None:
+    with serving(lambda *_: None) as (gone, _):
+        pass
+    with serving(lambda *_: None) as (url, _):
+        study = write_study(tmp_path, url)
+        text = study.read_text(encoding="utf-8").replace(f"'{url}'", f"['{url}', '{gone}']")
+        study.write_text(text, encoding="utf-8")
+        result = run(study)
+    assert result.exit_code == 0
+    (told,) = [line for line in result.stderr.splitlines() if "has not answered since" in line]
+    assert told.startswith(f"look at this: openai/a: {gone}/chat/completions ")
+    # The first request, which learns what a server takes, goes to one alone.
+    assert "59 requests went to other servers" in told
+    with Store.open(tmp_path / "store") as store:
+        ((environment,),) = store.connection.execute("SELECT environment FROM runs")
+    assert json.loads(environment)["outages"] in told

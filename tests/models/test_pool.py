@@ -110,6 +110,45 @@ async def test_a_server_that_asks_for_patience_gets_it_while_others_answer(
     assert clock.slept == []
 
 
+async def test_a_server_that_was_out_is_told_with_what_went_elsewhere(
+    servers: Servers, clock: FakeClock
+) -> None:
+    """A dead server of three was mentioned nowhere: users found it in their bill of hours."""
+    model = servers.model(clock)
+    await ask_many(model, 12)
+    assert list(model.outages()) == []
+    dead = servers.scripted[0].base_url
+    await servers.running[0].close()
+    await ask_many(model, 12)
+    (told,) = model.outages()
+    assert told.startswith(f"openai/m: {dead}/chat/completions has not answered since ")
+    assert ": 12 requests went to other servers (" in told
+
+
+async def test_a_server_that_came_back_is_told_with_both_times(
+    servers: Servers, clock: FakeClock
+) -> None:
+    first = servers.scripted[0]
+    first.always = (500, error(), {})
+    model = servers.model(clock, max_retries=3)
+    for _ in range(10):
+        await ask(model)
+    first.always = None
+    clock.time += 120
+    await ask_many(model, 9)
+    (told,) = model.outages()
+    assert " did not answer from " in told
+    assert "it answers with errors alone, the last 500" in told
+
+
+async def test_what_is_told_of_a_server_holds_no_secret_of_its_address(clock: FakeClock) -> None:
+    urls = ("http://127.0.0.1:9/v1?api-key=s3cret-of-mine", "http://127.0.0.1:10/v1")
+    model = OpenAICompatible("m", base_url=urls, clock=clock)
+    assert list(model.servers()) == [
+        f"http://127.0.0.1:{port}/v1/chat/completions" for port in (9, 10)
+    ]
+
+
 async def test_where_none_is_left_the_error_names_all(servers: Servers, clock: FakeClock) -> None:
     model = servers.model(clock)
     for server in servers.running:

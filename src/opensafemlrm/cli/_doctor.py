@@ -12,7 +12,7 @@ from typing import Any, Final
 from opensafemlrm import reasoning
 from opensafemlrm.analysis.alarms import changes_sent, is_another, shared, should_reason
 from opensafemlrm.cli import _doctor_prompts as ask
-from opensafemlrm.components import Component, Judge, Model, children, models_in
+from opensafemlrm.components import Component, Judge, Model, children, map_models, models_in
 from opensafemlrm.engine.score_watch import advice, shape
 from opensafemlrm.errors import SafeMLRMError
 from opensafemlrm.judges.classifier import ClassifierJudge
@@ -79,6 +79,8 @@ class Finding:
     detail: str
     answered: str | None = None
     """The model that answered, as the server calls it."""
+    server: str = ""
+    """The address, where the model has several."""
 
     def but(self, *more: str, outcome: str = "", well: bool = True) -> Finding:
         """Return the finding with more to say of it; ``outcome`` takes the place of a good one."""
@@ -89,19 +91,35 @@ class Finding:
 
 async def findings(study: Study) -> list[Finding]:
     """Ask everything of ``study`` that a run would ask; its components are closed afterwards."""
+    servers: list[tuple[Model, str]] = []
     study = study.map_models(lambda model: model.unbatched())  # a batch would take hours to answer
     try:
         prompts, doubt = await asyncio.to_thread(ask.prompts, study)
-        nested = list(_nested(study))
-        results = await asyncio.gather(
-            *(_of_target(study, model, prompts, doubt) for model in study.models),
-            *(_of_nested(role, judge, model) for role, judge, model in nested),
-        )
+        servers = [pair for model in study.models for pair in _at_each(model)]
+        work = [_of_target(study, model, prompts, doubt) for model, _ in servers]
+        for role, judge, model in _nested(study):
+            for server, address in _at_each(model):
+                servers.append((server, address))
+                work.append(_of_nested(role, judge and _with(judge, model, server), server))
+        results = await asyncio.gather(*work)
     finally:
-        for component in study.components:
+        for component in (*study.components, *(model for model, _ in servers)):
             await component.aclose()
-    models = [*study.models, *(model for _, _, model in nested)]
-    return _with_shared(results, [model.model for model in models])
+    results = _with_shared(results, [model.model for model, _ in servers])
+    return [
+        dataclasses.replace(finding, server=address)
+        for finding, (_, address) in zip(results, servers, strict=True)
+    ]
+
+
+def _at_each(model: Model) -> list[tuple[Model, str]]:
+    """Return the model at each of its servers, and the address: a run may ask any of them."""
+    return [(server, address) for address, server in model.servers().items()] or [(model, "")]
+
+
+def _with(judge: Judge, model: Model, server: Model) -> Judge:
+    """Return ``judge``, asking ``model`` at one of its servers."""
+    return map_models(judge, lambda inner: server if inner is model else inner)
 
 
 def _nested(study: Study) -> Iterator[tuple[str, Judge | None, Model]]:

@@ -24,8 +24,8 @@ def doctor(
 
     Models get harmless prompts with the study's sampling and as many pictures, and must answer;
     judges two harmless texts, of which one must come out safe and one unsafe; servers a long
-    prompt, which must not be cut. Nothing is written to a store. It exits with 2 if any of them
-    cannot be used.
+    prompt, which must not be cut. Of a list of addresses, each is asked. Nothing is written to a
+    store. It exits with 2 if any of them cannot be used.
     """
     import asyncio
 
@@ -38,14 +38,16 @@ def doctor(
     results = asyncio.run(examine(studies.load(study)))
     ill = sum(not finding.well for finding in results)
     doubtful = sum(finding.outcome == DOUBTFUL for finding in results)
+    pooled = any(finding.server for finding in results)
     table = Table(
         name="doctor",
-        title=f"{len(results)} models asked, {ill} cannot be used"
+        title=f"{len(results)} {'servers' if pooled else 'models'} asked, {ill} cannot be used"
         f"{f', {doubtful} in doubt' if doubtful else ''}",
         frame=pl.DataFrame(results, infer_schema_length=None),
         columns=[
             Column("role", "Used as"),
             Column("model", "Model"),
+            *([Column("server", "Server")] if pooled else []),
             Column("outcome", "Outcome"),
             Column("reasoning", "Reasoning"),
             Column("seconds", "s", Form.NUMBER),

@@ -204,7 +204,7 @@ def run_and_report(
     ended, code = run_to_end(turns, store, cluster)
     results = str(store or (cluster and cluster.parquet_out))
     summarize(turns, results, whole=code == ExitCode.DONE)
-    for alarm in api.alarms(results):
+    for alarm in [*api.outages(plan.study), *api.alarms(results)]:
         say(f"look at this: {alarm}")
     tables = f"safemlrm table asr {results}   safemlrm table coverage {results}"
     advice = "everything that came is kept; run the same command to go on"

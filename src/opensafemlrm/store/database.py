@@ -230,6 +230,12 @@ class Store:
             cursor = connection.execute(RUNS.insert, row)
         return int(cursor.lastrowid or 0)
 
+    def note_of_run(self, run: int, environment: Mapping[str, Any]) -> None:
+        """Note what became known of a run's environment while it ran."""
+        with self.joined() as connection:
+            row = (json.dumps(environment), run)
+            connection.execute("UPDATE runs SET environment = ? WHERE id = ?", row)
+
     def end_run(self, run: int) -> None:
         """Note that a run ended."""
         with self.joined() as connection:

@@ -16,6 +16,7 @@ from pydantic import Field
 from yarl import URL
 
 from opensafemlrm import redaction
+from opensafemlrm.components import Model
 from opensafemlrm.errors import ImageError, ModelError
 from opensafemlrm.models.base import CatalogModel
 from opensafemlrm.models.billing import Price
@@ -118,6 +119,19 @@ class HostedModel(CatalogModel):
     def sent_fields(self) -> Mapping[str, Any]:
         """More fields of every request, which the model's reasoning needs; see ``extra_body``."""
         return {}
+
+    def servers(self) -> Mapping[str, Model]:
+        """Return the model asked at each of a list of addresses alone."""
+        if not isinstance(self.base_url, tuple) or len(self.base_url) == 1:
+            return {}
+        addresses = [Endpoint(url, None, self.label, None).address for url in self._urls()]
+        models = [replace(self, base_url=url, clock=self._state.clock) for url in self.base_url]
+        return dict(zip(addresses, models, strict=True))
+
+    def outages(self) -> Sequence[str]:
+        """Return a sentence for each of several servers that was out while others answered."""
+        client = self._state.client
+        return client.outages() if isinstance(client, Client) else ()
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop. May be called twice."""

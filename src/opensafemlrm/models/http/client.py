@@ -29,7 +29,7 @@ from opensafemlrm.models.http.error_words import (
     WRONG_ADDRESS,
     is_of_world,
 )
-from opensafemlrm.models.http.pool import Pool
+from opensafemlrm.models.http.pool import Outage, Pool
 from opensafemlrm.models.http.replies import Reader, Timing
 from opensafemlrm.models.http.retry import (
     Breaker,
@@ -128,6 +128,7 @@ class Client:
         self._sent = 0
         self._forms: defaultdict[Hashable, _Form] = defaultdict(_Form)
         self._loops: dict[asyncio.AbstractEventLoop, _LoopState] = {}
+        self._outages = [Outage() for _ in endpoints]
 
     async def ask(self, body: bytes, max_tokens: int, probe: Probe, revise: Revise) -> Response:
         """Send ``body``, with retries, and return how it ended.
@@ -168,6 +169,15 @@ class Client:
             jitter = self._clock.jitter()
             wait = outcome.wait
             await self._clock.sleep(spread(wait, jitter) if wait else backoff(tries, jitter))
+
+    def outages(self) -> list[str]:
+        """Return a sentence for each of several servers that was out while others answered."""
+        seen = zip(self._endpoints, self._outages, strict=True)
+        return [
+            self._reader.clip(f"{server.label}: {outage.words(server.address)}")
+            for server, outage in seen
+            if outage.elsewhere
+        ]
 
     async def aclose(self) -> None:
         """Close the connections of this event loop. May be called twice."""
@@ -315,7 +325,7 @@ class Client:
         if state is not None:
             return state
         limits = self._limits
-        pool = Pool(self._endpoints, Timeouts(total=limits.timeout), self._clock)
+        pool = Pool(self._endpoints, Timeouts(total=limits.timeout), self._clock, self._outages)
         slots = (
             Window(limits.concurrency, self._clock)
             if limits.adaptive

@@ -12,7 +12,7 @@ from typing import Final, Literal
 import polars as pl
 
 from opensafemlrm.analysis import MAX_UNSCORED, clustered_counts
-from opensafemlrm.analysis.clustered_counts import finite, rate_of, unsafe_counts
+from opensafemlrm.analysis.clustered_counts import finite, unsafe_counts, with_rates
 from opensafemlrm.analysis.conditions import (
     ALL,
     JUDGE_TO_CELL,
@@ -21,8 +21,7 @@ from opensafemlrm.analysis.conditions import (
     THRESHOLDS,
     only,
 )
-from opensafemlrm.analysis.intervals import rate_interval
-from opensafemlrm.analysis.withheld import COLUMN, why, withhold
+from opensafemlrm.analysis.withheld import COLUMN, withhold
 
 COLUMNS: Final[Mapping[str, str]] = {
     **MODEL_TO_DEFENSE,
@@ -70,23 +69,14 @@ def asr(
     """
     if by is None:
         frame = frame.with_columns(scenario=pl.lit(ALL))
-    sums = unsafe_counts(frame)
-    rate, size = rate_of(sums)
-    limits = rate_interval(rate * size, size)
-    # As lists: to look at an array, polars loads numpy.ma, which takes half as long as numpy.
-    asr, low, high = (pl.Series(a.tolist(), dtype=pl.Float64) for a in (rate, *limits))
-    n, scored, unsafe, so_far = map(pl.col, ("n", "scored", "hits", "so_far"))
     on_study_scale = pl.all_horizontal(
         pl.col(name) == value for name, value in zip(THRESHOLDS, _STUDY_THRESHOLDS, strict=True)
     )
-    rows = sums.with_columns(
+    rows = with_rates(unsafe_counts(frame), max_unscored).with_columns(
         unsafe="hits",
-        asr=asr,
-        low=low,
-        high=high,
-        asr_if_unscored_safe=(unsafe + so_far) / n,
-        asr_if_unscored_unsafe=(unsafe + n - scored) / n,
-        withheld=why(max_unscored),
+        asr="rate",
+        asr_if_unscored_safe="if_safe",
+        asr_if_unscored_unsafe="if_unsafe",
         hr=pl.when(on_study_scale).then("mean"),
     )
     bounds = ("asr_if_unscored_safe", "asr_if_unscored_unsafe")

@@ -33,6 +33,7 @@ from opensafemlrm.analysis.conditions import (
     SETTING_COLUMNS,
     ends,
     in_part_order,
+    in_setting_order,
     only,
 )
 from opensafemlrm.analysis.contrasts import contrast, student_contrast, whatever_is_unscored
@@ -137,8 +138,7 @@ def blindspots(
     rows = finite(renamed(rows))
     pooled = _pooled(frame, rows)
     rows = rows.join(pooled, on=[*SETTING_COLUMNS, "model", "base", "scenario"], how="left")
-    order = ("model", "base", "dataset", "attack", "defense", "sampling", "judge")
-    rows = rows.sort(*order, in_part_order(), "threshold", "scenario")
+    rows = rows.sort("model", "base", *in_setting_order(), "scenario")
     return only(rows.select(*COLUMNS), part, threshold)
 
 

@@ -27,8 +27,8 @@ import polars as pl
 from polars import selectors as cs
 
 from opensafemlrm.analysis.conditions import CELL_COLUMNS, THRESHOLDS, in_part_order
-from opensafemlrm.analysis.intervals import Array, Z
-from opensafemlrm.analysis.withheld import COVERED, covered
+from opensafemlrm.analysis.intervals import Array, Z, rate_interval
+from opensafemlrm.analysis.withheld import COVERED, covered, why
 from opensafemlrm.analysis.withheld import READS as BEHIND_SCORES
 from opensafemlrm.types import ItemKind
 
@@ -156,6 +156,29 @@ def rate_of(sums: pl.DataFrame, side: str = "") -> tuple[Array, Array]:
         rate=rate, size=pl.when(scored > 0).then(size.clip(items, scored)).otherwise(0.0)
     )
     return rates["rate"].to_numpy(), rates["size"].to_numpy()
+
+
+def with_rates(sums: pl.DataFrame, max_unscored: float) -> pl.DataFrame:
+    """Return ``sums`` with what they say of the rate of their hits.
+
+    Added are ``rate`` and the ``size`` behind it (:func:`rate_of`); ``low`` and ``high``, its 95 %
+    interval; ``if_safe`` and ``if_unsafe``, the rate over all of ``n`` if nothing without a score
+    were a hit, but for what was cut and is one already, and if all of it were; and ``withheld``
+    (:func:`opensafemlrm.analysis.withheld.why`).
+    """
+    rate, size = rate_of(sums)
+    values = (rate, size, *rate_interval(rate * size, size))
+    n, scored, hits, so_far = map(pl.col, ("n", "scored", "hits", "so_far"))
+    return sums.with_columns(
+        # As lists: to look at an array, polars loads numpy.ma, which takes half as long as numpy.
+        *(
+            pl.Series(name, array.tolist(), pl.Float64)
+            for name, array in zip(("rate", "size", "low", "high"), values, strict=True)
+        ),
+        if_safe=(hits + so_far) / n,
+        if_unsafe=(hits + n - scored) / n,
+        withheld=why(max_unscored),
+    )
 
 
 def independent_items(side: str = "") -> pl.Expr:

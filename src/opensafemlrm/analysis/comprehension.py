@@ -37,13 +37,13 @@ from opensafemlrm.analysis.conditions import (
     MODEL_TO_DEFENSE,
     PAIR_TO_DEFENSE,
     PART_AND_THRESHOLD,
-    SETTING_COLUMNS,
     ends,
     in_part_order,
+    in_setting_order,
     only,
 )
 from opensafemlrm.analysis.intervals import TAILS, Array, rate_interval
-from opensafemlrm.analysis.tax import FAMILY
+from opensafemlrm.analysis.tax import FAMILY, item_pairs
 
 READS: Final = clustered_counts.READS | {"repeat", "understood"}
 """Columns of the tidy table that comprehension needs."""
@@ -160,21 +160,16 @@ def comprehension_tax(
     only the rows that have it. Columns: :data:`TAX_COLUMNS`.
     """
     is_known = pl.col("understood").is_not_null() & pl.col("score").is_not_null()
-    rows = at_thresholds(harmful(frame)).filter(pl.col("item_key").is_not_null())
-    rows = rows.with_columns(
+    rows = at_thresholds(harmful(frame)).with_columns(
         is_known=is_known,
         understood=pl.col("understood").cast(pl.Float64),
         unsafe_understood=(UNSAFE & pl.col("understood")).cast(pl.Float64),
         unsafe_not=(UNSAFE & ~pl.col("understood")).cast(pl.Float64),
     )
-    on = ["base", *SETTING_COLUMNS, "scenario", "item_key", "repeat"]
-    bases = rows.rename({"model": "base"}).select(*on, "simulated", "is_known", "stopped", *_SUMS)
     both_known = pl.col("is_known") & pl.col("is_known_right")
     families = [*FAMILY]
     both = (
-        rows.join(pairs.cast(pl.Categorical).lazy(), left_on="model", right_on="reasoner")
-        .join(bases, on=on)
-        .with_columns(pl.col("simulated") | pl.col("simulated_right"))
+        item_pairs(rows, pairs, ("is_known", "stopped", *_SUMS))
         .group_by(*families, "simulated", "item_key")
         .agg(
             every=pl.len(),
@@ -209,8 +204,8 @@ def comprehension_tax(
         **{"threshold": pl.Float64(), "simulated": pl.Boolean(), "known": pl.Int64()},
     }
     taxes = pl.DataFrame(table, schema=schema, orient="row").select(*TAX_COLUMNS)
-    order = ("model", "base", *SETTING_COLUMNS[:5], in_part_order(), "threshold")
-    return only(finite(taxes.sort(*order)).fill_nan(None), part, threshold)
+    taxes = taxes.sort("model", "base", *in_setting_order())
+    return only(finite(taxes).fill_nan(None), part, threshold)
 
 
 def split(items: pl.DataFrame) -> dict[str, float]:

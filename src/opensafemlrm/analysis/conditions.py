@@ -71,6 +71,11 @@ def in_part_order() -> pl.Expr:
     return pl.col("part").replace_strict(PART_ORDER, return_dtype=pl.Int64)
 
 
+def in_setting_order() -> list[str | pl.Expr]:
+    """Return what to sort by so that the settings of tables follow each other."""
+    return [*CONDITION_COLUMNS, "judge", in_part_order(), "threshold"]
+
+
 def only(
     rows: pl.DataFrame,
     part: str | None,

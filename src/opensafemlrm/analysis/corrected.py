@@ -26,9 +26,9 @@ from opensafemlrm.analysis.clustered_counts import (
     at_thresholds,
     finite,
     harmful,
-    rate_of,
     texts,
     unsafe_counts,
+    with_rates,
 )
 from opensafemlrm.analysis.conditions import (
     ALL,
@@ -40,11 +40,11 @@ from opensafemlrm.analysis.conditions import (
     ends,
     only,
 )
-from opensafemlrm.analysis.intervals import Array, rate_interval
+from opensafemlrm.analysis.intervals import Array
 from opensafemlrm.analysis.judge_errors import FIGURES, NONE, ROGAN_GLADEN, Calibrations
 from opensafemlrm.analysis.prediction_powered import DIFFERENCE, MIN_LABELS, RATE, stratified_mean
-from opensafemlrm.analysis.tax import FAMILY, tax
-from opensafemlrm.analysis.withheld import COLUMN, why, withhold
+from opensafemlrm.analysis.tax import FAMILY, item_pairs, tax
+from opensafemlrm.analysis.withheld import COLUMN, withhold
 from opensafemlrm.types import Part
 
 READS: Final = clustered_counts.READS | {"sample", "repeat"}
@@ -108,18 +108,8 @@ def corrected_asr(
     by_cell, few = _estimates(frame, labels)
     judges = {*calibrations["judge"], *(key[1] for key in (*by_cell, *few))}
     sums = unsafe_counts(frame).filter(pl.col("judge").is_in(list(judges)))
-    rate, size = rate_of(sums)
-    low, high = rate_interval(rate * size, size)
-    n, scored, hits, so_far = map(pl.col, ("n", "scored", "hits", "so_far"))
-    rows = sums.with_columns(
-        asr=rate,
-        size=size,
-        low=low,
-        high=high,
-        unsafe="hits",
-        bound_low=(hits + so_far) / n,
-        bound_high=(hits + n - scored) / n,
-        withheld=why(max_unscored),
+    rows = with_rates(sums, max_unscored).with_columns(
+        asr="rate", unsafe="hits", bound_low="if_safe", bound_high="if_unsafe"
     )
     known = Calibrations.of(calibrations)
     scored_reasoning = sums.filter(pl.col("part") == Part.REASONING.value, pl.col("scored") > 0)
@@ -305,14 +295,8 @@ def units(
     Columns: simulated, item_key, repeat, and of both sides (the base's end in ``_right``) sample,
     flagged, score and label.
     """
-    rows = labelled_rows(frame, labels)
     columns = ("sample", "flagged", "score", "label")
-    on = ["base", *SETTING_COLUMNS, "scenario", "item_key", "repeat"]
-    rows = rows.filter(pl.col("item_key").is_not_null())
-    bases = rows.rename({"model": "base"}).select(*on, "simulated", *columns)
-    known = pairs.cast(pl.Categorical).lazy()
-    both = rows.join(known, left_on="model", right_on="reasoner").join(bases, on=on)
-    both = both.with_columns(pl.col("simulated") | pl.col("simulated_right"))
+    both = item_pairs(labelled_rows(frame, labels), pairs, columns)
     ends = [f"{name}_right" for name in columns]
     both_known = texts(
         both.select(*FAMILY, "simulated", "item_key", "repeat", *columns, *ends)

@@ -23,8 +23,8 @@ from opensafemlrm.analysis.clustered_counts import (
     counts,
     finite,
     harmful,
-    rate_of,
     texts,
+    with_rates,
 )
 from opensafemlrm.analysis.compare import BOTH_SCORED, compare
 from opensafemlrm.analysis.conditions import (
@@ -37,7 +37,7 @@ from opensafemlrm.analysis.conditions import (
 )
 from opensafemlrm.analysis.effects import Cluster, effects, without_withheld
 from opensafemlrm.analysis.intervals import difference_interval, rate_interval
-from opensafemlrm.analysis.withheld import STOPPED, why, withhold
+from opensafemlrm.analysis.withheld import STOPPED, withhold
 from opensafemlrm.types import Part, Unscored
 
 READS: Final = clustered_counts.READS | correction.READS | cost.READS | {"repeat", "refusal"}
@@ -231,17 +231,10 @@ def _levels(
     known: _Options,
 ) -> pl.DataFrame:
     """Return the rate over every scored sample of a cell, in whichever scenarios the other has."""
-    n, scored, hits, cut = map(pl.col, ("n", "scored", "hits", "so_far"))
     sums = counts(rows, [*by, *on], hit, so_far).collect().pipe(texts)
-    rate, size = rate_of(sums)
-    levels = sums.select(
-        *by,
-        *on,
-        level=pl.Series(rate),
-        level_size=size,
-        level_withheld=why(known.max_unscored),
-        if_safe=(hits + cut) / n,
-        if_unsafe=(hits + n - scored) / n,
+    figures = {"level": "rate", "level_size": "size", "level_withheld": "withheld"}
+    levels = with_rates(sums, known.max_unscored).select(
+        *by, *on, "if_safe", "if_unsafe", **figures
     )
     return withhold(levels, ["level"], ["if_safe", "if_unsafe"], "level_withheld")
 

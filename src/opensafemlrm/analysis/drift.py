@@ -28,8 +28,8 @@ from opensafemlrm.analysis.clustered_counts import (
     counts,
     finite,
     harmful,
-    rate_of,
     texts,
+    with_rates,
 )
 from opensafemlrm.analysis.compare import compare
 from opensafemlrm.analysis.conditions import (
@@ -38,14 +38,14 @@ from opensafemlrm.analysis.conditions import (
     JUDGE_TO_CELL,
     PART_AND_THRESHOLD,
     SETTING_COLUMNS,
-    in_part_order,
+    in_setting_order,
     only,
 )
 from opensafemlrm.analysis.effects import arrays, discordant, effects
 from opensafemlrm.analysis.exact_limits import binomial_limits, difference_limits
 from opensafemlrm.analysis.intervals import CONFIDENCE
 from opensafemlrm.analysis.tax import METHOD
-from opensafemlrm.analysis.withheld import COLUMN, why, withhold
+from opensafemlrm.analysis.withheld import COLUMN, withhold
 
 READS: Final = clustered_counts.READS | {"repeat"}
 """Columns of the tidy table that drift needs."""
@@ -188,18 +188,15 @@ def _rates(rows: pl.LazyFrame, max_unscored: float) -> pl.DataFrame:
     of_setting = ("series", *SETTING_COLUMNS)
     scenarios = (pl.col("scenario") != ALL).sum().over(*of_setting, "place")
     is_incomplete = (pl.col("scenario") == ALL) & (scenarios < scenarios.max().over(of_setting))
-    rate, size = rate_of(sums)
-    n, scored, unsafe, so_far = map(pl.col, ("n", "scored", "hits", "so_far"))
-    rates = sums.with_columns(
+    rates = with_rates(sums, max_unscored).with_columns(
         unsafe="hits",
-        size=size,
-        asr=rate,
-        asr_if_unscored_safe=(unsafe + so_far) / n,
-        asr_if_unscored_unsafe=(unsafe + n - scored) / n,
+        asr="rate",
+        asr_if_unscored_safe="if_safe",
+        asr_if_unscored_unsafe="if_unsafe",
         last=pl.col("place").max().over(of_setting),
-        withheld=pl.when(is_incomplete & (scored > 0))
+        withheld=pl.when(is_incomplete & (pl.col("scored") > 0))
         .then(pl.lit(INCOMPLETE))
-        .otherwise(why(max_unscored)),
+        .otherwise("withheld"),
     )
     bounds = ("asr_if_unscored_safe", "asr_if_unscored_unsafe")
     rates = withhold(finite(rates), ("asr", "size"), bounds)
@@ -347,10 +344,9 @@ def _changes(
 
 
 def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
-    names = ("dataset", "attack", "defense", "sampling", "judge")
     last = ["number"] if "number" in rows.columns else []
     scenario = (pl.col("scenario") == ALL, pl.col("scenario"))
-    return rows.sort("series", *names, in_part_order(), "threshold", *scenario, *last)
+    return rows.sort("series", *in_setting_order(), *scenario, *last)
 
 
 def _as_categories() -> pl.Expr:

@@ -31,7 +31,7 @@ from opensafemlrm.analysis.conditions import (
     PART_AND_THRESHOLD,
     SETTING_COLUMNS,
     ends,
-    in_part_order,
+    in_setting_order,
     only,
 )
 from opensafemlrm.analysis.contrasts import CONTRAST, contrast, whatever_is_unscored
@@ -39,11 +39,14 @@ from opensafemlrm.analysis.effects import arrays
 from opensafemlrm.analysis.exact_limits import difference_limits, ratio_limits
 from opensafemlrm.analysis.intervals import CONFIDENCE
 from opensafemlrm.analysis.significance import Rates
+from opensafemlrm.analysis.tax import IF_UNSCORED
 from opensafemlrm.analysis.withheld import COLUMN, COVERED, why, withhold
 from opensafemlrm.errors import UnknownNameError
 
 READS: Final = clustered_counts.READS
 """Columns of the tidy table that :func:`grouped` needs."""
+
+_BOUNDS: Final = ("bound_low", "bound_high", "bound_interval_low", "bound_interval_high")
 
 COLUMNS: Final[Mapping[str, str]] = {
     "models": "Labels of the models, separated by commas.",
@@ -67,12 +70,7 @@ COLUMNS: Final[Mapping[str, str]] = {
     "simultaneous_ratio_low": "Lower end of the same of `ratio`.",
     "simultaneous_ratio_high": "Upper end; null where the data set none.",
     "p_value": "Two-sided: at most 0.05 exactly where the interval of `difference` leaves out 0.",
-    "bound_low": "Lowest difference over all samples, whatever the unscored ones hold.",
-    "bound_high": "Highest.",
-    "bound_interval_low": "Lower end of the interval that holds the difference at 95 %, whatever "
-    "the unscored samples hold.",
-    "bound_interval_high": "Upper end.",
-    **COLUMN,
+    **{name: IF_UNSCORED[name] for name in (*_BOUNDS, *COLUMN)},
     **{name: text for name, text in JUDGE_TO_CELL.items() if name != "cell"},
 }
 """The columns of :func:`grouped`."""
@@ -141,13 +139,7 @@ def grouped(
             asr_models="rate",
             asr_bases="rate_right",
         )
-        .sort(
-            *("dataset", "attack", "defense", "sampling", "judge"),
-            in_part_order(),
-            "threshold",
-            pl.col("scenario") == ALL,
-            "scenario",
-        )
+        .sort(*in_setting_order(), pl.col("scenario") == ALL, "scenario")
     )
     rows = withhold(
         finite(rows),
@@ -155,7 +147,7 @@ def grouped(
             *("asr_models", "asr_bases", *CONTRAST),
             *(f"simultaneous_{name}" for name in SIMULTANEOUS),
         ),
-        [name for name in rows.columns if name.startswith("bound")],
+        _BOUNDS,
     )
     return only(rows.select(*COLUMNS), part, threshold)
 

@@ -5,7 +5,7 @@ Source: SafeMLRM (arXiv 2504.08813), ASR(MLRM) − ASR(base), per pair, scenario
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final, Literal, TypeAlias
 
@@ -27,7 +27,7 @@ from opensafemlrm.analysis.conditions import (
     PAIR_TO_DEFENSE,
     PART_AND_THRESHOLD,
     SETTING_COLUMNS,
-    in_part_order,
+    in_setting_order,
     only,
 )
 from opensafemlrm.analysis.effects import Cluster, effects, without_withheld
@@ -148,9 +148,8 @@ def tax(  # noqa: PLR0913 # what to choose by
         ],
         how="diagonal",
     ).sort(
-        *("model", "base", "dataset", "attack", "defense", "sampling", "judge"),
-        in_part_order(),
-        "threshold",
+        *("model", "base"),
+        *in_setting_order(),
         pl.col("level").cast(pl.Enum(list(levels))),
         "scenario",
     )
@@ -171,10 +170,29 @@ def beside_bases(
     rows: pl.LazyFrame, pairs: pl.DataFrame, hit: pl.Expr, so_far: pl.Expr = NEVER
 ) -> pl.DataFrame:
     """Count ``hit`` of every pair in every setting and scenario (:func:`compare.compare`)."""
-    pairs = pairs.cast(pl.Categorical)
-    reasoners = rows.join(pairs.lazy(), left_on="model", right_on="reasoner")
-    bases = rows.rename({"model": "base"}).filter(pl.col("base").is_in(pairs["base"].implode()))
-    return compare(reasoners, bases, ("base", *SETTING_COLUMNS), hit, so_far, by=("model", "cell"))
+    known = pairs["base"].cast(pl.Categorical).implode()
+    bases = rows.rename({"model": "base"}).filter(pl.col("base").is_in(known))
+    on = ("base", *SETTING_COLUMNS)
+    return compare(_reasoners(rows, pairs), bases, on, hit, so_far, by=("model", "cell"))
+
+
+def item_pairs(rows: pl.LazyFrame, pairs: pl.DataFrame, columns: Sequence[str]) -> pl.LazyFrame:
+    """Return the replies of reasoning models beside the base's to the same item and repeat.
+
+    What is the base's of ``columns`` ends in ``_right``. Replies to items that are not known are
+    left out.
+    """
+    on = ["base", *SETTING_COLUMNS, "scenario", "item_key", "repeat"]
+    rows = rows.filter(pl.col("item_key").is_not_null())
+    bases = rows.rename({"model": "base"}).select(*on, "simulated", *columns)
+    both = _reasoners(rows, pairs).join(bases, on=on)
+    return both.with_columns(pl.col("simulated") | pl.col("simulated_right"))
+
+
+def _reasoners(rows: pl.LazyFrame, pairs: pl.DataFrame) -> pl.LazyFrame:
+    """Return the rows of reasoning models, with the base of each."""
+    bases = pairs.cast(pl.Categorical).lazy()
+    return rows.join(bases, left_on="model", right_on="reasoner")
 
 
 def renamed(rows: pl.DataFrame) -> pl.DataFrame:

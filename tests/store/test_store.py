@@ -10,12 +10,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PILImage
 
+from opensafemlrm.api import aevaluate
 from opensafemlrm.errors import StoreError, StoreVersionError
 from opensafemlrm.images import from_picture
-from opensafemlrm.store import DATABASE, Store, records, schema, verdict_key
+from opensafemlrm.judges.rules import RulesJudge
+from opensafemlrm.store import DATABASE, Store, records, schema
+from opensafemlrm.store.checking import check
 from opensafemlrm.store.known import final_verdicts, responses
+from opensafemlrm.store.verdict_key import verdict_key
 from opensafemlrm.store.writer import DELAY, Writer
 from opensafemlrm.types import (
+    JSON,
+    Key,
     Part,
     Prompt,
     Response,
@@ -27,6 +33,7 @@ from opensafemlrm.types import (
     Verdict,
     content_key,
 )
+from tests.support import Scripted, items, ok, study
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 maybe_count = st.none() | st.integers(0, 2**40)
@@ -98,6 +105,39 @@ def test_keys_do_not_confuse_where_one_text_ends_and_the_next_begins(a, b, c, d)
     same = (a, b) == (c, d)
     keys = [verdict_key(b"j", None, Part.ANSWER, *pair) for pair in ((a, b), (c, d))]
     assert (keys[0] == keys[1]) == same
+
+
+def test_a_text_that_a_later_fence_shows_otherwise_has_a_verdict_of_its_own():
+    def keys(*texts: str, context: JSON = None) -> list[Key]:
+        return [
+            verdict_key(b"j", context, Part.ANSWER, *texts, fenced=fenced) for fenced in (None, 1)
+        ]
+
+    for plain in (keys("soup?", "boil it"), keys("soup?", "<think>x</think> <|im_end|>")):
+        assert plain[0] == plain[1]
+    for later in (
+        keys("soup?", "<𝐬>"),
+        keys("[IN\u200bST]", "x"),
+        keys("soup?", "x", context={"reference": ["<ⅽls>"]}),
+    ):
+        assert later[0] != later[1]
+
+
+async def test_verdicts_from_before_a_later_fence_stay_and_are_whole(tmp_path, monkeypatch):
+    """Those that were paid for are no damage, and are not confused with new ones."""
+    said = ok("<think>a <𝐬> b</think>soup [unused1]")
+    run = study(Scripted(lambda *_: said), items(2), judge=RulesJudge())
+    monkeypatch.setattr("opensafemlrm.store.verdict_key.edition", lambda *_: 1)
+    await aevaluate(run, tmp_path / "store", progress=False)
+    monkeypatch.undo()
+    assert not [finding for finding in check(tmp_path / "store") if finding.problem]
+    with sqlite3.connect(tmp_path / "store" / DATABASE) as database:
+        before = database.execute("SELECT key FROM verdicts").fetchall()
+    more = study(Scripted(lambda *_: said), items(4), judge=RulesJudge())
+    await aevaluate(more, tmp_path / "store", progress=False)
+    assert not [finding for finding in check(tmp_path / "store") if finding.problem]
+    with sqlite3.connect(tmp_path / "store" / DATABASE) as database:
+        assert len({*database.execute("SELECT key FROM verdicts").fetchall()} - {*before}) > 3
 
 
 def test_a_store_of_a_newer_version_is_refused_by_name(tmp_path):

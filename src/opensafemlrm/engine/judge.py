@@ -13,11 +13,12 @@ from opensafemlrm.engine.prepare import Sample
 from opensafemlrm.engine.score_watch import MAX_AT_END, ScoreWatch
 from opensafemlrm.engine.stops import UNUSABLE
 from opensafemlrm.errors import JudgeStoppedError, ModelError, SafeMLRMError, StoppedError
-from opensafemlrm.judges.fence import speaks_to_judge
+from opensafemlrm.judges.speaking import speaks_to_judge
 from opensafemlrm.models.budget import price_of
-from opensafemlrm.store import Store, known, records, verdict_key
+from opensafemlrm.store import Store, known, records
 from opensafemlrm.store.known import rationales
 from opensafemlrm.store.tables import Row
+from opensafemlrm.store.verdict_key import verdict_key
 from opensafemlrm.store.writer import Writer
 from opensafemlrm.types import JudgeRequest, Key, Part, Trace, Unscored, Verdict
 

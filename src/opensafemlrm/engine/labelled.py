@@ -14,10 +14,11 @@ from opensafemlrm.components import Judge
 from opensafemlrm.engine.judge import watch_over
 from opensafemlrm.engine.run import first_error
 from opensafemlrm.engine.score_watch import MAX_AT_END, ScoreWatch
-from opensafemlrm.judges.fence import speaks_to_judge
-from opensafemlrm.store import Store, known, records, verdict_key
+from opensafemlrm.judges.speaking import speaks_to_judge
+from opensafemlrm.store import Store, known, records
 from opensafemlrm.store.database import component_key
 from opensafemlrm.store.known import reopen
+from opensafemlrm.store.verdict_key import verdict_key
 from opensafemlrm.store.writer import Writer
 from opensafemlrm.types import Item, JudgeRequest, Key, Part, Unscored, Verdict
 

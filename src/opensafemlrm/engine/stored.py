@@ -12,7 +12,8 @@ from typing import Final
 from opensafemlrm import reasoning
 from opensafemlrm.components import Judge
 from opensafemlrm.engine.labelled import LabelledText, judge_texts
-from opensafemlrm.store import Store, known, records, verdict_key
+from opensafemlrm.store import Store, known, records
+from opensafemlrm.store.verdict_key import verdict_key
 from opensafemlrm.types import Item, JudgeRequest, Key, Part, Verdict
 
 _TOGETHER: Final = 1000

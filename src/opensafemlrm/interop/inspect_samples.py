@@ -30,10 +30,11 @@ from inspect_ai.scorer import Score
 from opensafemlrm import images
 from opensafemlrm.components import Component, Judge
 from opensafemlrm.errors import ImageError, ImportDataError
-from opensafemlrm.judges.fence import speaks_to_judge
-from opensafemlrm.store import records, verdict_key
+from opensafemlrm.judges.speaking import speaks_to_judge
+from opensafemlrm.store import records
 from opensafemlrm.store.database import component_key
 from opensafemlrm.store.tables import TABLES, Row
+from opensafemlrm.store.verdict_key import verdict_key
 from opensafemlrm.types import (
     PARTS,
     Image,

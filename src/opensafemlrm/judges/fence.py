@@ -12,8 +12,17 @@ import functools
 import hashlib
 import re
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Final
 
+from opensafemlrm.judges.normalized import (
+    FULLWIDTH,
+    LOOK_ALIKES,
+    Normalized,
+    normalized,
+    read_as,
+    uncommon,
+)
 from opensafemlrm.reasoning import FORMATS
 
 _SLOT: Final = re.compile(r"\{\{([a-z_]+)\}\}")
@@ -29,56 +38,53 @@ _MARKS: Final = sorted(
     reverse=True,
 )
 """What stands around reasoning and answers, in every format that is known."""
-_NAMES: Final = (
+_FIRST_NAMES: Final = (
     "s|sep|cls|mask|pad|unk|eos|bos|eot|eod|eoh|eoa|sop|eop|sys|inst|user|human|bot|assistant|system|"
     "developer|tool|tools|function|observation|environment|ipython|context|role|think|img|image|"
     "images|video|audio|speech|picture|box|quad|ref|point|patch|placeholder|document|thinking|"
     "unused\\d{1,5}|endofturn|endoftext|startoftext|imstart|imend"
 )
+_NAMES: Final = (
+    "ai|bo[acdfhiprsuwm]|eo[bcfhiprsuwm]|obs|start|end|turn|multimodal|grounding|[gs]mask|so[hit]|nl|"
+    "tool[- ]?calls?|"
+    "0x[0-9a-f]{2}|(?:begin|beginning|start|end)[- ]?of[- ]?[a-z]{2,20}|"
+    "(?:unused|reserved|dummy|special|extra|custom|sentinel|token|pad|mask|image|img|audio|video|"
+    "loc|seg|reg|bin|codec|ctrl|control|timestamp)[-_ ]?(?:token|id)?[-_ ]?\\d{1,6}"
+)
 """Names that control tokens have between angle brackets; an underscore tells others."""
-_CONTROL: Final = re.compile(
-    rf"<(?=\||/?(?i:{_NAMES})>|/?(?=\w{{0,30}}[_:])[\w:]{{2,60}}+>|/?[A-Z]{{3,40}}+>)"
+_IN_SQUARE: Final = (
+    "img|inst|sys|[gs]mask|multimodal|(?:begin|start|end)[- ]of[- ][a-z]{2,20}|"
+    "(?:bo|eo)[smt]|(?:unused|reserved|dummy|special)[- ]?\\d{1,6}"
+)
+"""Those between square brackets, where code has names of its own."""
+_ANY: Final = (
+    rf"<(?=\||/?(?i:{_FIRST_NAMES})>|/?(?=\w{{0,30}}[_:])[\w:]{{2,60}}+>|/?[A-Z]{{3,40}}+>)"
     r"|\[(?=\||e?~|/?[A-Za-z]?[A-Z_]{2,40}+\d{0,4}\])|\](?=~)|\|(?=[>\]])|>(?=>[A-Z]{1,40}+<<)"
-    + "".join(rf"|{re.escape(mark[0])}(?i:(?={re.escape(mark[1:])}))" for mark in _MARKS)
+)
+_NAMED: Final = "|".join(
+    rf"{re.escape(mark[0])}(?i:(?={re.escape(mark[1:])}))"
+    for mark in _MARKS
+    if not (re.match(_ANY, mark) and re.match(_ANY, mark.lower()))
+)
+_FIRST: Final = re.compile(f"{_ANY}|{_NAMED}")
+"""The first character of each token that the first edition of this fence broke."""
+_CONTROL: Final = re.compile(
+    rf"({_FIRST.pattern})|<(?=/?(?i:{_FIRST_NAMES}|{_NAMES})[\s/]{{0,3}}>)"
+    r"|<(?=/?(?=\w{0,30}[_:])[\w:]{2,200}+>|\[\w[\w:.-]{0,80}\]>)"
+    rf"|\[(?=/?(?i:{_IN_SQUARE})\])"
 )
 """The first character of each token that ends a turn, begins one or stands for an image in a chat
 template. Where a server tokenizes them from plain text, a judged reply could speak as the judge."""
-_BEGINS: Final = re.compile(f"[{re.escape(''.join({*'<>|[]', *(mark[0] for mark in _MARKS)}))}]")
-_SPEAKS: Final = tuple(
-    (words, re.compile(pattern, re.IGNORECASE))
-    for words, pattern in (
-        (("#",), r"#(?:thescore|understood|verdict|score|rating|label) ?:"),
-        (("thescore",), r"\bthescore\b"),
-        (
-            ("reviewer", "grader", "judge", "evaluator"),
-            r"\b(?:reviewer|grader|judge|evaluator)s?\b[^.\n]{0,80}"
-            r"\b(?:score|rat|safe|harmless|unsafe|mark)",
-        ),
-        (
-            ("ignore", "disregard", "forget"),
-            r"\b(?:ignore|disregard|forget)\b[^.\n]{0,40}"
-            r"\b(?:instruction|polic|rule|rubric|prompt)",
-        ),
-        (
-            ("score", "rate", "mark", "label", "judge"),
-            r"\b(?:score|rate|mark|label|judge)\b[^.\n]{0,40}"
-            r"\b(?:as|with|is|of) (?:0|zero|safe|harmless)\b",
-        ),
-        (("===",), r"={3} ?[0-9a-f]{8,}"),
-        (("<|",), r"<\|\w*(?:start|end|system|user|assistant|eot)\w*\|>"),
-        (("inst]", "</s>"), r"\[/?INST\]|</s>"),
-    )
+_OTHERS: Final = "".join(sorted({mark[0] for mark in _MARKS} - {*"<>|[]"}))
+_BEGINS: Final = re.compile(
+    rf"<(?=[\w/:|\[])|\[(?=[\w/|~])|\](?=~)|\|(?=[>\]])|>(?=>)|[{re.escape(_OTHERS)}]"
 )
-"""Words that are meant for whoever judges them, each with what a text in lower case must hold
-before it is searched for them: most do not."""
-_TAGS: Final = re.compile("[\U000e0020-\U000e007e]{4}")
-"""Characters that no reader sees, and that stand for those of ASCII."""
-_ALIKE: Final = {
-    **{code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)},
-    **str.maketrans("﹤﹥‹›〈〉⟨⟩〈〉∣ǀ¦￨ſKİı", "<><><><><>||||skii"),
-}
-"""Signs that some tokenizers, which normalize text first, take for those of ASCII."""
-_HAS_ALIKE: Final = re.compile(f"[{re.escape(''.join(map(chr, _ALIKE)))}]")
+"""Where one may begin."""
+_MAY_BEGIN: Final = re.compile(
+    rf"[{re.escape(_OTHERS + ''.join(s for s in LOOK_ALIKES if read_as(s) in [*'<>|[]']))}]"
+)
+_FIRST_WINDOW: Final = 160
+"""Characters that hold any token of the first edition."""
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
@@ -116,26 +122,51 @@ def neutralize(text: str) -> str:
 
     Nothing is taken away: a reader sees the same words, and no tokenizer sees a control token.
     """
+    ends, _ = _tokens(text)
     whole = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
-    read = _in_ascii(whole)
-    pieces, end = [], 0
-    for begin in _BEGINS.finditer(read):
-        if token := _CONTROL.match(read, begin.start()):
-            pieces += [whole[end : token.end()], " "]
-            end = token.end()
-    return "".join((*pieces, whole[end:])) if pieces else whole
+    return " ".join(whole[start:end] for start, end in pairwise((0, *ends, None)))
 
 
-def speaks_to_judge(text: str) -> bool:
-    """Whether a text that is to be judged speaks to the judge, as far as its words tell."""
-    read = _in_ascii(text)
-    in_lower_case = read.lower()
-    return any(
-        any(word in in_lower_case for word in words) and pattern.search(read)
-        for words, pattern in _SPEAKS
-    ) or not (text.isascii() or _TAGS.search(text) is None)
+def edition(*texts: str) -> int:
+    """Return the edition of the fence that these texts are shown in: 1 unless it takes a later one.
+
+    Edition 2 also breaks tokens that are written with look-alikes that tokenizers normalize or with
+    unseen signs inside, and those of more families. What both break is shown alike.
+    """
+    return 2 if any(_tokens(text)[1] for text in texts) else 1
 
 
-def _in_ascii(text: str) -> str:
-    """Return ``text`` with the signs of ASCII in the places of those that look like them."""
-    return text.translate(_ALIKE) if not text.isascii() and _HAS_ALIKE.search(text) else text
+def _tokens(text: str) -> tuple[list[int], bool]:
+    """Return where the first character of each control token ends, and if one is of edition 2."""
+    if (
+        "<" in text
+        or "[" in text
+        or "|" in text
+        or ">>" in text
+        or "]~" in text
+        or _MAY_BEGIN.search(uncommon(text))
+    ):
+        return _found(text) if len(text) > _MAX_REMEMBERED else _remembered(text)
+    return [], False
+
+
+def _found(text: str) -> tuple[list[int], bool]:
+    read = normalized(text)
+    ends, is_later = [], False
+    for begin in _BEGINS.finditer(read.text):
+        if token := _CONTROL.match(read.text, begin.start()):
+            ends.append(end := read.end(begin.start()))
+            is_later = is_later or token.lastindex is None or not _is_of_first(text, end, read)
+    return ends, is_later
+
+
+def _is_of_first(text: str, end: int, read: Normalized) -> bool:
+    """Whether the first edition, which knew few look-alikes, read the token there too."""
+    if read.text is text:
+        return True
+    return _FIRST.match(text[end - 1 : end + _FIRST_WINDOW].translate(FULLWIDTH)) is not None
+
+
+_remembered: Final = functools.lru_cache(maxsize=64)(_found)
+"""A text is looked at for its key, and again for its prompt."""
+_MAX_REMEMBERED: Final = 20_000

@@ -9,7 +9,7 @@ sharing between studies and changing the judge are one operation: making what is
 from opensafemlrm.store.connecting import DATABASE
 from opensafemlrm.store.database import Cell, Store
 from opensafemlrm.store.known import GenerationState
-from opensafemlrm.store.records import SampleKey, generation_key, verdict_key
+from opensafemlrm.store.records import SampleKey, generation_key
 
 __all__ = [
     "DATABASE",
@@ -18,5 +18,4 @@ __all__ = [
     "SampleKey",
     "Store",
     "generation_key",
-    "verdict_key",
 ]

@@ -23,7 +23,7 @@ from opensafemlrm.errors import SafeMLRMError
 from opensafemlrm.registry import ComponentKind
 from opensafemlrm.store import records
 from opensafemlrm.store.database import component_key
-from opensafemlrm.types import PARTS, Key, Part, content_key
+from opensafemlrm.types import PARTS, Key, content_key
 
 _UNREADABLE: Final = (ValueError, TypeError, KeyError, IndexError, AttributeError, SafeMLRMError)
 _NONE: Final = bytes(16)
@@ -130,6 +130,8 @@ def _find_misjudged(connection: sqlite3.Connection) -> None:
 
 def _wrong(judgements: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Key, set[Key]]]:
     """Yield the judge and the right keys of judgements on one reply that have others."""
+    from opensafemlrm.store.verdict_key import verdict_key  # noqa: PLC0415 # for checks alone
+
     for _, judge, *given, identity, parser, item_row, response in (
         (*row[:7], row[7:14], row[14:]) for row in judgements
     ):
@@ -141,15 +143,22 @@ def _wrong(judgements: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Key, set[Key
             item = records.item_from_row(item_row, records.without_bytes)
             trace = reasoning.parse(records.response_from_row(response), records.format_of(parser))
             of_item = judge_of.context(item)
-            keys: dict[Part, Key] = {
-                part: records.verdict_key(judge, of_item, request.role, item.question, request.text)
-                for part, request in records.judge_requests(trace).items()
-            }
+            requests = records.judge_requests(trace)
         except _UNREADABLE:
             yield judge, {_NONE}
             continue
-        if [keys.get(part) for part in PARTS] != given:
-            yield judge, set(keys.values())
+        # A verdict from before an edition of the fence stays what it was.
+        editions = [
+            {
+                part: verdict_key(
+                    judge, of_item, request.role, item.question, request.text, fenced=fenced
+                )
+                for part, request in requests.items()
+            }
+            for fenced in (None, 1)
+        ]
+        if given not in [[keys.get(part) for part in PARTS] for keys in editions]:
+            yield judge, set(editions[0].values())
 
 
 @functools.lru_cache(maxsize=256)

@@ -13,7 +13,6 @@ import orjson
 
 from opensafemlrm.store.tables import RESPONSE, VERDICT, Row, Values, columns_of
 from opensafemlrm.types import (
-    JSON,
     PARTS,
     Call,
     Image,
@@ -47,17 +46,6 @@ ITEM_OF_I: Final = "i.key, i.dataset, i.id, i.scenario, i.kind, i.question, i.co
 def generation_key(cell: Key, item: Key, repeat: int) -> Key:
     """Return the content key of one reply."""
     return content_key(cell, item, repeat)
-
-
-def verdict_key(judge: Key, context: JSON, role: Part, question: str, text: str) -> Key:
-    """Return the content key of one verdict; ``context`` is what Judge.context gave."""
-    return content_key(
-        judge,
-        context,
-        role.value,
-        question.encode("utf-8", "surrogatepass"),
-        text.encode("utf-8", "surrogatepass"),
-    )
 
 
 def item_row(item: Item) -> Row:

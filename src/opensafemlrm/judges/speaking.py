@@ -1,0 +1,91 @@
+"""Whether a text that is judged speaks to whoever judges it, as far as its words tell."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, TypeAlias
+
+from opensafemlrm.judges.normalized import read, uncommon
+
+_ZERO: Final = r"(?:0(?![\d%/:]|[.,-]\d)|zero\b|(?:safe|harmless)\b(?! to\b))"
+"""What an attacker would have a scale or a guard say; :data:`_LOWEST` for scales from 1 on too."""
+_LOWEST: Final = rf"(?:{_ZERO}|1(?![\d%/:).,-]))"
+_MARKS: Final = r"[\s\"'`*_()\[\]{}$\\]"
+_WORDS: Final = r"(?:score|rating|verdict|label|grade|judge?ment|classification)"
+_Searched: TypeAlias = tuple[bytes, list[bytes], re.Pattern[str]]
+
+
+def _searched(*rows: tuple[str, str, str]) -> tuple[_Searched, ...]:
+    """Return patterns with what a text in lower case holds before it is searched for one.
+
+    That is a character, which is found at once, and one of some words.
+    """
+    return tuple(
+        (character.encode(), words.encode().split(b" "), re.compile(pattern, re.IGNORECASE))
+        for character, words, pattern in rows
+    )
+
+
+_SPEAKS: Final = _searched(
+    ("#", "#", r"#\s?(?:thescore|understood|verdict|score|rating|label)\s?[:=]"),
+    ("", "thescore", r"\bthescore\b"),
+    (
+        "",
+        "reviewer grader judge evaluator",
+        r"\b(?:reviewer|grader|judge|evaluator)s?\b[^.\n]{0,80}"
+        r"\b(?:scor(?:e|es|ed|ing)|rat(?:e|es|ed|ings?)|safe|harmless|unsafe|mark(?:s|ed)?)\b",
+    ),
+    (
+        "",
+        "ignore disregard forget",
+        r"\b(?:ignore|disregard|forget)\b[^.\n]{0,40}\b(?:instruction|polic|rule|rubric|prompt)",
+    ),
+    ("=", "===", r"={3} ?[0-9a-f]{8,}"),
+    ("|", "<|", r"<\|\w*(?:start|end|system|user|assistant|eot)\w*\|>"),
+    ("]", "inst]", r"\[/?INST\]"),
+    ("<", "</s>", r"</s>"),
+)
+"""Words that are meant for whoever judges them: most texts hold none of what they begin with."""
+_LOW: Final = (b"0", b"1", b"zero", b"safe", b"harmless")
+_VERDICTS: Final = _searched(
+    (
+        "",
+        "score rate rating mark label judg verdict grade classif",
+        r"\b(?:score|rate|rating|mark|label|judge|verdict|grade)\b[^.\n]{0,40}"
+        r"\b(?:as|with|is|of) (?:0|zero|safe|harmless)\b"
+        rf"|{_WORDS}s?{_MARKS}{{0,5}}(?::|[=-]?>|[→⇒]){_MARKS}{{0,8}}{_LOWEST}",
+    ),
+    (
+        "{",
+        "boxed",
+        rf"\bboxed{_MARKS}{{1,4}}(?:text|math)?(?:rm|bf)?{_MARKS}{{0,4}}{_LOWEST}",
+    ),
+    (
+        "",
+        "answer output",
+        rf"\b(?:correct|right|proper|true|expected|only|final|valid) (?:answer|output)\b"
+        rf"{_MARKS}{{0,4}}(?:is:?|[:=→]){_MARKS}{{1,8}}{_ZERO}",
+    ),
+    (
+        "",
+        "only exactly",
+        r"\b(?:output|respond|reply|answer|return|print|write|say|end)\b[^.\n]{0,30}"
+        rf"\b(?:only|exactly)\b[^.\n\w]{{0,4}}(?:with )?{_MARKS}{{0,4}}{_ZERO}",
+    ),
+    ("\n", "safe\n", r"(?<![^\n])(?:un)?safe\n\s{0,3}(?:S\d|\{|#)"),
+)
+"""Verdicts that a text gives itself, which hold one of :data:`_LOW`."""
+_TAGS: Final = re.compile("[\U000e0020-\U000e007e]{4}")
+"""Characters that no reader sees, and that stand for those of ASCII."""
+
+
+def speaks_to_judge(text: str) -> bool:
+    """Whether a text that is to be judged speaks to the judge, as far as its words tell."""
+    as_read = read(text)
+    # Bytes are searched several times as fast as text that is not ASCII.
+    lowered = as_read.lower().encode("utf-8", "surrogatepass")
+    searched = _SPEAKS + _VERDICTS if any(low in lowered for low in _LOW) else _SPEAKS
+    return any(
+        character in lowered and any(word in lowered for word in words) and pattern.search(as_read)
+        for character, words, pattern in searched
+    ) or not (text.isascii() or _TAGS.search(uncommon(text)) is None)

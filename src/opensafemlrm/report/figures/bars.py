@@ -74,16 +74,15 @@ def bars(
             part = counts.get(kind, 0) / whole / most * column
             if not part:
                 continue
-            box = {"x": x, "x2": x + part, "y": y - _BAR / 2, "y2": y + _BAR / 2, "role": role}
+            box = drawing.around(x + part / 2, y, part, _BAR, role=role)
             (hatches if role == HATCH else boxes).append(box)
             if part >= _ROOM_FOR_NUMBER:
                 share = _share(counts[kind], whole, decimals)
                 ink = "ink" if role == HATCH else ink_of(role)
                 texts.append({"x": x + part / 2, "y": y + 0.5, "text": share, "role": ink})
                 if role == HATCH:
-                    half = width_of(share, SMALL) / 2 + 2
-                    middle = {"x": x + part / 2 - half, "x2": x + part / 2 + half}
-                    behind.append({**box, **middle, "role": "paper"})
+                    wide = width_of(share, SMALL) + 4
+                    behind.append(drawing.around(x + part / 2, y, wide, _BAR, role="paper"))
             x += part
         if most < 1:
             of_whole = f"{sum(counts.values()):,} of {whole:,}"
@@ -92,9 +91,9 @@ def bars(
     layers = [
         *drawing.hatched(hatches),
         drawing.boxes(behind),
-        drawing.boxes(boxes, stroke=LIGHT["edge"], strokeWidth=0.75),
+        drawing.boxes(boxes, **drawing.EDGE),
         drawing.texts(texts, align="center", fontSize=SMALL),
-        drawing.texts([*empty, *ends], fontSize=SMALL, color=LIGHT["muted"]),
+        drawing.texts([*empty, *ends], **drawing.QUIET),
         drawing.texts(heads, color=LIGHT["ink"]),
         *key,
         *drawing.labels(layout, width),

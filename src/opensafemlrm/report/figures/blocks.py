@@ -59,16 +59,12 @@ def blocks(
 def headings(placed: Sequence[Block], tops: Sequence[float]) -> list[alt.Chart]:
     """Return the layers of the groups' headings; ``tops`` are the pixels at which lines begin."""
     named = [block for block in placed if block.heading]
-    words = []
+    words, lines = [], []
     for block in named:
-        left = min(block.lefts.values())
+        left, top = min(block.lefts.values()), tops[block.line]
         text = drawing.fit(block.heading, block.right - left)
-        words.append({"x": left, "y": tops[block.line] + 9, "text": text})
-    lines = [
-        {"x": min(block.lefts.values()), "x2": block.right, "y": top + 20, "y2": top + 20}
-        for block in named
-        for top in [tops[block.line]]
-    ]
+        words.append({"x": left, "y": top + 9, "text": text})
+        lines.append(drawing.across(left, block.right, top + 20))
     return [drawing.texts(words, color=LIGHT["ink"]), drawing.rules(lines, color=LIGHT["rule"])]
 
 

@@ -1,8 +1,9 @@
 """What all charts are made with: sizes, measured text, rows of marks, and files.
 
 A chart is a layer of marks whose vertical places are pixels that the project works out, so that
-labels, headings and numbers stand where a reader looks for them at any width. Every text is made
-visible first (:func:`opensafemlrm.text.for_terminal`) and escaped by the renderer.
+labels, headings and numbers stand where a reader looks for them at any width. A mark is a row with
+its ``x`` and ``y``, in pixels, and the ``role`` of its colour. Every text is made visible first
+(:func:`opensafemlrm.text.for_terminal`) and escaped by the renderer.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import as_file, files
@@ -24,6 +25,7 @@ from opensafemlrm.text import for_terminal
 
 Chart: TypeAlias = "alt.LayerChart | alt.Chart"
 Row: TypeAlias = Mapping[str, Any]
+Corner: TypeAlias = tuple[float, float]
 Marks: TypeAlias = "defaultdict[str, list[Row]]"
 """The marks of all panels by what they are, each kind in one layer."""
 
@@ -34,6 +36,10 @@ _MAX_LABEL: Final = 210
 _LABEL_LINE: Final = 21
 _NUMBER_ROOM: Final = 124
 """Room that numbers have at the right of a label's line."""
+QUIET: Final = {"fontSize": SMALL, "color": LIGHT["muted"]}
+"""The style of what is read last: numbers of scales, names of axes, legends."""
+EDGE: Final = {"stroke": LIGHT["edge"], "strokeWidth": 0.75}
+"""The edge of a box, without which the lightest colours would not be seen."""
 _ELLIPSIS: Final = "…"
 _VEGA_LITE: Final = "6.1"
 _PNG_SCALE: Final = 3.0
@@ -118,14 +124,9 @@ def fit(text: str, width: float, size: int = SIZE) -> str:
 
 
 def texts(rows: Iterable[Row], **mark: Any) -> alt.Chart:
-    """Return a layer that writes each row's ``text`` at its ``x`` and ``y``, in pixels.
-
-    Rows that hold a ``role`` have its colour.
-    """
-    mark = {"baseline": "middle", "align": "left", "fontSize": SIZE, "color": LIGHT["ink"], **mark}
-    rows = list(rows)
-    coloured = [_COLOUR] if rows and "role" in rows[0] else []
-    return _layer(_chart(rows).mark_text(**mark), _X, _Y, alt.Text("text:N"), *coloured)
+    """Return a layer that writes each row's ``text`` at its ``x`` and ``y``."""
+    usual = {"baseline": "middle", "align": "left", "fontSize": SIZE, "color": LIGHT["ink"]}
+    return _layer("text", rows, alt.Text("text:N"), **{**usual, **mark})
 
 
 def labels(layout: Bands, width: float) -> list[alt.Chart]:
@@ -133,10 +134,7 @@ def labels(layout: Bands, width: float) -> list[alt.Chart]:
     left = -layout.gutter
     return [
         texts({"x": left, "y": row.label_y, "text": row.label} for row in layout.rows),
-        rules(
-            ({"x": left, "x2": width, "y": y + 9, "y2": y + 9} for _, y in layout.headings),
-            color=LIGHT["rule"],
-        ),
+        rules((across(left, width, y + 9) for _, y in layout.headings), color=LIGHT["rule"]),
         texts(
             ({"x": left, "y": y, "text": text} for text, y in layout.headings),
             color=LIGHT["muted"],
@@ -144,21 +142,29 @@ def labels(layout: Bands, width: float) -> list[alt.Chart]:
     ]
 
 
-def rules(rows: Iterable[Row], **mark: Any) -> alt.Chart:
-    """Return a layer of lines from ``x``, ``y`` to ``x2``, ``y2``, in pixels.
+def across(x: float, x2: float, y: float) -> Row:
+    """Return the row of a level line."""
+    return {"x": x, "x2": x2, "y": y, "y2": y}
 
-    Rows that hold a ``role`` have its colour.
-    """
-    rows = list(rows)
-    coloured = [_COLOUR] if rows and "role" in rows[0] else []
-    return _layer(_chart(rows).mark_rule(**mark), _X, _Y, _X2, _Y2, *coloured)
+
+def upright(x: float, y: float, y2: float) -> Row:
+    """Return the row of an upright line."""
+    return {"x": x, "x2": x, "y": y, "y2": y2}
+
+
+def around(x: float, y: float, wide: float, high: float, **more: Any) -> Row:
+    """Return the row of a box whose middle is at ``x``, ``y``."""
+    return {"x": x - wide / 2, "x2": x + wide / 2, "y": y - high / 2, "y2": y + high / 2, **more}
+
+
+def rules(rows: Iterable[Row], **mark: Any) -> alt.Chart:
+    """Return a layer of lines from ``x``, ``y`` to ``x2``, ``y2``."""
+    return _layer("rule", rows, _X2, _Y2, **mark)
 
 
 def boxes(rows: Iterable[Row], **mark: Any) -> alt.Chart:
-    """Return a layer of boxes from ``x``, ``y`` to ``x2``, ``y2``, each in the colour of its
-    ``role``.
-    """
-    return _layer(_chart(rows).mark_rect(**mark), _X, _Y, _X2, _Y2, _COLOUR)
+    """Return a layer of boxes from ``x``, ``y`` to ``x2``, ``y2``."""
+    return _layer("rect", rows, _X2, _Y2, **mark)
 
 
 def hatched(rows: Iterable[Row]) -> list[alt.Chart]:
@@ -178,31 +184,23 @@ def hatched(rows: Iterable[Row]) -> list[alt.Chart]:
             lines.append({"x": x, "y": y, "x2": x2, "y2": y2})
     empty = [{**row, "role": "paper"} for row in rows]
     return [
-        boxes(empty, stroke=LIGHT["edge"], strokeWidth=0.75),
+        boxes(empty, **EDGE),
         rules(lines, color=LIGHT["edge"], strokeWidth=0.75, opacity=0.8),
     ]
 
 
 def areas(rows: Iterable[Row], **mark: Any) -> alt.Chart:
-    """Return a layer of areas between ``y`` and ``y2`` over ``x``, one for each ``area``, each in
-    the colour of its ``role``.
-    """
-    return _layer(_chart(rows).mark_area(**mark), _X, _Y, _Y2, alt.Detail("area:N"), _COLOUR)
+    """Return a layer of areas between ``y`` and ``y2`` over ``x``, one for each ``area``."""
+    return _layer("area", rows, _Y2, alt.Detail("area:N"), **mark)
 
 
 def points(rows: Iterable[Row], role: str, *, fill: str = "", size: int = 64) -> alt.Chart:
-    """Return a layer of dots at ``x``, ``y``, in pixels, in the colour of ``role``.
+    """Return a layer of dots at ``x``, ``y``, in the colour of ``role``.
 
     They are rings where ``fill`` is another role, or ``transparent``.
     """
-    chart = _chart(rows).mark_point(
-        size=size,
-        opacity=1,
-        strokeWidth=1.8,
-        stroke=LIGHT[role],
-        fill=LIGHT.get(fill or role, fill),
-    )
-    return _layer(chart, _X, _Y)
+    line = {"size": size, "opacity": 1, "strokeWidth": 1.8, "stroke": LIGHT[role]}
+    return _layer("point", rows, fill=LIGHT.get(fill or role, fill), **line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,11 +228,11 @@ def legend(signs: Sequence[Sign], width: float, left: float = 0) -> tuple[list[a
     for number, line in enumerate(lines):
         y = 8 + number * _LEGEND_LINE
         words = [{"x": left + x + 16, "y": y, "text": sign.text} for x, sign in line]
-        layers.append(texts(words, fontSize=SMALL, color=LIGHT["muted"]))
+        layers.append(texts(words, **QUIET))
         for x, sign in line:
             box = {"x": left + x, "x2": left + x + 11, "y": y - 6, "y2": y + 5, "role": sign.role}
             if sign.shape == "box":
-                layers.append(boxes([box], stroke=LIGHT["edge"], strokeWidth=0.75))
+                layers.append(boxes([box], **EDGE))
             elif sign.shape == "hatch":
                 layers += hatched([box])
             else:
@@ -275,7 +273,7 @@ def with_caveat(chart: alt.LayerChart, caveat: str, size: Size) -> alt.LayerChar
 
 @dataclass(frozen=True, slots=True)
 class Ruler:
-    """A scale along the bottom: values from ``low`` to ``high`` over ``width`` pixels."""
+    """A scale: values from ``low`` to ``high`` over ``width`` pixels."""
 
     low: float
     high: float
@@ -297,17 +295,40 @@ class Ruler:
         step = _round_step(self.high - self.low)
         count = round((self.high - self.low) / step)
         ticks = [self.low + number * step for number in range(count + 1)]
-        lines = [{"x": self.at(t), "x2": self.at(t), "y": top, "y2": height} for t in ticks]
+        lines = [upright(self.at(t), top, height) for t in ticks]
         numbers = [
             {"x": self.at(t), "y": height + 12, "text": f"{t:g}{unit}".replace("-", "−")}
             for t in ticks
         ]
-        quiet = {"fontSize": SMALL, "color": LIGHT["muted"], "align": "center"}
+        name = {"x": self.width / 2, "y": height + 32, "text": title}
         return [
             rules(lines, color=LIGHT["grid"]),
-            texts(numbers, **quiet),
-            texts([{"x": self.width / 2, "y": height + 32, "text": title}], **quiet),
+            texts([*numbers, name], align="center", **QUIET),
         ]
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A plot beside others: where its upper left corner is, and its scales to the right and up."""
+
+    left: float
+    top: float
+    to_right: Ruler
+    up: Ruler
+
+    def x(self, value: float) -> float:
+        """Return the pixel of a value on the scale to the right."""
+        return self.left + self.to_right.at(value)
+
+    def y(self, value: float) -> float:
+        """Return the pixel of a value on the scale up."""
+        return self.top + self.up.width - self.up.at(value)
+
+
+def corners(number: int, across: int, width: float, height: float, top: float) -> Iterator[Corner]:
+    """Yield the upper left corner of each of so many panels, ``across`` of them in a line."""
+    for place in range(number):
+        yield (place % across) * width, top + (place // across) * height
 
 
 def _round_step(span: float) -> float:
@@ -352,15 +373,13 @@ _Y2: Final = alt.Y2("y2:Q")
 _COLOUR: Final = alt.Color("colour:N", scale=None)
 
 
-def _layer(chart: alt.Chart, *channels: Any) -> alt.Chart:
-    layer: alt.Chart = chart.encode(*channels)
+def _layer(mark: str, rows: Iterable[Row], *channels: Any, **style: Any) -> alt.Chart:
+    """Return a layer of marks at their pixels; those whose rows name a ``role`` in its colour."""
+    values = [{**row, "colour": LIGHT[row["role"]]} if "role" in row else {**row} for row in rows]
+    coloured = [_COLOUR] if values and "role" in values[0] else []
+    chart = getattr(alt.Chart({"values": values}), f"mark_{mark}")(**style)
+    layer: alt.Chart = chart.encode(_X, _Y, *channels, *coloured)
     return layer
-
-
-def _chart(rows: Iterable[Row]) -> alt.Chart:
-    """Return a chart of rows, each with the colour of the role it names."""
-    coloured = [{**row, "colour": LIGHT[row["role"]]} if "role" in row else {**row} for row in rows]
-    return alt.Chart({"values": coloured})
 
 
 @cache

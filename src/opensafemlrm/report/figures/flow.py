@@ -48,8 +48,8 @@ def flows(rows: pl.DataFrame, size: Size) -> alt.LayerChart:
     across = min(len(rows), 2 if size.narrow else 3)
     column = size.width / across
     marks: Marks = defaultdict(list)
-    for number, row in enumerate(rows.iter_rows(named=True)):
-        left, top = (number % across) * column, (number // across) * _WHOLE
+    corners = drawing.corners(len(rows), across, column, _WHOLE, 0)
+    for row, (left, top) in zip(rows.iter_rows(named=True), corners, strict=True):
         width = column - 24
         marks["titles"].append(
             {"x": left, "y": top + 10, "text": drawing.fit(row["panel"], width + 10)}
@@ -60,7 +60,7 @@ def flows(rows: pl.DataFrame, size: Size) -> alt.LayerChart:
     quiet = {"fontSize": 10, "color": LIGHT["muted"]}
     layers = [
         drawing.texts(marks["titles"]),
-        drawing.texts(marks["unders"], fontSize=SMALL, color=LIGHT["muted"]),
+        drawing.texts(marks["unders"], **drawing.QUIET),
         drawing.texts(marks["lefts"], **quiet),
         drawing.texts(marks["rights"], align="right", **quiet),
         drawing.areas(marks["ribbons"], opacity=0.55),

@@ -74,14 +74,14 @@ def forest(
             numbers.append({"x": width, "y": place.label_y, "text": estimate_text(row, write)})
         if row["value"] is None and row.get("bound_low") is not None:
             low, high = (ruler.at(row[name]) for name in _BOUNDS)
-            bounds.append({"x": low, "x2": high, "y": y, "y2": y})
+            bounds.append(drawing.across(low, high, y))
         if row["value"] is None or row["low"] is None or row["high"] is None:
             continue
         role = row.get("role", "reasoner")
         points[role, row["strict"]].append({"x": ruler.at(row["value"]), "y": y})
         low, high = ruler.at(row["low"]), ruler.at(row["high"])
-        lines.append({"x": low, "x2": high, "y": y, "y2": y, "role": role})
-    zero = {"x": ruler.at(0), "x2": ruler.at(0), "y": top, "y2": layout.height}
+        lines.append({**drawing.across(low, high, y), "role": role})
+    zero = drawing.upright(ruler.at(0), top, layout.height)
     layers = [
         *key,
         *ruler.layers(layout.height, title, top=top),

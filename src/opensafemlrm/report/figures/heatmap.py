@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Final
 
 import altair as alt
 import polars as pl
 
 from opensafemlrm.report.figures import drawing
-from opensafemlrm.report.figures.blocks import HEADING, Block, blocks, headings
+from opensafemlrm.report.figures.blocks import HEADING, blocks, headings
 from opensafemlrm.report.figures.drawing import Row, Size
-from opensafemlrm.report.figures.theme import LIGHT, RAMP, SMALL, STEPS, ink_on, step_of, width_of
+from opensafemlrm.report.figures.theme import RAMP, SMALL, STEPS, ink_on, step_of, width_of
 from opensafemlrm.report.forms import BOUNDS_MARK
 
 _HEIGHT: Final = 34
@@ -81,13 +80,9 @@ def heatmap(cells: pl.DataFrame, size: Size) -> alt.LayerChart:
             for row, place in zip(rows, layout.rows, strict=True):
                 for column, left in block.lefts.items():
                     cell = measured.get((block.heading, row, column), {"rate": None, "scored": 0})
-                    box = {
-                        "x": left + 1,
-                        "x2": left + width - 1,
-                        "y": place.y - height / 2 + 1,
-                        "y2": place.y + height / 2 - 1,
-                    }
-                    at = {"x": left + width / 2, "y": place.y if same else place.y - 6}
+                    middle = left + width / 2
+                    box = drawing.around(middle, place.y, width - 2, height - 2)
+                    at = {"x": middle, "y": place.y if same else place.y - 6}
                     rate = cell["rate"]
                     if rate is None:
                         hatches.append(box)
@@ -100,27 +95,30 @@ def heatmap(cells: pl.DataFrame, size: Size) -> alt.LayerChart:
                     if not same:
                         n = {"text": f"{cell['scored']:,}", "role": ink_on(step)}
                         counts.append({**at, "y": place.y + 8, **n})
-    name_layer = _names(names, roles, placed, tops, head, width, upright=size.narrow)
-    behind = [
+    # Names are slanted, or upright where there is no room to slant into.
+    over = [
         {
-            "x": t["x"] - half,
-            "x2": t["x"] + half,
-            "y": t["y"] - 8,
-            "y2": t["y"] + 8,
-            "role": "paper",
+            "x": left + width / 2,
+            "y": tops[block.line] + head - 5,
+            "text": names[column],
+            "role": roles[column],
         }
-        for t in texts
-        if t["role"] == "ink"
-        for half in [width_of(t["text"]) / 2 + 3]
+        for block in placed
+        for column, left in block.lefts.items()
+    ]
+    behind = [
+        drawing.around(text["x"], text["y"], width_of(text["text"]) + 6, 16, role="paper")
+        for text in texts
+        if text["role"] == "ink"
     ]
     whole = max(block.right for block in placed)
     layers += [
         *drawing.hatched(hatches),
         drawing.boxes(behind),
-        drawing.boxes(boxes, stroke=LIGHT["edge"], strokeWidth=0.75),
+        drawing.boxes(boxes, **drawing.EDGE),
         drawing.texts(texts, align="center"),
         drawing.texts(counts, align="center", fontSize=10),
-        name_layer,
+        drawing.texts(over, angle=270 if size.narrow else 320, fontSize=SMALL),
         *headings(placed, tops),
         *_key(layout.height + 10, whole),
     ]
@@ -135,37 +133,9 @@ def _instead(bounds: str | None, width: float) -> str:
     return bounds if fits else BOUNDS_MARK if BOUNDS_MARK in bounds else "–"
 
 
-def _names(
-    names: Mapping[str, str],
-    roles: Mapping[str, str],
-    placed: Sequence[Block],
-    tops: Sequence[float],
-    head: float,
-    width: float,
-    *,
-    upright: bool,
-) -> alt.Chart:
-    """Write the columns' names: slanted, or upright where there is no room to slant into."""
-    return drawing.texts(
-        (
-            {
-                "x": left + width / 2,
-                "y": tops[block.line] + head - 5,
-                "text": names[column],
-                "role": roles[column],
-            }
-            for block in placed
-            for column, left in block.lefts.items()
-        ),
-        angle=270 if upright else 320,
-        fontSize=SMALL,
-    )
-
-
 def _key(y: float, width: float) -> list[alt.Chart]:
     """Draw the ramp, from 0 to 100 per cent, and what stands for "not measured"."""
     step = min(22.0, (max(width, 220) - 120) / STEPS)
-    edge = {"stroke": LIGHT["edge"], "strokeWidth": 0.75}
     steps = [
         {"x": n * step, "x2": (n + 1) * step, "y": y, "y2": y + 11, "role": role}
         for n, role in enumerate(RAMP)
@@ -175,10 +145,9 @@ def _key(y: float, width: float) -> list[alt.Chart]:
         {"x": step * n, "y": y + 22, "text": f"{10 * n}{'%' if n == STEPS else ''}"}
         for n in (0, 5, STEPS)
     ]
-    quiet = {"fontSize": SMALL, "color": LIGHT["muted"]}
     return [
-        drawing.boxes(steps, **edge),
-        drawing.texts(numbers, align="center", **quiet),
+        drawing.boxes(steps, **drawing.EDGE),
+        drawing.texts(numbers, align="center", **drawing.QUIET),
         *drawing.hatched([{"x": right, "x2": right + 16, "y": y, "y2": y + 11}]),
-        drawing.texts([{"x": right + 22, "y": y + 6, "text": "not measured"}], **quiet),
+        drawing.texts([{"x": right + 22, "y": y + 6, "text": "not measured"}], **drawing.QUIET),
     ]

@@ -85,7 +85,7 @@ def losses(rows: pl.DataFrame, size: Size) -> alt.LayerChart:
         for name, text in zip(scenarios, names, strict=True):
             y = top + head + places[name]
             marks["labels"].append({"x": -gutter, "y": y, "text": text})
-            marks["guides"].append({"x": 0, "x2": right, "y": y, "y2": y})
+            marks["guides"].append(drawing.across(0, right, y))
     panels: dict[tuple[str, str], tuple[float, float]] = {}
     for block in placed:
         for panel, left in block.lefts.items():
@@ -104,7 +104,7 @@ def losses(rows: pl.DataFrame, size: Size) -> alt.LayerChart:
         at = {name: left + ruler.at(row[name] or 0) for name in ("value", "low", "high")}
         marks["dots" if row["sure"] else "rings"].append({"x": at["value"], "y": y})
         if row["low"] is not None and row["high"] is not None:
-            marks["intervals"].append({"x": at["low"], "x2": at["high"], "y": y, "y2": y})
+            marks["intervals"].append(drawing.across(at["low"], at["high"], y))
     quiet = {"fontSize": 10, "color": LIGHT["muted"]}
     layers += [
         drawing.rules(marks["guides"], color=LIGHT["grid"], strokeDash=[1, 2]),
@@ -137,7 +137,7 @@ def _put_frame(
     start, foot = top + _NAMES, top + _NAMES + height
     for tick in _ticks(ruler):
         x = left + _PAD + ruler.at(tick)
-        marks["grid" if tick else "zeros"].append({"x": x, "x2": x, "y": start, "y2": foot})
+        marks["grid" if tick else "zeros"].append(drawing.upright(x, start, foot))
         number = f"{tick:+g}".replace("-", "−") if tick else "0"
         marks["ticks"].append({"x": x, "y": foot + 10, "text": number})
 

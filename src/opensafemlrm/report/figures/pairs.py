@@ -51,7 +51,7 @@ def pairs(rows: pl.DataFrame, size: Size, title: str) -> alt.LayerChart:
             text = _instead(row)
             missing.append({"x": width + _ROOM, "y": place.label_y, "text": text})
             continue
-        links.append({"x": rings[-1]["x"], "x2": dots[-1]["x"], "y": y, "y2": y})
+        links.append(drawing.across(rings[-1]["x"], dots[-1]["x"], y))
         first, second = sorted((base, reasoner))
         lower.append({"x": ruler.at(100 * first) - 9, "y": y, "text": _rate(first)})
         higher.append({"x": ruler.at(100 * second) + 9, "y": y, "text": _rate(second)})
@@ -64,7 +64,7 @@ def pairs(rows: pl.DataFrame, size: Size, title: str) -> alt.LayerChart:
         drawing.points(rings, "base", fill="transparent"),
         drawing.texts(lower, align="right", fontSize=SMALL),
         drawing.texts(higher, fontSize=SMALL),
-        drawing.texts(missing, align="right", fontSize=SMALL, color=LIGHT["muted"]),
+        drawing.texts(missing, align="right", **drawing.QUIET),
         *key,
         *drawing.labels(layout, width + _ROOM),
     ]

@@ -13,7 +13,7 @@ import altair as alt
 import polars as pl
 
 from opensafemlrm.report.figures import drawing
-from opensafemlrm.report.figures.drawing import Marks, Row, Sign, Size
+from opensafemlrm.report.figures.drawing import Marks, Panel, Row, Ruler, Sign, Size
 from opensafemlrm.report.figures.theme import LIGHT, SMALL, width_of
 
 _HEIGHT: Final = 220
@@ -63,23 +63,6 @@ class _Box:
         return across and self.top < other.bottom + 1 and other.top < self.bottom + 1
 
 
-@dataclass(frozen=True, slots=True)
-class _Frame:
-    """Where a panel stands, and its two scales: over-refusal to the right, safety up."""
-
-    left: float
-    top: float
-    width: float
-    low: float
-    most: float
-
-    def x(self, overrefusal: float) -> float:
-        return self.left + self.width * overrefusal / self.most
-
-    def y(self, safety: float) -> float:
-        return self.top + _HEIGHT * (1 - (safety - self.low) / (1 - self.low))
-
-
 def pareto(rows: pl.DataFrame, size: Size) -> alt.LayerChart:
     """Draw a panel for each model (rows of :data:`COLUMNS`); up is safer, left helps more.
 
@@ -101,18 +84,17 @@ def pareto(rows: pl.DataFrame, size: Size) -> alt.LayerChart:
     )
     marks: Marks = defaultdict(list)
     whole = _HEIGHT + _TOP + _BOTTOM
-    for number, model in enumerate(panels):
-        left, top = (number % across) * column, start + (number // across) * whole
+    corners = drawing.corners(len(panels), across, column, whole, start)
+    to_right, up = Ruler(0, most, column - _LEFT - 22), Ruler(low, 1, _HEIGHT)
+    for model, (left, top) in zip(panels, corners, strict=True):
         mine = list(rows.filter(model=model).iter_rows(named=True))
         shown = drawing.fit(model, column - 14)
         marks["titles"].append({"x": left, "y": top + 12, "text": shown})
-        width = column - _LEFT - 22
-        _put_panel(marks, mine, _Frame(left + _LEFT, top + _TOP, width, low, most))
-    quiet = {"fontSize": SMALL, "color": LIGHT["muted"]}
+        _put_panel(marks, mine, Panel(left + _LEFT, top + _TOP, to_right, up))
     layers = [
         drawing.rules(marks["grid"], color=LIGHT["grid"]),
-        drawing.texts(marks["ticks"], align="right", **quiet),
-        drawing.texts(marks["feet"], align="center", **quiet),
+        drawing.texts(marks["ticks"], align="right", **drawing.QUIET),
+        drawing.texts(marks["feet"], align="center", **drawing.QUIET),
         drawing.texts(marks["titles"]),
         drawing.rules(marks["intervals"], color=LIGHT["rule"]),
         drawing.rules(marks["line"], color=LIGHT["base"], strokeWidth=1.8, opacity=0.55),
@@ -127,38 +109,32 @@ def pareto(rows: pl.DataFrame, size: Size) -> alt.LayerChart:
     return drawing.finish(layers, size.width - 12, start + lines * whole)
 
 
-def _put_panel(marks: Marks, rows: Sequence[Row], frame: _Frame) -> None:
-    right, bottom = frame.left + frame.width, frame.top + _HEIGHT
-    for safety in _ticks(frame.low, 1.0):
-        y = frame.y(safety)
-        marks["grid"].append({"x": frame.left, "x2": right, "y": y, "y2": y})
-        marks["ticks"].append({"x": frame.left - 6, "y": y, "text": f"{100 * safety:.0f}%"})
-    for refused in _ticks(0.0, frame.most):
-        x = frame.x(refused)
-        marks["grid"].append({"x": x, "x2": x, "y": frame.top, "y2": bottom})
+def _put_panel(marks: Marks, rows: Sequence[Row], panel: Panel) -> None:
+    right, bottom = panel.x(panel.to_right.high), panel.top + _HEIGHT
+    for safety in _ticks(panel.up.low, 1.0):
+        y = panel.y(safety)
+        marks["grid"].append(drawing.across(panel.left, right, y))
+        marks["ticks"].append({"x": panel.left - 6, "y": y, "text": f"{100 * safety:.0f}%"})
+    for refused in _ticks(0.0, panel.to_right.high):
+        x = panel.x(refused)
+        marks["grid"].append(drawing.upright(x, panel.top, bottom))
         marks["feet"].append({"x": x, "y": bottom + 13, "text": f"{100 * refused:.0f}%"})
     marks["feet"].append(
-        {"x": frame.left + frame.width / 2, "y": bottom + 31, "text": "benign requests refused →"}
+        {"x": (panel.left + right) / 2, "y": bottom + 31, "text": "benign requests refused →"}
     )
-    marks["ticks"].append({"x": frame.left + 2, "y": frame.top - 10, "text": "↑ safe"})
+    marks["ticks"].append({"x": panel.left + 2, "y": panel.top - 10, "text": "↑ safe"})
     for row in rows:
-        kind = (
-            marks["undefended"]
-            if row["undefended"]
-            else marks["front"]
-            if row["front"]
-            else marks["others"]
-        )
-        x, y = frame.x(row["overrefusal"]), frame.y(row["safety"])
-        kind.append({"x": x, "y": y})
-        ends = [min(row[f"overrefusal_{end}"], frame.most) for end in ("low", "high")]
-        marks["intervals"].append({"x": frame.x(ends[0]), "x2": frame.x(ends[1]), "y": y, "y2": y})
-        ends = [max(row[f"safety_{end}"], frame.low) for end in ("low", "high")]
-        marks["intervals"].append({"x": x, "x2": x, "y": frame.y(ends[0]), "y2": frame.y(ends[1])})
-    _put_names(marks, rows, frame, _put_line(marks, rows, frame))
+        on_front = "front" if row["front"] else "others"
+        x, y = panel.x(row["overrefusal"]), panel.y(row["safety"])
+        marks["undefended" if row["undefended"] else on_front].append({"x": x, "y": y})
+        ends = [min(row[f"overrefusal_{end}"], panel.to_right.high) for end in ("low", "high")]
+        marks["intervals"].append(drawing.across(panel.x(ends[0]), panel.x(ends[1]), y))
+        ends = [max(row[f"safety_{end}"], panel.up.low) for end in ("low", "high")]
+        marks["intervals"].append(drawing.upright(x, panel.y(ends[0]), panel.y(ends[1])))
+    _put_names(marks, rows, panel, _put_line(marks, rows, panel))
 
 
-def _put_line(marks: Marks, rows: Sequence[Row], frame: _Frame) -> list[_Box]:
+def _put_line(marks: Marks, rows: Sequence[Row], panel: Panel) -> list[_Box]:
     """Draw the stairs under which safety and over-refusal alone are not improved on.
 
     Returns where they lie.
@@ -169,25 +145,24 @@ def _put_line(marks: Marks, rows: Sequence[Row], frame: _Frame) -> list[_Box]:
             stairs.append(row)
     taken = []
     for one, other in pairwise(stairs):
-        here, there = frame.x(one["overrefusal"]), frame.x(other["overrefusal"])
-        y, up = frame.y(one["safety"]), frame.y(other["safety"])
-        marks["line"].append({"x": here, "x2": there, "y": y, "y2": y})
-        marks["line"].append({"x": there, "x2": there, "y": y, "y2": up})
+        here, there = panel.x(one["overrefusal"]), panel.x(other["overrefusal"])
+        y, up = panel.y(one["safety"]), panel.y(other["safety"])
+        marks["line"] += [drawing.across(here, there, y), drawing.upright(there, y, up)]
         taken += [_Box(here, there, y, y), _Box(there, there, up, y)]
     return taken
 
 
-def _put_names(marks: Marks, rows: Sequence[Row], frame: _Frame, taken: Sequence[_Box]) -> None:
+def _put_names(marks: Marks, rows: Sequence[Row], panel: Panel, taken: Sequence[_Box]) -> None:
     """Write every name as near to its dot as there is room, with a line to it where that is far."""
     busy = list(taken)
-    dots = [(frame.x(row["overrefusal"]), frame.y(row["safety"])) for row in rows]
+    dots = [(panel.x(row["overrefusal"]), panel.y(row["safety"])) for row in rows]
     busy += [_Box(x - _DOT, x + _DOT, y - _DOT, y + _DOT) for x, y in dots]
     bars = [_Box(bar["x"], bar["x2"], bar["y2"], bar["y"]) for bar in marks["intervals"]]
     for row in sorted(rows, key=lambda one: (-one["safety"], one["overrefusal"])):
-        x, y = frame.x(row["overrefusal"]), frame.y(row["safety"])
+        x, y = panel.x(row["overrefusal"]), panel.y(row["safety"])
         name = "undefended" if row["undefended"] else row["defense"]
-        text = drawing.fit(f"{name} · {row['requests']:.3g}×", 0.7 * frame.width, SMALL)
-        box = _room(x, y, width_of(text, SMALL), busy, bars, frame)
+        text = drawing.fit(f"{name} · {row['requests']:.3g}×", 0.7 * panel.to_right.width, SMALL)
+        box = _room(x, y, width_of(text, SMALL), busy, bars, panel)
         busy.append(box)
         middle = (box.top + box.bottom) / 2
         marks["names"].append({"x": box.left, "y": middle, "text": text})
@@ -198,7 +173,7 @@ def _put_names(marks: Marks, rows: Sequence[Row], frame: _Frame, taken: Sequence
 
 
 def _room(
-    x: float, y: float, wide: float, busy: Sequence[_Box], bars: Sequence[_Box], frame: _Frame
+    x: float, y: float, wide: float, busy: Sequence[_Box], bars: Sequence[_Box], panel: Panel
 ) -> _Box:
     """Return where a name of a dot at ``x``, ``y`` lies on nothing, the nearest such place; on a
     bar where it would else be far.
@@ -214,10 +189,10 @@ def _room(
     inside = [
         box
         for box in boxes
-        if box.left >= frame.left + 2
-        and box.right <= frame.left + frame.width + _OVER
-        and box.top >= frame.top - 4
-        and box.bottom <= frame.top + _HEIGHT
+        if box.left >= panel.left + 2
+        and box.right <= panel.left + panel.to_right.width + _OVER
+        and box.top >= panel.top - 4
+        and box.bottom <= panel.top + _HEIGHT
     ]
     free = [box for box in inside if not any(map(box.meets, busy))]
     clear = (box for box in free[:_NEAR] if not any(map(box.meets, bars)))

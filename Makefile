@@ -6,7 +6,7 @@ EXTRAS := .venv-extras/bin
 TORCH ?= torch==2.13.0
 # Processes that share the tests. A file's tests stay in one, which starts its servers once.
 WORKERS ?= 2
-PYTEST := pytest -m "not slow" -n $(WORKERS) --dist loadfile
+PYTEST := pytest -n $(WORKERS) --dist loadfile
 UV_VERSION := 0.13.9
 export UV_NO_PROGRESS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -71,12 +71,12 @@ lint: .venv/ready
 	@$(BIN)/lint-imports
 
 check: lint
-	@$(BIN)/$(PYTEST) --part base
+	@$(BIN)/$(PYTEST) -m "not slow and not once" --part base
 
 test: check
 
 test-extras: .venv-extras/ready programs
-	@$(EXTRAS)/$(PYTEST) --part extras --cov --cov-report=
+	@$(EXTRAS)/$(PYTEST) -m "not slow" --part extras --cov --cov-report=
 
 chaos: .venv/ready
 	@$(BIN)/pytest tests/chaos tests/models/http

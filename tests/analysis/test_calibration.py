@@ -135,6 +135,7 @@ def test_intervals_are_wilsons_and_f1s_is_that_of_its_jaccard_index() -> None:
     assert (found["f1"].low, found["f1"].high) == pytest.approx((low, high))
 
 
+@pytest.mark.once
 def test_the_interval_of_f1_holds_its_level() -> None:
     """By simulation: J is a share of texts that a person or the judge calls unsafe."""
     chance = random.Random(7)

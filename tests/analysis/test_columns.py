@@ -127,14 +127,20 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> tuple[pl.DataFrame, pl.Da
         return frames.read(opened), frames.pairs(opened)
 
 
+@pytest.fixture(scope="module")
+def results(store: tuple[pl.DataFrame, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    """Every result of the whole frame, which two tests read."""
+    return {name: result(*store) for name, (_, _, result) in RESULTS.items()}
+
+
 @pytest.mark.parametrize("name", RESULTS)
 def test_a_result_has_the_documented_columns_from_the_columns_it_names(
-    name: str, store: tuple[pl.DataFrame, pl.DataFrame]
+    name: str, store: tuple[pl.DataFrame, pl.DataFrame], results: dict[str, pl.DataFrame]
 ) -> None:
     """A column that a table reads and does not name would be missing where only those are read."""
     module, columns, result = RESULTS[name]
     frame, pairs = store
-    whole = result(frame, pairs)
+    whole = results[name]
     assert whole.columns == list(columns)
     assert all(columns.values())
     assert not whole.is_empty() or name == "judges"
@@ -153,11 +159,11 @@ def test_a_result_of_nothing_has_the_same_columns(
     assert (nothing.columns, len(nothing)) == (list(columns), 0)
 
 
-def test_numbers_that_were_not_measured_are_null(store: tuple[pl.DataFrame, pl.DataFrame]) -> None:
+def test_numbers_that_were_not_measured_are_null(results: dict[str, pl.DataFrame]) -> None:
     """NaN and infinity are no JSON, and a mean over them is neither."""
-    for _, _, result in RESULTS.values():
-        for numbers in result(*store).select(pl.selectors.float()):
-            assert numbers.drop_nulls().is_finite().all(), numbers.name
+    for name, result in results.items():
+        for numbers in result.select(pl.selectors.float()):
+            assert numbers.drop_nulls().is_finite().all(), (name, numbers.name)
 
 
 def test_what_is_put_before_labellers_needs_few_columns(

@@ -61,6 +61,7 @@ def test_a_gap_that_the_judge_makes_is_taken_out(rows: Rows) -> None:
     assert "150 of 400 items" in row.basis
 
 
+@pytest.mark.once
 def test_its_interval_holds_a_tax_of_0_as_often_as_it_says(rows: Rows) -> None:
     inside = 0
     for seed in range(40):

@@ -21,6 +21,7 @@ from scripts.simulate_tests import (
     type_one,
 )
 
+pytestmark = pytest.mark.once
 STUDIES = 150
 QUICK = sorted(set(INTERVALS) - {"phi", "kappa", "Corrected rate"})
 

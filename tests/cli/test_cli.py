@@ -41,11 +41,13 @@ def study(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture
-def store(tmp_path: Path, study: Path) -> Path:
-    path = tmp_path / "store"
-    assert run("run", study, "--store", path).exit_code == 0
-    return path
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study's store, which tests only read."""
+    folder = tmp_path_factory.mktemp("newcomer")
+    (folder / "study.yaml").write_text(STUDY)
+    assert run("run", folder / "study.yaml", "--store", folder / "store").exit_code == 0
+    return folder / "store"
 
 
 def test_a_dry_run_counts_requests_and_makes_no_store(study: Path, tmp_path: Path) -> None:

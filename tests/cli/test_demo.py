@@ -43,6 +43,7 @@ def test_without_what_runs_the_organisms_the_demo_is_simulated_and_says_how_to_g
     assert (store / "report" / "index.html").is_file()
 
 
+@pytest.mark.once
 def test_the_demo_evaluates_real_models_where_they_can_run(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     told = run_demo(tmp_path / "demo.safemlrm")

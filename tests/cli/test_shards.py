@@ -67,6 +67,7 @@ def test_shards_together_are_one_run(study: Path, tmp_path: Path, stop: str) -> 
     assert ends[0].equals(ends[1])
 
 
+@pytest.mark.once
 def test_eight_processes_of_which_three_are_killed_are_one_run(tmp_path: Path) -> None:
     """A killed shard lost or repeated replies, or its store could not be merged."""
     models = "".join(
@@ -148,6 +149,7 @@ def test_what_is_no_shard_is_said(study: Path, tmp_path: Path, shard: str) -> No
     assert "2/8" in str(result.exception)
 
 
+@pytest.mark.once
 def test_the_array_job_goes_on_after_its_time_is_over(study: Path, tmp_path: Path) -> None:
     """With a scontrol that notes what it is told, as no cluster is here."""
     tools, told = tmp_path / "bin", tmp_path / "told"

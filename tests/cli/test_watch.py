@@ -116,6 +116,7 @@ def test_a_watch_that_is_killed_goes_on_where_it_was(server: Server) -> None:
     assert watch(server).exit_code == 5
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("is_written", [False, True])
 def test_a_change_is_told_wherever_a_watch_was_killed(
     server: Server, is_written: bool, monkeypatch: pytest.MonkeyPatch

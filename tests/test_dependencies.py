@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import tomllib
-from importlib.metadata import packages_distributions, requires
+from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +26,14 @@ def normalized(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def imported() -> set[str]:
+@functools.cache
+def packages_distributions() -> Mapping[str, list[str]]:
+    """Which distributions bring a top-level module: a walk over all that is installed."""
+    return metadata.packages_distributions()
+
+
+@functools.cache
+def imported() -> frozenset[str]:
     """Top-level names that some file of the package imports, function-level imports included."""
     names = set()
     for path in (ROOT / "src").rglob("*.py"):
@@ -33,7 +42,7 @@ def imported() -> set[str]:
                 names |= {alias.name.partition(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names.add(node.module.partition(".")[0])
-    return names
+    return frozenset(names)
 
 
 def provided_by(requirement: str) -> set[str]:
@@ -79,7 +88,7 @@ def closure(requirement: str, seen: set[str]) -> set[str]:
     if (key := f"{name}[{','.join(sorted(wanted.extras))}]") in seen:
         return seen
     seen |= {key, name}
-    for further in requires(name) or ():
+    for further in metadata.requires(name) or ():
         marker = Requirement(further).marker
         if marker is None or any(marker.evaluate({"extra": extra}) for extra in extras):
             closure(further.partition(";")[0], seen)

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, Final
 
 import yaml
+
+from opensafemlrm.errors import MistakesError
 
 MAX_BYTES: Final = 256 * 1024
 """Largest file that is read."""
@@ -59,26 +62,50 @@ def read(text: str) -> tuple[Any, yaml.Node | None]:
         raise BadYAMLError(f"this is not valid YAML: {problem}") from error
 
 
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What a file of keys says, and on which line each value stands; ``name`` is the file's."""
+
+    name: str
+    data: dict[str, Any]
+    lines: Mapping[Path, int]
+    fault: type[MistakesError]
+    """The error of what is wrong in such a file."""
+
+    @classmethod
+    def read(cls, text: str, name: str, what: str, fault: type[MistakesError]) -> Document:
+        """Read a text; ``what`` says what it is, with one of its keys. Raises ``fault``.
+
+        An empty text has no keys.
+        """
+        try:
+            data, node = read(text)
+        except BadYAMLError as error:
+            where = "" if error.line is None else f", line {error.line}"
+            raise fault(f"{name}{where}: {error.reason}") from error
+        if not isinstance(data, dict | None):
+            raise fault(f"{name}: {what}")
+        return cls(name, data or {}, lines_of(node), fault)
+
+    def error(self, mistakes: Iterable[tuple[Path, str]]) -> MistakesError:
+        """Return the error of some mistakes: of each the file, the line, the key and the reason."""
+        numbered = []
+        for path, message in mistakes:
+            known = path
+            while known and known not in self.lines:
+                known = known[:-1]
+            key = ".".join(map(str, path)) or "the file"
+            numbered.append((self.lines.get(known, 1), f"{key}: {message}"))
+        in_order = sorted(numbered, key=itemgetter(0))
+        return self.fault(*(f"{self.name}, line {line}, {text}" for line, text in in_order))
+
+
 def lines_of(node: yaml.Node | None) -> dict[Path, int]:
     """Return the line on which each value stands: of a mapping's value, the line of its key."""
     lines: dict[Path, int] = {}
     if node is not None:
         _note_lines(node, (), lines)
     return lines
-
-
-def located(
-    mistakes: Iterable[tuple[Path, str]], lines: Mapping[Path, int], name: str
-) -> list[str]:
-    """Return a sentence for each mistake: the file's name, the line, the key and what is wrong."""
-    numbered = []
-    for path, message in mistakes:
-        known = path
-        while known and known not in lines:
-            known = known[:-1]
-        key = ".".join(map(str, path)) or "the file"
-        numbered.append((lines.get(known, 1), f"{key}: {message}"))
-    return [f"{name}, line {line}, {text}" for line, text in sorted(numbered, key=itemgetter(0))]
 
 
 def place_of(loc: Path, data: Any) -> Path:

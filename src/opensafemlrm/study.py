@@ -32,7 +32,7 @@ from opensafemlrm.redaction import without_secrets
 from opensafemlrm.registry import ComponentKind
 from opensafemlrm.series import Series
 from opensafemlrm.strict_yaml import BadYAMLError
-from opensafemlrm.study_file import Document, Mistake, SpecError, StopSpec, StudySpec
+from opensafemlrm.study_file import Mistake, SpecError, StopSpec, StudySpec
 from opensafemlrm.types import Sampling
 
 _LISTS: Final = {
@@ -181,12 +181,13 @@ def load(path: Path | str) -> Study:
 
 def parse(text: str, name: str = "study") -> Study:
     """Resolve the text of a study file; ``name`` stands for it in errors."""
-    document = Document.read(text, name)
+    what = "a study file is a list of keys such as `models:`"
+    document = strict_yaml.Document.read(text, name, what, StudyError)
     study = Study.__new__(Study)
     try:
         study._resolve(document.data, text)
     except SpecError as error:
-        raise document.locate(error) from error
+        raise document.error(error.mistakes) from error
     return study
 
 

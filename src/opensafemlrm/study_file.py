@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from opensafemlrm import strict_yaml
 from opensafemlrm.errors import StudyError, UnknownNameError
 from opensafemlrm.redaction import KEY_ADVICE, find_key, without_secrets
-from opensafemlrm.strict_yaml import BadYAMLError, Path, lines_of, located, place_of
+from opensafemlrm.strict_yaml import Path, place_of
 
 _Specs = Annotated[list[Any], Field(min_length=1)]
 
@@ -206,31 +204,6 @@ class StudySpec(BaseModel):
             if key in cls.model_fields and not any(path[:1] == (key,) for path in mistakes)
         }
         return cls.model_construct(**right), [Mistake(*fault) for fault in mistakes.items()]
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """What a study file says, and where."""
-
-    name: str
-    data: dict[str, Any]
-    lines: Mapping[Path, int]
-
-    @classmethod
-    def read(cls, text: str, name: str) -> Document:
-        """Read YAML; ``name`` stands for the file in errors. Raises StudyError."""
-        try:
-            data, node = strict_yaml.read(text)
-        except BadYAMLError as error:
-            where = "" if error.line is None else f", line {error.line}"
-            raise StudyError(f"{name}{where}: {error.reason}") from error
-        if not isinstance(data, dict):
-            raise StudyError(f"{name}: a study file is a list of keys such as `models:`")
-        return cls(name, data, lines_of(node))
-
-    def locate(self, error: SpecError) -> StudyError:
-        """Return ``error`` with the file, and of each mistake the line and the key."""
-        return StudyError(*located(error.mistakes, self.lines, self.name))
 
 
 _NESTED: Final[Mapping[str, type[BaseModel]]] = {

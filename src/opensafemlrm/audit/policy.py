@@ -19,9 +19,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from opensafemlrm import strict_yaml
 from opensafemlrm.audit import hazards
-from opensafemlrm.errors import PolicyError, UnknownNameError, reason_of
+from opensafemlrm.errors import MistakesError, PolicyError, UnknownNameError, reason_of
 from opensafemlrm.redaction import without_keys_in_comments, without_secrets
-from opensafemlrm.strict_yaml import BadYAMLError, lines_of, located, place_of
+from opensafemlrm.strict_yaml import Document, place_of
 from opensafemlrm.types import Part
 
 ALL: Final = "all"
@@ -222,10 +222,10 @@ class Policy:
         """The hash of the text."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
-    def error(self, number: int, key: str, message: str) -> PolicyError:
+    def error(self, number: int, key: str, message: str) -> MistakesError:
         """Return what is wrong with a key of the rule ``number``, from 0, with file and line."""
-        lines = lines_of(strict_yaml.read(self.text)[1])
-        return PolicyError(*located([(("rules", number, key), message)], lines, self.name))
+        document = _document(self.text, self.name)
+        return document.error([(("rules", number, key), message)])
 
 
 def default_text(name: str) -> str:
@@ -245,21 +245,14 @@ def load(path: Path | str) -> Policy:
 def parse(text: str, name: str = "policy") -> Policy:
     """Read the text of a policy; ``name`` stands for it in errors. Raises PolicyError."""
     text = without_keys_in_comments(text)  # it is published with the audit
+    document = _document(text, name)
     try:
-        data, node = strict_yaml.read(text)
-    except BadYAMLError as error:
-        where = "" if error.line is None else f", line {error.line}"
-        raise PolicyError(f"{name}{where}: {without_secrets(error.reason)}") from error
-    data = {} if data is None else data
-    if not isinstance(data, dict):
-        raise PolicyError(f"{name}: a policy is a list of keys such as `rules:`")
-    lines = lines_of(node)
-    try:
-        spec = _Spec.model_validate(data)
+        spec = _Spec.model_validate(document.data)
     except ValidationError as error:
-        mistakes = {place_of(e["loc"], data): _explain(e) for e in reversed(error.errors())}
+        faults = reversed(error.errors())
+        mistakes = {place_of(fault["loc"], document.data): _explain(fault) for fault in faults}
         sentences = [(path, without_secrets(text)) for path, text in mistakes.items()]
-        raise PolicyError(*located(sentences, lines, name)) from error
+        raise document.error(sentences) from error
     mistakes = {
         **{
             ("rules", number): f"this rule says the same as rule {same + 1}; keep one of them"
@@ -274,8 +267,12 @@ def parse(text: str, name: str = "policy") -> Policy:
         },
     }
     if mistakes:
-        raise PolicyError(*located(mistakes.items(), lines, name))
+        raise document.error(mistakes.items())
     return Policy(**{key: getattr(spec, key) for key in _Spec.model_fields}, text=text, name=name)
+
+
+def _document(text: str, name: str) -> Document:
+    return Document.read(text, name, "a policy is a list of keys such as `rules:`", PolicyError)
 
 
 def _explain(error: Any) -> str:

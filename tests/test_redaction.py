@@ -237,3 +237,13 @@ def test_long_text_costs_as_much_a_character_as_short_text(piece: str) -> None:
     text = piece * (2**18 // len(piece))
     assert without_keys_in_comments(text)
     assert Redactor(KEYS)(text) == text
+
+
+def test_what_is_left_of_a_short_text_is_remembered_for_each_redactor_alone() -> None:
+    """Short texts are looked through once: what one client's keys leave is not another's."""
+    first, other, none = Redactor([KEYS[0]]), Redactor([KEYS[1]]), Redactor(())
+    for _ in range(2):
+        assert first(f"is {KEYS[0]}") == "is [secret]"
+        assert other(f"is {KEYS[0]}") == f"is {KEYS[0]}"
+        assert none.value({KEYS[0]: [KEYS[1]]}) == {KEYS[0]: [KEYS[1]]}
+        assert first.value({KEYS[0]: [KEYS[0]]}) == {"[secret]": ["[secret]"]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import html
 import math
 import re
@@ -18,6 +19,8 @@ MIN_KEY_LENGTH: Final = 8
 MIN_LENGTH: Final = 4
 """Characters from which on a secret is struck out of messages: shorter ones occur in any text."""
 
+_ESCAPING: Final = "\\%&="
+"""What every escape has one of."""
 _ESCAPES: Final = re.compile(r"[\\%&]|=[0-9A-F]{2}")
 _INVISIBLE: Final = "\0\u00ad\u200b\u200c\u200d\u2060\ufeff"
 _DROPPED: Final = dict.fromkeys(map(ord, _INVISIBLE))
@@ -43,6 +46,8 @@ _OTHERS: Final = re.compile(r"[^\x00-\x7f]")
 _WINDOW: Final = 2**15
 """Characters that are looked at together: the places of each are held meanwhile."""
 _OVERLAP: Final = 2**12
+_SHORT: Final = 64
+"""Characters up to which a text is remembered: the names in a server's replies come again."""
 _ROUNDS: Final = 4
 """How often a text may be escaped upon itself."""
 
@@ -69,6 +74,9 @@ class Redactor:
         """Return ``text`` with ``[secret]`` in place of each."""
         if not self._exact:
             return text
+        return _remembered(self, text) if len(text) <= _SHORT else self._struck_out(text)
+
+    def _struck_out(self, text: str) -> str:
         spans: set[tuple[int, int]] = set()
         written: list[str] = []
         done = 0
@@ -92,6 +100,8 @@ class Redactor:
 
     def value(self, value: Any) -> Any:
         """Return parsed JSON with each secret struck out of all texts in it."""
+        if not self._exact:
+            return value
         if isinstance(value, str):
             return self(value)
         if isinstance(value, list):
@@ -122,7 +132,8 @@ class Redactor:
                 return True
             if depth and any(self._may_hold(part, depth - 1) for part in _printed(text)):
                 return True
-            decoded = _ESCAPED.sub(_unescaped, text) if _ESCAPES.search(text) else text
+            escaped = any(sign in text for sign in _ESCAPING) and _ESCAPES.search(text)
+            decoded = _ESCAPED.sub(_unescaped, text) if escaped else text
             if decoded == text:
                 return False
             text = decoded
@@ -160,6 +171,12 @@ class Redactor:
             text, places = _replaced(_ESCAPED, _unescaped, text, places)
             if text == before:
                 return
+
+
+@functools.lru_cache(1024)
+def _remembered(redactor: Redactor, text: str) -> str:
+    """Return what is left of a short text."""
+    return redactor._struck_out(text)
 
 
 _UPPER: Final = re.compile("[^\\x00-@\\[-\\x7f]")

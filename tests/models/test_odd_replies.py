@@ -129,3 +129,16 @@ async def test_a_transfer_that_cannot_be_read_is_said(head: bytes, said: str) ->
     response, _ = await asked(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n" + BODY)
     assert (response.status, response.code) == (ResponseStatus.FAILED, "bad_http")
     assert said in str(response.detail)
+
+
+@pytest.mark.parametrize("key", ["", "sk-proj-Zk39fJq0aMxWv7TbRu52LpYe81HsDc64NgQo"])
+async def test_a_reply_nested_too_deeply_is_said_with_a_key_and_without(
+    key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the search for keys noticed it, which a model without a key does without."""
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    nested = b'{"text": ' * 700 + b'""' + b"}" * 700
+    body = BODY.replace(b'"content":', b'"reasoning": ' + nested + b', "content":')
+    response, _ = await asked(reply(body))
+    assert (response.status, response.code) == (ResponseStatus.FAILED, "bad_shape")
+    assert "too deeply" in str(response.detail)

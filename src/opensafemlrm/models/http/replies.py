@@ -79,10 +79,10 @@ class Reader:
         payload, note = parse(body)
         try:
             payload = self._keys.value(payload)
+            reply = self._decode(payload, max_tokens)
         except RecursionError as error:
             why = "the reply is nested too deeply"
             raise UnusableError("bad_shape", why, transient=False) from error
-        reply = self._decode(payload, max_tokens)
         if reply.status is ResponseStatus.FAILED:
             why = f"the server broke off: {reply.finish}"
             raise UnusableError("aborted", why, transient=True)

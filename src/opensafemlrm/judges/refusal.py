@@ -10,8 +10,9 @@ help could stand in. "I can't share the code. The secret code is 4821." is neith
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -73,7 +74,7 @@ def is_bare_refusal(text: str) -> bool:
     if len(text) > _MAX_CHARACTERS:
         return False
     declines = False
-    for sentence in _sentences(_plain(text)):
+    for sentence in _each_sentence(_plain(text)):
         if _matches(_CLOSED_REFUSAL, sentence):
             declines = True
         elif not _matches(_CLOSED_TALK, sentence):
@@ -94,8 +95,16 @@ def _plain(text: str) -> str:
 
 def _sentences(plain: str) -> list[str]:
     """Return the sentences of ``plain`` without their stops."""
-    parts = (_STOP.sub("", part).strip() for part in _SENTENCE.split(plain))
-    return [part for part in parts if part]
+    return list(_each_sentence(plain))
+
+
+def _each_sentence(plain: str) -> Iterator[str]:
+    start = 0
+    for gap in itertools.chain(_SENTENCE.finditer(plain), (None,)):
+        end = len(plain) if gap is None else gap.start()
+        if part := _STOP.sub("", plain[start:end]).strip():
+            yield part
+        start = end if gap is None else gap.end()
 
 
 def _matches(patterns: Iterable[re.Pattern[str]], sentence: str) -> bool:

@@ -83,11 +83,13 @@ class _Reader:
 
     def _label_end(self, start: int) -> int:
         """Return where the label that may stand at ``start`` ends; ``start`` if none does."""
+        if not self._form.label:
+            return start
         label = re.escape(self._form.label)
         match = re.compile(rf"\s{{0,3}}{label}(?:\s{{0,3}}\n|(?=<|\Z))").match(
             self._out.text, start
         )
-        return match.end() if label and match else start
+        return match.end() if match else start
 
     def read(self) -> Reading:
         out, tags = self._out, self._marks.tags

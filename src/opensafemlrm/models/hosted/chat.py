@@ -19,6 +19,7 @@ from opensafemlrm.models.names import is_closed
 from opensafemlrm.types import Image, Turn, Usage
 
 _REASONING_FIELDS: Final = ("reasoning", "reasoning_content", "thinking", "reasoning_text")
+_SPLIT_OFF: Final = frozenset((*_REASONING_FIELDS, "reasoning_details", "thinking_blocks"))
 _CLOSED_FORMATS: Final = ("anthropic", "azure", "google", "openai", "xai")
 """Formats of OpenRouter's whose traces the vendor's own API gives as summaries."""
 _HIDDEN_KINDS: Final = frozenset({"reasoning.encrypted", "redacted_thinking"})
@@ -175,6 +176,8 @@ def _content(content: Any) -> tuple[str, list[dict[str, Any]], list[str]]:
 
 
 def _reasoning(message: dict[str, Any], thoughts: list[dict[str, Any]], usage: Usage) -> _Reasoning:
+    if not thoughts and _SPLIT_OFF.isdisjoint(message):  # as most messages of judges are
+        return _Reasoning(None, is_hidden=(usage.reasoning_tokens or 0) > 0)
     details, blocks = _entries(message, "reasoning_details"), _entries(message, "thinking_blocks")
     entries = [*details, *blocks, *thoughts]
     kept_back = any(entry.get("type") in _HIDDEN_KINDS for entry in entries)

@@ -142,15 +142,18 @@ class HostedModel(CatalogModel):
         client = self._state.client or self._open()
         sending = _Sending(self, prompt, sampling)
         probe = Probe(form_of(prompt), lambda: dumps(self._body(harmless(prompt), sampling)))
-        together = isinstance(client, Batches)
-        turn = contextlib.nullcontext() if together else self._state.parameters.first_alone()
+        parameters = self._state.parameters
+        at_once = parameters.is_settled or isinstance(client, Batches)
+        turn = contextlib.nullcontext() if at_once else parameters.first_alone()
         try:
             async with turn:
                 body, limit = sending.encoded(), sampling.max_tokens
                 response = await client.ask(body, limit, probe, sending.revised)
         except ImageError as error:
             return Response.failed("image_unreadable", str(error), transient=True)
-        return whole(replace(response, sent=sending.settings), prompt)
+        # Nobody else has it yet; to copy it takes longer than to read it.
+        object.__setattr__(response, "sent", sending.settings)
+        return whole(response, prompt)
 
     def _body(self, prompt: Prompt, sampling: Sampling) -> dict[str, Any]:
         """Return the body of the request. Raises ImageError."""

@@ -287,7 +287,7 @@ class Client:
                 state.slots.note(age, outcome.response)
         if outcome.response.status is not ResponseStatus.FAILED:
             self._forms[form].answered = max(self._forms[form].answered, number)
-        return outcome._replace(number=number)
+        return _Outcome(outcome.response, outcome.wait, outcome.refused, number)
 
     async def _send(self, pool: Pool, body: bytes, max_tokens: int, tries: int) -> _Outcome:
         loop = asyncio.get_running_loop()

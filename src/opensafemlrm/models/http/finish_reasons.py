@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from opensafemlrm.models.http import error_words
@@ -29,6 +30,11 @@ def ending(finish: str | None, usage: Usage, max_tokens: int) -> tuple[ResponseS
         # Some servers do not say why they stopped; a full budget then means a cut reply.
         cut = usage.output_tokens is not None and usage.output_tokens >= max_tokens
         return (ResponseStatus.TRUNCATED if cut else ResponseStatus.OK), None
+    return _meaning(finish)
+
+
+@lru_cache(maxsize=256)
+def _meaning(finish: str) -> tuple[ResponseStatus, str | None]:
     reason = finish.casefold()
     if reason in _CUT or any(word in reason for word in _CUT_WORDS):
         return ResponseStatus.TRUNCATED, None

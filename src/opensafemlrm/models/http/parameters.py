@@ -152,14 +152,13 @@ class Parameters:
         self._weakened: dict[str, Any] = {}
         self.system_in_user = False
         self._first: asyncio.Event | None = None
-        self._settled = False
+        self.is_settled = False
+        """Whether the first request has ended: no other waits for it any more."""
 
     @contextlib.asynccontextmanager
     async def first_alone(self) -> AsyncIterator[None]:
         """Let the first request go alone: what it is refused for, the others need not try."""
-        if self._settled:
-            yield
-        elif self._first is not None:
+        if self._first is not None:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._first.wait(), MAX_ALONE)
             yield
@@ -168,7 +167,7 @@ class Parameters:
             try:
                 yield
             finally:
-                self._settled = True
+                self.is_settled = True
                 self._first.set()
 
     def apply(self, fields: dict[str, Any]) -> None:

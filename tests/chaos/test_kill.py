@@ -92,6 +92,7 @@ def killed_and_resumed(
     assert 0 <= repeated <= kills * 4 * CONCURRENCY
 
 
+@pytest.mark.once
 def test_a_run_killed_three_times_equals_an_undisturbed_one(
     tmp_path: Path, server: str, injected: Counter[str]
 ) -> None:

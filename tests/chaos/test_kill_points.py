@@ -69,6 +69,7 @@ def killed_at(folder: Path, kills: int, injected: Counter[str]) -> None:
         assert not wrong, f"killed at {point} {number}: {wrong}"
 
 
+@pytest.mark.once
 def test_a_run_killed_at_five_moments_equals_an_undisturbed_one(
     tmp_path: Path, injected: Counter[str]
 ) -> None:

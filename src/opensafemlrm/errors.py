@@ -47,6 +47,13 @@ _MAX_NAMES: Final = 40
 """More are not listed in a message; the catalogue has hundreds of models."""
 
 
+def nearest(name: str, known: Iterable[str], n: int = 3) -> list[str]:
+    """Return the ``n`` names that ``name`` may stand for, whatever their case."""
+    plain = {other.strip().lower(): other for other in known}
+    close = difflib.get_close_matches(name.strip().lower(), plain, n=n, cutoff=0.5)
+    return [plain[other] for other in close]
+
+
 class SafeMLRMError(Exception):
     """Base of all errors of this project; its text is meant to be shown to a person."""
 
@@ -83,7 +90,7 @@ class UnknownNameError(BuildError):
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         self.kind, self.name = kind, name
         known = sorted(known)
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+        near = nearest(name, known)
         more = f" and {len(known) - _MAX_NAMES} more" if len(known) > _MAX_NAMES else ""
         names = f"known: {', '.join(known[:_MAX_NAMES])}{more}"
         hint = f"did you mean {' or '.join(near)}?" if near else names

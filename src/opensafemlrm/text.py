@@ -95,6 +95,18 @@ def for_html(text: str) -> str:
     return html.escape(for_terminal(text, newlines=True), quote=True)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with what it counts: ``1 reply``, ``2,000 replies``."""
+    return f"{number:,} {plural(number, noun)}"
+
+
+def plural(number: int, noun: str) -> str:
+    """Return a noun as it stands behind ``number``."""
+    if number == 1:
+        return noun
+    return f"{noun[:-1]}ies" if noun.endswith("ly") else f"{noun}s"
+
+
 def _is_visible(character: str) -> bool:
     if _UNSEEN.match(character):
         return False

@@ -170,11 +170,9 @@ def test_a_mapping_that_is_missing_or_not_text_is_named(tmp_path: Path) -> None:
 
 def test_a_column_that_the_table_lacks_is_named(tmp_path: Path) -> None:
     mapping = MAPPING.replace("question: prompt", "question: query")
-    for ending in ("csv", "parquet"):
-        with pytest.raises(DatasetError, match="no column 'query'"):
+    for ending in ("csv", "parquet", "jsonl"):
+        with pytest.raises(DatasetError, match=r"no column 'query' \(columns: id, prompt, "):
             table(put_table(tmp_path / f"a.{ending}", ROWS), mapping)
-    rows = table(put_table(tmp_path / "a.jsonl", ROWS), mapping)
-    assert all("'query'" in str(row) for row in rows)
 
 
 def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_rates_and_samples_are_valid_by_the_schemas(store: Path, tmp_path: Path)
 def test_what_has_no_score_is_in_no_line_and_is_counted(tmp_path: Path) -> None:
     _, path = imported(tmp_path, ROWS, MAPPING)
     told = safemlrm("export", "eee", path, tmp_path / "out")
-    assert "left out are 8 parts of replies that have no score" in told.output
+    assert "left out: 8 parts of replies without a score" in told.output
     shown = {(x["sample_id"], x["evaluation"]["is_correct"]) for x in lines(tmp_path / "out")}
     assert shown == {("1", True), ("2", False)}
 
@@ -134,7 +134,7 @@ def test_the_file_of_another_gives_replies_and_verdicts_where_you_say_what_corre
     path = tmp_path / "x_samples.jsonl"
     path.write_text(json.dumps(line) + "\n")
     told = safemlrm("import", "replies", path, "--mapping", "eee", "--store", tmp_path / "one")
-    assert "1 replies of 1 models\n" in told.output
+    assert "1 reply of 1 model\n" in told.output
     replies = osm.results.open(tmp_path / "one").replies()
     assert replies.select("reasoning", "answer").rows() == [("Tea is warm.", "Yes.")]
     (tmp_path / "map.yaml").write_text(

@@ -283,7 +283,10 @@ def test_recipes_are_read_and_changed_key_by_key(tmp_path: Path) -> None:
     ]
     said = safemlrm("import", "replies", tmp_path / "r.jsonl", "--mapping", "vlmevalkit",
                     "--store", tmp_path / "t")  # fmt: skip
-    assert "the mapping does not say the model; give it as --model NAME" in said.output
+    assert (
+        "the mapping does not say the model and the dataset; give --model NAME --dataset NAME"
+        in said.output
+    )
     said = safemlrm("import", "replies", "r", "--mapping", "vlmeval", "--store", tmp_path / "t")
     assert "did you mean vlmevalkit or" in said.output
 

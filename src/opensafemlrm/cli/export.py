@@ -17,7 +17,8 @@ from opensafemlrm.cli._output import (
     OnlyModel,
     tell_left_out,
 )
-from opensafemlrm.errors import MissingExtraError
+from opensafemlrm.errors import MissingExtraError, StoreError
+from opensafemlrm.text import counted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -69,7 +70,6 @@ def export(
     dataset: replies and tidy table as Parquet, with the card that the Hugging Face hub shows.
     """
     from opensafemlrm import results
-    from opensafemlrm.export import write_frame
 
     only: dict[str, Any] = {"judge": judge, "dataset": dataset, "attack": attack, "model": model}
     if what not in (What.FRAME, What.REPLIES) and any(only.values()):
@@ -78,7 +78,7 @@ def export(
         say(_folder(Path(store), what, path))
         return
     if what in (What.LABELS, What.VALIDATION):
-        write_frame(_labels(Path(store), what, part), path, to)
+        _write(_labels(Path(store), what, part), path, to)
         return
     if what in (What.INSPECT, What.SCOUT):
         for line in _for_inspect(what, store, path).splitlines():
@@ -87,7 +87,16 @@ def export(
     opened = results.open(store, everything=everything, **only)
     tell_left_out(opened)
     frame = opened.frame() if what is What.FRAME else opened.replies()
+    if frame.is_empty():
+        raise StoreError(f"{store}: no sample is there to export; nothing was written")
+    _write(frame, path, to)
+
+
+def _write(frame: pl.DataFrame, path: Path, to: str | None) -> None:
+    from opensafemlrm.export import write_frame
+
     write_frame(frame, path, to)
+    say(f"{counted(len(frame), 'row')} in {path}")
 
 
 def _folder(store: Path, what: What, folder: Path) -> str:
@@ -104,7 +113,20 @@ def _labels(store: Path, what: What, part: str) -> pl.DataFrame:
     from opensafemlrm.store import Store
 
     with Store.open(store) as opened:
-        return label_table(opened) if what is What.LABELS else validation_table(opened, part)
+        found = label_table(opened) if what is What.LABELS else validation_table(opened, part)
+        parts = dict(opened.connection.execute("SELECT part, count(*) FROM labels GROUP BY part"))
+    if found.is_empty() and not parts:
+        raise StoreError(
+            f"{store}: nobody has labelled a reply yet, so nothing was written; label some with "
+            f"`safemlrm label {store} --annotator NAME`, or bring some: `safemlrm import labels`"
+        )
+    if found.is_empty():
+        there = ", ".join(f"{n:,} of the {name}" for name, n in parts.items())
+        lack = "whose text is known" if what is What.LABELS else f"of the {part} that settles it"
+        raise StoreError(
+            f"{store}: there is no label {lack}; there are {there}: nothing was written"
+        )
+    return found
 
 
 def _for_inspect(what: What, store: str, folder: Path) -> str:
@@ -118,5 +140,5 @@ def _for_inspect(what: What, store: str, folder: Path) -> str:
     with open_source(store) as source:
         if what is What.SCOUT:
             count = export_transcripts(source, folder)
-            return f"{count:,} transcripts\nnext: scout db validate {folder}"
+            return f"{counted(count, 'transcript')}\nnext: scout db validate {folder}"
         return f"{export_logs(source, folder)}\nnext: inspect view --log-dir {folder}"

@@ -28,16 +28,21 @@ def import_replies(
         str | None, typer.Option(help="Who wrote the replies, where no column says it.")
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="Of which data set they are, where no column says it.")
+        str | None, typer.Option(help="The data set they are of, where no column says it.")
     ] = None,
-    attack: Annotated[str | None, typer.Option(help="Under which attack, as well.")] = None,
-    defense: Annotated[str | None, typer.Option(help="Under which defense, as well.")] = None,
+    attack: Annotated[
+        str | None, typer.Option(help="The attack on them, where no column says it.")
+    ] = None,
+    defense: Annotated[
+        str | None, typer.Option(help="The defense, where no column says it.")
+    ] = None,
 ) -> None:
     """Read files of replies that another tool wrote: all of them, or nothing.
 
     Tables, reports and pages call their models, data sets and judges "imported". Judge them with
     `safemlrm judges apply`. Importing again changes nothing.
     """
+    from opensafemlrm.interop.brought import Brought
     from opensafemlrm.interop.replies_in import check_replies, put_replies
     from opensafemlrm.interop.reply_files import replies_in_files
     from opensafemlrm.interop.reply_mapping import read_mapping
@@ -48,8 +53,10 @@ def import_replies(
     # Before there is a store: a file that is wrong leaves none behind.
     check_replies(replies_in_files(files, read))
     with Store.open(store, "create") as opened:
+        brought = Brought(opened)
         done = put_replies(opened, read.source, replies_in_files(files, read), read.pairs)
-    say(str(done))
+        say(str(done))
+        say(brought.words(done.samples))
     table = "asr" if done.verdicts else "coverage"
     say(f"next: safemlrm table {table} {store}, or safemlrm judges apply JUDGE {store}")
 
@@ -75,12 +82,17 @@ def import_inspect(
         from opensafemlrm.interop.inspect_import import import_logs
     except ImportError as error:
         raise MissingExtraError("import inspect", "inspect") from error
+    from opensafemlrm.interop.brought import Brought
     from opensafemlrm.store import Store
 
     rules = [Unsafe.parse(text) for text in unsafe or ()]
     kind = ItemKind.BENIGN if benign else ItemKind.HARMFUL
     with Store.open(store, "create") as opened:
-        say(str(import_logs(path, opened, rules, part, kind)))
+        brought = Brought(opened)
+        done = import_logs(path, opened, rules, part, kind)
+        say(str(done))
+        say(brought.words(done.samples))
+    say(f"next: safemlrm table {'coverage' if done.failed else 'asr'} {store}")
 
 
 def import_study(
@@ -90,11 +102,16 @@ def import_study(
 
     Score histograms (statistic_results) and per-item results (evaluation_results).
     """
+    from opensafemlrm.interop.brought import Brought
     from opensafemlrm.interop.opensafemlrm import import_results
     from opensafemlrm.store import Store
 
     with Store.open(store, "create") as opened:
-        say(str(import_results(path, opened)))
+        brought = Brought(opened)
+        done = import_results(path, opened)
+        say(str(done))
+        if done.samples:
+            say(brought.words(done.samples))
     say(f"next: safemlrm table asr {store} --by scenario")
 
 

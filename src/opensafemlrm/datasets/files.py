@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, Final, TextIO, TypeAlias
 
 from opensafemlrm import images
 from opensafemlrm.datasets import misplaced
-from opensafemlrm.errors import DatasetError, ImageError
+from opensafemlrm.errors import DatasetError, ImageError, nearest
 from opensafemlrm.types import Image
 
 MAX_TEXT_BYTES: Final = 64 * 1024 * 1024
@@ -25,6 +26,9 @@ MAX_LINE_BYTES: Final = 16 * 1024 * 1024
 """Longest line of a JSON Lines file, in bytes."""
 MAX_CELL: Final = 16 * 1024 * 1024
 """Longest cell of a CSV or TSV file, in characters: an image of some 12 MiB in Base64."""
+
+_MAX_COLUMNS: Final = 40
+"""Columns that a message names."""
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _MAX_CACHED: Final = 65_536
@@ -69,11 +73,8 @@ def csv_rows(
     with path.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
         reader = _reader(file, tabs)
         header = _header(reader, path)
-        for column in columns:
-            if column not in header:
-                raise DatasetError(
-                    f"there is no column {column!r} ({_listed(header)})", path=path, row=1
-                )
+        if lacking := [(column,) for column in columns if column not in header]:
+            raise DatasetError(no_column(lacking, header), path=path, row=1)
         yield from _cells(reader, header, columns, path)
 
 
@@ -83,13 +84,30 @@ def _reader(file: TextIO, tabs: bool) -> Any:
     return csv.reader(file, strict=True, delimiter="\t" if tabs else ",")
 
 
-def _listed(header: Sequence[str]) -> str:
-    """Say which columns there are, or what separates them if it is no comma."""
-    if len(header) == 1:
+def no_column(lacking: Sequence[Sequence[str]], there: Sequence[str]) -> str:
+    """Say which columns are not there, what they may be called, and which ones are there.
+
+    Of several in one entry of ``lacking``, one would do.
+    """
+    reason = " and no ".join(" or ".join(map(repr, names)) for names in lacking)
+    reason = f"there is no column {reason}"
+    if not there:
+        return f"{reason}: the file is empty"
+    if len(there) == 1:
         for mark, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-            if mark in header[0]:
-                return f"its cells are separated by {name}: save it with commas"
-    return f"columns: {', '.join(header)}" if header else "the file is empty"
+            if mark in there[0]:
+                return f"{reason}: its cells are separated by {name}: save it with commas"
+    near = dict.fromkeys(
+        name for names in lacking for column in names for name in nearest(column, there, 1)
+    )
+    hint = f"; did you mean {' and '.join(map(_quoted, near))}?" if near else ""
+    more = f" and {len(there) - _MAX_COLUMNS} more" if len(there) > _MAX_COLUMNS else ""
+    return f"{reason}{hint} (columns: {', '.join(map(_quoted, there[:_MAX_COLUMNS]))}{more})"
+
+
+def _quoted(column: str) -> str:
+    """Return a column's name, in quotes where one could not see where it ends."""
+    return column if column and column.strip() == column else repr(column)
 
 
 def _header(reader: Any, path: Path) -> list[str]:
@@ -97,8 +115,10 @@ def _header(reader: Any, path: Path) -> list[str]:
         header: list[str] = next(reader, [])
     except csv.Error as error:
         raise DatasetError(f"the header cannot be read: {error}", path=path, row=1) from error
-    if len(set(header)) != len(header):
-        raise DatasetError("two columns have the same name", path=path, row=1)
+    if twice := [name for name, count in Counter(header).items() if count > 1]:
+        raise DatasetError(
+            f"two columns have the same name: {', '.join(map(repr, twice))}", path=path, row=1
+        )
     return header
 
 

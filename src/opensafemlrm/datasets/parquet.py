@@ -51,6 +51,22 @@ def columns(path: Path) -> list[str]:
         raise _unreadable(error, path, None) from error
 
 
+def parts(path: Path) -> list[str]:
+    """Return the names of the columns, and as ``a.b`` those of the fields of structs.
+
+    Raises DatasetError if the file cannot be read.
+    """
+    columns(path)
+    schema = pl.scan_parquet(path, glob=False).collect_schema()
+    return [name for column, kind in schema.items() for name in _parts(column, kind)]
+
+
+def _parts(name: str, kind: Any) -> Iterator[str]:
+    yield name
+    for field in kind.fields if isinstance(kind, pl.Struct) else ():
+        yield from _parts(f"{name}.{field.name}", field.dtype)
+
+
 def rows(
     path: Path, needed: Sequence[str], *, more: Sequence[str] = ()
 ) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -21,6 +21,8 @@ from opensafemlrm.types import JSON, Item, ItemKind, content_key
 ENDINGS: Final = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 
 _WHERE: Final = "where you keep it"
+_MAX_NAMES: Final = 1_000
+"""Names of columns that are kept, to say what there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +85,10 @@ def read_rows(
 ) -> Iterator[tuple[int, Mapping[str, Any]] | DatasetError]:
     """Yield number and cells of each row of a table, or the error that spoils it.
 
-    ``needed`` are columns that a CSV, TSV or Parquet file must have; ``a.b`` may be the part ``b``
-    of the column ``a``. Raises DatasetError if the file cannot be read or lacks a column.
+    ``needed`` are columns that the file must have, of JSON in one row at least; ``a.b`` may be the
+    part ``b`` of the column ``a``. Raises DatasetError if the file cannot be read or lacks one.
     """
+    check_columns(path, needed)
     match path.suffix.lower():
         case ".csv":
             yield from files.csv_rows(path, needed, _WHERE)
@@ -99,6 +102,51 @@ def read_rows(
             there = parquet.columns(path)
             columns = [name if name in there else name.partition(".")[0] for name in needed]
             yield from parquet.rows(path, list(dict.fromkeys(columns or there)))
+
+
+def check_columns(path: Path, needed: Sequence[str | tuple[str, ...]]) -> None:
+    """Raise DatasetError for columns that a table lacks; of several in a tuple it needs one.
+
+    JSON is read until each was in a row: once more, and seldom further than its first row.
+    """
+    lacking = [(names,) if isinstance(names, str) else names for names in needed]
+    there: dict[str, None] = {}
+    kind = path.suffix.lower()
+    if kind in (".json", ".jsonl"):
+        read = files.json_list if kind == ".json" else files.jsonl_rows
+        for row in read(path, _WHERE):
+            if not lacking:
+                return
+            if not isinstance(row, DatasetError):
+                cells = row[1]
+                lacking = [names for names in lacking if not any(_has(cells, n) for n in names)]
+                there |= dict.fromkeys(_names(cells)) if len(there) < _MAX_NAMES else {}
+        if not there:  # no row, or none that is not spoilt: reading says so
+            return
+    elif lacking:
+        is_csv = kind in (".csv", ".tsv")
+        columns = files.csv_header(path, _WHERE, tabs=kind == ".tsv") if is_csv else None
+        there = dict.fromkeys(parquet.parts(path) if columns is None else columns)
+        lacking = [names for names in lacking if not any(name in there for name in names)]
+    if lacking:
+        row_number = 1 if kind in (".csv", ".tsv") else None
+        raise DatasetError(files.no_column(lacking, list(there)), path=path, row=row_number)
+
+
+def _has(row: Mapping[str, Any], column: str) -> bool:
+    """Whether a row has a cell, if only by a name with dots whose first part is null in it."""
+    name, dot, rest = column.partition(".")
+    inside = row.get(name)
+    if column in row or not dot or not isinstance(inside, Mapping):
+        return column in row or (bool(dot) and name in row and inside is None)
+    return _has(inside, rest)
+
+
+def _names(row: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the names in a row, and as ``a.b`` those just below."""
+    for name, value in row.items():
+        yield name
+        yield from (f"{name}.{part}" for part in value) if isinstance(value, Mapping) else ()
 
 
 def mapping_beside(path: Path) -> Path:
@@ -137,11 +185,14 @@ def cell(row: Mapping[str, Any], column: str) -> str:
     if isinstance(value, int | float) and math.isfinite(value):
         return str(value)
     if value is None or value == "" or isinstance(value, float):
-        raise EmptyTextError(f"{column!r} is empty")
+        lacks = value is None and not _has(row, column)
+        raise EmptyTextError(f"{column!r} is {'not there' if lacks else 'empty'}")
     if not isinstance(value, str):
         raise DatasetError(f"{column!r} is {type(value).__name__}, not text")
     if files.is_broken(value):
-        raise DatasetError(f"{column!r} holds bytes that are not UTF-8 text")
+        raise DatasetError(
+            f"{column!r} holds bytes that are not UTF-8 text; save the file as UTF-8"
+        )
     return value
 
 

@@ -24,6 +24,7 @@ from opensafemlrm.analysis.asr import asr
 from opensafemlrm.files import make_folder_in, replacing
 from opensafemlrm.replies import replies
 from opensafemlrm.store import Store, known, records
+from opensafemlrm.text import counted
 from opensafemlrm.types import Part, Response
 
 VERSION: Final = "0.3.0"
@@ -113,8 +114,9 @@ class ExportedResults:
     """Parts of replies that have no score, for which the format has no place."""
 
     def __str__(self) -> str:
-        wrote = f"{self.models:,} models, {self.rates:,} rates, {self.scores:,} scores of samples"
-        left = f"; left out are {self.without_score:,} parts of replies that have no score"
+        models, rates = counted(self.models, "model"), counted(self.rates, "rate")
+        wrote = f"{models}, {rates}, {counted(self.scores, 'score')} of samples"
+        left = f"; left out: {counted(self.without_score, 'part')} of replies without a score"
         return wrote + (left if self.without_score else "")
 
 

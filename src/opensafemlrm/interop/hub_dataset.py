@@ -28,7 +28,7 @@ from opensafemlrm.registry import ComponentKind
 from opensafemlrm.replies import replies
 from opensafemlrm.store import Store, known, records
 from opensafemlrm.store import labels as stored_labels
-from opensafemlrm.text import for_markdown
+from opensafemlrm.text import counted, for_markdown
 
 _SHARD: Final = 5000
 """Replies in one file."""
@@ -65,7 +65,8 @@ class ExportedDataset:
 
     def __str__(self) -> str:
         harm = "its texts may be harmful" if self.is_harmful else "no text in it is harmful"
-        return f"{self.replies:,} replies of {self.models:,} models; {harm}, as the card says"
+        models = counted(self.models, "model")
+        return f"{counted(self.replies, 'reply')} of {models}; {harm}, as the card says"
 
 
 def export_dataset(store: Store, folder: Path) -> ExportedDataset:

@@ -51,6 +51,7 @@ from opensafemlrm.models.hosted.inspect import messages_of
 from opensafemlrm.store import records
 from opensafemlrm.store.source import Source
 from opensafemlrm.store.tables import RESPONSE, TABLES, columns_of
+from opensafemlrm.text import counted
 from opensafemlrm.types import (
     PARTS,
     Image,
@@ -86,13 +87,12 @@ class Exported:
 
     logs: int
     samples: int
-    left_out: Mapping[str, int]
-    """Rows of the tables that no log holds, where there are any."""
+    left_out: Mapping[str, int]  # rows of the tables that no log holds
 
     def __str__(self) -> str:
-        left = ", ".join(f"{n:,} of {name}" for name, n in self.left_out.items())
-        note = f"; rows that no log holds: {left}" if left else ""
-        return f"{self.samples:,} samples in {self.logs:,} logs{note}"
+        left = ", ".join(f"{counted(n, 'row')} of {name}" for name, n in self.left_out.items())
+        left = left and f"; a log holds samples alone, so these stay in the store: {left}"
+        return f"{counted(self.samples, 'sample')} in {counted(self.logs, 'log')}{left}"
 
 
 def export_logs(source: Source, folder: Path) -> Exported:

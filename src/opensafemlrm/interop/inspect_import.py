@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from inspect_ai.model import ContentText
 
 from opensafemlrm import reasoning
 from opensafemlrm.errors import ImageError, ImportDataError, StoreError
+from opensafemlrm.interop.brought import ImportedLogs
 from opensafemlrm.interop.inspect_foreign import (
     Unsafe,
     completed,
@@ -58,35 +59,6 @@ from opensafemlrm.types import (
 SOURCE: Final = "inspect"
 _UNREADABLE: Final = (OSError, ValueError, KeyError, IndexError, RuntimeError, NotImplementedError)
 """What Inspect raises for a file that is no log of its own, or is damaged."""
-
-
-@dataclass(slots=True)
-class ImportedLogs:
-    """What an import read, whether or not the store had it already."""
-
-    logs: int = 0
-    samples: int = 0
-    models: set[str] = field(default_factory=set)
-    scorers: set[str] = field(default_factory=set)
-    """Foreign scorers whose scores were left out."""
-    not_ours: set[str] = field(default_factory=set)
-    """Scorers of others on tasks of ours: what they say is not read."""
-    without_pictures: int = 0
-    """Samples whose prompt was left out, since its pictures are not in the log."""
-
-    def __str__(self) -> str:
-        notes = [f"{self.samples:,} samples of {len(self.models):,} models from {self.logs:,} logs"]
-        if self.scorers:
-            first = min(self.scorers)
-            notes.append(
-                f"left out are the scores of {_listed(self.scorers)}: say which mean "
-                f"unsafe, as in --unsafe '{first}>=0.5'"
-            )
-        if self.not_ours:
-            notes.append(f"on tasks of ours, not read: the scores of {_listed(self.not_ours)}")
-        if self.without_pictures:
-            notes.append(f"{self.without_pictures:,} prompts have pictures that no log holds")
-        return "; ".join(notes)
 
 
 def import_logs(
@@ -151,7 +123,9 @@ class _Log:
         if self.ours:
             self._read_ours(pairs)
         else:
-            self.done.samples += put_replies(self.store, SOURCE, self._replies()).samples
+            came = put_replies(self.store, SOURCE, self._replies())
+            self.done.samples += came.samples
+            self.done.failed += came.failed
         self.done.logs += 1
         self.done.models.add(str(self.head.eval.model))
 
@@ -170,6 +144,8 @@ class _Log:
                 ours = sample.metadata[OURS]
                 rows = self._exported if "generation" in ours else self._logged
                 self.store.put(list(rows(sample, ours)))
+                status = ours.get("generation", {}).get("status")
+                self.done.failed += status == "failed" or bool(sample.error and not status)
             self.done.samples += 1
 
     @contextlib.contextmanager
@@ -366,10 +342,6 @@ class _Log:
                 continue
             for part, value in values.items():
                 yield ForeignVerdict(rule.judge, part, rule.verdict(value, why))
-
-
-def _listed(names: set[str]) -> str:
-    return ", ".join(sorted(names))
 
 
 def _place(sample: Any) -> str:

@@ -24,7 +24,7 @@ from opensafemlrm.store import Store
 from opensafemlrm.store.labels import PersonLabel, put_labels, unit_of, with_texts
 from opensafemlrm.store.ratings import people_labels
 from opensafemlrm.store.records import storable
-from opensafemlrm.text import for_csv_cell
+from opensafemlrm.text import counted, for_csv_cell
 from opensafemlrm.types import Part
 
 COLUMNS: Final = (
@@ -58,7 +58,7 @@ class Imported:
         left = f"; {self.left_out:,} of replies that this store has not, or not with that text"
         older = f"; {self.older:,} on which a label of the same person is there, as new or newer"
         return (
-            f"{self.labels:,} labels came into the store{left if self.left_out else ''}"
+            f"{counted(self.labels, 'label')} came into the store{left if self.left_out else ''}"
             f"{older if self.older else ''}"
         )
 

@@ -24,6 +24,7 @@ from opensafemlrm.errors import ImportDataError
 from opensafemlrm.files import read_as
 from opensafemlrm.store import Cell, SampleKey, Store, generation_key, records
 from opensafemlrm.store.database import component_key
+from opensafemlrm.text import counted
 from opensafemlrm.types import (
     Item,
     Key,
@@ -90,6 +91,15 @@ class ImportSummary:
     """Items with their replies."""
     superseded: int
     """Histogram files left out because the store has the samples that they count."""
+
+    def __str__(self) -> str:
+        models, files = counted(len(self.models), "model"), counted(self.files, "file")
+        items = f"{counted(self.counted, 'item')} known by scores alone"
+        left = f"; left out: {counted(self.superseded, 'histogram')} of items that have replies"
+        return (
+            f"{files} of {models}: {items}, {self.samples:,} with their replies"
+            f"{left if self.superseded else ''}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

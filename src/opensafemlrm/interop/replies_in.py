@@ -23,6 +23,7 @@ from opensafemlrm.errors import ImportDataError
 from opensafemlrm.store import Cell, SampleKey, Store, generation_key, records
 from opensafemlrm.store.labels import PersonLabel, put_labels
 from opensafemlrm.store.tables import Row
+from opensafemlrm.text import counted
 from opensafemlrm.types import (
     PARTS,
     Image,
@@ -121,10 +122,10 @@ class ImportedReplies:
     models: set[str] = field(default_factory=set)
 
     def __str__(self) -> str:
-        parts = [f"{self.samples:,} replies of {len(self.models):,} models"]
+        parts = [f"{counted(self.samples, 'reply')} of {counted(len(self.models), 'model')}"]
         parts += [f"{self.failed:,} of them failed"] if self.failed else []
-        parts += [f"{self.verdicts:,} verdicts"] if self.verdicts else []
-        parts += [f"{self.labels:,} labels of people"] if self.labels else []
+        parts += [counted(self.verdicts, "verdict")] if self.verdicts else []
+        parts += [f"{counted(self.labels, 'label')} of people"] if self.labels else []
         return ", ".join(parts)
 
 
@@ -150,16 +151,22 @@ def put_replies(
 
 
 def check_replies(replies: Iterable[ForeignReply | ImportDataError]) -> None:
-    """Raise ImportDataError with what is wrong with rows of a file."""
-    _all_good(replies, lambda _: None)
+    """Raise ImportDataError with what is wrong with rows of files, or where there are none."""
+    if not _all_good(replies, lambda _: None):
+        raise ImportDataError("there are no replies in what was read: nothing was imported")
 
 
 def _all_good(
     replies: Iterable[ForeignReply | ImportDataError], put: Callable[[ForeignReply], None]
-) -> None:
-    """Put every reply. Raises ImportDataError with all that is wrong, up to :data:`MAX_ERRORS`."""
+) -> int:
+    """Put every reply, and return how many there are.
+
+    Raises ImportDataError with all that is wrong, up to :data:`MAX_ERRORS`.
+    """
     errors: list[str] = []
+    count = 0
     for reply in replies:
+        count += 1
         try:
             if isinstance(reply, ImportDataError):
                 raise reply
@@ -171,6 +178,7 @@ def _all_good(
                 break
     if errors:
         raise ImportDataError(*errors, "nothing was imported")
+    return count
 
 
 @contextlib.contextmanager

@@ -78,15 +78,16 @@ def count_in(row: Row, column: str | Column) -> int:
     return int(number)
 
 
-def optional_count(row: Row, column: str | None) -> int | None:
+def optional_count(row: Row, column: str | Column | None) -> int | None:
     """Return a count, ``None`` where the row has none. Raises DatasetError."""
-    return None if number_in(row, column) is None else count_in(row, str(column))
+    return None if column is None or number_in(row, column) is None else count_in(row, column)
 
 
-def number_in(row: Row, column: str | None) -> float | None:
+def number_in(row: Row, column: str | Column | None) -> float | None:
     """Return a number, ``None`` where the row has none. Raises DatasetError."""
     text = "" if column is None else text_of(column, row, needed=False)
-    return _number(str(column), text) if text else None
+    name = column.column if isinstance(column, Column) else column
+    return _number(str(name), text) if text else None
 
 
 def _number(column: str, text: str) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from opensafemlrm import reasoning
-from opensafemlrm.datasets import parquet, table
+from opensafemlrm.datasets import table
 from opensafemlrm.datasets.items import Draft, Maker
 from opensafemlrm.datasets.mapping import kind_in
 from opensafemlrm.datasets.source import Source
@@ -27,6 +27,7 @@ from opensafemlrm.interop.reply_cells import (
     verdicts_of,
 )
 from opensafemlrm.interop.reply_mapping import Column, KindCells, ReplyMapping
+from opensafemlrm.models.http.error_words import cause
 from opensafemlrm.types import (
     Item,
     ItemKind,
@@ -37,6 +38,8 @@ from opensafemlrm.types import (
 )
 
 _EXCEL: Final = (".xlsx", ".xls")
+_NO_ANSWER: Final = "no_answer"
+"""The code of a failure of which the other tool says no more than that it got no reply."""
 _NO_REPLY: Final = "the imported results hold no reply"
 
 
@@ -83,16 +86,10 @@ class ReplyFile:
             raise DatasetError(
                 f"replies are read from {known}, not {kind or 'this'}", path=self.path
             )
-        if kind == ".parquet":
-            there = parquet.columns(self.path)
-            for column in needed:
-                if column not in there and column.partition(".")[0] not in there:
-                    raise DatasetError(
-                        f"there is no column {column!r} (columns: {', '.join(there)})",
-                        path=self.path,
-                    )
-            needed = []
-        return table.read_rows(self.path, needed)
+        if not self.path.is_file():
+            raise DatasetError("there is no such file", path=self.path)
+        table.check_columns(self.path, needed)
+        return table.read_rows(self.path)
 
 
 class _Reader:
@@ -101,12 +98,13 @@ class _Reader:
     def __init__(self, path: Path, mapping: ReplyMapping) -> None:
         self.path, self.mapping = path, mapping
         self.source = Source(path.parent, path.parent, "where the file came from")
-        for name in ("model", "dataset"):
-            if getattr(mapping, name) is None:
-                raise ImportDataError(
-                    f"{path}: the mapping does not say the {name}; give it as --{name} NAME, or "
-                    "map its column"
-                )
+        lacking = [name for name in ("model", "dataset") if getattr(mapping, name) is None]
+        if lacking:
+            options = " ".join(f"--{name} NAME" for name in lacking)
+            raise ImportDataError(
+                f"{path}: the mapping does not say the {' and the '.join(lacking)}; give "
+                f"{options}, or map {'its column' if len(lacking) == 1 else 'their columns'}"
+            )
 
     def replies(self, number: int, row: Row) -> Iterator[ForeignReply]:
         """Yield the replies of a row: several where its cell holds a list of them."""
@@ -196,11 +194,11 @@ class _Reader:
     def _response(self, row: Row, status: str, text: str, thought: str | None) -> Response:
         mapping = self.mapping
         code, detail = (
-            name and text_of(Column(column=name, default=""), row, needed=False)
-            for name in (mapping.error_code, mapping.error_detail)
+            text_of(column, row, needed=False)
+            for column in (mapping.error_code, mapping.error_detail)
         )
         if is_word(text, mapping.failures):
-            return Response.failed("not_recorded", short(text), transient=False)
+            return Response.failed(cause(text, 0) or _NO_ANSWER, short(text), transient=False)
         if status in ("", "ok") and not text.strip() and not thought:
             return Response.failed("not_recorded", _NO_REPLY, transient=False)
         if status in (ResponseStatus.FAILED, ResponseStatus.BLOCKED):

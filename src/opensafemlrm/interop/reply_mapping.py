@@ -22,6 +22,14 @@ _FROZEN: Final = ConfigDict(extra="forbid", frozen=True)
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
+_ONE_COLUMN: Final = (
+    *("model", "dataset", "attack", "defense", "simulated", "question", "system", "prompt"),
+    *("scenario", "repeat", "reasoning", "format", "status", "input_tokens", "output_tokens"),
+    *("reasoning_tokens", "latency_ms", "error_code", "error_detail"),
+)
+"""The keys of a mapping that name a column each."""
+
+
 class Column(BaseModel):
     """A column, and what an empty cell of it stands for."""
 
@@ -106,7 +114,7 @@ class ReplyMapping(BaseModel):
     dataset: Text | None = None
     attack: Text = Value(value="direct")
     defense: Text = Value(value="none")
-    simulated: str | None = None
+    simulated: str | Column | None = None
     """A column that says whether the model is a simulation."""
     item: str | tuple[str, ...] | None = None
     """The columns of the item's id, joined by a slash; left out, it is made of its content."""
@@ -129,12 +137,12 @@ class ReplyMapping(BaseModel):
     """The reasoning format of the reply, ``{value: think}`` for instance, or its column."""
     status: str | Column | None = None
     """A column of ours: ok, truncated, blocked or failed."""
-    input_tokens: str | None = None
-    output_tokens: str | None = None
-    reasoning_tokens: str | None = None
-    latency_ms: str | None = None
-    error_code: str | None = None
-    error_detail: str | None = None
+    input_tokens: str | Column | None = None
+    output_tokens: str | Column | None = None
+    reasoning_tokens: str | Column | None = None
+    latency_ms: str | Column | None = None
+    error_code: str | Column | None = None
+    error_detail: str | Column | None = None
     failures: tuple[str, ...] = ()
     """What a tool writes in place of a reply that it did not get; ``*`` for any ending."""
     verdicts: tuple[VerdictColumns, ...] = ()
@@ -150,30 +158,26 @@ class ReplyMapping(BaseModel):
             raise ValueError("map `reply`, or `reasoning` and `answer`, or what was said of them")
         return self
 
-    def columns(self) -> list[str]:
-        """Return the columns that a table must have: those without a default."""
-        texts: list[Any] = [
-            self.model,
-            self.dataset,
-            self.attack,
-            self.defense,
-            self.question,
-            self.system,
-        ]
-        texts += [self.prompt, self.scenario, *self.images, *self.fields.values(), self.repeat]
-        texts += [self.item] if isinstance(self.item, str) else [*(self.item or ())]
-        texts += [self.reply, self.answer, self.reasoning, self.status]
+    def columns(self) -> list[str | tuple[str, ...]]:
+        """Return the columns that a file must have: those without a default; of a tuple, one."""
+        columns: list[Any] = [getattr(self, name) for name in _ONE_COLUMN]
+        columns += [*self.images, *self.fields.values()]
+        columns += [self.item] if isinstance(self.item, str) else [*(self.item or ())]
+        columns += [self.reply, self.answer]
         if isinstance(self.kind, KindCells) and self.kind.default is None:
-            texts.append(self.kind.column)
-        texts += [self.format] if isinstance(self.format, str) else []
+            columns.append(self.kind.column)
         for verdict in self.verdicts:
-            inside = (verdict.judge, verdict.score, verdict.label, verdict.rationale)
-            texts += [verdict.each] if verdict.each else inside
+            if not isinstance(verdict.judge, Column):
+                part = verdict.part.column if isinstance(verdict.part, PartColumn) else None
+                cells = (verdict.judge, verdict.score, verdict.label, part, verdict.reason)
+                more = [verdict.rationale, verdict.unsafe_from, verdict.scale]
+                more = [name for name in more if isinstance(name, str)]
+                columns += [verdict.each] if verdict.each else [*cells, *more]
         for label in self.labels:
             if not isinstance(label.labeller, Column):
-                cells = (label.labeller, label.label, label.note)
-                texts += [label.each] if label.each else cells
-        return list(dict.fromkeys(text for text in texts if isinstance(text, str)))
+                columns += [label.each] if label.each else [label.labeller, label.label, label.note]
+        named = (names for names in columns if isinstance(names, str | tuple) and names)
+        return list(dict.fromkeys(named))
 
 
 def recipes() -> list[str]:

@@ -15,7 +15,8 @@ from opensafemlrm.analysis.withheld import BY_RULE, STOPPED, UNSCORED
 from opensafemlrm.report.charts import ALPHA, PARTS
 from opensafemlrm.report.forms import BOUNDS_MARK, signed
 from opensafemlrm.report.page.findings import MAX_SETTINGS, Findings
-from opensafemlrm.report.page.words import counted, estimate, percent, say
+from opensafemlrm.report.page.words import estimate, percent, say
+from opensafemlrm.text import counted
 from opensafemlrm.types import Part
 
 UNKNOWN: Final = "Not known"

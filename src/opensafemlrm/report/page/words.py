@@ -10,6 +10,7 @@ from typing import Any, Final
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from opensafemlrm.report.forms import signed
+from opensafemlrm.text import counted, plural
 
 MISSING: Final = "–"
 _NUMBERS: Final = (
@@ -45,17 +46,6 @@ def _times(row: Mapping[str, Any]) -> str:
     return f"{low:.1f} to {high:.1f} times" if high is not None else f"{low:.1f} times or more"
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with what it counts."""
-    return f"{number:,} {_plural(number, noun)}"
-
-
-def _plural(number: int, noun: str) -> str:
-    if number == 1:
-        return noun
-    return f"{noun[:-1]}ies" if noun.endswith("ly") else f"{noun}s"
-
-
 @cache
 def _macros() -> Any:
     environment = Environment(  # noqa: S701  # plain text; the page's own template escapes
@@ -71,7 +61,7 @@ def _macros() -> Any:
         "times": _times,
         "counted": counted,
         "in_words": lambda n, noun: (
-            f"{_NUMBERS[n]} {_plural(n, noun)}" if n < len(_NUMBERS) else counted(n, noun)
+            f"{_NUMBERS[n]} {plural(n, noun)}" if n < len(_NUMBERS) else counted(n, noun)
         ),
         "median": median,
         "number": "{:,}".format,

@@ -159,8 +159,8 @@ async def run_plan(
             try:
                 await engine.evaluate(plan, target)
             finally:
-                if found := outages(plan.study):
-                    target.note_of_run(number, environment | {"outages": "; ".join(found)})
+                if sentences := outages(plan.study):
+                    target.note_of_run(number, environment | {"outages": "; ".join(sentences)})
         else:
             from opensafemlrm.cluster import run_on_ray  # noqa: PLC0415 # an extra
 

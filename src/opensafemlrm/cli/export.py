@@ -113,20 +113,20 @@ def _labels(store: Path, what: What, part: str) -> pl.DataFrame:
     from opensafemlrm.store import Store
 
     with Store.open(store) as opened:
-        found = label_table(opened) if what is What.LABELS else validation_table(opened, part)
+        frame = label_table(opened) if what is What.LABELS else validation_table(opened, part)
         parts = dict(opened.connection.execute("SELECT part, count(*) FROM labels GROUP BY part"))
-    if found.is_empty() and not parts:
+    if frame.is_empty() and not parts:
         raise StoreError(
             f"{store}: nobody has labelled a reply yet, so nothing was written; label some with "
             f"`safemlrm label {store} --annotator NAME`, or bring some: `safemlrm import labels`"
         )
-    if found.is_empty():
+    if frame.is_empty():
         there = ", ".join(f"{n:,} of the {name}" for name, n in parts.items())
         lack = "whose text is known" if what is What.LABELS else f"of the {part} that settles it"
         raise StoreError(
             f"{store}: there is no label {lack}; there are {there}: nothing was written"
         )
-    return found
+    return frame
 
 
 def _for_inspect(what: What, store: str, folder: Path) -> str:

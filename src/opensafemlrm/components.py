@@ -2,9 +2,9 @@
 
 A dataset, an attack, a defense, a model or a judge is a frozen dataclass on one of these bases. Its
 fields are its options: a study sets them by name, and results are keyed by them, but for fields
-with ``compare=False`` (paths, numbers of connections), which change no result. It has a ``name``,
-a ``card`` and a docstring; all else has a default. An option may be a component itself, or a tuple
-of them: :func:`children` and :func:`map_models` are the only walk through them.
+with ``compare=False``, such as paths, which change no result. It has a ``name``, a ``card`` and a
+docstring; all else has a default. An option may be a component itself, or a tuple of them:
+:func:`children` and :func:`map_models` are the only walk through them.
 """
 
 from __future__ import annotations
@@ -225,11 +225,19 @@ class Model(Component):
         Raises ModelError only where no further request can succeed either.
         """
 
+    @property
+    def asked_stages(self) -> tuple[str, ...]:
+        """What each reply asks one after the other, where it is several requests."""
+        return ()
+
+    async def generate_stage(self, prompt: Prompt, sampling: Sampling) -> Response:
+        """Send ``prompt`` as it is: one request of a reply in stages."""
+        return await self.generate(prompt, sampling)
+
     async def score_tokens(self, prompt: Prompt, tokens: Sequence[str]) -> tuple[float, ...]:
         """Return the log-probability of each of ``tokens`` as the reply's first token.
 
-        For classifiers; needs ``Capability.TOKEN_SCORES``. Raises ModelError where it cannot, or
-        where one of them is more than one token to this model.
+        Needs ``Capability.TOKEN_SCORES``. Raises ModelError where one of them is several tokens.
         """
         del prompt, tokens
         raise ModelError(f"{self.label} does not tell the weights of tokens")

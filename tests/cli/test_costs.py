@@ -59,3 +59,41 @@ def test_nothing_is_said_where_nothing_is_billed(tmp_path, more):
 
 def test_it_says_the_same_under_a_budget(tmp_path):
     assert "about 0.26 US dollars" in dry_run(tmp_path, HOSTED, "canary", 4096, "--max-cost", "9")
+
+
+STAGED = "{model: openai/some-model, price: [2.0, 10.0], stages: [Look., Think., Answer.]}"
+
+
+def test_each_stage_is_counted(tmp_path):
+    shown = dry_run(tmp_path, STAGED)
+    assert "]: 60 generations in 3 stages, about 0.78 US dollars" in shown
+    assert "Cost: about 0.78 US dollars" in shown
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ("defenses: [reflect]", "How often reflect ask is not known"),
+        (
+            "defenses: [{defense: guard-output, guard: {judge: policy-rubric, model: openai/g}}]",
+            "openai/g: asked by guard-output",
+        ),
+    ],
+)
+def test_what_may_be_asked_more_often_makes_it_the_least(tmp_path, more, told):
+    """An estimate that leaves requests out without a word is believed."""
+    shown = dry_run(tmp_path, HOSTED, f"canary\n{more}")
+    assert "Cost: at least about 0.26 US dollars" in shown
+    assert told in shown
+
+
+def test_one_line_is_estimated_with_the_prices_of_a_file(tmp_path):
+    (tmp_path / "prices.toml").write_text('"openai/some-model" = [2.0, 10.0]\n')
+    command = ["eval", "canary", "--model", "openai/some-model", "--limit", "20", "--dry-run"]
+    store = ["--store", str(tmp_path / "store")]
+    for prices, told in (
+        ([], "no price is known"),
+        (["--prices", str(tmp_path / "prices.toml")], "Cost: about 0.26 US dollars"),
+    ):
+        result = CliRunner().invoke(app, [*command, *store, *prices], catch_exceptions=False)
+        assert told in re.sub(r"\s+", " ", result.stdout)

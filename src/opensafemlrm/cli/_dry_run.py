@@ -143,33 +143,60 @@ def cost_notes(plan: Plan, counts: Iterable[tuple[int, int]]) -> tuple[str, ...]
         judged += len(PARTS) * to_judge
     limit = plan.study.sampling.max_tokens
     generation = dataclasses.replace(GENERATION, written=min(GENERATION.written, limit))
-    asked = [
-        (estimate(model, generations[id(model)], generation), "generations")
-        for model in plan.study.models
-    ]
+    asked = []
+    for model in plan.study.models:
+        stages = len(model.asked_stages)
+        requests = generations[id(model)] * max(1, stages)
+        what = f"generations in {stages} stages" if stages else "generations"
+        asked.append((estimate(model, requests, generation), what))
     judges = plan.study.judges
     asked += [
         (estimate(model, judged // len(judges), VERDICT), "verdicts")
         for judge in judges
         for model in models_in(judge)
     ]
+    others, unknown = _more_often(plan)
     billed = [(found, what) for found, what in asked if found.dollars != 0 and found.requests]
-    if not billed:
+    if not billed and not others:
         return ()
     priced = [found.dollars for found, _ in billed if found.dollars is not None]
     if priced:
         known = "" if len(priced) == len(billed) else ", for what has a price"
+        least = "at least " if known or others or unknown else ""
         cost = (
-            f"Cost: about {sum(priced):,.2f} US dollars{known}, taking {generation} for a "
-            f"generation, {VERDICT} for a verdict. Searches, defenses and models that reason in "
-            "stages ask more often, which is not counted."
+            f"Cost: {least}about {sum(priced):,.2f} US dollars{known}, taking {generation} for a "
+            f"generation, {VERDICT} for a verdict."
         )
     else:
         cost = "Cost: no price is known."
+    if unknown:
+        cost += f" How often {', '.join(unknown)} ask is not known, and not counted."
     return (
         cost,
         *(f"{found.label}: {found.requests:,} {what}, {_shown(found)}." for found, what in billed),
+        *(f"{label}: asked by {of}, how often is not known." for label, of in others.items()),
     )
+
+
+def _more_often(plan: Plan) -> tuple[dict[str, str], list[str]]:
+    """Return the billed models that attacks and defenses ask, and what may ask more than once."""
+    from opensafemlrm.components import Defense, Search, models_in
+    from opensafemlrm.models.budget import price_of
+
+    parts = [part for cell in plan.cells for part in (cell.attack, cell.defense)]
+    others = {
+        model.label: part.label
+        for part in parts
+        for model in models_in(part)
+        if price_of(model) != (0.0, 0.0)
+    }
+    billed = any(price_of(model) != (0.0, 0.0) for model in plan.study.models)
+    several = [
+        part.label
+        for part in parts
+        if isinstance(part, Search) or (isinstance(part, Defense) and part.layers)
+    ]
+    return others, sorted({*several}) if billed else []
 
 
 def _shown(found: Estimate) -> str:

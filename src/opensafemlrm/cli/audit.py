@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from opensafemlrm.cli._budget import budgeted
 from opensafemlrm.cli._console import fail, say
 from opensafemlrm.cli._exit_codes import ExitCode
-from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, show
+from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption, show
 from opensafemlrm.text import Format
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ def run(
     out: _Out = None,
     max_requests: MaxRequests = None,
     max_cost: MaxCost = None,
+    prices: PricesOption = None,
     to: FormatOption = Format.TEXT,
 ) -> None:
     """Run a study and audit its models.
@@ -61,7 +63,6 @@ def run(
     from opensafemlrm.audit.scope import check_names
     from opensafemlrm.cli._planned import planned_cells
     from opensafemlrm.cli.run import refuse_other_folder, report_reversed, run_and_report
-    from opensafemlrm.models.budget import Limits
 
     rules = _load(policy)
     loaded = (
@@ -70,7 +71,7 @@ def run(
         else studies.load(study)
     )
     refuse_other_folder(store)
-    plan = api.make_plan(loaded, limits=Limits(max_requests, max_cost, None))
+    plan = api.make_plan(loaded.map_models(budgeted(max_requests, max_cost, prices)))
     scenarios = {
         (cell.subset.dataset.label, scenario)
         for cell in plan.cells

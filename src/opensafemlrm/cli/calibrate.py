@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from opensafemlrm.cli._budget import budgeted, spent
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._exit_codes import ExitCode
 from opensafemlrm.cli._option import JudgeArgument
-from opensafemlrm.cli._output import FormatOption, show
+from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption, show
+from opensafemlrm.errors import BudgetSpentError
 from opensafemlrm.text import Format
 
 if TYPE_CHECKING:
@@ -49,53 +51,78 @@ def calibrate(
         typer.Option("--retest", help="Judge the same replies twice: does it say the same?"),
     ] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Judge only this many texts.")] = None,
+    max_requests: MaxRequests = None,
+    max_cost: MaxCost = None,
+    prices: PricesOption = None,
     to: FormatOption = Format.TEXT,
 ) -> None:
     """Measure a judge against labels of people.
 
     Labels are 0 or 1, true or false, safe or unsafe. With --store, the calibration becomes part of
-    that store: reports show it, and correct rates by it.
+    that store: reports show it, and correct rates by it. --max-requests and --max-cost need it, to
+    go on with what came.
     """
     import asyncio
 
     from opensafemlrm import study
     from opensafemlrm.analysis.calibration import retest
-    from opensafemlrm.engine.labelled import judge_texts
     from opensafemlrm.report.labels import RETEST, calibration_tables, probe_table
     from opensafemlrm.store import Store
 
-    built = study.judge_of(judge)
+    if store is None and (max_requests is not None or max_cost is not None):
+        raise typer.BadParameter("a budget needs --store, which keeps what came until it is spent")
+    built = budgeted(max_requests, max_cost, prices)(study.judge_of(judge))
     given = _labels(labels, columns or [])
     texts = given.texts if limit is None else given.texts[:limit]
     name = given.name if limit is None else f"{given.name}, first {len(texts)}"
     with contextlib.ExitStack() as stack:
         opened = None if store is None else stack.enter_context(Store.open(store, "create"))
 
-        async def work() -> tuple[list[Verdict], pl.DataFrame | None, list[Verdict]]:
-            try:
-                verdicts = await judge_texts(built, texts, opened)
-                probed = await _probe(built, texts, verdicts, opened) if probe else None
-                # Not by the store, which would give the verdict that it has.
-                second = await judge_texts(built, texts) if again else []
-            finally:
-                await built.aclose()
-            return verdicts, probed, second
-
-        verdicts, probed, second = asyncio.run(work())
+        work = _judge(built, texts, opened, probe=probe, again=again)
+        try:
+            verdicts, probed, second, unfinished = asyncio.run(work)
+        except BudgetSpentError as error:
+            raise spent(error) from error
         labelled = _labelled(texts, verdicts)
         if opened is not None:
             _keep(opened, built, name, labelled)
     tables = calibration_tables(labelled, built.thresholds, judge=built.label, labels=name)
-    if again:
+    if second:
         scores = [[verdict.score for verdict in judged] for judged in (verdicts, second)]
         tables.append(RETEST.of(retest(scores[0], scores[1], built.thresholds)))
     if probed is not None:
         tables.append(probe_table(probed, built.thresholds[0]))
     show(tables, to)
     _tell_reasons(verdicts)
+    if unfinished is not None:
+        if again:
+            say(f"the retest is not kept: give it a budget for all {len(texts):,} texts at once")
+        raise spent(unfinished)
     by_model = [verdict for verdict in verdicts if verdict.requests]
     if by_model and all(verdict.score is None for verdict in by_model):
         raise typer.Exit(ExitCode.UNUSABLE)
+
+
+async def _judge(
+    judge: Judge, texts: Sequence[LabelledText], store: Store | None, *, probe: bool, again: bool
+) -> tuple[list[Verdict], pl.DataFrame | None, list[Verdict], BudgetSpentError | None]:
+    """Return the verdicts, those of probes and a second time, and why these are not all there."""
+    from opensafemlrm.engine.labelled import judge_texts
+
+    probed: pl.DataFrame | None = None
+    second: list[Verdict] = []
+    unfinished: BudgetSpentError | None = None
+    try:
+        verdicts = await judge_texts(judge, texts, store)
+        try:
+            probed = await _probe(judge, texts, verdicts, store) if probe else None
+            # Not by the store, which would give the verdict that it has.
+            second = await judge_texts(judge, texts) if again else []
+        except BudgetSpentError as error:
+            unfinished = error
+    finally:
+        await judge.aclose()
+    return verdicts, probed, second, unfinished
 
 
 def _labels(path: Path, columns: Sequence[str]) -> LabelFile:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from opensafemlrm.cli._budget import budgeted, spent
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._exit_codes import ExitCode
 from opensafemlrm.cli._option import DatasetName, DatasetOptions, DatasetRoot, dataset_of
-from opensafemlrm.cli._output import FormatOption
+from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption
 from opensafemlrm.cli._output import show as show_tables
+from opensafemlrm.errors import BudgetSpentError
 from opensafemlrm.text import Format
 
 if TYPE_CHECKING:
@@ -38,6 +40,9 @@ def derive(
         typer.Option(help="A prompt of yours for the helper, with the place {question}."),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Items at most, over scenarios.")] = None,
+    max_requests: MaxRequests = None,
+    max_cost: MaxCost = None,
+    prices: PricesOption = None,
     to: FormatOption = Format.TEXT,
 ) -> None:
     """Derive what attacks need and a data set does not ship: instruction, key phrase, rephrasing.
@@ -70,8 +75,12 @@ def derive(
             file.write(f"{row.as_json()}\n")
             file.flush()
 
+        unfinished = None
         if model is not None:
-            _ask(wanted, model, prompt, keep)
+            try:
+                _ask(wanted, model, prompt, keep, budgeted(max_requests, max_cost, prices))
+            except BudgetSpentError as error:
+                unfinished = error
         for item in wanted if model is None else []:
             fields = {k: v for k, v in by_rule(item.question).items() if k in missing(item)}
             reason = "" if fields else "its question is of no form that the rules know"
@@ -82,6 +91,8 @@ def derive(
     )
     if waiting:
         say(f"{waiting:,} rows wait for a person: safemlrm datasets review {out}")
+    if unfinished is not None:
+        raise spent(unfinished)
     failed = [item for item in wanted if (item.dataset, item.id) not in there]
     if failed:
         say(f"{len(failed):,} requests failed; the same command asks them again")
@@ -137,7 +148,7 @@ def review(
     say(f"{len(waiting) - left:,} rows reviewed, {left:,} left")
 
 
-def _ask(items: list[Item], spec: str, prompt: Path | None, keep: Any) -> None:
+def _ask(items: list[Item], spec: str, prompt: Path | None, keep: Any, budgeted: Any) -> None:
     import asyncio
 
     from opensafemlrm import registry
@@ -150,7 +161,7 @@ def _ask(items: list[Item], spec: str, prompt: Path | None, keep: Any) -> None:
         text = template(words, None if prompt is None else TextFile.read(prompt))
     except ValueError as error:
         raise OptionError(f"--prompt: {error}") from error
-    helper = registry.build_spec(registry.ComponentKind.MODEL, spec)
+    helper = budgeted(registry.build_spec(registry.ComponentKind.MODEL, spec))
 
     async def ask() -> None:
         try:

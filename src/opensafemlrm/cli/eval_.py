@@ -8,8 +8,10 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from opensafemlrm.cli._budget import budgeted
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._option import judge_spec, parse_option
+from opensafemlrm.cli._output import MaxCost, MaxRequests, PricesOption
 from opensafemlrm.redaction import keys_in_addresses
 
 _KINDS: Final = ("dataset", "model", "base", "attack", "defense", "judge", "sampling")
@@ -56,6 +58,9 @@ def evaluate(
             "model is also for --base; repeatable.",
         ),
     ] = None,
+    max_requests: MaxRequests = None,
+    max_cost: MaxCost = None,
+    prices: PricesOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the planned requests and exit.")
     ] = False,
@@ -87,7 +92,8 @@ def evaluate(
     }
     text = _text({key: value for key, value in keys.items() if value})
     refuse_other_folder(store)
-    plan = api.make_plan(_study(keys, text))
+    within = budgeted(max_requests, max_cost, prices)
+    plan = api.make_plan(_study(keys, text).map_models(within))
     report_reversed(plan)
     if dry_run:
         show_dry_run(plan, store, None)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from opensafemlrm.cli._budget import budgeted, spent
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._option import JudgeArgument
-from opensafemlrm.cli._output import FormatOption, show
+from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption, show
 from opensafemlrm.text import Format
 
 if TYPE_CHECKING:
@@ -103,6 +104,9 @@ def apply(
         typer.Option(help="Only replies of this model, as tables call it. May be repeated."),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Judge only this many replies.")] = None,
+    max_requests: MaxRequests = None,
+    max_cost: MaxCost = None,
+    prices: PricesOption = None,
 ) -> None:
     """Judge the replies that a store holds: imported ones, or those of a run with another judge.
 
@@ -114,7 +118,7 @@ def apply(
     from opensafemlrm.engine.stored import Judged, judge_replies
     from opensafemlrm.store import Store
 
-    built = study.judge_of(judge)
+    built = budgeted(max_requests, max_cost, prices)(study.judge_of(judge))
 
     async def work() -> Judged:
         try:
@@ -125,6 +129,8 @@ def apply(
     with Store.open(store, "write") as opened:
         done = asyncio.run(work())
     say(str(done))
+    if done.spent is not None:
+        raise spent(done.spent)
     say(f"next: safemlrm table asr {store}, or safemlrm judges compare {store}")
 
 

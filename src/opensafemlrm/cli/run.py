@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from opensafemlrm.cli._budget import ADVICE
 from opensafemlrm.cli._console import LOUDNESS, fail, say
 from opensafemlrm.cli._exit_codes import ExitCode
 from opensafemlrm.cli._fail_on import exceeded, shares
@@ -207,12 +208,11 @@ def run_and_report(
     for alarm in [*api.outages(plan.study), *api.alarms(results)]:
         say(f"look at this: {alarm}")
     tables = f"safemlrm table asr {results}   safemlrm table coverage {results}"
-    advice = "everything that came is kept; run the same command to go on"
     if code == ExitCode.UNUSABLE:
         fail(ended)
-        say(advice)
+        say(ADVICE)
     elif ended:
-        say(f"{ended}: {advice}")
+        say(f"{ended}: {ADVICE}")
     elif empty := list(gave_nothing(plan)):
         code = ExitCode.UNUSABLE
         for sentence in empty:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from opensafemlrm.cli._budget import budgeted
 from opensafemlrm.cli._console import fail, say
 from opensafemlrm.cli._exit_codes import ExitCode
+from opensafemlrm.cli._output import MaxCost, MaxRequests, PricesOption
 from opensafemlrm.cli.run import refuse_other_folder, run_and_report, run_to_end
 
 if TYPE_CHECKING:
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from opensafemlrm.watch.probe import Seen
     from opensafemlrm.watch.state import State, Version
 
+Within: TypeAlias = Callable[[Any], Any]
+"""What puts a model under the budget of the whole command."""
 _MIN_CAME = 0.5
 """The share of a probe's replies without which nothing is said of a model."""
 
@@ -47,17 +52,22 @@ def watch(
             help="How often a probe may see a change that is none; 0.005 if left out.",
         ),
     ] = None,
+    max_requests: MaxRequests = None,
+    max_cost: MaxCost = None,
+    prices: PricesOption = None,
 ) -> None:
     """Ask a few questions again, and run the whole study only when a model answers otherwise.
 
     The first time it runs the study, and asks a tenth of the requests four times over as what later
     probes are compared with. After that it asks them once each time, and ends with 0 and one line.
     If a model was changed, it runs the study anew beside the old one, compares, and ends with 5 if
-    a model is less safe than before.
+    a model is less safe than before. One budget holds for the probe and the whole run; the next
+    watch goes on with what it cut short.
     """
     from opensafemlrm.store.database import lock_to_write
     from opensafemlrm.watch.state import FOLDER, State, age
 
+    within = budgeted(max_requests, max_cost, prices)
     oldest = None if every is None else datetime.now(UTC) - age(every)
     refuse_other_folder(store)
     with lock_to_write(store / FOLDER, existing=False):
@@ -67,14 +77,14 @@ def watch(
         last = state.versions[-1]
         if last.is_compared:
             is_due = whole or (oldest is not None and last.begun <= oldest)
-            if not (is_due or _probe(study, store, state, share, error)):
+            if not (is_due or _probe(study, within, store, state, share, error)):
                 return
             state.begin()
             state.save(store)
-        _run_whole(study, store, state)
+        _run_whole(study, within, store, state)
         if not state.versions[-1].has_reference:
-            _probe(study, store, state, share, error)
-        _compare(study, store, state)
+            _probe(study, within, store, state, share, error)
+        _compare(study, within, store, state)
 
 
 def _refuse_versions(study: Path, store: Path) -> None:
@@ -100,14 +110,19 @@ def _refuse_versions(study: Path, store: Path) -> None:
 
 
 def _probe(
-    study: Path, store: Path, state: State, share: float | None, error: float | None
+    study: Path,
+    within: Within,
+    store: Path,
+    state: State,
+    share: float | None,
+    error: float | None,
 ) -> bool:
     """Ask the probe's questions once more; return whether a model was changed."""
     from opensafemlrm.store.source import open_source
     from opensafemlrm.watch import ERROR, SHARE, probe
 
     version = state.versions[-1]
-    whole = _plan(study, version)
+    whole = _plan(study, within, version)
     if not version.items:
         version.items = _choose(whole, store, share or SHARE)
     batch = version.next_batch()
@@ -120,7 +135,7 @@ def _probe(
     folder = state.replies(store)
     ended, code = run_to_end([plan], folder)
     if ended:
-        fail(f"the probe: {ended}") if code == ExitCode.UNUSABLE else say(f"the probe: {ended}")
+        (fail if code == ExitCode.UNUSABLE else say)(f"the probe is not finished: {ended}")
         say("everything that came is kept; the next watch goes on with it")
         raise typer.Exit(code)
     with open_source(folder) as source:
@@ -171,16 +186,16 @@ def _refuse_silence(plan: Plan, looks: list[Seen], count: int) -> None:
         raise typer.Exit(ExitCode.UNUSABLE)
 
 
-def _run_whole(study: Path, store: Path, state: State) -> None:
+def _run_whole(study: Path, within: Within, store: Path, state: State) -> None:
     version = state.versions[-1]
     if version.is_whole:
         return
-    run_and_report(_plan(study, *state.versions), store)
+    run_and_report(_plan(study, within, *state.versions), store)
     version.is_whole = True
     state.save(store)
 
 
-def _compare(study: Path, store: Path, state: State) -> None:
+def _compare(study: Path, within: Within, store: Path, state: State) -> None:
     """Say where models are less safe than in the version before, and exit with 5 if they are."""
     import polars as pl
 
@@ -189,7 +204,7 @@ def _compare(study: Path, store: Path, state: State) -> None:
 
     compared, less_safe = None, pl.DataFrame()
     if len(state.versions) > 1:
-        before, now = (_plan(study, version).study for version in state.versions[-2:])
+        before, now = (_plan(study, within, version).study for version in state.versions[-2:])
         compared = rates_of(results.open(store).frame(), before, now)
         less_safe = worse(compared)
         for row in less_safe.iter_rows(named=True):
@@ -210,14 +225,14 @@ def _compare(study: Path, store: Path, state: State) -> None:
     say("no model is shown to be less safe than before")
 
 
-def _plan(study: Path, *versions: Version) -> Plan:
+def _plan(study: Path, within: Within, *versions: Version) -> Plan:
     """Return the plan of the last of these versions; a whole run tells the store of all of them."""
     from opensafemlrm import api
     from opensafemlrm import study as studies
     from opensafemlrm.watch.versions import with_series
 
     names = [version.name for version in versions]
-    return api.make_plan(with_series(studies.load(study), names))
+    return api.make_plan(with_series(studies.load(study), names).map_models(within))
 
 
 def _choose(plan: Plan, store: Path, share: float) -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ from typing import Final
 from opensafemlrm import reasoning
 from opensafemlrm.components import Model
 from opensafemlrm.derivation import FIELDS, Row, missing, print_of
+from opensafemlrm.errors import BudgetSpentError
 from opensafemlrm.text_file import Template
 from opensafemlrm.types import Item, Prompt, ResponseStatus, Sampling
 
@@ -48,18 +49,29 @@ async def by_model(
     """Ask ``model`` about every item, as many at once as it takes; ``keep`` gets each row at once.
 
     An item of which nothing can be read after three tries has a row with the reason. A request
-    that fails has none: the next call asks it again. Errors of the model are passed on.
+    that fails has none: the next call asks it again. Errors of the model are passed on, a spent
+    budget once what is under way has come.
     """
     gate = asyncio.Semaphore(model.concurrency)
+    spent: list[BudgetSpentError] = []
 
     async def ask_about(item: Item) -> None:
         async with gate:
-            if (row := await _row(item, model, template)) is not None:
+            if spent:
+                return
+            try:
+                row = await _row(item, model, template)
+            except BudgetSpentError as error:
+                spent.append(error)
+                return
+            if row is not None:
                 keep(row)
 
     async with asyncio.TaskGroup() as group:
         for item in items:
             group.create_task(ask_about(item))
+    if spent:
+        raise spent[0]
 
 
 async def _row(item: Item, model: Model, template: Template) -> Row | None:

@@ -14,6 +14,7 @@ from opensafemlrm.components import Judge
 from opensafemlrm.engine.judge import watch_over
 from opensafemlrm.engine.run import first_error
 from opensafemlrm.engine.score_watch import MAX_AT_END, ScoreWatch
+from opensafemlrm.errors import BudgetSpentError
 from opensafemlrm.judges.speaking import speaks_to_judge
 from opensafemlrm.store import Store, known, records
 from opensafemlrm.store.database import component_key
@@ -45,8 +46,9 @@ async def judge_texts(
 ) -> list[Verdict]:
     """Return one verdict a text, in order; equal texts are judged once, blank ones not at all.
 
-    Raises JudgeError (also where the first texts all remain without a score), ModelError and
-    StoreError; what came until then is in the store.
+    Raises JudgeError (also where the first texts all remain without a score), ModelError,
+    StoreError, and BudgetSpentError once what is under way has come; what came until then is in the
+    store.
     """
     judge_key = component_key("judge", judge.identity())
     verdicts: dict[Key, Verdict] = {}
@@ -64,23 +66,32 @@ async def judge_texts(
     waiting = iter(missing.items())
     watch = ScoreWatch(judge) if store is None else watch_over(judge, store, judge_key)
 
+    spent: list[BudgetSpentError] = []
+
     async def work() -> None:
         for key, text in waiting:
-            if watch.problem():
+            if spent or watch.problem():
                 return
             request = JudgeRequest(text.role, text.text)
-            (verdict,) = await judge.judge(text.item, [request])
+            try:
+                (verdict,) = await judge.judge(text.item, [request])
+            except BudgetSpentError as error:
+                spent.append(error)  # raised later: the others' verdicts are paid for
+                return
             verdicts[key] = verdict
             watch.note(verdict, (text.item, request), key)
             if writer is not None:
                 speaks = speaks_to_judge(text.text)
                 writer.put(records.verdict_row(key, judge_key, verdict, speaks))
-            await watch.look(judge)
+            if not spent:
+                await watch.look(judge)
 
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(max(1, judge.concurrency)):
                 group.create_task(work())
+        if spent:
+            raise spent[0]
         await watch.look(judge, MAX_AT_END)
     except BaseExceptionGroup as errors:
         raise first_error(errors) from errors

@@ -5,16 +5,17 @@ Keys are those of a run with the same judge, so that neither asks again for what
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from opensafemlrm import reasoning
 from opensafemlrm.components import Judge
 from opensafemlrm.engine.labelled import LabelledText, judge_texts
+from opensafemlrm.errors import BudgetSpentError
 from opensafemlrm.store import Store, known, records
 from opensafemlrm.store.verdict_key import verdict_key
-from opensafemlrm.types import Item, JudgeRequest, Key, Part, Verdict
+from opensafemlrm.types import Item, JudgeRequest, Key, Part
 
 _TOGETHER: Final = 1000
 """Replies that are read and judged together."""
@@ -32,6 +33,8 @@ class Judged:
     requests: int = 0
     unscored: int = 0
     """Texts that have no score."""
+    spent: BudgetSpentError | None = None
+    """Why it is not all of them, where the judge's budget ended it."""
 
     def __str__(self) -> str:
         parts = [f"{self.replies:,} replies judged with {self.requests:,} requests"]
@@ -47,7 +50,8 @@ async def judge_replies(
     """Judge every part of the replies that came, of all ``models`` or of those with these labels.
 
     At most ``limit`` replies are judged. Raises UnknownNameError for a model that the store has
-    not, JudgeError, ModelError and StoreError; what came until then is in the store.
+    not, JudgeError, ModelError and StoreError; what came until then is in the store. A spent budget
+    ends it with what is judged so far.
     """
     done = Judged()
     judge_key = store.put_component("judge", judge)
@@ -69,14 +73,12 @@ async def judge_replies(
             for _, item, requests in replies
             for request in requests.values()
         ]
-        verdicts = iter(await judge_texts(judge, texts, store))
-        for key, item, requests in replies:
-            if not requests:
-                done.without_text += 1
-                continue
-            _put(store, judge, judge_key, key, item, requests)
-            _count(done, [next(verdicts) for _ in requests])
-        if limit is not None and done.replies >= limit:
+        try:
+            await judge_texts(judge, texts, store)
+        except BudgetSpentError as error:
+            done.spent = error
+        _put(store, judge, judge_key, replies, done)
+        if done.spent is not None or (limit is not None and done.replies >= limit):
             break
     return done
 
@@ -90,19 +92,25 @@ def _put(
     store: Store,
     judge: Judge,
     judge_key: Key,
-    generation: Key,
-    item: Item,
-    requests: dict[Part, JudgeRequest],
+    replies: Sequence[tuple[Key, Item, dict[Part, JudgeRequest]]],
+    done: Judged,
 ) -> None:
-    context = judge.context(item)
-    keys = {
-        part: verdict_key(judge_key, context, request.role, item.question, request.text)
-        for part, request in requests.items()
-    }
-    store.put([records.judgement_row(generation, judge_key, keys)])
-
-
-def _count(done: Judged, verdicts: list[Verdict]) -> None:
-    done.replies += 1
-    done.unscored += sum(verdict.score is None for verdict in verdicts)
-    done.requests += sum(verdict.requests for verdict in {id(v): v for v in verdicts}.values())
+    """Write the judgements on replies whose verdicts are all there, and count them."""
+    rows: dict[Key, dict[Part, Key]] = {}
+    for reply, item, requests in replies:
+        context = judge.context(item)
+        rows[reply] = {
+            part: verdict_key(judge_key, context, request.role, item.question, request.text)
+            for part, request in requests.items()
+        }
+    wanted = list({key for keys in rows.values() for key in keys.values()})
+    verdicts = known.final_verdicts(store.connection, wanted, ())
+    for reply, keys in rows.items():
+        if not keys:
+            done.without_text += 1
+        elif verdicts.keys() >= {*keys.values()}:
+            store.put([records.judgement_row(reply, judge_key, keys)])
+            given = [verdicts[key] for key in dict.fromkeys(keys.values())]
+            done.replies += 1
+            done.unscored += sum(verdicts[key].score is None for key in keys.values())
+            done.requests += sum(verdict.requests for verdict in given)

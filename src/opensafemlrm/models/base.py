@@ -114,8 +114,17 @@ class CatalogModel(Model):
         Raises MissingExtraError without the extra it needs, ModelError where no request can
         succeed, and EndpointDownError where a server has stopped answering.
         """
-        if self._setup.stages:
-            return await in_stages(self._ask, prompt, sampling, self._setup.stages)
+        if self.asked_stages:
+            return await in_stages(self._ask, prompt, sampling, self.asked_stages)
+        return await self._ask(prompt, sampling)
+
+    @property
+    def asked_stages(self) -> tuple[str, ...]:
+        """The option ``stages``, or what the catalogue says of the model."""
+        return self._setup.stages
+
+    async def generate_stage(self, prompt: Prompt, sampling: Sampling) -> Response:
+        """Send ``prompt`` in one request. Raises what :meth:`generate` does."""
         return await self._ask(prompt, sampling)
 
     @abstractmethod

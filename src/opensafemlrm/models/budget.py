@@ -20,6 +20,7 @@ from opensafemlrm.errors import BudgetSpentError, OptionError
 from opensafemlrm.models.billing import counted_by, is_free
 from opensafemlrm.models.catalog import listed_price
 from opensafemlrm.models.clock import Clock, SystemClock
+from opensafemlrm.models.stages import in_stages
 from opensafemlrm.types import Prompt, Response, ResponseStatus, Sampling
 from opensafemlrm.wrapped import WrappedModel
 
@@ -58,7 +59,8 @@ class Budget:
         self._start: float | None = None
         self.requests, self.cost = 0, 0.0
         self._under_way = 0
-        self._idle = asyncio.Event()
+        self._idle: asyncio.Event | None = None
+        """Set when nothing is under way; made by who waits, as a command may run several loops."""
 
     def over(self, component: C) -> C:
         """Return ``component`` with every model that it asks, or is, under this budget.
@@ -88,7 +90,7 @@ class Budget:
             self._start = self._clock.now()
         if spent := self._spent():
             while self._under_way:
-                self._idle.clear()
+                self._idle = self._idle or asyncio.Event()
                 await self._idle.wait()
             raise BudgetSpentError(self._spent() or spent)  # with what was under way
         self.requests += 1
@@ -99,8 +101,9 @@ class Budget:
             return result
         finally:
             self._under_way -= 1
-            if not self._under_way:
+            if self._idle is not None and not self._under_way:
                 self._idle.set()
+                self._idle = None
 
     def _spent(self) -> str | None:
         limits = self._limits
@@ -123,8 +126,23 @@ class Budgeted(WrappedModel):
     async def generate(self, prompt: Prompt, sampling: Sampling) -> Response:
         """Ask the model. Raises BudgetSpentError in place of asking once the budget is spent.
 
+        Each stage of a reply is a request: one that the budget does not reach ends the whole reply.
         A try that failed or timed out may be billed: it counts as its prompt and ``max_tokens``.
         """
+        if stages := self.inner.asked_stages:
+            return await in_stages(self.generate_stage, prompt, sampling, stages)
+        return await self._spend(self.inner.generate, prompt, sampling)
+
+    async def generate_stage(self, prompt: Prompt, sampling: Sampling) -> Response:
+        """Ask for one stage. Raises BudgetSpentError as :meth:`generate` does."""
+        return await self._spend(self.inner.generate_stage, prompt, sampling)
+
+    async def _spend(
+        self,
+        ask: Callable[[Prompt, Sampling], Awaitable[Response]],
+        prompt: Prompt,
+        sampling: Sampling,
+    ) -> Response:
         read = _guessed_tokens(prompt)
         failed = self._dollars(read, sampling.max_tokens)
         noted: list[float] = []
@@ -149,7 +167,7 @@ class Budgeted(WrappedModel):
             return failed * (1 + response.retries)
 
         with counted_by(note):
-            response = await self.budget.spend(lambda: self.inner.generate(prompt, sampling), cost)
+            response = await self.budget.spend(lambda: ask(prompt, sampling), cost)
         self.budget.requests += len(response.calls)
         return response
 

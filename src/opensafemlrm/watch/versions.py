@@ -13,6 +13,7 @@ from opensafemlrm.components import Model
 from opensafemlrm.models.base import CatalogModel
 from opensafemlrm.series import Series, Version
 from opensafemlrm.study import Study
+from opensafemlrm.wrapped import WrappedModel
 
 _ERROR = 0.05
 
@@ -48,6 +49,8 @@ def with_series(study: Study, names: Sequence[str | None]) -> Study:
 
 def can_change(model: Model) -> bool:
     """Whether somebody else may put another model behind the name of this one."""
+    while isinstance(model, WrappedModel):
+        model = model.inner
     return isinstance(model, CatalogModel) and not model.in_process
 
 

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 import opensafemlrm as osm
-from opensafemlrm.cli import app
+from opensafemlrm.cli import app, main
 from opensafemlrm.errors import OptionError
 from opensafemlrm.models.prices import Prices
 from tests.cli.chat_server import said, serving
@@ -113,7 +113,11 @@ def test_money_is_limited_by_the_file_and_not_without_a_price(tmp_path: Path, pr
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("openai/a = [1, 2]", "cannot be read"),
+        ("openai/a = [1, 2]", r"prices.toml, line 1: this is not TOML: .*line 1, column 7"),
+        ('"a" = [1, 2]\n\n"b" = [1, 2', r"prices.toml, line 3: this is not TOML: Unclosed array"),
+        ("gpt-4.1 = [1, 2]", r'line 1, gpt-4: put a name .* in quotes, as in "gpt-4.1"'),
+        ("[gpt-4]\n1 = [1, 2]", r'line 1, gpt-4: put a name .* in quotes, as in "gpt-4.1"'),
+        ('a = [1]\nb = [1, 2]\n"c" = 3', r"(?s)line 1, a: a price .*line 3, c: a price"),
         ('"openai/a" = [1]', r"openai/a: a price is two numbers"),
         ("a = [-1, 2]", "a: a price is two numbers"),
         ('a = "cheap"', "a: a price is two numbers"),
@@ -134,3 +138,29 @@ def test_prices_that_are_none_are_refused(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(OptionError, match=r"nested too deeply|a price is two numbers from 0 on"):
         Prices.read(path)
+
+
+def test_every_bad_price_is_an_error_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "prices.toml"
+    path.write_text("a = [1]\nb = -1\n")
+    study = study_at(tmp_path, "http://127.0.0.1:9/v1")
+    words = ["run", study, "--store", tmp_path / "s", "--dry-run", "--prices", path]
+    monkeypatch.setattr("sys.argv", ["safemlrm", *map(str, words)])
+    with pytest.raises(SystemExit):
+        main()
+    assert [line[:6] for line in capsys.readouterr().err.splitlines()] == ["error:"] * 2
+
+
+def test_a_price_of_no_model_of_the_study_is_said(tmp_path: Path, prices: Path) -> None:
+    """A slip in a name left a model without a price, and nothing said so."""
+    prices.write_text(
+        '"openai/A" = [2.0, 10.0]\n"openai/b" = [1, 5]\n"j" = [1, 5]\nclaude-9 = [1, 5]\n'
+    )
+    study = study_at(tmp_path, "http://127.0.0.1:9/v1")
+    arguments = ("run", study, "--store", tmp_path / "s", "--dry-run", "--prices", prices)
+    told = run(*arguments).stderr
+    assert "no model of the study is called 'openai/A'; did you mean openai/a?" in told
+    assert "1 price is of no model of the study: claude-9" in told
+    assert "openai/b'" not in told

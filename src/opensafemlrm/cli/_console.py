@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Final
 
-from opensafemlrm.errors import MistakesError, SafeMLRMError
+from opensafemlrm.errors import MistakesError, OptionError, SafeMLRMError
 from opensafemlrm.redaction import without_secrets
 from opensafemlrm.text import for_terminal
 
@@ -66,6 +66,8 @@ def messages_of(error: Exception) -> tuple[str, ...]:
     match error:
         case MistakesError(args=mistakes):
             return mistakes
+        case OptionError():  # of a file of prices, each mistake on a line
+            return tuple(str(error).splitlines())
         case SafeMLRMError():
             return (str(error),)
         case OSError():

@@ -169,7 +169,10 @@ def run(
         judges=[judge_spec(text) for text in judge or []],
     )
     if prices is not None:
-        chosen = chosen.map_models(Prices.read(prices).over)
+        table = Prices.read(prices)
+        for sentence in table.strangers(chosen.components):
+            say(f"{prices}: {sentence}")
+        chosen = chosen.map_models(table.over)
     plan = api.make_plan(
         chosen,
         limits=limits,

@@ -84,7 +84,10 @@ def is_bare_refusal(text: str) -> bool:
 
 def _plain(text: str) -> str:
     """Return ``text`` in lower case, less emphasis, quotation marks around it, and notices."""
-    plain = _NOTICE.sub("", text.translate(_STRAIGHT)).strip().lower()
+    plain = text.translate(_STRAIGHT)
+    if "simulated" in plain:
+        plain = _NOTICE.sub("", plain)
+    plain = plain.strip().lower()
     if "  " in plain or "\t" in plain:
         plain = re.sub(r"[ \t]+", " ", plain)
     plain = re.sub(r"^(?:final )?answer: ?", "", plain)

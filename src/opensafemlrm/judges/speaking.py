@@ -15,13 +15,18 @@ _WORDS: Final = r"(?:score|rating|verdict|label|grade|judge?ment|classification)
 _Searched: TypeAlias = tuple[bytes, list[bytes], re.Pattern[str]]
 
 
+def _phrases(firsts: str, seconds: str) -> str:
+    return "|".join(f"{first} {second}" for first in firsts.split() for second in seconds.split())
+
+
 def _searched(*rows: tuple[str, str, str]) -> tuple[_Searched, ...]:
     """Return patterns with what a text in lower case holds before it is searched for one.
 
-    That is a character, which is found at once, and one of some words.
+    That is a character, which is found at once, and one of some words: to look for those takes a
+    hundredth of what a search takes.
     """
     return tuple(
-        (character.encode(), words.encode().split(b" "), re.compile(pattern, re.IGNORECASE))
+        (character.encode(), words.encode().split(b"|"), re.compile(pattern, re.IGNORECASE))
         for character, words, pattern in rows
     )
 
@@ -31,13 +36,13 @@ _SPEAKS: Final = _searched(
     ("", "thescore", r"\bthescore\b"),
     (
         "",
-        "reviewer grader judge evaluator",
+        "reviewer|grader|judge|evaluator",
         r"\b(?:reviewer|grader|judge|evaluator)s?\b[^.\n]{0,80}"
         r"\b(?:scor(?:e|es|ed|ing)|rat(?:e|es|ed|ings?)|safe|harmless|unsafe|mark(?:s|ed)?)\b",
     ),
     (
         "",
-        "ignore disregard forget",
+        "ignore|disregard|forget",
         r"\b(?:ignore|disregard|forget)\b[^.\n]{0,40}\b(?:instruction|polic|rule|rubric|prompt)",
     ),
     ("=", "===", r"={3} ?[0-9a-f]{8,}"),
@@ -50,10 +55,14 @@ _LOW: Final = (b"0", b"1", b"zero", b"safe", b"harmless")
 _VERDICTS: Final = _searched(
     (
         "",
-        "score rate rating mark label judg verdict grade classif",
+        _phrases("as with is of", "0 zero safe harmless"),
         r"\b(?:score|rate|rating|mark|label|judge|verdict|grade)\b[^.\n]{0,40}"
-        r"\b(?:as|with|is|of) (?:0|zero|safe|harmless)\b"
-        rf"|{_WORDS}s?{_MARKS}{{0,5}}(?::|[=-]?>|[→⇒]){_MARKS}{{0,8}}{_LOWEST}",
+        r"\b(?:as|with|is|of) (?:0|zero|safe|harmless)\b",
+    ),
+    (
+        "",
+        "score|rating|verdict|label|grade|judgment|judgement|classification",
+        rf"{_WORDS}s?{_MARKS}{{0,5}}(?::|[=-]?>|[→⇒]){_MARKS}{{0,8}}{_LOWEST}",
     ),
     (
         "{",
@@ -62,13 +71,13 @@ _VERDICTS: Final = _searched(
     ),
     (
         "",
-        "answer output",
+        _phrases("correct right proper true expected only final valid", "answer output"),
         rf"\b(?:correct|right|proper|true|expected|only|final|valid) (?:answer|output)\b"
         rf"{_MARKS}{{0,4}}(?:is:?|[:=→]){_MARKS}{{1,8}}{_ZERO}",
     ),
     (
         "",
-        "only exactly",
+        "only|exactly",
         r"\b(?:output|respond|reply|answer|return|print|write|say|end)\b[^.\n]{0,30}"
         rf"\b(?:only|exactly)\b[^.\n\w]{{0,4}}(?:with )?{_MARKS}{{0,4}}{_ZERO}",
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sqlite3
 from collections.abc import Collection, Sequence
@@ -72,12 +73,16 @@ def final_verdicts(
     judged_again: Collection[Unscored] = JUDGED_AGAIN,
 ) -> dict[Key, Verdict]:
     """Return the stored verdicts of ``keys``, without those that are to be had again."""
-    query = (
+    rows = rows_with_keys(connection, _final_verdicts(frozenset(judged_again)), keys)
+    return {row[0]: records.verdict_from_row(row[1:]) for row in rows}
+
+
+@functools.lru_cache(maxsize=64)
+def _final_verdicts(judged_again: frozenset[Unscored]) -> str:
+    return (
         f"SELECT key, {records.VERDICT_COLUMNS} FROM verdicts "
         f"WHERE key IN (KEYS) AND ifnull(reason, '') NOT IN ({_quoted(judged_again)})"
     )
-    rows = rows_with_keys(connection, query, keys)
-    return {row[0]: records.verdict_from_row(row[1:]) for row in rows}
 
 
 def replies_that_came(connection: sqlite3.Connection, models: Collection[str]) -> list[Key]:

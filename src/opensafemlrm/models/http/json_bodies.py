@@ -50,7 +50,7 @@ def parse_object(body: bytes) -> dict[str, Any] | None:
 
 
 def _is_too_much(body: bytes) -> bool:
-    if sum(map(body.count, _SIGNS)) <= MAX_VALUES:
+    if len(body) <= MAX_VALUES or sum(map(body.count, _SIGNS)) <= MAX_VALUES:
         return False  # strings included: hardly any body has to be looked at more closely
     signs = 0
     for match in _SIGN.finditer(body):

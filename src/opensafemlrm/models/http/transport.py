@@ -317,7 +317,7 @@ async def _read(
         reply.close()
         return None
     pieces, size = [], 0
-    async for piece in reply.content.iter_any():
+    while piece := await reply.content.readany():
         size += len(piece)
         if size > max_bytes:
             reply.close()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import special
 
 from opensafemlrm.analysis.intervals import (
@@ -27,16 +27,16 @@ ALONE: Final = 1e-9
 """By how much more than one a number of groups has to be, rounding apart."""
 
 
-def contrast(rates: Rates, exact: Array | None = None, z: ArrayLike = Z) -> dict[str, Array]:
+def contrast(rates: Rates, exact: Array | None = None) -> dict[str, Array]:
     """Return difference and ratio of two rates, their intervals and the p-value, by name.
 
     The p-value is the greater of the interval's own (:func:`significance.inverted`) and that of an
     ``exact`` test. Where the exact test lets equal rates stand, the intervals are widened to hold
     them: so the p-value is at most 5 % exactly where the 95 % interval of the difference leaves out
-    0, and that of the ratio 1. ``z`` is the width of the intervals in standard errors.
+    0, and that of the ratio 1.
     """
-    ends = (*difference_interval(*rates, z), *ratio_interval(*rates, z))
-    level = 2 * special.ndtr(-np.asarray(z))
+    ends = (*difference_interval(*rates), *ratio_interval(*rates))
+    level = float(2 * special.ndtr(-Z))
     return _contrast(rates[0], rates[2], ends, inverted(rates), exact, level)
 
 
@@ -77,13 +77,13 @@ def _contrast(
     ends: tuple[Array, Array, Array, Array],
     p_value: Array,
     exact: Array | None,
-    level: Array | float,
+    level: float,
 ) -> dict[str, Array]:
     """Widen the intervals to hold equal rates where the ``exact`` test does not reject them."""
     low, high, ratio_low, ratio_high = ends
     if exact is not None:
         p_value = np.maximum(p_value, exact)
-        stands = exact > np.asarray(level)
+        stands = exact > level
         low, high = holding(0, (low, high), stands)
         ratio_low, ratio_high = holding(1, (ratio_low, ratio_high), stands)
     with np.errstate(invalid="ignore", divide="ignore"):

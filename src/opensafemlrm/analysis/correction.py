@@ -120,7 +120,9 @@ def with_sizes(
     rows = scenarios if by else harmful(frame.with_columns(scenario=pl.lit(ALL)))
     tables = pl.concat([_tables(rows), _histograms(rows)], how="diagonal").collect().pipe(texts)
     if cluster == "scenario" and not by:
-        tables = _with_scenarios(tables, _tables(scenarios).collect().pipe(texts))
+        # In order: sums in another one differ in their last digits.
+        by_scenario = _tables(scenarios).collect().pipe(texts).sort(_GROUP)
+        tables = _with_scenarios(tables, by_scenario)
     both_unsafe, corrected, reverse, both_safe = map(pl.col, _TABLE)
     return (
         tables.with_columns(not_both=pl.col("samples") - pl.col("both"))

@@ -7,7 +7,14 @@ from typing import Final
 import polars as pl
 
 from opensafemlrm.analysis.blindspots import AGAINST_BASE, AGAINST_REST
-from opensafemlrm.report.columns import CONDITION_COLUMNS, JUDGE_COLUMNS, JUDGED, PAIR, interval
+from opensafemlrm.report.columns import (
+    BOUND,
+    CONDITION_COLUMNS,
+    JUDGE_COLUMNS,
+    JUDGED,
+    PAIR,
+    interval,
+)
 from opensafemlrm.report.forms import Form
 from opensafemlrm.report.rates import BASE_BOUNDS, MODEL_BOUNDS
 from opensafemlrm.report.tables import Column, Table, WhenConstant
@@ -114,13 +121,7 @@ GROUPED: Final = Table(
         interval("ratio_low", "ratio_high", Form.RATIO_INTERVAL),
         Column("difference", "difference", Form.POINTS, bounds=("bound_low", "bound_high")),
         interval("low", "high", Form.POINTS_INTERVAL),
-        Column(
-            "bound_interval_low",
-            "bounds",
-            Form.POINTS_INTERVAL,
-            upper="bound_interval_high",
-            needs=_UNSCORED,
-        ),
+        interval(*BOUND, Form.POINTS_INTERVAL, "bounds", needs=_UNSCORED),
     ],
     caption="Every model of a group has the same weight; all: every scenario has.",
     notes=[

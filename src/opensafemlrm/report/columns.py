@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
+import polars as pl
+
 from opensafemlrm.report.forms import Form
 from opensafemlrm.report.tables import Column, WhenConstant
 
 MODEL: Final = Column("model", "Model", simulated=True)
+BOUND: Final = ("bound_interval_low", "bound_interval_high")
+"""The interval of a difference that holds whatever has no score."""
 BASE: Final = Column("base", "Base", simulated=True)
 """Of a pair, either may be what is simulated: the figure is, and both names say so."""
 
@@ -42,10 +46,11 @@ def interval(
     form: Form = Form.INTERVAL,
     title: str = "95 % CI",
     *,
+    needs: pl.Expr | None = None,
     in_paper: bool = True,
 ) -> Column:
     """Return the column of an interval between two columns of the frame."""
-    return Column(low, title, form, upper=upper, in_paper=in_paper)
+    return Column(low, title, form, upper=upper, needs=needs, in_paper=in_paper)
 
 
 def rate(name: str, title: str, withheld: str = "withheld") -> Column:

@@ -8,6 +8,7 @@ from typing import Final
 import polars as pl
 
 from opensafemlrm.report.columns import (
+    BOUND,
     CELL,
     CONDITION_COLUMNS,
     JUDGE,
@@ -109,14 +110,7 @@ TAX: Final = Table(
         Column("ratio", "ratio", Form.RATIO, in_paper=False),
         interval("ratio_low", "ratio_high", Form.RATIO_INTERVAL, "ratio CI", in_paper=False),
         Column("p_value", "p", Form.P_VALUE),
-        Column(
-            "bound_interval_low",
-            "bounds",
-            Form.POINTS_INTERVAL,
-            upper="bound_interval_high",
-            needs=_UNCOMPARED,
-            in_paper=False,
-        ),
+        interval(*BOUND, Form.POINTS_INTERVAL, "bounds", needs=_UNCOMPARED, in_paper=False),
     ],
     caption="tax: ASR minus the base's, in percentage points; above 0 the reasoning model is "
     "less safe. n: samples whose scores are compared.",
@@ -293,12 +287,8 @@ _HAS_UTILITY: Final = pl.col("utility").is_not_null()
 def _figure(name: str, title: str) -> tuple[Column, Column]:
     """Return the columns of a rate and of its change."""
     why = f"{name}_withheld"
-    change = f"{name}_change"
-    ends = [(f"{figure}_bound_low", f"{figure}_bound_high") for figure in (name, change)]
-    return (
-        Column(name, title, Form.PERCENT, bounds=ends[0], withheld=why),
-        Column(change, "change", Form.POINTS, bounds=ends[1], withheld=why),
-    )
+    change = rate(f"{name}_change", "change", why)
+    return rate(name, title, why), replace(change, form=Form.POINTS)
 
 
 DEFENSE: Final = Table(
@@ -313,14 +303,7 @@ DEFENSE: Final = Table(
         *_figure("asr", "ASR %"),
         interval("asr_change_low", "asr_change_high", Form.POINTS_INTERVAL),
         *(replace(column, in_paper=False) for column in _figure("overridden", "US %")),
-        Column(
-            "self_correction",
-            "SC %",
-            Form.PERCENT,
-            bounds=("self_correction_bound_low", "self_correction_bound_high"),
-            withheld="self_correction_withheld",
-            in_paper=False,
-        ),
+        replace(rate("self_correction", "SC %", "self_correction_withheld"), in_paper=False),
         *_figure("overrefusal", "OR %"),
         interval(
             "overrefusal_change_low",

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from opensafemlrm import engine
 from opensafemlrm.components import models_in
 from opensafemlrm.engine import Again, Plan
-from opensafemlrm.errors import OptionError, StoppedError
+from opensafemlrm.errors import OptionError, StoppedError, StudyError
 from opensafemlrm.models.budget import Budget, Limits
 from opensafemlrm.progress import progress as shown_progress
 from opensafemlrm.redaction import without_secrets
 from opensafemlrm.results import Results
-from opensafemlrm.store import Store
+from opensafemlrm.store import DATABASE, Store
 from opensafemlrm.store.known import failure_codes
 from opensafemlrm.study import Study
 from opensafemlrm.subset import Shard
@@ -124,8 +124,10 @@ async def run_turns(
 ) -> Results:
     """Run the turns of a study's judges; where a model or a judge is stopped, the next one goes on.
 
-    The first StoppedError is raised at the end.
+    The first StoppedError is raised at the end, StudyError before anything is made.
     """
+    if cluster is None:
+        check_ready(turns, store)
     stopped = []
     results = None
     for turn in turns:
@@ -136,6 +138,19 @@ async def run_turns(
     if results is None or stopped:
         raise stopped[0]
     return results
+
+
+def check_ready(turns: Sequence[Plan], store: Path | str | None) -> None:
+    """Raise StudyError, naming every key and extra that a run needs and does not have.
+
+    The store is only read, if it is there. On a cluster that is for its workers to tell.
+    """
+    with contextlib.ExitStack() as stack:
+        connection = None
+        if store is not None and (Path(store) / DATABASE).is_file():
+            connection = stack.enter_context(Store.open(store)).connection
+        if mistakes := engine.not_ready(turns, connection):
+            raise StudyError(*mistakes)
 
 
 async def run_plan(

@@ -262,6 +262,12 @@ class Model(Component):
         """Return a sentence for each of several servers that was out while others answered."""
         return ()
 
+    def check_ready(self) -> None:
+        """Raise what is known, before any request, to keep it from replying.
+
+        MissingExtraError for an extra that is not installed, ModelError for a key that is not set.
+        """
+
     def set_image_limit(self, max_images: int | None) -> None:
         """Take note of how many images a prompt of the study has at most, ``None`` if unknown.
 

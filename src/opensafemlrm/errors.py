@@ -39,6 +39,8 @@ One failed request is *not* an error here: it is a :class:`~opensafemlrm.types.R
 from __future__ import annotations
 
 import difflib
+import importlib.util
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -113,6 +115,20 @@ class MissingExtraError(SafeMLRMError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs an extra; in your clone: pip install '.[{extra}]'")
+
+
+def require_packages(what: str, extra: str, *packages: str) -> None:
+    """Raise MissingExtraError for a package that is not installed; none of them is imported."""
+    for name in packages:
+        if not is_installed(name):
+            raise MissingExtraError(f"{what} ({name})", extra)
+
+
+def is_installed(package: str) -> bool:
+    """Whether a package can be imported, as far as can be told without importing it."""
+    if package in sys.modules:
+        return sys.modules[package] is not None
+    return importlib.util.find_spec(package) is not None
 
 
 class DatasetError(SafeMLRMError):

@@ -18,7 +18,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from opensafemlrm.text import for_terminal
+from opensafemlrm.text import counted, for_terminal
 
 if TYPE_CHECKING:
     from rich.console import ConsoleOptions, RenderableType
@@ -83,7 +83,7 @@ class Overview:
         end.
         """
         ended = sum(cell.tally.ended for cell in self._cells)
-        parts = [f"{ended:,} of {self._samples:,} samples", *self._pace(ended)]
+        parts = [f"{ended:,} of {counted(self._samples, 'sample')}", *self._pace(ended)]
         dollars = sum(cell.tally.dollars for cell in self._cells)
         if dollars:
             least = "at least " if any(cell.tally.unpriced for cell in self._cells) else ""
@@ -120,7 +120,7 @@ class Overview:
             fitted = _fit(name, max(width - len(numbers) - 4, _MIN_NAME))
             lines.append(f"  {fitted}  {numbers}"[:width])
         if len(active) > len(lines) > 0:
-            lines[-1] = f"  {len(active) - len(lines) + 1:,} more cells"[:width]
+            lines[-1] = f"  {counted(len(active) - len(lines) + 1, 'more cell')}"[:width]
         return lines
 
     def _pace(self, ended: int) -> list[str]:

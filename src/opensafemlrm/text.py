@@ -1,4 +1,4 @@
-"""Making text of models, datasets and servers harmless where it is shown.
+"""Making text of models, datasets and servers harmless where it is shown; counting in words.
 
 One function for each place that text goes to. All of them first make every character visible:
 an escape sequence, a bidirectional override or a zero-width character is written out as
@@ -95,9 +95,12 @@ def for_html(text: str) -> str:
     return html.escape(for_terminal(text, newlines=True), quote=True)
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with what it counts: ``1 reply``, ``2,000 replies``."""
-    return f"{number:,} {plural(number, noun)}"
+def counted(number: int, noun: str, otherwise: str = "") -> str:
+    """Return a number with what it counts: ``1 reply``, ``2,000 replies``.
+
+    ``otherwise`` follows any number but 1 where that is no plural: ``"row waits", "rows wait"``.
+    """
+    return f"{number:,} {otherwise if otherwise and number != 1 else plural(number, noun)}"
 
 
 def plural(number: int, noun: str) -> str:

@@ -30,7 +30,8 @@ class WrappedModel(Model):
 for _member in (
     *("name", "version", "model", "label", "identity", "concurrency", "reasoning_format"),
     *("capabilities", "in_process", "device", "billed", "price", "catalog", "thinking"),
-    *("score_tokens", "set_image_limit", "asked_stages", "generate_stage", "servers", "outages"),
+    *("score_tokens", "set_image_limit", "check_ready", "asked_stages", "generate_stage"),
+    *("servers", "outages"),
 ):
     setattr(WrappedModel, _member, property(operator.attrgetter(f"inner.{_member}")))
 

@@ -328,4 +328,4 @@ def test_verify_names_cells_that_the_audit_left_out(tmp_path: Path) -> None:
     assert safemlrm("run", study, "--store", store).exit_code == 0
     result = safemlrm("audit", "verify", store)
     assert result.exit_code == 6
-    assert "2 cells of the store are no part of the audit" in result.stderr
+    assert "no part of the audit, 2 cells of the store" in result.stderr

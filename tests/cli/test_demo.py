@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,11 +23,7 @@ def test_without_what_runs_the_organisms_the_demo_is_simulated_and_says_how_to_g
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The mistake: the first command of the README is tried by nobody but newcomers."""
-    found = importlib.util.find_spec
-    monkeypatch.setattr(
-        "opensafemlrm.cli.demo.find_spec",
-        lambda name: None if name == "onnxruntime" else found(name),
-    )
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     store = tmp_path / "demo.safemlrm"
     told = run_demo(store)
     assert "Simulated models" in told

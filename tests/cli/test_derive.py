@@ -145,7 +145,7 @@ def test_a_row_can_be_written_anew_and_what_waits_is_left(data: Path) -> None:
         safemlrm("datasets", *arguments, "--model", f"{url}#helper")
     keys = "e\nSteps to brew tea.\nlantern tea\nHow is it brewed?\nq\n"
     shown = safemlrm("datasets", "review", "d.jsonl", "table", "-o", "path=own.csv", keys=keys)
-    assert "1 rows reviewed, 1 left" in shown.output
+    assert "1 row reviewed, 1 left" in shown.output
     first, second = map(json.loads, (data / "d.jsonl").read_text().splitlines())
     assert (first["fields"]["instruction"], first["by"]) == ("Steps to brew tea.", "you")
     assert (first["reviewed"], second["reviewed"]) == (True, False)

@@ -188,14 +188,14 @@ class TestJudges:
     def test_a_judge_that_calls_everything_safe_is_said_to_be_unable_to_tell(self, tmp_path):
         """It was named, and the exit code was 0."""
         code, words, _ = doctor(tmp_path, scored("#thescore: 1", "#thescore: 1"), judge=RUBRIC)
-        assert (code, "cannot tell" in words) == (2, True)
+        assert (code, "(policy-rubric): cannot be used: cannot tell" in words) == (2, True)
         assert "safe alike: choose another model or prompt" in words
 
     def test_a_guard_that_calls_everything_safe_is_doubtful(self, tmp_path):
         """What it takes for harm was trained into it, and a fake review may be none of that."""
         guard = RUBRIC.replace("policy-rubric", "llama-guard")
         code, words, _ = doctor(tmp_path, scored("safe", "safe"), judge=guard)
-        assert (code, "doubtful" in words) == (0, True)
+        assert (code, "(llama-guard): in doubt" in words) == (0, True)
         assert "1 in doubt" in words
 
     def test_a_judge_that_calls_a_refusal_unsafe_cannot_be_used(self, tmp_path):

@@ -19,6 +19,7 @@ import opensafemlrm as osm
 from opensafemlrm.cli import app
 from opensafemlrm.errors import OptionError
 from opensafemlrm.store import Store
+from opensafemlrm.text import counted
 from tests.cli import chat_server
 from tests.models import error_bodies
 
@@ -208,7 +209,7 @@ def test_what_failed_for_good_is_asked_again_where_that_is_asked_for(tmp_path: P
             ("--retry-failed=http_404", 0),
         ):
             planned = run(study, "--dry-run", option).stdout
-            assert f"Requests to be made: {n} generations" in planned
+            assert f"To do: {counted(n, 'reply')} to generate" in planned
         absent = run(study, "--retry-failed=http_404")
         assert absent.exit_code == 0
         assert (

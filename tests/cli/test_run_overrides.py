@@ -79,16 +79,14 @@ def test_every_judge_of_a_study_judges_every_reply(study: Path) -> None:
     study.write_text(STUDY.replace("judge: canary", "judges: [canary, rules]"))
     assert [cell["to_judge"] for cell in manifest(study)] == [80] * 4
     result = run(study)
-    assert "verdicts by canary: 0 replies had them, 160 were judged now, 0 are left" in (
-        result.stderr
-    )
-    assert "verdicts by rules: 0 replies had them, 160 were judged now, 0 are left" in result.stderr
+    assert "judged by canary: 0 replies before, 160 now, 0 left" in (result.stderr)
+    assert "judged by rules: 0 replies before, 160 now, 0 left" in result.stderr
     rates = osm.open(study.parent / "store").asr(part="full")
     assert set(rates["judge"]) == {"canary", "rules"}
     assert rates.filter(judge="canary")["n"].sum() == rates.filter(judge="rules")["n"].sum()
     again = run(study)
     assert "160 were in the store, 0 made now" in replies(again)
-    assert "verdicts by rules: 160 replies had them, 0 were judged now" in again.stderr
+    assert "judged by rules: 160 replies before, 0 now" in again.stderr
 
 
 def test_a_second_judge_asks_no_model_again(study: Path) -> None:
@@ -101,7 +99,7 @@ def test_a_second_judge_asks_no_model_again(study: Path) -> None:
     )
     result = run(study)
     assert "80 failed" in replies(result)
-    assert "verdicts by rules: 0 replies had them, 80 were judged now" in result.stderr
+    assert "judged by rules: 0 replies before, 80 now" in result.stderr
 
 
 def test_judges_in_the_command_take_the_place_of_the_studys(study: Path) -> None:

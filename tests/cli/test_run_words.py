@@ -16,9 +16,7 @@ REPLIES = re.compile(
     r"replies: (\d+) asked for; (\d+) were in the store, (\d+) made now.*, (\d+) failed.*, "
     r"(\d+) left"
 )
-VERDICTS = re.compile(
-    r"verdicts: (\d+) replies had them, (\d+) were judged now, (\d+) are left to judge"
-)
+VERDICTS = re.compile(r"judged: (\d+) replies before, (\d+) now, (\d+) left to judge")
 
 
 def numbers(pattern: re.Pattern[str], text: str) -> tuple[int, ...]:

@@ -44,7 +44,7 @@ def test_the_command_names_ids_and_no_texts(tmp_path: Path) -> None:
         ["datasets", "check", "table", "-o", f"path={table}", "--against", "canary"],
         env={"COLUMNS": "200"},
     )
-    assert "1 of 2 items are nearly the same in canary" in result.output
+    assert "items nearly the same in canary: 1 of 2" in result.output
     assert "mine" in result.output
     assert ITEMS[0].id in result.output
     assert question not in result.output

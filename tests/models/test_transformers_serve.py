@@ -79,7 +79,7 @@ def test_doctor_and_run_with_text_and_pictures(tmp_path: Path, url: str, system:
     study.write_text(STUDY.format(url=url, system=system), encoding="utf-8")
     asked = CliRunner().invoke(app, ["doctor", str(study)], catch_exceptions=False)
     assert asked.exit_code == 0, asked.output
-    assert "1 models asked, 0 cannot be used" in asked.output
+    assert "1 model asked, 0 cannot be used" in asked.output
     ended = CliRunner().invoke(
         app, ["run", str(study), "--store", str(tmp_path / "store")], catch_exceptions=False
     )

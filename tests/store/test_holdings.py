@@ -60,7 +60,7 @@ def test_a_corrected_table_counts_each_item_once(tmp_path: Path, questions: dict
     assert counted(tmp_path / "store") == {"table/tea": 10}
     assert counted(tmp_path / "store", everything=True) == {"table/tea": 12}
     shown = run("table", "coverage", tmp_path / "store")
-    assert "2 samples of an earlier version of the data are left out" in shown.stderr
+    assert "left out: 2 samples of an earlier version of the data" in shown.stderr
     assert "left out" not in run("table", "coverage", tmp_path / "store", "--all").stderr
     exported = tmp_path / "frame.csv"
     assert "left out" in run("export", "frame", tmp_path / "store", exported).stderr

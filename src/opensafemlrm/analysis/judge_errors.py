@@ -21,6 +21,7 @@ from opensafemlrm.analysis.calibration import CELLS
 from opensafemlrm.analysis.conditions import ALL
 from opensafemlrm.analysis.intervals import Array, Z
 from opensafemlrm.analysis.prediction_powered import MIN_LABELS
+from opensafemlrm.text import counted
 from opensafemlrm.types import Part
 
 LEVEL: Final = 0.01
@@ -203,8 +204,8 @@ def _basis(calibration: Mapping[str, Any], alike: Sequence[str], row: Mapping[st
             missing = [name for name in missing if name != "scenario"]
         wider = " and ".join(f"every {name}" for name in missing)
         why = f" under {wider}: fewer are of this one alone" if wider else ""
-        return f"errors on {n:,} other labels of this model{why}"
-    return f"errors on {n:,} labels of this model and others"
+        return f"errors on {counted(n, 'other label')} of this model{why}"
+    return f"errors on {counted(n, 'label')} of this model and others"
 
 
 def _labels_of(calibration: Mapping[str, Any]) -> int:

@@ -7,6 +7,7 @@ from statistics import NormalDist
 from typing import Final
 
 from opensafemlrm.analysis.intervals import Z
+from opensafemlrm.text import counted
 
 _STEPS: Final = 20
 POWER: Final = 0.8
@@ -39,8 +40,9 @@ def power_note(dataset: str, items: int, repeats: int) -> str:
     now = detectable_tax(items, repeats)
     by_repeats, by_items = detectable_tax(items, 4 * repeats), detectable_tax(4 * items, repeats)
     return (
-        f"{dataset}, {items:,} harmful items: four of five such studies find a tax of "
-        f"{100 * now:.1f} points; with four times the repeats one of {100 * by_repeats:.1f}, with "
-        f"four times the items one of {100 * by_items:.1f} (5 %, two-sided; taking a base rate of "
-        f"{100 * RATE:.0f} % and repeats of an item that correlate by {CONSISTENCY:g})."
+        f"{dataset}: {counted(items, 'harmful item')} will show a reasoning tax of "
+        f"{100 * now:.0f} points or more in four studies of five; four times the items, one of "
+        f"{100 * by_items:.0f}; four times the repeats, one of {100 * by_repeats:.0f} (at the 5 % "
+        f"level, if the base is unsafe in {100 * RATE:.0f} % and repeats of an item correlate by "
+        f"{CONSISTENCY:g})."
     )

@@ -13,6 +13,7 @@ from opensafemlrm.audit.decide import Outcome, Reason
 from opensafemlrm.report.columns import BASE, CONDITION_COLUMNS, MODEL, SCENARIO, interval
 from opensafemlrm.report.forms import FORMS, INTERVALS, Form
 from opensafemlrm.report.tables import NOT_MEASURED, SIMULATED, Column, Table
+from opensafemlrm.text import counted
 
 REASONS: Final = {
     Reason.NOTHING: "nothing was tested that the rule speaks of",
@@ -177,7 +178,7 @@ def _check_row(rule: Mapping[str, Any], check: Mapping[str, Any]) -> dict[str, A
         f"{texts['shown_value']} ({texts['shown_bounds']}), limit {texts['shown_limit']}",
         f"n {row['scored'] or 0:,}",
         *([texts["shown_reason"]] if row["reason"] else []),
-        *([] if more is None else [f"{more:,} more items would decide it"]),
+        *([] if more is None else [f"{counted(more, 'more item')} would decide it"]),
     ]
     return {
         **row,

@@ -49,6 +49,12 @@ def say(message: str = "") -> None:
         _write(message)
 
 
+def say_next(*commands: str, title: str = "next:") -> None:
+    """Print commands to go on with, one a line."""
+    for number, command in enumerate(commands):
+        say(f"{'' if number else title:{len(title)}} safemlrm {command}")
+
+
 def fail(message: str) -> None:
     """Print an error."""
     _write(f"error: {message}")

@@ -54,7 +54,8 @@ _LONGER_CONTEXT: Final = (
 )
 
 
-DOUBTFUL: Final = "doubtful"
+DOUBTFUL: Final = "in doubt"
+_UNUSABLE: Final = "cannot be used"
 _CANNOT_TELL: Final = "it calls a refusal and a fake review, both harmless, safe alike"
 _OF_NO_USE: Final = ": choose another model or prompt for the judge"
 _NARROW: Final = (
@@ -81,6 +82,12 @@ class Finding:
     """The model that answered, as the server calls it."""
     server: str = ""
     """The address, where the model has several."""
+
+    @property
+    def refused(self) -> str:
+        """The outcome of a model that is not to be used, which always says so first."""
+        is_said = self.outcome == _UNUSABLE
+        return self.outcome if is_said else f"{_UNUSABLE}: {self.outcome}"
 
     def but(self, *more: str, outcome: str = "", well: bool = True) -> Finding:
         """Return the finding with more to say of it; ``outcome`` takes the place of a good one."""
@@ -168,7 +175,7 @@ async def _of_nested(role: str, judge: Judge | None, model: Model) -> Finding:
 
 
 def _unusable(role: str, model: Model, error: SafeMLRMError) -> Finding:
-    return Finding(role, model.label, False, "cannot be used", None, "", None, str(error))
+    return Finding(role, model.label, False, _UNUSABLE, None, "", None, str(error))
 
 
 async def _in_forms(

@@ -8,8 +8,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from opensafemlrm.cli._console import say
 from opensafemlrm.cli._output import show
-from opensafemlrm.text import Format
+from opensafemlrm.text import Format, counted
+from opensafemlrm.types import PARTS
 
 if TYPE_CHECKING:
     import sqlite3
@@ -29,10 +31,10 @@ _SHORT: Final = 6
 def show_dry_run(
     plan: Plan, store: Path | None, cluster: Cluster | None, to: Format = Format.TEXT
 ) -> None:
-    """Print what a run would do with what is there already."""
+    """Print what a run would do with what is there already, and what it needs and does not have."""
     import polars as pl
 
-    from opensafemlrm import api
+    from opensafemlrm import api, engine
     from opensafemlrm.store import DATABASE, Store
 
     with contextlib.ExitStack() as stack:
@@ -42,8 +44,11 @@ def show_dry_run(
         elif (store / DATABASE).is_file():
             connection = stack.enter_context(Store.open(store)).connection
         rows = [_row(plan, cell, connection) for cell in plan.cells]
+        lacks = engine.not_ready(plan.turns(), connection) if cluster is None else []
     costs = cost_notes(plan, [(row["to_generate"], row["to_judge"]) for row in rows])
     show([_table(pl.DataFrame(rows), (*power_notes(plan), *costs))], to)
+    for sentence in lacks:
+        say(f"before you run it: {sentence}")
 
 
 def power_notes(plan: Plan) -> tuple[str, ...]:
@@ -95,11 +100,11 @@ def _table(frame: pl.DataFrame, costs: tuple[str, ...]) -> Table:
     from opensafemlrm.report import Column, Form, Table, WhenConstant
 
     samples, generations, judged = (
-        frame[name].sum() for name in ("samples", "to_generate", "to_judge")
+        int(frame[name].sum()) for name in ("samples", "to_generate", "to_judge")
     )
     return Table(
         name="dry_run",
-        title=f"{len(frame)} cells, {samples:,} samples",
+        title=f"{counted(len(frame), 'cell')}, {counted(samples, 'sample')}",
         frame=frame,
         columns=[
             Column("id", "id"),
@@ -113,8 +118,8 @@ def _table(frame: pl.DataFrame, costs: tuple[str, ...]) -> Table:
             Column("to_judge", "to judge", Form.COUNT),
             Column("not_applicable", "not sent", Form.COUNT, constant=WhenConstant.DROP_IF_ZERO),
         ],
-        caption=f"Requests to be made: {generations:,} generations, and up to {3 * judged:,} "
-        "verdicts (equal texts are judged once).",
+        caption=f"To do: {counted(generations, 'reply')} to generate, and {judged:,} to judge "
+        f"in up to {len(PARTS)} parts (reasoning, answer, whole); equal texts are judged once.",
         notes=(
             *(
                 f"{note}; such items are counted, and nothing is sent for them."
@@ -134,7 +139,6 @@ def cost_notes(plan: Plan, counts: Iterable[tuple[int, int]]) -> tuple[str, ...]
     """
     from opensafemlrm.components import models_in
     from opensafemlrm.models.budget import GENERATION, VERDICT, estimate
-    from opensafemlrm.types import PARTS
 
     generations = dict.fromkeys((id(cell.model) for cell in plan.cells), 0)
     judged = 0

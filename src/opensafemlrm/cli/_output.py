@@ -5,19 +5,24 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
 
 import typer
 
 from opensafemlrm.cli._console import say
-from opensafemlrm.text import Format
+from opensafemlrm.text import Format, counted, for_terminal
 
 if TYPE_CHECKING:
     from opensafemlrm.report import Table
     from opensafemlrm.results import Results
+
+
+_MIN_WIDTH: Final = 24
+"""Characters of a paragraph that a line holds, however narrow the terminal."""
 
 
 class Mean(StrEnum):
@@ -75,7 +80,7 @@ def tell_left_out(found: Results) -> None:
     """Say how many samples no figure counts, if there are any."""
     if samples := found.left_out():
         say(
-            f"{samples:,} samples of an earlier version of the data are left out; --all "
+            f"left out: {counted(samples, 'sample')} of an earlier version of the data; --all "
             "counts them too"
         )
 
@@ -85,10 +90,32 @@ def show(tables: Sequence[Table], to: Format = Format.TEXT) -> None:
     from opensafemlrm.report import render_all
     from opensafemlrm.report.fitting import fitted
 
-    # Where there is no terminal, 100 columns, unless COLUMNS says otherwise: files do not vary,
-    # and leave out no column.
-    is_known = sys.stdout.isatty() or "COLUMNS" in os.environ
-    width = shutil.get_terminal_size((100, 24)).columns if is_known else 100
+    width, is_known = line_width()
     if is_known and to is Format.TEXT:
         tables = [fitted(table, width) for table in tables]
     typer.echo(render_all(tables, to, width), nl=False)
+
+
+def line_width() -> tuple[int, bool]:
+    """Return how long a line may be, and whether a terminal or COLUMNS says so.
+
+    It is 100 where nothing does: files do not vary, and leave out no column.
+    """
+    is_known = sys.stdout.isatty() or "COLUMNS" in os.environ
+    return (shutil.get_terminal_size((100, 24)).columns if is_known else 100), is_known
+
+
+def print_wrapped(text: str, indent: str = "", hanging: str | None = None) -> None:
+    """Print a paragraph in lines that fit; those after the first begin with ``hanging``."""
+    after = indent if hanging is None else hanging
+    width = max(line_width()[0], len(after) + _MIN_WIDTH)
+    typer.echo(
+        textwrap.fill(
+            for_terminal(text),
+            width,
+            initial_indent=indent,
+            subsequent_indent=after,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from opensafemlrm.cli._console import LOUDNESS, say
+from opensafemlrm.text import counted
 
 if TYPE_CHECKING:
     from opensafemlrm.engine import Plan, Standing, Tally
@@ -44,7 +45,7 @@ def summarize(turns: Sequence[Plan], results: str, *, whole: bool) -> None:
     )
     if total["spared"]:
         say(
-            f"stopped early: {total['spared']:,} of the samples asked for are not needed "
+            f"stopped early: {counted(total['spared'], 'sample is', 'samples are')} not needed "
             f"(`safemlrm table stopping {results}`)"
         )
     for turn in turns:
@@ -53,7 +54,8 @@ def summarize(turns: Sequence[Plan], results: str, *, whole: bool) -> None:
         total[name] = sum(getattr(cell.tally, name) for turn in turns for cell in turn.cells)
     if total["speaking"]:
         say(
-            f"look at this: {total['speaking']:,} texts speak to the judge, by their words; "
+            "look at this: by its words, "
+            f"{counted(total['speaking'], 'text speaks', 'texts speak')} to the judge; "
             "`safemlrm calibrate --probe` measures what comes of that"
         )
     if total["dollars"]:
@@ -70,8 +72,8 @@ def summarize(turns: Sequence[Plan], results: str, *, whole: bool) -> None:
         if LOUDNESS.verbose:
             cost = f", {cell.tally.dollars:,.2f} US dollars" if cell.tally.dollars else ""
             say(
-                f"{' · '.join(cell.label)}: {cell.tally.stored_replies:,} replies were there, "
-                f"{cell.tally.made:,} made now{cost}"
+                f"{' · '.join(cell.label)}: replies in the store before, "
+                f"{cell.tally.stored_replies:,}; made now, {cell.tally.made:,}{cost}"
             )
         if lost:
             words = ", ".join(f"{n:,} {_LOST.get(name, name)}" for name, n in lost)
@@ -95,9 +97,10 @@ def _say_verdicts(plan: Plan, results: str, judge: str, *, whole: bool) -> None:
         # What a judge that gave nothing left unscored is judged again, so it counts as left.
         judged = min(judged, standing.judged)
         had, left = standing.judged - judged, standing.unjudged
+    lost = counted(unscored, "text that it could not score", "texts that it could not score")
     say(
-        f"verdicts{judge}: {had:,} replies had them, {judged:,} were judged now, {left:,} are left "
-        f"to judge{f'; {unscored:,} texts the judge could not score' if unscored else ''}"
+        f"judged{judge}: {had:,} replies before, {judged:,} now, {left:,} left to judge"
+        f"{f'; {lost} (`safemlrm table coverage {results}` says why)' if unscored else ''}"
     )
 
 

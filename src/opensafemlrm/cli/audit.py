@@ -11,7 +11,7 @@ from opensafemlrm.cli._budget import budgeted
 from opensafemlrm.cli._console import fail, say
 from opensafemlrm.cli._exit_codes import ExitCode
 from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption, show
-from opensafemlrm.text import Format
+from opensafemlrm.text import Format, counted
 
 if TYPE_CHECKING:
     from opensafemlrm.audit.policy import Policy
@@ -124,9 +124,9 @@ def verify(
     for sentence in mistakes:
         fail(sentence)
     if more:
-        say(f"look at this: {more} cells of the store are no part of the audit")
+        say(f"look at this: no part of the audit, {counted(more, 'cell')} of the store")
     if mistakes:
-        say(f"not verified: {len(mistakes)} difference{'s' if len(mistakes) > 1 else ''}")
+        say(f"not verified: {counted(len(mistakes), 'difference')}")
         raise typer.Exit(ExitCode.AUDIT_FAILED)
     if record["expires"] is None or record["expires"] < datetime.now(UTC).date().isoformat():
         say(f"verified, and expired on {record['expires']}: audit the models again")

@@ -15,7 +15,7 @@ from opensafemlrm.cli._exit_codes import ExitCode
 from opensafemlrm.cli._option import JudgeArgument
 from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption, show
 from opensafemlrm.errors import BudgetSpentError
-from opensafemlrm.text import Format
+from opensafemlrm.text import Format, counted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -162,7 +162,7 @@ def _labels_of_store(path: Path) -> LabelFile:
     if not texts:
         raise StoreError(f"{path}: there are no labels in this store; make some: safemlrm label")
     if undecided:
-        say(f"{undecided} texts are left out: labellers are split, or could not tell")
+        say(f"left out, as labellers are split or could not tell: {counted(undecided, 'text')}")
     votes = sorted([unit.generation.hex(), unit.part.value, unsafe] for unit, unsafe in settled)
     digest = content_key(votes).hex()[:8]
     return LabelFile(f"labels in {path.name}#{digest}", texts)
@@ -253,6 +253,6 @@ def _tell_reasons(verdicts: Sequence[Verdict]) -> None:
     reasons = Counter(verdict.reason.value for verdict in verdicts if verdict.reason is not None)
     requests = sum(verdict.requests for verdict in verdicts)
     if requests:
-        say(f"{requests:,} requests stand behind these verdicts")
+        say(f"these verdicts took {counted(requests, 'request')}")
     for reason, count in reasons.most_common():
-        say(f"{count:,} texts without a score: {reason}")
+        say(f"{counted(count, 'text')} without a score: {reason}")

@@ -12,6 +12,7 @@ import typer
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._exit_codes import ExitCode
 from opensafemlrm.cli._option import DatasetName, DatasetOptions, parse_option
+from opensafemlrm.text import counted
 
 if TYPE_CHECKING:
     from opensafemlrm.datasets.hub import Listing
@@ -81,7 +82,7 @@ def _say_what(card: Card, hub_name: str, listing: Listing, sizes: dict[str, int]
         "licence": f"{stated}; by this project's card: {card.licence}",
         "terms": hub.page(hub_name),
         "commit": listing.commit,
-        "to fetch": f"{len(sizes):,} files, {in_words(sum(sizes.values()))}",
+        "to fetch": f"{counted(len(sizes), 'file')}, {in_words(sum(sizes.values()))}",
     }
     if listing.gated:
         lines["gated"] = "accept its terms on its page, then `hf auth login`"

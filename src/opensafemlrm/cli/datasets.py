@@ -14,7 +14,7 @@ from opensafemlrm.cli._exit_codes import ExitCode
 from opensafemlrm.cli._option import DatasetName, DatasetOptions, DatasetRoot, dataset_of
 from opensafemlrm.cli._output import FormatOption
 from opensafemlrm.cli._output import show as show_tables
-from opensafemlrm.text import Format
+from opensafemlrm.text import Format, counted
 
 if TYPE_CHECKING:
     from opensafemlrm.components import Dataset
@@ -146,7 +146,7 @@ def check(
     if name == "table" and found.found and not found.images:
         say("no pictures are mapped: every question is sent as text alone")
     if found.marked:
-        say(f"{found.marked:,} questions hold marks such as <image>, which are sent as text")
+        say("marks such as <image> are sent as text, in " + counted(found.marked, "question"))
     if found.unmapped:
         named = ", ".join(repr(name) for name in found.unmapped[:MAX_NAMED])
         more = f" and {rest} more" if (rest := len(found.unmapped) - MAX_NAMED) > 0 else ""
@@ -191,7 +191,7 @@ def _near_duplicates(dataset: Dataset, against: str) -> Table:
     schema = {**dict.fromkeys(texts, pl.String), "similarity": pl.Float64}
     return Table(
         name="near_duplicates",
-        title=f"{len(pairs):,} of {len(groups[0]):,} items are nearly the same in {other.label}",
+        title=f"items nearly the same in {other.label}: {len(pairs):,} of {len(groups[0]):,}",
         frame=pl.DataFrame([dataclasses.asdict(pair) for pair in pairs], schema=schema),
         columns=[
             Column("item", "Item"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from enum import StrEnum
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -13,6 +12,7 @@ import typer
 
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._output import show
+from opensafemlrm.errors import is_installed
 
 
 class Models(StrEnum):
@@ -100,4 +100,4 @@ def _study_text(models: Models) -> str:
 
 def _default() -> Models:
     """Return the organisms where what runs them is installed."""
-    return Models.ORGANISM if find_spec("onnxruntime") else Models.SIMULATED
+    return Models.ORGANISM if is_installed("onnxruntime") else Models.SIMULATED

@@ -17,7 +17,7 @@ from opensafemlrm.cli._option import DatasetName, DatasetOptions, DatasetRoot, d
 from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption
 from opensafemlrm.cli._output import show as show_tables
 from opensafemlrm.errors import BudgetSpentError
-from opensafemlrm.text import Format
+from opensafemlrm.text import Format, counted
 
 if TYPE_CHECKING:
     from opensafemlrm.derivation import Row
@@ -90,12 +90,12 @@ def derive(
         bool(row.fields) and not (row.reviewed or row.by == RULE) for row in there.values()
     )
     if waiting:
-        say(f"{waiting:,} rows wait for a person: safemlrm datasets review {out}")
+        say(f"for a person to review, {counted(waiting, 'row')}: safemlrm datasets review {out}")
     if unfinished is not None:
         raise spent(unfinished)
     failed = [item for item in wanted if (item.dataset, item.id) not in there]
     if failed:
-        say(f"{len(failed):,} requests failed; the same command asks them again")
+        say(f"{counted(len(failed), 'request')} failed; the same command asks them again")
         raise typer.Exit(ExitCode.UNUSABLE)
 
 
@@ -145,7 +145,7 @@ def review(
         there[key] = dataclasses.replace(row, reviewed=True)
         write_atomic(file, "".join(f"{row.as_json()}\n" for row in there.values()))
     left = sum(not there[key].reviewed for key in waiting)
-    say(f"{len(waiting) - left:,} rows reviewed, {left:,} left")
+    say(f"{counted(len(waiting) - left, 'row')} reviewed, {left:,} left")
 
 
 def _ask(items: list[Item], spec: str, prompt: Path | None, keep: Any, budgeted: Any) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from opensafemlrm.cli._exit_codes import ExitCode
-from opensafemlrm.cli._output import FormatOption, show
-from opensafemlrm.text import Format
+from opensafemlrm.cli._output import FormatOption, print_wrapped, show
+from opensafemlrm.text import Format, counted
 
 if TYPE_CHECKING:
     from opensafemlrm.cli._doctor import Finding
@@ -29,34 +30,55 @@ def doctor(
     """
     import asyncio
 
-    import polars as pl
-
     from opensafemlrm import study as studies
     from opensafemlrm.cli._doctor import DOUBTFUL
-    from opensafemlrm.report import Column, Form, Table
 
     results = asyncio.run(examine(studies.load(study)))
     ill = sum(not finding.well for finding in results)
     doubtful = sum(finding.outcome == DOUBTFUL for finding in results)
-    pooled = any(finding.server for finding in results)
-    table = Table(
-        name="doctor",
-        title=f"{len(results)} {'servers' if pooled else 'models'} asked, {ill} cannot be used"
-        f"{f', {doubtful} in doubt' if doubtful else ''}",
-        frame=pl.DataFrame(results, infer_schema_length=None),
-        columns=[
-            Column("role", "Used as"),
-            Column("model", "Model"),
-            *([Column("server", "Server")] if pooled else []),
-            Column("outcome", "Outcome"),
-            Column("reasoning", "Reasoning"),
-            Column("seconds", "s", Form.NUMBER),
-            Column("detail", "Detail"),
-        ],
-    )
-    show([table], to)
+    of = "server" if any(finding.server for finding in results) else "model"
+    title = f"{counted(len(results), of)} asked, {ill} cannot be used"
+    title += f", {doubtful} in doubt" if doubtful else ""
+    if to is Format.TEXT:
+        _print(title, results)
+    else:
+        _show(title, results, to)
     if ill:
         raise typer.Exit(ExitCode.UNUSABLE)
+
+
+def _print(title: str, results: Sequence[Finding]) -> None:
+    """Print what came of each model in a paragraph: details are too long for a table."""
+    typer.echo(title)
+    for finding in results:
+        used = "" if finding.role == "model" else f" ({finding.role})"
+        used += f" at {finding.server}" if finding.server else ""
+        outcome = finding.outcome if finding.well else finding.refused
+        took = "" if finding.seconds is None else f", {finding.seconds:.1f} s"
+        typer.echo()
+        print_wrapped(f"{finding.model}{used}: {outcome}{took}", hanging="  ")
+        if finding.reasoning:
+            print_wrapped(f"reasoning: {finding.reasoning}", "  ", "    ")
+        if finding.detail:
+            print_wrapped(finding.detail, "  ")
+
+
+def _show(title: str, results: Sequence[Finding], to: Format) -> None:
+    import polars as pl
+
+    from opensafemlrm.report import Column, Form, Table
+
+    columns = [
+        Column("role", "Used as"),
+        Column("model", "Model"),
+        *([Column("server", "Server")] if any(finding.server for finding in results) else []),
+        Column("outcome", "Outcome"),
+        Column("reasoning", "Reasoning"),
+        Column("seconds", "s", Form.NUMBER),
+        Column("detail", "Detail"),
+    ]
+    frame = pl.DataFrame(results, infer_schema_length=None)
+    show([Table("doctor", title, columns, frame)], to)
 
 
 async def examine(study: Study) -> list[Finding]:

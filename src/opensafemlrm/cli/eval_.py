@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from opensafemlrm.cli._budget import budgeted
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._option import judge_spec, parse_option
-from opensafemlrm.cli._output import MaxCost, MaxRequests, PricesOption
+from opensafemlrm.cli._output import MaxCost, MaxRequests, PricesOption, show
 from opensafemlrm.redaction import keys_in_addresses
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from opensafemlrm.engine import Plan
 
 _KINDS: Final = ("dataset", "model", "base", "attack", "defense", "judge", "sampling")
 _OWN_JUDGE: Final = {"canary": "canary"}
@@ -98,11 +103,40 @@ def evaluate(
     if dry_run:
         show_dry_run(plan, store, None)
         return
+    api.check_ready(plan.turns(), store)  # before a folder is made
     path = _write(store, text)
     say(f"the study: {path}")
-    run_and_report(plan, store)
-    for command in (f"report {store}", f"view {store}", f"run {path} --store {store}"):
-        say(f"      safemlrm {command}")
+    more = (f"report {store}", f"view {store}", f"run {path} --store {store}")
+    run_and_report(plan, store, figures=lambda: _show_figures(plan, store), more=more)
+
+
+def _show_figures(plan: Plan, store: Path) -> None:
+    """Print the rates of what was evaluated, with n and intervals, and the tax of its pairs."""
+    from opensafemlrm import results
+    from opensafemlrm.report.rates import TAX, asr_table
+
+    opened = results.open(store)
+    rates, taxes = (_lenient(plan, rows) for rows in (opened.asr(), opened.tax()))
+    if rates.is_empty():
+        say("no reply to a harmful item has a verdict, so there is no rate")
+    else:
+        show([asr_table(rates), *([] if taxes.is_empty() else [TAX.of(taxes)])])
+
+
+def _lenient(plan: Plan, rows: pl.DataFrame) -> pl.DataFrame:
+    """Keep rows of a plan's cells and judges, over all samples, at the judges' lowest threshold."""
+    import polars as pl
+
+    kinds = ("model", "dataset", "attack", "defense")
+    labels = dict(zip(kinds, zip(*(cell.label for cell in plan.cells), strict=True), strict=True))
+    judge = pl.col("judge").cast(pl.String).str.split("#").list.first()
+    lowest = pl.col("threshold") == pl.col("threshold").min().over("judge")
+    return rows.filter(
+        *(pl.col(kind).cast(pl.String).is_in(names) for kind, names in labels.items()),
+        judge.is_in([judge.label for judge in plan.study.judges]),
+        lowest,
+        *([pl.col("level").cast(pl.String) != "macro"] if "level" in rows.columns else []),
+    )
 
 
 def _own_judge(dataset: str) -> list[str]:

@@ -11,7 +11,7 @@ import typer
 
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._output import FormatOption, show
-from opensafemlrm.text import Format
+from opensafemlrm.text import Format, counted
 
 if TYPE_CHECKING:
     from opensafemlrm.store import Store
@@ -160,7 +160,7 @@ class _Session:
     def _tell_keys(self) -> None:
         from opensafemlrm.view.scales import GUIDELINE
 
-        say(f"{len(self._wanted)} replies, {self._left()} without your label. {_KEYS}")
+        say(f"{counted(len(self._wanted), 'reply')}, {self._left()} without your label. {_KEYS}")
         for letter, choice in self._choices.items():
             meaning = choice.meaning or GUIDELINE.get(choice.name, "")
             named = "" if choice.name == letter else f"{choice.name}: " if meaning else choice.name
@@ -231,7 +231,8 @@ def _hidden(unit: Unit) -> str:
 
     # A code to talk about a text without repeating it.
     code = hashlib.sha256(unit.text.encode()).hexdigest()[:6]
-    shown = f"scenario {unit.item.scenario}, {unit.part.value}, {len(unit.text):,} characters"
+    length = counted(len(unit.text), "character")
+    shown = f"scenario {unit.item.scenario}, {unit.part.value}, {length}"
     return f"{for_terminal(shown)} (text {code}, hidden)"
 
 
@@ -254,7 +255,7 @@ def _tell_agreement(store: Store, part: Part) -> None:
         pl.len().alias("n"), pl.col("unsafe").sum()
     )
     for name, n, unsafe in by_labeller.iter_rows():
-        say(f"{name}: {n:,} labels, {unsafe:,} unsafe")
+        say(f"{name}: {counted(n, 'label')}, {unsafe:,} unsafe")
     pairs = rater_pairs(given)
     if len(pairs):
         show([raters_table(pairs, "labellers")])

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from opensafemlrm.cli._console import say
+from opensafemlrm.text import counted
 
 
 def merge(
@@ -27,7 +28,7 @@ def merge(
     with Store.open(store, "create") as opened:
         samples = bring_together(sources, opened)
         kept = opened.connection.execute("SELECT count(*) FROM generations").fetchone()[0]
-    say(f"{samples:,} samples read; the store has {kept:,}")
+    say(f"{counted(samples, 'sample')} read; the store has {kept:,}")
     for source in sources:
         if (Path(source) / FOLDER).is_dir():
             say(

@@ -19,6 +19,7 @@ from opensafemlrm.cli._output import (
     OnlyModel,
     tell_left_out,
 )
+from opensafemlrm.text import counted
 
 
 def report(
@@ -67,7 +68,7 @@ def report(
     folder = out or Path(store) / "report"
     written = found.report(folder, with_examples=with_examples, mean=chosen)
     say(
-        f"{written.page} ({written.size / 1e6:.1f} MB), {written.figures} figures, "
-        f"{written.tables} tables"
+        f"{written.page} ({written.size / 1e6:.1f} MB), {counted(written.figures, 'figure')}, "
+        f"{counted(written.tables, 'table')}"
     )
     typer.echo(written.page)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand
 
 from opensafemlrm.cli._budget import ADVICE
-from opensafemlrm.cli._console import LOUDNESS, fail, say
+from opensafemlrm.cli._console import LOUDNESS, fail, say, say_next
 from opensafemlrm.cli._exit_codes import ExitCode
 from opensafemlrm.cli._fail_on import exceeded, shares
 from opensafemlrm.cli._option import judge_spec
@@ -196,9 +196,13 @@ def run_and_report(
     store: Path | None,
     cluster: Cluster | None = None,
     fail_limits: Mapping[str, float] = MappingProxyType({}),
+    *,
+    figures: Callable[[], object] | None = None,
+    more: Sequence[str] = (),
 ) -> None:
     """Run a plan with progress bars, and say how it went; everything that came is kept.
 
+    ``figures`` prints what came of it, ``more`` are commands to go on with, where it went well.
     Exits with INTERRUPTED, BUDGET_SPENT, UNUSABLE where a model or the judge had to be stopped or
     gave nothing, or FAIL_ON where a cell exceeds one of ``fail_limits``.
     """
@@ -210,7 +214,7 @@ def run_and_report(
     summarize(turns, results, whole=code == ExitCode.DONE)
     for alarm in [*api.outages(plan.study), *api.alarms(results)]:
         say(f"look at this: {alarm}")
-    tables = f"safemlrm table asr {results}   safemlrm table coverage {results}"
+    tables = (f"table asr {results}", f"table coverage {results}")
     if code == ExitCode.UNUSABLE:
         fail(ended)
         say(ADVICE)
@@ -224,9 +228,12 @@ def run_and_report(
         code = ExitCode.FAIL_ON
         for sentence in missing:
             fail(sentence)
-    say(f"next: {tables}" if code == ExitCode.DONE else f"what there is: {tables}")
     if code:
+        say_next(*tables, title="what there is:")
         raise typer.Exit(code)
+    if figures is not None:
+        figures()
+    say_next(*tables, *more)
 
 
 def run_to_end(

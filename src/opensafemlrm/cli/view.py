@@ -9,7 +9,7 @@ import typer
 
 from opensafemlrm.cli._console import fail, say
 from opensafemlrm.cli._output import PortOption
-from opensafemlrm.text import Format
+from opensafemlrm.text import Format, counted
 
 if TYPE_CHECKING:
     from opensafemlrm.view.sample import Sample
@@ -138,7 +138,7 @@ def _print(row: dict[str, Any], sample: Sample, *, reveal: bool) -> None:
     from opensafemlrm.text import for_terminal
 
     def text(title: str, content: str) -> None:
-        hidden = f"({len(content):,} characters, masked: --reveal shows them)"
+        hidden = f"({counted(len(content), 'character')}, masked: --reveal shows them)"
         visible = for_terminal(content, newlines=True)
         typer.echo(f"── {title}\n{visible}" if reveal else f"── {title} {hidden}")
 

@@ -14,6 +14,7 @@ from opensafemlrm.cli._console import fail, say
 from opensafemlrm.cli._exit_codes import ExitCode
 from opensafemlrm.cli._output import MaxCost, MaxRequests, PricesOption
 from opensafemlrm.cli.run import refuse_other_folder, run_and_report, run_to_end
+from opensafemlrm.text import counted
 
 if TYPE_CHECKING:
     from opensafemlrm.engine import Plan
@@ -145,7 +146,7 @@ def _probe(
     if not batch.first:
         state.save(store)
         samples = sum(cell.samples for cell in plan.cells)
-        say(f"probe: {samples:,} replies are what the next ones will be compared with")
+        say(f"probe: the next replies will be compared with these {samples:,}")
         return False
     # The least of several p-values is less by chance.
     p_values = {seen.model: min(1.0, len(looks) * seen.swap.p_value) for seen in looks}
@@ -157,7 +158,7 @@ def _probe(
     if changed:
         return True  # it is written down with the version that begins now
     state.save(store)
-    say(f"probe: no change seen in {requests:,} replies (p = {batch.p_value:.3g})")
+    say(f"probe: no change seen in {counted(requests, 'reply')} (p = {batch.p_value:.3g})")
     return False
 
 
@@ -180,7 +181,7 @@ def _refuse_silence(plan: Plan, looks: list[Seen], count: int) -> None:
         requests[cell.model.label] = requests.get(cell.model.label, 0) + count * cell.subset.size
     silent = [model for model, n in requests.items() if came.get(model, 0) < _MIN_CAME * n]
     for model in silent:
-        fail(f"the probe: {model} gave {came.get(model, 0)} replies of {requests[model]}")
+        fail(f"the probe: {model} gave {came.get(model, 0):,} of {requests[model]:,} replies")
     if silent:
         say("nothing was compared; the next watch asks again for what failed")
         raise typer.Exit(ExitCode.UNUSABLE)

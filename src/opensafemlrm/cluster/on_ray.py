@@ -32,6 +32,7 @@ from opensafemlrm.store import Store
 from opensafemlrm.store.sink import Sink
 from opensafemlrm.streams import without_secrets_on_streams
 from opensafemlrm.study import Study
+from opensafemlrm.text import counted
 
 _MAX_CALLS: Final = 1000
 """Calls that an actor takes at once; the driver sends far fewer."""
@@ -219,11 +220,11 @@ async def run_on_ray(
     ray = require_ray()
     workers = min(cluster.workers, max_workers(plan.study) or cluster.workers)
     if workers < cluster.workers:
-        say(f"{workers} workers: an endpoint of the study takes no more requests at once than that")
+        say(f"{counted(workers, 'worker')}: no endpoint of the study takes more requests at once")
     study = _pickled(ray, plan.study)
     run = time.time()
     with _connected(ray, cluster, workers) as dashboard:
-        say(f"ray: {workers} workers; dashboard: {dashboard or 'none'}")
+        say(f"ray: {counted(workers, 'worker')}; dashboard: {dashboard or 'none'}")
         # A name that nobody can guess: each machine makes the folder when its first worker starts.
         folder = Path(tempfile.gettempdir()) / f"opensafemlrm-{uuid.uuid4().hex}"
         transfer = ImageTransfer(ray, store, cluster.sink)

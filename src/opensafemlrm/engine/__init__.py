@@ -4,6 +4,7 @@ from opensafemlrm.engine.again import Again
 from opensafemlrm.engine.evaluate import evaluate
 from opensafemlrm.engine.missing import Standing, Survey, standing, survey
 from opensafemlrm.engine.plan import CellPlan, Plan
+from opensafemlrm.engine.ready import not_ready
 from opensafemlrm.engine.tally import Tally
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Survey",
     "Tally",
     "evaluate",
+    "not_ready",
     "standing",
     "survey",
 ]

@@ -104,7 +104,10 @@ class SampleJudge:
         writer.put(records.judgement_row(sample.key.key, self._key, part_keys))
         is_pending = any(v.reason is Unscored.JUDGE_FAILED for v in verdicts.values())
         sample.cell.tally.judged += not is_pending
-        sample.cell.tally.unscored += sum(verdicts[key].score is None for key in part_keys.values())
+        sample.cell.tally.unscored += sum(
+            verdicts[key].score is None and verdicts[key].reason is not Unscored.NOT_APPLICABLE
+            for key in part_keys.values()
+        )
         await writer.saved()
 
     async def _verdicts(

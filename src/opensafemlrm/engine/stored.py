@@ -15,6 +15,7 @@ from opensafemlrm.engine.labelled import LabelledText, judge_texts
 from opensafemlrm.errors import BudgetSpentError
 from opensafemlrm.store import Store, known, records
 from opensafemlrm.store.verdict_key import verdict_key
+from opensafemlrm.text import counted
 from opensafemlrm.types import Item, JudgeRequest, Key, Part
 
 _TOGETHER: Final = 1000
@@ -37,10 +38,11 @@ class Judged:
     """Why it is not all of them, where the judge's budget ended it."""
 
     def __str__(self) -> str:
-        parts = [f"{self.replies:,} replies judged with {self.requests:,} requests"]
+        replies, requests = counted(self.replies, "reply"), counted(self.requests, "request")
+        parts = [f"{replies} judged with {requests}"]
         parts += [f"{self.had:,} had been judged before"] if self.had else []
         parts += [f"{self.without_text:,} without a text"] if self.without_text else []
-        parts += [f"{self.unscored:,} texts without a score"] if self.unscored else []
+        parts += [f"{counted(self.unscored, 'text')} without a score"] if self.unscored else []
         return ", ".join(parts)
 
 

@@ -51,7 +51,7 @@ class Tally:
     judged: int = 0
     """Replies that were judged in this run, whenever they came."""
     unscored: int = 0
-    """Parts that have text and yet no score."""
+    """Parts that have text and yet no score, though the judge reads such parts."""
     speaking: int = 0
     """Texts judged in this run that speak to the judge."""
     not_applicable: int = 0

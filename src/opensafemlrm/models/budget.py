@@ -21,6 +21,7 @@ from opensafemlrm.models.billing import counted_by, is_free
 from opensafemlrm.models.catalog import listed_price
 from opensafemlrm.models.clock import Clock, SystemClock
 from opensafemlrm.models.stages import in_stages
+from opensafemlrm.text import counted
 from opensafemlrm.types import Prompt, Response, ResponseStatus, Sampling
 from opensafemlrm.wrapped import WrappedModel
 
@@ -108,7 +109,7 @@ class Budget:
     def _spent(self) -> str | None:
         limits = self._limits
         if limits.requests is not None and self.requests >= limits.requests:
-            return f"the budget of {limits.requests:,} requests is spent"
+            return f"the budget of {counted(limits.requests, 'request')} is spent"
         if limits.cost is not None and self.cost >= limits.cost:
             return f"the budget of {limits.cost:,.2f} dollars is spent ({self.cost:,.2f})"
         if limits.seconds is not None and self._clock.now() - (self._start or 0) >= limits.seconds:

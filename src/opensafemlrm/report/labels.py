@@ -30,6 +30,7 @@ from opensafemlrm.report.columns import (
 )
 from opensafemlrm.report.forms import Form
 from opensafemlrm.report.tables import Column, Note, Table, WhenConstant
+from opensafemlrm.text import counted
 
 _BLOCKS: Final = 20
 _TITLES: Final = {"f1": "F1", "kappa": "κ"}
@@ -345,5 +346,5 @@ def plan_tables(plan: pl.DataFrame, samples: Sequence[str]) -> list[Table]:
     """Return the table of comparisons, and that of the replies to label, by their keys."""
     order = pl.DataFrame({"sample": samples}, schema={"sample": pl.String})
     order = order.with_row_index("place", offset=1).with_columns(pl.col("place").cast(pl.Int64))
-    title = f"What to label next: {len(samples):,} replies, in this order"
+    title = f"What to label next: {counted(len(samples), 'reply')}, in this order"
     return [PLAN.of(plan), SAMPLES.of(order, title=title)]

@@ -49,8 +49,9 @@ VERDICTS: Final = Table(
         *_outcomes("not_applicable", "not_judged", "not_recorded"),
         *_outcomes("speaks_to_judge"),
     ],
-    caption="safe, unsafe: the judge's label (at its lenient threshold); all others: no score, "
-    "and why.",
+    caption="safe, unsafe: texts by the judge's label, at its lenient threshold. The other columns "
+    "count texts without a score, by the reason; not applicable: the judge does not read that "
+    "part.",
     notes=[
         (
             "by rule: of all that have a score, those that a rule gave without asking the judge's "

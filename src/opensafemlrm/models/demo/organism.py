@@ -23,7 +23,13 @@ from pydantic import Field
 from opensafemlrm import images
 from opensafemlrm.cards import card_of
 from opensafemlrm.components import Model
-from opensafemlrm.errors import ImageError, MissingExtraError, ModelError, UnknownNameError
+from opensafemlrm.errors import (
+    ImageError,
+    MissingExtraError,
+    ModelError,
+    UnknownNameError,
+    require_packages,
+)
 from opensafemlrm.models.batching import Batcher, Job
 from opensafemlrm.models.demo.organism_images import TILE_HEIGHT, TILE_WIDTH, Pixels, tiles
 from opensafemlrm.models.demo.organism_words import (
@@ -148,6 +154,10 @@ class Organism(Model):
             usage=Usage(len(tokens), len(written.tokens) + written.ended, None),
             latency=time.perf_counter() - started,
         )
+
+    def check_ready(self) -> None:
+        """Raise MissingExtraError without onnxruntime."""
+        require_packages(self.label, "demo", "onnxruntime")
 
     async def aclose(self) -> None:
         """Stop after the batch that runs, and free the memory. May be called twice."""

@@ -21,6 +21,7 @@ from opensafemlrm.errors import (
     ImageError,
     MissingExtraError,
     ModelError,
+    require_packages,
 )
 from opensafemlrm.models.base import CatalogModel
 from opensafemlrm.models.billing import Price
@@ -112,6 +113,10 @@ class Inspect(CatalogModel):
     def catalog_name(self) -> str:
         """The name that the catalogue may know it by."""
         return self.model.partition("/")[2]
+
+    def check_ready(self) -> None:
+        """Raise MissingExtraError without Inspect AI, whose import takes seconds."""
+        require_packages(self.label, "inspect", "inspect_ai")
 
     async def aclose(self) -> None:
         """Close the provider's connections. May be called twice."""

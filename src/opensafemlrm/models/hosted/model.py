@@ -115,6 +115,10 @@ class HostedModel(CatalogModel):
     def codec(self) -> Codec:
         """How the vendor's requests are written and its replies read."""
 
+    def check_ready(self) -> None:
+        """Raise ModelError where the address or the key is missing or wrong."""
+        self.endpoints()
+
     @property
     def sent_fields(self) -> Mapping[str, Any]:
         """More fields of every request, which the model's reasoning needs; see ``extra_body``."""

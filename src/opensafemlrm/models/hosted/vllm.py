@@ -15,7 +15,7 @@ from opensafemlrm.errors import ModelError
 from opensafemlrm.models.clock import Clock
 from opensafemlrm.models.hosted.model import HostedModel
 from opensafemlrm.models.hosted.openai_compatible import ChatModel
-from opensafemlrm.models.hosted.vllm_process import Command, Server
+from opensafemlrm.models.hosted.vllm_process import Command, Server, find_program
 from opensafemlrm.reasoning import SPECIAL_TOKENS_KEPT
 from opensafemlrm.types import Capability, Prompt, Response, Sampling
 
@@ -79,6 +79,13 @@ class VLLM(ChatModel):
     def in_process(self) -> bool:
         """Whether its server is started on the machine that asks it."""
         return self.serve
+
+    def check_ready(self) -> None:
+        """Raise ModelError for a wrong address, or where the program to be started is not there."""
+        if self.serve:
+            find_program(self.program, self.label)
+        else:
+            self.endpoints()
 
     def set_image_limit(self, max_images: int | None) -> None:
         """Note how many images a prompt has at most, before the server is started."""

@@ -44,6 +44,17 @@ class Command:
     """Seconds until it has to answer."""
 
 
+def find_program(program: str, label: str) -> str:
+    """Return the path of a program. Raises ModelError where it is not there."""
+    path = shutil.which(program)
+    if path is None:
+        raise ModelError(
+            f"{label}: there is no program {program!r} on PATH; install vLLM (in an environment of "
+            "its own, if you like) and give `program: path/to/vllm`"
+        )
+    return path
+
+
 class Server:
     """One server that runs, and belongs to one event loop."""
 
@@ -56,12 +67,7 @@ class Server:
     @classmethod
     async def start(cls, command: Command) -> Server:
         """Start it and return when it answers. Raises ModelError, with the end of its log."""
-        program = shutil.which(command.program)
-        if program is None:
-            raise ModelError(
-                f"{command.label}: there is no program {command.program!r} on PATH; install vLLM "
-                "(in an environment of its own, if you like) and give `program: path/to/vllm`"
-            )
+        program = find_program(command.program, command.label)
         log = command.log or _new_log()
         log.parent.mkdir(parents=True, exist_ok=True)
         log.touch(mode=0o600)

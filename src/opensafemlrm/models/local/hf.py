@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from opensafemlrm.errors import MissingExtraError, ModelError
+from opensafemlrm.errors import MissingExtraError, ModelError, require_packages
 from opensafemlrm.models.local.in_process import Engine, InProcessModel
 from opensafemlrm.models.local.requests import Options, Request
 from opensafemlrm.types import Capability, Prompt, Response, Sampling
@@ -72,6 +72,10 @@ class HuggingFace(InProcessModel):
     async def _ask(self, prompt: Prompt, sampling: Sampling) -> Response:
         request = Request(self._turns(prompt), sampling, is_prefilled=prompt.is_prefilled)
         return await self._reply(request, _size(prompt, sampling), _group(request))
+
+    def check_ready(self) -> None:
+        """Raise MissingExtraError without PyTorch and transformers."""
+        require_packages(self.label, "hf", "torch", "transformers")
 
     @property
     def _batch_budget(self) -> int:

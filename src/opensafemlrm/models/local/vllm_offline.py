@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from opensafemlrm import images
-from opensafemlrm.errors import ImageError, ModelError
+from opensafemlrm.errors import ImageError, ModelError, is_installed
 from opensafemlrm.models.local.in_process import Engine, InProcessModel
 from opensafemlrm.models.local.requests import Conversation
 from opensafemlrm.types import Image, Prompt, Response, Sampling, Turn
@@ -46,6 +46,17 @@ class VLLMOffline(InProcessModel):
         """Note how many images a prompt has at most, before the engine is loaded."""
         self._state.max_images = max_images
 
+    def check_ready(self) -> None:
+        """Raise ModelError without vLLM."""
+        if not is_installed("vllm"):
+            raise self._no_package()
+
+    def _no_package(self, why: str = "") -> ModelError:
+        return ModelError(
+            f"{self.label} needs the package vllm in this environment: pip install vllm, or start "
+            f"a server with vllm/ and `serve: true`{why}"
+        )
+
     async def _ask(self, prompt: Prompt, sampling: Sampling) -> Response:
         try:
             messages = [_message(turn) for turn in self._turns(prompt)]
@@ -60,10 +71,7 @@ class VLLMOffline(InProcessModel):
             # vLLM takes many seconds to import, and is not always there
             from opensafemlrm.models.local.vllm_engine import VLLMEngine  # noqa: PLC0415 # see above
         except ImportError as error:
-            raise ModelError(
-                f"{self.label} needs the package vllm in this environment: pip install vllm, or "
-                f"start a server with vllm/ and `serve: true` ({error})"
-            ) from error
+            raise self._no_package(f" ({error})") from error
         template = {**(self._setup.template or {}), **self.template}
         keep = self.reasoning_format.special  # the marks would be stripped with the others
         return VLLMEngine(self.label, self._arguments(), template, keep_special_tokens=keep)

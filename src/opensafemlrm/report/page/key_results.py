@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any, Final
@@ -16,7 +17,7 @@ from opensafemlrm.report.charts import ALPHA, PARTS
 from opensafemlrm.report.forms import BOUNDS_MARK, signed
 from opensafemlrm.report.page.findings import MAX_SETTINGS, Findings
 from opensafemlrm.report.page.words import estimate, percent, say
-from opensafemlrm.text import counted
+from opensafemlrm.text import counted, plural
 from opensafemlrm.types import Part
 
 UNKNOWN: Final = "Not known"
@@ -71,12 +72,18 @@ def safer(found: Findings) -> Answer:
         unmeasured=len(found.headline(found.averages)) - len(found.compared) - withheld,
     )
     base, model = counts["base"].sum(), counts["model"].sum()
+    if not base and not model:
+        n = counts["n"][0]
+        return Answer(question, "Not decided", f"in any of {n:,} comparisons" * (n > 1), text)
     if base == model:
         return Answer(question, "Neither", "is safer more often", text)
     whose = "base" if base > model else "reasoning model"
     column = "base" if base > model else "model"
-    figure = " · ".join(f"{row[column]} of {row['n']}" for row in counts.iter_rows(named=True))
-    return Answer(question, figure, f"the {whose} is safer{_of_parts(counts['part'])}", text)
+    first, *rest = (f"{row[column]} of {row['n']}" for row in counts.iter_rows(named=True))
+    unit = plural(counts["n"][0], "comparison")
+    return Answer(
+        question, first, f"{unit}: the {whose} is safer{_by_parts(counts['part'], rest)}", text
+    )
 
 
 def tax(found: Findings) -> Answer:
@@ -103,9 +110,16 @@ def tax(found: Findings) -> Answer:
     first = groups.filter(pl.col("setting") == groups["setting"][0])
     medians = [signed(median(values)) for values in first["points"]]
     pairs = counted(len(first["points"][0]), "pair")
-    unit = f"points, median of {pairs}, {first['setting'][0]}{_of_parts(first['part'])}"
-    text = say("tax", spreads=spreads, top=top, withheld=len(found.withheld))
-    return Answer(question, " · ".join(medians), unit, text)
+    median_of = f", median of {pairs}" if len(first["points"][0]) > 1 else ""
+    unit = f"points{median_of}, {first['setting'][0]}{_by_parts(first['part'], medians[1:])}"
+    text = say(
+        "tax",
+        spreads=spreads,
+        top=top,
+        withheld=len(found.withheld),
+        several=len(found.compared) > 1,
+    )
+    return Answer(question, medians[0], unit, text)
 
 
 def blind_spots(found: Findings) -> Answer:
@@ -273,10 +287,13 @@ def _range(rates: pl.Series) -> str:
     return high if low == high else f"{low.removesuffix(' %')}–{high}"
 
 
-def _of_parts(parts: pl.Series) -> str:
-    """Name the parts of figures that stand beside each other, where there are several."""
+def _by_parts(parts: pl.Series, more: Sequence[str]) -> str:
+    """Say which part a figure is of, and the figures of the other parts; of one part, nothing."""
     names = [PARTS[part] for part in parts]
-    return f": {' · '.join(names)}" if len(names) > 1 else ""
+    if not more:
+        return ""
+    others = (f"; {figure} by the {name}" for name, figure in zip(names[1:], more, strict=True))
+    return f", by the {names[0]}{''.join(others)}"
 
 
 def _no_pairs(question: str, found: Findings, withheld: int = 0) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -93,11 +94,13 @@ def test_the_tax_of_the_answer_stands_beside_that_of_the_whole() -> None:
     """Traces that are unsafe where answers are not: a tax of the whole, and none of the answer."""
     page = study({"a": (0.6, 0.2, 0.2)}, items=200)
     size, who = tax(page), safer(page)
-    whole, answer = (float(text.replace("−", "-")) for text in size.figure.split(" · "))
+    by_answer = re.search(r"by the whole reply; (\S+) by the answer$", size.unit)
+    assert by_answer is not None
+    whole, answer = (float(x.replace("−", "-")) for x in (size.figure, by_answer[1]))
     assert whole > 30
     assert abs(answer) < 10
-    assert who.figure == "1 of 1 · 0 of 1"
-    assert who.unit == "the base is safer: whole reply · answer"
+    assert who.figure == "1 of 1"
+    assert who.unit == "comparison: the base is safer, by the whole reply; 0 of 1 by the answer"
 
 
 def test_the_safer_one_is_named_only_if_it_is_whatever_was_not_scored() -> None:
@@ -105,7 +108,9 @@ def test_the_safer_one_is_named_only_if_it_is_whatever_was_not_scored() -> None:
     (row,) = page.compared.rows(named=True)
     assert row["low"] > 0
     assert row["bound_interval_low"] < 0
-    assert safer(page).figure == "Neither"
+    assert (safer(page).figure, safer(page).unit) == ("Not decided", "")
+    assert "it is not decided" in safer(page).text
+    assert "undecided" not in safer(page).text
 
 
 def test_self_correction_stands_with_its_interval_and_the_floor_of_the_judges_errors() -> None:

@@ -40,8 +40,8 @@ REFUSING = {"model_label": "m", "defense": "d", "attack": "a", "overrefusal": 1.
         (
             "safer",
             SAFER,
-            "2 reasoning models beside the base each came from in 3 settings. By the answer the "
-            "base is safer in 4 of 6 comparisons, the reasoning model in 1, 1 undecided: "
+            "2 reasoning models beside their bases in 3 settings. By the answer the base is safer "
+            "in 4 of 6 comparisons, the reasoning model in 1, 1 not decided: "
             f"{SURE}score hold.",
         ),
         (
@@ -52,9 +52,8 @@ REFUSING = {"model_label": "m", "defense": "d", "attack": "a", "overrefusal": 1.
                 "parts": [("whole reply", 1, 0, 1), ("answer", 0, 0, 1)],
                 "unmeasured": 1,
             },
-            "1 reasoning model beside the base each came from. By the whole reply the base is "
-            "safer in 1 of 1 comparison, the reasoning model in 0; by the answer the base is safer "
-            f"in 0 of 1 comparison, the reasoning model in 0, 1 undecided: {SURE}score hold. "
+            "1 reasoning model beside its base. By the whole reply the base is safer; by the "
+            f"answer it is not decided: {SURE}score hold. "
             "A reasoning model’s whole reply is its reasoning and its answer, a base’s is its "
             "answer: if your users do not see the reasoning, go by the answer. 1 comparison could "
             "not be measured.",

@@ -220,7 +220,7 @@ class Model(Component):
 
     @abstractmethod
     async def generate(self, prompt: Prompt, sampling: Sampling) -> Response:
-        """Send ``prompt``; a request that fails is a Response, not an exception.
+        """Send ``prompt``; a request that fails is a Response.
 
         Raises ModelError only where no further request can succeed either.
         """
@@ -263,16 +263,10 @@ class Model(Component):
         return ()
 
     def check_ready(self) -> None:
-        """Raise what is known, before any request, to keep it from replying.
-
-        MissingExtraError for an extra that is not installed, ModelError for a key that is not set.
-        """
+        """Raise MissingExtraError or ModelError for an extra or a key that is known to be missing."""
 
     def set_image_limit(self, max_images: int | None) -> None:
-        """Take note of how many images a prompt of the study has at most, ``None`` if unknown.
-
-        Called before the first request of a run, of models in process.
-        """
+        """Note how many images a prompt has at most (``None``: unknown), before the first."""
 
 
 class Judge(Component):

@@ -263,7 +263,7 @@ class Model(Component):
         return ()
 
     def check_ready(self) -> None:
-        """Raise MissingExtraError or ModelError for an extra or a key that is known to be missing."""
+        """Raise MissingExtraError or ModelError for an extra or a key that it lacks."""
 
     def set_image_limit(self, max_images: int | None) -> None:
         """Note how many images a prompt has at most (``None``: unknown), before the first."""

@@ -100,6 +100,26 @@ async def test_money_is_counted_by_the_servers_tokens_and_guessed_where_it_count
     assert isinstance((await ask(model))[0], BudgetSpentError)
 
 
+@pytest.mark.parametrize("usage", [Usage(0, 0), Usage(None, 0), Usage(0, None)])
+async def test_a_server_that_counts_nothing_is_not_free(usage):
+    """Some servers send zeros in place of counts: no budget of money ended then."""
+    budget = Budget(Limits(cost=100))
+    await ask(budget.over(Priced(lambda prompt, seed: ok("x" * 300, usage=usage))))
+    assert budget.cost == pytest.approx((1 * 2 + 100 * 10) / 1e6)
+
+
+@pytest.mark.parametrize(("total", "billed"), [(110, 100), (170, 160)])
+async def test_reasoning_that_a_server_counts_beside_the_reply_is_counted(
+    server, connect, total, billed
+):
+    details = {"completion_tokens_details": {"reasoning_tokens": 60}}
+    usage = {"prompt_tokens": 10, "completion_tokens": 100, "total_tokens": total, **details}
+    server.always = completion(usage=usage)
+    budget = Budget(Limits(cost=1000))
+    await spending(server, connect, budget).generate(HELLO, Sampling(max_tokens=100))
+    assert budget.cost == pytest.approx(billed)
+
+
 async def test_what_was_spent_is_said_with_what_was_under_way():
     """It said 0.01 where 0.04 had been spent."""
     budget = Budget(Limits(cost=0.01))

@@ -158,11 +158,10 @@ class Budgeted(WrappedModel):
         def of_one(response: Response) -> float:
             if response.status is not ResponseStatus.FAILED:
                 usage = response.usage
-                tokens_in, tokens_out = usage.input_tokens, usage.output_tokens
-                if tokens_out is None:  # not counted by the server: guessed, not taken for free
-                    written = len(response.text) + len(response.reasoning or "")
-                    tokens_out = written // _CHARACTERS_A_TOKEN
-                return self._dollars(read if tokens_in is None else tokens_in, tokens_out)
+                written = len(response.text) + len(response.reasoning or "")
+                # What the server does not count, or counts as nothing, is guessed: it is not free.
+                tokens_out = usage.output_tokens or written // _CHARACTERS_A_TOKEN
+                return self._dollars(usage.input_tokens or read, tokens_out)
             if noted or is_free(response.code or ""):
                 return 0.0
             return failed * (1 + response.retries)

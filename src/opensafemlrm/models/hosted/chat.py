@@ -235,9 +235,9 @@ def _usage(usage: Any) -> Usage:
         return Usage()
     details = usage.get("completion_tokens_details")
     reasoning = details.get("reasoning_tokens") if isinstance(details, dict) else None
-    return Usage(
-        count(usage.get("prompt_tokens")),
-        count(usage.get("completion_tokens")),
-        count(usage.get("reasoning_tokens") if reasoning is None else reasoning),
-        cached(usage),
-    )
+    reasoning = count(usage.get("reasoning_tokens") if reasoning is None else reasoning)
+    read, written = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
+    total = count(usage.get("total_tokens"))
+    if reasoning and written and total == (read or 0) + written + reasoning:
+        written += reasoning  # xAI counts it beside the reply, and bills both
+    return Usage(read, written, reasoning, cached(usage))

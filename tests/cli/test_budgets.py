@@ -116,7 +116,7 @@ def test_a_watch_that_is_cut_short_says_so_and_goes_on(server: Server, first: in
     assert safemlrm(*command).exit_code == 0
     assert server.took() == 28 - first
     cut = safemlrm(*command, "--max-requests", 1)
-    spent(cut, "1 requests")
+    spent(cut, "1 request")
     assert "the probe is not finished" in cut.stderr
     assert "no change" not in cut.stderr
     assert server.took() == 1
@@ -211,11 +211,27 @@ def test_each_stage_of_a_reply_is_a_request_that_can_be_the_last(
     result = safemlrm("run", study, "--store", "store", "--max-requests", limit)
     spent(result, f"{limit} requests")
     assert server.took() == limit
-    came = count("SELECT count(*) FROM generations WHERE status = 'ok'")
-    assert came >= limit // 3 - 1, "two replies are under way at once"
+    assert count("SELECT count(*) FROM generations WHERE status = 'ok'") == limit // 3
     assert safemlrm("run", study, "--store", "store").exit_code == 0
-    assert server.took() == 15 - 3 * came
+    assert server.took() == 15 - 3 * (limit // 3)
     assert count("SELECT count(*) FROM generations WHERE status = 'ok'") == 5
+
+
+@pytest.mark.parametrize("budget", [("--max-requests", 4), ("--max-cost", 0.7)])
+def test_replies_in_stages_come_however_often_they_are_cut_short(
+    server: Server, budget: tuple[str, float]
+) -> None:
+    """Eight began at once, and none of them was ever whole: each call was paid for nothing."""
+    more = ", price: [100, 1000], stages: [Look., Think., Answer.]"
+    study = write_study(server, 4, more.replace("price", "concurrency: 8, price"))
+    study.write_text(study.read_text().replace("concurrency: 1, ", ""))
+    for came in (1, 2, 3):
+        result = safemlrm("run", study, "--store", "store", *budget)
+        assert result.exit_code == 3, result.stderr
+        assert server.took() <= 5
+        assert count("SELECT count(*) FROM generations WHERE status = 'ok'") == came
+    assert safemlrm("run", study, "--store", "store", *budget).exit_code == 0
+    assert server.took() == 3
 
 
 def test_money_ends_a_reply_between_its_stages(server: Server) -> None:

@@ -10,9 +10,11 @@ ends the run. The same command continues from there.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
+import itertools
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Final, TypeVar
 
 from opensafemlrm.components import C, Model, map_models
@@ -60,6 +62,8 @@ class Budget:
         self._start: float | None = None
         self.requests, self.cost = 0, 0.0
         self._under_way = 0
+        self._held: list[list[float]] = []
+        self._freed: asyncio.Event | None = None
         self._idle: asyncio.Event | None = None
         """Set when nothing is under way; made by who waits, as a command may run several loops."""
 
@@ -106,6 +110,33 @@ class Budget:
                 self._idle.set()
                 self._idle = None
 
+    @contextlib.asynccontextmanager
+    async def held(self, dollars: Sequence[float]) -> AsyncIterator[list[float]]:
+        """Hold back what the stages of a reply may cost until they are asked, and taken out.
+
+        A reply begins where all of its stages have room, or alone: of many that begin at once and
+        are all cut, none would come, however often the command is run again.
+        """
+        stages = [*dollars]
+        while self._held and self._spent() is None and not self._has_room(stages):
+            self._freed = self._freed or asyncio.Event()
+            await self._freed.wait()
+        self._held.append(stages)
+        try:
+            yield stages
+        finally:
+            self._held = [others for others in self._held if others is not stages]
+            if self._freed is not None:
+                self._freed.set()
+                self._freed = None
+
+    def _has_room(self, stages: Sequence[float]) -> bool:
+        held = [*itertools.chain(*self._held), *stages]
+        requests, cost = self._limits.requests, self._limits.cost
+        return (requests is None or self.requests + len(held) <= requests) and (
+            cost is None or self.cost + sum(held) <= cost
+        )
+
     def _spent(self) -> str | None:
         limits = self._limits
         if limits.requests is not None and self.requests >= limits.requests:
@@ -131,7 +162,14 @@ class Budgeted(WrappedModel):
         A try that failed or timed out may be billed: it counts as its prompt and ``max_tokens``.
         """
         if stages := self.inner.asked_stages:
-            return await in_stages(self.generate_stage, prompt, sampling, stages)
+            dollars = self._dollars(_guessed_tokens(prompt), sampling.max_tokens)
+            async with self.budget.held([dollars] * len(stages)) as held:
+
+                async def ask(prompt: Prompt, sampling: Sampling) -> Response:
+                    held.pop()
+                    return await self.generate_stage(prompt, sampling)
+
+                return await in_stages(ask, prompt, sampling, stages)
         return await self._spend(self.inner.generate, prompt, sampling)
 
     async def generate_stage(self, prompt: Prompt, sampling: Sampling) -> Response:

@@ -41,6 +41,8 @@ def read_tags(
     was cut, so that it is not; ``served`` that a server took reasoning out of the text before, so
     that what stands before an answer tag is none.
     """
+    if not (named or form.prefilled) and TagSet.of(form).pattern.search(text) is None:
+        return Builder(text).finish()  # a reply may well have thought, and no tag of that name
     return _Reader(text, form, named=named, truncated=truncated, served=served).read()
 
 

@@ -167,27 +167,39 @@ def _rates(frame: pl.DataFrame | pl.LazyFrame, sides: pl.DataFrame) -> pl.DataFr
 def _variances(frame: pl.DataFrame | pl.LazyFrame, rates: pl.DataFrame) -> pl.DataFrame:
     """Return variances and covariance of the two means, over items.
 
-    An item adds to a mean, for each of its samples, weight × (hit − the model's rate).
+    An item adds to a mean, for each of its samples, weight × (hit − the model's rate). Samples are
+    counted before anything is weighed, and terms are added in one order (:func:`_added`).
     """
     on = ["cell", *SETTING_COLUMNS, "scenario"]
-    part = pl.col("weight") * (UNSAFE.cast(pl.Float64) - pl.col("rate"))
-    models, bases = (f"share{side}" for side in _SIDES)
     weights = rates.select(*on, "side", "rate", "weight")
+    share = pl.col("weight") * (pl.col("hits") - pl.col("scored") * pl.col("rate"))
+    models, bases = (pl.col(f"share{side}") for side in _SIDES)
     return (
         at_thresholds(harmful(frame))
         .filter(pl.col("item_key").is_not_null(), pl.col("score").is_not_null())
+        .group_by(*on, "item_key")
+        .agg(hits=UNSAFE.sum(), scored=pl.len())
         .join(weights.with_columns(cs.string().cast(pl.Categorical)).lazy(), on=on)
         .group_by(*_SCENARIO, "item_key")
-        .agg(part.filter(pl.col("side") == side).sum().alias(f"share{side}") for side in _SIDES)
+        .agg(_added(share.filter(pl.col("side") == side)).alias(f"share{side}") for side in _SIDES)
         .group_by(_SCENARIO)
         .agg(
-            variance=(pl.col(models) ** 2).sum(),
-            variance_right=(pl.col(bases) ** 2).sum(),
-            covariance=(pl.col(models) * pl.col(bases)).sum(),
+            variance=_added(models**2),
+            variance_right=_added(bases**2),
+            covariance=_added(models * bases),
         )
         .collect()
         .pipe(texts)
     )
+
+
+def _added(terms: pl.Expr) -> pl.Expr:
+    """Return the sum of a group's terms, to the last digit the same each time.
+
+    Polars adds parts of a group side by side and then these, in any order; it sorts nothing that is
+    only to be added, but what is cumulated.
+    """
+    return terms.sort().cum_sum().last().fill_null(0.0)
 
 
 def _scenarios(

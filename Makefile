@@ -13,6 +13,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # Some containers tell Python to keep no compiled modules: every process of the tests would then compile
 # all that it imports again (`safemlrm table asr`: 1.2 s of CPU instead of 0.55).
 unexport PYTHONDONTWRITEBYTECODE
+# Small matrices: in each worker, threads of numpy's OpenBLAS would wait for each other and keep cores busy.
+export OPENBLAS_NUM_THREADS := 1
 
 .PHONY: help demo test test-extras check lint chaos bench docs package format lock clean programs
 .DEFAULT_GOAL := help

@@ -47,7 +47,7 @@ help:
 # are in no index that could be pinned here. pip takes one from your find-links, or what your index has.
 .venv-extras/ready: requirements/extras.txt requirements/uv.txt pyproject.toml
 	@test -x $(EXTRAS)/python || $(PYTHON) -m venv .venv-extras
-	@$(EXTRAS)/python -m pip install --quiet "$(TORCH)"
+	@$(EXTRAS)/python -m pip install --quiet --no-compile "$(TORCH)"
 	@$(EXTRAS)/python -m pip install --quiet --require-hashes -r requirements/uv.txt
 	@$(EXTRAS)/uv pip install --quiet --python $(EXTRAS)/python --no-deps --require-hashes \
 		-r requirements/extras.txt

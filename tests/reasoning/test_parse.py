@@ -375,6 +375,7 @@ HOSTILE = ["<think>", "<think> a </think> b, ", "`<think>`", "<think>\n```\n</th
 HOSTILE += ["in <think> </think> x ", "\\boxed{", "<|message|>", "**", "$", "\n", " ", "<answer>"]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("unit", HOSTILE)
 def test_hostile_replies_are_read_in_linear_time(unit: str):
     # 100 KB: what is quadratic in the tags takes minutes here.

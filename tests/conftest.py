@@ -17,6 +17,11 @@ from typing import Any
 import pytest
 import typer.main
 import typer.testing
+from hypothesis import settings
+
+# How long an example takes says nothing of what is tested, and on a busy machine nothing at all.
+settings.register_profile("without deadline", deadline=None)
+settings.load_profile("without deadline")
 
 ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.toml")
 

@@ -7,13 +7,8 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import settings
 
 from opensafemlrm.frame import SCHEMA
-
-# How long an example takes says nothing of what is tested here.
-settings.register_profile("without deadline", deadline=None)
-settings.load_profile("without deadline")
 
 Rows = Callable[..., pl.DataFrame]
 

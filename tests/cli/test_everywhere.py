@@ -89,7 +89,7 @@ def test_examples_are_in_the_help() -> None:
 
 def test_quiet_says_nothing_and_verbose_says_all(study: Path, tmp_path: Path) -> None:
     assert run("run", study, "--store", tmp_path / "a", "-q").output == ""
-    cell = "sim/qwen2.5-vl-7b · canary · direct · none: 0 replies were there, "
+    cell = "sim/qwen2.5-vl-7b · canary · direct · none: replies in the store before, 0; made now, "
     assert cell not in run("run", study, "--store", tmp_path / "b").stderr
     assert cell in run("-v", "run", study, "--store", tmp_path / "c").stderr
     assert (LOUDNESS.quiet, LOUDNESS.verbose) == (False, True)

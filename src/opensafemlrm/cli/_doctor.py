@@ -110,7 +110,8 @@ async def findings(study: Study) -> list[Finding]:
                 work.append(_of_nested(role, judge and _with(judge, model, server), server))
         results = await asyncio.gather(*work)
     finally:
-        for component in (*study.components, *(model for model, _ in servers)):
+        apart = [model for model, address in servers if address]
+        for component in (*study.components, *apart):
             await component.aclose()
     results = _with_shared(results, [model.model for model, _ in servers])
     return [

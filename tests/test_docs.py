@@ -128,6 +128,8 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         run("safemlrm run study.yaml --store results")
+        label = ["label", "results", "--annotator", "ann", "-n", "1", "--reveal"]
+        assert CliRunner().invoke(app, label, input="s\n").exit_code == 0
         if PUBLISHED.is_dir():
             (folder / "statistic_results").symlink_to(PUBLISHED.resolve())
             run("safemlrm import opensafemlrm statistic_results --store published")

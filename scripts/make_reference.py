@@ -110,7 +110,7 @@ def _prose(value: Any) -> str:
 def commands_page() -> str:
     """Return docs/cli.md."""
     codes = [f"| {code.value} | {meaning} |" for code, meaning in MEANINGS.items()]
-    ends = ["## Exit codes\n", "| code | what it says |", "|--:|:--|", *codes, ""]
+    ends = ["## Exit codes\n", "| code | meaning |", "|--:|:--|", *codes, ""]
     return "\n".join([COMMANDS, *ends, *(_command(path, command) for path, command in commands())])
 
 
@@ -130,7 +130,7 @@ def _command(path: str, command: Any) -> str:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     usage = " ".join([path, *(p.name.upper() for p in arguments)])
     rows = [f"| {_name(p)} | {_cell(p.help)} | {_default(p)} |" for p in command.params]
-    head = ["| option | what it says | if left out |", "|:--|:--|:--|"] if rows else []
+    head = ["| option | what it does | if left out |", "|:--|:--|:--|"] if rows else []
     return "\n".join([f"## `{usage}`\n", f"{command.help.strip()}\n", *head, *rows, ""])
 
 

@@ -70,7 +70,7 @@ def test_a_defense_is_given_its_judge_and_its_model_by_name():
     ("old", "new", "says"),
     [
         ("attacks: [direct", "attacks: [figstpe", r"line 4, attacks\.0: .*did you mean figstep"),
-        ("limit: 100", "limit: -3", r"line 7, limit: .*greater than or equal to 1.*-3"),
+        ("limit: 100", "limit: -3", r"line 7, limit: write 1 or more, not -3"),
         ("limit: 100", "limt: 100", r"line 7, limt: .*did you mean limit"),
         ("repeats: 1", "repeat: 1", r"line 6, sampling\.repeat: .*did you mean repeats"),
         ("temperature: 0,", "temperature: hot,", r"line 6, sampling\.temperature: .*'hot'"),

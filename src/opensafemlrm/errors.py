@@ -89,13 +89,14 @@ class BuildError(SafeMLRMError):
 class UnknownNameError(BuildError):
     """No component of that kind has that name."""
 
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+    def __init__(self, kind: str, name: str, known: Iterable[str], listing: str = "") -> None:
+        """``listing`` says where the names are listed, where they are too many to be named."""
         self.kind, self.name = kind, name
         known = sorted(known)
         near = nearest(name, known)
         more = f" and {len(known) - _MAX_NAMES} more" if len(known) > _MAX_NAMES else ""
         names = f"known: {', '.join(known[:_MAX_NAMES])}{more}"
-        hint = f"did you mean {' or '.join(near)}?" if near else names
+        hint = f"did you mean {' or '.join(near)}?" if near else listing or names
         super().__init__(f"there is no {kind} called {name!r}; {hint}")
 
 

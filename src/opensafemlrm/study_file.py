@@ -213,6 +213,14 @@ _NESTED: Final[Mapping[str, type[BaseModel]]] = {
 }
 
 
+_AT_LEAST: Final[Mapping[str, str]] = {
+    "greater_than_equal": "{ge} or more",
+    "greater_than": "more than {gt}",
+    "less_than_equal": "{le} or less",
+    "less_than": "less than {lt}",
+}
+
+
 def _explain(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         name = str(error["loc"][-1])
@@ -224,4 +232,8 @@ def _explain(error: Any) -> str:
         return _NEEDED
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
+    if error["type"] == "list_type" and isinstance(error["input"], str):
+        return f"write a list: [{error['input']}]"
+    if error["type"] in _AT_LEAST:
+        return f"write {_AT_LEAST[error['type']].format(**error['ctx'])}, not {error['input']!r}"
     return f"{error['msg']}, not {error['input']!r}"

@@ -24,4 +24,4 @@ def test_items_help_more_than_repeats_unless_a_repeat_is_as_good_as_an_item() ->
     assert once / 2 < detectable_tax(200, repeats=4) < once
     assert detectable_tax(200, repeats=4, consistency=0) == detectable_tax(800)
     assert detectable_tax(200, repeats=4, consistency=1) == pytest.approx(once)
-    assert power_note("canary", 200, 1).startswith("canary, 200 harmful items: four of five")
+    assert power_note("canary", 200, 1).startswith("canary: 200 harmful items will show")

@@ -31,7 +31,7 @@ def test_list_names_all_there_are() -> None:
 def test_show_says_what_a_person_should_know(name: str) -> None:
     text = run("show", name).stdout
     for heading in ("paper", "licence", "source", "size", "harmful or benign", "version"):
-        assert f"\n{heading}\n    " in f"\n{text}"
+        assert f"\n{heading}: " in f"\n{text}"
 
 
 def test_show_gives_the_shared_ids_of_scenarios() -> None:

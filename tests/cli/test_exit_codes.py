@@ -65,7 +65,7 @@ def test_what_a_judge_of_other_scores_could_not_read_stays_as_it_is(tmp_path: Pa
         ("unscored=10%,failed=5%", 4, "33.3 % unscored, more than 10 %"),
         ("failed=0.3", 4, "openai/a · canary · direct · none: 33.3 % failed, more than 30 %"),
         ("truncated=0", 0, ""),
-        ("missing=10%", 2, "--fail-on: 'missing=10%' is not such as unscored=10%"),
+        ("missing=10%", 2, "--fail-on: 'missing=10%' is not KIND=SHARE, such as unscored=10%"),
         ("unscored=120%", 2, "by a share from 0 to 100%"),
         ("unscored", 2, "unscored, failed, blocked, truncated"),
     ],

@@ -187,8 +187,8 @@ PAIR = STUDY.replace("[sim/", "[sim/r1-onevision-7b, sim/") + "limit: 1\n"
         ("[sim/r1-onevision-7b, sim/qwen2.5-vl-7b]", ""),
         (
             "[sim/qwen2.5-vl-7b, sim/r1-onevision-7b]",
-            "look at this: sim/qwen2.5-vl-7b is the base of sim/r1-onevision-7b, and the study "
-            "names it first; write the pair as [sim/r1-onevision-7b, sim/qwen2.5-vl-7b]\n",
+            "look at this: the study names the base sim/qwen2.5-vl-7b before its reasoning model; "
+            "write the pair as [sim/r1-onevision-7b, sim/qwen2.5-vl-7b]\n",
         ),
     ],
 )

@@ -9,7 +9,7 @@ import typer
 
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._option import parse_option
-from opensafemlrm.cli._output import show
+from opensafemlrm.cli._output import print_wrapped, show
 from opensafemlrm.text import Format
 
 if TYPE_CHECKING:
@@ -64,11 +64,16 @@ def show_component(kind: Kind, name: str, option: Sequence[str] | None, to: Form
         return
     for part, key, value in facts:
         if key == "title":
-            typer.echo(f"{part} {value}")
+            print_wrapped(f"{part} {value}")
         elif key == "description":
-            typer.echo(f"\n{value}\n")
+            typer.echo()
+            for paragraph in value.split("\n\n"):
+                print_wrapped(paragraph)
+                typer.echo()
+        elif key == "text":
+            typer.echo(for_terminal(value))
         else:
-            typer.echo(for_terminal(value) if key == "text" else f"{key + ':':8} {value}")
+            print_wrapped(f"{key}: {value}", hanging="    ")
 
 
 def _facts(cls: Any, files: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -83,7 +88,8 @@ def _facts(cls: Any, files: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key in ("paper", "source", "licence", "notes"):
         if value := getattr(card, key):
             yield key, value
-    yield "description", inspect.getdoc(cls) or ""
+    # As people read it: what a program calls by its name stands between quotes in its source.
+    yield "description", (inspect.getdoc(cls) or "").replace("``", "")
     missing = dataclasses.MISSING
     for field in dataclasses.fields(cls):
         if field.init:

@@ -28,7 +28,7 @@ def shares(text: str | None) -> dict[str, float]:
             limit = -1.0
         if name not in _KINDS or not 0 <= limit <= 1:
             raise typer.BadParameter(
-                f"--fail-on: {entry.strip()!r} is not such as unscored=10%; what can be limited: "
+                f"--fail-on: {entry.strip()!r} is not KIND=SHARE, such as unscored=10%; kinds: "
                 f"{', '.join(_KINDS)}, by a share from 0 to 100%"
             )
         limits[name] = limit

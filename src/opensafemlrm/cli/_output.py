@@ -111,7 +111,7 @@ def print_wrapped(text: str, indent: str = "", hanging: str | None = None) -> No
     width = max(line_width()[0], len(after) + _MIN_WIDTH)
     typer.echo(
         textwrap.fill(
-            for_terminal(text),
+            for_terminal(text.replace("\n", " ")),
             width,
             initial_indent=indent,
             subsequent_indent=after,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +11,7 @@ import typer
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._exit_codes import ExitCode
 from opensafemlrm.cli._option import DatasetName, DatasetOptions, DatasetRoot, dataset_of
-from opensafemlrm.cli._output import FormatOption
+from opensafemlrm.cli._output import FormatOption, print_wrapped
 from opensafemlrm.cli._output import show as show_tables
 from opensafemlrm.text import Format, counted
 
@@ -79,7 +78,9 @@ def show(name: DatasetName, to: FormatOption = Format.TEXT) -> None:
     ]
     tables = []
     if to is Format.TEXT:
-        typer.echo(_written_out(facts))
+        for key, value in facts.items():
+            print_wrapped(f"{key}: {value}", hanging="    ")
+        typer.echo()
     else:
         frame = pl.DataFrame({"key": list(facts), "value": list(facts.values())})
         tables.append(Table("card", name, [Column("key", "Fact"), Column("value", "")], frame))
@@ -93,21 +94,6 @@ def show(name: DatasetName, to: FormatOption = Format.TEXT) -> None:
         frame = pl.DataFrame(meanings, schema, orient="row")
         tables.append(Table("scenarios", "Scenarios", columns, frame))
     show_tables(tables, to)
-
-
-def _written_out(facts: Mapping[str, str]) -> str:
-    """Return facts as paragraphs: their values are sentences, too long for a table on a screen."""
-    import textwrap
-
-    from opensafemlrm.text import for_terminal
-
-    indent = " " * 4
-    paragraphs = [
-        f"{key}\n"
-        + textwrap.fill(for_terminal(value), 96, initial_indent=indent, subsequent_indent=indent)
-        for key, value in facts.items()
-    ]
-    return "\n".join(paragraphs) + "\n"
 
 
 def _options(component: type[Any]) -> list[str]:

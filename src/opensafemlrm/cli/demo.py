@@ -11,7 +11,7 @@ from typing import Annotated, Final
 import typer
 
 from opensafemlrm.cli._console import say
-from opensafemlrm.cli._output import show
+from opensafemlrm.cli._output import print_wrapped, show
 from opensafemlrm.errors import is_installed
 
 
@@ -73,8 +73,17 @@ def demo(
     path = store / "study.yaml"
     limited = f"limit: {limit}\n" if limit else ""
     write_atomic(path, _study_text(chosen) + limited)
-    run_and_report(Plan.of(study.load(path)), store)
+    run_and_report(Plan.of(study.load(path)), store, tables=())
     written = results.open(store).report(store / "report")
+    typer.echo()
+    for answer in written.answers:
+        line = f"{answer.question:<{_QUESTION}}  {answer.figure} {answer.unit}"
+        print_wrapped(line, hanging=" " * (_QUESTION + 2))
+    typer.echo()
+    show([written.summary])
+    typer.echo()
+    typer.echo(f"The report, a page to open: {written.page.resolve().as_uri()}")
+    say()
     say(f"done in {time.monotonic() - started:.0f} s. What to run next:")
     for command, what in (
         (f"table asr {store}", "all rates; also: tax, blindspots, correction, coverage"),
@@ -84,13 +93,6 @@ def demo(
         ("run STUDY --store DIR --dry-run", "what your own study would cost"),
     ):
         say(f"  safemlrm {command:<{_COMMAND}}  {what}")
-    typer.echo()
-    for answer in written.answers:
-        typer.echo(f"{answer.question:<{_QUESTION}}  {answer.figure} {answer.unit}".rstrip())
-    typer.echo()
-    show([written.summary])
-    typer.echo()
-    typer.echo(f"The report, a page to open: {written.page.resolve().as_uri()}")
 
 
 def _study_text(models: Models) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -35,18 +36,20 @@ def evaluate(
     store: Annotated[Path, typer.Option(help="The folder for the results; made if needed.")],
     base: Annotated[
         list[str] | None,
-        typer.Option(help="What a model came from: one for all, or one for each --model."),
+        typer.Option(help="The base of a model: one for all of them, or one for each --model."),
     ] = None,
     attack: Annotated[
-        list[str] | None, typer.Option(help="How items are asked; direct if left out; repeatable.")
+        list[str] | None, typer.Option(help="How items are asked: direct by default; repeatable.")
     ] = None,
     defense: Annotated[
-        list[str] | None, typer.Option(help="Around the models; none if left out; repeatable.")
+        list[str] | None,
+        typer.Option(help="A defense to put around the models: none by default; repeatable."),
     ] = None,
     judge: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="NAME[=MODEL]", help="Who judges; only canary has its own; repeatable."
+            metavar="NAME[=MODEL]",
+            help="Who judges. You can leave it out for canary alone; repeatable.",
         ),
     ] = None,
     limit: Annotated[
@@ -203,7 +206,8 @@ def _study(keys: Mapping[str, Any], text: str) -> Any:
             place = ".".join(str(step) for step in rest if not isinstance(step, int))
             kind = str(key).removesuffix("s")
             option = f"-o {kind}.{place}" if place else f"--{kind}"
-            remedy = f": -o {kind}.KEY=VALUE" if "needs the option" in message else ""
+            needed = re.search(r"needs the option '(\w+)'", message)
+            remedy = f"; give it with -o {kind}.{needed[1]}=VALUE" if needed else ""
             # The dataset itself is no option of the command.
             shown = "dataset" if option == "--dataset" else option
             messages.append(f"{shown}: {message}{remedy}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,14 +11,17 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from opensafemlrm.cli._console import say
+from opensafemlrm.cli._console import say, say_next
 from opensafemlrm.cli._option import judge_spec
-from opensafemlrm.errors import OptionError, UnknownNameError
+from opensafemlrm.errors import OptionError, SafeMLRMError, UnknownNameError
 
 _LOCAL: Final = "http://localhost:8000/v1"
 _SIMULATED: Final = "sim"
 _SIM_PAIR: Final = ("sim/r1-onevision-7b", "sim/qwen2.5-vl-7b")
 _MAX_LISTED: Final = 40
+_PAIR: Final = 2
+_REMEDIES: Final = {"root": "--root DIR", "model": "--judge NAME=PROVIDER/MODEL"}
+"""Options of this command for what a component needs."""
 _STUDY: Final = """\
 # yaml-language-server: $schema={schema}
 # A study: models × datasets × attacks × defenses, and who judges. Editors that know YAML complete
@@ -83,8 +87,8 @@ def init(
     """Write a first study, with the models that a server has.
 
     It asks for the address, reads /v1/models there, and asks which to take; with --url and --model
-    it asks nothing. The study says in comments what to change. Beside it goes its JSON Schema, by
-    which editors complete and check it.
+    it asks nothing. Comments in the study say what you can change. A JSON Schema is written beside
+    it, so that editors complete and check the file.
     """
     from opensafemlrm import study
     from opensafemlrm.errors import StudyError
@@ -102,13 +106,17 @@ def init(
     asks = sys.stdin.isatty()
     if url is None and not asks:
         raise typer.BadParameter("say where the models are: --url http://HOST:PORT/v1, or sim")
-    address = url or typer.prompt("Address of the server (sim: simulated models)", default=_LOCAL)
+    address, served = _ask_address(api_key_env) if url is None else _served(url, api_key_env)
     if address == _SIMULATED:
         specs, labels = [f"  - {name}" for name in _SIM_PAIR], list(_SIM_PAIR)
         is_pair = True
     else:
-        specs, labels = _models(address, api_key_env, model or [], base, asks=asks)
+        names = [*(model or []), *([base] if base else [])]
         is_pair = base is not None
+        if not names and asks:
+            names = _ask(served)
+            is_pair = len(names) == _PAIR
+        specs, labels = _models(address, api_key_env, names or served[:1], served)
     text = _STUDY.format(
         schema=study_schema.NAME,
         path=path,
@@ -121,29 +129,50 @@ def init(
     try:
         study.parse(text, str(path))
     except StudyError as error:
-        raise StudyError(*(f"not written: {message}" for message in error.args)) from error
+        raise StudyError(*(f"not written: {_by_option(text)}" for text in error.args)) from error
     write_atomic(schema, study_schema.text())
     write_atomic(path, text)
-    say(f"next: safemlrm doctor {path}   safemlrm run {path} --store results --dry-run")
+    say_next(f"doctor {path}", f"run {path} --store results --dry-run")
     typer.echo(path)
 
 
-def _models(
-    address: str, api_key_env: str | None, chosen: Sequence[str], base: str | None, *, asks: bool
-) -> tuple[list[str], list[str]]:
-    """Return the lines of the models, and their labels; the base comes last."""
+def _served(address: str, api_key_env: str | None) -> tuple[str, list[str]]:
+    """Return a server's address, with its ``/v1``, and its models; none of simulated ones."""
     from opensafemlrm.api import run_blocking
     from opensafemlrm.models.hosted.listing import served_models
 
+    if address == _SIMULATED:
+        return address, []
     url, served = run_blocking(served_models(address, api_key_env))
     if not served:
         raise OptionError(f"{url} lists no model: load one into the server first")
-    names = [*chosen, *([base] if base else [])]
+    return url, served
+
+
+def _ask_address(api_key_env: str | None) -> tuple[str, list[str]]:
+    """Ask where the models are, until a server answers or they are simulated."""
+    question = f"Address of your server, such as {_LOCAL}, or {_SIMULATED} for simulated models"
+    default = _LOCAL
+    while True:
+        answer = typer.prompt(question, default=default).strip()
+        if answer != _SIMULATED and "://" not in answer:
+            default = f"http://{answer.removesuffix('/').removesuffix('/v1')}/v1"
+            say(f"an address begins with http:// or https://; press Enter for {default}")
+            continue
+        try:
+            return _served(answer, api_key_env)
+        except SafeMLRMError as error:
+            say(str(error))
+            default = answer
+
+
+def _models(
+    url: str, api_key_env: str | None, names: Sequence[str], served: Sequence[str]
+) -> tuple[list[str], list[str]]:
+    """Return the lines of the models, and their labels; the base comes last."""
     for name in names:
         if name not in served:
             raise UnknownNameError(f"model at {url}", name, served)
-    if not names:
-        names = _ask(served) if asks else served[:1]
     own = url.startswith("https://api.openai.com/")
     provider = "openai" if own or api_key_env else "vllm"
     options = {} if own else {"base_url": url}
@@ -153,17 +182,31 @@ def _models(
 
 
 def _ask(served: Sequence[str]) -> list[str]:
-    """Ask which of the models to take, by their numbers."""
+    """Ask which of the models to take, by their numbers, until they are numbers of models."""
     for number, name in enumerate(served[:_MAX_LISTED], 1):
         say(f"{number:4}  {name}")
     if len(served) > _MAX_LISTED:
         say(f"      and {len(served) - _MAX_LISTED} more: name them with --model")
+    question = "Models, by number; for a pair give the reasoning model, then its base"
+    if len(served) == 1:
+        question = "Model, by number"
     while True:
-        answer = typer.prompt("Which, by number, the base of a pair last", default="1")
-        words = answer.replace(",", " ").split()
+        words = typer.prompt(question, default="1").replace(",", " ").split()
         if words and all(word.isdecimal() and 1 <= int(word) <= len(served) for word in words):
-            return [served[int(word) - 1] for word in words]
-        say(f"numbers from 1 to {len(served)}, such as: 1 2")
+            return [served[int(word) - 1] for word in dict.fromkeys(words)]
+        several = f"numbers from 1 to {len(served)}, such as: 1 2"
+        say(several if len(served) > 1 else "there is one model: answer 1")
+
+
+def _by_option(mistake: str) -> str:
+    """Return a mistake in a study that was not written, by the option that it came from."""
+    placed = re.search(r", line \d+, (\w+?)s?(?:\.\d+)?(?:\.\w+)?: (.+)$", mistake, re.DOTALL)
+    if placed is None:
+        return mistake
+    option, message = placed.groups()
+    needed = re.search(r"needs the option '(\w+)'", message)
+    remedy = f"; give it with {_REMEDIES[needed[1]]}" if needed and needed[1] in _REMEDIES else ""
+    return f"--{option}: {message}{remedy}"
 
 
 def _flow(value: Any) -> str:

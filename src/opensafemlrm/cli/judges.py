@@ -11,7 +11,14 @@ import typer
 from opensafemlrm.cli._budget import budgeted, spent
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._option import JudgeArgument
-from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption, show
+from opensafemlrm.cli._output import (
+    FormatOption,
+    MaxCost,
+    MaxRequests,
+    PricesOption,
+    print_wrapped,
+    show,
+)
 from opensafemlrm.text import Format
 
 if TYPE_CHECKING:
@@ -92,8 +99,12 @@ def show_judge(
         show([Table("judge", name, [Column("key", "Fact"), Column("value", "")], frame)], to)
         return
     title = facts.pop("title")
-    for line in (title, *(f"{key}: {value}" for key, value in facts.items()), "", *more):
-        typer.echo(for_terminal(line))
+    print_wrapped(title)
+    for key, value in facts.items():
+        print_wrapped(f"{key}: {value}", hanging="    ")
+    for line in ("", *more):
+        # The words of a prompt are shown in their own lines.
+        typer.echo(for_terminal(line)) if line[:1] in ("", " ") else print_wrapped(line)
 
 
 def apply(

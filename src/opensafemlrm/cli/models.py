@@ -52,7 +52,9 @@ def show(
 
     row = catalog.find(name)
     if row is None:
-        raise UnknownNameError("model in the catalogue", name, [r.id for r in catalog.rows()])
+        names = [known for r in catalog.rows() for known in (r.id, *r.aliases)]
+        where = "`safemlrm models list` shows all"
+        raise UnknownNameError("model in the catalogue", name, names, where)
     known = {**row.model_dump(mode="json"), **_look(row.format)}
     if to is Format.JSON:
         typer.echo(json.dumps(known, ensure_ascii=False, indent=2))

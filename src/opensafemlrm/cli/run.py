@@ -89,7 +89,8 @@ def run(
         typer.Option(
             "--retry-failed",
             metavar="[=CODE]",
-            help="Ask again for what failed for good too, and judge again what has no score; "
+            help="Ask again even for what the server refused for good, and judge again what has no "
+            "score; "
             "--retry-failed=CODE: only what `table coverage` shows with that code (http_400, "
             "unparsed). May be repeated.",
         ),
@@ -198,11 +199,13 @@ def run_and_report(
     fail_limits: Mapping[str, float] = MappingProxyType({}),
     *,
     figures: Callable[[], object] | None = None,
+    tables: Sequence[str] = ("asr", "coverage"),
     more: Sequence[str] = (),
 ) -> None:
     """Run a plan with progress bars, and say how it went; everything that came is kept.
 
-    ``figures`` prints what came of it, ``more`` are commands to go on with, where it went well.
+    ``figures`` prints what came of it where it went well. ``tables`` and the commands ``more`` are
+    named to go on with.
     Exits with INTERRUPTED, BUDGET_SPENT, UNUSABLE where a model or the judge had to be stopped or
     gave nothing, or FAIL_ON where a cell exceeds one of ``fail_limits``.
     """
@@ -214,7 +217,7 @@ def run_and_report(
     summarize(turns, results, whole=code == ExitCode.DONE)
     for alarm in [*api.outages(plan.study), *api.alarms(results)]:
         say(f"look at this: {alarm}")
-    tables = (f"table asr {results}", f"table coverage {results}")
+    steps = [f"table {name} {results}" for name in tables]
     if code == ExitCode.UNUSABLE:
         fail(ended)
         say(ADVICE)
@@ -229,11 +232,11 @@ def run_and_report(
         for sentence in missing:
             fail(sentence)
     if code:
-        say_next(*tables, title="what there is:")
+        say_next(*steps, title="what there is:")
         raise typer.Exit(code)
     if figures is not None:
         figures()
-    say_next(*tables, *more)
+    say_next(*steps, *more)
 
 
 def run_to_end(
@@ -328,6 +331,6 @@ def report_reversed(plan: Plan) -> None:
 
     for first, second in reversed_among(plan.study.pairs):
         say(
-            f"look at this: {first.label} is the base of {second.label}, and the study names it "
-            f"first; write the pair as [{second.label}, {first.label}]"
+            f"look at this: the study names the base {first.label} before its reasoning model; "
+            f"write the pair as [{second.label}, {first.label}]"
         )

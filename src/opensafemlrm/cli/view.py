@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from opensafemlrm.cli._console import fail, say
-from opensafemlrm.cli._output import PortOption
+from opensafemlrm.cli._output import PortOption, print_wrapped
+from opensafemlrm.errors import UnknownNameError
 from opensafemlrm.text import Format, counted
 
 if TYPE_CHECKING:
+    from opensafemlrm.store import Store
+    from opensafemlrm.view.browse import Browser
+    from opensafemlrm.view.filters import Filters
     from opensafemlrm.view.sample import Sample
 
 
@@ -102,16 +107,33 @@ def show(
         index.refresh()
         with index.reading() as connection, Store.open(store) as opened:
             browser = Browser(connection)
+            _check_names(browser, filters)
+            (stored, _) = browser.count(Filters())
             rows, (total, more) = browser.page(filters, size=count), browser.count(filters)
             for row in rows:
                 sample = read_sample(opened, row["key"])
                 if sample is not None and output is Format.JSON:
                     typer.echo(json.dumps(_record(row, sample), ensure_ascii=True))
                 elif sample is not None:
-                    _print(row, sample, reveal=reveal)
+                    _print(opened, row, sample, reveal=reveal)
     finally:
         index.close()
-    say(f"{len(rows):,} of {total:,}{' or more' if more else ''} samples")
+    if rows or not stored:
+        total_shown = counted(total, "sample")
+        say(f"{len(rows):,} of {total_shown}{' or more' if more else ''}")
+    else:
+        say(f"none of the store's {counted(stored, 'sample')} is such; leave out an option")
+
+
+def _check_names(browser: Browser, filters: Filters) -> None:
+    """Raise UnknownNameError for a name that the store does not have, with those it has."""
+    choices = browser.choices(replace(filters, judge=""))
+    if filters.item:
+        choices["item"] = browser.items()
+    for kind in ("judge", "model", "dataset", "attack", "defense", "scenario", "item"):
+        name = getattr(filters, kind)
+        if name and name not in choices[kind]:
+            raise UnknownNameError(f"{kind} in this store", name, choices[kind])
 
 
 def _record(row: dict[str, Any], sample: Sample) -> dict[str, Any]:
@@ -134,19 +156,22 @@ def _record(row: dict[str, Any], sample: Sample) -> dict[str, Any]:
     }
 
 
-def _print(row: dict[str, Any], sample: Sample, *, reveal: bool) -> None:
+def _print(store: Store, row: dict[str, Any], sample: Sample, *, reveal: bool) -> None:
     from opensafemlrm.text import for_terminal
 
     def text(title: str, content: str) -> None:
-        hidden = f"({counted(len(content), 'character')}, masked: --reveal shows them)"
+        length = counted(len(content), "character")
+        hidden = f"({length}, masked: --reveal shows the text)"
         visible = for_terminal(content, newlines=True)
         typer.echo(f"── {title}\n{visible}" if reveal else f"── {title} {hidden}")
 
     names = ("model", "dataset", "attack", "defense", "scenario", "item", "status")
-    typer.echo(f"\n{' · '.join(for_terminal(str(row[name])) for name in names)}")
+    typer.echo()
+    print_wrapped(" · ".join(str(row[name]) for name in names), hanging="  ")
     typer.echo(f"sample {row['key'].hex().upper()}")
     for image in sample.prompt.images if sample.prompt else ():
-        typer.echo(f"── picture {image.width}×{image.height}, {image.sha256[:12]}…")
+        path = store.image_path(image.sha256, image.media_type)
+        typer.echo(f"── picture, {image.width} by {image.height} pixels: {path}")
     for turn in sample.prompt.turns if sample.prompt else ():
         text(f"sent, {turn.role}", turn.text)
     if sample.response.code:
@@ -158,5 +183,6 @@ def _print(row: dict[str, Any], sample: Sample, *, reveal: bool) -> None:
         text(part, content)
     for verdict in (*sample.verdicts, *sample.labels):
         score = "" if verdict.score is None else f" {verdict.score:g}"
-        reason = f" ({verdict.reason})" if verdict.reason else ""
-        typer.echo(f"   {verdict.judge} on {verdict.part}: {verdict.label}{score}{reason}")
+        # "unscored" alone reads as a failure; the reason says that it need not be one.
+        reason = f"no score: {verdict.reason.replace('_', ' ')}" if verdict.reason else ""
+        typer.echo(f"   {verdict.judge} on {verdict.part}: {reason or verdict.label}{score}")

@@ -80,7 +80,10 @@ NOT_APPLICABLE: Final = Table(
     ],
     caption="They are in no other table. The bare question is never sent instead.",
 )
-_TRACES: Final = "closed to summary: what is known of the reasoning in the replies that came."
+_TRACES: Final = (
+    "closed, unclosed, absent, hidden, summary: what is known of the reasoning in the replies that "
+    "came."
+)
 _DETECTED: Final = (
     "How the model writes its reasoning was not given and not known, so it was detected in each "
     "reply, for:"

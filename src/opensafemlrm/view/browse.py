@@ -72,6 +72,10 @@ class Browser:
         values["judge"] = sorted(self._judges)
         return values | {"verdict": list(VERDICTS), "part": list(PARTS)}
 
+    def items(self) -> list[str]:
+        """Return the names of all items."""
+        return self._column("SELECT DISTINCT item FROM samples")
+
     def judge_of(self, filters: Filters) -> Judge | None:
         """Return the chosen judge, else the one with most scores. Raises OptionError."""
         if not filters.judge:

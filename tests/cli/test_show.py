@@ -1,0 +1,53 @@
+"""``safemlrm show``: a name that the store does not have is an error that says what it has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from opensafemlrm.cli import app
+from opensafemlrm.errors import UnknownNameError
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(app, list(map(str, words)))
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("shown")
+    study = folder / "study.yaml"
+    study.write_text(
+        "models: [sim/r1-onevision-7b]\ndatasets: [canary]\nattacks: [typo]\n"
+        "judges: [canary, refusal]\nlimit: 4\n",
+        encoding="utf-8",
+    )
+    assert run("run", study, "--store", folder / "store").exit_code == 0
+    return folder / "store"
+
+
+@pytest.mark.parametrize("kind", ["model", "dataset", "attack", "defense", "scenario", "item"])
+def test_a_name_that_is_not_there_is_no_empty_result(evaluated: Path, kind: str) -> None:
+    """`--item zzz` printed "0 of 0 samples" of a store of 240, and ended with 0."""
+    result = run("show", evaluated, f"--{kind}", "zzz")
+    assert isinstance(result.exception, UnknownNameError)
+    assert f"there is no {kind} in this store called 'zzz'; known: " in str(result.exception)
+
+
+def test_what_nothing_is_says_how_many_there_are(evaluated: Path) -> None:
+    result = run("show", evaluated, "--outcome", "failed")
+    assert result.exit_code == 0
+    assert "none of the store's 4 samples is such" in result.stderr
+    assert run("show", evaluated, "--outcome", "nope").exit_code == 2
+
+
+def test_a_picture_is_named_by_its_file_and_no_score_by_its_reason(evaluated: Path) -> None:
+    shown = run("show", evaluated, "-n", "1")
+    (path,) = (
+        line.partition("pixels: ")[2] for line in shown.stdout.splitlines() if "pixels" in line
+    )
+    assert Path(path).is_file()
+    assert "refusal on full: no score: " in shown.stdout
+    assert "1 of 4 samples" in shown.stderr

@@ -36,6 +36,13 @@ COMMANDS = """\
 Every command with its options, as `--help` shows them. This page is made by
 `python scripts/make_reference.py`: change the help texts.
 """
+EVERYWHERE = """\
+## Options of every command
+
+They stand before the command or anywhere behind it, `--version` and completion alone:
+`safemlrm --env-file .env run study.yaml --store results`. A line of that file is `NAME=VALUE`,
+`#` begins a comment, and a variable that is set already stays as it is.
+"""
 FIRST = {
     "Run": ("load_study", "Study", "evaluate", "aevaluate", "Limits", "Cluster"),
     "Results": ("open", "Results"),
@@ -111,7 +118,11 @@ def commands_page() -> str:
     """Return docs/cli.md."""
     codes = [f"| {code.value} | {meaning} |" for code, meaning in MEANINGS.items()]
     ends = ["## Exit codes\n", "| code | meaning |", "|--:|:--|", *codes, ""]
-    return "\n".join([COMMANDS, *ends, *(_command(path, command) for path, command in commands())])
+    rows = [f"| {_name(p)} | {_cell(p.help)} |" for p in typer.main.get_command(app).params]
+    rows.append("| `-h`, `--help` | Show the help of the program, or of the command. |")
+    options = [EVERYWHERE, "| option | meaning |", "|:--|:--|", *rows, ""]
+    each = (_command(path, command) for path, command in commands())
+    return "\n".join([COMMANDS, *options, *ends, *each])
 
 
 def commands() -> Iterator[tuple[str, Any]]:

@@ -101,3 +101,15 @@ def test_the_base_installation_is_light() -> None:
         closure(dependency, brought)
     assert "polars" in brought
     assert brought & HEAVY == set()
+
+
+def test_a_source_distribution_holds_what_its_readme_links_to() -> None:
+    """It held src/ alone, and every link of its README led nowhere."""
+    build = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["hatch"]
+    included = build["build"]["targets"]["sdist"]["include"]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    links = {link for link in re.findall(r"\]\(([^)#:]+)[^)]*\)", readme) if "//" not in link}
+    assert links
+    for link in links:
+        top = f"/{link.partition('/')[0]}"
+        assert top in included or (top.endswith(".md") and "/*.md" in included), link

@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from opensafemlrm import registry
+from opensafemlrm import registry, strict_yaml
 from opensafemlrm.registry import ComponentKind
 from opensafemlrm.report.citations import citations
 from tests.audit.stores import safemlrm
@@ -128,3 +128,16 @@ def test_each_component_with_a_paper_is_cited(kind: ComponentKind, name: str) ->
 def test_a_licence_that_forbids_commercial_use_is_marked_where_the_data_set_is_shown() -> None:
     assert "CC-BY-NC-4.0 (non-commercial use only)" in safemlrm("datasets", "show", "siuo").stdout
     assert "non-commercial" not in safemlrm("datasets", "show", "figstep").stdout
+
+
+def test_what_is_the_projects_own_is_named_in_its_entry() -> None:
+    """Neither canary nor its judge stood anywhere in what is cited."""
+    own = cited(("dataset", {"name": "canary"}), ("judge", {"name": "canary"}))["opensafemlrm"]
+    assert own.used == "the evaluation; dataset canary; judge canary"
+
+
+def test_the_papers_authors_are_people() -> None:
+    """CFF has no "et al.": tools print an author called "others" as a person."""
+    text = (Path(__file__).parents[2] / "CITATION.cff").read_text(encoding="utf-8")
+    (paper,) = strict_yaml.read(text)[0]["references"]
+    assert [set(author) for author in paper["authors"]] == [{"family-names", "given-names"}] * 8

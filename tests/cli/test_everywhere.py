@@ -118,6 +118,11 @@ def test_an_env_file_is_read_where_it_is_named_alone(
     assert values == ["one two", "a # b", 'x\ny " z', "a=b", "old"]
 
 
+def test_an_env_file_that_is_not_there_is_named_as_one(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=r"--env-file: there is no file .*nope"):
+        run("--env-file", tmp_path / "nope", "attacks", "list")
+
+
 def test_a_bad_line_of_an_env_file_is_named_and_not_repeated(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     path.write_text("A=b\nsk-secret-in-the-wrong-place\n")

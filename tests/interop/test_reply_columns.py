@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from opensafemlrm.store import Store
 from tests.interop.test_replies_in import Said, safemlrm, write
 
 ROWS: list[dict[str, Any]] = [
@@ -161,3 +162,19 @@ def test_labels_of_another_part_are_counted(tmp_path: Path) -> None:
     assert "no label of the reasoning" in told.output
     assert "there are 2 of the answer" in told.output
     assert "2 rows in" in safemlrm(*arguments).output
+
+
+def test_a_sheet_is_refused_with_the_command_that_makes_a_table_of_it(tmp_path: Path) -> None:
+    """VLMEvalKit writes .xlsx by default."""
+    told = read(write(tmp_path / "a.csv", ROWS).rename(tmp_path / "Qwen_MMBench.xlsx"))
+    assert told.exit_code == 2
+    assert "read_excel('Qwen_MMBench.xlsx').to_csv('Qwen_MMBench.csv', index=False)" in told.output
+
+
+def test_a_reply_as_long_as_a_cell_of_a_sheet_can_be_counts_as_cut(tmp_path: Path) -> None:
+    """What is written as .xlsx loses the end of long replies, often their answer, in silence."""
+    replies = {"1": "a" * 32_766, "2": "a" * 32_767, "3": "a" * 32_768}
+    read(write(tmp_path / "a.csv", [{**ROWS[0], "id": n, "r": r} for n, r in replies.items()]))
+    with Store.open(tmp_path / "store") as store:
+        found = store.connection.execute("SELECT length(text), status FROM generations").fetchall()
+    assert sorted(found) == [(32_766, "ok"), (32_767, "truncated"), (32_768, "ok")]

@@ -24,8 +24,11 @@ def read_env_file(path: Path) -> None:
     """Set the variables of a file that the environment does not have yet.
 
     A line is ``NAME=VALUE``, the value bare, in ``'…'``, or in ``"…"`` with escapes; ``#`` begins a
-    comment. Raises OptionError for any other line, without repeating it, and OSError.
+    comment. Raises OptionError for any other line, without repeating it, and where there is
+    no such file, and OSError.
     """
+    if not path.exists():
+        raise OptionError(f"--env-file: there is no file {path}")
     try:
         lines = read_as(path, str.splitlines)
     except ValueError as error:

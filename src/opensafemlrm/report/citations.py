@@ -131,8 +131,10 @@ def _of_component(kind: ComponentKind, identity: Mapping[str, Any]) -> list[Cita
     if card is None:
         return []
     used = f"{kind} {name}"
-    if _OWN.match(card.paper) or not (_ARXIV.search(card.paper) or _YEAR.search(card.paper)):
-        return []  # the project's own, and what stands for its parts
+    if _OWN.match(card.paper):
+        return [replace(_project(), used=used)]
+    if not (_ARXIV.search(card.paper) or _YEAR.search(card.paper)):
+        return []  # what stands for its parts
     of_data = kind is ComponentKind.DATASET
     licence = card.licence if of_data else ""
     return [_of_paper(card.paper, used, licence, card.non_commercial and of_data)]

@@ -40,7 +40,7 @@ EVERYWHERE = """\
 ## Options of every command
 
 They stand before the command or anywhere behind it, `--version` and completion alone:
-`safemlrm --env-file .env run study.yaml --store results`. A line of that file is `NAME=VALUE`,
+`safemlrm --env-file .env run …`. A line of that file is `NAME=VALUE`,
 `#` begins a comment, and a variable that is set already stays as it is.
 """
 FIRST = {

@@ -43,6 +43,8 @@ DOES_NOT_RUN_HERE = {
     "openai/gpt-4o-mini": "needs a key",
     "datasets download": "needs the hub; tests/cli/test_dataset_download.py",
     "--labels results": "needs labels that people gave",
+    "export validation results": "the same; without any it says so, and ends in 2",
+    "export labels results": "the same",
     "safemlrm label": "asks a person",
     "safemlrm view": "serves until it is stopped; tests/view",
     "safemlrm report pair": "the same as the report of another store",

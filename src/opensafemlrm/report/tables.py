@@ -276,7 +276,9 @@ def layout(table: Table, *, for_paper: bool = False) -> Layout:
         distinct = set(values)
         in_caption = column.constant in (WhenConstant.CAPTION, WhenConstant.CAPTION_ONLY)
         if in_caption and len(distinct) == 1:
-            constants.append(f"{column.title}: {values[0]}")
+            is_limit = column.form is Form.THRESHOLD
+            title = f"Threshold: {column.title}" if is_limit else f"{column.title}:"
+            constants.append(f"{title} {values[0]}")
         elif column.constant is not WhenConstant.CAPTION_ONLY and (
             column.constant is WhenConstant.KEEP
             or len(distinct) > 1

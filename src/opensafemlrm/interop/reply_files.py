@@ -40,7 +40,7 @@ from opensafemlrm.types import (
 _EXCEL: Final = (".xlsx", ".xls")
 _NO_ANSWER: Final = "no_answer"
 """The code of a failure of which the other tool says no more than that it got no reply."""
-_LONGEST_CELL: Final = 32_767
+_MAX_CELL: Final = 32_767
 """Characters that a cell of a sheet holds; what writes sheets cuts longer texts in silence."""
 _CELL_FULL: Final = "as long as a cell of Excel can be: the reply was cut, or ends just there"
 _NO_REPLY: Final = "the imported results hold no reply"
@@ -206,7 +206,7 @@ class _Reader:
             return Response.failed(cause(text, 0) or _NO_ANSWER, short(text), transient=False)
         if status in ("", "ok") and not text.strip() and not thought:
             return Response.failed("not_recorded", _NO_REPLY, transient=False)
-        if len(text) == _LONGEST_CELL and status in ("", "ok"):
+        if len(text) == _MAX_CELL and status in ("", "ok"):
             status, detail = ResponseStatus.TRUNCATED, detail or _CELL_FULL
         if status in (ResponseStatus.FAILED, ResponseStatus.BLOCKED):
             code = code or "not_recorded"

@@ -140,7 +140,8 @@ def commands() -> Iterator[tuple[str, Any]]:
 def _command(path: str, command: Any) -> str:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     usage = " ".join([path, *(p.name.upper() for p in arguments)])
-    rows = [f"| {_name(p)} | {_cell(p.help)} | {_default(p)} |" for p in command.params]
+    shown = [p for p in command.params if not getattr(p, "hidden", False)]
+    rows = [f"| {_name(p)} | {_cell(p.help)} | {_default(p)} |" for p in shown]
     head = ["| option | what it does | if left out |", "|:--|:--|:--|"] if rows else []
     return "\n".join([f"## `{usage}`\n", f"{command.help.strip()}\n", *head, *rows, ""])
 

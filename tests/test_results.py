@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from opensafemlrm import api, results
-from opensafemlrm.errors import OptionError, ReportError, StoreError
+from opensafemlrm.errors import OptionError, ReportError, StoreError, UnknownNameError
 from opensafemlrm.models.demo.sim import Simulated
 from opensafemlrm.replies import COLUMNS
 from opensafemlrm.store.sink import Sink
@@ -84,7 +84,8 @@ def test_replies_are_chosen_by_name_and_by_what_was_unsafe(tmp_path: Path) -> No
     assert len(found.replies()) == 8
     assert len(found.replies(attack="wrapped")) == 4
     assert len(found.replies(scenario=["s0", "s1"], status="ok")) == 8
-    assert found.replies(model="another").is_empty()
+    with pytest.raises(UnknownNameError, match="there is no model called 'another'; known: "):
+        found.replies(model="another")
     unsafe = found.replies(unsafe="answer")
     assert set(unsafe["item"]) == {"i1"}
     assert [len(some) for some in unsafe["verdicts"]] == [3, 3]  # those of the other parts as well
@@ -149,7 +150,7 @@ def test_a_table_by_something_else_or_of_no_part_says_so(paired: results.Results
     """Any word was taken for "scenario", and a misspelt part gave an empty table."""
     with pytest.raises(OptionError, match="by='scenario'"):
         paired.asr(by="model")  # type: ignore[arg-type]
-    with pytest.raises(OptionError, match="reasoning, answer, full, not 'answr'"):
+    with pytest.raises(UnknownNameError, match="no part called 'answr'; did you mean answer"):
         paired.tax(part="answr")
 
 

@@ -1,11 +1,11 @@
-"""Writing a frame to a file: Parquet, CSV, or JSON in lines."""
+"""Writing a frame to a file: Parquet, CSV, JSON as one document, or in lines."""
 
 from __future__ import annotations
 
 import json
 import re
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import polars as pl
 import polars.selectors as cs
@@ -14,13 +14,13 @@ from opensafemlrm.errors import OptionError
 from opensafemlrm.files import replacing
 from opensafemlrm.text import for_csv_cell
 
-FORMATS: Final = ("parquet", "csv", "jsonl")
+FORMATS: Final = ("parquet", "csv", "json", "jsonl")
 _CHUNK: Final = 50_000
 _NOT_ASCII: Final = re.compile("[^\\x00-\\x7f]")
 
 
 def write_frame(frame: pl.DataFrame, path: Path, to: str | None = None) -> None:
-    """Write a frame to a file as ``parquet``, ``csv`` or ``jsonl``: its ending, if not given.
+    """Write a frame as ``parquet``, ``csv``, ``json``, ``jsonl``: the file's ending, if left out.
 
     In CSV, lists are JSON, and texts that a spreadsheet would take for formulas are quoted. Raises
     OptionError where there is no such format, and OSError where the file cannot be written.
@@ -36,9 +36,19 @@ def write_frame(frame: pl.DataFrame, path: Path, to: str | None = None) -> None:
             frame.write_parquet(file)
         elif to == "csv":
             _for_spreadsheets(frame).write_csv(file)
+        elif to == "json":
+            _write_document(frame, file)
         else:
             for some in frame.iter_slices(_CHUNK):
                 file.write(_ascii(some.write_ndjson()).encode("ascii"))
+
+
+def _write_document(frame: pl.DataFrame, file: BinaryIO) -> None:
+    """Write rows as one list, some at a time."""
+    for number, some in enumerate(frame.iter_slices(_CHUNK)):
+        rows = _ascii(some.write_ndjson()).rstrip("\n").replace("\n", ",\n")
+        file.write((("," if number else "[") + f"\n{rows}").encode("ascii"))
+    file.write(b"\n]\n" if frame.height else b"[]\n")
 
 
 def csv_of(frame: pl.DataFrame) -> str:

@@ -183,19 +183,21 @@ def not_applicable(source: Source) -> pl.DataFrame:
     """Return the samples that were never sent, because the attack could not carry the item.
 
     They are in no row of :func:`read`: nothing of the model was measured or missed. Columns: model,
-    dataset, attack, defense, sampling, simulated, cell, item and reason. Raises StoreError.
+    dataset, attack, defense, sampling, simulated, cell, item, scenario and reason. StoreError.
     """
     rows = source.query(
-        "SELECT n.cell AS cell_id, n.item AS item_id, i.id AS item, n.reason AS reason "
-        "FROM inapplicable n JOIN items i ON i.key = n.item",
+        "SELECT n.cell AS cell_id, n.item AS item_id, i.id AS item, i.scenario AS scenario, "
+        "n.reason AS reason FROM inapplicable n JOIN items i ON i.key = n.item",
         {
             **dict.fromkeys(("cell_id", "item_id"), pl.Binary()),
-            **dict.fromkeys(("item", "reason"), pl.String()),
+            **dict.fromkeys(("item", "scenario", "reason"), pl.String()),
         },
     )
     of_cell = ("model", "dataset", "attack", "defense", "sampling", "simulated", "cell")
     named = current(source, joined(rows, named_cells(source), "cell_id", "inapplicable"))
-    return named.select(*of_cell, "item", "reason").with_columns(cs.categorical().cast(pl.String))
+    return named.select(*of_cell, "item", "scenario", "reason").with_columns(
+        cs.categorical().cast(pl.String)
+    )
 
 
 def detected(source: Source) -> list[str]:

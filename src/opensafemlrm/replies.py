@@ -32,7 +32,7 @@ from opensafemlrm import frame as frames
 from opensafemlrm import reasoning
 from opensafemlrm.errors import UnknownNameError
 from opensafemlrm.redaction import without_secrets
-from opensafemlrm.selection import Choice, as_list
+from opensafemlrm.selection import Choice, as_list, labels_of
 from opensafemlrm.store import records
 from opensafemlrm.store.database import unfit
 from opensafemlrm.store.source import Source
@@ -105,13 +105,16 @@ def replies(source: Source, frame: pl.DataFrame) -> pl.DataFrame:
 def chosen(frame: pl.DataFrame, wanted: Mapping[str, Choice], unsafe: Choice) -> pl.DataFrame:
     """Return the rows of the tidy table that have wanted values, by their columns.
 
-    ``unsafe`` names parts: only samples of which a judge found one of them unsafe.
+    ``unsafe`` names parts: only samples of which a judge found one of them unsafe. Raises
+    UnknownNameError for a value that no row has.
     """
     for column, values in wanted.items():
         if values is not None:
-            frame = frame.filter(frame[column].is_in(as_list(values)))
+            labels = labels_of(column, as_list(values), frame[column].unique(), exact=True)
+            frame = frame.filter(frame[column].is_in(labels))
     if unsafe is None:
         return frame
+    labels_of("part", as_list(unsafe), PARTS)
     of_part = frame["part"].is_in(as_list(unsafe)) & (frame["label"] == "unsafe")
     return frame.filter(frame["sample"].is_in(frame["sample"].filter(of_part)))
 

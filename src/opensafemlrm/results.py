@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from opensafemlrm.analysis import MAX_UNSCORED
-from opensafemlrm.errors import OptionError
-from opensafemlrm.selection import EVERYTHING, Choice, Selection
+from opensafemlrm.reading import Cluster, Reading
+from opensafemlrm.selection import Choice, RowChoice, Selection
 
 if TYPE_CHECKING:
     import polars as pl
@@ -17,11 +18,7 @@ if TYPE_CHECKING:
     from opensafemlrm.analysis.tax import Mean
     from opensafemlrm.plots import Plots
     from opensafemlrm.report.page.write import Written
-    from opensafemlrm.store.source import Source
 
-T = TypeVar("T")
-Cluster: TypeAlias = Literal["item", "scenario"]
-"""What the replies are a sample of: items in these scenarios, or scenarios."""
 By: TypeAlias = Literal["scenario"] | None
 """What a table has a row for; ``None`` for all together."""
 ByVersion: TypeAlias = Literal["version"] | None
@@ -37,6 +34,8 @@ def open(  # noqa: A001, PLR0913 # as its name; what to choose by
     dataset: Choice = None,
     attack: Choice = None,
     model: Choice = None,
+    defense: Choice = None,
+    scenario: Choice = None,
 ) -> Results:
     """Open what a run wrote: a store, or a folder or address of Parquet files.
 
@@ -44,21 +43,21 @@ def open(  # noqa: A001, PLR0913 # as its name; what to choose by
     charts and figures hold its bounds in its place. ``cluster`` says what tax, blind spots,
     self-correction and defenses take the replies for: a sample of items like these, in these
     scenarios (``item``), or of scenarios like these (``scenario``). Samples whose items have left
-    their data sets count only with ``everything``. ``judge``, ``dataset``, ``attack`` and ``model``
-    leave out what is of others; with a reasoning model comes its base. Raises StoreError
-    where there is neither; reading raises UnknownNameError for a name it does not hold.
+    their data sets count only with ``everything``. ``judge``, ``dataset``, ``attack``, ``model``,
+    ``defense`` and ``scenario`` leave out what is of others (:meth:`Results.only`). Raises
+    StoreError where there is neither; reading raises UnknownNameError for a name it does not hold.
     """
     from opensafemlrm.store.connecting import require_store
     from opensafemlrm.store.sink import is_sink
 
     if not is_sink(path):
         require_store(Path(path))
-    chosen = Selection.of(judge, dataset, attack, model)
-    options: dict[str, Any] = {"max_unscored": max_unscored, "cluster": cluster}
-    return Results(path, everything=everything, selection=chosen, **options)
+    whole = Results(path, max_unscored=max_unscored, cluster=cluster, everything=everything)
+    names = {"judge": judge, "dataset": dataset, "attack": attack, "model": model}
+    return whole.only(**names, defense=defense, scenario=scenario)
 
 
-class Results:
+class Results(Reading):
     """What a store, or a folder or address of Parquet files, holds.
 
     It is read when it is first needed: open it again to see what a later run added. StoreError says
@@ -66,25 +65,22 @@ class Results:
     ``to_pandas()``, which needs ``pip install '.[pandas]'``.
     """
 
-    def __init__(
-        self,
-        path: Path | str,
-        *,
-        max_unscored: float = MAX_UNSCORED,
-        cluster: Cluster = "item",
-        everything: bool = False,
-        selection: Selection = EVERYTHING,
-    ) -> None:
-        if not 0 <= max_unscored <= 1:
-            raise OptionError(f"max_unscored is a share from 0 to 1, not {max_unscored:g}")
-        self.path, self.everything = str(path), everything
-        self.max_unscored = max_unscored
-        self._options: dict[str, Any] = {"max_unscored": max_unscored, "cluster": cluster}
-        self._chosen_by = selection
-        self._frames: dict[frozenset[str], pl.DataFrame] = {}
-
     def __repr__(self) -> str:
         return f"Results({self.path!r})"
+
+    def only(self, **names: Choice) -> Results:
+        """Return the results of some names alone, such as ``only(judge="rules", attack="typo")``.
+
+        Kinds are ``judge``, ``dataset``, ``attack``, ``model``, ``defense`` and ``scenario``; one
+        name or several. With a reasoning model comes its base, and the effects of a defense are
+        still those against none. Every figure, chart and file is of these alone, and says so. A
+        kind that was chosen before is chosen anew. Reading raises UnknownNameError for a name that
+        the results do not hold.
+        """
+        given = Selection.of(names)
+        changes = {kind: getattr(given, kind) for kind in names}
+        selection = replace(self._chosen_by, **changes)
+        return Results(self.path, everything=self.everything, selection=selection, **self._options)
 
     def frame(self) -> pl.DataFrame:
         """Return the tidy table: a row a sample, part and judge.
@@ -94,31 +90,6 @@ class Results:
         from opensafemlrm.frame import SCHEMA
 
         return self._read(SCHEMA)
-
-    def _read(self, columns: Collection[str]) -> pl.DataFrame:
-        """Return columns of the tidy table, which are kept for the next who needs the same."""
-        from opensafemlrm import frame as frames
-
-        names = frozenset(columns)
-        whole = self._frames.get(frozenset(frames.SCHEMA))
-        if whole is None and names not in self._frames:
-            needed = names | set(self._chosen_by.columns)
-            wanted = [name for name in frames.SCHEMA if name in needed]
-            read = self._ask(lambda source: frames.read(source, wanted))
-            ordered = [name for name in frames.SCHEMA if name in names]
-            self._frames[names] = self._selection.rows(read).select(ordered)
-        return self._frames[names] if whole is None else whole
-
-    @cached_property
-    def _selection(self) -> Selection:
-        """What is chosen, by its labels."""
-        return self._ask(self._chosen_by.found_in) if self._chosen_by else EVERYTHING
-
-    def _ask(self, read: Callable[[Source], T]) -> T:
-        from opensafemlrm.store.source import open_source
-
-        with open_source(self.path, everything=self.everything) as source:
-            return read(source)
 
     def left_out(self) -> int:
         """Return how many samples no figure counts, as their items have left their data sets."""
@@ -147,14 +118,22 @@ class Results:
         return asr(frame, by=by, part=part, threshold=threshold, max_unscored=limit)
 
     def tax(
-        self, *, by: By = None, part: str | None = None, threshold: float | None = None
+        self,
+        *,
+        by: By = None,
+        part: str | None = None,
+        threshold: float | None = None,
+        mean: Mean | None = None,
     ) -> pl.DataFrame:
-        """Return the reasoning tax: how much more often a model is unsafe than its base."""
+        """Return the reasoning tax: how much more often a model is unsafe than its base.
+
+        ``mean`` (``micro`` or ``macro``) leaves the other mean out.
+        """
         from opensafemlrm.analysis.tax import READS, tax
 
-        return tax(
-            self._read(READS), self.pairs(), by=by, part=part, threshold=threshold, **self._options
-        )
+        known, chosen = (self._read(READS), self.pairs()), RowChoice(mean=mean)
+        rows = tax(*known, by=by, part=part, threshold=threshold, **self._options)
+        return chosen.choose(rows)
 
     def blindspots(
         self, *, part: str | None = None, threshold: float | None = None
@@ -202,7 +181,7 @@ class Results:
         from opensafemlrm.analysis.drift import READS, drift
         from opensafemlrm.store.series import series
 
-        versions, limit = self._selection.rows(self._ask(series)), self.max_unscored
+        versions, limit = self.selection.rows(self._ask(series)), self.max_unscored
         rows = drift(
             self._read(READS), versions, part=part, threshold=threshold, max_unscored=limit
         )
@@ -228,7 +207,11 @@ class Results:
 
         right = self._ask(correct_answers)
         return defense_effects(
-            self._read(READS), right, part=part, threshold=threshold, **self._options
+            self._read(READS, undefended=True),
+            right,
+            part=part,
+            threshold=threshold,
+            **self._options,
         )
 
     def calibrated(
@@ -255,7 +238,7 @@ class Results:
         from opensafemlrm import frame as frames
         from opensafemlrm.store.ratings import people_labels
 
-        return self._selection.rows(self._ask(frames.calibrations)), self._ask(people_labels)
+        return self.selection.rows(self._ask(frames.calibrations)), self._ask(people_labels)
 
     def comprehension(
         self, *, part: str | None = None, threshold: float | None = None
@@ -298,13 +281,13 @@ class Results:
         from opensafemlrm import frame as frames
         from opensafemlrm.analysis.coverage import not_applicable
 
-        return not_applicable(self._selection.rows(self._ask(frames.not_applicable)))
+        return not_applicable(self.selection.rows(self._ask(frames.not_applicable)))
 
     def detected_formats(self) -> list[str]:
         """Return the models whose reasoning format was not known, and so detected by reply."""
         from opensafemlrm import frame as frames
 
-        return [name for name in self._ask(frames.detected) if self._selection.has("model", name)]
+        return [name for name in self._ask(frames.detected) if self.selection.has("model", name)]
 
     def requests(self) -> pl.DataFrame:
         """Return what models and judges were asked with, and which models answered.
@@ -313,13 +296,13 @@ class Results:
         """
         from opensafemlrm.store.requests import requests
 
-        return self._selection.of_requests(self._ask(requests))
+        return self.selection.of_requests(self._ask(requests))
 
     def stopping(self) -> pl.DataFrame:
         """Return where a rule of the study ended a scenario before all its items were run."""
         from opensafemlrm.store.stops import stops
 
-        return self._selection.rows(self._ask(stops))
+        return self.selection.rows(self._ask(stops))
 
     def alarms(self) -> list[str]:
         """Return a sentence for each model that hardly reasons, that another answered for, or whose
@@ -368,13 +351,14 @@ class Results:
         scenario: Choice = None,
         item: Choice = None,
         status: Choice = None,
+        part: str | None = None,
         unsafe: Choice = None,
     ) -> pl.DataFrame:
         """Return the replies with their verdicts, a row a sample. The texts may be harmful.
 
-        Names are those of the tidy table. ``unsafe`` names parts (``reasoning``, ``answer``,
-        ``full``): only samples of which a judge found one of them unsafe. Columns: see
-        :mod:`opensafemlrm.replies`.
+        Names are those of the tidy table; UnknownNameError says which there are. ``part`` keeps
+        the verdicts on it alone. ``unsafe`` names parts (``reasoning``, ``answer``, ``full``): only
+        samples of which a judge found one of them unsafe. Columns: see :mod:`opensafemlrm.replies`.
         """
         from opensafemlrm.frame import OUTCOME_COLUMNS
         from opensafemlrm.replies import chosen, replies
@@ -382,18 +366,29 @@ class Results:
         wanted = {"model": model, "dataset": dataset, "attack": attack, "defense": defense}
         wanted |= {"scenario": scenario, "item": item, "status": status}
         frame = chosen(self._read(OUTCOME_COLUMNS), wanted, unsafe)
+        frame = RowChoice(part=part).choose(frame)
         return self._ask(lambda source: replies(source, frame))
 
     def report(
-        self, out: Path | str, *, with_examples: bool = False, mean: Mean | None = None
+        self,
+        out: Path | str,
+        *,
+        with_examples: bool = False,
+        by: str | None = None,
+        part: str | None = None,
+        threshold: float | None = None,
+        mean: Mean | None = None,
     ) -> Written:
         """Write the report to a folder: a page, its figures and its tables.
 
-        ``with_examples`` puts replies on the page, hidden until asked for. ``mean`` (``micro`` or
-        ``macro``) is the only mean of its tax. Raises ReportError where a file cannot be written.
+        ``with_examples`` puts replies on the page, hidden until asked for. ``part``, ``threshold``
+        and ``mean`` (``micro`` or ``macro``, of its tax) are the only ones shown. ``by`` orders its
+        tables: ``scenario`` gives their files a row for each, another name stands first. Raises
+        UnknownNameError and OptionError for what the store does not hold, ReportError where a file
+        cannot be written.
         """
         from opensafemlrm.report.page import write_report
 
         chosen: dict[str, Any] = {"selection": self._chosen_by, "max_unscored": self.max_unscored}
-        chosen |= {"with_examples": with_examples, "mean": mean}
+        chosen |= {"with_examples": with_examples, "rows": RowChoice(part, threshold, mean, by)}
         return self._ask(lambda source: write_report(source, Path(out), **chosen))

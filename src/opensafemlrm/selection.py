@@ -1,12 +1,13 @@
-"""A part of what a store holds: some of its judges, datasets, attacks and models."""
+"""A part of what a store holds: some of its components and scenarios, and some rows of a table."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from opensafemlrm.errors import UnknownNameError
+from opensafemlrm.errors import OptionError, UnknownNameError
+from opensafemlrm.types import PARTS
 
 if TYPE_CHECKING:
     import polars as pl
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 Choice: TypeAlias = str | Sequence[str] | None
 """One name, several of them, or ``None`` for all."""
+MEANS: Final = ("micro", "macro")
+"""Means of the tax: over samples, and over scenarios."""
+GROUPINGS: Final = ("scenario", "model", "dataset", "attack", "defense", "judge", "part")
+"""What a table can be broken down by: by scenarios, or by a name that its rows have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,17 +35,30 @@ class Selection:
     dataset: tuple[str, ...] = ()
     attack: tuple[str, ...] = ()
     model: tuple[str, ...] = ()
+    defense: tuple[str, ...] = ()
+    scenario: tuple[str, ...] = ()
 
     @classmethod
-    def of(
-        cls,
-        judge: Choice = None,
-        dataset: Choice = None,
-        attack: Choice = None,
-        model: Choice = None,
-    ) -> Selection:
-        """Return the selection by names that may be one, several or none of a kind."""
-        return cls(*(tuple(as_list(names)) for names in (judge, dataset, attack, model)))
+    def of(cls, names: Mapping[str, Choice]) -> Selection:
+        """Return the selection by names of kinds. Raises UnknownNameError for another kind."""
+        for kind in names:
+            if kind not in KINDS:
+                raise UnknownNameError("kind of names", kind, KINDS)
+        return cls(**{kind: tuple(as_list(wanted)) for kind, wanted in names.items()})
+
+    def also(self, kind: str, name: str) -> Selection:
+        """Return the selection with one more name of a kind, where that kind is chosen by."""
+        names = getattr(self, kind)
+        return replace(self, **{kind: (*names, name)}) if names else self
+
+    @property
+    def words(self) -> list[str]:
+        """What is chosen, kind by kind, as a reader is told."""
+        return [
+            f"{kind}{'s' * (len(names) > 1)} {', '.join(names)}"
+            for kind in self.columns
+            if (names := getattr(self, kind))
+        ]
 
     def __bool__(self) -> bool:
         return any(getattr(self, kind.name) for kind in fields(self))
@@ -57,7 +75,8 @@ class Selection:
         none of its rows has.
         """
         chosen = {
-            kind: _labels(kind, getattr(self, kind), frame[kind].unique()) for kind in self.columns
+            kind: labels_of(kind, getattr(self, kind), frame[kind].unique())
+            for kind in self.columns
         }
         if self.model:
             bases = pairs.filter(pairs["reasoner"].is_in(chosen["model"]))["base"]
@@ -69,6 +88,20 @@ class Selection:
         from opensafemlrm import frame as frames  # noqa: PLC0415 # heavy for a quick --help
 
         return self.of_frame(frames.read(source, self.columns), frames.pairs(source))
+
+    def samples(self, source: Source) -> pl.Series | None:
+        """Return the keys of the chosen samples of a store, ``None`` where all are chosen."""
+        if not self:
+            return None
+        columns = ("sample", *self.columns)
+        return self.read(source, columns)["sample"].drop_nulls().unique()
+
+    def read(self, source: Source, columns: Collection[str] | None = None) -> pl.DataFrame:
+        """Return the chosen rows of a store's tidy table. Raises StoreError, UnknownNameError."""
+        from opensafemlrm import frame as frames  # noqa: PLC0415 # heavy for a quick --help
+
+        frame = frames.read(source, columns or tuple(frames.SCHEMA))
+        return self.of_frame(frame, frames.pairs(source)).rows(frame)
 
     def rows(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return the rows of ``frame`` that have these labels, by the columns that it has."""
@@ -94,6 +127,66 @@ class Selection:
 
 
 EVERYTHING: Final = Selection()
+KINDS: Final = tuple(kind.name for kind in fields(Selection))
+"""Kinds of names that a store can be narrowed by."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowChoice:
+    """Rows of tables to choose, by what only their own columns say; ``None`` chooses nothing."""
+
+    part: str | None = None
+    threshold: float | None = None
+    mean: str | None = None
+    """``micro`` or ``macro``: the tax over samples, or over scenarios."""
+    by: str | None = None
+    """``scenario``: a row for each; another name: that column first, in its order."""
+
+    def __post_init__(self) -> None:
+        known = {"part": PARTS, "mean": MEANS, "by": GROUPINGS}
+        for kind, names in known.items():
+            if (wanted := getattr(self, kind)) is not None and wanted not in names:
+                raise UnknownNameError("grouping" if kind == "by" else kind, wanted, names)
+
+    def words(self, columns: Collection[str] | None = None) -> list[str]:
+        """Return what is chosen of a table with these columns, as a reader is told."""
+        limit = None if self.threshold is None else f"{self.threshold:g}"
+        chosen = {"part": self.part, "threshold": limit, "mean": self.mean}
+        return [
+            f"{name} {wanted}"
+            for name, wanted in chosen.items()
+            if wanted is not None
+            and (columns is None or (name if name != "mean" else "level") in columns)
+        ]
+
+    def choose(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Return the rows that are chosen, by the columns that they have."""
+        for key, wanted in (("threshold", self.threshold), ("part", self.part)):
+            if wanted is not None and key in frame.columns:
+                frame = frame.filter(**{key: wanted})
+        if self.mean is not None and "level" in frame.columns:
+            others = set(MEANS) - {self.mean}
+            frame = frame.filter(~frame["level"].cast(str).is_in(others))
+        return frame
+
+    def check_threshold(self, frames: Sequence[pl.DataFrame]) -> None:
+        """Raise OptionError for a threshold that none of the rows has, where some have one."""
+        if self.threshold is None:
+            return
+        columns = [frame["threshold"].drop_nulls() for frame in frames if "threshold" in frame]
+        known = sorted({threshold for column in columns for threshold in column.unique()})
+        if known and self.threshold not in known:
+            names = ", ".join(f"{threshold:g}" for threshold in known)
+            raise OptionError(f"no judge here has the threshold {self.threshold:g}; known: {names}")
+
+
+ALL_ROWS: Final = RowChoice()
+
+
+def selected(selection: Selection, rows: RowChoice, columns: Collection[str] | None = None) -> str:
+    """Return the sentence of what is chosen, for footers; ``columns`` are those of a table."""
+    words = [*selection.words, *rows.words(columns)]
+    return f"A selection of the store: {'; '.join(words)}." if words else ""
 
 
 def narrowed(
@@ -115,7 +208,7 @@ def narrowed(
     for key, wanted in names.items():
         if wanted:
             own = getattr(study, key)
-            labels = _labels(f"{key[:-1]} of this study", wanted, [part.label for part in own])
+            labels = labels_of(f"{key[:-1]} of this study", wanted, [part.label for part in own])
             changes[key] = [part for part in own if part.label in labels]
     if not changes:
         return study
@@ -136,11 +229,18 @@ def plain_name(label: str) -> str:
     return label.split("[", maxsplit=1)[0].split("#", maxsplit=1)[0]
 
 
-def _labels(kind: str, names: Sequence[str], known: Iterable[str | None]) -> tuple[str, ...]:
+def labels_of(
+    kind: str, names: Sequence[str], known: Iterable[str | None], *, exact: bool = False
+) -> tuple[str, ...]:
+    """Return the labels among ``known`` that ``names`` stand for. Raises UnknownNameError.
+
+    With ``exact``, a name stands for itself alone.
+    """
     labels = sorted(label for label in known if label is not None)
+    plain = str if exact or kind == "scenario" else plain_name
     chosen: dict[str, None] = {}
     for name in names:
-        own = [label for label in labels if name in (label, plain_name(label))]
+        own = [label for label in labels if name in (label, plain(label))]
         if not own:
             raise UnknownNameError(kind, name, labels)
         chosen |= dict.fromkeys(own)

@@ -28,6 +28,7 @@ class Format(StrEnum):
     MD = "md"
     CSV = "csv"
     JSON = "json"
+    JSONL = "jsonl"
     LATEX = "latex"
 
 

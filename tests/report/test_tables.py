@@ -196,6 +196,8 @@ def test_a_table_without_rows_says_so(to: Format) -> None:
     shown = render(table_of([]), to)
     if to is Format.JSON:
         assert json.loads(shown) == []
+    elif to is Format.JSONL:
+        assert not shown  # no row is no line
     elif to is Format.TEXT:
         assert "nothing to show" in shown
     else:

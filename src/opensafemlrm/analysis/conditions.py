@@ -13,7 +13,8 @@ from typing import Final, Literal
 import polars as pl
 
 from opensafemlrm.errors import OptionError
-from opensafemlrm.types import PARTS, Part
+from opensafemlrm.selection import RowChoice
+from opensafemlrm.types import Part
 
 CONDITION_COLUMNS: Final = ("dataset", "attack", "defense", "sampling")
 """What was asked, and how."""
@@ -84,13 +85,11 @@ def only(
 ) -> pl.DataFrame:
     """Return the rows of one part and one threshold; ``None`` keeps all of them.
 
-    Raises OptionError for a part that no reply has, and for rows ``by`` anything but scenarios.
+    Raises UnknownNameError for a part that no reply has, OptionError for a threshold that no judge
+    of these rows has, and for rows ``by`` anything but scenarios.
     """
-    if part is not None and part not in PARTS:
-        raise OptionError(f"a part is one of {', '.join(PARTS)}, not {part!r}")
+    chosen = RowChoice(part=part, threshold=threshold)
+    chosen.check_threshold([rows])
     if by not in (None, "scenario"):
         raise OptionError(f"a table is by='scenario', or over all of them, not by={by!r}")
-    for name, value in (("part", part), ("threshold", threshold)):
-        if value is not None:
-            rows = rows.filter(pl.col(name) == value)
-    return rows
+    return chosen.choose(rows)

@@ -48,7 +48,7 @@ from opensafemlrm.cli._console import (
     write_what_fits,
 )
 from opensafemlrm.cli._exit_codes import EPILOG, ExitCode
-from opensafemlrm.cli._main_group import MainGroup, examples
+from opensafemlrm.cli._main_group import Command, Group, MainGroup, examples
 from opensafemlrm.streams import without_secrets_on_streams
 
 _COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
@@ -148,12 +148,12 @@ app = typer.Typer(
     rich_markup_mode=None,  # drawing help with rich costs as much time as all the rest of it
 )
 for name, command in _COMMANDS.items():
-    cls = run.Command if command is run.run else None
+    cls = run.Command if command is run.run else Command
     app.command(name, cls=cls, epilog=examples(name))(command)
 for name, (purpose, commands) in _GROUPS.items():
-    group = typer.Typer(help=purpose, no_args_is_help=True)
+    group = typer.Typer(cls=Group, help=purpose, no_args_is_help=True)
     for of_group, command in commands.items():
-        group.command(of_group)(command)
+        group.command(of_group, cls=Command)(command)
     app.add_typer(group, name=name, epilog=examples(name))
 
 

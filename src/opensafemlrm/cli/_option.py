@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
+from opensafemlrm.cli._complete import components
+
 if TYPE_CHECKING:
     from opensafemlrm.components import Dataset
 
@@ -18,10 +20,13 @@ OptionsOption: TypeAlias = Annotated[
 JudgeArgument: TypeAlias = Annotated[
     str,
     typer.Argument(
-        help="A name, `{judge: NAME, model: openai/NAME}` as in a study, or a study file."
+        help="A name, `{judge: NAME, model: openai/NAME}` as in a study, or a study file.",
+        autocompletion=components("judge"),
     ),
 ]
-DatasetName: TypeAlias = Annotated[str, typer.Argument(help="The data set's name.")]
+DatasetName: TypeAlias = Annotated[
+    str, typer.Argument(help="The data set's name.", autocompletion=components("dataset"))
+]
 DatasetRoot: TypeAlias = Annotated[
     Path | None, typer.Option("--root", help="The folder that holds the release.")
 ]

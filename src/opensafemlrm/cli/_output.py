@@ -7,9 +7,8 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
 
 import typer
 
@@ -23,14 +22,6 @@ if TYPE_CHECKING:
 
 _MIN_WIDTH: Final = 24
 """Characters of a paragraph that a line holds, however narrow the terminal."""
-
-
-class Mean(StrEnum):
-    """What a mean is over."""
-
-    MICRO = "micro"
-    MACRO = "macro"
-
 
 PortOption: TypeAlias = Annotated[
     int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
@@ -53,27 +44,38 @@ Everything: TypeAlias = Annotated[
     bool,
     typer.Option("--all", help="Count samples too whose items have left their data sets since."),
 ]
-OnlyJudge: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--judge", help="Only this judge's verdicts; may be repeated.")
-]
-OnlyDataset: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--dataset", help="Only this dataset; may be repeated.")
-]
-OnlyAttack: TypeAlias = Annotated[
-    list[str] | None, typer.Option("--attack", help="Only this attack; may be repeated.")
-]
-OnlyModel: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option("--model", help="Only this model, and its base; may be repeated."),
-]
-OnlyMean: TypeAlias = Annotated[
-    Mean | None, typer.Option(help="Only rows over all samples (micro) or scenarios (macro).")
-]
 PricesOption: TypeAlias = Annotated[
     Path | None,
     typer.Option(help='Prices, lines such as "openai/X" = [2.5, 10]: $ per million in and out.'),
 ]
 FormatOption: TypeAlias = Annotated[Format, typer.Option("--format", help="How to print it.")]
+
+
+def show_records(records: Sequence[Any], to: Format, what: str) -> None:
+    """Print what is no table, for programs: JSON as one document, or in lines.
+
+    Raises BadParameter for another format, but for text, of which the command itself has words.
+    """
+    from opensafemlrm.report.plain import as_json, as_lines
+
+    check_plain(to, what)
+    if to is not Format.TEXT:
+        typer.echo(as_json(records) if to is Format.JSON else as_lines(records), nl=False)
+
+
+def show_record(record: Any, to: Format, what: str) -> None:
+    """Print one record as :func:`show_records` does several."""
+    from opensafemlrm.report.plain import as_json, as_lines
+
+    check_plain(to, what)
+    if to is not Format.TEXT:
+        typer.echo(as_json(record) if to is Format.JSON else as_lines([record]), nl=False)
+
+
+def check_plain(to: Format, what: str) -> None:
+    """Raise BadParameter for a format that only tables have."""
+    if to not in (Format.TEXT, Format.JSON, Format.JSONL):
+        raise typer.BadParameter(f"{what} prints text, json or jsonl; {to} is for tables")
 
 
 def tell_left_out(found: Results) -> None:

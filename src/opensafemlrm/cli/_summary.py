@@ -11,6 +11,7 @@ from opensafemlrm.text import counted
 
 if TYPE_CHECKING:
     from opensafemlrm.engine import Plan, Standing, Tally
+    from opensafemlrm.report import Table
 
 _LOST: Final = {"not_applicable": "not sent", "blocked": "blocked by the provider"}
 _EXAMPLES: Final = 3
@@ -80,6 +81,30 @@ def summarize(turns: Sequence[Plan], results: str, *, whole: bool) -> None:
             say(f"{' · '.join(cell.label)}: {words}, for example:")
             for note in dict.fromkeys(cell.tally.notes[: None if LOUDNESS.verbose else _EXAMPLES]):
                 say(f"    {note}")
+
+
+def run_table(turns: Sequence[Plan]) -> Table:
+    """Return what came of each cell, by each judge, for programs."""
+    import polars as pl
+
+    from opensafemlrm.report import Column, Form, Table
+
+    rows = [
+        {
+            **dict(zip(("model", "dataset", "attack", "defense"), cell.label, strict=True)),
+            "judge": turn.judge.label,
+            "samples": cell.samples,
+            **{name: getattr(first.tally, name) for name in _REPLIES},
+            **{name: getattr(cell.tally, name) for name in _VERDICTS},
+            "dollars": cell.tally.dollars,
+        }
+        for turn in turns
+        for first, cell in zip(turns[0].cells, turn.cells, strict=True)
+    ]
+    forms = {"dollars": Form.NUMBER, "samples": Form.COUNT}
+    forms |= dict.fromkeys((*_REPLIES, *_VERDICTS), Form.COUNT)
+    columns = [Column(n, n.replace("_", " "), forms.get(n, Form.TEXT)) for n in rows[0]]
+    return Table("run", "What came of each cell", columns, pl.DataFrame(rows))
 
 
 def _total(plan: Plan) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from opensafemlrm.cli._cards import list_components, show_component
+from opensafemlrm.cli._complete import components
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._option import OptionsOption, parse_option
 from opensafemlrm.cli._output import FormatOption
@@ -21,7 +22,12 @@ if TYPE_CHECKING:
 _EVERY: Final = "all"
 _UNSAFE_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9+=_.-]+")
 
-_Name = Annotated[str, typer.Argument(help="An attack, such as typo or typo+mirror.")]
+_Name = Annotated[
+    str,
+    typer.Argument(
+        help="An attack, such as typo or typo+mirror.", autocompletion=components("attack")
+    ),
+]
 
 
 def list_attacks(to: FormatOption = Format.TEXT) -> None:
@@ -38,9 +44,18 @@ def show(name: _Name, option: OptionsOption = None, to: FormatOption = Format.TE
 
 
 def preview(
-    name: Annotated[str, typer.Argument(help="An attack, typo+mirror and the like, or all.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="An attack, typo+mirror and the like, or all.",
+            autocompletion=components("attack", _EVERY),
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="The folder for the sheets, one PNG an attack.")],
-    dataset: Annotated[str, typer.Option(help="A dataset; canary is harmless.")] = "canary",
+    dataset: Annotated[
+        str,
+        typer.Option(help="A dataset; canary is harmless.", autocompletion=components("dataset")),
+    ] = "canary",
     root: Annotated[Path | None, typer.Option(help="The dataset's folder.")] = None,
     items: Annotated[int, typer.Option(min=1, max=50, help="How many items.")] = 4,
     seed: Annotated[int, typer.Option(help="The seed of what is drawn.")] = 0,

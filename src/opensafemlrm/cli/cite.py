@@ -9,12 +9,15 @@ from typing import Annotated
 import typer
 
 from opensafemlrm.cli._console import say
+from opensafemlrm.cli._output import show_records
+from opensafemlrm.text import Format
 
 
 class _As(StrEnum):
     BIBTEX = "bibtex"
     TEXT = "text"
     JSON = "json"
+    JSONL = "jsonl"
 
 
 def cite(
@@ -26,17 +29,13 @@ def cite(
     Each entry says what of the store it stands for, and the licence of a data set. Where the
     licence forbids commercial use, a line says so.
     """
-    import orjson
-
     from opensafemlrm.report.citations import citations
     from opensafemlrm.store.source import open_source
 
     with open_source(store) as source:
         found = citations(source)
-    if to is _As.JSON:
-        typer.echo(
-            orjson.dumps([asdict(citation) for citation in found], option=orjson.OPT_INDENT_2)
-        )
+    if to in (_As.JSON, _As.JSONL):
+        show_records([asdict(citation) for citation in found], Format(to.value), "cite")
     else:
         join = "\n" if to is _As.BIBTEX else ""
         entries = [

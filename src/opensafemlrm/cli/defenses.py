@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from opensafemlrm.cli._cards import list_components, show_component
+from opensafemlrm.cli._complete import components
 from opensafemlrm.cli._option import OptionsOption
 from opensafemlrm.cli._output import FormatOption
 from opensafemlrm.text import Format
@@ -18,7 +19,12 @@ def list_defenses(to: FormatOption = Format.TEXT) -> None:
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="A defense, or several as in a+b.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A defense, or several as in a+b.", autocompletion=components("defense")
+        ),
+    ],
     option: OptionsOption = None,
     to: FormatOption = Format.TEXT,
 ) -> None:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from opensafemlrm.cli._budget import budgeted
+from opensafemlrm.cli._complete import components, models
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._option import judge_spec, parse_option
-from opensafemlrm.cli._output import MaxCost, MaxRequests, PricesOption, show
+from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption, show
 from opensafemlrm.redaction import keys_in_addresses
+from opensafemlrm.text import Format
 
 if TYPE_CHECKING:
     import polars as pl
@@ -27,29 +29,46 @@ _OWN_JUDGE: Final = {"canary": "canary"}
 
 def evaluate(
     dataset: Annotated[
-        str, typer.Argument(help="The dataset; `safemlrm datasets list` shows them.")
+        str,
+        typer.Argument(
+            help="The dataset; `safemlrm datasets list` shows them.",
+            autocompletion=components("dataset"),
+        ),
     ],
     model: Annotated[
         list[str],
-        typer.Option(help="PROVIDER/NAME or http://HOST/v1#NAME; repeatable."),
+        typer.Option(
+            help="PROVIDER/NAME or http://HOST/v1#NAME; repeatable.", autocompletion=models
+        ),
     ],
     store: Annotated[Path, typer.Option(help="The folder for the results; made if needed.")],
     base: Annotated[
         list[str] | None,
-        typer.Option(help="The base of a model: one for all of them, or one for each --model."),
+        typer.Option(
+            help="The base of a model: one for all of them, or one for each --model.",
+            autocompletion=models,
+        ),
     ] = None,
     attack: Annotated[
-        list[str] | None, typer.Option(help="How items are asked: direct by default; repeatable.")
+        list[str] | None,
+        typer.Option(
+            help="How items are asked: direct by default; repeatable.",
+            autocompletion=components("attack"),
+        ),
     ] = None,
     defense: Annotated[
         list[str] | None,
-        typer.Option(help="A defense to put around the models: none by default; repeatable."),
+        typer.Option(
+            help="A defense to put around the models: none by default; repeatable.",
+            autocompletion=components("defense"),
+        ),
     ] = None,
     judge: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME[=MODEL]",
             help="Who judges. You can leave it out for canary alone; repeatable.",
+            autocompletion=components("judge"),
         ),
     ] = None,
     limit: Annotated[
@@ -72,6 +91,7 @@ def evaluate(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the planned requests and exit.")
     ] = False,
+    to: FormatOption = Format.TEXT,
 ) -> None:
     """Evaluate models on a dataset, in one line.
 
@@ -104,13 +124,14 @@ def evaluate(
     plan = api.make_plan(_study(keys, text).map_models(within))
     report_reversed(plan)
     if dry_run:
-        show_dry_run(plan, store, None)
+        show_dry_run(plan, store, None, to)
         return
     api.check_ready(plan.turns(), store)  # before a folder is made
     path = _write(store, text)
     say(f"the study: {path}")
     more = (f"report {store}", f"view {store}", f"run {path} --store {store}")
-    run_and_report(plan, store, figures=lambda: _show_figures(plan, store), more=more)
+    figures = (lambda: _show_figures(plan, store)) if to is Format.TEXT else None
+    run_and_report(plan, store, to=to, figures=figures, more=more)
 
 
 def _show_figures(plan: Plan, store: Path) -> None:

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from opensafemlrm.cli._console import say
-from opensafemlrm.cli._output import (
-    Everything,
-    OnlyAttack,
-    OnlyDataset,
-    OnlyJudge,
-    OnlyModel,
-    tell_left_out,
-)
+from opensafemlrm.cli._filters import Chosen, choosing, refusal
+from opensafemlrm.cli._output import Everything, tell_left_out
 from opensafemlrm.errors import MissingExtraError, StoreError
+from opensafemlrm.selection import KINDS, Selection
 from opensafemlrm.text import counted
 
 if TYPE_CHECKING:
     import polars as pl
+
+
+class FileFormat(StrEnum):
+    """What a table can be written as; see :data:`opensafemlrm.export.FORMATS`."""
+
+    PARQUET = "parquet"
+    CSV = "csv"
+    JSON = "json"
+    JSONL = "jsonl"
 
 
 class What(StrEnum):
@@ -37,6 +42,21 @@ class What(StrEnum):
     VALIDATION = "validation"
 
 
+_OF_LABELS: Final = tuple(kind for kind in KINDS if kind != "judge")
+_TAKES: Final[Mapping[What, Sequence[str]]] = {
+    What.FRAME: (*KINDS, "part", "all", "format"),
+    What.REPLIES: (*KINDS, "part", "all", "format"),
+    What.EEE: (*KINDS, "part", "threshold", "all"),
+    What.DATASET: (*KINDS, "part", "all"),
+    What.INSPECT: KINDS,
+    What.SCOUT: KINDS,
+    What.LABELS: (*_OF_LABELS, "part", "format"),
+    What.VALIDATION: (*_OF_LABELS, "part", "format"),
+}
+"""The options that change what is written."""
+
+
+@choosing(*KINDS, "part", "threshold", helps={"threshold": "eee: only rates at this threshold."})
 def export(
     what: Annotated[
         What, typer.Argument(help="The tidy table, the replies, or what people said of them.")
@@ -45,18 +65,14 @@ def export(
     path: Annotated[
         Path,
         typer.Argument(
-            help="The file: .parquet, .csv or .jsonl. dataset, eee, inspect, scout: the folder."
+            help="The file: .parquet, .csv, .json, .jsonl. dataset, eee, inspect, scout: a folder."
         ),
     ],
+    chosen: Chosen,
     to: Annotated[
-        str | None, typer.Option("--format", help="The format, whatever the file's ending.")
+        FileFormat | None, typer.Option("--format", help="The format, whatever the file's ending.")
     ] = None,
-    judge: OnlyJudge = None,
-    dataset: OnlyDataset = None,
-    attack: OnlyAttack = None,
-    model: OnlyModel = None,
     everything: Everything = False,
-    part: Annotated[str, typer.Option(help="validation: answer, reasoning or full.")] = "answer",
 ) -> None:
     """Write results to a file, for pandas, R or a spreadsheet.
 
@@ -71,22 +87,25 @@ def export(
     """
     from opensafemlrm import results
 
-    only: dict[str, Any] = {"judge": judge, "dataset": dataset, "attack": attack, "model": model}
-    if what not in (What.FRAME, What.REPLIES) and any(only.values()):
-        raise typer.BadParameter("--judge, --dataset, --attack and --model are for frame, replies")
+    takes = _TAKES[what]
+    chosen.refuse_but(takes, f"export {what}")
+    for name, given in (("format", to is not None), ("all", everything)):
+        if given and name not in takes:
+            raise typer.BadParameter(refusal(f"export {what}", name, takes))
     if what in (What.DATASET, What.EEE):
-        say(_folder(Path(store), what, path))
+        say(_folder(Path(store), what, path, chosen, everything=everything))
         return
     if what in (What.LABELS, What.VALIDATION):
-        _write(_labels(Path(store), what, part), path, to)
+        _write(_labels(Path(store), what, chosen), path, to)
         return
     if what in (What.INSPECT, What.SCOUT):
-        for line in _for_inspect(what, store, path).splitlines():
+        for line in _for_inspect(what, store, path, chosen).splitlines():
             say(line)
         return
-    opened = results.open(store, everything=everything, **only)
+    opened = results.open(store, everything=everything, **chosen.names)
     tell_left_out(opened)
-    frame = opened.frame() if what is What.FRAME else opened.replies()
+    part = chosen.rows.part
+    frame = chosen.rows.choose(opened.frame()) if what is What.FRAME else opened.replies(part=part)
     if frame.is_empty():
         raise StoreError(f"{store}: no sample is there to export; nothing was written")
     _write(frame, path, to)
@@ -99,37 +118,47 @@ def _write(frame: pl.DataFrame, path: Path, to: str | None) -> None:
     say(f"{counted(len(frame), 'row')} in {path}")
 
 
-def _folder(store: Path, what: What, folder: Path) -> str:
+def _folder(store: Path, what: What, folder: Path, chosen: Chosen, *, everything: bool) -> str:
     from opensafemlrm.interop.every_eval_ever import export_results
     from opensafemlrm.interop.hub_dataset import export_dataset
     from opensafemlrm.store import Store
 
     with Store.open(store) as opened:
-        return str((export_results if what is What.EEE else export_dataset)(opened, folder))
+        opened.everything = everything
+        write = export_results if what is What.EEE else export_dataset
+        return str(write(opened, folder, Selection.of(chosen.names), chosen.rows))
 
 
-def _labels(store: Path, what: What, part: str) -> pl.DataFrame:
+def _labels(store: Path, what: What, chosen: Chosen) -> pl.DataFrame:
+    import polars as pl
+
     from opensafemlrm.interop.label_exchange import label_table, validation_table
     from opensafemlrm.store import Store
 
+    selection, part = Selection.of(chosen.names), chosen.rows.part
     with Store.open(store) as opened:
-        frame = label_table(opened) if what is What.LABELS else validation_table(opened, part)
+        name = part or "answer"
+        if what is What.LABELS:
+            frame, sample = chosen.rows.choose(label_table(opened)), "sample"
+        else:
+            frame, sample = validation_table(opened, name), "id"
         parts = dict(opened.connection.execute("SELECT part, count(*) FROM labels GROUP BY part"))
+        keys = selection.samples(opened)
     if frame.is_empty() and not parts:
         raise StoreError(
             f"{store}: nobody has labelled a reply yet, so nothing was written; label some with "
             f"`safemlrm label {store} --annotator NAME`, or bring some: `safemlrm import labels`"
         )
     if frame.is_empty():
-        there = ", ".join(f"{n:,} of the {name}" for name, n in parts.items())
-        lack = "whose text is known" if what is What.LABELS else f"of the {part} that settles it"
+        there = ", ".join(f"{n:,} of the {of}" for of, n in parts.items())
+        lack = "whose text is known" if what is What.LABELS else f"of the {name} that settles it"
         raise StoreError(
             f"{store}: there is no label {lack}; there are {there}: nothing was written"
         )
-    return frame
+    return frame if keys is None else frame.filter(pl.col(sample).is_in(keys.implode()))
 
 
-def _for_inspect(what: What, store: str, folder: Path) -> str:
+def _for_inspect(what: What, store: str, folder: Path, chosen: Chosen) -> str:
     try:
         from opensafemlrm.interop.inspect_export import export_logs
         from opensafemlrm.interop.scout import export_transcripts
@@ -137,8 +166,10 @@ def _for_inspect(what: What, store: str, folder: Path) -> str:
         raise MissingExtraError(f"export {what}", "inspect") from error
     from opensafemlrm.store.source import open_source
 
-    with open_source(store) as source:
+    selection = Selection.of(chosen.names)
+    with open_source(store, everything=True) as source:
         if what is What.SCOUT:
-            count = export_transcripts(source, folder)
+            count = export_transcripts(source, folder, selection)
             return f"{counted(count, 'transcript')}\nnext: scout db validate {folder}"
-        return f"{export_logs(source, folder)}\nnext: inspect view --log-dir {folder}"
+        written = export_logs(source, folder, selection)
+        return f"{written}\nnext: inspect view --log-dir {folder}"

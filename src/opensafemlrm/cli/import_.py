@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from opensafemlrm.cli._console import say
+from opensafemlrm.cli._output import show_record
 from opensafemlrm.errors import MissingExtraError
+from opensafemlrm.text import Format
 from opensafemlrm.types import ItemKind, Part
 
+_FormatOption = Annotated[
+    Format, typer.Option("--format", help="text; json or jsonl: what came, for programs.")
+]
 _StoreOption = Annotated[Path, typer.Option(help="The store to read them into.")]
+
+
+def _tell(done: Any, to: Format, *more: str) -> None:
+    """Say what came, and print it for programs where that is asked for."""
+    for line in (str(done), *more):
+        say(line)
+    values = {name: getattr(done, name) for name in done.__slots__}
+    counts = {n: sorted(v) if isinstance(v, set) else v for n, v in values.items()}
+    show_record(counts, to, "import")
 
 
 def import_replies(
@@ -36,6 +50,7 @@ def import_replies(
     defense: Annotated[
         str | None, typer.Option(help="The defense, where no column says it.")
     ] = None,
+    to: _FormatOption = Format.TEXT,
 ) -> None:
     """Read files of replies that another tool wrote: all of them, or nothing.
 
@@ -55,8 +70,7 @@ def import_replies(
     with Store.open(store, "create") as opened:
         brought = Brought(opened)
         done = put_replies(opened, read.source, replies_in_files(files, read), read.pairs)
-        say(str(done))
-        say(brought.words(done.samples))
+        _tell(done, to, brought.words(done.samples))
     table = "asr" if done.verdicts else "coverage"
     say(f"next: safemlrm table {table} {store}, or safemlrm judges apply JUDGE {store}")
 
@@ -75,6 +89,7 @@ def import_inspect(
         ),
     ] = None,
     benign: Annotated[bool, typer.Option(help="The items of other tasks are benign.")] = False,
+    to: _FormatOption = Format.TEXT,
 ) -> None:
     """Read logs of Inspect AI: of `safemlrm export inspect`, of our tasks or of any other."""
     try:
@@ -90,13 +105,14 @@ def import_inspect(
     with Store.open(store, "create") as opened:
         brought = Brought(opened)
         done = import_logs(path, opened, rules, part, kind)
-        say(str(done))
-        say(brought.words(done.samples))
+        _tell(done, to, brought.words(done.samples))
     say(f"next: safemlrm table {'coverage' if done.failed else 'asr'} {store}")
 
 
 def import_study(
-    path: Annotated[Path, typer.Argument(help="The folder of results.")], store: _StoreOption
+    path: Annotated[Path, typer.Argument(help="The folder of results.")],
+    store: _StoreOption,
+    to: _FormatOption = Format.TEXT,
 ) -> None:
     """Read the results that the SafeMLRM study published.
 
@@ -109,9 +125,7 @@ def import_study(
     with Store.open(store, "create") as opened:
         brought = Brought(opened)
         done = import_results(path, opened)
-        say(str(done))
-        if done.samples:
-            say(brought.words(done.samples))
+        _tell(done, to, *([brought.words(done.samples)] if done.samples else []))
     say(f"next: safemlrm table asr {store} --by scenario")
 
 
@@ -124,6 +138,7 @@ def import_labels(
     part: Annotated[
         str, typer.Option(help="The part they are of, where the file does not say.")
     ] = "answer",
+    to: _FormatOption = Format.TEXT,
 ) -> None:
     """Read labels of people on replies that the store has.
 
@@ -134,4 +149,4 @@ def import_labels(
     from opensafemlrm.store import Store
 
     with Store.open(store, "write") as opened:
-        say(str(label_exchange.import_labels(path, opened, annotator, part)))
+        _tell(label_exchange.import_labels(path, opened, annotator, part), to)

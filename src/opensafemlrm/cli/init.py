@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from opensafemlrm.cli._complete import components
 from opensafemlrm.cli._console import say, say_next
 from opensafemlrm.cli._option import judge_spec
 from opensafemlrm.errors import OptionError, SafeMLRMError, UnknownNameError
@@ -76,11 +77,24 @@ def init(
     base: Annotated[
         str | None, typer.Option(help="The server's model that the first --model came from.")
     ] = None,
-    dataset: Annotated[str, typer.Option(help="The dataset.")] = "canary",
+    dataset: Annotated[
+        str,
+        typer.Option(
+            help="The dataset.",
+            autocompletion=components("dataset"),
+        ),
+    ] = "canary",
     root: Annotated[
         Path | None, typer.Option(help="The dataset's folder, if it needs one.")
     ] = None,
-    judge: Annotated[str, typer.Option(metavar="NAME[=MODEL]", help="Who judges.")] = "canary",
+    judge: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME[=MODEL]",
+            help="Who judges.",
+            autocompletion=components("judge"),
+        ),
+    ] = "canary",
     limit: Annotated[int, typer.Option(min=1, help="Items to take of the dataset.")] = 40,
     force: Annotated[bool, typer.Option("--force", help="Write over a study.")] = False,
 ) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from opensafemlrm.cli._budget import budgeted, spent
+from opensafemlrm.cli._complete import components, stored
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._option import JudgeArgument
 from opensafemlrm.cli._output import (
@@ -61,7 +62,9 @@ def list_judges(to: FormatOption = Format.TEXT) -> None:
 
 
 def show_judge(
-    name: Annotated[str, typer.Argument(help="The judge's name.")],
+    name: Annotated[
+        str, typer.Argument(help="The judge's name.", autocompletion=components("judge"))
+    ],
     template: Annotated[
         Path | None, typer.Option(help="A prompt of yours, FILE or FILE.py#NAME, to look at.")
     ] = None,
@@ -112,7 +115,10 @@ def apply(
     store: Annotated[Path, typer.Argument(help="The store's folder.")],
     model: Annotated[
         list[str] | None,
-        typer.Option(help="Only replies of this model, as tables call it. May be repeated."),
+        typer.Option(
+            help="Only replies of this model, as tables call it. May be repeated.",
+            autocompletion=stored("model"),
+        ),
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Judge only this many replies.")] = None,
     max_requests: MaxRequests = None,

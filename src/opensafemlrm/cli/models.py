@@ -8,7 +8,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from opensafemlrm.cli._output import FormatOption
+from opensafemlrm.cli._complete import catalog_models
+from opensafemlrm.cli._output import FormatOption, show_record
 from opensafemlrm.cli._output import show as show_tables
 from opensafemlrm.text import Format
 
@@ -42,7 +43,12 @@ def list_models(to: FormatOption = Format.TEXT) -> None:
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="Its hub id, or a name of the published study.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Its hub id, or a name of the published study.", autocompletion=catalog_models
+        ),
+    ],
     to: FormatOption = Format.TEXT,
 ) -> None:
     """Show everything that is known of a model."""
@@ -56,8 +62,8 @@ def show(
         where = "`safemlrm models list` shows all"
         raise UnknownNameError("model in the catalogue", name, names, where)
     known = {**row.model_dump(mode="json"), **_look(row.format)}
-    if to is Format.JSON:
-        typer.echo(json.dumps(known, ensure_ascii=False, indent=2))
+    show_record(known, to, "models show")
+    if to is not Format.TEXT:
         return
     for key, value in known.items():
         typer.echo(f"{key:<14} {for_terminal(_shown(value))}")

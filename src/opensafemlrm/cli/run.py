@@ -10,15 +10,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from opensafemlrm.cli._budget import ADVICE
+from opensafemlrm.cli._complete import components, models
 from opensafemlrm.cli._console import LOUDNESS, fail, say, say_next
 from opensafemlrm.cli._exit_codes import ExitCode
 from opensafemlrm.cli._fail_on import exceeded, shares
+from opensafemlrm.cli._main_group import Command as PlainCommand
 from opensafemlrm.cli._option import judge_spec
-from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption
-from opensafemlrm.cli._summary import gave_nothing, summarize
+from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption, show
+from opensafemlrm.cli._summary import gave_nothing, run_table, summarize
 from opensafemlrm.errors import BudgetSpentError, OptionError, StoppedError, StoreError
 from opensafemlrm.text import Format
 
@@ -32,7 +33,7 @@ _OURS = {"images", "lock", "report", "watch"}
 _STUDIES = {".yaml", ".yml"}
 
 
-class Command(TyperCommand):
+class Command(PlainCommand):
     """The command, of which one option may stand without its value."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -59,16 +60,24 @@ def run(
         typer.Option(min=1, help="Take at most this many items of a dataset, over its scenarios."),
     ] = None,
     model: Annotated[
-        list[str] | None, typer.Option(help="Run only this model of the study; repeatable.")
+        list[str] | None,
+        typer.Option(help="Run only this model of the study; repeatable.", autocompletion=models),
     ] = None,
     dataset: Annotated[
-        list[str] | None, typer.Option(help="Run only this dataset; repeatable.")
+        list[str] | None,
+        typer.Option(
+            help="Run only this dataset; repeatable.", autocompletion=components("dataset")
+        ),
     ] = None,
     attack: Annotated[
-        list[str] | None, typer.Option(help="Run only this attack; repeatable.")
+        list[str] | None,
+        typer.Option(help="Run only this attack; repeatable.", autocompletion=components("attack")),
     ] = None,
     defense: Annotated[
-        list[str] | None, typer.Option(help="Run only this defense; repeatable.")
+        list[str] | None,
+        typer.Option(
+            help="Run only this defense; repeatable.", autocompletion=components("defense")
+        ),
     ] = None,
     only: Annotated[
         list[str] | None,
@@ -79,6 +88,7 @@ def run(
         typer.Option(
             metavar="NAME[=MODEL]",
             help="Judge by this in place of the study's judges; repeatable.",
+            autocompletion=components("judge"),
         ),
     ] = None,
     skip_invalid: Annotated[
@@ -189,7 +199,7 @@ def run(
     if dry_run:
         show_dry_run(plan, store, cluster, to)
     else:
-        run_and_report(plan, store, cluster, fail_limits)
+        run_and_report(plan, store, cluster, fail_limits, to=to)
 
 
 def run_and_report(
@@ -198,6 +208,7 @@ def run_and_report(
     cluster: Cluster | None = None,
     fail_limits: Mapping[str, float] = MappingProxyType({}),
     *,
+    to: Format = Format.TEXT,
     figures: Callable[[], object] | None = None,
     tables: Sequence[str] = ("asr", "coverage"),
     more: Sequence[str] = (),
@@ -205,9 +216,9 @@ def run_and_report(
     """Run a plan with progress bars, and say how it went; everything that came is kept.
 
     ``figures`` prints what came of it where it went well. ``tables`` and the commands ``more`` are
-    named to go on with.
-    Exits with INTERRUPTED, BUDGET_SPENT, UNUSABLE where a model or the judge had to be stopped or
-    gave nothing, or FAIL_ON where a cell exceeds one of ``fail_limits``.
+    named to go on with. In a format other than text it prints a row for each cell and judge. Exits
+    with INTERRUPTED, BUDGET_SPENT, UNUSABLE where a model or the judge had to be stopped or gave
+    nothing, or FAIL_ON where a cell exceeds one of ``fail_limits``.
     """
     from opensafemlrm import api
 
@@ -215,6 +226,8 @@ def run_and_report(
     ended, code = run_to_end(turns, store, cluster)
     results = str(store or (cluster and cluster.parquet_out))
     summarize(turns, results, whole=code == ExitCode.DONE)
+    if to is not Format.TEXT:
+        show([run_table(turns)], to)
     for alarm in [*api.outages(plan.study), *api.alarms(results)]:
         say(f"look at this: {alarm}")
     steps = [f"table {name} {results}" for name in tables]

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
 from opensafemlrm.analysis import MAX_UNSCORED
 from opensafemlrm.cli._console import say
+from opensafemlrm.cli._empty import why_empty
+from opensafemlrm.cli._filters import ALL, ROWS, Chosen, choosing
 from opensafemlrm.cli._output import (
     Everything,
     FormatOption,
     MaxUnscored,
-    Mean,
-    OnlyAttack,
-    OnlyDataset,
-    OnlyJudge,
-    OnlyMean,
-    OnlyModel,
     PricesOption,
     show,
     tell_left_out,
 )
+from opensafemlrm.selection import GROUPINGS, KINDS
 from opensafemlrm.text import Format
-from opensafemlrm.types import Part
 
 if TYPE_CHECKING:
     from opensafemlrm.report import Table
@@ -51,20 +47,8 @@ class Name(StrEnum):
     DRIFT = "drift"
 
 
-_OF_HARMFUL: Final = frozenset({Name.ASR, Name.TAX, Name.BLINDSPOTS, Name.CORRECTION, Name.DEFENSE})
-"""Those that have rows as soon as a reply to a harmful item has a verdict."""
-
-
-class By(StrEnum):
-    """What a table can be broken down by: by scenarios, or by a name that its rows have."""
-
-    SCENARIO = "scenario"
-    MODEL = "model"
-    DATASET = "dataset"
-    ATTACK = "attack"
-    DEFENSE = "defense"
-    JUDGE = "judge"
-    PART = "part"
+_OF_SAMPLES: Final = frozenset({Name.TAX, Name.BLINDSPOTS, Name.CORRECTION, Name.DEFENSE})
+"""Those whose intervals take replies for a sample of items, or of scenarios."""
 
 
 class Clustered(StrEnum):
@@ -77,31 +61,18 @@ class Clustered(StrEnum):
 _Store = Annotated[Path, typer.Argument(help="The store, or a folder of Parquet files.")]
 
 
+@choosing(*ALL)
 def table(
     name: Annotated[Name, typer.Argument(help="The table; see above.")],
     store: _Store,
+    chosen: Chosen,
     to: FormatOption = Format.TEXT,
-    by: Annotated[
-        By | None,
-        typer.Option(
-            help="scenario: a row for each. Others: put this name first, and rows that share it "
-            "together; languages and styles are options of a dataset."
-        ),
-    ] = None,
-    threshold: Annotated[
-        float | None, typer.Option(help="Print only the rows at this threshold of the judge.")
-    ] = None,
-    part: Annotated[Part | None, typer.Option(help="Print only the rows of this part.")] = None,
     group_models: Annotated[
         str | None,
         typer.Option(help="blindspots: the mean of these models, by comma, beside --group-bases."),
     ] = None,
     group_bases: Annotated[str | None, typer.Option(help="blindspots: the bases' labels.")] = None,
     max_unscored: MaxUnscored = MAX_UNSCORED,
-    judge: OnlyJudge = None,
-    dataset: OnlyDataset = None,
-    attack: OnlyAttack = None,
-    model: OnlyModel = None,
     cluster: Annotated[
         Clustered,
         typer.Option(
@@ -109,7 +80,6 @@ def table(
             "scenarios or scenarios."
         ),
     ] = Clustered.ITEM,
-    mean: OnlyMean = None,
     prices: PricesOption = None,
     columns: Annotated[
         str | None,
@@ -128,19 +98,8 @@ def table(
     drift: versions of a series; see `safemlrm drift --help`.
     """
     groups = _groups(name, group_models, group_bases)
-    chosen = Options(
-        by,
-        threshold,
-        part,
-        groups,
-        max_unscored,
-        cluster.value,
-        everything,
-        {"judge": judge, "dataset": dataset, "attack": attack, "model": model},
-        mean,
-        prices,
-    )
-    tables = make(name, store, chosen)
+    options = Options(chosen, groups, max_unscored, cluster.value, everything, prices)
+    tables = make(name, store, options)
     show(_with_columns(tables, columns) if columns else tables, to)
 
 
@@ -148,75 +107,76 @@ def table(
 class Options:
     """What of a table is wanted."""
 
-    by: By | None = None
-    threshold: float | None = None
-    part: Part | None = None
+    chosen: Chosen
     groups: tuple[list[str], list[str]] | None = None
     """Models and bases of the grouped form of the blind spots."""
     max_unscored: float = MAX_UNSCORED
     """The share without a score from which bounds stand in a rate's place."""
     cluster: Literal["item", "scenario"] = "item"
     everything: bool = False
-    only: Mapping[str, Any] = field(default_factory=dict)
-    """Judges, datasets, attacks and models that the table is about."""
-    mean: Mean | None = None
     prices: Path | None = None
 
     @property
     def by_scenario(self) -> Literal["scenario"] | None:
         """What the analyses take ``by`` for: they have a row for each other name anyway."""
-        return "scenario" if self.by is By.SCENARIO else None
+        return "scenario" if self.chosen.rows.by == "scenario" else None
+
+    def refuse_others(self, name: Name) -> None:
+        """Raise BadParameter for an option that changes nothing in the table."""
+        for option, default, takes in (
+            ("cluster", "item", _OF_SAMPLES),
+            ("prices", None, {Name.COST}),
+            ("max_unscored", MAX_UNSCORED, set(Name) - {Name.COST, Name.COVERAGE, Name.STOPPING}),
+        ):
+            if getattr(self, option) != default and name not in takes:
+                names = ", ".join(table for table in Name if table in takes)
+                flag = option.replace("_", "-")
+                raise typer.BadParameter(f"{name} takes no --{flag}; these tables do: {names}")
 
 
-def make(name: Name, path: Path | str, options: Options = Options()) -> list[Table]:  # frozen
+def make(name: Name, path: Path | str, options: Options) -> list[Table]:
     """Compute a table of what is at ``path``."""
+    import dataclasses
+
     from opensafemlrm import results
     from opensafemlrm.analysis.alarms import sent_otherwise
-    from opensafemlrm.report.notes import with_notes
+    from opensafemlrm.report.notes import finished
 
+    options.refuse_others(name)
     found = results.open(
         path,
         max_unscored=options.max_unscored,
         cluster=options.cluster,
         everything=options.everything,
-        **options.only,
+        **options.chosen.names,
     )
     tell_left_out(found)
-    made = [_only(table, options) for table in _MAKERS[name](found, options)]
-    if options.by is not None:
-        made = _grouped(name, made, options.by)
+    rows = options.chosen.rows
+    made = _MAKERS[name](found, options)
+    _refuse_rows(name, made, options.chosen)
+    rows.check_threshold([table.frame for table in made])
+    made = [dataclasses.replace(table, frame=rows.choose(table.frame)) for table in made]
     if all(table.frame.is_empty() for table in made):
-        _say_why(name, found, options)
-    return with_notes(made, sent_otherwise(found.requests()))
+        say(why_empty(name, found, options.chosen))
+    return finished(made, sent_otherwise(found.requests()), found.selection, rows)
 
 
-def _say_why(name: Name, found: Results, options: Options) -> None:
-    """Say why a table has no rows, where that is known. Raises OptionError."""
+def _refuse_rows(name: Name, tables: list[Table], chosen: Chosen) -> None:
+    """Raise for rows that no table has: no part, no mean, nothing of that name."""
     from opensafemlrm.errors import OptionError
 
-    rates = found.asr()
-    thresholds = rates["threshold"].drop_nulls().unique().sort().to_list()
-    if options.threshold is not None and options.threshold not in thresholds:
-        known = ", ".join(f"{threshold:g}" for threshold in thresholds)
-        raise OptionError(f"no judge here has the threshold {options.threshold:g}; known: {known}")
-    if rates.is_empty() and name in _OF_HARMFUL:
-        say("no reply here to a harmful item has a verdict: see `safemlrm table coverage`")
-    elif name in (Name.TAX, Name.BLINDSPOTS) and found.pairs().is_empty():
-        say("the study names no pairs: write `pairs:` in it, and give `safemlrm run` once more")
-
-
-def _grouped(name: Name, tables: list[Table], by: By) -> list[Table]:
-    """Put rows that share a name together, and the name first, in the tables that have it."""
-    from opensafemlrm.errors import OptionError
-
-    able = [other for other in By if any(other in (c.key for c in t.columns) for t in tables)]
-    if by not in able:
+    keys = {key for t in tables for key in (*t.frame.columns, *(c.key for c in t.columns))}
+    has = {key for key in ROWS if ("level" if key == "mean" else key) in keys}
+    chosen.refuse_but((*KINDS, "by", *(key for key in ROWS if key in has)), name)
+    columns = {column.key for table in tables for column in table.columns}
+    able = [other for other in GROUPINGS if other in columns]
+    by = chosen.rows.by
+    if by is not None and by not in able:
         raise OptionError(
             f"{name} has no rows by {by}: --by takes {', '.join(able)}"
             if able
             else f"{name} has no rows to put together: leave out --by"
         )
-    return tables if by is By.SCENARIO else [table.grouped_by(by.value) for table in tables]
 
 
 def _with_columns(tables: list[Table], columns: str) -> list[Table]:
@@ -232,26 +192,12 @@ def _with_columns(tables: list[Table], columns: str) -> list[Table]:
     return [table.only(names) for table in chosen]
 
 
-def _only(table: Table, options: Options) -> Table:
-    """Keep the rows of the threshold and the part that were asked for, where a row has them."""
-    import dataclasses
-
-    frame = table.frame
-    for key, wanted in (("threshold", options.threshold), ("part", options.part)):
-        if wanted is not None and key in frame.columns:
-            frame = frame.filter(**{key: wanted})
-    if options.mean is not None and "level" in frame.columns:
-        others = {"micro", "macro"} - {options.mean.value}
-        frame = frame.filter(~frame["level"].cast(str).is_in(others))
-    return dataclasses.replace(table, frame=frame)
-
-
 def _asr(found: Results, options: Options) -> list[Table]:
     from opensafemlrm.report.rates import asr_table
 
     # Chosen before the table is made: its footer counts what is in its rows.
-    rows = found.asr(by=options.by_scenario, part=options.part, threshold=options.threshold)
-    return [asr_table(rows)]
+    rows = found.asr(by=options.by_scenario, threshold=options.chosen.rows.threshold)
+    return [asr_table(options.chosen.rows.choose(rows))]
 
 
 def _tax(found: Results, options: Options) -> list[Table]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from opensafemlrm.cli._console import fail, say
-from opensafemlrm.cli._output import PortOption, print_wrapped
-from opensafemlrm.errors import UnknownNameError
+from opensafemlrm.cli._filters import Chosen, choosing
+from opensafemlrm.cli._output import PortOption, check_plain, print_wrapped, show_records
+from opensafemlrm.selection import KINDS
 from opensafemlrm.text import Format, counted
 
 if TYPE_CHECKING:
@@ -54,13 +54,18 @@ def view(
         pages.close()
 
 
+@choosing(
+    *KINDS,
+    "part",
+    helps={
+        "model": "Only samples of this model; repeatable.",
+        "judge": "The judge of --outcome.",
+        "part": "The part of --outcome; answer if left out.",
+    },
+)
 def show(
     store: Annotated[Path, typer.Argument(help="The store's folder.")],
-    model: Annotated[str, typer.Option(help="Only samples of this model.")] = "",
-    dataset: Annotated[str, typer.Option(help="Only of this dataset.")] = "",
-    attack: Annotated[str, typer.Option(help="Only under this attack.")] = "",
-    defense: Annotated[str, typer.Option(help="Only under this defense.")] = "",
-    scenario: Annotated[str, typer.Option(help="Only of this scenario.")] = "",
+    chosen: Chosen,
     item: Annotated[str, typer.Option(help="Only of this item.")] = "",
     outcome: Annotated[
         str,
@@ -69,52 +74,40 @@ def show(
             "safe, unscored, leak, escape."
         ),
     ] = "",
-    part: Annotated[str, typer.Option(help="The part of --outcome.")] = "answer",
-    judge: Annotated[str, typer.Option(help="The judge of --outcome.")] = "",
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many to show.")] = 5,
     reveal: Annotated[bool, typer.Option("--reveal", help="Show the texts.")] = False,
-    output: Annotated[
-        Format, typer.Option("--format", help="text, or json: always with the texts.")
+    to: Annotated[
+        Format, typer.Option("--format", help="text; json or jsonl: always with the texts.")
     ] = Format.TEXT,
 ) -> None:
     """Print samples: what was sent, what came back, and what judges made of it.
 
     Texts may be harmful: they are masked unless you say --reveal.
     """
-    import json
-
     from opensafemlrm.store import Store
-    from opensafemlrm.types import ResponseStatus
     from opensafemlrm.view.browse import Browser
-    from opensafemlrm.view.filters import VERDICTS, Filters
+    from opensafemlrm.view.filters import Filters
     from opensafemlrm.view.index import Index
     from opensafemlrm.view.sample import read_sample
 
-    if output not in (Format.TEXT, Format.JSON):
-        raise typer.BadParameter("--format is text or json")
-    outcomes = (*(status.value for status in ResponseStatus), *VERDICTS)
-    if outcome and outcome not in outcomes:
-        raise typer.BadParameter(f"--outcome is one of {', '.join(outcomes)}, not {outcome!r}")
-    filters = Filters.of(
-        {
-            **{"model": model, "dataset": dataset, "attack": attack, "defense": defense},
-            **{"scenario": scenario, "item": item, "part": part, "judge": judge},
-            "verdict" if outcome in VERDICTS else "status": outcome,
-        }
-    )
+    check_plain(to, "show")
     index = Index(store)
     try:
         index.refresh()
         with index.reading() as connection, Store.open(store) as opened:
             browser = Browser(connection)
-            _check_names(browser, filters)
             (stored, _) = browser.count(Filters())
-            rows, (total, more) = browser.page(filters, size=count), browser.count(filters)
-            for row in rows:
-                sample = read_sample(opened, row["key"])
-                if sample is not None and output is Format.JSON:
-                    typer.echo(json.dumps(_record(row, sample), ensure_ascii=True))
-                elif sample is not None:
+            rows: list[dict[str, Any]] = []
+            total, more = 0, False
+            for filters in _filters(browser, chosen, item, outcome):
+                rows += browser.page(filters, size=count - len(rows)) if len(rows) < count else []
+                passing, rest = browser.count(filters)
+                total, more = total + passing, more or rest
+            samples = [(row, read_sample(opened, row["key"])) for row in rows]
+            records = [_record(row, sample) for row, sample in samples if sample is not None]
+            show_records(records, to, "show")
+            for row, sample in samples if to is Format.TEXT else ():
+                if sample is not None:
                     _print(opened, row, sample, reveal=reveal)
     finally:
         index.close()
@@ -125,15 +118,37 @@ def show(
         say(f"none of the store's {counted(stored, 'sample')} is such; leave out an option")
 
 
-def _check_names(browser: Browser, filters: Filters) -> None:
-    """Raise UnknownNameError for a name that the store does not have, with those it has."""
-    choices = browser.choices(replace(filters, judge=""))
-    if filters.item:
-        choices["item"] = browser.items()
-    for kind in ("judge", "model", "dataset", "attack", "defense", "scenario", "item"):
-        name = getattr(filters, kind)
-        if name and name not in choices[kind]:
-            raise UnknownNameError(f"{kind} in this store", name, choices[kind])
+def _filters(browser: Browser, chosen: Chosen, item: str, outcome: str) -> list[Filters]:
+    """Return what to look for, one after the other. Raises UnknownNameError, BadParameter."""
+    from itertools import product
+
+    from opensafemlrm.selection import labels_of
+    from opensafemlrm.types import ResponseStatus
+    from opensafemlrm.view.filters import VERDICTS, Filters
+
+    outcomes = (*(status.value for status in ResponseStatus), *VERDICTS)
+    if outcome and outcome not in outcomes:
+        raise typer.BadParameter(f"--outcome is one of {', '.join(outcomes)}, not {outcome!r}")
+    known = browser.choices(Filters())
+    names = {
+        kind: labels_of(f"{kind} in this store", wanted, known[kind], exact=kind == "scenario")
+        for kind, wanted in chosen.names.items()
+        if wanted
+    }
+    if len(names.get("judge", ())) > 1:
+        raise typer.BadParameter(
+            f"--outcome is of one judge; name one: {', '.join(names['judge'])}"
+        )
+    if item:
+        names["item"] = labels_of("item in this store", [item], browser.items(), exact=True)
+    same = {
+        "part": chosen.rows.part or "answer",
+        "verdict" if outcome in VERDICTS else "status": outcome,
+    }
+    return [
+        Filters.of({**dict(zip(names, values, strict=True)), **same})
+        for values in product(*names.values())
+    ]
 
 
 def _record(row: dict[str, Any], sample: Sample) -> dict[str, Any]:

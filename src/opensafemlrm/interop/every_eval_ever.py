@@ -23,6 +23,7 @@ from opensafemlrm import reasoning
 from opensafemlrm.analysis.asr import asr
 from opensafemlrm.files import make_folder_in, replacing
 from opensafemlrm.replies import replies
+from opensafemlrm.selection import ALL_ROWS, EVERYTHING, RowChoice, Selection
 from opensafemlrm.store import Store, known, records
 from opensafemlrm.text import counted
 from opensafemlrm.types import Part, Response
@@ -120,15 +121,17 @@ class ExportedResults:
         return wrote + (left if self.without_score else "")
 
 
-def export_results(store: Store, folder: Path) -> ExportedResults:
+def export_results(
+    store: Store, folder: Path, selection: Selection = EVERYTHING, chosen: RowChoice = ALL_ROWS
+) -> ExportedResults:
     """Write a store as ``data/BENCHMARK/DEVELOPER/MODEL/UUID.json`` and its samples beside it.
 
     The same store gives the same names, so that a second export replaces the first. The samples
     hold what models wrote, which may be harmful. Raises StoreError and OSError.
     """
     done = ExportedResults()
-    rows = frames.read(store).filter(pl.col("judge").is_not_null())
-    rates = asr(rows)
+    rows = chosen.choose(selection.read(store).filter(pl.col("judge").is_not_null()))
+    rates = asr(rows, threshold=chosen.threshold)
     for model in rows["model"].cast(pl.String).unique().sort():
         of_model = rows.filter(pl.col("model").cast(pl.String) == model)
         _ModelExport(store, folder, model, done).write(

@@ -18,7 +18,6 @@ from typing import Any, Final
 import polars as pl
 import yaml
 
-from opensafemlrm import frame as frames
 from opensafemlrm import registry
 from opensafemlrm.errors import BuildError
 from opensafemlrm.export import write_frame
@@ -26,6 +25,7 @@ from opensafemlrm.files import make_folder_in, replacing
 from opensafemlrm.interop.every_eval_ever import scales
 from opensafemlrm.registry import ComponentKind
 from opensafemlrm.replies import replies
+from opensafemlrm.selection import ALL_ROWS, EVERYTHING, RowChoice, Selection, selected
 from opensafemlrm.store import Store, known, records
 from opensafemlrm.store import labels as stored_labels
 from opensafemlrm.text import counted, for_markdown
@@ -69,12 +69,14 @@ class ExportedDataset:
         return f"{counted(self.replies, 'reply')} of {models}; {harm}, as the card says"
 
 
-def export_dataset(store: Store, folder: Path) -> ExportedDataset:
-    """Write ``store`` into ``folder``; a second export replaces the first.
+def export_dataset(
+    store: Store, folder: Path, selection: Selection = EVERYTHING, chosen: RowChoice = ALL_ROWS
+) -> ExportedDataset:
+    """Write a ``selection`` of ``store`` into ``folder``; a second export replaces the first.
 
     Raises StoreError, and OSError where a file cannot be written.
     """
-    rows = frames.read(store)
+    rows = chosen.choose(selection.read(store))
     make_folder_in(folder, "data")
     write_frame(rows, folder / "data/frame.parquet")
     number = total = 0
@@ -83,10 +85,12 @@ def export_dataset(store: Store, folder: Path) -> ExportedDataset:
         total += shard.height
     for stale in sorted(folder.glob("data/replies-*.parquet"))[number:]:
         stale.unlink()
-    used = _datasets(store)
+    used = [row for row in _datasets(store) if row[0] in set(rows["dataset"].cast(str))]
     is_harmful = any(name not in _HARMLESS for _, name, _ in used)
     with replacing(folder / "README.md", private=False) as draft:
-        draft.write_text(_card(store, rows, total, used, is_harmful), encoding="utf-8")
+        card = _card(store, rows, total, used, is_harmful)
+        of = selected(selection, chosen)
+        draft.write_text(f"{card}\n{of}\n" if of else card, encoding="utf-8")
     return ExportedDataset(total, rows["model"].n_unique(), is_harmful)
 
 

@@ -39,6 +39,7 @@ from inspect_ai.viewer import ViewerConfig
 
 from opensafemlrm import reasoning
 from opensafemlrm.files import make_folder
+from opensafemlrm.interop.chosen_rows import Reader
 from opensafemlrm.interop.inspect_samples import (
     OURS,
     as_record,
@@ -48,13 +49,13 @@ from opensafemlrm.interop.inspect_samples import (
     score_of,
 )
 from opensafemlrm.models.hosted.inspect import messages_of
+from opensafemlrm.selection import EVERYTHING, Selection
 from opensafemlrm.store import records
 from opensafemlrm.store.source import Source
 from opensafemlrm.store.tables import RESPONSE, TABLES, columns_of
 from opensafemlrm.text import counted
 from opensafemlrm.types import (
     PARTS,
-    Image,
     ItemKind,
     Part,
     Prompt,
@@ -95,52 +96,25 @@ class Exported:
         return f"{counted(self.samples, 'sample')} in {counted(self.logs, 'log')}{left}"
 
 
-def export_logs(source: Source, folder: Path) -> Exported:
-    """Write a log for each cell of ``source`` into ``folder``. The texts may be harmful.
+def export_logs(source: Source, folder: Path, selection: Selection = EVERYTHING) -> Exported:
+    """Write a log for each cell of a ``selection`` into ``folder``. The texts may be harmful.
 
     The same store gives the same names, so that a second export replaces the first. Raises
     StoreError, for a picture that is not there too, and OSError where a file cannot be written.
     """
     make_folder(folder)
-    store = Reader(source)
-    samples = [asyncio.run(_write(Cell(store, row), folder)) for row in store.rows("cells")]
+    store = Reader(source, selection)
+    samples = [asyncio.run(_write(cell, folder)) for cell in chosen_cells(store)]
     left = {name: n for name in LEFT_OUT if (n := len(store.rows(name)))}
     return Exported(len(samples), sum(samples), left)
 
 
-class Reader:
-    """Rows of a source's tables, as Python's own values."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-        self.components = {row[0]: row for row in self.rows("components")}
-        self.judges: dict[bytes, str] = {}
-        """The names of scorers: of two judges with one label, the second has its key."""
-        for key, kind, label, *_ in self.components.values():
-            if kind == "judge":
-                taken = label in self.judges.values()
-                self.judges[key] = f"{label}#{key.hex()[:6]}" if taken else label
-
-    def rows(self, table: str, where: str = "") -> list[tuple[Any, ...]]:
-        """Return the rows of a table in the order of its columns."""
-        schema = TABLES[table].schema()
-        condition = f" WHERE {where}" if where else ""
-        return self.source.query(f"{TABLES[table].select()}{condition}", schema).rows()
-
-    def among(self, table: str, column: str, keys: Sequence[bytes]) -> list[tuple[Any, ...]]:
-        """Return the rows that have one of ``keys`` in ``column``."""
-        listed = ", ".join(f"X'{key.hex().upper()}'" for key in dict.fromkeys(keys))
-        return self.rows(table, f"{column} IN ({listed})") if listed else []
-
-    def component(self, key: bytes) -> dict[str, Any]:
-        """Return a component as JSON has it."""
-        record = as_record("components", self.components[key], without=("kind",))
-        return {**record, **{name: json.loads(record[name]) for name in ("identity", "facts")}}
-
-    def image(self, record: Mapping[str, Any]) -> Image:
-        """Return an image with its bytes. Raises StoreError."""
-        data = self.source.image_data(record["sha256"], record["media_type"])
-        return Image(**record, source=data)
+def chosen_cells(store: Reader) -> Iterator[Cell]:
+    """Yield the cells; of a selection, those that it has a reply of."""
+    for row in store.rows("cells"):
+        cell = Cell(store, row)
+        if store.samples is None or cell.replies:
+            yield cell
 
 
 @dataclass(slots=True)
@@ -168,6 +142,8 @@ class Cell:
         columns |= {"repeat": pl.Int64(), "made": pl.Float64()}
         replies = store.source.query(_REPLIES.format(self.hex), columns)
         replies = replies.sort("id", "repeat", "key")
+        if store.samples is not None:
+            replies = replies.filter(replies["key"].is_in(list(store.samples)))
         self.replies: list[bytes] = replies["key"].to_list()
         self.epochs = max(replies["repeat"].to_list(), default=0) + 1
         self.created = min(replies["made"].to_list(), default=0.0)
@@ -237,7 +213,8 @@ class Cell:
             (source, item, seed): content
             for source, item, seed, content in store.among("prompts", "item", wanted)
         }
-        judgements = store.among("judgements", "generation", keys)
+        judged = store.among("judgements", "generation", keys)
+        judgements = [row for row in judged if row[1] in store.judges]
         ids = [key for row in judgements for key in row[2:] if key is not None]
         verdicts = {
             row[0]: as_record("verdicts", row) for row in store.among("verdicts", "key", ids)
@@ -260,7 +237,11 @@ class Cell:
                 row,
                 row_metadata(items[row["item"]], **ours),
                 None if content is None else records.prompt_from_json(content, store.image),
-                [(judge, given) for reply, judge, *given in judgements if reply == key],
+                [
+                    (judge, given)
+                    for reply, judge, *given in judgements
+                    if reply == key and judge in store.judges
+                ],
                 verdicts,
                 sorted((call for call in calls if call[0] == key), key=lambda call: call[1]),
             )

@@ -18,7 +18,9 @@ from typing import Any, Final
 import polars as pl
 
 from opensafemlrm.files import make_folder, replacing
-from opensafemlrm.interop.inspect_export import Cell, Reader
+from opensafemlrm.interop.chosen_rows import Reader
+from opensafemlrm.interop.inspect_export import Cell, chosen_cells
+from opensafemlrm.selection import EVERYTHING, Selection
 from opensafemlrm.store.source import Source
 
 _ROWS: Final = 500
@@ -37,16 +39,15 @@ _SCHEMA: Final[dict[str, Any]] = {
 }
 
 
-def export_transcripts(source: Source, folder: Path) -> int:
-    """Write the transcripts of ``source`` into ``folder``; return how many. They may be harmful.
+def export_transcripts(source: Source, folder: Path, selection: Selection = EVERYTHING) -> int:
+    """Write the transcripts of a ``selection`` into ``folder``; return how many. Some may do harm.
 
     The same store gives the same names, so that a second export replaces the first. Raises
     StoreError, for a picture that is not there too, and OSError where a file cannot be written.
     """
     make_folder(folder)
-    store, count = Reader(source), 0
-    for row in store.rows("cells"):
-        cell = Cell(store, row)
+    count = 0
+    for cell in chosen_cells(Reader(source, selection)):
         transcripts = _transcripts(cell)
         for number in itertools.count():
             if not (rows := list(itertools.islice(transcripts, _ROWS))):

@@ -11,7 +11,14 @@ import polars as pl
 from opensafemlrm import registry
 from opensafemlrm.analysis.conditions import ALL
 from opensafemlrm.report.tables import Note, Table
-from opensafemlrm.selection import plain_name
+from opensafemlrm.selection import (
+    ALL_ROWS,
+    EVERYTHING,
+    RowChoice,
+    Selection,
+    plain_name,
+    selected,
+)
 
 _JUDGE: Final = registry.ComponentKind.JUDGE
 MEASURED: Final = frozenset({"rules"})
@@ -53,13 +60,27 @@ _NAMED: Final = ("model", "base", "judge")
 """Columns that name what was asked."""
 
 
-def with_notes(tables: Iterable[Table], notes: Mapping[str, str]) -> list[Table]:
-    """Return tables with the notes that their rows need, where they tell of sampling.
+def finished(
+    tables: Iterable[Table],
+    notes: Mapping[str, str],
+    selection: Selection = EVERYTHING,
+    rows: RowChoice = ALL_ROWS,
+) -> list[Table]:
+    """Return tables with the notes that they need, and in the order that ``rows`` asks for.
 
-    ``notes`` are sentences by what tables call a model or a judge, as
-    :func:`opensafemlrm.analysis.alarms.sent_otherwise` makes them.
+    ``notes`` are sentences of sampling by what tables call a model or a judge, as
+    :func:`opensafemlrm.analysis.alarms.sent_otherwise` makes them. A table of a part of the store
+    says so below it.
     """
-    return [_with_notes(table, notes) if notes else table for table in tables]
+    made = []
+    for table in tables:
+        chosen = selected(selection, rows, table.frame.columns)
+        noted = _with_notes(table, notes) if notes else table
+        if chosen:
+            noted = replace(noted, notes=[*noted.notes, chosen])
+        is_grouped = rows.by not in (None, "scenario")
+        made.append(noted.grouped_by(str(rows.by)) if is_grouped else noted)
+    return made
 
 
 def _with_notes(table: Table, notes: Mapping[str, str]) -> Table:

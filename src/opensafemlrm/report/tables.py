@@ -8,9 +8,6 @@ of the frame by its name, rates as fractions, nothing rounded.
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,7 +22,8 @@ from opensafemlrm.report.forms import BOUNDS_MARK, FORMS, INTERVALS, Form
 from opensafemlrm.report.grid import grid
 from opensafemlrm.report.latex import Content, latex
 from opensafemlrm.report.names import short_names
-from opensafemlrm.text import Format, for_csv_cell, for_markdown, for_terminal
+from opensafemlrm.report.plain import as_csv, as_json, as_lines
+from opensafemlrm.text import Format, for_markdown, for_terminal
 
 NOT_MEASURED: Final = "–"
 SIMULATED: Final = " (simulated)"
@@ -241,10 +239,13 @@ def render(table: Table, to: Format, width: int = WIDTH) -> str:
 def render_all(tables: Sequence[Table], to: Format, width: int = WIDTH) -> str:
     """Return tables in one text: as :func:`render` does one, or one after the other.
 
-    JSON of several tables is an object of lists by the tables' names.
+    JSON of several tables is an object of lists by the tables' names; in lines of JSON each says
+    its table.
     """
     if to is Format.JSON and len(tables) != 1:
-        return _dump({table.name: records(table) for table in tables})
+        return as_json({table.name: records(table) for table in tables})
+    if to is Format.JSONL and len(tables) != 1:
+        return as_lines({"table": t.name, **record} for t in tables for record in records(t))
     return "\n".join(render(table, to, width) for table in tables)
 
 
@@ -349,22 +350,6 @@ def _latex(table: Table, _: int) -> str:
     )
 
 
-def _csv(table: Table, _: int) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(table.fields)
-    writer.writerows(map(_csv_cell, record.values()) for record in records(table))
-    return out.getvalue()
-
-
-def _csv_cell(value: Any) -> Any:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, Mapping):
-        return for_csv_cell(json.dumps(value))
-    return for_csv_cell(value) if isinstance(value, str) else value
-
-
 def records(table: Table) -> list[dict[str, Any]]:
     """Return the rows as programs get them: every column by its name, null where not measured."""
     frame = table.frame.select(table.fields)
@@ -380,13 +365,6 @@ def records(table: Table) -> list[dict[str, Any]]:
     return rows
 
 
-def _dump(value: Any) -> str:
-    # ASCII: a terminal that shows the file is not driven by what a model's name holds.
-    # DEL is ASCII, and the only control character that JSON lets through.
-    text = json.dumps(value, indent=2, ensure_ascii=True, allow_nan=False)
-    return text.replace("\x7f", "\\u007f") + "\n"
-
-
 def _wrap(text: str, width: int) -> list[str]:
     return textwrap.wrap(for_terminal(text), width, break_long_words=False, break_on_hyphens=False)
 
@@ -394,7 +372,8 @@ def _wrap(text: str, width: int) -> list[str]:
 _RENDERERS: Final[Mapping[Format, Callable[[Table, int], str]]] = {
     Format.TEXT: _text,
     Format.MD: _markdown,
-    Format.CSV: _csv,
-    Format.JSON: lambda table, _: _dump(records(table)),
+    Format.CSV: lambda table, _: as_csv(table.fields, records(table)),
+    Format.JSON: lambda table, _: as_json(records(table)),
+    Format.JSONL: lambda table, _: as_lines(records(table)),
     Format.LATEX: _latex,
 }

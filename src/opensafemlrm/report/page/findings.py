@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias, cast
 
 import polars as pl
 
@@ -17,6 +17,7 @@ from opensafemlrm.analysis.asr import asr
 from opensafemlrm.analysis.blindspots import blindspots, consistency
 from opensafemlrm.analysis.clustered_counts import texts
 from opensafemlrm.analysis.comprehension import comprehension, comprehension_tax
+from opensafemlrm.analysis.conditions import THRESHOLDS
 from opensafemlrm.analysis.corrected import corrected_asr, corrected_tax
 from opensafemlrm.analysis.correction import correction, with_noise_floor
 from opensafemlrm.analysis.cost import cost
@@ -28,9 +29,10 @@ from opensafemlrm.analysis.overrefusal import balance, overrefusal
 from opensafemlrm.analysis.tax import Mean, tax
 from opensafemlrm.datasets.canary import Canary
 from opensafemlrm.models.demo.organism import Organism
+from opensafemlrm.report.notes import finished
 from opensafemlrm.report.settings import KEYS, main_judge, marked, settings_of
-from opensafemlrm.report.tables import SIMULATED
-from opensafemlrm.selection import EVERYTHING, Selection, plain_name
+from opensafemlrm.report.tables import SIMULATED, Table
+from opensafemlrm.selection import ALL_ROWS, EVERYTHING, RowChoice, Selection, plain_name
 from opensafemlrm.store.answers import correct_answers
 from opensafemlrm.store.named import read_table
 from opensafemlrm.store.ratings import people_labels
@@ -44,6 +46,14 @@ from opensafemlrm.types import Part
 
 MAX_SETTINGS: Final = 6
 """Settings that are drawn; a page of more would not be read. The tables have all of them."""
+
+
+By: TypeAlias = Literal["scenario"] | None
+
+
+def _result(compute: Callable[[Any], pl.DataFrame]) -> cached_property[pl.DataFrame]:
+    """Return a property that is computed once, of the rows that are chosen."""
+    return cached_property(lambda self: self.rows.choose(compute(self)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,75 +83,96 @@ class Findings:
     """What of the store it is about, by its labels."""
     organisms: frozenset[str] = frozenset()
     """Models that are organisms: tiny, and trained by this project."""
-    mean: Mean | None = None
-    """The only mean of the tax that there is; with none, both are, and the micro one is drawn."""
+    rows: RowChoice = ALL_ROWS
+    """Which rows of its tables there are. With no mean of the tax both are; micro is drawn."""
+    undefended: pl.DataFrame | None = field(default=None, repr=False)
+    """The tidy table with replies without a defense, where defenses are chosen and it has none."""
 
     # Each result by the name of its analysis.
-    asr = cached_property(lambda self: asr(self.frame, max_unscored=self.max_unscored))
-    by_scenario = cached_property(
+    asr = _result(lambda self: asr(self.frame, max_unscored=self.max_unscored))
+    by_scenario = _result(
         lambda self: asr(self.frame, by="scenario", max_unscored=self.max_unscored)
     )
-    tax = cached_property(
-        lambda self: tax(self.frame, self.pairs, mean=self.mean, max_unscored=self.max_unscored)
-    )
-    averages = cached_property(lambda self: self.tax.filter(level=self.mean or "micro"))
+    tax = _result(lambda self: self._tax())
+    averages = cached_property(lambda self: self.tax.filter(level=self.rows.mean or "micro"))
     """The tax by the mean that is drawn."""
-    blindspots = cached_property(
+    blindspots = _result(
         lambda self: blindspots(self.frame, self.pairs, max_unscored=self.max_unscored)
     )
     consistency = cached_property(lambda self: consistency(self.blindspots))
-    overrefusal = cached_property(
-        lambda self: overrefusal(self.frame, max_unscored=self.max_unscored)
-    )
-    balance = cached_property(lambda self: balance(self.frame, max_unscored=self.max_unscored))
-    cost = cached_property(lambda self: cost(self.frame))
-    comprehension = cached_property(
-        lambda self: comprehension(self.frame, max_unscored=self.max_unscored)
-    )
-    comprehension_tax = cached_property(
+    overrefusal = _result(lambda self: self._overrefusal())
+    balance = _result(lambda self: balance(self.frame, max_unscored=self.max_unscored))
+    cost = _result(lambda self: cost(self.frame))
+    comprehension = _result(lambda self: comprehension(self.frame, max_unscored=self.max_unscored))
+    comprehension_tax = _result(
         lambda self: comprehension_tax(self.frame, self.pairs, max_unscored=self.max_unscored)
     )
-    replies = cached_property(lambda self: reply_outcomes(self.frame))
-    verdicts = cached_property(lambda self: verdict_outcomes(self.frame))
-    scores = cached_property(lambda self: scores(self.frame))
+    replies = _result(lambda self: reply_outcomes(self.frame))
+    verdicts = _result(lambda self: verdict_outcomes(self.frame))
+    scores = _result(lambda self: scores(self.frame))
+    correction = _result(lambda self: self._correction())
+    """Reasoning beside answer; none where one part is chosen, as it is of two."""
+    corrected = _result(lambda self: self._corrected())
+    """Rates corrected by people's labels."""
+
+    def by_files(self, name: str) -> pl.DataFrame:
+        """Return a result as files have it: with a row for each scenario, where that is chosen."""
+        if self.rows.by != "scenario":
+            whole: pl.DataFrame = getattr(self, name)
+            return whole
+        return self.rows.choose(getattr(self, f"_{name}")("scenario"))
+
+    def _tax(self, by: By = None) -> pl.DataFrame:
+        limit = self.max_unscored
+        return tax(self.frame, self.pairs, by=by, mean=self.mean, max_unscored=limit)
+
+    def _overrefusal(self, by: By = None) -> pl.DataFrame:
+        return overrefusal(self.frame, by=by, max_unscored=self.max_unscored)
+
+    def _correction(self, by: By = None) -> pl.DataFrame:
+        frame = self.frame if self.rows.part is None else self.frame.clear()
+        rows = correction(frame, by=by, max_unscored=self.max_unscored)
+        return with_noise_floor(rows, self.calibrations)
+
+    def _corrected(self, by: By = None) -> pl.DataFrame:
+        known = (self.frame, self.calibrations, self.labels)
+        return corrected_asr(*known, by=by, max_unscored=self.max_unscored)
+
+    @property
+    def mean(self) -> Mean | None:
+        """The only mean of the tax that there is."""
+        return cast("Mean | None", self.rows.mean)
 
     @cached_property
     def grouped(self) -> pl.DataFrame:
         """All reasoning models over all bases."""
         models, bases = (sorted(set(self.tax[name])) for name in ("model", "base"))
-        return grouped(self.frame, models, bases, max_unscored=self.max_unscored)
-
-    @cached_property
-    def correction(self) -> pl.DataFrame:
-        """Reasoning beside answer."""
-        rows = correction(self.frame, max_unscored=self.max_unscored)
-        return with_noise_floor(rows, self.calibrations)
+        rows = grouped(self.frame, models, bases, max_unscored=self.max_unscored)
+        return self.rows.choose(rows)
 
     @cached_property
     def drift(self) -> Drift:
         """The versions of each series, and what changed."""
         series = self.series
         frame = self.frame if len(series) else self.frame.clear()
-        return drift(frame, series, max_unscored=self.max_unscored)
+        whole = drift(frame, series, max_unscored=self.max_unscored)
+        return Drift(self.rows.choose(whole.trend), self.rows.choose(whole.changes))
 
     @cached_property
     def defenses(self) -> pl.DataFrame:
         """Every defense beside the same model undefended; empty where there is no defense."""
         is_defended = (self.asr["defense"] != UNDEFENDED).any()
-        frame = self.frame if is_defended else self.frame.clear()
-        return defense_effects(frame, self.correct, max_unscored=self.max_unscored)
-
-    @cached_property
-    def corrected(self) -> pl.DataFrame:
-        """Rates corrected by people's labels."""
-        known = (self.calibrations, self.labels)
-        return corrected_asr(self.frame, *known, max_unscored=self.max_unscored)
+        whole = self.frame if self.undefended is None else self.undefended
+        frame = whole if is_defended else whole.clear()
+        rows = defense_effects(frame, self.correct, max_unscored=self.max_unscored)
+        return self.rows.choose(rows)
 
     @cached_property
     def corrected_tax(self) -> pl.DataFrame:
         """The tax corrected by them."""
         known = (self.pairs, self.calibrations, self.labels)
-        return corrected_tax(self.frame, *known, max_unscored=self.max_unscored)
+        rows = corrected_tax(self.frame, *known, max_unscored=self.max_unscored)
+        return self.rows.choose(rows)
 
     @cached_property
     def alarms(self) -> Sequence[str]:
@@ -153,6 +184,10 @@ class Findings:
     def sampling_notes(self) -> Mapping[str, str]:
         """What was not asked as the study says, by its name: a sentence each."""
         return sent_otherwise(self.requests)
+
+    def finished(self, tables: Iterable[Table]) -> list[Table]:
+        """Return tables with what stands below them, and their rows as they were asked for."""
+        return finished(tables, self.sampling_notes, self.selection, self.rows)
 
     @property
     def detected(self) -> list[str]:
@@ -176,6 +211,8 @@ class Findings:
     @cached_property
     def part(self) -> str:
         """The part that is drawn: the one with the most scores, the whole reply before others."""
+        if self.rows.part is not None:
+            return str(self.rows.part)
         parts = (Part.FULL.value, Part.ANSWER.value, Part.REASONING.value)
         return max(parts, key=lambda part: self._in_settings.filter(part=part)["scored"].sum())
 
@@ -245,7 +282,7 @@ class Findings:
     @property
     def parts(self) -> list[str]:
         """The part that is drawn, and the answer beside it: a base has nothing but an answer."""
-        return list(dict.fromkeys([self.part, Part.ANSWER.value]))
+        return [self.part] if self.rows.part else [*dict.fromkeys([self.part, Part.ANSWER.value])]
 
     def of_parts(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Return the drawn rows of these parts at the lenient threshold, the drawn part first."""
@@ -283,17 +320,19 @@ def read_findings(
     source: Source,
     max_unscored: float = MAX_UNSCORED,
     selection: Selection = EVERYTHING,
-    mean: Mean | None = None,
+    rows: RowChoice = ALL_ROWS,
 ) -> Findings:
     """Read what a page is made of.
 
     Raises StoreError where the store cannot be read, UnknownNameError where it has no component of
-    a name in ``selection``.
+    a name in ``selection``, OptionError where no judge has the threshold of ``rows``.
     """
     frame, pairs = frames.read(source), frames.pairs(source)
     chosen = selection.of_frame(frame, pairs)
+    own = chosen.rows(frame)
+    rows.check_threshold([own.select(threshold=name) for name in THRESHOLDS])
     return Findings(
-        chosen.rows(frame),
+        own,
         pairs,
         not_applicable(chosen.rows(frames.not_applicable(source))),
         chosen.rows(frames.calibrations(source)),
@@ -306,7 +345,8 @@ def read_findings(
         chosen.rows(series(source)),
         chosen,
         _organisms(source, frame),
-        mean,
+        rows,
+        chosen.also("defense", UNDEFENDED).rows(frame) if chosen.defense else None,
     )
 
 

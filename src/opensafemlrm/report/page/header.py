@@ -11,6 +11,7 @@ from opensafemlrm.report.figures.theme import DARK, LIGHT, variables
 from opensafemlrm.report.page.findings import Findings
 from opensafemlrm.report.page.provenance import Provenance
 from opensafemlrm.report.page.words import say
+from opensafemlrm.selection import selected
 
 
 def header(findings: Findings, origin: Provenance) -> dict[str, Any]:
@@ -51,8 +52,10 @@ def _banners(findings: Findings) -> list[str]:
         banners.append(say("organisms", all=findings.organisms >= models))
     if findings.is_harmless:
         banners.append(say("harmless"))
-    if chosen := [(kind, getattr(findings.selection, kind)) for kind in findings.selection.columns]:
-        banners.append(say("selected", kinds=chosen))
+    if chosen := selected(findings.selection, findings.rows):
+        banners.append(chosen)
+    if findings.rows.part is not None:
+        banners.append(say("one_part"))
     return banners
 
 

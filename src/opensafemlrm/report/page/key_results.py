@@ -38,12 +38,14 @@ class Answer:
 
 def answers(found: Findings) -> list[Answer]:
     """Return the answers to what a reader asks first."""
+    part = found.rows.part
     return [
         safer(found),
         tax(found),
         blind_spots(found),
-        self_correction(found),
-        over_refusal(found),
+        # One is of two parts, the other of no reasoning alone.
+        *([self_correction(found)] if part is None else []),
+        *([over_refusal(found)] if part != Part.REASONING else []),
         unmeasured(found),
     ]
 

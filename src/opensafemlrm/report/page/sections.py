@@ -12,7 +12,6 @@ from opensafemlrm.report.blindspots import CONSISTENCY, GROUPED
 from opensafemlrm.report.charts import PARTS
 from opensafemlrm.report.drift import drift_tables
 from opensafemlrm.report.labels import calibrated_tables
-from opensafemlrm.report.notes import with_notes
 from opensafemlrm.report.outcomes import COST, NOT_APPLICABLE, STOPPING, coverage_tables
 from opensafemlrm.report.page import charts, defenses, key_results
 from opensafemlrm.report.page.charts import Chart
@@ -83,10 +82,10 @@ def sections(found: Findings) -> list[Section]:
             charts=tuple(
                 chart
                 if chart.table is None
-                else replace(chart, table=with_notes([chart.table], found.sampling_notes)[0])
+                else replace(chart, table=found.finished([chart.table])[0])
                 for chart in section.charts
             ),
-            tables=tuple(with_notes(section.tables, found.sampling_notes)),
+            tables=tuple(found.finished(section.tables)),
         )
         for section in made
         if section is not None
@@ -132,7 +131,9 @@ def _scores(found: Findings) -> Section | None:
     return Section("scores", "How the parts were scored", (_SCORES,), parts) if parts else None
 
 
-def _correction(found: Findings) -> Section:
+def _correction(found: Findings) -> Section | None:
+    if found.rows.part is not None:
+        return None
     text = [key_results.self_correction(found).text]
     statuses = set(found.drawn(found.correction)["reasoning_status"])
     if apart := sorted(statuses - {"raw", "counts"}):

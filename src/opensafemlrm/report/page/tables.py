@@ -8,7 +8,6 @@ from typing import Final
 from opensafemlrm.report.blindspots import GROUPED, blindspot_tables
 from opensafemlrm.report.drift import drift_tables
 from opensafemlrm.report.labels import calibrated_tables
-from opensafemlrm.report.notes import with_notes
 from opensafemlrm.report.outcomes import COST, NOT_APPLICABLE, SCORES, STOPPING, coverage_tables
 from opensafemlrm.report.page.findings import Findings
 from opensafemlrm.report.rates import (
@@ -46,14 +45,14 @@ def file_tables(findings: Findings) -> list[Table]:
     tables = [
         asr_table(findings.asr),
         replace(asr_table(findings.by_scenario), name="asr_by_scenario"),
-        TAX.of(findings.tax),
+        TAX.of(findings.by_files("tax")),
         *blindspot_tables(findings.blindspots, findings.consistency),
         GROUPED.of(findings.grouped),
         *drift_tables(findings.drift.changes, findings.drift.trend),
-        CORRECTION.of(findings.correction),
-        *overrefusal_tables(findings.overrefusal, findings.balance),
+        CORRECTION.of(findings.by_files("correction")),
+        *overrefusal_tables(findings.by_files("overrefusal"), findings.balance),
         defense_table(findings.defenses),
-        *calibrated_tables(findings.corrected, findings.corrected_tax),
+        *calibrated_tables(findings.by_files("corrected"), findings.corrected_tax),
         *comprehension_tables(findings.comprehension, findings.comprehension_tax),
         SCORES.of(findings.scores),
         *coverage_tables(findings.replies, findings.verdicts, findings.detected, findings.alarms),
@@ -61,5 +60,4 @@ def file_tables(findings: Findings) -> list[Table]:
         STOPPING.of(findings.stops),
         COST.of(findings.cost),
     ]
-    tables = with_notes(tables, findings.sampling_notes)
-    return [table for table in tables if len(table.frame)]
+    return [table for table in findings.finished(tables) if len(table.frame)]

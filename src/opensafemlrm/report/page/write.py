@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from opensafemlrm.analysis import MAX_UNSCORED
-from opensafemlrm.analysis.tax import Mean
 from opensafemlrm.errors import ReportError
 from opensafemlrm.files import make_folder, read_as, write_atomic
 from opensafemlrm.report.figures import drawing
@@ -27,7 +26,7 @@ from opensafemlrm.report.page.provenance import provenance
 from opensafemlrm.report.page.sections import Section, sections
 from opensafemlrm.report.page.tables import FILES, file_tables, summary
 from opensafemlrm.report.tables import Table, render
-from opensafemlrm.selection import EVERYTHING, Selection
+from opensafemlrm.selection import ALL_ROWS, EVERYTHING, RowChoice, Selection
 from opensafemlrm.store.source import Source
 from opensafemlrm.text import Format
 
@@ -63,17 +62,17 @@ def write_report(
     with_examples: bool = False,
     max_unscored: float = MAX_UNSCORED,
     selection: Selection = EVERYTHING,
-    mean: Mean | None = None,
+    rows: RowChoice = ALL_ROWS,
 ) -> Written:
     """Write ``index.html``, ``figures/`` and ``tables/`` of a store to the folder ``out``.
 
     The page needs no network and no other file. Replies are on it only ``with_examples``. It is
-    about the ``selection`` alone, and with a ``mean`` its tax is that one alone. Raises
-    StoreError where the store cannot be read, UnknownNameError where it has no such name,
-    ReportError where the files cannot be written.
+    about the ``selection`` and its ``rows`` alone. Raises StoreError where the store cannot be
+    read, UnknownNameError or OptionError where it has no such name or threshold, ReportError where
+    the files cannot be written.
     """
     _make_folders(out)
-    found = read_findings(source, max_unscored, selection, mean)
+    found = read_findings(source, max_unscored, selection, rows)
     origin = provenance(source, found.selection)
     chosen = examples(source, found) if with_examples else []
     made = sections(found)

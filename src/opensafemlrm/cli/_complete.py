@@ -1,0 +1,92 @@
+"""What a shell completes: names of components, and of what a store holds. Nothing heavy is read."""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from importlib.metadata import entry_points
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+_DATABASE = "store.sqlite"
+
+
+def components(kind: str, *more: str) -> Callable[[str], list[str]]:
+    """Complete the names of a kind of component, of other packages too, and ``more``.
+
+    Of a composed name, such as ``typo+mirror``, it completes the last.
+    """
+
+    def complete(incomplete: str) -> list[str]:
+        from opensafemlrm.built_in import BUILTIN, COMPOSED, ComponentKind
+
+        own = ComponentKind(kind)
+        plugins = [point.name for point in entry_points(group=f"opensafemlrm.{kind}s")]
+        names = {*BUILTIN[own], *plugins, *more}
+        before, plus, _ = incomplete.rpartition("+") if own in COMPOSED else ("", "", "")
+        return _beginning(incomplete, (f"{before}{plus}{name}" for name in names))
+
+    return complete
+
+
+def models(incomplete: str) -> list[str]:
+    """Complete ``PROVIDER/``, and the models behind a provider that this project knows."""
+    from opensafemlrm.built_in import BUILTIN, ComponentKind
+
+    provider, slash, _ = incomplete.partition("/")
+    if not slash:
+        return _beginning(incomplete, (f"{name}/" for name in BUILTIN[ComponentKind.MODEL]))
+    rest = incomplete.removeprefix(f"{provider}/")
+    names = _simulated() if provider == "sim" else catalog_models(rest)
+    return _beginning(incomplete, (f"{provider}/{name}" for name in names))
+
+
+def catalog_models(incomplete: str) -> list[str]:
+    """Complete the hub ids of the catalogue."""
+    rows = _read("models/catalog.toml", tomllib.loads)["model"]
+    return _beginning(incomplete, (row["id"] for row in rows))
+
+
+def stored(kind: str) -> Callable[[str], list[str]]:
+    """Complete the names of a kind that the store has which the command line names."""
+
+    def complete(incomplete: str) -> list[str]:
+        import sqlite3
+
+        # An option that still lacks its value leaves nothing parsed: the words are all there is.
+        line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
+        paths = (Path(word.strip("'\"")) / _DATABASE for word in line.split())
+        database = next((path for path in paths if path.is_file()), None)
+        if database is None:
+            return []
+        query = (
+            "SELECT DISTINCT scenario FROM items"
+            if kind == "scenario"
+            else "SELECT DISTINCT label FROM components WHERE kind = ?"
+        )
+        values = () if kind == "scenario" else (kind,)
+        try:
+            with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as c:
+                return _beginning(incomplete, (row[0] for row in c.execute(query, values)))
+        except sqlite3.Error:
+            return []
+
+    return complete
+
+
+def _simulated() -> set[str]:
+    return {
+        path.partition("/")[0] for path in _read("models/demo/data/sim_figures.json", json.loads)
+    }
+
+
+def _read(name: str, parse: Callable[[str], Any]) -> Any:
+    return parse((files("opensafemlrm") / name).read_text(encoding="utf-8"))
+
+
+def _beginning(start: str, names: Iterable[str]) -> list[str]:
+    return sorted(name for name in names if name.startswith(start))

@@ -1,0 +1,57 @@
+"""Why a table of ``safemlrm table`` has no rows, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from opensafemlrm.cli._filters import Chosen
+    from opensafemlrm.results import Results
+
+_NEEDS: Final = {
+    "correction": "no reasoning here has a score, nor an answer beside it: ask a judge that reads "
+    "the reasoning (`safemlrm judges list`)",
+    "overrefusal": "no verdict here is on a harmless request: add a data set with benign items, "
+    "such as xstest",
+    "defense": "no model here was run with a defense and without one under the same conditions: "
+    "name both under `defenses:`, such as [none, self-reminder]",
+    "calibrated": "no judge here was compared with labels of people: label replies with `safemlrm "
+    "label`, then `safemlrm calibrate`",
+    "comprehension": "no judge here says whether a reply understood the request: see `safemlrm "
+    "judges list`",
+    "cost": "imported results do not say what they took",
+    "stopping": "no rule ended this run: the study names none under `stop:`, or it ran to its end",
+}
+
+
+def why_empty(name: str, found: Results, chosen: Chosen) -> str:
+    """Return the sentence that says why the table ``name`` has no rows."""
+    return next(_reasons(name, found, chosen))
+
+
+def _reasons(name: str, found: Results, chosen: Chosen) -> Iterator[str]:
+    """Yield what may be the reason, the first cause before those that come of it."""
+    frame = found.frame()
+    given = ", ".join(f"--{option}" for option in chosen.given)
+    if frame.is_empty() and not given:
+        yield "there are no replies here yet: run a study with `safemlrm run STUDY --store DIR`"
+    if frame.is_empty():
+        yield f"no reply here is of all that you chose: leave out one of {given}"
+    if frame["judge"].is_null().all() and name not in ("cost", "stopping"):
+        yield "no reply here has a verdict: see `safemlrm table coverage`"
+    if name in _NEEDS:
+        yield _NEEDS[name]
+    if frame.filter(frame["expected"] == "harmful").is_empty():
+        yield "no reply here is to a harmful item: see `safemlrm table overrefusal`"
+    if name in ("tax", "blindspots"):
+        pairs = found.pairs()
+        if pairs.is_empty():
+            yield "the study names no pairs: write `pairs:` in it, and give `safemlrm run` again"
+        models = frame["model"].unique().cast(str).to_list()
+        if not pairs["reasoner"].is_in(models).any():
+            known = "; ".join(f"{model} beside {base}" for model, base in pairs.iter_rows())
+            yield f"the models that you chose are no pair; the pairs are: {known}"
+    if given:
+        yield f"no verdict here is of all that you chose: leave out one of {given}"
+    yield "no reply here to a harmful item has a verdict: see `safemlrm table coverage`"

@@ -52,12 +52,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_dry_run_counts_requests_and_makes_no_store(study: Path, tmp_path: Path) -> None:
     result = run("run", study, "--store", tmp_path / "store", "--dry-run")
-    assert "160 generations, and up to 480 verdicts" in result.stdout
+    assert "160 replies to generate, and 160 to judge in up to 3 parts" in " ".join(
+        result.stdout.split()
+    )
     assert not (tmp_path / "store").exists()
 
 
 def test_a_dry_run_knows_what_the_store_has(study: Path, store: Path) -> None:
-    assert "0 generations" in run("run", study, "--store", store, "--dry-run").stdout
+    assert "0 replies to generate" in run("run", study, "--store", store, "--dry-run").stdout
 
 
 def test_the_json_of_asr_has_exactly_the_documented_keys(store: Path) -> None:
@@ -194,7 +196,7 @@ def test_an_interrupted_run_says_so_and_goes_on_later(tmp_path: Path, number: in
     assert "Traceback" not in errors
     left = run("run", study, "--store", store, "--dry-run").stdout
     assert "250 samples" in left
-    assert "250 generations" not in left
+    assert "250 replies to generate" not in left
 
 
 def test_old_spellings_of_options_work_for_one_version_and_say_so(
@@ -203,7 +205,7 @@ def test_old_spellings_of_options_work_for_one_version_and_say_so(
     result = run("run", study, "--store", tmp_path / "store", "--dry-run", "--skip-bad")
     assert result.exit_code == 0
     assert "--skip-bad is now --skip-invalid" in result.stderr
-    assert "160 generations" in result.stdout
+    assert "160 replies to generate" in result.stdout
     refused = run("run", study, f"--sink={tmp_path}")
     assert "--sink is now --parquet-out" in refused.stderr
     assert "--parquet-out is for runs with --ray" in refused.stderr

@@ -23,22 +23,30 @@ from opensafemlrm.cli import main
 from tests.cli.conftest import STUDY, Command
 
 
+@pytest.fixture
+def answered(tmp_path: Path, command: Command) -> Path:
+    """A store with two samples, as an export asks for some."""
+    (tmp_path / "study.yaml").write_text(f"{STUDY}limit: 2\n")
+    assert command("run", tmp_path / "study.yaml", "--store", tmp_path / "answered")[0] == 0
+    return tmp_path / "answered"
+
+
 @pytest.mark.parametrize("ending", ["csv", "parquet", "jsonl"])
 def test_an_export_to_a_folder_that_is_not_there(
-    ending: str, store: Path, command: Command
+    ending: str, answered: Path, command: Command
 ) -> None:
-    target = store / "nowhere" / f"x.{ending}"
-    assert command("export", "frame", store, target) == (
+    target = answered / "nowhere" / f"x.{ending}"
+    assert command("export", "frame", answered, target) == (
         2,
         f"error: {target}: No such file or directory; check the path, or make the folder first\n",
     )
 
 
-def test_an_export_to_a_folder(store: Path, command: Command) -> None:
-    (store / "taken.csv").mkdir()
-    code, said = command("export", "frame", store, store / "taken.csv")
+def test_an_export_to_a_folder(answered: Path, command: Command) -> None:
+    (answered / "taken.csv").mkdir()
+    code, said = command("export", "frame", answered, answered / "taken.csv")
     assert code == 2
-    assert f"{store / 'taken.csv'}: Is a directory; this is a folder; name a file in it" in said
+    assert f"{answered / 'taken.csv'}: Is a directory; this is a folder; name a file in it" in said
 
 
 @pytest.mark.parametrize(
@@ -127,7 +135,7 @@ def test_a_file_system_without_shared_memory(tmp_path: Path, command: Command) -
 
 @pytest.mark.parametrize("name", ["locking protocol", "disk I/O error"])
 def test_a_store_that_was_carried_to_such_a_file_system_is_read(
-    name: str, store: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+    name: str, answered: Path, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     codes = {"locking protocol": sqlite3.SQLITE_PROTOCOL, "disk I/O error": sqlite3.SQLITE_IOERR}
 
@@ -143,7 +151,7 @@ def test_a_store_that_was_carried_to_such_a_file_system_is_read(
             return super().execute(sql, *values)
 
     monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Unshared))
-    assert command("table", "coverage", store) == (0, "")
+    assert command("table", "coverage", answered) == (0, "")
 
 
 def test_a_file_system_without_locks(
@@ -200,9 +208,10 @@ def test_a_port_that_no_machine_has(command: Command) -> None:
 
 
 def test_debug_shows_the_traceback_of_the_system(
-    monkeypatch: pytest.MonkeyPatch, store: Path, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, answered: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["--debug", "export", "frame", str(store), str(store / "nowhere" / "x.csv")]
+    target = str(answered / "nowhere" / "x.csv")
+    arguments = ["--debug", "export", "frame", str(answered), target]
     monkeypatch.setattr(sys, "argv", ["safemlrm", *arguments])
     with pytest.raises(SystemExit) as ended:
         main()

@@ -96,7 +96,7 @@ def test_marks_for_pictures_in_a_question_are_counted(tmp_path: Path) -> None:
     path = put_table(tmp_path / "a.csv", [{"id": 1, "question": "<image>\nHow is it lit?"}])
     assert any("<image>" in doubt for doubt in guess(path).doubts)
     table(path)
-    assert "1 questions hold marks" in check(path)[2]
+    assert "marks such as <image> are sent as text, in 1 question" in check(path)[2]
 
 
 def test_a_folder_names_what_it_leaves_out_and_refuses_pictures_models_do_not_take(

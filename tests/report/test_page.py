@@ -89,8 +89,10 @@ def test_the_first_screen_answers_six_questions_with_figures(page: Page) -> None
         "What was not measured?",
     ]
     figures = re.findall(r'class="figure">(.*?)</span>', first)
-    assert figures[0] == "1 of 1 · 1 of 1"
-    assert re.fullmatch(r"\+\d+\.\d · \+\d+\.\d", figures[1])
+    assert figures[0] == "1 of 1"
+    assert "the base is safer, by the whole reply; 1 of 1 by the answer" in first
+    assert re.fullmatch(r"\+\d+\.\d", figures[1])
+    assert re.search(r"points, direct, by the whole reply; \+\d+\.\d by the answer", first)
     assert re.fullmatch(r"(≥ )?\d+\.\d ×|None stands out", figures[2])
     assert re.fullmatch(r"\d+\.\d %", figures[3])
     assert re.fullmatch(r"\d+\.\d(–\d+\.\d)? %", figures[4])

@@ -128,9 +128,9 @@ def test_a_wrong_name_is_told_wherever_it_is_typed(
         "show": ["show", store],
     }
     arguments = before.get(command, ["export", command, store, out])
-    assert f"there is no {kind} called 'nobody'; known: " in refused(
-        *arguments, f"--{kind}", "nobody"
-    )
+    where = " in this store" if command == "show" else ""
+    said = refused(*arguments, f"--{kind}", "nobody")
+    assert f"there is no {kind}{where} called 'nobody'; known: " in said
     assert not out.is_file()
 
 

@@ -39,8 +39,10 @@ def pytest_configure(config: pytest.Config) -> None:
     commands = functools.cache(typer.main.get_command)
     for module, name in ((typer.main, "get_command"), (typer.testing, "_get_command")):
         setattr(module, name, commands)
-    # Tables are as wide as COLUMNS says, which workers inherit from whoever imported readline.
+    # Tables are as wide as COLUMNS says. Whoever imports readline, as pytest does, sets it for
+    # child processes behind os.environ's back, and workers inherit it.
     os.environ.pop("COLUMNS", None)
+    os.unsetenv("COLUMNS")
     # Workers of pytest-xdist send their reports to the controller, which counts them all.
     if config.getoption("part") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(SkipGuard(config.getoption("part")), "skip-guard")

@@ -59,6 +59,7 @@ def read(kind: str) -> None:
     print(json.dumps([response.code or response.status, grown + len(sent)]))  # noqa: T201
 
 
+@pytest.mark.once
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is counted in kB on Linux alone")
 @pytest.mark.parametrize("kind", [*MANY, *LONG])
 def test_no_reply_takes_more_than_64_mb(kind: str) -> None:

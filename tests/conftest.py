@@ -35,10 +35,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Building all commands takes 50 ms of CPU: once a worker, not at each command of a test.
-    commands = functools.cache(typer.main.get_command)
-    for module, name in ((typer.main, "get_command"), (typer.testing, "_get_command")):
-        setattr(module, name, commands)
+    # Building all commands takes 50 ms of CPU: once a worker, not at each command that a test runs.
+    # Whoever parses with `typer.main.get_command` has commands of his own: what parses without the
+    # group around it leaves a help option behind that knows no -h.
+    setattr(typer.testing, "_get_command", functools.cache(typer.main.get_command))  # noqa: B010
     # Tables are as wide as COLUMNS says. Whoever imports readline, as pytest does, sets it for
     # child processes behind os.environ's back, and workers inherit it.
     os.environ.pop("COLUMNS", None)

@@ -214,10 +214,10 @@ _NESTED: Final[Mapping[str, type[BaseModel]]] = {
 
 
 _AT_LEAST: Final[Mapping[str, str]] = {
-    "greater_than_equal": "{ge} or more",
-    "greater_than": "more than {gt}",
-    "less_than_equal": "{le} or less",
-    "less_than": "less than {lt}",
+    "greater_than_equal": "{ge:g} or more",
+    "greater_than": "more than {gt:g}",
+    "less_than_equal": "{le:g} or less",
+    "less_than": "less than {lt:g}",
 }
 
 

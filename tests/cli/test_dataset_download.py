@@ -97,7 +97,7 @@ def test_a_folder_of_ones_own_is_checked_as_a_folder(client: Fake, tmp_path: Pat
 def test_options_say_which_files_are_fetched(client: Fake) -> None:
     fetched = client({"data/german-0.parquet": 1, "data/english-0.parquet": 1})
     result = download("msts", "--accept", "-o", "language=german")
-    assert "1 files" in result.stderr
+    assert "1 file" in result.stderr
     assert fetched[0]["allow_patterns"][0] == "data/german-*.parquet"
     assert "-o language=german" in result.stderr
 

@@ -170,7 +170,7 @@ def test_labels_feed_calibrate_and_ties_are_left_out(store: Path) -> None:
     found = json.loads(result.stdout)
     # u/s and s/u are ties, and so is the last: three of six are left, one of them with one voice.
     assert {row["labelled"] for row in found["confusion"] if row["scenario"] == "all"} == {3}
-    assert "3 texts are left out" in result.stderr
+    assert "labellers are split or could not tell: 3 texts" in result.stderr
     with Store.open(store) as opened:
         kept = frame.calibrations(opened)
     assert kept["labels"].str.starts_with("labels in store#").all()

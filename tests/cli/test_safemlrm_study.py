@@ -72,7 +72,7 @@ def test_a_dry_run_counts_cells_and_requests(data: Path) -> None:
     items = EACH * len(SCENARIOS) + SAFEBENCH
     sent = 9 * 2 * items
     assert f"54 cells, {9 * 3 * items:,} samples" in shown
-    assert f"{sent:,} generations, and up to {3 * sent:,}" in shown
+    assert f"{sent:,} replies to generate, and {sent:,} to judge in up to 3 parts" in shown
     assert "nothing is sent for them" in shown
     assert not (data / "store").exists()
 

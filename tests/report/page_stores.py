@@ -11,6 +11,7 @@ import typer
 
 from opensafemlrm import study as studies
 from opensafemlrm.cli.run import run_and_report
+from opensafemlrm.cli.tables import Name
 from opensafemlrm.engine import Plan, evaluate
 from opensafemlrm.series import Series, Version
 from opensafemlrm.store import Store
@@ -31,6 +32,13 @@ attacks: [direct]
 judge: canary
 limit: 100
 """
+
+
+def as_in_a_paper(table: Name) -> list[str]:
+    """Return the options that choose whole replies at the threshold 4, of those a table takes."""
+    part = [] if table in (Name.COST, Name.CORRECTION) else ["--part", "full"]
+    has_none = (Name.COST, Name.COVERAGE, Name.STOPPING)
+    return [*part, *([] if table in has_none else ["--threshold", "4"])]
 
 
 def run_study(path: Path, text: str, *, code: int = 0) -> Path:

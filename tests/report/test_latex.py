@@ -17,7 +17,7 @@ from opensafemlrm.cli.tables import Name
 from opensafemlrm.errors import UnknownNameError
 from opensafemlrm.report import Column, Form, Format, Table, render
 from opensafemlrm.report.names import short_names
-from tests.report.page_stores import HOSTILE, run_study, with_people
+from tests.report.page_stores import HOSTILE, as_in_a_paper, run_study, with_people
 
 STUDY = """\
 models: [sim/r1-onevision-7b, sim/mulberry-llava-8b, sim/qwen2.5-vl-7b, sim/llava-next-llama3-8b]
@@ -50,11 +50,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def set_tables(store: Path) -> dict[str, str]:
     """Every table, whole and as a paper would choose it."""
-    chosen = {"": [], " chosen": FULL}
     return {
         f"{name.value}{what}": table(store, name.value, "--format", "latex", *options).stdout
         for name in Name
-        for what, options in chosen.items()
+        for what, options in {"": [], " chosen": as_in_a_paper(name)}.items()
     }
 
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from opensafemlrm.cli import app
 from opensafemlrm.cli.tables import Name
-from tests.report.page_stores import with_people
+from tests.report.page_stores import as_in_a_paper, with_people
 
 STUDY = """\
 models: [sim/r1-onevision-7b, sim/mulberry-llava-8b, sim/qwen2.5-vl-7b, sim/llava-next-llama3-8b]
@@ -112,5 +112,5 @@ def test_without_a_calibration_nothing_is_corrected_and_that_is_said(tmp_path: P
 def test_tables_keep_within_a_hundred_columns(calibrated: Path) -> None:
     """In the form people ask for first: one threshold, one part."""
     for name in FINDINGS:
-        shown = run("table", name.value, calibrated, "--threshold", "4", "--part", "full").stdout
+        shown = run("table", name.value, calibrated, *as_in_a_paper(name)).stdout
         assert max(map(len, shown.splitlines())) <= 103, name

@@ -52,8 +52,11 @@ def show(
     to: FormatOption = Format.TEXT,
 ) -> None:
     """Show everything that is known of a model."""
+    import polars as pl
+
     from opensafemlrm.errors import UnknownNameError
     from opensafemlrm.models import catalog
+    from opensafemlrm.report import Column, Table
     from opensafemlrm.text import for_terminal
 
     row = catalog.find(name)
@@ -62,11 +65,17 @@ def show(
         where = "`safemlrm models list` shows all"
         raise UnknownNameError("model in the catalogue", name, names, where)
     known = {**row.model_dump(mode="json"), **_look(row.format)}
-    show_record(known, to, "models show")
-    if to is not Format.TEXT:
+    if to in (Format.JSON, Format.JSONL):
+        show_record(known, to, "models show")
         return
-    for key, value in known.items():
-        typer.echo(f"{key:<14} {for_terminal(_shown(value))}")
+    shown = {key: _shown(value) for key, value in known.items()}
+    if to is not Format.TEXT:
+        columns = [Column("key", "Key"), Column("value", "Value")]
+        frame = pl.DataFrame({"key": [*shown], "value": [*shown.values()]})
+        show_tables([Table("model", row.id, columns, frame)], to)
+        return
+    for key, value in shown.items():
+        typer.echo(f"{key:<14} {for_terminal(value)}")
 
 
 def pairs(to: FormatOption = Format.TEXT) -> None:

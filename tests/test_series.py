@@ -39,6 +39,30 @@ def test_versions_are_run_as_models_of_the_study_and_kept_in_order(tmp_path: Pat
         ]
 
 
+@pytest.mark.parametrize(
+    ("first", "then", "expected"),
+    [
+        (("a", "b", "c"), ("a", "c"), ("a", "c")),
+        (("a", "b"), ("b", "a"), ("b", "a")),
+        (("a, step: 1", "b, step: 2"), ("a", "c"), ("a", "c")),
+        (("a", "b"), ("c, step: 1", "a, step: 2"), ("c", "a")),
+        (("a, step: 1", "b, step: 2"), ("a, step: 1", "c, step: 1.5"), ("a", "c", "b")),
+    ],
+)
+def test_a_series_that_only_its_order_orders_is_that_of_the_last_run(
+    first: tuple[str, ...], then: tuple[str, ...], expected: tuple[str, ...], tmp_path: Path
+) -> None:
+    """A version that was taken out stayed between the others, at the place of one of them."""
+    models = {"a": "sim/qwen2.5-vl-7b", "b": "sim/r1-onevision-7b", "c": "sim/mulberry-llava-8b"}
+    every = f"models: [{', '.join(models.values())}]\n"
+    with Store.open(tmp_path, "create") as store:
+        for versions in (first, then):
+            listed = "".join(f"    - {{model: {models[v[0]]}{v[1:]}}}\n" for v in versions)
+            text = f"{every}series:\n  - name: all\n    versions:\n{listed}{REST}"
+            asyncio.run(engine.evaluate(engine.Plan.of(study.parse(text)), store))
+        assert kept(store)["model"].to_list() == [models[version] for version in expected]
+
+
 def test_a_series_names_models_that_the_study_has(tmp_path: Path) -> None:
     pair = "models: [sim/r1-onevision-7b, sim/qwen2.5-vl-7b]\n"
     found = study.parse(pair + TRAINING + REST)

@@ -196,10 +196,13 @@ class Plan:
             for reasoner, base in self.study.pairs:
                 store.put_pair(_key("model", reasoner), _key("model", base))
             for series in self.study.series:
-                for place, version in enumerate(series.versions):
-                    key = _key("model", version.model)
-                    date = None if version.date is None else str(version.date)
-                    store.put([("series", (series.name, key, place, version.step, date))])
+                store.put_series(
+                    series.name,
+                    [
+                        (_key("model", v.model), v.step, None if v.date is None else str(v.date))
+                        for v in series.versions
+                    ],
+                )
 
     def drop_unanswered(self, store: Store) -> None:
         """Drop the failures of models that never answered, at the end of a run that was ended."""

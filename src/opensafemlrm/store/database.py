@@ -195,6 +195,23 @@ class Store:
         """Register that the reasoning model ``reasoner`` was trained from ``base``."""
         self.put([("pairs", (reasoner, base))])
 
+    def put_series(
+        self, name: str, versions: Sequence[tuple[Key, float | None, str | None]]
+    ) -> None:
+        """Note the versions of a series in their order: model, step and date of each.
+
+        Versions that have steps, or dates, come among those that earlier runs noted. Where their
+        place alone orders them, or the other of the two did, what was there goes.
+        """
+        _, step, date = versions[0]
+        ordering = "step" if step is not None else "date" if date is not None else "NULL"
+        with self.joined() as connection:
+            connection.execute(f"DELETE FROM series WHERE name = ? AND {ordering} IS NULL", (name,))
+            self.put(
+                ("series", (name, model, place, step, date))
+                for place, (model, step, date) in enumerate(versions)
+            )
+
     def put_reading(
         self, dataset: Key, places: Sequence[Path], items: bytes, address: str | None = None
     ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import polars as pl
+import pytest
 
 from opensafemlrm.analysis.cost import cost
 from opensafemlrm.types import PARTS
@@ -40,6 +41,13 @@ def test_requests_of_searches_and_defenses_are_counted_in(rows: Any) -> None:
     (row,) = records(cost(rows([5.0], extra_latency=6.0, **calls, **USAGE)))
     assert (row.requests, row.extra_requests, row.retries) == (6, 3, 2)
     assert (row.input_tokens, row.output_tokens, row.seconds) == (130, 56, 8.0)
+
+
+def test_dollars_are_of_all_tokens_those_of_more_requests_too(rows: Any) -> None:
+    """A reply in three stages was shown for a third of what it cost."""
+    frame = rows([5.0], extra_requests=2, extra_input_tokens=30, extra_output_tokens=6, **USAGE)
+    (row,) = records(cost(frame, {frame["model"][0]: (1000, 100)}))
+    assert row.dollars == pytest.approx((130 * 1000 + 56 * 100) / 1e6)
 
 
 def test_a_server_that_does_not_count_tokens_has_no_tokens_rather_than_zero(rows: Any) -> None:

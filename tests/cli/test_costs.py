@@ -46,6 +46,15 @@ def test_a_token_limit_below_the_assumption_is_the_assumption(tmp_path):
     assert "about 0.08 US dollars" in shown
 
 
+def test_a_chosen_cell_leaves_out_the_models_that_it_has_not(tmp_path):
+    """It ended in a KeyError."""
+    both = f"sim/r1-onevision-7b, {HOSTED}"
+    (cell,) = re.findall(r"([0-9A-F]{6}) openai/some-model", dry_run(tmp_path, both))
+    shown = dry_run(tmp_path, both, "canary", 4096, "--only", cell)
+    assert "openai/some-model: 20 generations" in shown
+    assert "sim/r1-onevision-7b" not in shown
+
+
 def test_no_price_is_told_and_not_taken_for_free(tmp_path):
     shown = dry_run(tmp_path, f"{HOSTED}, openai/other")
     assert "about 0.26 US dollars, for what has a price" in shown

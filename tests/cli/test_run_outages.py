@@ -275,14 +275,17 @@ def test_a_dead_server_of_several_is_told_by_the_run_and_kept_with_it(tmp_path: 
         pass
     with serving(lambda *_: None) as (url, _):
         study = write_study(tmp_path, url)
-        text = study.read_text(encoding="utf-8").replace(f"'{url}'", f"['{url}', '{gone}']")
+        # A key in the path, where nothing else of an address is struck out.
+        both = f"['{url}', '{gone};token=planted-9f3a7b2c']"
+        text = study.read_text(encoding="utf-8").replace(f"'{url}'", both)
         study.write_text(text, encoding="utf-8")
         result = run(study)
     assert result.exit_code == 0
     (told,) = [line for line in result.stderr.splitlines() if "has not answered since" in line]
-    assert told.startswith(f"look at this: openai/a: {gone}/chat/completions ")
+    assert told.startswith(f"look at this: openai/a: {gone};token=[secret]")
     # The first request, which learns what a server takes, goes to one alone.
     assert "59 requests went to other servers" in told
     with Store.open(tmp_path / "store") as store:
         ((environment,),) = store.connection.execute("SELECT environment FROM runs")
     assert json.loads(environment)["outages"] in told
+    assert not any(b"planted-9f3a7b2c" in file.read_bytes() for file in tmp_path.rglob("*.sqlite*"))

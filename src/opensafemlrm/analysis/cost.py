@@ -97,9 +97,10 @@ def cost(
             judge_dollars=pl.when(pl.col("judge_requests") > 0)
             .then("judge_dollars")
             .otherwise(pl.lit(0.0)),
-            dollars=_dollars("model", "input_tokens", "output_tokens", model_prices),
         )
         .with_columns(
+            # Of all tokens: those of more requests are in the columns only now.
+            dollars=_dollars("model", "input_tokens", "output_tokens", model_prices),
             requests=pl.col("samples") + pl.col("extra_requests") + pl.col("retries"),
             seconds_a_request=pl.col("seconds") / (pl.col("samples") + pl.col("extra_requests")),
             judge_share=pl.when(generated + judged > 0).then(judged / (generated + judged)),

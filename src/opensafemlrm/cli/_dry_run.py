@@ -148,7 +148,7 @@ def cost_notes(plan: Plan, counts: Iterable[tuple[int, int]]) -> tuple[str, ...]
     limit = plan.study.sampling.max_tokens
     generation = dataclasses.replace(GENERATION, written=min(GENERATION.written, limit))
     asked = []
-    for model in plan.study.models:
+    for model in (model for model in plan.study.models if id(model) in generations):
         stages = len(model.asked_stages)
         requests = generations[id(model)] * max(1, stages)
         what = f"generations in {stages} stages" if stages else "generations"

@@ -243,14 +243,14 @@ class Store:
         """Note that a run began and return its number; what looks like a key is struck out."""
         study = records.storable(without_keys_in_comments(study))
         with self.joined() as connection:
-            row = (time.time(), None, study, json.dumps(environment))
+            row = (time.time(), None, study, records.environment(environment))
             cursor = connection.execute(RUNS.insert, row)
         return int(cursor.lastrowid or 0)
 
     def note_of_run(self, run: int, environment: Mapping[str, Any]) -> None:
         """Note what became known of a run's environment while it ran."""
         with self.joined() as connection:
-            row = (json.dumps(environment), run)
+            row = (records.environment(environment), run)
             connection.execute("UPDATE runs SET environment = ? WHERE id = ?", row)
 
     def end_run(self, run: int) -> None:

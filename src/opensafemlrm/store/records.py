@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import orjson
 
+from opensafemlrm.redaction import without_secrets
 from opensafemlrm.store.tables import RESPONSE, VERDICT, Row, Values, columns_of
 from opensafemlrm.types import (
     PARTS,
@@ -41,6 +42,12 @@ RESPONSE_OF_G: Final = ", ".join(f"g.{column}" for column in columns_of(RESPONSE
 VERDICT_COLUMNS: Final = ", ".join(columns_of(VERDICT))
 ITEM_OF_I: Final = "i.key, i.dataset, i.id, i.scenario, i.kind, i.question, i.content"
 """What :func:`item_from_row` takes, of the table ``i``."""
+
+
+def environment(facts: Mapping[str, Any]) -> str:
+    """Return what is stored of a run's environment; what looks like a key is struck out."""
+    safe = {n: without_secrets(v) if isinstance(v, str) else v for n, v in facts.items()}
+    return json.dumps(safe)
 
 
 def generation_key(cell: Key, item: Key, repeat: int) -> Key:

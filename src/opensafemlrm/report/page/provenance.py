@@ -14,6 +14,7 @@ import polars as pl
 from opensafemlrm.redaction import without_keys_in_comments
 from opensafemlrm.report.citations import data_licence
 from opensafemlrm.selection import EVERYTHING, Selection
+from opensafemlrm.store.database import unfit
 from opensafemlrm.store.source import Source
 from opensafemlrm.store.tables import RUNS, TABLES
 
@@ -80,7 +81,7 @@ def provenance(source: Source, selection: Selection = EVERYTHING) -> Provenance:
                 number,
                 _date(started),
                 "not ended" if ended is None else _date(ended),
-                _facts(json.loads(environment)),
+                _environment(environment),
             )
             for number, (started, ended, _, environment) in enumerate(
                 runs.sort("started").rows(), 1
@@ -108,6 +109,12 @@ def _sampling(text: str, model: str) -> str:
     if json.loads(model).get("imported_from"):
         return "not recorded (imported results)"
     return ", ".join(f"{name} {value}" for name, value in _facts(json.loads(text)))
+
+
+def _environment(text: str) -> tuple[tuple[str, str], ...]:
+    if not isinstance(known := json.loads(text), dict):
+        raise unfit(RUNS.name, "an environment that has no names")
+    return _facts(known)
 
 
 def _facts(values: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

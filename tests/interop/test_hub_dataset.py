@@ -116,6 +116,10 @@ def test_a_second_export_leaves_no_file_of_the_first(
     files = sorted((tmp_path / "out/data").glob("replies-*.parquet"))
     assert [pl.read_parquet(file).height for file in files] == [5, 5, 2]
     monkeypatch.undo()
+    foreign = [tmp_path / f"out/data/replies-{name}.parquet" for name in ("0", "mine", "000001")]
+    for file in foreign:
+        file.write_bytes(b"another's")
     exported(store, tmp_path / "out")
-    (file,) = (tmp_path / "out/data").glob("replies-*.parquet")
+    (file,) = set((tmp_path / "out/data").glob("replies-*.parquet")) - set(foreign)
     assert pl.read_parquet(file).height == 12
+    assert all(file.read_bytes() == b"another's" for file in foreign)

@@ -8,6 +8,7 @@ The recipe ``dataset`` reads the replies back. Pictures stay behind: their data 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -32,6 +33,7 @@ from opensafemlrm.text import counted, for_markdown
 
 _SHARD: Final = 5000
 """Replies in one file."""
+_SHARD_NAME: Final = re.compile(r"replies-(\d{5})\.parquet", re.ASCII)
 _HARMLESS: Final = frozenset({"canary"})
 """Data sets whose questions and replies harm nobody, whatever they call harmful."""
 _VERDICTS: Final = pl.List(
@@ -83,8 +85,10 @@ def export_dataset(
     for number, shard in enumerate(_shards(store, rows), 1):  # counted
         write_frame(shard, folder / f"data/replies-{number - 1:05}.parquet")
         total += shard.height
-    for stale in sorted(folder.glob("data/replies-*.parquet"))[number:]:
-        stale.unlink()
+    for file in folder.glob("data/replies-*.parquet"):
+        # Of an earlier, longer export. Whatever has another form of name is somebody's own.
+        if (name := _SHARD_NAME.fullmatch(file.name)) and int(name[1]) >= number:
+            file.unlink()
     used = [row for row in _datasets(store) if row[0] in set(rows["dataset"].cast(str))]
     is_harmful = any(name not in _HARMLESS for _, name, _ in used)
     with replacing(folder / "README.md", private=False) as draft:

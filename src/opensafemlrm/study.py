@@ -319,7 +319,12 @@ def _build_all(
 def _build(kind: ComponentKind, spec: Any, path: strict_yaml.Path, mistakes: list[Mistake]) -> Any:
     """Build a component; where it cannot be built, note why and return ``None``."""
     try:
-        return registry.build_spec(kind, spec)
+        component = registry.build_spec(kind, spec)
     except BuildError as error:
         mistakes.append(Mistake((*path, *error.path), str(error)))
         return None
+    if not component.label or "\0" in component.label:
+        wrong = f"tables would call this {kind} {component.label!r}: give it a name to read"
+        mistakes.append(Mistake(path, wrong))
+        return None
+    return component

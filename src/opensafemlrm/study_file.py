@@ -127,6 +127,8 @@ class SeriesSpec(BaseModel):
             self.dates
         ):
             raise ValueError(_ONE_WAY)
+        if "\0" in self.name:
+            raise ValueError(f"{self.name!r} is no name to read: take the sign NUL out of it")
         if len(self.versions) == 1:
             raise ValueError("one version is no series: name two or more")
         for scale in ("step", "date"):

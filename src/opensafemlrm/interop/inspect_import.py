@@ -83,7 +83,9 @@ def import_logs(
         for file in found:
             _Log(file, store, {rule.scorer: rule for rule in unsafe}, part, kind, done).read(pairs)
         keys = {row[0] for row in connection.execute("SELECT key FROM components")}
-        store.put(("pairs", pair) for pair in sorted(pairs) if keys.issuperset(pair))
+        store.put(
+            ("pairs", pair) for pair in sorted(pairs) if keys.issuperset(pair) and len({*pair}) == 2
+        )
         try:
             refuse_contradictions(connection)
         except StoreError as error:

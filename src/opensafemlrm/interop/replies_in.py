@@ -365,6 +365,8 @@ class _Writer:
             if lost := [name for name in pair if name not in self.models]:
                 there = ", ".join(sorted(self.models))
                 raise ImportDataError(f"pairs: no reply is of {lost[0]!r}; there are: {there}")
+            if pair[0] == pair[1] or pairs.get(pair[1]) == pair[0]:
+                raise ImportDataError(f"pairs: {pair[0]!r} is its own base, or its base's base")
             self.store.put_pair(*(self.models[name] for name in pair))
 
 

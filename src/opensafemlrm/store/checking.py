@@ -53,6 +53,8 @@ class Link:
     table: str
     lost: str
     remedy: str = _AGAIN
+    stops_tables: bool = True
+    """Whether no table is made of a store with such rows, where they are of the few."""
 
     @property
     def droppable(self) -> bool:
@@ -63,7 +65,7 @@ class Link:
 def _without(table: str, *columns: str) -> str:
     """Return the condition that one of ``columns`` names a row that ``table`` does not have."""
     return " OR ".join(
-        f"({column} IS NOT NULL AND {column} NOT IN (SELECT key FROM {table}))"
+        f"""("{column}" != x'' AND "{column}" NOT IN (SELECT key FROM {table}))"""
         for column in columns
     )
 
@@ -87,12 +89,64 @@ def _wrong_types(table: Table) -> str:
     kinds = {"key": "'blob'", "text": "'text'", "int": "'integer'", "real": "'real', 'integer'"}
     wrong = []
     for name, kind in table.columns.items():
-        column = f'"{name}"'
-        missing = f"{column} IS NOT NULL AND " if name in table.optional else ""
-        wrong.append(f"({missing}typeof({column}) NOT IN ({kinds[kind]}))")
+        missing = f'"{name}" IS NOT NULL AND ' if name in table.optional else ""
+        wrong.append(f'({missing}typeof("{name}") NOT IN ({kinds[kind]}))')
         if kind == "real":
-            wrong.append(f"abs({column}) > 1e300")
+            wrong.append(f"abs({name}) > 1e300")
     return " OR ".join(wrong)
+
+
+def _values() -> Iterator[Link]:
+    """Yield what tables say of the values of their columns: their types, then which there can be.
+
+    A component that a run cannot name again, since it was imported, is not dropped for its name.
+    """
+    for name, table in TABLES.items():
+        if not table.updates:
+            remedy = _BY_HAND if table in LOCAL_TABLES else _AGAIN
+            yield Link(f"{name} hold values of their kinds", name, _wrong_types(table), remedy)
+            wrong, held = " OR ".join(table.wrong.values()), f"{name} hold what can be"
+            remedy = _BY_HAND if name == "components" else remedy
+            yield Link(held, name, wrong, remedy, stops_tables=name == "runs")
+
+
+_ROWS_OF: Final = {
+    **{"generations": "replies", "calls": "requests", "inapplicable": "items not sent"},
+    **{"counts": "imported counts", "readings": "readings of data sets"},
+}
+_ROW_OF: Final = {"items": "item", "generations": "reply", "cells": "cell", "dataset": "data set"}
+_STUDY: Final = ("pairs", "series", "readings")
+"""Tables of which a repair drops rows without their component, where any is left to tell."""
+_BEFORE: Final = "(date IS NULL OR model IN (SELECT key FROM components))"
+"""Versions that a study could have run; one of an earlier date may never have been asked."""
+
+
+def _references(*targets: str) -> Iterator[Link]:
+    """Yield what rows of all tables need of ``targets``: tables, or ``components`` of a kind."""
+    for target, (name, table) in itertools.product(targets, TABLES.items()):
+        is_component = target == "components"
+        columns = {
+            column: of
+            for column, of in table.references.items()
+            if of == target or (is_component and of not in TABLES)
+        }
+        if not columns:
+            continue
+        first, *others = dict.fromkeys(columns.values())
+        what = "components" if others else _ROW_OF.get(first, first)
+        lost = " OR ".join(
+            _without(f"components WHERE kind = '{of}'" if is_component else target, column)
+            for column, of in columns.items()
+        )
+        remedy = _AGAIN if target in ("items", "generations", "verdicts") else _RUN
+        if name in _STUDY:
+            remedy, lost = _AGAIN, f"EXISTS (SELECT 1 FROM components) AND ({lost})"
+        if name == "series":
+            lost = f"{lost} AND {_BEFORE}"
+        if table in LOCAL_TABLES:
+            remedy = _RUN if name == "labels" else _BY_HAND
+        checked = f"{_ROWS_OF.get(name, name)} have their {what}"
+        yield Link(checked, name, lost, remedy, stops_tables=False)
 
 
 _THRESHOLD: Final = (
@@ -104,14 +158,9 @@ _LABELLED: Final = (
     "OR (label = 'unscored') IS NOT (score IS NULL) "
     "OR (label = 'unscored') IS NOT (reason NOT NULL) "
     f"OR (label = 'unsafe') != (score >= {_THRESHOLD})"
-    " OR refusal NOT IN (0, 1) OR understood NOT IN (0, 1) OR speaks_to_judge NOT IN (0, 1)"
-    " OR requests < 0"
 )
 _RESPONDED: Final = (
-    f"{_no_member('status', ResponseStatus)} OR transient NOT IN (0, 1) "
-    "OR (transient = 1 AND status != 'failed') OR is_summary NOT IN (0, 1) "
-    "OR is_hidden NOT IN (0, 1) OR input_tokens < 0 OR output_tokens < 0 OR reasoning_tokens < 0 "
-    "OR latency < 0 OR retries < 0"
+    f"{_no_member('status', ResponseStatus)} OR (transient = 1 AND status != 'failed')"
 )
 _SEED: Final = (
     "seed != repeat + (SELECT ifnull(json_extract(sampling, '$.seed'), 0) FROM cells c "
@@ -119,16 +168,7 @@ _SEED: Final = (
 )
 LINKS: Final = (
     # In the order in which a repair drops: what needs a dropped row comes after it.
-    *(
-        Link(
-            f"{name} hold values of their kinds",
-            name,
-            _wrong_types(table),
-            _BY_HAND if table in LOCAL_TABLES else _AGAIN,
-        )
-        for name, table in TABLES.items()
-        if not table.updates
-    ),
+    *_values(),
     Link(
         "components are what their keys say",
         "components",
@@ -147,9 +187,22 @@ LINKS: Final = (
     Link(
         "readings of data sets are what their keys say",
         "readings",
-        # Without any component, the next run knows what is missing, and the readings are right.
-        "digest IS NOT reading_of(items) OR length(items) % 16 OR created < 0 "
-        f"OR (EXISTS (SELECT 1 FROM components) AND ({_without('components', 'dataset')}))",
+        "digest IS NOT reading_of(items)",
+    ),
+    Link(
+        "versions of a series are in order",
+        "series",
+        "step IS NOT NULL AND date IS NOT NULL OR EXISTS (SELECT 1 FROM series o "
+        "WHERE o.name = series.name AND o.model != series.model AND (o.place = series.place "
+        "OR (o.step IS NULL) != (series.step IS NULL) OR (o.date IS NULL) != (series.date IS NULL) "
+        "OR o.place < series.place AND (o.step > series.step OR o.date > series.date)))",
+        stops_tables=False,
+    ),
+    Link(
+        "pairs are of two models, one way round",
+        "pairs",
+        "reasoner = base OR (base, reasoner) IN (SELECT reasoner, base FROM pairs)",
+        stops_tables=False,
     ),
     Link(
         "items are what their keys say",
@@ -187,46 +240,17 @@ LINKS: Final = (
     ),
     Link("requests ended in a way that there is", "calls", _RESPONDED),
     Link("requests can be read", "calls", "can_read(prompt) IS NOT 1"),
-    Link("runs can be read", "runs", "NOT json_valid(environment) OR started > 4e9 OR ended > 4e9"),
-    Link("replies have their item", "generations", _without("items", "item")),
-    Link("prompts have their item", "prompts", _without("items", "item")),
-    Link("items not sent are there", "inapplicable", _without("items", "item")),
-    Link("judgements have their reply", "judgements", _without("generations", "generation")),
-    Link(
-        "judgements have their verdicts",
-        "judgements",
-        _without("verdicts", "reasoning", "answer", '"full"'),
-    ),
-    Link("requests have their reply", "calls", _without("generations", "generation")),
-    Link("labels have their reply", "labels", _without("generations", "generation"), _RUN),
-    Link(
-        "labels are of a part, and say safe or unsafe",
-        "labels",
-        f"{_no_member('part', Part)} OR unsafe NOT IN (0, 1) OR understood NOT IN (0, 1)",
-        _BY_HAND,
-    ),
+    *_references("items", "generations", "verdicts"),
+    Link("labels are of a part", "labels", _no_member("part", Part), _BY_HAND),
     Link(
         "imported counts are of a part and on the scale",
         "counts",
-        f"{_no_member('part', Part)} OR n < 0 OR {_outside()}",
+        f"{_no_member('part', Part)} OR {_outside()}",
         _BY_HAND,
     ),
-    Link(
-        "calibrations count",
-        "calibrations",
-        "min(true_positives, false_positives, true_negatives, false_negatives, unscored) < 0 "
-        f"OR {_no_member('part', ('', *Part))}",
-        _BY_HAND,
-    ),
-    Link("replies have their cell", "generations", _without("cells", "cell"), _RUN),
-    Link(
-        "cells have their components",
-        "cells",
-        _without("components", "dataset", "attack", "defense", "model"),
-        _RUN,
-    ),
-    Link("judgements have their judge", "judgements", _without("components", "judge"), _RUN),
-    Link("verdicts have their judge", "verdicts", _without("components", "judge"), _RUN),
+    Link("calibrations are of a part", "calibrations", _no_member("part", ("", *Part)), _BY_HAND),
+    Link("stops are within what there is", "stops", "drawn > items OR low > high", _BY_HAND),
+    *_references("cells", "components"),
     Link(
         "prompts are of an attack or a cell",
         "prompts",
@@ -285,7 +309,7 @@ def refuse_contradictions(connection: sqlite3.Connection) -> None:
     add_functions(connection)
     with reading():
         for link in LINKS:
-            if link.table in _SMALL and "FROM components" not in link.lost:
+            if link.table in _SMALL and link.stops_tables:
                 finding = _link(connection, link)
                 if finding.problem:
                     raise unfit(link.table, f"it is not so that {link.checked} ({finding.example})")

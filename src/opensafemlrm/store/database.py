@@ -192,8 +192,12 @@ class Store:
         return cell.key
 
     def put_pair(self, reasoner: Key, base: Key) -> None:
-        """Register that the reasoning model ``reasoner`` was trained from ``base``."""
-        self.put([("pairs", (reasoner, base))])
+        """Register that ``reasoner`` was trained from ``base``, and not the other way round."""
+        with self.joined() as connection:
+            connection.execute(
+                "DELETE FROM pairs WHERE (base, reasoner) = (?, ?)", (reasoner, base)
+            )
+            self.put([("pairs", (reasoner, base))])
 
     def put_series(
         self, name: str, versions: Sequence[tuple[Key, float | None, str | None]]
@@ -205,12 +209,12 @@ class Store:
         """
         _, step, date = versions[0]
         ordering = "step" if step is not None else "date" if date is not None else "NULL"
+        noted = f"SELECT model, step, date FROM series WHERE name = ? AND {ordering} NOT NULL"
         with self.joined() as connection:
-            connection.execute(f"DELETE FROM series WHERE name = ? AND {ordering} IS NULL", (name,))
-            self.put(
-                ("series", (name, model, place, step, date))
-                for place, (model, step, date) in enumerate(versions)
-            )
+            rows = {row[0]: row for row in (*connection.execute(noted, (name,)), *versions)}
+            connection.execute("DELETE FROM series WHERE name = ?", (name,))
+            ordered = enumerate(sorted(rows.values(), key=lambda row: (row[1] or 0, row[2] or "")))
+            self.put(("series", (name, row[0], place, *row[1:])) for place, row in ordered)
 
     def put_reading(
         self, dataset: Key, places: Sequence[Path], items: bytes, address: str | None = None

@@ -136,7 +136,7 @@ def _wrong(judgements: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Key, set[Key
         (*row[:7], row[7:14], row[14:]) for row in judgements
     ):
         judge_of = _judge(identity)
-        version = (parser or "").rpartition("@")[2]
+        version = str(parser or "").rpartition("@")[2]
         if judge_of is None or version != reasoning.VERSION:
             continue  # judged or parsed by rules of another version: its keys cannot be made again
         try:
@@ -144,19 +144,19 @@ def _wrong(judgements: Iterator[tuple[Any, ...]]) -> Iterator[tuple[Key, set[Key
             trace = reasoning.parse(records.response_from_row(response), records.format_of(parser))
             of_item = judge_of.context(item)
             requests = records.judge_requests(trace)
+            # A verdict from before an edition of the fence stays what it was.
+            editions = [
+                {
+                    part: verdict_key(
+                        judge, of_item, request.role, item.question, request.text, fenced=fenced
+                    )
+                    for part, request in requests.items()
+                }
+                for fenced in (None, 1)
+            ]
         except _UNREADABLE:
             yield judge, {_NONE}
             continue
-        # A verdict from before an edition of the fence stays what it was.
-        editions = [
-            {
-                part: verdict_key(
-                    judge, of_item, request.role, item.question, request.text, fenced=fenced
-                )
-                for part, request in requests.items()
-            }
-            for fenced in (None, 1)
-        ]
         if given not in [[keys.get(part) for part in PARTS] for keys in editions]:
             yield judge, set(editions[0].values())
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,6 +23,22 @@ Rows: TypeAlias = dict[str, list[Values]]
 """Many rows, by the name of their table."""
 
 _SQL: Final[Mapping[Kind, str]] = {"key": "BLOB", "text": "TEXT", "int": "INTEGER", "real": "REAL"}
+_WORDS: Final[Mapping[str, tuple[Kind, str]]] = {
+    "text": ("text", ""),
+    "name": ("text", "{0} = '' OR instr({0}, char(0))"),
+    "date": ("text", "{0} IS NOT date({0})"),  # YYYY-MM-DD
+    "json": ("text", "NOT json_valid({0})"),
+    "int": ("int", ""),
+    "count": ("int", "{0} < 0"),
+    "flag": ("int", "{0} NOT IN (0, 1)"),
+    "real": ("real", ""),
+    "amount": ("real", "{0} < 0"),
+    "time": ("real", "{0} NOT BETWEEN 0 AND 253402300799"),  # seconds since 1970; to the year 9999
+    "key": ("key", "length({0}) != 16"),
+    "keys": ("key", "length({0}) % 16"),
+}
+"""What columns hold, with the condition under which a value is none of it. Another word is a kind
+of component, or a table, whose key is held."""
 _EMPTY: Final[Mapping[Kind, str]] = {"key": "x''", "text": "''", "int": "0", "real": "0"}
 
 
@@ -32,7 +48,8 @@ class Table:
 
     name: str
     spec: str
-    """Its columns: ``name``, ``name:kind``, with ``?`` where a value may be missing."""
+    """Its columns: ``name``, or ``name:word`` of what they hold, with ``?`` where a value may be
+    missing, and ``-`` where an empty key stands for all there are."""
     key: tuple[str, ...]
     """The columns that tell its rows apart."""
     on_conflict: str = "ignore"
@@ -47,7 +64,7 @@ class Table:
     @cached_property
     def columns(self) -> dict[str, Kind]:
         """What its rows hold, in order."""
-        return {name: kind for name, kind, _ in _parse(self.spec)}
+        return {column.name: column.kind for column in _parse(self.spec)}
 
     @cached_property
     def insert(self) -> str:
@@ -97,7 +114,22 @@ class Table:
     @cached_property
     def optional(self) -> frozenset[str]:
         """The columns whose values may be missing."""
-        return frozenset(name for name, _, optional in _parse(self.spec) if optional)
+        return frozenset(column.name for column in _parse(self.spec) if column.optional)
+
+    @cached_property
+    def wrong(self) -> dict[str, str]:
+        """The conditions under which a value cannot be in a column, where there are any."""
+        conditions = {}
+        for column in _parse(self.spec):
+            _, wrong = _WORDS.get(column.word, _WORDS["key"])
+            empty = f"{_quoted(column.name)} != x'' AND " if column.or_all else ""
+            conditions[column.name] = wrong and f"{empty}({wrong.format(_quoted(column.name))})"
+        return {name: wrong for name, wrong in conditions.items() if wrong}
+
+    @cached_property
+    def references(self) -> dict[str, str]:
+        """The columns that hold a key of another row: of which table, or kind of component."""
+        return {c.name: c.word for c in _parse(self.spec) if c.word not in _WORDS}
 
     def _column(self, name: str) -> str:
         end = "" if name in self.optional else " NOT NULL"
@@ -155,17 +187,28 @@ class Table:
         return f"SELECT {', '.join(map(_quoted, names))} FROM {self.name}"  # our own names
 
 
+class _Column(NamedTuple):
+    """One column of a table's spec."""
+
+    name: str
+    word: str
+    kind: Kind
+    optional: bool
+    or_all: bool
+
+
 def columns_of(spec: str) -> list[str]:
     """Return the names of the columns that a table's ``spec``, or a part of one, describes."""
-    return [name for name, _, _ in _parse(spec)]
+    return [column.name for column in _parse(spec)]
 
 
-def _parse(spec: str) -> list[tuple[str, Kind, bool]]:
+def _parse(spec: str) -> list[_Column]:
     columns = []
-    for word in spec.split():
-        name, _, kind = word.removesuffix("?").partition(":")
-        columns.append((name, kind or "text", word.endswith("?")))
-    return columns  # type: ignore[return-value] # one of the four kinds, as written below
+    for column in spec.split():
+        name, _, word = column.rstrip("?-").partition(":")
+        kind, _ = _WORDS.get(word or "text", _WORDS["key"])
+        columns.append(_Column(name, word or "text", kind, "?" in column, "-" in column))
+    return columns
 
 
 def _quoted(name: str) -> str:
@@ -173,29 +216,33 @@ def _quoted(name: str) -> str:
 
 
 RESPONSE: Final = (
-    "status transient:int "  # ok, truncated, blocked, failed; a failure that may pass
-    "text reasoning? is_summary:int is_hidden:int "  # reasoning: what the server had split off
+    "status transient:flag "  # ok, truncated, blocked, failed; a failure that may pass
+    "text reasoning? is_summary:flag is_hidden:flag "  # reasoning: what the server had split off
     "finish_reason? code? detail? "
-    "input_tokens:int? output_tokens:int? reasoning_tokens:int? latency:real retries:int "
+    "input_tokens:count? output_tokens:count? reasoning_tokens:count? latency:amount retries:count "
     "response_model? sent_parameters?"  # who answered; JSON of what the request set
 )
 VERDICT: Final = (
-    "label score:real? reason? refusal:int? rationale requests:int "
-    "input_tokens:int? output_tokens:int? reasoning_tokens:int? latency:real understood:int? "
-    "response_model? sent_parameters?"
+    "label score:real? reason? refusal:flag? rationale requests:count "
+    "input_tokens:count? output_tokens:count? reasoning_tokens:count? latency:amount "
+    "understood:flag? response_model? sent_parameters?"
 )
 
 STUDY_TABLES: Final = (
     # kind: dataset, attack, defense, model, judge. label: what tables call it. identity: JSON of
     # everything that changes results. facts: JSON of what tables need, such as thresholds.
-    Table("components", "key:key kind label identity facts", ("key",)),
+    Table("components", "key:key kind:name label:name identity facts", ("key",)),
     # sampling: JSON of temperature, max_tokens, seed, top_p.
-    Table("cells", "key:key dataset:key attack:key defense:key model:key sampling", ("key",)),
-    Table("pairs", "reasoner:key base:key", ("reasoner", "base")),
+    Table(
+        "cells",
+        "key:key dataset:dataset attack:attack defense:defense model:model sampling",
+        ("key",),
+    ),
+    Table("pairs", "reasoner:model base:model", ("reasoner", "base")),
     # Versions of a model in their order. date: YYYY-MM-DD.
     Table(
         "series",
-        "name model:key place:int step:real? date?",
+        "name:name model:model place:count step:real? date:date?",
         ("name", "model"),
         on_conflict="replace",
     ),
@@ -203,7 +250,7 @@ STUDY_TABLES: Final = (
     # items, the sorted keys of its items, 16 bytes each. Only the latest of a source holds.
     Table(
         "readings",
-        "dataset:key source:key digest:key items:key created:real",
+        "dataset:dataset source:key digest:key items:keys created:time",
         ("dataset", "source", "digest"),
         on_conflict="replace",
     ),
@@ -212,18 +259,18 @@ STUDY_TABLES: Final = (
 RUNS: Final = Table(
     # study: the file as it was read. environment: JSON of versions and the platform.
     "runs",
-    "started:real ended:real? study environment",
+    "started:time ended:time? study environment:json",
     ("started", "study"),
     number="id",
 )
 SAMPLE_TABLES: Final = (
-    Table("images", "sha256 media_type width:int height:int", ("sha256",)),
+    Table("images", "sha256 media_type width:count height:count", ("sha256",)),
     # content: JSON of system prompt, fields, images and released images.
     Table("items", "key:key dataset id scenario kind question content", ("key",), by_rowid=True),
     # content: JSON of turns, with images by their hash.
     Table(
         "prompts",
-        "attack:key item:key seed:int content",
+        "attack:key item:items seed:int content",
         ("attack", "item", "seed"),
         by_rowid=True,
     ),
@@ -231,7 +278,7 @@ SAMPLE_TABLES: Final = (
     # speaks_to_judge: whether the text that was judged has words or signs for whoever judges it.
     Table(
         "verdicts",
-        f"key:key judge:key {VERDICT} speaks_to_judge:int? created:real",
+        f"key:key judge:judge {VERDICT} speaks_to_judge:flag? created:time",
         ("key",),
         on_conflict="score IS NULL AND reason != 'not_recorded'",
         by_rowid=True,
@@ -240,7 +287,8 @@ SAMPLE_TABLES: Final = (
     # and version that found it. A failure gives way to what a later try gives.
     Table(
         "generations",
-        f"key:key cell:key item:key repeat:int seed:int {RESPONSE} trace? splitter? created:real",
+        f"key:key cell:cells item:items repeat:count seed:int {RESPONSE} "
+        "trace? splitter? created:time",
         ("key",),
         on_conflict="status = 'failed'",
         by_rowid=True,
@@ -248,7 +296,7 @@ SAMPLE_TABLES: Final = (
     # Requests behind a reply, of a defense or a search. score: of the judge, where it was asked.
     Table(
         "calls",
-        f"generation:key step:int purpose prompt score:real? {RESPONSE}",
+        f"generation:generations step:count purpose prompt score:real? {RESPONSE}",
         ("generation", "step"),
         on_conflict="replace",
         by_rowid=True,
@@ -258,19 +306,19 @@ SAMPLE_TABLES: Final = (
     # The verdicts on the parts of a reply; none for a part without text.
     Table(
         "judgements",
-        "generation:key judge:key reasoning:key? answer:key? full:key?",
+        "generation:generations judge:judge reasoning:verdicts? answer:verdicts? full:verdicts?",
         ("generation", "judge"),
         on_conflict="replace",
     ),
     # Items that an attack could not carry: nothing was sent.
-    Table("inapplicable", "cell:key item:key reason", ("cell", "item"), on_conflict="replace"),
+    Table("inapplicable", "cell:cells item:items reason", ("cell", "item"), on_conflict="replace"),
 )
 """What a sample leaves, in the order in which a database takes it: what others need comes first."""
 LOCAL_TABLES: Final = (
     # Imported histograms: how many samples had a score, and none of the samples.
     Table(
         "counts",
-        "cell:key judge:key scenario part score:real? n:int created:real",
+        "cell:cells judge:judge scenario part score:real? n:count created:time",
         ("cell", "judge", "scenario", "part", "score"),
         on_conflict="replace",
     ),
@@ -278,8 +326,8 @@ LOCAL_TABLES: Final = (
     # is on one model's rate. rule: JSON of the study's key. low, high: of the rate or difference.
     Table(
         "stops",
-        "cell:key base:key judge:key scenario rule answer items:int drawn:int low:real high:real "
-        "created:real",
+        "cell:cells base:cells- judge:judge scenario rule:json answer items:count drawn:count "
+        "low:real high:real created:time",
         ("cell", "base", "judge", "scenario"),
         on_conflict="replace",
     ),
@@ -287,8 +335,9 @@ LOCAL_TABLES: Final = (
     # empty model, attack or scenario are all of them.
     Table(
         "calibrations",
-        "judge:key labels part model:key attack:key scenario threshold:real true_positives:int "
-        "false_positives:int true_negatives:int false_negatives:int unscored:int created:real",
+        "judge:judge labels:name part model:model- attack:attack- scenario threshold:real "
+        "true_positives:count false_positives:count true_negatives:count false_negatives:count "
+        "unscored:count created:time",
         ("judge", "labels", "part", "model", "attack", "scenario", "threshold"),
         on_conflict="replace",
     ),
@@ -297,8 +346,8 @@ LOCAL_TABLES: Final = (
     # response_class: of MSTS, such as 1.3, where they chose among classes.
     Table(
         "labels",
-        "generation:key part labeller text unsafe:int? response_class? understood:int? note "
-        "created:real",
+        "generation:generations part labeller:name text unsafe:flag? response_class? "
+        "understood:flag? note created:time",
         ("generation", "part", "labeller", "text"),
         on_conflict="replace",
     ),

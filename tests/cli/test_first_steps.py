@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,22 @@ def test_another_study_in_the_same_store_has_a_file_of_its_own(tmp_path: Path) -
         run("eval", "canary", *SIM, "--limit", limit, "--store", tmp_path / "store")
     names = sorted(path.name for path in (tmp_path / "store").glob("*.yaml"))
     assert names == ["study-2.yaml", "study.yaml"]
+
+
+@pytest.mark.parametrize("to", ["text", "json"])
+def test_the_figures_of_eval_are_of_what_it_asked(tmp_path: Path, to: str) -> None:
+    """The mistake: 5 items asked for, and the rate of all 20 that the store held of the model."""
+    store = tmp_path / "store"
+    run("eval", "canary", *SIM, "--limit", "20", "--store", store)
+    run("eval", "canary", *SIM[:2], "-o", "sampling.seed=1", "--limit", "20", "--store", store)
+    shown = run("eval", "canary", *SIM, "--limit", "5", "--store", store, "--format", to)
+    if to == "text":
+        assert re.findall(r"full +\S+ +(\d+) ", shown.stdout) == ["3", "3", "3"]
+        return
+    tables = json.loads(shown.stdout)
+    assert [row["samples"] for row in tables["run"]] == [5, 5]
+    assert {(row["model"], row["n"]) for row in tables["asr"]} == {(SIM[1], 3), (SIM[3], 3)}
+    assert {row["scored_model"] for row in tables["tax"]} == {3}
 
 
 def test_options_go_to_their_kind_and_all_mistakes_are_told_at_once(tmp_path: Path) -> None:

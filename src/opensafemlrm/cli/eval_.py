@@ -13,14 +13,13 @@ from opensafemlrm.cli._budget import budgeted
 from opensafemlrm.cli._complete import components, models
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._option import judge_spec, parse_option
-from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption, show
+from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption
 from opensafemlrm.redaction import keys_in_addresses
 from opensafemlrm.text import Format
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from opensafemlrm.engine import Plan
+    from opensafemlrm.report import Table
 
 _KINDS: Final = ("dataset", "model", "base", "attack", "defense", "judge", "sampling")
 _OWN_JUDGE: Final = {"canary": "canary"}
@@ -130,37 +129,41 @@ def evaluate(
     path = _write(store, text)
     say(f"the study: {path}")
     more = (f"report {store}", f"view {store}", f"run {path} --store {store}")
-    figures = (lambda: _show_figures(plan, store)) if to is Format.TEXT else None
-    run_and_report(plan, store, to=to, figures=figures, more=more)
+    run_and_report(plan, store, to=to, figures=lambda: _figures(plan, store), more=more)
 
 
-def _show_figures(plan: Plan, store: Path) -> None:
-    """Print the rates of what was evaluated, with n and intervals, and the tax of its pairs."""
+def _figures(plan: Plan, store: Path) -> list[Table]:
+    """Return the rates of what the plan asks for, with n and intervals, and the tax of its pairs.
+
+    The store may hold more: other items, other settings of the same models.
+    """
+    import polars as pl
+
     from opensafemlrm import results
+    from opensafemlrm.analysis.asr import asr
+    from opensafemlrm.analysis.tax import tax
     from opensafemlrm.report.rates import TAX, asr_table
 
     opened = results.open(store)
-    rates, taxes = (_lenient(plan, rows) for rows in (opened.asr(), opened.tax()))
+    subsets = {id(cell.subset): cell.subset for cell in plan.cells}
+    items = {place: [item.key for item in subset.items()] for place, subset in subsets.items()}
+    pairs = [(cell.id, key.hex().upper()) for cell in plan.cells for key in items[id(cell.subset)]]
+    keys = ("cell", "item_key")
+    frame = opened.frame().filter(
+        pl.concat_str(keys, separator=" ").is_in([" ".join(pair) for pair in pairs]),
+        pl.col("repeat") < plan.study.repeats,
+        pl.col("judge")
+        .cast(pl.String)
+        .str.split("#")
+        .list.first()
+        .is_in([judge.label for judge in plan.study.judges]),
+    )
+    lowest = pl.col("threshold") == pl.col("threshold").min().over("judge")
+    rates = asr(frame).filter(lowest)
     if rates.is_empty():
         say("no reply to a harmful item has a verdict, so there is no rate")
-    else:
-        show([asr_table(rates), *([] if taxes.is_empty() else [TAX.of(taxes)])])
-
-
-def _lenient(plan: Plan, rows: pl.DataFrame) -> pl.DataFrame:
-    """Keep rows of a plan's cells and judges, over all samples, at the judges' lowest threshold."""
-    import polars as pl
-
-    kinds = ("model", "dataset", "attack", "defense")
-    labels = dict(zip(kinds, zip(*(cell.label for cell in plan.cells), strict=True), strict=True))
-    judge = pl.col("judge").cast(pl.String).str.split("#").list.first()
-    lowest = pl.col("threshold") == pl.col("threshold").min().over("judge")
-    return rows.filter(
-        *(pl.col(kind).cast(pl.String).is_in(names) for kind, names in labels.items()),
-        judge.is_in([judge.label for judge in plan.study.judges]),
-        lowest,
-        *([pl.col("level").cast(pl.String) != "macro"] if "level" in rows.columns else []),
-    )
+    taxes = tax(frame, opened.pairs()).filter(lowest, pl.col("level").cast(pl.String) != "macro")
+    return [asr_table(rates), TAX.of(taxes)]
 
 
 def _own_judge(dataset: str) -> list[str]:

@@ -26,6 +26,7 @@ from opensafemlrm.text import Format
 if TYPE_CHECKING:
     from opensafemlrm.cluster import Cluster
     from opensafemlrm.engine import Plan
+    from opensafemlrm.report import Table
 
 _ALL_FAILED = "all"
 _OURS = {"images", "lock", "report", "watch"}
@@ -209,16 +210,16 @@ def run_and_report(
     fail_limits: Mapping[str, float] = MappingProxyType({}),
     *,
     to: Format = Format.TEXT,
-    figures: Callable[[], object] | None = None,
+    figures: Callable[[], Sequence[Table]] = tuple,
     tables: Sequence[str] = ("asr", "coverage"),
     more: Sequence[str] = (),
 ) -> None:
     """Run a plan with progress bars, and say how it went; everything that came is kept.
 
-    ``figures`` prints what came of it where it went well. ``tables`` and the commands ``more`` are
-    named to go on with. In a format other than text it prints a row for each cell and judge. Exits
-    with INTERRUPTED, BUDGET_SPENT, UNUSABLE where a model or the judge had to be stopped or gave
-    nothing, or FAIL_ON where a cell exceeds one of ``fail_limits``.
+    ``figures`` gives tables of what came of it, which text has where it went well, and every other
+    format after a row for each cell and judge. ``tables`` and the commands ``more`` are named to go
+    on with. Exits with INTERRUPTED, BUDGET_SPENT, UNUSABLE where a model or the judge had to be
+    stopped or gave nothing, or FAIL_ON where a cell exceeds one of ``fail_limits``.
     """
     from opensafemlrm import api
 
@@ -227,7 +228,7 @@ def run_and_report(
     results = str(store or (cluster and cluster.parquet_out))
     summarize(turns, results, whole=code == ExitCode.DONE)
     if to is not Format.TEXT:
-        show([run_table(turns)], to)
+        show([run_table(turns), *figures()], to)
     for alarm in [*api.outages(plan.study), *api.alarms(results)]:
         say(f"look at this: {alarm}")
     steps = [f"table {name} {results}" for name in tables]
@@ -247,8 +248,8 @@ def run_and_report(
     if code:
         say_next(*steps, title="what there is:")
         raise typer.Exit(code)
-    if figures is not None:
-        figures()
+    if to is Format.TEXT:
+        show([table for table in figures() if len(table.frame)])
     say_next(*steps, *more)
 
 

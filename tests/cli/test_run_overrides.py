@@ -62,6 +62,10 @@ def test_a_dry_run_lists_cells_that_an_outside_runner_can_take_one_by_one(study:
     assert [cell["in_store"] for cell in manifest(study)] == [0, 0, 40, 0]
     run(study, *(word for cell in cells for word in ("--only", str(cell["cell"]))))
     assert [cell["in_store"] for cell in manifest(study)] == [40] * 4
+    # Another judge has its work to do, on replies that are there.
+    other = manifest(study, "--judge", "refusal")
+    assert [cell["in_store"] for cell in other] == [40] * 4
+    assert [cell["to_generate"] for cell in other] == [0] * 4
 
 
 @pytest.mark.parametrize("name", ["0", "FFFFFFFF", ""])

@@ -114,3 +114,15 @@ def test_tables_keep_within_a_hundred_columns(calibrated: Path) -> None:
     for name in FINDINGS:
         shown = run("table", name.value, calibrated, *as_in_a_paper(name)).stdout
         assert max(map(len, shown.splitlines())) <= 103, name
+
+
+def test_where_a_rule_ended_rates_they_are_no_differences_and_have_no_base(tmp_path: Path) -> None:
+    """The base read "– (simulated)", and the interval of a rate "+44.8 to +85.2"."""
+    text = STUDY.replace("limit: 60\n", "stop: {half_width: 0.3}\n")
+    (tmp_path / "study.yaml").write_text(text)
+    run("run", tmp_path / "study.yaml", "--store", tmp_path / "store")
+    shown = run("table", "stopping", tmp_path / "store").stdout
+    assert "holds at any time" in shown
+    assert "Base" not in shown
+    assert "–" not in re.sub(r"[\d.]+–[\d.]+", "", shown)
+    assert not re.search(r"\+\d", shown)

@@ -83,7 +83,7 @@ def _row(plan: Plan, cell: CellPlan, connection: sqlite3.Connection | None) -> d
         **places,
         **dataclasses.asdict(work),
         "to_judge": sum(turn.to_judge for turn in works),
-        "in_store": work.samples - max(turn.to_judge for turn in works) - work.not_applicable,
+        "in_store": work.samples - work.to_generate - work.not_applicable,
     }
 
 

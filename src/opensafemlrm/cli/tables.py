@@ -266,9 +266,9 @@ def _coverage(found: Results, _: Options) -> list[Table]:
 
 
 def _stopping(results: Results, _: Options) -> list[Table]:
-    from opensafemlrm.report.outcomes import STOPPING
+    from opensafemlrm.report.outcomes import stopping_table
 
-    return [STOPPING.of(results.stopping())]
+    return [stopping_table(results.stopping())]
 
 
 def _drift(results: Results, options: Options) -> list[Table]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import polars as pl
@@ -126,12 +127,12 @@ SCORES: Final = Table(
 )
 
 
-STOPPING: Final = Table(
+_STOPPING: Final = Table(
     name="stopping",
     title="Where a rule ended the run",
     columns=[
         MODEL,
-        BASE,
+        replace(BASE, constant=WhenConstant.DROP_IF_ZERO),
         *CONDITION_COLUMNS,
         Column("scenario", "Scenario"),
         JUDGE,
@@ -152,6 +153,15 @@ STOPPING: Final = Table(
         ("undecided: a whole run would hardly decide.", pl.col("answer") == "undecided"),
     ],
 )
+
+
+def stopping_table(stops: pl.DataFrame) -> Table:
+    """Return where a rule ended the run: of rates alone, the intervals are no differences."""
+    table = _STOPPING.of(stops)
+    if stops["base"].is_not_null().any():
+        return table
+    columns = [replace(c, form=Form.INTERVAL) if c.upper else c for c in table.columns]
+    return replace(table, columns=columns)
 
 
 _HAS_NO_PRICE: Final = pl.col("judge_dollars").is_null()

@@ -96,10 +96,8 @@ class Column:
         if self.bounds is not None and self.withheld in frame.columns:
             cells = self._with_bounds(frame, cells)
         if self.simulated:
-            marks = frame["simulated"].to_list()
-            return [
-                f"{cell}{SIMULATED * bool(mark)}" for cell, mark in zip(cells, marks, strict=True)
-            ]
+            marks = zip(cells, frame["simulated"], values, strict=True)
+            return [f"{cell}{SIMULATED * bool(mark and value)}" for cell, mark, value in marks]
         return cells
 
     def _with_bounds(self, frame: pl.DataFrame, cells: Sequence[str]) -> list[str]:

@@ -12,7 +12,7 @@ from opensafemlrm.report.blindspots import CONSISTENCY, GROUPED
 from opensafemlrm.report.charts import PARTS
 from opensafemlrm.report.drift import drift_tables
 from opensafemlrm.report.labels import calibrated_tables
-from opensafemlrm.report.outcomes import COST, NOT_APPLICABLE, STOPPING, coverage_tables
+from opensafemlrm.report.outcomes import COST, NOT_APPLICABLE, coverage_tables, stopping_table
 from opensafemlrm.report.page import charts, defenses, key_results
 from opensafemlrm.report.page.charts import Chart
 from opensafemlrm.report.page.findings import MAX_SETTINGS, Findings
@@ -198,7 +198,7 @@ def _coverage(found: Findings) -> Section:
     if len(found.not_applicable):
         tables.append(NOT_APPLICABLE.of(found.not_applicable))
     if len(found.stops):
-        tables.append(STOPPING.of(found.stops))
+        tables.append(stopping_table(found.stops))
     counted = ("n", "not_recorded", *(status.value for status in ResponseStatus))
     endings = say("endings", **{name: found.replies[name].sum() for name in counted})
     return Section(

@@ -8,7 +8,13 @@ from typing import Final
 from opensafemlrm.report.blindspots import GROUPED, blindspot_tables
 from opensafemlrm.report.drift import drift_tables
 from opensafemlrm.report.labels import calibrated_tables
-from opensafemlrm.report.outcomes import COST, NOT_APPLICABLE, SCORES, STOPPING, coverage_tables
+from opensafemlrm.report.outcomes import (
+    COST,
+    NOT_APPLICABLE,
+    SCORES,
+    coverage_tables,
+    stopping_table,
+)
 from opensafemlrm.report.page.findings import Findings
 from opensafemlrm.report.rates import (
     CORRECTION,
@@ -57,7 +63,7 @@ def file_tables(findings: Findings) -> list[Table]:
         SCORES.of(findings.scores),
         *coverage_tables(findings.replies, findings.verdicts, findings.detected, findings.alarms),
         NOT_APPLICABLE.of(findings.not_applicable),
-        STOPPING.of(findings.stops),
+        stopping_table(findings.stops),
         COST.of(findings.cost),
     ]
     return [table for table in findings.finished(tables) if len(table.frame)]

@@ -59,6 +59,33 @@ def test_every_table_follows_all_filters_and_says_so(store: Path, table: str) ->
     assert set(rows.frame()["scenario"]) == {"fraud"}
 
 
+@pytest.mark.parametrize("table", ["asr", "tax", "correction", "overrefusal"])
+@pytest.mark.parametrize("names", [["fraud"], ["fraud", "sex"]])
+def test_a_table_of_some_scenarios_names_them_in_the_place_of_all(
+    store: Path, table: str, names: list[str]
+) -> None:
+    """The mistake: "Scenario: all" stood above a table of one scenario."""
+    chosen = [word for name in names for word in ("--scenario", name)]
+    shown = " ".join(run("table", table, store, "--judge", "canary", *chosen).stdout.split())
+    assert f"Scenario: {', '.join(names)}" in shown
+    assert "Scenario: all" not in shown
+    rows = run("table", table, store, "--judge", "canary", *chosen, "--format", "jsonl").stdout
+    assert '"scenario": "all"' not in rows
+    assert "Scenario: all" in run("table", table, store, "--judge", "canary").stdout
+
+
+def test_every_table_of_a_page_says_that_it_is_of_a_selection(
+    store: Path, tmp_path: Path
+) -> None:
+    """The mistake: the data of the page's first chart did not say so."""
+    run("report", store, "--out", tmp_path / "page", *FILTERS)
+    page = (tmp_path / "page" / "index.html").read_text("utf-8")
+    figures = [part.split("</figure>")[0] for part in page.split("<figure")[1:]]
+    assert "Unsafe replies" in figures[0]
+    assert "<table" in figures[0]
+    assert all(SAID in figure for figure in figures if "<table" in figure)
+
+
 def test_the_effect_of_a_chosen_defense_is_still_against_none(store: Path) -> None:
     """The mistake: a table of one defense was empty, since none was filtered away."""
     rows = results.open(store, defense="self-reminder").defense(part="full", threshold=4)

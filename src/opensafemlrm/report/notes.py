@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -70,17 +70,27 @@ def finished(
 
     ``notes`` are sentences of sampling by what tables call a model or a judge, as
     :func:`opensafemlrm.analysis.alarms.sent_otherwise` makes them. A table of a part of the store
-    says so below it.
+    says so below it, and names the scenarios that it is of.
     """
     made = []
     for table in tables:
         chosen = selected(selection, rows, table.frame.columns)
         noted = _with_notes(table, notes) if notes else table
+        noted = _with_scenarios(noted, selection.scenario)
         if chosen:
             noted = replace(noted, notes=[*noted.notes, chosen])
         is_grouped = rows.by not in (None, "scenario")
         made.append(noted.grouped_by(str(rows.by)) if is_grouped else noted)
     return made
+
+
+def _with_scenarios(table: Table, chosen: Sequence[str]) -> Table:
+    """Name the chosen scenarios where all rows are of "all": beside named ones it means them."""
+    frame = table.frame
+    if not chosen or "scenario" not in frame.columns or set(frame["scenario"].unique()) != {ALL}:
+        return table
+    named = pl.lit(", ".join(chosen)).alias("scenario")
+    return replace(table, frame=frame.with_columns(named))
 
 
 def _with_notes(table: Table, notes: Mapping[str, str]) -> Table:

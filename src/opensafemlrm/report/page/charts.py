@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 
 import altair as alt
@@ -32,6 +32,14 @@ class Chart:
     draw: Callable[[Size], alt.LayerChart]
     table: Table | None = None
     note: str = ""
+
+
+def finished(findings: Findings, made: Iterable[Chart]) -> tuple[Chart, ...]:
+    """Return charts with what stands below their tables."""
+    return tuple(
+        replace(chart, table=findings.finished([chart.table])[0]) if chart.table else chart
+        for chart in made
+    )
 
 
 def overview(findings: Findings) -> list[Chart]:

@@ -79,12 +79,7 @@ def sections(found: Findings) -> list[Section]:
     return [
         replace(
             section,
-            charts=tuple(
-                chart
-                if chart.table is None
-                else replace(chart, table=found.finished([chart.table])[0])
-                for chart in section.charts
-            ),
+            charts=charts.finished(found, section.charts),
             tables=tuple(found.finished(section.tables)),
         )
         for section in made

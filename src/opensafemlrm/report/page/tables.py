@@ -42,8 +42,10 @@ def summary(findings: Findings) -> Table:
     pairs = findings.headline(findings.averages)
     if pairs.is_empty():
         rates = ("model", "attack", "defense", "scored", "asr", "low")
-        return asr_table(findings.headline(findings.asr)).only(rates)
-    return replace(TAX.of(pairs), title="Reasoning tax", notes=()).only(_OF_PAIRS)
+        table = asr_table(findings.headline(findings.asr)).only(rates)
+    else:
+        table = replace(TAX.of(pairs), title="Reasoning tax", notes=()).only(_OF_PAIRS)
+    return findings.finished([table])[0]
 
 
 def file_tables(findings: Findings) -> list[Table]:

@@ -16,7 +16,7 @@ from opensafemlrm.files import make_folder, read_as, write_atomic
 from opensafemlrm.report.figures import drawing
 from opensafemlrm.report.figures.drawing import SIZES
 from opensafemlrm.report.figures.theme import for_page
-from opensafemlrm.report.page.charts import Chart, overview
+from opensafemlrm.report.page.charts import Chart, finished, overview
 from opensafemlrm.report.page.examples import examples
 from opensafemlrm.report.page.findings import read_findings
 from opensafemlrm.report.page.header import caveat, header
@@ -77,7 +77,7 @@ def write_report(
     chosen = examples(source, found) if with_examples else []
     made = sections(found)
     below = caveat(found)
-    first = [_Drawn.of(chart, below) for chart in overview(found)]
+    first = [_Drawn.of(chart, below) for chart in finished(found, overview(found))]
     drawn = {section.id: [_Drawn.of(c, below) for c in section.charts] for section in made}
     tables, first_screen = file_tables(found), answers(found)
     values = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ from opensafemlrm.errors import UnknownNameError
 
 def run(*words: object) -> Result:
     return CliRunner().invoke(app, list(map(str, words)))
+
+
+def show_all(store: Path) -> list[object]:
+    return ["show", store, "-n", 99, "--format", "jsonl"]
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +46,28 @@ def test_what_nothing_is_says_how_many_there_are(evaluated: Path) -> None:
     assert result.exit_code == 0
     assert "none of the store's 4 samples is such" in result.stderr
     assert run("show", evaluated, "--outcome", "nope").exit_code == 2
+
+
+@pytest.mark.parametrize("part", ["reasoning", "answer"])
+@pytest.mark.parametrize("outcome", ["unsafe", "safe"])
+def test_an_outcome_is_that_of_any_judge(evaluated: Path, part: str, outcome: str) -> None:
+    """The first of two judges was asked alone, and "none is such" said where the other saw some."""
+    every = [json.loads(line) for line in run(*show_all(evaluated)).stdout.splitlines()]
+    assert len(every) == 4
+    judged = {"part": part, "label": outcome}
+    expected = {
+        sample["sample"]
+        for sample in every
+        for verdict in sample["verdicts"]
+        if judged.items() <= verdict.items()
+    }
+    assert expected
+    chosen = ("--part", part, "--outcome", outcome)
+    found = [json.loads(x) for x in run(*show_all(evaluated), *chosen).stdout.splitlines()]
+    assert {sample["sample"] for sample in found} == expected
+    assert len(found) == len(expected)
+    shown = run("show", evaluated, *chosen, "-n", 1).stderr
+    assert f"1 of {len(expected)} sample" in shown
 
 
 def test_a_picture_is_named_by_its_file_and_no_score_by_its_reason(evaluated: Path) -> None:

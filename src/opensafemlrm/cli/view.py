@@ -59,7 +59,7 @@ def view(
     "part",
     helps={
         "model": "Only samples of this model; repeatable.",
-        "judge": "The judge of --outcome.",
+        "judge": "The judge of --outcome; any of them if left out.",
         "part": "The part of --outcome; answer if left out.",
     },
 )
@@ -97,12 +97,7 @@ def show(
         with index.reading() as connection, Store.open(store) as opened:
             browser = Browser(connection)
             (stored, _) = browser.count(Filters())
-            rows: list[dict[str, Any]] = []
-            total, more = 0, False
-            for filters in _filters(browser, chosen, item, outcome):
-                rows += browser.page(filters, size=count - len(rows)) if len(rows) < count else []
-                passing, rest = browser.count(filters)
-                total, more = total + passing, more or rest
+            rows, total, more = browser.of_any(_filters(browser, chosen, item, outcome), count)
             samples = [(row, read_sample(opened, row["key"])) for row in rows]
             records = [_record(row, sample) for row, sample in samples if sample is not None]
             show_records(records, to, "show")
@@ -137,8 +132,10 @@ def _filters(browser: Browser, chosen: Chosen, item: str, outcome: str) -> list[
     }
     if len(names.get("judge", ())) > 1:
         raise typer.BadParameter(
-            f"--outcome is of one judge; name one: {', '.join(names['judge'])}"
+            f"--outcome is of one judge, or of any; name one: {', '.join(names['judge'])}"
         )
+    if outcome in VERDICTS and "judge" not in names and known["judge"]:
+        names["judge"] = tuple(known["judge"])
     if item:
         names["item"] = labels_of("item in this store", [item], browser.items(), exact=True)
     same = {

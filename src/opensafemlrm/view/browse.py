@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Final
@@ -98,6 +98,24 @@ class Browser:
         numbers, tests = self._candidates(filters, 0)
         looked_at = list(islice(numbers, MAX_LOOKED_AT))
         return len(list(self._tested(iter(looked_at), tests, filters))), any(True for _ in numbers)
+
+    def of_any(
+        self, several: Sequence[Filters], size: int
+    ) -> tuple[list[dict[str, Any]], int, bool]:
+        """Return the first samples that pass any of the filters; how many do; whether more may.
+
+        Each counts once, also where several judges say the same of it.
+        """
+        if len({filters.judge for filters in several}) > 1:
+            passing = sorted(
+                {number for filters in several for number in self._passing(filters, 0)}
+            )
+            return self._rows_of(passing[:size], Filters()), len(passing), False
+        rows: list[dict[str, Any]] = []
+        counts = [self.count(filters) for filters in several]
+        for filters in several:
+            rows += self.page(filters, size=size - len(rows)) if len(rows) < size else []
+        return rows, sum(n for n, _ in counts), any(more for _, more in counts)
 
     def beside(self, filters: Filters, number: int) -> tuple[str | None, str | None]:
         """Return the keys of the samples before and after sample ``number``, by the filters."""

@@ -29,7 +29,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
         datasets=["canary"],
         attacks=["direct", "typo"],
         defenses=["none", "self-reminder"],
-        judge="canary",
+        judges=["canary", "refusal"],
         limit=6,
     )
     osm.evaluate(study, path)
@@ -75,6 +75,42 @@ def test_rates_and_samples_are_valid_by_the_schemas(store: Path, tmp_path: Path)
     }
     rows = osm.results.open(store).asr().filter(model=rates[0]["model_info"]["id"])
     assert shown == set(rows.drop_nulls("asr").select("part", "asr").rows())
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        [],
+        ["--threshold", "5", "--part", "answer"],
+        ["--threshold", "1"],
+        ["--judge", "refusal"],
+        ["--part", "reasoning"],
+        ["--scenario", "hate-speech", "--judge", "canary"],
+    ],
+)
+def test_the_samples_are_those_of_the_rates_beside_them(
+    store: Path, tmp_path: Path, chosen: list[str]
+) -> None:
+    """The mistake: with --threshold 5, samples named rates at 4, which were in no file."""
+    told = safemlrm("export", "eee", store, tmp_path, *chosen)
+    assert told.exit_code == 0, told.output
+    for file in files(tmp_path, ".json"):
+        rates = json.loads(file.read_text())
+        samples = (tmp_path / rates["detailed_evaluation_results"]["file_path"]).read_text()
+        correct: dict[str, list[bool]] = {}
+        for line in map(json.loads, samples.splitlines()):
+            assert line["metadata"]["expected"] == "benign" or "evaluation_result_id" in line
+            if "evaluation_result_id" in line:
+                one = correct.setdefault(line["evaluation_result_id"], [])
+                one.append(line["evaluation"]["is_correct"])
+        known = {one["evaluation_result_id"]: one for one in rates["evaluation_results"]}
+        assert correct.keys() <= known.keys()
+        for name, answers in correct.items():
+            details = known[name]["score_details"]
+            assert details["uncertainty"]["num_samples"] == len(answers)
+            assert details["score"] == pytest.approx(answers.count(False) / len(answers))
+        if "--threshold" in chosen:
+            assert correct.keys() == known.keys()
 
 
 def test_what_has_no_score_is_in_no_line_and_is_counted(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ import polars as pl
 from opensafemlrm import frame as frames
 from opensafemlrm import reasoning
 from opensafemlrm.analysis.asr import asr
+from opensafemlrm.analysis.conditions import THRESHOLDS
 from opensafemlrm.files import make_folder_in, replacing
 from opensafemlrm.replies import replies
 from opensafemlrm.selection import ALL_ROWS, EVERYTHING, RowChoice, Selection
@@ -127,14 +128,19 @@ def export_results(
     """Write a store as ``data/BENCHMARK/DEVELOPER/MODEL/UUID.json`` and its samples beside it.
 
     The same store gives the same names, so that a second export replaces the first. The samples
-    hold what models wrote, which may be harmful. Raises StoreError and OSError.
+    hold what models wrote, which may be harmful; those of harmful items name the rate that they are
+    in, where it is in the file. What is correct goes by the chosen threshold, else by the lenient
+    one. Raises StoreError and OSError.
     """
     done = ExportedResults()
     rows = chosen.choose(selection.read(store).filter(pl.col("judge").is_not_null()))
     rates = asr(rows, threshold=chosen.threshold)
+    if chosen.threshold is not None:
+        has_it = pl.any_horizontal(pl.col(*THRESHOLDS) == chosen.threshold)
+        rows = rows.filter(has_it)
     for model in rows["model"].cast(pl.String).unique().sort():
         of_model = rows.filter(pl.col("model").cast(pl.String) == model)
-        _ModelExport(store, folder, model, done).write(
+        _ModelExport(store, folder, model, done, chosen.threshold).write(
             of_model, rates.filter(pl.col("model").cast(pl.String) == model)
         )
     return done
@@ -143,8 +149,16 @@ def export_results(
 class _ModelExport:
     """Writes the two files of one model."""
 
-    def __init__(self, store: Store, folder: Path, model: str, done: ExportedResults) -> None:
+    def __init__(
+        self,
+        store: Store,
+        folder: Path,
+        model: str,
+        done: ExportedResults,
+        threshold: float | None,
+    ) -> None:
         self.store, self.folder, self.model, self.done = store, folder, model, done
+        self.threshold = threshold
         developer, _, name = model.rpartition("/")
         self.scales = scales(store)
         self.place = Path("data/opensafemlrm") / _path(developer or "unknown") / _path(name)
@@ -157,6 +171,8 @@ class _ModelExport:
         self.evaluation = f"opensafemlrm/{self.model}/{name}"
         created = self.store.connection.execute("SELECT max(created) FROM generations").fetchone()
         time = f"{created[0] or 0:.0f}"
+        results = list(self._results(rates))
+        self.known = {rate["evaluation_result_id"] for rate in results}
         make_folder_in(self.folder, self.place)
         samples = self.place / f"{name}_samples.jsonl"
         checksum, lines = hashlib.sha256(), 0
@@ -169,7 +185,6 @@ class _ModelExport:
                 file.write(text)
                 checksum.update(text.encode())
                 lines += 1
-        results = list(self._results(rates))
         rates_of_model = model_results(
             evaluation_id=self.evaluation,
             time=time,
@@ -261,13 +276,16 @@ class _ModelExport:
             v for v in texts["verdicts"] if (v["judge"], v["part"]) == (row["judge"], row["part"])
         )
         raw = texts["question"]
+        threshold = row["threshold_lenient"] if self.threshold is None else self.threshold
+        is_unsafe = (
+            row["label"] == "unsafe" if self.threshold is None else row["score"] >= threshold
+        )
         usage = (row["input_tokens"], row["output_tokens"], row["reasoning_tokens"])
         line = {
             "schema_version": VERSION,
             "evaluation_id": self.evaluation,
             "model_id": self.model,
             "evaluation_name": row["dataset"],
-            "evaluation_result_id": _result_id(row, row["threshold_lenient"]),
             "sample_id": row["item"],
             "sample_hash": hashlib.sha256(raw.encode("utf-8", "surrogatepass")).hexdigest(),
             "interaction_type": "single_turn",
@@ -285,7 +303,7 @@ class _ModelExport:
                     "is_terminal": True,
                 }
             ],
-            "evaluation": {"score": row["score"], "is_correct": row["label"] != "unsafe"},
+            "evaluation": {"score": row["score"], "is_correct": not is_unsafe},
             "performance": {"latency_ms": (row["latency"] or 0.0) * 1000},
             "metadata": {
                 **{name: str(row[name]) for name in ("attack", "defense", "scenario", "expected")},
@@ -299,6 +317,10 @@ class _ModelExport:
                 "source": str(row["source"]),
             },
         }
+        # A rate is of harmful items, and is not there where too few were scored.
+        result_id = _result_id(row, threshold)
+        if row["expected"] == "harmful" and result_id in self.known:
+            line["evaluation_result_id"] = result_id
         if usage[0] is not None and usage[1] is not None:
             line["token_usage"] = {
                 "input_tokens": usage[0],

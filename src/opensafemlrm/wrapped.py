@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -25,6 +26,12 @@ class WrappedModel(Model):
     def unbatched(self) -> Model:
         """Return the wrapper around the inner model without its batches."""
         return replace(self, inner=self.inner.unbatched())
+
+    def room(
+        self, prompt: Prompt, sampling: Sampling, replies: int
+    ) -> contextlib.AbstractAsyncContextManager[None]:
+        """Hold back what several replies may cost, as :func:`room_for` says."""
+        return room_for(self.inner, prompt, sampling, replies)
 
 
 for _member in (
@@ -51,6 +58,18 @@ class Defended(WrappedModel):
     async def generate(self, prompt: Prompt, sampling: Sampling) -> Response:
         """Ask through the defense. Raises DefenseError where it cannot be applied."""
         return await self.defense.generate(self.inner, prompt, sampling)
+
+
+def room_for(
+    model: Model, prompt: Prompt, sampling: Sampling, replies: int
+) -> contextlib.AbstractAsyncContextManager[None]:
+    """Hold back what ``replies`` of a model may cost, of which one is nothing without the others.
+
+    They begin where a budget has room for all of them; without a budget, at once.
+    """
+    if isinstance(model, WrappedModel):
+        return model.room(prompt, sampling, replies)
+    return contextlib.nullcontext()
 
 
 def defend(model: Model, defense: Defense) -> Model:

@@ -154,6 +154,27 @@ def test_replies_of_a_store_are_judged_within_a_budget(server: Server) -> None:
     assert (server.took(), count(of_judge)) == (4, 10)
 
 
+@pytest.mark.parametrize("more", ["", ", stages: [Look., Answer.]"])
+def test_texts_that_a_judge_reads_twice_are_judged_however_often_it_is_cut_short(
+    server: Server, monkeypatch: pytest.MonkeyPatch, more: str
+) -> None:
+    """All began at once, and each was cut before its second try: paid for, and never kept."""
+    assert safemlrm("run", write_study(server, 6), "--store", "store").exit_code == 0
+    monkeypatch.setitem(globals(), "JUDGED", "I cannot say; let me think.")
+    model = f"{{model: openai/j, base_url: '{server.url}'{more}}}"
+    command = ("judges", "apply", f"{{judge: policy-rubric, model: {model}}}", "store")
+    a_text = 4 if more else 2
+    texts = "SELECT count(*) FROM verdicts WHERE requests = 2"
+    for came in (1, 2):
+        server.took()
+        cut = safemlrm(*command, "--max-requests", a_text + 1)
+        spent(cut, f"{a_text + 1} requests")
+        assert (server.took(), count(texts)) == (a_text + 1, came)
+        assert f"1 reply judged with {a_text + 1} requests" in cut.stderr
+    assert safemlrm(*command, "--max-requests", 100).exit_code == 0
+    assert (server.took(), count(texts)) == (4 * a_text, 6)
+
+
 def write_labels(n: int) -> None:
     with Path("labels.csv").open("w", newline="") as file:
         rows = csv.writer(file)

@@ -13,6 +13,7 @@ from opensafemlrm import reasoning
 from opensafemlrm.components import Judge
 from opensafemlrm.engine.labelled import LabelledText, judge_texts
 from opensafemlrm.errors import BudgetSpentError
+from opensafemlrm.models.budget import requests_made
 from opensafemlrm.store import Store, known, records
 from opensafemlrm.store.verdict_key import verdict_key
 from opensafemlrm.text import counted
@@ -80,6 +81,8 @@ async def judge_replies(
         except BudgetSpentError as error:
             done.spent = error
         _put(store, judge, judge_key, replies, done)
+        # What was paid for a text that a budget cut is in no verdict.
+        done.requests = requests_made(judge) or done.requests
         if done.spent is not None or (limit is not None and done.replies >= limit):
             break
     return done

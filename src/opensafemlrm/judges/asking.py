@@ -14,6 +14,7 @@ from opensafemlrm import reasoning
 from opensafemlrm.components import Model
 from opensafemlrm.judges.refusal import is_refusal
 from opensafemlrm.types import Prompt, Response, ResponseStatus, Sampling, Unscored, Usage, Verdict
+from opensafemlrm.wrapped import room_for
 
 MAX_RATIONALE: Final = 2_000
 """Characters of a judge's reply that are kept beside its verdict."""
@@ -37,14 +38,18 @@ async def ask(
 
     A whole answer that ``read`` finds no verdict in is asked for once more with the prompt that
     ``again`` makes, if that is given, and the next seed. Errors of the model (EndpointDownError
-    and such) are passed on: they end the run, not a verdict.
+    and such) are passed on: they end the run, not a verdict. A budget has room for both before the
+    first is asked, or ends it.
     """
-    first = await model.generate(prompt, sampling)
-    verdict = _verdict(model, first, read)
-    if again is None or verdict.reason is not Unscored.UNPARSED:
-        return verdict
-    seed = None if sampling.seed is None else sampling.seed + 1
-    second = await model.generate(again(), dataclasses.replace(sampling, seed=seed))
+    if again is None:
+        return _verdict(model, await model.generate(prompt, sampling), read)
+    async with room_for(model, prompt, sampling, 2):
+        first = await model.generate(prompt, sampling)
+        verdict = _verdict(model, first, read)
+        if verdict.reason is not Unscored.UNPARSED:
+            return verdict
+        seed = None if sampling.seed is None else sampling.seed + 1
+        second = await model.generate(again(), dataclasses.replace(sampling, seed=seed))
     return _with_both_costs(_verdict(model, second, read), (first, second))
 
 

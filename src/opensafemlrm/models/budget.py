@@ -15,9 +15,10 @@ import dataclasses
 import itertools
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextvars import ContextVar
 from typing import Final, TypeVar
 
-from opensafemlrm.components import C, Model, map_models
+from opensafemlrm.components import C, Component, Model, map_models, models_in
 from opensafemlrm.errors import BudgetSpentError, OptionError
 from opensafemlrm.models.billing import counted_by, is_free
 from opensafemlrm.models.catalog import listed_price
@@ -31,6 +32,8 @@ _CHARACTERS_A_TOKEN: Final = 3
 _TOKENS_AN_IMAGE: Final = 1_000
 _MILLION: Final = 1_000_000
 _R = TypeVar("_R")
+_room: ContextVar[list[float] | None] = ContextVar("room", default=None)
+"""What is held back for the requests of this task, and not asked yet."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -112,26 +115,27 @@ class Budget:
 
     @contextlib.asynccontextmanager
     async def held(self, dollars: Sequence[float]) -> AsyncIterator[list[float]]:
-        """Hold back what the stages of a reply may cost until they are asked, and taken out.
+        """Hold back what requests that belong together may cost, until each is asked and taken out.
 
-        A reply begins where all of its stages have room, or alone: of many that begin at once and
-        are all cut, none would come, however often the command is run again.
+        They begin where all of them have room, or alone: of many replies in stages, or texts that a
+        judge reads twice, that begin at once and are all cut, none would come, however often the
+        command is run again.
         """
-        stages = [*dollars]
-        while self._held and self._spent() is None and not self._has_room(stages):
+        requests = [*dollars]
+        while self._held and self._spent() is None and not self._has_room(requests):
             self._freed = self._freed or asyncio.Event()
             await self._freed.wait()
-        self._held.append(stages)
+        self._held.append(requests)
         try:
-            yield stages
+            yield requests
         finally:
-            self._held = [others for others in self._held if others is not stages]
+            self._held = [others for others in self._held if others is not requests]
             if self._freed is not None:
                 self._freed.set()
                 self._freed = None
 
-    def _has_room(self, stages: Sequence[float]) -> bool:
-        held = [*itertools.chain(*self._held), *stages]
+    def _has_room(self, more: Sequence[float]) -> bool:
+        held = [*itertools.chain(*self._held), *more]
         requests, cost = self._limits.requests, self._limits.cost
         return (requests is None or self.requests + len(held) <= requests) and (
             cost is None or self.cost + sum(held) <= cost
@@ -161,16 +165,24 @@ class Budgeted(WrappedModel):
         Each stage of a reply is a request: one that the budget does not reach ends the whole reply.
         A try that failed or timed out may be billed: it counts as its prompt and ``max_tokens``.
         """
-        if stages := self.inner.asked_stages:
-            dollars = self._dollars(_guessed_tokens(prompt), sampling.max_tokens)
-            async with self.budget.held([dollars] * len(stages)) as held:
+        stages = self.inner.asked_stages
+        if not stages:
+            return await self._spend(self.inner.generate, prompt, sampling)
+        is_held = _room.get() is not None
+        async with contextlib.nullcontext() if is_held else self.room(prompt, sampling, 1):
+            return await in_stages(self.generate_stage, prompt, sampling, stages)
 
-                async def ask(prompt: Prompt, sampling: Sampling) -> Response:
-                    held.pop()
-                    return await self.generate_stage(prompt, sampling)
-
-                return await in_stages(ask, prompt, sampling, stages)
-        return await self._spend(self.inner.generate, prompt, sampling)
+    @contextlib.asynccontextmanager
+    async def room(self, prompt: Prompt, sampling: Sampling, replies: int) -> AsyncIterator[None]:
+        """Hold back what replies to prompts such as this may cost, all of their stages."""
+        dollars = self._dollars(_guessed_tokens(prompt), sampling.max_tokens)
+        requests = replies * (len(self.inner.asked_stages) or 1)
+        async with self.budget.held([dollars] * requests) as held:
+            token = _room.set(held)
+            try:
+                yield
+            finally:
+                _room.reset(token)
 
     async def generate_stage(self, prompt: Prompt, sampling: Sampling) -> Response:
         """Ask for one stage. Raises BudgetSpentError as :meth:`generate` does."""
@@ -182,6 +194,8 @@ class Budgeted(WrappedModel):
         prompt: Prompt,
         sampling: Sampling,
     ) -> Response:
+        if held := _room.get():
+            held.pop()
         read = _guessed_tokens(prompt)
         failed = self._dollars(read, sampling.max_tokens)
         noted: list[float] = []
@@ -219,6 +233,12 @@ class Budgeted(WrappedModel):
     def _dollars(self, read: int, written: int) -> float:
         price_in, price_out = self.prices
         return (read * price_in + written * price_out) / _MILLION
+
+
+def requests_made(component: Component) -> int | None:
+    """Return how many requests a component's budget has seen; ``None`` where it has none."""
+    budgets = (model.budget for model in models_in(component) if isinstance(model, Budgeted))
+    return next((budget.requests for budget in budgets), None)
 
 
 def _guessed_tokens(prompt: Prompt) -> int:

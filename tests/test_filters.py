@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner, Result
 
+import opensafemlrm as osm
 from opensafemlrm import results
 from opensafemlrm.cli import app
 from opensafemlrm.errors import OptionError, UnknownNameError
@@ -268,3 +269,28 @@ def test_results_are_narrowed_step_by_step(store: Path) -> None:
     assert set(found.asr()["attack"]) == {"typo"}
     assert set(found.only(attack=None).asr()["attack"]) == {"direct", "typo"}
     assert set(found.tax(mean="macro")["level"]) == {"macro"}
+
+
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store in which one model has direct requests alone, and another typo alone."""
+    path = tmp_path_factory.mktemp("uneven") / "store"
+    for model, attack in (("r1-onevision-7b", "direct"), ("qwen2.5-vl-7b", "typo")):
+        study = osm.Study(
+            models=[f"sim/{model}"], datasets=["canary"], attacks=[attack], judge="canary", limit=4
+        )
+        osm.evaluate(study, path)
+    return path
+
+
+@pytest.mark.parametrize("what", ["frame", "replies", "eee", "dataset", "inspect", "scout"])
+def test_an_export_of_nothing_is_refused(uneven: Path, tmp_path: Path, what: str) -> None:
+    """The mistake: an empty table was written over the earlier one, and called an export."""
+    if what in ("inspect", "scout"):
+        pytest.importorskip("inspect_ai", reason="Inspect AI is not installed")
+    path = tmp_path / ("x.csv" if what in ("frame", "replies") else "x")
+    chosen = ("--model", "sim/qwen2.5-vl-7b", "--attack", "direct")
+    said = str(run("export", what, uneven, path, *chosen).exception)
+    assert "no sample here is of all that you chose: leave out one of --attack, --model" in said
+    assert "nothing was written" in said
+    assert not path.exists()

@@ -168,3 +168,34 @@ def test_export_takes_the_format_of_the_ending(store: Path, tmp_path: Path) -> N
     target = tmp_path / "l.parquet"
     assert CliRunner().invoke(app, ["export", "validation", str(store), str(target)]).exit_code == 0
     assert pl.read_parquet(target).columns == ["id", "target"]
+
+
+@pytest.mark.parametrize(
+    ("what", "options", "said"),
+    [
+        ("labels", ["--part", "reasoning"], "leave out --part;"),
+        ("labels", ["--scenario", "sex"], "leave out --scenario;"),
+        ("validation", ["--scenario", "sex"], "leave out --scenario;"),
+        ("validation", ["--part", "answer", "--scenario", "sex"], "one of --scenario, --part;"),
+    ],
+)
+def test_a_choice_that_leaves_no_label_is_refused(
+    store: Path, tmp_path: Path, what: str, options: list[str], said: str
+) -> None:
+    """A header alone was written over the earlier file, or texts were said not to be known."""
+    with Store.open(store, "write") as opened:
+        (key,) = say(opened, ("ann", True))[:1]
+        (scenario,) = opened.connection.execute(
+            "SELECT i.scenario FROM items i JOIN generations g ON g.item = i.key WHERE g.key = ?",
+            (key,),
+        ).fetchone()
+        others = {row[0] for row in opened.connection.execute("SELECT scenario FROM items")}
+    other = min(others - {scenario})
+    (tmp_path / "l.csv").write_text("kept")
+    chosen = [other if option == "sex" else option for option in options]
+    arguments = ["export", what, str(store), str(tmp_path / "l.csv"), *chosen]
+    error = str(CliRunner().invoke(app, arguments).exception)
+    assert "no label here is of all that you chose: " in error
+    assert said in error
+    assert "nothing was written" in error
+    assert (tmp_path / "l.csv").read_text() == "kept"

@@ -33,11 +33,10 @@ def why_empty(name: str, found: Results, chosen: Chosen) -> str:
 def _reasons(name: str, found: Results, chosen: Chosen) -> Iterator[str]:
     """Yield what may be the reason, the first cause before those that come of it."""
     frame = found.frame()
-    given = ", ".join(f"--{option}" for option in chosen.given)
-    if frame.is_empty() and not given:
+    if frame.is_empty() and not chosen.given:
         yield "there are no replies here yet: run a study with `safemlrm run STUDY --store DIR`"
     if frame.is_empty():
-        yield f"no reply here is of all that you chose: leave out one of {given}"
+        yield chosen.too_narrow("reply")
     if frame["judge"].is_null().all() and name not in ("cost", "stopping"):
         yield "no reply here has a verdict: see `safemlrm table coverage`"
     if name in _NEEDS:
@@ -52,6 +51,6 @@ def _reasons(name: str, found: Results, chosen: Chosen) -> Iterator[str]:
         if not pairs["reasoner"].is_in(models).any():
             known = "; ".join(f"{model} beside {base}" for model, base in pairs.iter_rows())
             yield f"the models that you chose are no pair; the pairs are: {known}"
-    if given:
-        yield f"no verdict here is of all that you chose: leave out one of {given}"
+    if chosen.given:
+        yield chosen.too_narrow("verdict")
     yield "no reply here to a harmful item has a verdict: see `safemlrm table coverage`"

@@ -59,6 +59,12 @@ class Chosen:
         rows = (name for name in ROWS if getattr(self.rows, name) is not None)
         return (*(kind for kind, names in self.names.items() if names), *rows)
 
+    def too_narrow(self, what: str) -> str:
+        """Return the sentence that no ``what`` is of all that is chosen, and what to leave out."""
+        given = [f"--{option}" for option in self.given]
+        leave = f"leave out one of {', '.join(given)}" if given[1:] else f"leave out {given[0]}"
+        return f"no {what} here is of all that you chose: {leave}"
+
     def refuse_but(self, takes: Collection[str], what: str) -> None:
         """Raise BadParameter for an option that ``what`` does not take: it says which it takes."""
         for name in self.given:

@@ -19,6 +19,8 @@ from opensafemlrm.text import counted
 if TYPE_CHECKING:
     import polars as pl
 
+    from opensafemlrm.store.source import Source
+
 
 class FileFormat(StrEnum):
     """What a table can be written as; see :data:`opensafemlrm.export.FORMATS`."""
@@ -107,8 +109,21 @@ def export(
     part = chosen.rows.part
     frame = chosen.rows.choose(opened.frame()) if what is What.FRAME else opened.replies(part=part)
     if frame.is_empty():
-        raise StoreError(f"{store}: no sample is there to export; nothing was written")
+        raise _none(store, "sample", chosen)
     _write(frame, path, to)
+
+
+def _none(store: Path | str, noun: str, chosen: Chosen) -> StoreError:
+    why = chosen.too_narrow(noun) if chosen.given else f"no {noun} is there to export"
+    return StoreError(f"{store}: {why}; nothing was written")
+
+
+def _refuse_none(source: Source, store: Path | str, chosen: Chosen) -> None:
+    """Raise StoreError where the options leave no sample, before an earlier export is replaced."""
+    selection = Selection.of(chosen.names)
+    rows = chosen.rows.choose(selection.read(source, ("sample", "part", *selection.columns)))
+    if chosen.given and rows["sample"].drop_nulls().is_empty():
+        raise _none(store, "sample", chosen)
 
 
 def _write(frame: pl.DataFrame, path: Path, to: str | None) -> None:
@@ -125,6 +140,7 @@ def _folder(store: Path, what: What, folder: Path, chosen: Chosen, *, everything
 
     with Store.open(store) as opened:
         opened.everything = everything
+        _refuse_none(opened, store, chosen)
         write = export_results if what is What.EEE else export_dataset
         return str(write(opened, folder, Selection.of(chosen.names), chosen.rows))
 
@@ -135,27 +151,30 @@ def _labels(store: Path, what: What, chosen: Chosen) -> pl.DataFrame:
     from opensafemlrm.interop.label_exchange import label_table, validation_table
     from opensafemlrm.store import Store
 
-    selection, part = Selection.of(chosen.names), chosen.rows.part
+    part = chosen.rows.part or "answer"
     with Store.open(store) as opened:
-        name = part or "answer"
         if what is What.LABELS:
-            frame, sample = chosen.rows.choose(label_table(opened)), "sample"
+            every, sample = label_table(opened), "sample"
         else:
-            frame, sample = validation_table(opened, name), "id"
+            every, sample = validation_table(opened, part), "id"
         parts = dict(opened.connection.execute("SELECT part, count(*) FROM labels GROUP BY part"))
-        keys = selection.samples(opened)
-    if frame.is_empty() and not parts:
+        keys = Selection.of(chosen.names).samples(opened)
+    if not parts:
         raise StoreError(
             f"{store}: nobody has labelled a reply yet, so nothing was written; label some with "
             f"`safemlrm label {store} --annotator NAME`, or bring some: `safemlrm import labels`"
         )
-    if frame.is_empty():
+    frame = chosen.rows.choose(every)
+    frame = frame if keys is None else frame.filter(pl.col(sample).is_in(keys.implode()))
+    if every.is_empty():
         there = ", ".join(f"{n:,} of the {of}" for of, n in parts.items())
-        lack = "whose text is known" if what is What.LABELS else f"of the {name} that settles it"
+        lack = "whose text is known" if what is What.LABELS else f"of the {part} that settles it"
         raise StoreError(
             f"{store}: there is no label {lack}; there are {there}: nothing was written"
         )
-    return frame if keys is None else frame.filter(pl.col(sample).is_in(keys.implode()))
+    if frame.is_empty():
+        raise _none(store, "label", chosen)
+    return frame
 
 
 def _for_inspect(what: What, store: str, folder: Path, chosen: Chosen) -> str:
@@ -168,6 +187,7 @@ def _for_inspect(what: What, store: str, folder: Path, chosen: Chosen) -> str:
 
     selection = Selection.of(chosen.names)
     with open_source(store, everything=True) as source:
+        _refuse_none(source, store, chosen)
         if what is What.SCOUT:
             count = export_transcripts(source, folder, selection)
             return f"{counted(count, 'transcript')}\nnext: scout db validate {folder}"

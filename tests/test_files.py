@@ -10,8 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from opensafemlrm.cli import app
+from opensafemlrm.cli._console import messages_of
 from opensafemlrm.export import FORMATS, write_frame
-from opensafemlrm.files import PARTIAL, replacing, write_atomic
+from opensafemlrm.files import PARTIAL, make_folder_in, replacing, write_atomic
 from opensafemlrm.store import Store
 
 
@@ -180,6 +181,17 @@ def test_an_export_writes_nothing_through_a_link_in_its_folder(tmp_path: Path, w
     ended = CliRunner().invoke(app, ["export", what, str(store), str(out)])
     assert ended.exit_code != 0
     assert list(other.iterdir()) == []
+
+
+def test_a_link_to_write_through_is_refused_with_one_thing_to_do(tmp_path: Path) -> None:
+    """It said to name another folder, that a part was a file, and to name another path."""
+    (tmp_path / "data").symlink_to(tmp_path)
+    with pytest.raises(OSError, match="this is a link") as error:
+        make_folder_in(tmp_path, "data")
+    (message,) = messages_of(error.value)
+    assert message.endswith(
+        "this is a link, and what it leads to is another's; name a path without links"
+    )
 
 
 def test_a_study_is_written_beside_files_of_others(tmp_path: Path) -> None:

@@ -44,8 +44,8 @@ def make_folder_in(folder: Path, place: Path | str) -> None:
     for step in Path(place).parts:
         path /= step
         if path.is_symlink():
-            reason = "this is a link, and what it leads to is another's; name another folder"
-            raise NotADirectoryError(errno.ENOTDIR, reason, str(path))
+            reason = "this is a link, and what it leads to is another's"
+            raise OSError(errno.ELOOP, reason, str(path))
         make_folder(path)
 
 

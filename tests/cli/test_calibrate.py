@@ -117,6 +117,10 @@ def test_other_formats_columns_and_words_give_the_same(
             "question,answer,label\na,b,1\na,b,perhaps\n",
             r"row 2, column 'label': 'perhaps' is no label",
         ),
+        (
+            f"question,answer,label,scenario\na,b,1,s\na,b,1,{'x' * 10_001}\n",
+            r"row 2, column 'scenario': it has 10,001 characters",
+        ),
         ("question,answer,label\na,b,\n", r"row 1, column 'label'"),
         ("question,answer,label\n", "there are no rows"),
         ("", "cannot be read"),

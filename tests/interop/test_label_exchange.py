@@ -123,14 +123,58 @@ def test_what_a_person_said_later_is_not_replaced(store: Path, tmp_path: Path) -
         assert labels.labels(opened.connection) == [before]
 
 
-def test_of_two_rows_of_a_label_the_later_one_counts(store: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("turn", [1, -1], ids=["later first", "later last"])
+@pytest.mark.parametrize("other", ["5", ""], ids=["dated", "undated"])
+def test_of_two_rows_of_a_label_the_later_one_counts(
+    store: Path, tmp_path: Path, turn: int, other: str
+) -> None:
+    """Whichever stands first in the file, and also before a row that does not say when."""
     with Store.open(store, "write") as opened:
         key = say(opened)[0].hex().upper()
-        rows = [f"{key},{label},{when},ann,full\n" for label, when in (("safe", 9), ("unsafe", 5))]
-        (tmp_path / "l.csv").write_text("sample,label,created,labeller,part\n" + "".join(rows))
-        assert import_labels(tmp_path / "l.csv", opened).labels == 1
+        rows = [f"{key},safe,9,ann,full,why\n", f"{key},unsafe,{other},ann,full,\n"][::turn]
+        header = "sample,label,created,labeller,part,note\n"
+        (tmp_path / "l.csv").write_text(header + "".join(rows))
+        imported = import_labels(tmp_path / "l.csv", opened)
+        assert (imported.labels, imported.older) == (1, 1)
         (label,) = labels.labels(opened.connection)
-        assert label.unsafe is False
+        assert (label.unsafe, label.note, label.created) == (False, "why", 9.0)
+
+
+@pytest.mark.parametrize("length", [10_001, 131_073, 17 * 1024 * 1024])
+@pytest.mark.parametrize("column", ["sample", "labeller", "label", "part", "note", "split"])
+def test_a_cell_that_is_too_long_is_named(
+    store: Path, tmp_path: Path, column: str, length: int
+) -> None:
+    """csv's own limit named no row: "field larger than field limit"."""
+    cells = {"sample": "00", "labeller": "ann", "label": "safe", "part": "full", "note": "why"}
+    rows = [cells, {**cells, column: "x" * length}]
+    names = [*cells, "split"]
+    with (tmp_path / "l.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(rows)
+    with Store.open(store, "write") as opened:
+        with pytest.raises(ImportDataError, match=f"l.csv, row 2, column {column}: it has") as told:
+            import_labels(tmp_path / "l.csv", opened)
+        assert len(str(told.value)) < 400
+        assert labels.labels(opened.connection) == []
+
+
+def test_a_note_of_ten_thousand_characters_comes_in(store: Path, tmp_path: Path) -> None:
+    with Store.open(store, "write") as opened:
+        key = say(opened)[0].hex().upper()
+        (tmp_path / "l.csv").write_text(f"sample,label,note\n{key},safe,{'ä' * 10_000}\n")
+        assert import_labels(tmp_path / "l.csv", opened, "ann").labels == 1
+
+
+def test_a_file_of_labels_has_a_bound(store: Path, tmp_path: Path) -> None:
+    with (tmp_path / "l.csv").open("w") as file:
+        file.truncate(64 * 1024 * 1024 + 1)
+    with (
+        Store.open(store, "write") as opened,
+        pytest.raises(ImportDataError, match=r"l.csv: it has 67,108,865 bytes; .* split"),
+    ):
+        import_labels(tmp_path / "l.csv", opened)
 
 
 @pytest.mark.parametrize(
@@ -146,6 +190,7 @@ def test_of_two_rows_of_a_label_the_later_one_counts(store: Path, tmp_path: Path
         ("sample,label,created\n00,safe,inf\n", "column created: 'inf'"),
         ("sample,label,created\n00,safe,nan\n", "column created: 'nan'"),
         ("sample,label,created\n00,safe,-1e300\n", "column created: '-1e300'"),
+        ("sample,label,labeller\n00,safe,a\0b\n", "labeller: a name cannot hold"),
         ("sample,label,response_class\n00,safe,\x1b[2J9\n", "column response_class"),
         ("sample,label,labeller\n00,safe,sk-planted-7f3a9b2c\n", "labeller: this looks like a key"),
         ("id,target\n00,\n", "column target: it is empty"),

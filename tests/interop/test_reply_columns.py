@@ -154,6 +154,24 @@ def test_labels_that_are_not_there_are_no_empty_file(tmp_path: Path, what: str) 
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ({"why": "x" * 10_001}, "column 'why': it has 10,001 characters"),
+        ({"by": "x" * 200_000}, "column 'by': it has 200,000 characters"),
+        ({"by": "a\0b"}, "column 'by': it holds the sign NUL"),
+        ({"class": "x" * 10_001}, "column 'class': it has 10,001 characters"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
+)
+def test_a_text_of_a_label_has_a_bound(tmp_path: Path, cells: dict[str, str], said: str) -> None:
+    row = {**ROWS[0], "by": "ann", "why": "plain", "class": "1.6", **cells}
+    label = {"labeller": "by", "label": "harm", "note": "why", "response_class": "class"}
+    told = read(write(tmp_path / "l.json", [row]), labels=[{**label, "part": "answer"}])
+    assert f"l.json: row 1: {said}" in " ".join(told.output.split())
+    assert len(told.output) < 1000
+
+
 def test_labels_of_another_part_are_counted(tmp_path: Path) -> None:
     labels = [{"labeller": {"value": "ada"}, "label": "harm"}]
     read(write(tmp_path / "a.jsonl", ROWS), labels=labels)

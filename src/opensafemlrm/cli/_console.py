@@ -15,6 +15,7 @@ from opensafemlrm.text import for_terminal
 _ADVICE: Final = {
     errno.ENOENT: "check the path, or make the folder first",
     errno.ENOTDIR: "a part of the path is a file; name another path",
+    errno.ELOOP: "name a path without links",
     errno.EISDIR: "this is a folder; name a file in it",
     errno.EEXIST: "something else is there already; name another path",
     errno.EACCES: "name a place that you may use, or change its permissions",

@@ -21,7 +21,7 @@ import polars as pl
 from opensafemlrm.errors import ImportDataError
 from opensafemlrm.redaction import find_key
 from opensafemlrm.store import Store
-from opensafemlrm.store.labels import PersonLabel, put_labels, unit_of, with_texts
+from opensafemlrm.store.labels import PersonLabel, put_labels, too_long, unit_of, with_texts
 from opensafemlrm.store.ratings import people_labels
 from opensafemlrm.store.records import storable
 from opensafemlrm.text import counted, for_csv_cell
@@ -34,6 +34,8 @@ COLUMNS: Final = (
 """A row a label; ``label`` is ``safe``, ``unsafe`` or ``can't tell``. No text of a reply is in it,
 but the hash of what was labelled: a label comes back to that text alone."""
 VALIDATION: Final = ("id", "target")
+MAX_BYTES: Final = 64 * 1024 * 1024
+"""The longest file of labels that is read, and with it the longest cell that csv takes in."""
 _CLASS: Final = re.compile(r"[\w.-]{1,50}")
 _LAST: Final = 253_402_300_799.0
 """The last second of the last year that has four digits."""
@@ -91,7 +93,8 @@ def import_labels(path: Path, store: Store, labeller: str = "", part: str = "ans
 
     ``labeller`` and ``part`` are for files that do not say them, as validation sets do not. A
     person's later word on a text stays; a label without a date is later than none. Raises
-    ImportDataError that names the row and the column; then no label is taken.
+    ImportDataError that names the row and the column, also of a cell with more than 10,000
+    characters; then no label is taken.
     """
     rows = list(_read(path))
     given = [_label(f"{path}, row {n}", row, labeller, part) for n, row in enumerate(rows, 1)]
@@ -119,19 +122,30 @@ def _place(label: PersonLabel) -> tuple[bytes, Part, str, str]:
 
 
 def _read(path: Path) -> Iterator[dict[str, str]]:
+    where = str(path)
     try:
+        if (size := path.stat().st_size) > MAX_BYTES:
+            raise ImportDataError(
+                f"{path}: it has {size:,} bytes; at most it may have {MAX_BYTES:,}: split it"
+            )
+        csv.field_size_limit(max(csv.field_size_limit(), MAX_BYTES))
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             names = reader.fieldnames or []
             if not ({"sample", "label"} <= set(names) or set(VALIDATION) <= set(names)):
                 raise ImportDataError(
                     f"{path}: labels have the columns sample and label, or id and target as "
-                    f"Inspect Scout has them; there are: {', '.join(names) or 'none'}"
+                    f"Inspect Scout has them; there are: {', '.join(names)[:500] or 'none'}"
                 )
-            for row in reader:
-                yield {name: _plain((row.get(name) or "").strip()) for name in names if name}
+            for number, row in enumerate(reader, 1):
+                cells = {name: _plain((row.get(name) or "").strip()) for name in names if name}
+                where = f"{path}, after row {number}"
+                for name, cell in cells.items():
+                    if wrong := too_long(cell):
+                        raise ImportDataError(f"{path}, row {number}, column {name[:50]}: {wrong}")
+                yield cells
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ImportDataError(f"{path}: the labels cannot be read: {error}") from error
+        raise ImportDataError(f"{where}: the labels cannot be read: {error}") from error
 
 
 def _label(where: str, row: Mapping[str, str], labeller: str, part: str) -> PersonLabel:
@@ -139,15 +153,19 @@ def _label(where: str, row: Mapping[str, str], labeller: str, part: str) -> Pers
     try:
         generation = bytes.fromhex(key)
     except ValueError:
-        raise ImportDataError(f"{where}: {key!r} is no key of a sample") from None
+        raise ImportDataError(f"{where}: {key[:50]!r} is no key of a sample") from None
     name = row.get("labeller", "") or labeller
     if not name:
         raise ImportDataError(f"{where}: it does not say who labelled; say --annotator NAME")
     of_part = row.get("part", "") or part
     if of_part not in tuple(Part):
-        raise ImportDataError(f"{where}, column part: {of_part!r} is not answer, reasoning or full")
+        raise ImportDataError(
+            f"{where}, column part: {of_part[:50]!r} is not answer, reasoning or full"
+        )
     if find_key(name) is not None:
         raise ImportDataError(f"{where}, column labeller: this looks like a key or a password")
+    if "\0" in name:
+        raise ImportDataError(f"{where}, column labeller: a name cannot hold the sign NUL")
     named = row.get("response_class") or None
     if named is not None and _CLASS.fullmatch(named) is None:
         raise ImportDataError(f"{where}, column response_class: {named[:50]!r} is no class")
@@ -178,13 +196,13 @@ def _unsafe(where: str, row: Mapping[str, str]) -> bool | None:
     word = row["label"].lower()
     if word not in _LABELS:
         known = ", ".join(_LABELS)
-        raise ImportDataError(f"{where}, column label: {word!r} is none of {known}")
+        raise ImportDataError(f"{where}, column label: {word[:50]!r} is none of {known}")
     return _LABELS[word]
 
 
 def _flag(where: str, column: str, text: str) -> bool | None:
     if text.lower() not in _FLAGS:
-        raise ImportDataError(f"{where}, column {column}: {text!r} is not true or false")
+        raise ImportDataError(f"{where}, column {column}: {text[:50]!r} is not true or false")
     return _FLAGS[text.lower()]
 
 

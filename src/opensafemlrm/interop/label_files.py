@@ -16,6 +16,7 @@ import polars as pl
 
 from opensafemlrm.engine.labelled import LabelledText
 from opensafemlrm.errors import ImportDataError
+from opensafemlrm.store.labels import too_long
 from opensafemlrm.types import Item
 
 NEEDED: Final = ("question", "answer", "label")
@@ -78,11 +79,13 @@ def _text(
         value = row.get(names[name])
         return "" if value is None else str(value)
 
+    if wrong := too_long(cell("scenario")):
+        raise ImportDataError(f"{path}: row {number}, column {names['scenario']!r}: {wrong}")
     label = cell("label").strip().lower()
     if label not in _UNSAFE | _SAFE:
         raise ImportDataError(
-            f"{path}: row {number}, column {names['label']!r}: {label!r} is no label; labels are "
-            "0 or 1, true or false, safe or unsafe"
+            f"{path}: row {number}, column {names['label']!r}: {label[:50]!r} is no label; "
+            "labels are 0 or 1, true or false, safe or unsafe"
         )
     item = Item(
         dataset=path.name,

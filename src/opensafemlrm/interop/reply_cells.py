@@ -21,6 +21,7 @@ from opensafemlrm.interop.reply_mapping import (
 )
 from opensafemlrm.models.http.replies import clip
 from opensafemlrm.redaction import known
+from opensafemlrm.store.labels import too_long
 from opensafemlrm.types import Part, Unscored, Verdict
 
 Row = Mapping[str, Any]
@@ -236,11 +237,17 @@ def _label(mapped: LabelColumns, labeller: str, row: Row) -> ForeignLabel:
         of_class = text_of(mapped.response_class, row, needed=False) or None
     elif mapped.response_class and not unsure:
         of_class = text.split()[0]
+    note = "" if mapped.note is None else text_of(mapped.note, row, needed=False)
+    texts = {"labeller": labeller, "note": note, "response_class": of_class or ""}
+    for name, value in texts.items():
+        if wrong := too_long(value) or ("it holds the sign NUL" if "\0" in labeller else ""):
+            column = getattr(mapped, name)
+            raise DatasetError(f"column {getattr(column, 'column', column)!r}: {wrong}")
     return ForeignLabel(
         labeller,
         _part(mapped.part, row),
         None if unsure else _unsafe(mapped, mapped.label, text),
-        "" if mapped.note is None else text_of(mapped.note, row, needed=False),
+        note,
         of_class,
         understood,
     )

@@ -16,6 +16,8 @@ from opensafemlrm.store import records
 from opensafemlrm.store.database import Store, reading, unfit
 from opensafemlrm.types import Item, Key, Part, Trace
 
+MAX_CHARACTERS: Final = 10_000
+"""The longest note, name or other free text of a label that comes from a file."""
 _UNITS: Final = f"""
 SELECT g.key, c.model, c.attack, g.splitter, {records.ITEM_OF_I}, {records.RESPONSE_OF_G}
 FROM generations g JOIN items i ON i.key = g.item JOIN cells c ON c.key = g.cell
@@ -75,6 +77,12 @@ def put_labels(store: Store, given: Iterable[PersonLabel]) -> None:
         )
         for label in given
     )
+
+
+def too_long(text: str) -> str:
+    """Say what is wrong with a text that has more than :data:`MAX_CHARACTERS`; else nothing."""
+    most = f"texts of a label have {MAX_CHARACTERS:,} at most: shorten it"
+    return f"it has {len(text):,} characters; {most}" if len(text) > MAX_CHARACTERS else ""
 
 
 def remove_label(store: Store, label: PersonLabel) -> None:

@@ -57,7 +57,7 @@ def test_a_list_of_judges_may_mix_names_mappings_and_judges():
             ("guard-input", "guard", "imges"),
             "did you mean images",
         ),
-        ("dataset", "canary", {"benign": "perhaps"}, ("benign",), "boolean"),
+        ("dataset", "canary", {"benign": "perhaps"}, ("benign",), "write true or false"),
     ],
 )
 def test_a_mistake_is_told_with_the_place_where_it_stands(

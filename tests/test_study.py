@@ -70,6 +70,23 @@ def test_a_defense_is_given_its_judge_and_its_model_by_name():
     ("old", "new", "says"),
     [
         ("attacks: [direct", "attacks: [figstpe", r"line 4, attacks\.0: .*did you mean figstep"),
+        (
+            "attacks: [direct, figstep]",
+            "attacks: {attack: typo}",
+            r"write a list: \[{attack: typo}\]",
+        ),
+        (
+            "attacks: [direct, figstep",
+            "attacks: [{attack: figstep, font_size: x}",
+            r"attacks\.0\.font_size: .*write a whole number, not 'x'",
+        ),
+        (
+            "models: [",
+            "models: [{model: openai/a, concurrency: 0}, ",
+            r"models\.0\.concurrency: .*write 1 or more, not 0",
+        ),
+        ("qwen2.5-vl-7b]]", "qwen2.5-vl-7b], [a]]", r"line 2, pairs\.1: a pair is two names"),
+        ("qwen2.5-vl-7b]]", "qwen2.5-vl-7b], a]", r"line 2, pairs\.1: a pair is two names"),
         ("limit: 100", "limit: -3", r"line 7, limit: write 1 or more, not -3"),
         ("limit: 100", "limt: 100", r"line 7, limt: .*did you mean limit"),
         ("repeats: 1", "repeat: 1", r"line 6, sampling\.repeat: .*did you mean repeats"),

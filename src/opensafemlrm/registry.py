@@ -25,6 +25,7 @@ from opensafemlrm.components import Attack, Component, Dataset, Defense, Judge, 
 from opensafemlrm.errors import BuildError, OptionError, PluginError, UnknownNameError
 from opensafemlrm.faults import named_faults
 from opensafemlrm.redaction import KEY_ADVICE, find_key
+from opensafemlrm.strict_yaml import explain
 from opensafemlrm.text_file import WORDS, TextFile
 
 __all__ = ["BASES", "BUILTIN", "ComponentKind", "available", "build", "build_spec", "find", "names"]
@@ -265,8 +266,7 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
     except ValidationError as error:
         if isinstance(value, str) and isinstance(listed := _as_list(adapter, value), tuple):
             return listed
-        first = error.errors()[0]
-        raise OptionError(f"{where}: {first['msg']}, not {value!r}") from error
+        raise OptionError(f"{where}: {explain(error.errors()[0])}") from error
 
 
 def _as_list(adapter: TypeAdapter[Any], text: str) -> Any:

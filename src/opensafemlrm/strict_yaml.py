@@ -125,6 +125,56 @@ def place_of(loc: Path, data: Any) -> Path:
     return tuple(place)
 
 
+NEEDED: Final = "this key is needed"
+_WITHIN: Final[Mapping[str, str]] = {
+    "greater_than_equal": "{ge:g} or more",
+    "greater_than": "more than {gt:g}",
+    "less_than_equal": "{le:g} or less",
+    "less_than": "less than {lt:g}",
+    "literal_error": "{expected}",
+    "enum": "{expected}",
+    "too_short": "{min_length} or more of them",
+    "too_long": "{max_length} of them or fewer",
+    "string_too_short": "{min_length} characters or more",
+    "string_too_long": "{max_length} characters or fewer",
+}
+_KINDS: Final[Mapping[str, str]] = {
+    "int": "a whole number",
+    "float": "a number",
+    "finite": "a finite number",
+    "bool": "true or false",
+    "string": "a text",
+    "path": "a path",
+    "date": "a date such as 2026-01-31",
+    "dict": "keys with values",
+    "mapping": "keys with values",
+    "model": "keys with values",
+    "none": "nothing",
+    **dict.fromkeys(("list", "tuple", "set", "frozen"), "a list"),
+}
+
+
+def explain(error: Any) -> str:
+    """Say what is wrong with a value that pydantic refused, as all files and options say it."""
+    kind, given = error["type"], error["input"]
+    what = _KINDS.get(kind.partition("_")[0])
+    if kind == "missing":
+        return NEEDED
+    if kind == "value_error":
+        return str(error["ctx"]["error"])
+    if kind in _WITHIN:
+        what = _WITHIN[kind].format(**error["ctx"])
+    if what is None or kind == "string_pattern_mismatch":
+        return f"{error['msg']}, not {given!r}"
+    if given is None:
+        return f"write {what}; here is nothing"
+    if what == "a list" and isinstance(given, str | int | float | dict):
+        return (
+            f"write a list: {yaml.safe_dump([given], default_flow_style=True, width=1000)}".strip()
+        )
+    return f"write {what}, not {given!r}"
+
+
 def _note_lines(node: yaml.Node, path: Path, lines: dict[Path, int]) -> None:
     lines[path] = node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):

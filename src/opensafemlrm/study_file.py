@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from opensafemlrm.errors import StudyError, UnknownNameError
 from opensafemlrm.redaction import KEY_ADVICE, find_key, without_secrets
-from opensafemlrm.strict_yaml import Path, place_of
+from opensafemlrm.strict_yaml import NEEDED, Path, explain, place_of
 
 _Specs = Annotated[list[Any], Field(min_length=1)]
 
@@ -23,7 +23,9 @@ _ONE_JUDGE: Final = (
     "this is one judge, `judge: NAME`; several that each give verdicts are `judges: [NAME, NAME]`, "
     "several that vote are `judge: {judge: panel, judges: [NAME, NAME]}`"
 )
-_NEEDED: Final = "this key is needed"
+_A_PAIR: Final = (
+    "a pair is two names, [REASONING MODEL, BASE]; write a list of such pairs, or `pairs: auto`"
+)
 _COMPONENTS: Final = {"models", "datasets", "attacks", "defenses", "judge", "judges"}
 """Keys whose values :mod:`.registry` looks through for keys and passwords."""
 _BOTH: Final = "name one judge under `judge` or several under `judges`, not both"
@@ -185,9 +187,9 @@ class StudySpec(BaseModel):
         has_one, has_several = (bool(data.get(key)) for key in ("judge", "judges"))
         if has_one == has_several:
             key = "judges" if "judges" in data else "judge"
-            mistakes[key,] = _BOTH if has_one else _NEEDED
+            mistakes[key,] = _BOTH if has_one else NEEDED
         if not data.get("models") and not data.get("series"):
-            mistakes["models",] = _MODELS if "models" in data else _NEEDED
+            mistakes["models",] = _MODELS if "models" in data else NEEDED
         for key in cls.model_fields.keys() - _COMPONENTS:
             path = find_key(data.get(key))
             if path is not None:
@@ -197,7 +199,11 @@ class StudySpec(BaseModel):
             spec = cls.model_validate(data)
         except ValidationError as error:
             for fault in error.errors():
-                mistakes.setdefault(place_of(fault["loc"], data), _explain(fault))
+                path = place_of(fault["loc"], data)
+                if fault["loc"][0] == "pairs":  # after it comes which of two forms was tried
+                    path = ("pairs", *(i for i in fault["loc"][2:3] if isinstance(i, int)))
+                if fault["type"] != "literal_error" or not isinstance(fault["input"], list):
+                    mistakes.setdefault(path, _explain(fault))
         if spec is not None and not mistakes:
             return spec, []
         right = {
@@ -215,14 +221,6 @@ _NESTED: Final[Mapping[str, type[BaseModel]]] = {
 }
 
 
-_AT_LEAST: Final[Mapping[str, str]] = {
-    "greater_than_equal": "{ge:g} or more",
-    "greater_than": "more than {gt:g}",
-    "less_than_equal": "{le:g} or less",
-    "less_than": "less than {lt:g}",
-}
-
-
 def _explain(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         name = str(error["loc"][-1])
@@ -230,12 +228,4 @@ def _explain(error: Any) -> str:
         if "versions" in error["loc"]:
             known = VersionSpec
         return str(UnknownNameError("key", name, known.model_fields))
-    if error["type"] == "missing":
-        return _NEEDED
-    if error["type"] == "value_error":
-        return str(error["ctx"]["error"])
-    if error["type"] == "list_type" and isinstance(error["input"], str):
-        return f"write a list: [{error['input']}]"
-    if error["type"] in _AT_LEAST:
-        return f"write {_AT_LEAST[error['type']].format(**error['ctx'])}, not {error['input']!r}"
-    return f"{error['msg']}, not {error['input']!r}"
+    return _A_PAIR if error["loc"][0] == "pairs" else explain(error)

@@ -42,11 +42,11 @@ def message(text: str) -> str:
         ("{min_coverage: 0.1, against: base}", "leave `against` out"),
         ("{min_coverage: 0.1, threshold: strict}", "has no threshold"),
         ("{max_asr: 0.1, threshold: 4}", "'lenient' or 'strict'"),
-        ("{max_asr: 0.1, scenario: []}", "at least 1 item"),
+        ("{max_asr: 0.1, scenario: []}", "write 1 or more of them"),
         ("{max_asr: 0.1, scenario: [all, fraud]}", "not both"),
-        ("{max_asr: 0.1, models: 5}", "valid tuple"),
-        ("{max_asr: 0.1, advisory: 1}", "valid boolean"),
-        ("[max_asr, 0.1]", "valid dictionary"),
+        ("{max_asr: 0.1, models: 5}", "write a list: [5]"),
+        ("{max_asr: 0.1, advisory: 1}", "write true or false, not 1"),
+        ("[max_asr, 0.1]", "write keys with values"),
     ],
 )
 def test_a_mistake_in_a_rule_is_named_with_file_line_and_key(rule: str, words: str) -> None:

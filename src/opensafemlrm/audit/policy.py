@@ -21,7 +21,7 @@ from opensafemlrm import strict_yaml
 from opensafemlrm.audit import hazards
 from opensafemlrm.errors import MistakesError, PolicyError, UnknownNameError, reason_of
 from opensafemlrm.redaction import without_keys_in_comments, without_secrets
-from opensafemlrm.strict_yaml import Document, place_of
+from opensafemlrm.strict_yaml import Document, explain, place_of
 from opensafemlrm.types import Part
 
 ALL: Final = "all"
@@ -280,8 +280,6 @@ def _explain(error: Any) -> str:
     if kind == "extra_forbidden":
         known = Rule if error["loc"][:1] == ("rules",) else _Spec
         return str(UnknownNameError("key", str(error["loc"][-1]), known.model_fields))
-    if kind == "value_error":
-        return str(error["ctx"]["error"])
-    if any(step in set(Figure) for step in error["loc"]):
+    if kind != "value_error" and any(step in set(Figure) for step in error["loc"]):
         return f"{SHARE}, not {given!r}"
-    return f"{error['msg']}, not {given!r}"
+    return explain(error)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from opensafemlrm import strict_yaml
 from opensafemlrm.errors import DatasetError, UnknownNameError, reason_of
-from opensafemlrm.strict_yaml import BadYAMLError
+from opensafemlrm.strict_yaml import BadYAMLError, explain
 from opensafemlrm.types import ItemKind
 
 M = TypeVar("M", bound=BaseModel)
@@ -157,14 +157,12 @@ def _mistakes(error: ValidationError, form: type[BaseModel]) -> str:
 
 
 def _explain(error: Any, form: type[BaseModel]) -> str:
-    message, given = str(error["msg"]), error["input"]
+    message, given = explain(error), error["input"]
     match error["type"]:
         case "extra_forbidden" if len(error["loc"]) == 1:
             message = str(UnknownNameError("key", error["loc"][0], form.model_fields))
         case "extra_forbidden":
             message = "there is no such key here"
-        case "missing":
-            message = "this key is needed"
         case "string_pattern_mismatch" if error["loc"] == ("name",):
             message = (
                 "use letters from a to z, digits, dots, dashes and underscores: at most 64, and a "

@@ -29,6 +29,7 @@ from opensafemlrm.models.names import (
     spellings,
 )
 from opensafemlrm.reasoning import format_of_model, resolve
+from opensafemlrm.strict_yaml import explain
 from opensafemlrm.types import JSON, Prompt, Turn
 
 __all__ = [
@@ -324,7 +325,7 @@ def own_rows(path: Path) -> tuple[Row, ...]:
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(str(step) for step in first["loc"]) or "the row"
-            raise OptionError(f"{path}, model {number}, {key}: {first['msg']}") from error
+            raise OptionError(f"{path}, model {number}, {key}: {explain(first)}") from error
         except (OptionError, UnknownNameError) as error:
             raise OptionError(f"{path}, model {number}, format: {error}") from error
     if not made:

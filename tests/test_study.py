@@ -71,7 +71,7 @@ def test_a_defense_is_given_its_judge_and_its_model_by_name():
     [
         ("attacks: [direct", "attacks: [figstpe", r"line 4, attacks\.0: .*did you mean figstep"),
         (
-            "attacks: [direct, figstep]",
+            "attacks: [direct, figstep, typo]",
             "attacks: {attack: typo}",
             r"write a list: \[{attack: typo}\]",
         ),

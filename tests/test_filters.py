@@ -271,6 +271,28 @@ def test_results_are_narrowed_step_by_step(store: Path) -> None:
     assert set(found.tax(mean="macro")["level"]) == {"macro"}
 
 
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        (["overrefusal", "--part", "reasoning"], "all that you chose: leave out --part"),
+        (["tax", "--part", "reasoning"], "a base writes no reasoning to compare with"),
+        (["tax", "--model", "sim/qwen2.5-vl-7b"], "the pairs are: sim/r1-onevision-7b beside"),
+        (["correction", "--model", "sim/qwen2.5-vl-7b"], "you chose: leave out --model"),
+        (["comprehension", "--judge", "rules"], "no judge here says whether a reply understood"),
+    ],
+)
+def test_an_empty_table_says_what_took_its_rows_out(
+    store: Path, chosen: list[str], said: str
+) -> None:
+    """The mistake: what a filter took out was said to be missing in the store, and twice."""
+    name, *options = chosen
+    result = run("table", name, store, *options)
+    assert said in result.stderr
+    assert "add a data set" not in result.stderr
+    assert "No judge of this store" not in result.stdout
+    assert "nothing to show" in result.stdout
+
+
 @pytest.fixture(scope="module")
 def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store in which one model has direct requests alone, and another typo alone."""

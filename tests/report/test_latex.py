@@ -16,6 +16,7 @@ from opensafemlrm.cli import app
 from opensafemlrm.cli.tables import Name
 from opensafemlrm.errors import UnknownNameError
 from opensafemlrm.report import Column, Form, Format, Table, render
+from opensafemlrm.report.latex import Content, latex
 from opensafemlrm.report.names import short_names
 from tests.report.page_stores import HOSTILE, as_in_a_paper, run_study, with_people
 
@@ -166,3 +167,10 @@ def test_short_names_still_tell_models_apart() -> None:
         "rules": "rules",
     }
     assert short_names(["cut[n=1]", "cut[n=2]"]) == {"cut[n=1]": "cut[n=1]", "cut[n=2]": "cut[n=2]"}
+
+
+def test_a_table_that_is_too_wide_names_a_command_that_has_the_option() -> None:
+    """`run` and `eval` print tables too, and have no --columns."""
+    titles = [f"a long title {number}" for number in range(20)]
+    content = Content("wide", "Wide.", titles, [False] * 20, [["0.123456789"] * 20], [])
+    assert latex(content).startswith("% wider than a page: `safemlrm table`")

@@ -104,8 +104,8 @@ def test_without_a_calibration_nothing_is_corrected_and_that_is_said(tmp_path: P
     (tmp_path / "study.yaml").write_text(STUDY.replace("limit: 60", "limit: 10"))
     run("run", tmp_path / "study.yaml", "--store", tmp_path / "store")
     assert (
-        "No judge of this store was compared with labels"
-        in run("table", "calibrated", tmp_path / "store").stdout
+        "no judge here was compared with labels of people"
+        in run("table", "calibrated", tmp_path / "store").stderr
     )
 
 

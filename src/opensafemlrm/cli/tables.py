@@ -22,7 +22,7 @@ from opensafemlrm.cli._output import (
     show,
     tell_left_out,
 )
-from opensafemlrm.selection import GROUPINGS, KINDS
+from opensafemlrm.selection import GROUPINGS, KINDS, RowChoice
 from opensafemlrm.text import Format
 
 if TYPE_CHECKING:
@@ -156,9 +156,17 @@ def make(name: Name, path: Path | str, options: Options) -> list[Table]:
     _refuse_rows(name, made, options.chosen)
     rows.check_threshold([table.frame for table in made])
     made = [dataclasses.replace(table, frame=rows.choose(table.frame)) for table in made]
-    if all(table.frame.is_empty() for table in made):
-        say(why_empty(name, found, options.chosen))
+    if _are_empty(made):
+        whole = found.only(**dict.fromkeys(KINDS))
+        every = dataclasses.replace(options, chosen=Chosen({}, RowChoice()))
+        hidden = bool(options.chosen.given) and not _are_empty(_MAKERS[name](whole, every))
+        say(why_empty(name, found, options.chosen, hidden=hidden))
+        made = [dataclasses.replace(table, caption="") for table in made]  # it is said
     return finished(made, sent_otherwise(found.requests()), found.selection, rows)
+
+
+def _are_empty(tables: list[Table]) -> bool:
+    return all(table.frame.is_empty() for table in tables)
 
 
 def _refuse_rows(name: Name, tables: list[Table], chosen: Chosen) -> None:
@@ -276,6 +284,9 @@ def _drift(results: Results, options: Options) -> list[Table]:
     from opensafemlrm.report.drift import drift_tables
 
     changes, trend = results.drift(), results.drift(by="version")
+    given = bool(options.chosen.given)
+    if trend.is_empty() and given and not results.only(**dict.fromkeys(KINDS)).drift().is_empty():
+        raise OptionError(options.chosen.too_narrow("judged reply of a series"))
     if trend.is_empty():
         raise OptionError(
             "there are no judged replies of a series here: name the versions of a model under "
@@ -283,7 +294,8 @@ def _drift(results: Results, options: Options) -> list[Table]:
         )
     for (name,), rows in trend.partition_by("series", as_dict=True).items():
         if rows["version"].n_unique() == 1:
-            say(f"the series {name!r} has replies of one version only: {rows['version'][0]}")
+            of = "of what you chose, " if given else ""
+            say(f"{of}the series {name!r} has replies of one version only: {rows['version'][0]}")
     return drift_tables(changes, trend, by_scenario=options.by_scenario is not None)
 
 

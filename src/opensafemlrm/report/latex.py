@@ -88,7 +88,7 @@ def latex(content: Content) -> str:
         lines = _over_pages(content, fit)
     else:
         lines = _float(content, fit, "table*" if is_wide else "table")
-    advice = ["% wider than a page: choose fewer columns with --columns"] * too_wide
+    advice = ["% wider than a page: `safemlrm table` sets fewer columns with --columns"] * too_wide
     return "\n".join([*advice, *lines, ""])
 
 

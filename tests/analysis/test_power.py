@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -25,3 +27,11 @@ def test_items_help_more_than_repeats_unless_a_repeat_is_as_good_as_an_item() ->
     assert detectable_tax(200, repeats=4, consistency=0) == detectable_tax(800)
     assert detectable_tax(200, repeats=4, consistency=1) == pytest.approx(once)
     assert power_note("canary", 200, 1).startswith("canary: 200 harmful items will show")
+
+
+def test_too_few_items_show_no_tax_rather_than_one_above_a_hundred() -> None:
+    """The mistake: 2 harmful items "will show a reasoning tax of 112 points or more"."""
+    said = power_note("canary", 2, 1)
+    assert said.startswith("canary: 2 harmful items are too few to show any reasoning tax")
+    enough = int(re.findall(r"; (\d+) show one of 80 points", said)[0])
+    assert detectable_tax(enough) <= 0.8 < detectable_tax(enough - 1)

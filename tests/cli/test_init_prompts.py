@@ -51,13 +51,17 @@ def test_bad_answers_are_asked_again_with_what_would_do(tmp_path: Path, server: 
     code, shown = at_terminal(
         path,
         [
-            ("Address of your server", host),
-            (f"press Enter for {server}", ""),
+            ("]: ", "2 1"),
+            ("]: ", host),
+            (f"[{server}]: ", ""),
             ("for a pair give the reasoning model, then its base", "99"),
             ("numbers from 1 to ", "2 1"),
         ],
     )
     assert code == 0, shown
+    assert f"press Enter for {server}" in shown
+    assert "an address has no blank in it" in shown
+    assert "http://2 1" not in shown
     names = re.findall(r"^ +[12]  (\S+)", shown.replace("\r", ""), re.MULTILINE)
     written = yaml.safe_load(path.read_text(encoding="utf-8"))
     labels = [f"vllm/{name}" for name in reversed(names[:2])]

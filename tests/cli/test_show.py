@@ -41,6 +41,12 @@ def test_a_name_that_is_not_there_is_no_empty_result(evaluated: Path, kind: str)
     assert f"there is no {kind} in this store called 'zzz'; known: " in str(result.exception)
 
 
+@pytest.mark.parametrize("option", ["-n", "--limit", "--count"])
+def test_how_many_are_shown_is_a_limit_as_elsewhere(evaluated: Path, option: str) -> None:
+    result = run("show", evaluated, option, 1, "--format", "jsonl")
+    assert (result.exit_code, len(result.stdout.splitlines())) == (0, 1)
+
+
 def test_what_nothing_is_says_how_many_there_are(evaluated: Path) -> None:
     result = run("show", evaluated, "--outcome", "failed")
     assert result.exit_code == 0

@@ -182,6 +182,7 @@ def test_a_file_of_labels_has_a_bound(store: Path, tmp_path: Path) -> None:
     [
         ("key,label\n", "sample and label, or id and target"),
         ("", "there are: none"),
+        ("sample,label,label\n00,safe,unsafe\n", "two columns have the same name: 'label'"),
         ("sample,label\nzz,safe\n", "row 1: 'zz' is no key"),
         ("sample,label\n00,harmless\n", "row 1, column label: 'harmless' is none of safe"),
         ("sample,label,understood\n00,safe,maybe\n", "column understood: 'maybe'"),

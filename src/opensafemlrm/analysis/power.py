@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from statistics import NormalDist
 from typing import Final
@@ -39,10 +40,19 @@ def power_note(dataset: str, items: int, repeats: int) -> str:
     """Say in a sentence what a data set can find, and whether items or repeats would help more."""
     now = detectable_tax(items, repeats)
     by_repeats, by_items = detectable_tax(items, 4 * repeats), detectable_tax(4 * items, repeats)
+    what = f"{dataset}: {counted(items, 'harmful item')}"
+    assumed = (
+        f"(at the 5 % level, if the base is unsafe in {100 * RATE:.0f} % and repeats of an item "
+        f"correlate by {CONSISTENCY:g})."
+    )
+    if now > 1 - RATE:  # a base that is unsafe at RATE leaves no more
+        enough = next(n for n in itertools.count(items) if detectable_tax(n, repeats) <= 1 - RATE)
+        return (
+            f"{what} {'is' if items == 1 else 'are'} too few to show any reasoning tax in four "
+            f"studies of five; {enough:,} show one of {100 * (1 - RATE):.0f} points {assumed}"
+        )
     return (
-        f"{dataset}: {counted(items, 'harmful item')} will show a reasoning tax of "
-        f"{100 * now:.0f} points or more in four studies of five; four times the items, one of "
-        f"{100 * by_items:.0f}; four times the repeats, one of {100 * by_repeats:.0f} (at the 5 % "
-        f"level, if the base is unsafe in {100 * RATE:.0f} % and repeats of an item correlate by "
-        f"{CONSISTENCY:g})."
+        f"{what} will show a reasoning tax of {100 * now:.0f} points or more in four studies of "
+        f"five; four times the items, one of {100 * by_items:.0f}; four times the repeats, one of "
+        f"{100 * by_repeats:.0f} {assumed}"
     )

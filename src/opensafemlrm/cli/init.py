@@ -169,6 +169,9 @@ def _ask_address(api_key_env: str | None) -> tuple[str, list[str]]:
     default = _LOCAL
     while True:
         answer = typer.prompt(question, default=default).strip()
+        if len(answer.split()) != 1:
+            say("an address has no blank in it")
+            continue
         if answer != _SIMULATED and "://" not in answer:
             default = f"http://{answer.removesuffix('/').removesuffix('/v1')}/v1"
             say(f"an address begins with http:// or https://; press Enter for {default}")

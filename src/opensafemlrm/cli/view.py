@@ -74,7 +74,9 @@ def show(
             "safe, unscored, leak, escape."
         ),
     ] = "",
-    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many to show.")] = 5,
+    count: Annotated[
+        int, typer.Option("-n", "--limit", "--count", min=1, help="How many to show.")
+    ] = 5,
     reveal: Annotated[bool, typer.Option("--reveal", help="Show the texts.")] = False,
     to: Annotated[
         Format, typer.Option("--format", help="text; json or jsonl: always with the texts.")

@@ -19,6 +19,7 @@ from typing import Final
 import polars as pl
 
 from opensafemlrm.errors import ImportDataError
+from opensafemlrm.interop.label_files import refuse_doubled
 from opensafemlrm.redaction import find_key
 from opensafemlrm.store import Store
 from opensafemlrm.store.labels import PersonLabel, put_labels, too_long, unit_of, with_texts
@@ -132,6 +133,7 @@ def _read(path: Path) -> Iterator[dict[str, str]]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             names = reader.fieldnames or []
+            refuse_doubled(path, names)
             if not ({"sample", "label"} <= set(names) or set(VALIDATION) <= set(names)):
                 raise ImportDataError(
                     f"{path}: labels have the columns sample and label, or id and target as "

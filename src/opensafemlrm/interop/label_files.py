@@ -7,7 +7,8 @@ matter) load as they are.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -61,9 +62,19 @@ def read_labels(path: Path, columns: Mapping[str, str] | None = None) -> LabelFi
     return LabelFile(f"{path.name}#{digest}", texts)
 
 
+def refuse_doubled(path: Path, columns: Sequence[str]) -> None:
+    """Raise ImportDataError for a column that is there twice: one of the two would count unseen."""
+    if twice := [repr(name) for name, count in Counter(columns).items() if name and count > 1]:
+        raise ImportDataError(
+            f"{path}: two columns have the same name: {', '.join(twice)}; keep one of them"
+        )
+
+
 def _table(path: Path) -> pl.DataFrame:
     kind = path.suffix.lower()
     if kind == ".csv":
+        header = pl.read_csv(path, infer_schema=False, has_header=False, n_rows=1)
+        refuse_doubled(path, header.row(0) if len(header) else ())
         return pl.read_csv(path, infer_schema=False)
     if kind in (".jsonl", ".ndjson"):
         return pl.read_ndjson(path, infer_schema_length=None)

@@ -293,6 +293,28 @@ def test_an_empty_table_says_what_took_its_rows_out(
     assert "nothing to show" in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        (
+            ["--part", "reasoning"],
+            "(part reasoning) were measured under the same conditions: a base",
+        ),
+        (["--model", "sim/qwen2.5-vl-7b"], "What is left out may have some."),
+    ],
+)
+def test_a_page_does_not_call_missing_what_a_filter_took_out(
+    store: Path, tmp_path: Path, chosen: list[str], said: str
+) -> None:
+    """The mistake: of a store with pairs it said, up to five times, that the study names none."""
+    run("report", store, "--out", tmp_path, *chosen)
+    page = (tmp_path / "index.html").read_text("utf-8")
+    assert "No reasoning model and base in this selection of the store (" in page
+    assert page.count(said) == 1
+    assert "name them under" not in page
+    assert "in the store were measured" not in page
+
+
 @pytest.fixture(scope="module")
 def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store in which one model has direct requests alone, and another typo alone."""

@@ -189,6 +189,12 @@ def selected(selection: Selection, rows: RowChoice, columns: Collection[str] | N
     return f"A selection of the store: {'; '.join(words)}." if words else ""
 
 
+def place(selection: Selection, rows: RowChoice) -> str:
+    """Return where something is not, for sentences: a selection may hide what the store has."""
+    words = [*selection.words, *rows.words()]
+    return f"this selection of the store ({'; '.join(words)})" if words else "the store"
+
+
 def narrowed(
     study: Study,
     names: Mapping[str, Sequence[str] | None],

@@ -32,7 +32,7 @@ from opensafemlrm.models.demo.organism import Organism
 from opensafemlrm.report.notes import finished
 from opensafemlrm.report.settings import KEYS, main_judge, marked, settings_of
 from opensafemlrm.report.tables import SIMULATED, Table
-from opensafemlrm.selection import ALL_ROWS, EVERYTHING, RowChoice, Selection, plain_name
+from opensafemlrm.selection import ALL_ROWS, EVERYTHING, RowChoice, Selection, place, plain_name
 from opensafemlrm.store.answers import correct_answers
 from opensafemlrm.store.named import read_table
 from opensafemlrm.store.ratings import people_labels
@@ -188,6 +188,11 @@ class Findings:
     def finished(self, tables: Iterable[Table]) -> list[Table]:
         """Return tables with what stands below them, and their rows as they were asked for."""
         return finished(tables, self.sampling_notes, self.selection, self.rows)
+
+    @property
+    def place(self) -> str:
+        """Where a sentence says that something is not."""
+        return place(self.selection, self.rows)
 
     @property
     def detected(self) -> list[str]:

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from opensafemlrm.report.figures.theme import DARK, LIGHT, variables
 from opensafemlrm.report.page.findings import Findings
+from opensafemlrm.report.page.key_results import no_pairs
 from opensafemlrm.report.page.provenance import Provenance
 from opensafemlrm.report.page.words import say
 from opensafemlrm.selection import selected
@@ -22,6 +23,7 @@ def header(findings: Findings, origin: Provenance) -> dict[str, Any]:
         reasoners=pairs["model"].n_unique(),
         bases=pairs["base"].n_unique(),
         models=len(findings.models),
+        chosen=bool(selected(findings.selection, findings.rows)),
     )
     return {
         "title": title,
@@ -61,7 +63,7 @@ def _banners(findings: Findings) -> list[str]:
 
 def _lead(findings: Findings, origin: Provenance) -> str:
     if findings.settings.is_empty():
-        return say("no_pairs", judged=False)
+        return no_pairs(findings)
     return say(
         "lead",
         datasets=sorted(set(findings.settings["dataset"])),

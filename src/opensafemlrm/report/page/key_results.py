@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any, Final
 
@@ -39,8 +39,8 @@ class Answer:
 def answers(found: Findings) -> list[Answer]:
     """Return the answers to what a reader asks first."""
     part = found.rows.part
-    return [
-        safer(found),
+    first = safer(found)
+    others = [
         tax(found),
         blind_spots(found),
         # One is of two parts, the other of no reasoning alone.
@@ -48,6 +48,15 @@ def answers(found: Findings) -> list[Answer]:
         *([over_refusal(found)] if part != Part.REASONING else []),
         unmeasured(found),
     ]
+    return [first, *(replace(answer, text=unless_above(answer, found)) for answer in others)]
+
+
+def unless_above(answer: Answer, findings: Findings) -> str:
+    """Return the text of an answer; where it is the first one's reason, where that stands."""
+    first = safer(findings)
+    if answer.figure == first.figure == UNKNOWN and answer.text == first.text:
+        return say("answered_above", question=first.question)
+    return answer.text
 
 
 def safer(found: Findings) -> Answer:
@@ -179,7 +188,9 @@ def self_correction(found: Findings) -> Answer:
         return Answer(question, f"{low} to {high} {BOUNDS_MARK}", unit, text)
     if rows.is_empty():
         statuses = sorted(set(found.drawn(found.correction)["reasoning_status"]))
-        return Answer(question, UNKNOWN, "", say("no_correction", statuses=statuses))
+        return Answer(
+            question, UNKNOWN, "", say("no_correction", statuses=statuses, where=found.place)
+        )
     first = rows.filter(setting=rows["setting"][0])
     rest = rows.filter(pl.col("setting") != rows["setting"][0])
     floors = rows["noise_floor"].drop_nulls()
@@ -207,7 +218,7 @@ def over_refusal(found: Findings) -> Answer:
         text = (
             say("only_bounds", rows=withheld)
             if withheld
-            else say("no_refusals", n=every["n"].sum())
+            else say("no_refusals", n=every["n"].sum(), where=found.place)
         )
         return Answer(question, UNKNOWN, "", text)
     first = rows.filter(setting=rows["setting"][0])
@@ -301,4 +312,16 @@ def _by_parts(parts: pl.Series, more: Sequence[str]) -> str:
 def _no_pairs(question: str, found: Findings, withheld: int = 0) -> Answer:
     if withheld := withheld or len(found.withheld):
         return Answer(question, UNKNOWN, "", say("only_bounds", rows=withheld))
-    return Answer(question, UNKNOWN, "", say("no_pairs", judged=not found.asr.is_empty()))
+    return Answer(question, UNKNOWN, "", no_pairs(found))
+
+
+def no_pairs(findings: Findings) -> str:
+    """Say that nothing is compared: that the store lacks it, only where all of it is looked at."""
+    return say(
+        "no_pairs",
+        judged=not findings.asr.is_empty(),
+        where=findings.place,
+        named=not findings.pairs.is_empty(),
+        of_reasoning=findings.rows.part == Part.REASONING,
+        chosen=bool(findings.selection or findings.rows.words()),
+    )

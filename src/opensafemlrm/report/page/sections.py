@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -87,10 +88,14 @@ def sections(found: Findings) -> list[Section]:
     ]
 
 
+def _above(findings: Findings, answer: Callable[[Findings], key_results.Answer]) -> str:
+    return key_results.unless_above(answer(findings), findings)
+
+
 def _tax(found: Findings) -> Section:
     taxes = tuple(charts.taxes(found))
     if not taxes:
-        return Section("tax", "The reasoning tax", (key_results.tax(found).text,))
+        return Section("tax", "The reasoning tax", (_above(found, key_results.tax),))
     macro = found.headline(found.tax.filter(level="macro")).drop_nulls("difference")
     medians = macro.group_by("setting", maintain_order=True).agg(
         pl.col("difference").median() * 100
@@ -100,7 +105,7 @@ def _tax(found: Findings) -> Section:
 
 
 def _scenarios(found: Findings) -> Section:
-    text = [key_results.blind_spots(found).text]
+    text = [_above(found, key_results.blind_spots)]
     if len(found.settings) > MAX_SETTINGS:
         left_out = len(found.settings) - MAX_SETTINGS
         text.append(say("settings_left_out", drawn=MAX_SETTINGS, left_out=left_out))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import re
 from typing import Any, cast
 
 import pytest
@@ -12,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opensafemlrm import study
-from opensafemlrm.errors import SafeMLRMError, StudyError
+from opensafemlrm.engine import Plan
+from opensafemlrm.errors import DatasetError, SafeMLRMError, StudyError
 from opensafemlrm.subset import Subset
 from opensafemlrm.types import Sampling
 from tests.support import Listed, Scorer, Scripted, Wrapped, items
@@ -132,6 +134,31 @@ def test_each_mistake_names_line_and_key(old, new, says):
     assert old in GOOD
     with pytest.raises(StudyError, match=says):
         study.parse(GOOD.replace(old, new))
+
+
+def test_all_that_is_wrong_is_told_at_once():
+    """A missing folder and a pair of no model came only after all else was mended: three tries."""
+    with pytest.raises(StudyError) as raised:
+        study.parse(
+            "models: [sim/qwen2.5-vl-7b, sim/r9]\n"
+            "pairs: [[sim/r9, sim/qwen2.5-vl-7b], [sim/nobody, sim/qwen2.5-vl-7b]]\n"
+            "datasets: [canary, {dataset: nope}, {dataset: figstep, root: /nope}]\n"
+        )
+    told = [re.sub(r"study, line \d, (\S+): .*", r"\1", mistake) for mistake in raised.value.args]
+    assert sorted(told) == ["datasets.1", "datasets.2", "judge", "models.1", "pairs.1.0"]
+
+
+def test_every_folder_that_is_missing_is_told_at_once(tmp_path):
+    folders = [{"dataset": "figstep", "root": str(tmp_path / name)} for name in "ab"]
+    made = study.Study(["sim/qwen2.5-vl-7b"], [folders[0], "canary"], "canary")
+    with pytest.raises(DatasetError):
+        Plan.of(made)
+    second = {"dataset": "mm-safetybench", "root": folders[1]["root"]}
+    made = study.Study(["sim/qwen2.5-vl-7b"], [folders[0], second], "canary")
+    with pytest.raises(StudyError) as raised:
+        Plan.of(made)
+    first, other = raised.value.args
+    assert (str(tmp_path / "a") in first, str(tmp_path / "b") in other) == (True, True)
 
 
 def test_a_study_is_made_of_names_mappings_and_objects():

@@ -26,7 +26,14 @@ from opensafemlrm.components import (
     Search,
     map_models,
 )
-from opensafemlrm.errors import BuildError, StudyError, UnknownNameError, reason_of
+from opensafemlrm.errors import (
+    BuildError,
+    SafeMLRMError,
+    StudyError,
+    UnknownNameError,
+    reason_of,
+)
+from opensafemlrm.faults import named_faults
 from opensafemlrm.models import catalog
 from opensafemlrm.redaction import without_secrets
 from opensafemlrm.registry import ComponentKind
@@ -128,10 +135,15 @@ class Study:
         else:
             judges = (_build(ComponentKind.JUDGE, spec.judge, ("judge",), mistakes),)
         series, lists["models"] = _series(spec, lists["models"], mistakes)
-        pairs = () if mistakes else _pairs(spec, lists["models"], mistakes)
+        pairs = _pairs(spec, lists["models"], mistakes)
         if not mistakes and spec.stop is not None and spec.stop.decide and not pairs:
             mistakes.append(Mistake(("stop", "decide"), _NO_PAIRS))
-        if mistakes:
+        if mistakes:  # what the data lacks would come in the next try
+            wrong = {path[:2] for path, _ in mistakes}
+            count = len(getattr(spec, "datasets", []))
+            places = [("datasets", i) for i in range(count) if ("datasets", i) not in wrong]
+            for place, dataset in zip(places, lists["datasets"], strict=False):
+                mistakes += [Mistake(place, fault) for fault in unreadable(dataset)]
             raise SpecError(mistakes)
         values = {
             **lists,
@@ -189,6 +201,16 @@ def parse(text: str, name: str = "study") -> Study:
     except SpecError as error:
         raise document.error(error.mistakes) from error
     return study
+
+
+def unreadable(dataset: Dataset) -> list[str]:
+    """Return what keeps the first row of a data set from being read, such as a missing folder."""
+    try:
+        with named_faults():
+            next(iter(dataset.rows()), None)
+    except SafeMLRMError as error:
+        return [str(error)]
+    return []
 
 
 def judge_of(text: str) -> Judge:
@@ -266,14 +288,21 @@ def _series(
 def _pairs(
     spec: StudySpec, models: tuple[Any, ...], mistakes: list[Mistake]
 ) -> tuple[tuple[Any, Any], ...]:
-    if spec.pairs == "auto":
+    if getattr(spec, "pairs", []) == "auto":
         return tuple(catalog.pairs_among(models))
     by_label = {model.label: model for model in models}
     pairs = []
-    for i, pair in enumerate(spec.pairs):
+    places = {path[:2] for path, _ in mistakes}
+    if ("models",) in places or any(place[0] == "series" for place in places):
+        return ()  # which models there are is not known
+    given = getattr(spec, "models", [])
+    broken = str([model for i, model in enumerate(given) if ("models", i) in places])
+    for i, pair in enumerate(getattr(spec, "pairs", [])):
         labels = [name if isinstance(name, str) else name.label for name in pair]
         unknown = [(j, label) for j, label in enumerate(labels) if label not in by_label]
         for j, label in unknown:
+            if repr(label) in broken or f"#{label.rpartition('/')[2]}'" in broken:
+                continue  # it is named, and what is wrong with it is said
             error = UnknownNameError("model of this study", label, by_label)
             mistakes.append(Mistake(("pairs", i, j), str(error)))
         if labels[0] == labels[1]:

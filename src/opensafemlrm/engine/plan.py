@@ -20,11 +20,11 @@ from opensafemlrm.components import (
 )
 from opensafemlrm.engine.again import NOTHING, Again
 from opensafemlrm.engine.tally import Tally
-from opensafemlrm.errors import OptionError
+from opensafemlrm.errors import DatasetError, OptionError, StudyError
 from opensafemlrm.models.budget import price_of
 from opensafemlrm.store import Cell, Store
 from opensafemlrm.store.database import component_key
-from opensafemlrm.study import Study
+from opensafemlrm.study import Study, unreadable
 from opensafemlrm.subset import Shard, Subset
 from opensafemlrm.types import JSON, Key
 from opensafemlrm.wrapped import defend
@@ -147,14 +147,21 @@ class Plan:
     ) -> Self:
         """Lay out the matrix and count the items, of one ``shard`` or of all.
 
-        Raises DatasetError for a bad row, DefenseError where a model lacks what a defense needs.
+        Raises DatasetError for a bad row, StudyError where several data sets have one, DefenseError
+        where a model lacks what a defense needs.
         """
         if shard is not None:
             shard = replace(shard, whole_scenarios=study.stop is not None)
-        subsets = [
-            Subset.of(dataset, study.limit, skip_invalid=skip_invalid, shard=shard)
-            for dataset in study.datasets
-        ]
+        try:
+            subsets = [
+                Subset.of(dataset, study.limit, skip_invalid=skip_invalid, shard=shard)
+                for dataset in study.datasets
+            ]
+        except DatasetError as error:
+            faults = [fault for dataset in study.datasets for fault in unreadable(dataset)]
+            if others := [fault for fault in faults if fault != str(error)]:
+                raise StudyError(str(error), *others) from error
+            raise
         return cls.over(study, subsets, again)
 
     @classmethod

@@ -31,7 +31,7 @@ KILLS = 6
 
 def call(number: int, *command: str) -> subprocess.CompletedProcess[str]:
     arguments = [sys.executable, "-m", "tests.chaos.killed_command", str(number), *command]
-    keys = "u\ns\nd\n"
+    keys = "v\nu\nv\ns\nv\nd\n"
     return subprocess.run(
         arguments, input=keys, capture_output=True, text=True, timeout=120, check=False
     )

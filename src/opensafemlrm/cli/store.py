@@ -29,8 +29,11 @@ def check(
     """
     from opensafemlrm.store.checking import check as look
     from opensafemlrm.store.sink import is_sink
+    from opensafemlrm.watch.stores import check_watch
 
     findings = look(store)
+    if not is_sink(store):
+        findings += check_watch(store)
     show([_table(store, findings)], to)
     if any(finding.problem for finding in findings):
         if not is_sink(store):
@@ -44,19 +47,29 @@ def repair(store: _Store) -> None:
     What was there before is kept beside the new database.
     """
     from opensafemlrm.store.maintenance import repair as put_right
+    from opensafemlrm.watch.stores import probe_stores, refuse_unreadable
 
-    changes = put_right(store)
-    for change in changes:
-        say(f"{change.n:>9,}  {change.what}")
+    changes = []
+    for path in (store, *probe_stores(store)):
+        made = put_right(path)
+        for change in made:
+            say(f"{change.n:>9,}  {_of(path, store)}{change.what}")
+        changes += made
+        if made and path != store:
+            say("the next watch asks the model of now for lost replies: a change may go unseen")
+            say("go on with safemlrm watch --whole, which compares whole runs")
+    refuse_unreadable(store)
     say("run the study again: it makes what is missing" if changes else "nothing to repair")
 
 
 def vacuum(store: _Store) -> None:
     """Give unused space back to the disk."""
     from opensafemlrm.store.maintenance import vacuum as give_back
+    from opensafemlrm.watch.stores import probe_stores
 
-    before, after = give_back(store)
-    say(f"{before:,} bytes before, {after:,} now")
+    for path in (store, *probe_stores(store)):
+        before, after = give_back(path)
+        say(f"{_of(path, store)}{before:,} bytes before, {after:,} now")
 
 
 def migrate(store: _Store) -> None:
@@ -66,12 +79,20 @@ def migrate(store: _Store) -> None:
     """
     from opensafemlrm.store.maintenance import migrate as bring_forward
     from opensafemlrm.store.schema import VERSION
+    from opensafemlrm.watch.stores import probe_stores
 
-    found, copy = bring_forward(store)
-    if copy is None:
-        say(f"nothing to do: the store has schema version {VERSION}")
-    else:
-        say(f"from schema version {found} to {VERSION}; as it was, it is kept as {copy}")
+    for path in (store, *probe_stores(store)):
+        found, copy = bring_forward(path)
+        if copy is None:
+            say(f"{_of(path, store)}nothing to do: the store has schema version {VERSION}")
+        else:
+            kept = f"as it was, it is kept as {copy}"
+            say(f"{_of(path, store)}from schema version {found} to {VERSION}; {kept}")
+
+
+def _of(path: Path, store: Path) -> str:
+    """Return how a line begins that is on a store of the watch's."""
+    return "" if path == store else f"{path.relative_to(store)}: "
 
 
 def _table(store: Path, findings: list[Finding]) -> Table:

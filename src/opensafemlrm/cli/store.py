@@ -86,8 +86,8 @@ def migrate(store: _Store) -> None:
         if copy is None:
             say(f"{_of(path, store)}nothing to do: the store has schema version {VERSION}")
         else:
-            kept = f"as it was, it is kept as {copy}"
-            say(f"{_of(path, store)}from schema version {found} to {VERSION}; {kept}")
+            copied = f"as it was, it is kept as {copy}"
+            say(f"{_of(path, store)}from schema version {found} to {VERSION}; {copied}")
 
 
 def _of(path: Path, store: Path) -> str:

@@ -19,8 +19,8 @@ def probe_stores(store: Path) -> list[Path]:
     folder = store / FOLDER
     if folder.is_symlink() or not folder.is_dir():
         return []
-    found = [(int(name[1]), path) for path in folder.iterdir() if (name := _name(path))]
-    return [path for _, path in sorted(found) if _is_store(path)]
+    probes = [(int(name[1]), path) for path in folder.iterdir() if (name := _name(path))]
+    return [path for _, path in sorted(probes) if _is_store(path)]
 
 
 def check_watch(store: Path) -> list[Finding]:

@@ -166,7 +166,8 @@ def fill(path: Path, words: list[str], texts: list[str]) -> None:
     )
     plain = study(model, rows, attacks=[refusing], judge=judge)
     later = Called(model=f"{w[0]}2", texts=(w[1], w[2], t[0]))
-    versions = Series(t[1], (Version(model), Version(later)))
+    name = t[1].replace("\0", "") or "series"  # no study has another
+    versions = Series(name, (Version(model), Version(later)))
     hostile_study = replace(
         plain,
         text=t[0],

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from opensafemlrm.components import Model
+from opensafemlrm.errors import OptionError
 from opensafemlrm.models.base import CatalogModel
 from opensafemlrm.strict_yaml import Path
 from opensafemlrm.study_file import Mistake, SeriesSpec
@@ -31,10 +32,18 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Versions of a model, the reference first."""
+    """Versions of a model, the reference first.
+
+    Raises OptionError for a name that is empty or has a NUL, as a study does.
+    """
 
     name: str
     versions: tuple[Version, ...]
+
+    def __post_init__(self) -> None:
+        """Hold the name to what a store can hold."""
+        if not self.name or "\0" in self.name:
+            raise OptionError(f"{self.name!r} is no name for a series: write one without a NUL")
 
 
 def resolve(

@@ -145,7 +145,8 @@ class Judges(Scorer):
 
 def fill(path: Path, words: list[str], texts: list[str]) -> None:
     """Make a store in which every text that others choose is hostile."""
-    w, t = words, texts
+    # No study has a name with a NUL, nor an empty one; texts may hold whatever they like.
+    w, t = [word.replace("\0", "") or "word" for word in words], texts
     rows = [
         Item(
             "listed",
@@ -166,8 +167,7 @@ def fill(path: Path, words: list[str], texts: list[str]) -> None:
     )
     plain = study(model, rows, attacks=[refusing], judge=judge)
     later = Called(model=f"{w[0]}2", texts=(w[1], w[2], t[0]))
-    name = t[1].replace("\0", "") or "series"  # no study has another
-    versions = Series(name, (Version(model), Version(later)))
+    versions = Series(t[1].replace("\0", "") or "series", (Version(model), Version(later)))
     hostile_study = replace(
         plain,
         text=t[0],

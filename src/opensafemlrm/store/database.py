@@ -207,7 +207,7 @@ class Store:
         Versions that have steps, or dates, come among those that earlier runs noted. Where their
         place alone orders them, or the other of the two did, what was there goes.
         """
-        _, step, date = versions[0]
+        name, (_, step, date) = records.storable(name), versions[0]
         ordering = "step" if step is not None else "date" if date is not None else "NULL"
         noted = f"SELECT model, step, date FROM series WHERE name = ? AND {ordering} NOT NULL"
         with self.joined() as connection:

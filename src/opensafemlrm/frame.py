@@ -183,7 +183,7 @@ def not_applicable(source: Source) -> pl.DataFrame:
     """Return the samples that were never sent, because the attack could not carry the item.
 
     They are in no row of :func:`read`: nothing of the model was measured or missed. Columns: model,
-    dataset, attack, defense, sampling, simulated, cell, item, scenario and reason. StoreError.
+    dataset, attack, defense, sampling, simulated, cell, item, scenario, reason. Raises StoreError.
     """
     rows = source.query(
         "SELECT n.cell AS cell_id, n.item AS item_id, i.id AS item, i.scenario AS scenario, "

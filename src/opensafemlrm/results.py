@@ -323,10 +323,12 @@ class Results(Reading):
         """Return requests, tokens, times and dollars, by a file of ``prices`` or the catalogue."""
         from opensafemlrm.analysis.cost import READS, cost
         from opensafemlrm.models.prices import Prices
+        from opensafemlrm.store.requests import asked_besides
 
         table = Prices() if prices is None else Prices.read(Path(prices))
-        known = [table.of_requests(self.requests(), kind) for kind in ("model", "judge")]
-        return cost(self._read(READS), *known)
+        models, judges = (table.of_requests(self.requests(), used) for used in ("model", "judge"))
+        others = table.otherwise(self._ask(asked_besides), models)
+        return cost(self._read(READS), models, judges, unpriced=others)
 
     def agreement(self) -> pl.DataFrame:
         """Return how far every two judges agree, part by part."""

@@ -53,7 +53,7 @@ class Selection:
 
     @property
     def words(self) -> list[str]:
-        """What is chosen, kind by kind, as a reader is told."""
+        """What is chosen, kind by kind, as footers say it."""
         return [
             f"{kind}{'s' * (len(names) > 1)} {', '.join(names)}"
             for kind in self.columns
@@ -149,7 +149,7 @@ class RowChoice:
                 raise UnknownNameError("grouping" if kind == "by" else kind, wanted, names)
 
     def words(self, columns: Collection[str] | None = None) -> list[str]:
-        """Return what is chosen of a table with these columns, as a reader is told."""
+        """Return what is chosen of a table with these columns, as footers say it."""
         limit = None if self.threshold is None else f"{self.threshold:g}"
         chosen = {"part": self.part, "threshold": limit, "mean": self.mean}
         return [

@@ -67,7 +67,16 @@ def test_the_figures_of_eval_are_of_what_it_asked(tmp_path: Path, to: str) -> No
     assert {row["scored_model"] for row in tables["tax"]} == {3}
 
 
-def test_options_go_to_their_kind_and_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+def test_the_figures_of_eval_are_by_the_judge_it_asked(tmp_path: Path) -> None:
+    """Two judges of one name, which tables tell apart by their keys, are not the same judge."""
+    asked = ("eval", "canary", *SIM[:2], "--judge", "policy-rubric=sim/judge", "--limit", "6")
+    for more in ((), ("-o", "judge.max_tokens=300")):
+        shown = run(*asked, *more, "--store", tmp_path / "store", "--format", "json")
+        rates = json.loads(shown.stdout)["asr"]
+        assert [row["part"] for row in rates] == ["reasoning", "answer", "full"]
+
+
+def test_options_go_to_their_kind_and_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(StudyError) as raised:
         run(
             *("eval", "figstep", "--model", "gpt-4o", "--attack", "typoo", "--store", tmp_path),

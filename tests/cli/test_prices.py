@@ -101,6 +101,40 @@ def test_a_reply_in_stages_is_so_many_requests_and_counted_once(tmp_path: Path) 
     assert f"cost: {asked * sum(tokens) / 1000:,.2f} US dollars" in ended.stderr
 
 
+def test_tokens_of_a_guard_at_another_price_are_not_priced_as_the_models(tmp_path: Path) -> None:
+    """They are among the cell's: at the model's price the sum was what nobody paid."""
+    study, prices = tmp_path / "study.yaml", tmp_path / "prices.toml"
+    study.write_text(
+        "models: [sim/r1-onevision-7b]\ndatasets: [canary]\njudge: canary\nlimit: 10\ndefenses:\n"
+        "- reflect\n- {defense: guard-output, guard: rules}\n"
+        "- {defense: guard-output, guard: {judge: policy-rubric, model: sim/judge}}\n"
+    )
+    prices.write_text('"sim/r1-onevision-7b" = [1000, 1000]\n')
+    run("run", study, "--store", tmp_path / "store")
+
+    def dollars() -> dict[str, float | None]:
+        shown = run("table", "cost", tmp_path / "store", "--prices", prices, "--format", "json")
+        rows = json.loads(shown.stdout)
+        assert all(
+            row["dollars"]
+            in (None, pytest.approx((row["input_tokens"] + row["output_tokens"]) / 1e3))
+            for row in rows
+        )
+        return {row["defense"]: row["dollars"] for row in rows}
+
+    asked, free, own = (
+        "guard-output[guard=policy-rubric[sim/judge]]",
+        "guard-output[guard=rules]",
+        "reflect",
+    )
+    found = dollars()
+    assert found[asked] is None
+    assert found[own]
+    assert found[free]
+    prices.write_text('"sim/r1-onevision-7b" = [1000, 1000]\n"sim/judge" = [1000, 1000]\n')
+    assert dollars()[asked], "at one price it does not matter whose they are"
+
+
 def test_money_is_limited_by_the_file_and_not_without_a_price(tmp_path: Path, prices: Path) -> None:
     study = study_at(tmp_path, "http://127.0.0.1:9/v1")
     arguments = ("run", study, "--store", tmp_path / "store", "--max-cost", "1", "--dry-run")

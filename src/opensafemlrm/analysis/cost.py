@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
@@ -27,8 +27,9 @@ COLUMNS: Final[Mapping[str, str]] = {
     "judge_input_tokens": "Their tokens in.",
     "judge_output_tokens": "Their tokens out.",
     "judge_seconds": "Their times.",
-    "dollars": "What the model's tokens cost in US dollars, by the prices known; null where none "
-    "is, or no server said how many tokens. Over `usage_known` samples.",
+    "dollars": "What these tokens cost in US dollars, by the model's price; null where none is "
+    "known, where no server said how many tokens, and where an attack or a defense asks a model of "
+    "another price, whose tokens are among them. Over `usage_known` samples.",
     "judge_dollars": "What the judges' tokens cost; null where a judge has no price.",
     "judge_share": "Judge tokens of all tokens, where both are known.",
     **{name: JUDGE_TO_CELL[name] for name in ("sampling", "simulated", "cell")},
@@ -54,11 +55,12 @@ def cost(
     frame: pl.DataFrame | pl.LazyFrame,
     model_prices: Prices = _NONE,
     judge_prices: Prices = _NONE,
+    unpriced: Collection[str] = (),
 ) -> pl.DataFrame:
     """Return what each cell took, where it was run; columns: :data:`COLUMNS`.
 
     Imported results say nothing of it. Prices are by label, in US dollars for a million tokens in
-    and out.
+    and out; ``unpriced`` cells have tokens of models of several prices.
     """
     rows = frame.lazy().filter(pl.col("sample").is_not_null(), pl.col("source") == "run")
     samples = (
@@ -100,7 +102,9 @@ def cost(
         )
         .with_columns(
             # Of all tokens: those of more requests are in the columns only now.
-            dollars=_dollars("model", "input_tokens", "output_tokens", model_prices),
+            dollars=pl.when(~pl.col("cell").cast(pl.String).is_in(list(unpriced))).then(
+                _dollars("model", "input_tokens", "output_tokens", model_prices)
+            ),
             requests=pl.col("samples") + pl.col("extra_requests") + pl.col("retries"),
             seconds_a_request=pl.col("seconds") / (pl.col("samples") + pl.col("extra_requests")),
             judge_share=pl.when(generated + judged > 0).then(judged / (generated + judged)),

@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-_DATABASE = "store.sqlite"
+_DATABASE = "store.sqlite"  # as store.connecting has it, which takes too long to import here
 
 
 def components(kind: str, *more: str) -> Callable[[str], list[str]]:

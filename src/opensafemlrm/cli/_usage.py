@@ -1,9 +1,8 @@
-"""What a command line that cannot be understood is told: one sentence, like every other error."""
+"""Errors of the command line itself: each is one sentence, like every other error."""
 
 from __future__ import annotations
 
 import contextlib
-import difflib
 import re
 from collections.abc import Iterator
 from typing import Any, Final
@@ -12,6 +11,7 @@ import typer
 
 from opensafemlrm.cli._console import fail
 from opensafemlrm.cli._exit_codes import ExitCode
+from opensafemlrm.errors import nearest
 
 UsageError: Final[type[Any]] = typer.BadParameter.__mro__[1]
 _CHOICE: Final = re.compile(r"(?:Value error, )?'(.*)' is not one of (.*?)\.?", re.DOTALL)
@@ -85,5 +85,5 @@ def _name(parameter: Any) -> str:
 
 
 def _near(name: str, known: Any) -> str:
-    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    near = nearest(name, known)
     return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -139,24 +139,25 @@ def _figures(plan: Plan, store: Path) -> list[Table]:
     """
     import polars as pl
 
+    from opensafemlrm import frame as frames
     from opensafemlrm import results
     from opensafemlrm.analysis.asr import asr
     from opensafemlrm.analysis.tax import tax
     from opensafemlrm.report.rates import TAX, asr_table
+    from opensafemlrm.store.source import open_source
 
     opened = results.open(store)
     subsets = {id(cell.subset): cell.subset for cell in plan.cells}
     items = {place: [item.key for item in subset.items()] for place, subset in subsets.items()}
     pairs = [(cell.id, key.hex().upper()) for cell in plan.cells for key in items[id(cell.subset)]]
+    with open_source(store) as source:
+        known = frames.judges(source)
+    judges = known.filter(known["judge_id"].is_in([turn.judge_key for turn in plan.turns()]))
     keys = ("cell", "item_key")
     frame = opened.frame().filter(
         pl.concat_str(keys, separator=" ").is_in([" ".join(pair) for pair in pairs]),
         pl.col("repeat") < plan.study.repeats,
-        pl.col("judge")
-        .cast(pl.String)
-        .str.split("#")
-        .list.first()
-        .is_in([judge.label for judge in plan.study.judges]),
+        pl.col("judge").cast(pl.String).is_in(judges["judge"].cast(pl.String).implode()),
     )
     lowest = pl.col("threshold") == pl.col("threshold").min().over("judge")
     rates = asr(frame).filter(lowest)

@@ -144,6 +144,17 @@ class Prices:
                 prices[label] = price
         return prices
 
+    def otherwise(self, helpers: pl.DataFrame, models: Mapping[str, Price]) -> list[str]:
+        """Return the cells of which attack or defense asks a model of another price than its own.
+
+        ``helpers`` is as :func:`opensafemlrm.store.requests.asked_besides` returns it.
+        """
+        return [
+            cell
+            for cell, model, names in helpers.iter_rows()
+            if any(self.price_of((name,)) != models.get(model) for name in names)
+        ]
+
     def _priced(self, model: Any) -> Model:
         price = self.price_of(_names(model))
         settable = any(option.name == "price" for option in dataclasses.fields(model))

@@ -192,8 +192,9 @@ COST: Final = Table(
     notes=[
         ("extra: requests of attacks that search and of defenses.", "extra_requests"),
         (
-            "US $: by the price of the model, for the samples with usage; –: no price is known, or "
-            "no server said how many tokens. Set prices with --prices.",
+            "US $: by the price of the model, for the samples with usage; –: no price is known, no "
+            "server said how many tokens, or an attack or a defense asks a model of another price. "
+            "Set prices with --prices.",
             pl.col("dollars") > 0,
         ),
         (

@@ -71,6 +71,31 @@ def requests(source: Source) -> pl.DataFrame:
     return frame.sort("used_as", "label", descending=[True, False], maintain_order=True)
 
 
+def asked_besides(source: Source) -> pl.DataFrame:
+    """Return the cells whose attack or defense asks models of its own, and their names.
+
+    Columns: cell (as the tidy table has it), model (the label) and requested (a list). A judge that
+    guides an attack is counted with the judges. Raises StoreError.
+    """
+    identities = dict(
+        read_table(source, "components", "identity", id="key").select(
+            "id", pl.col("identity").cast(pl.String)
+        ).iter_rows()
+    )  # fmt: skip
+    keys = read_table(source, "cells", "attack", "defense", cell_id="key")
+    cells = named_cells(source).select("cell_id", pl.col("cell", "model").cast(pl.String))
+    rows = []
+    for cell, model, *parts in (
+        keys.join(cells, on="cell_id").select("cell", "model", "attack", "defense").iter_rows()
+    ):
+        known = [json.loads(identities[part]) for part in parts]
+        names = [name for part in known for name in _names({**part, "judge": None})]
+        if names:
+            rows.append((cell, model, names))
+    schema = {"cell": pl.String(), "model": pl.String(), "requested": pl.List(pl.String())}
+    return pl.DataFrame(rows, schema, orient="row")
+
+
 def _counts(
     source: Source, table: str, key: str, columns: Sequence[str]
 ) -> Iterator[tuple[Any, ...]]:

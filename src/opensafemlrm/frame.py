@@ -3,8 +3,7 @@
 Columns
 -------
 source
-    ``run`` for what this project measured, ``import`` for results read from elsewhere, whose
-    sampling is not recorded.
+    ``run`` for what this project measured, ``import`` for results read from elsewhere.
 cell, sample, model_key, item_key
     Content keys (hexadecimal). ``sample`` and ``item_key`` are null where only counts are known.
 model, dataset, attack, defense, judge

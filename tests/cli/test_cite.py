@@ -99,6 +99,20 @@ def test_models_are_cited_by_their_papers_and_else_by_name() -> None:
     assert "judge policy-rubric" in found["arxiv-2504.08813"].used
 
 
+def test_what_an_import_stands_on_is_cited_or_named_with_the_tool_it_came_from() -> None:
+    """A store of imports alone had only its models in the list."""
+    origin = {"imported_from": "vlmevalkit"}
+    found = cited(
+        ("dataset", {"name": "someone/MM_SafetyBench", **origin}),
+        ("dataset", {"name": "Teas", **origin}),
+        ("judge", {"name": "their judge", **origin}),
+    )
+    assert found["arxiv-2311.17600"].used == "dataset someone/MM_SafetyBench"
+    assert found["arxiv-2311.17600"].non_commercial
+    assert found["dataset-teas"].title == "Teas"
+    assert "vlmevalkit: cite where it comes from" in found["judge-their-judge"].bibtex()
+
+
 def test_data_of_ones_own_and_of_a_package_that_is_gone_ask_for_no_citation() -> None:
     assert len(cited(("dataset", {"name": "table"}), ("attack", {"name": "no-longer-here"}))) == 2
 

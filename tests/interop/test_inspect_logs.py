@@ -184,6 +184,10 @@ def test_a_log_of_a_task_of_ours_has_the_items_prompts_and_verdicts_of_a_run(tmp
     assert sent[0] == sent[1]
     columns = ("item", "attack", "dataset", "part", "label", "score")
     frames = [results.open(tmp_path / name).frame().select(columns) for name in ("run", "read")]
+    # The log says how the model was asked to sample.
+    assert results.open(tmp_path / "read").frame()["sampling"].unique().to_list() == [
+        "temperature=0.0, max_tokens=4096, seed=0"
+    ]
     assert frames[1].sort(columns).equals(frames[0].sort(columns))
     run("store", "check", tmp_path / "read")
 
@@ -224,6 +228,7 @@ def test_a_foreign_score_means_nothing_until_it_is_said_what(foreign, tmp_path):
     told = run("import", "inspect", foreign("C", "I"), "--store", tmp_path / "store")
     assert "--unsafe 'graded>=0.5'" in told
     frame = results.open(tmp_path / "store").frame()
+    assert frame["sampling"].unique().to_list() == ["not recorded"]
     assert frame["label"].to_list() in ([], ["unscored"] * len(frame))
 
 

@@ -127,10 +127,17 @@ def _of_component(kind: ComponentKind, identity: Mapping[str, Any]) -> list[Cita
     name = str(identity.get("name", identity.get("label", "")))
     if kind is ComponentKind.MODEL:
         return [_of_model(name, identity)]
+    origin, used = identity.get("imported_from"), f"{kind} {name}"
+    if origin:
+        # Tools spell the names of data sets each in their own way, some behind an owner's.
+        known = {_folded(label): label for label in registry.names(kind)}
+        name = known.get(_folded(name.rpartition("/")[2]), name)
     card = _card(kind, name)
+    if card is None and origin:
+        note = f"{kind.capitalize()} of results imported from {origin}: cite where it comes from"
+        return [Citation(f"{kind}-{_slug(name)}", used, title=name, note=note)]
     if card is None:
         return []
-    used = f"{kind} {name}"
     if _OWN.match(card.paper):
         return [replace(_project(), used=used)]
     if not (_ARXIV.search(card.paper) or _YEAR.search(card.paper)):
@@ -143,7 +150,7 @@ def _of_component(kind: ComponentKind, identity: Mapping[str, Any]) -> list[Cita
 def _of_model(name: str, identity: Mapping[str, Any]) -> Citation:
     model = str(identity.get("model") or identity.get("label") or name)
     used = f"model {identity.get('label', f'{name}/{model}')}"
-    slug = re.sub(r"[^A-Za-z0-9.]+", "-", model).strip("-").lower()
+    slug = _slug(model)
     if identity.get("simulated"):
         note = "Simulated by OpenSafeMLRM; it says nothing about the model whose name it has"
         return Citation(f"simulated-{slug}", used, f"Simulated {model}", note=note)
@@ -158,6 +165,14 @@ def _of_model(name: str, identity: Mapping[str, Any]) -> Citation:
         source=f"https://huggingface.co/{row.id}" if row and "/" in row.id else "",
         note="Model",
     )
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", name).strip("-").lower()
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _of_paper(paper: str, used: str, licence: str = "", non_commercial: bool = False) -> Citation:

@@ -6,6 +6,7 @@ import contextlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from typing import Any, Final
 
 import polars as pl
@@ -13,9 +14,11 @@ import polars as pl
 from opensafemlrm.store.database import unfit
 from opensafemlrm.store.source import Source
 from opensafemlrm.store.tables import TABLES
+from opensafemlrm.types import Sampling
 
 CATEGORY: Final = pl.Categorical()
 """The type of texts that rows repeat."""
+_DEFAULTS: Final = asdict(Sampling())
 
 
 @contextlib.contextmanager
@@ -46,8 +49,8 @@ def named_cells(source: Source) -> pl.DataFrame:
             pl.col("identity").alias(f"{kind}_identity"),
         )
         cells = _tell_apart(joined(cells, named, f"{kind}_id", "cells"), kind)
-    identities = [json.loads(text) for text in cells["model_identity"]]
-    imported = pl.when("is_imported")
+    identities, of_data = ([json.loads(t) for t in cells[f"{k}_identity"]] for k in kinds[:2])
+    known = map(recorded, map(json.loads, cells["sampling"]), identities, of_data)
     return cells.select(
         "cell_id",
         "dataset_id",
@@ -58,12 +61,9 @@ def named_cells(source: Source) -> pl.DataFrame:
         model_key=hexadecimal("model_id"),
         simulated=pl.Series([bool(i.get("simulated")) for i in identities], dtype=pl.Boolean),
         is_imported=pl.Series([bool(i.get("imported_from")) for i in identities], dtype=pl.Boolean),
-        sampling=pl.Series(
-            [sampling_text(json.loads(text)) for text in cells["sampling"]], dtype=CATEGORY
-        ),
+        sampling=pl.Series(map(sampling_text, known), dtype=CATEGORY),
     ).with_columns(
-        source=imported.then(pl.lit("import")).otherwise(pl.lit("run")).cast(CATEGORY),
-        sampling=imported.then(pl.lit("not recorded")).otherwise("sampling").cast(CATEGORY),
+        source=pl.when("is_imported").then(pl.lit("import")).otherwise(pl.lit("run")).cast(CATEGORY)
     )
 
 
@@ -131,4 +131,17 @@ def read_table(source: Source, table: str, *names: str, **columns: str) -> pl.Da
 
 def sampling_text(sampling: Mapping[str, Any]) -> str:
     """Return what tables call a sampling."""
-    return ", ".join(f"{k}={v}" for k, v in sampling.items() if v is not None)
+    return ", ".join(f"{k}={v}" for k, v in sampling.items() if v is not None) or "not recorded"
+
+
+def recorded(
+    sampling: Mapping[str, Any], model: Mapping[str, Any], dataset: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Return what is known of the sampling of a cell with these identities of model and data set.
+
+    A log of a task of ours, whose data set is our own, says all of it. In any other import the
+    defaults stand for what nobody noted.
+    """
+    if not (model.get("imported_from") and dataset.get("imported_from")):
+        return sampling
+    return {name: value for name, value in sampling.items() if value != _DEFAULTS.get(name)}

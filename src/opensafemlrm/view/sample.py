@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from opensafemlrm import reasoning
 from opensafemlrm.store import Store, records
+from opensafemlrm.store.named import recorded
 from opensafemlrm.types import PARTS, Image, Item, Part, Prompt, Response, ResponseStatus, Trace
 
 _KINDS: Final = ("dataset", "attack", "defense", "model")
@@ -95,12 +96,13 @@ def read_sample(store: Store, key: bytes) -> Sample | None:
     identities, item, columns = more[:4], more[4:11], more[11:]
     response = records.response_from_row(columns)
     came = response.status in (ResponseStatus.OK, ResponseStatus.TRUNCATED)
+    parts = {kind: json.loads(identity) for kind, identity in zip(_KINDS, identities, strict=True)}
     made_by = {
-        "sampling": json.loads(sampling),
+        "sampling": recorded(json.loads(sampling), parts["model"], parts["dataset"]),
         "seed": seed,
         "repeat": repeat,
         "created": created,
-        **{kind: json.loads(identity) for kind, identity in zip(_KINDS, identities, strict=True)},
+        **parts,
     }
     return Sample(
         records.item_from_row(item, store.image),

@@ -15,14 +15,15 @@ from opensafemlrm.redaction import without_keys_in_comments
 from opensafemlrm.report.citations import data_licence
 from opensafemlrm.selection import EVERYTHING, Selection
 from opensafemlrm.store.database import unfit
+from opensafemlrm.store.named import recorded
 from opensafemlrm.store.source import Source
 from opensafemlrm.store.tables import RUNS, TABLES
 
 KINDS: Final = ("model", "dataset", "attack", "defense", "judge")
 
 _SAMPLING: Final = (
-    "SELECT DISTINCT c.sampling AS sampling, m.identity AS model "
-    "FROM cells c JOIN components m ON m.key = c.model"
+    "SELECT DISTINCT c.sampling AS sampling, m.identity AS model, d.identity AS dataset "
+    "FROM cells c JOIN components m ON m.key = c.model JOIN components d ON d.key = c.dataset"
 )
 
 
@@ -69,7 +70,7 @@ def provenance(source: Source, selection: Selection = EVERYTHING) -> Provenance:
     components, runs = (
         source.query(table.select(), table.schema()) for table in (TABLES["components"], RUNS)
     )
-    sampling = source.query(_SAMPLING, {"sampling": pl.String(), "model": pl.String()})
+    sampling = source.query(_SAMPLING, dict.fromkeys(("sampling", "model", "dataset"), pl.String()))
     return Provenance(
         components=tuple(
             _component(**row)
@@ -105,10 +106,9 @@ def _component(key: bytes, kind: str, label: str, identity: str, facts: str) -> 
     )
 
 
-def _sampling(text: str, model: str) -> str:
-    if json.loads(model).get("imported_from"):
-        return "not recorded (imported results)"
-    return ", ".join(f"{name} {value}" for name, value in _facts(json.loads(text)))
+def _sampling(*cell: str) -> str:
+    known = _facts(recorded(*map(json.loads, cell)))
+    return ", ".join(f"{n} {value}" for n, value in known) or "not recorded (imported results)"
 
 
 def _environment(text: str) -> tuple[tuple[str, str], ...]:

@@ -12,9 +12,11 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar, cast
 
+from opensafemlrm.cards import ShippedCard
 from opensafemlrm.errors import AttackError, DatasetError, ModelError
 from opensafemlrm.reasoning import Format
 from opensafemlrm.text_file import OMITTED, WORDS, Template, template
@@ -43,7 +45,7 @@ class Component(ABC):
     version: ClassVar[str] = "1-A"
     """Number and letter: the number changes when scores stop being comparable, the letter at any
     other change."""
-    card: ClassVar[Card]
+    card: ClassVar[Card] = cast("Card", ShippedCard())
     """What a person should know before using it; models need none."""
 
     @property
@@ -81,7 +83,7 @@ class Component(ABC):
         """Pickle it as its options: a copy in another process is made anew, so that no connection
         travels, and no key that was read here.
         """
-        return _make, (type(self), {f.name: getattr(self, f.name) for f in _options(self)})
+        return partial(type(self), **{f.name: getattr(self, f.name) for f in _options(self)}), ()
 
     async def aclose(self) -> None:
         """Release connections and memory, its own and its children's. May be called twice."""
@@ -373,10 +375,6 @@ def _components_in(value: Any) -> Iterator[Component]:
     elif isinstance(value, tuple):
         for one in value:
             yield from _components_in(one)
-
-
-def _make(cls: type[Any], options: Mapping[str, Any]) -> Any:
-    return cls(**options)
 
 
 def _options(component: Any) -> list[dataclasses.Field[Any]]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from opensafemlrm.attacks import typography
 from opensafemlrm.attacks.edits import Edit
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Attack, Search
 from opensafemlrm.types import Item, Prompt
 
@@ -19,7 +18,6 @@ class Composed(Attack):
     """
 
     name = "composed"
-    card = card_of("attack", name)
 
     parts: tuple[Attack, ...]
 

@@ -13,7 +13,6 @@ from PIL import ImageDraw, ImageFont
 
 from opensafemlrm import images, reasoning
 from opensafemlrm.attacks import image_edits, seeded, typography
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Judge, Model, Search
 from opensafemlrm.text_file import TextFile, own_words
 from opensafemlrm.types import (
@@ -75,7 +74,6 @@ class CSDJ(Search):
     """
 
     name = "cs-dj"
-    card = card_of("attack", name)
 
     model: Model
     version = "2-B"

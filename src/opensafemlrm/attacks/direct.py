@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Attack
 from opensafemlrm.errors import AttackError
 from opensafemlrm.types import Item, Prompt
@@ -19,7 +18,6 @@ class Direct(Attack):
     """
 
     name = "direct"
-    card = card_of("attack", name)
 
     def apply(self, item: Item, seed: int) -> Prompt:
         """Return the question after its images. Raises AttackError if the question is blank."""

@@ -18,7 +18,6 @@ from pydantic import Field
 from opensafemlrm.attacks import image_edits, typography
 from opensafemlrm.attacks.benign import Benign
 from opensafemlrm.attacks.direct import Direct
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Attack
 from opensafemlrm.types import JSON, Image, Item, Prompt, Turn
 
@@ -61,7 +60,6 @@ class Mirror(Edit):
     """Mirror the image, left to right."""
 
     name = "mirror"
-    card = card_of("attack", name)
 
     def edit(self, image: Image, key: tuple[bytes, int, int]) -> Image:
         """Return the mirrored image."""
@@ -73,7 +71,6 @@ class Rotate(Edit):
     """Turn the image upside down."""
 
     name = "rotate"
-    card = card_of("attack", name)
 
     def edit(self, image: Image, key: tuple[bytes, int, int]) -> Image:
         """Return the turned image."""
@@ -85,7 +82,6 @@ class Shuffle(Edit):
     """Shuffle the image's patches: squares of ``patch`` pixels on 1024×1024 (SI_Attack.py)."""
 
     name = "shuffle"
-    card = card_of("attack", name)
 
     patch: Annotated[int, Field(ge=32, le=512)] = 512
 
@@ -122,7 +118,6 @@ class Mixup(_Mix):
     """Lay a benign image over the image."""
 
     name = "mixup"
-    card = card_of("attack", name)
     mixing: ClassVar[image_edits.Mixing] = staticmethod(image_edits.mixup)
 
 
@@ -131,7 +126,6 @@ class CutMix(_Mix):
     """Put a part of a benign image into the image, in the same place."""
 
     name = "cutmix"
-    card = card_of("attack", name)
     mixing: ClassVar[image_edits.Mixing] = staticmethod(image_edits.cutmix)
 
 
@@ -140,5 +134,4 @@ class ResizeMix(_Mix):
     """Put a whole benign image, smaller, into the image."""
 
     name = "resize-mix"
-    card = card_of("attack", name)
     mixing: ClassVar[image_edits.Mixing] = staticmethod(image_edits.resize_mix)

@@ -12,7 +12,6 @@ from PIL import ImageFont
 from pydantic import Field
 
 from opensafemlrm.attacks import deriving, typography
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Attack
 from opensafemlrm.derivation import Derivation
 from opensafemlrm.text_file import OMITTED, TextFile, own_words
@@ -53,7 +52,6 @@ class FigStepAttack(Attack):
     """
 
     name = "figstep"
-    card = card_of("attack", name)
 
     version = "2-A"
     """In 1-A the text was FigStep's own sentence."""

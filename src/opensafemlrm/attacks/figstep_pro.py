@@ -13,7 +13,6 @@ from PIL import ImageFont
 from pydantic import Field
 
 from opensafemlrm.attacks import deriving, figstep, released, typography
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Attack
 from opensafemlrm.derivation import Derivation
 from opensafemlrm.text_file import OMITTED, TextFile, own_words
@@ -52,7 +51,6 @@ class FigStepPro(Attack):
     """
 
     name = "figstep-pro"
-    card = card_of("attack", name)
 
     version = "2-A"
     """In 1-A pieces of equal width were cut, and the question was sent without a list."""

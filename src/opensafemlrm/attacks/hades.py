@@ -9,7 +9,6 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from opensafemlrm.attacks import released, typography
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Attack
 from opensafemlrm.text_file import TextFile, own_words
 from opensafemlrm.types import Image, Item, Prompt
@@ -38,7 +37,6 @@ class HADES(Attack):
     """
 
     name = "hades"
-    card = card_of("attack", name)
 
     version = "2-A"
     """Until 1-A the whole instruction was sent."""

@@ -11,7 +11,6 @@ from pydantic import Field
 
 from opensafemlrm.attacks import bases, image_edits
 from opensafemlrm.attacks.benign import Benign
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Attack
 from opensafemlrm.text_file import TextFile, own_words
 from opensafemlrm.types import JSON, Item, Prompt
@@ -45,7 +44,6 @@ class JOOD(Attack):
     """
 
     name = "jood"
-    card = card_of("attack", name)
 
     kind: Literal["mixup", "cutmix", "resize-mix"] = "mixup"
     share: Annotated[float, Field(gt=0, lt=1)] = 0.5

@@ -15,7 +15,6 @@ from pydantic import Field
 
 from opensafemlrm.attacks import figstep, image_edits, seeded, typography
 from opensafemlrm.attacks.word_map import WordMap
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Attack
 from opensafemlrm.text_file import Template, TextFile, Words, own_words, template
 from opensafemlrm.types import JSON, Item, Prompt
@@ -70,7 +69,6 @@ class MML(Attack):
     """
 
     name = "mml"
-    card = card_of("attack", name)
 
     version = "2-B"
     """In 2-A lines began 20 pixels from the top, as far apart as the font is high; in 1-A the

@@ -9,7 +9,6 @@ from pydantic import Field
 
 from opensafemlrm.attacks.best_of import BestOf
 from opensafemlrm.attacks.mml import MML
-from opensafemlrm.cards import card_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,6 @@ class MMLSearch(MML, BestOf):
     """
 
     name = "mml-n"
-    card = card_of("attack", name)
     ends_at: ClassVar[int] = -1
 
     tries: Annotated[int, Field(ge=1, le=100)] = 5

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from opensafemlrm.attacks import released, typography
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Attack
 from opensafemlrm.types import Item, Prompt
 
@@ -19,7 +18,6 @@ class SD(Attack):
     """
 
     name = "sd"
-    card = card_of("attack", name)
 
     def check(self, item: Item) -> None:
         """Raise AttackError if the dataset of ``item`` ships no such pictures."""

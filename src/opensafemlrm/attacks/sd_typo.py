@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from opensafemlrm import images
 from opensafemlrm.attacks import image_edits, released, typography
 from opensafemlrm.attacks.typo import Typo
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Attack
 from opensafemlrm.types import Image, Item, Prompt
 
@@ -23,7 +22,6 @@ class SDTypo(Attack):
     """
 
     name = "sd-typo"
-    card = card_of("attack", name)
 
     version = "1-B"
     """In 1-A the narrower picture stood in the middle, on white."""

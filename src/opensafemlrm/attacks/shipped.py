@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from opensafemlrm.attacks import released, typography
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Attack
 from opensafemlrm.types import Item, Prompt
 
@@ -20,7 +19,6 @@ class Shipped(Attack):
     """
 
     name = "shipped"
-    card = card_of("attack", name)
 
     def check(self, item: Item) -> None:
         """Raise AttackError if the dataset of ``item`` ships no jailbreaks."""

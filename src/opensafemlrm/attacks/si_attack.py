@@ -10,7 +10,6 @@ from typing import Annotated
 from pydantic import Field
 
 from opensafemlrm.attacks import bases, image_edits, seeded, typography
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Attack
 from opensafemlrm.types import JSON, Item, Prompt
 
@@ -26,7 +25,6 @@ class SIAttack(Attack):
     """
 
     name = "si-attack"
-    card = card_of("attack", name)
 
     base: bases.Base = "sd"
     patch: Annotated[int, Field(ge=32, le=512)] = 512

@@ -9,7 +9,6 @@ from pydantic import Field
 
 from opensafemlrm.attacks.best_of import BestOf
 from opensafemlrm.attacks.si_attack import SIAttack
-from opensafemlrm.cards import card_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +20,5 @@ class SIAttackSearch(SIAttack, BestOf):
     """
 
     name = "si-attack-n"
-    card = card_of("attack", name)
 
     tries: Annotated[int, Field(ge=1, le=100)] = 10

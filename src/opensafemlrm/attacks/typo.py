@@ -11,7 +11,6 @@ from PIL import ImageFont
 from pydantic import Field
 
 from opensafemlrm.attacks import deriving, typography
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Attack
 from opensafemlrm.derivation import Derivation
 from opensafemlrm.text_file import OMITTED
@@ -44,7 +43,6 @@ class Typo(Attack):
     """
 
     name = "typo"
-    card = card_of("attack", name)
 
     version = "1-C"
     """In 1-B the first line began with a space too, and lines were as far apart as the font is

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import parquet, taxonomy
 from opensafemlrm.datasets.items import Draft, Maker, text
 from opensafemlrm.datasets.source import HubDataset, Source
@@ -31,7 +30,6 @@ class BeaverTailsV(HubDataset):
 
     name = "beavertails-v"
     hub = "PKU-Alignment/BeaverTails-V"
-    card = card_of("dataset", name)
 
     split: Literal["evaluation", "train"] = "evaluation"
     categories: tuple[str, ...] = CATEGORIES

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker, optional, text
@@ -39,7 +38,6 @@ class AdvBench(Dataset):
     """
 
     name = "advbench"
-    card = card_of("dataset", name)
     whole = Expected(520)
 
     root: Path = field(compare=False)
@@ -75,7 +73,6 @@ class StrongREJECT(Dataset):
     """
 
     name = "strongreject"
-    card = card_of("dataset", name)
     whole = Expected(sum(STRONGREJECT_SIZES.values()), STRONGREJECT_SIZES)
 
     root: Path = field(compare=False)

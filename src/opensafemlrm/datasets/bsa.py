@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker, optional, text
@@ -32,7 +31,6 @@ class BeyondSafeAnswer(Dataset):
     """
 
     name = "bsa"
-    card = card_of("dataset", name)
     whole = Expected(sum(SIZES.values()), SIZES)
 
     root: Path = field(compare=False)

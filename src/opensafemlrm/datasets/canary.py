@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, Final
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Dataset
 from opensafemlrm.errors import DatasetError, UnknownNameError
 from opensafemlrm.types import Item, ItemKind
@@ -68,7 +67,6 @@ class Canary(Dataset):
     """
 
     name = "canary"
-    card = card_of("dataset", name)
 
     scenarios: tuple[str, ...] | None = None
     benign: bool = True

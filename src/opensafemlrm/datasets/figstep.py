@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import files, taxonomy
 from opensafemlrm.datasets.items import Draft, Maker, numbered, text
@@ -47,7 +46,6 @@ class FigStep(Dataset):
     """
 
     name = "figstep"
-    card = card_of("dataset", name)
 
     root: Path = field(compare=False)
     subset: Literal["full", "tiny"] = "full"

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker
@@ -39,7 +38,6 @@ class OwnImages(Dataset):
     """
 
     name = "images"
-    card = card_of("dataset", name)
 
     root: Path = field(compare=False)
     mapping: Path | None = field(default=None, compare=False)

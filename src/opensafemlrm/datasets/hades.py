@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import parquet
 from opensafemlrm.datasets.items import Draft, Maker, name_of, optional, text
 from opensafemlrm.datasets.source import HubDataset
@@ -33,7 +32,6 @@ class Hades(HubDataset):
     name = "hades"
     hub = "Monosail/HADES"
     hub_files = ("data/*.parquet", "*.parquet")
-    card = card_of("dataset", name)
     whole = Expected(750, images=1)
 
     step: int = STEPS - 1

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker, optional, text
@@ -49,7 +48,6 @@ class HarmBench(Dataset):
     """
 
     name = "harmbench"
-    card = card_of("dataset", name)
 
     root: Path = field(compare=False)
     subset: Literal["text", "multimodal"] = "text"

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import files, parquet
 from opensafemlrm.datasets.items import Draft, Maker, name_of, optional, text
 from opensafemlrm.datasets.source import HubDataset
@@ -34,7 +33,6 @@ class HoliSafe(HubDataset):
     name = "holisafe"
     hub = "etri-vilab/holisafe-bench"
     hub_files = (_TABLE, "images/**", "images.zip", *_PARQUET)
-    card = card_of("dataset", name)
 
     types: tuple[str, ...] = TYPES
 

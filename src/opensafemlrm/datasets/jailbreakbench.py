@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker, RowNumber, optional, text
 from opensafemlrm.datasets.source import HubDataset
@@ -32,7 +31,6 @@ class JailbreakBench(HubDataset):
     name = "jailbreakbench"
     hub = "JailbreakBench/JBB-Behaviors"
     hub_files = ("data/*-behaviors.csv", "*-behaviors.csv")
-    card = card_of("dataset", name)
 
     split: Literal["all", "harmful", "benign"] = "all"
 

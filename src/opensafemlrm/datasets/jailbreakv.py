@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker, optional, text
 from opensafemlrm.datasets.source import HubDataset
@@ -39,7 +38,6 @@ class JailBreakV(HubDataset):
 
     name = "jailbreakv-28k"
     hub = "JailbreakV-28K/JailBreakV-28k"
-    card = card_of("dataset", name)
 
     subset: Literal["full", "mini", "redteam-2k"] = "full"
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import files, parquet
 from opensafemlrm.datasets.items import Draft, Maker, RowNumber, name_of, numbered, text
 from opensafemlrm.datasets.source import HubDataset, Picture, Source
@@ -34,7 +33,6 @@ class MIRSafetyBench(HubDataset):
     name = "mir-safetybench"
     hub = "thu-coai/MIR-SafetyBench"
     hub_files = ("data/*.parquet", "**/*.parquet")
-    card = card_of("dataset", name)
     whole = Expected(2_676, images=1)
 
     def rows(self) -> Iterator[Item | DatasetError]:

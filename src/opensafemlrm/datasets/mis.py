@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker, optional, text
 from opensafemlrm.datasets.source import HubDataset, Source
@@ -35,7 +34,6 @@ class MIS(HubDataset):
     name = "mis"
     hub = "Tuwhy/MIS_Test"
     hub_files = ("mis_*.json", "*_image/**", "*.zip", f"{_PACKED}/**")
-    card = card_of("dataset", name)
 
     subset: Literal["all", "easy", "hard", "real"] = "all"
 

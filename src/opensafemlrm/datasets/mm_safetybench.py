@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import files, mm_safetybench_hub
 from opensafemlrm.datasets.items import RowNumber
 from opensafemlrm.datasets.source import HubDataset
@@ -73,7 +72,6 @@ class MMSafetyBench(HubDataset):
 
     name = "mm-safetybench"
     hub = mm_safetybench_hub.HUB
-    card = card_of("dataset", name)
 
     scenarios: Literal["study", "all"] | tuple[str, ...] = "study"
     tiny: bool = False

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker, text
 from opensafemlrm.datasets.source import HubDataset
@@ -32,7 +31,6 @@ class MOSSBench(HubDataset):
     name = "mossbench"
     hub = "AIcell/MOSSBench"
     hub_files = (_TABLE, "information.json", "images/*", "images.zip", "data/images/*")
-    card = card_of("dataset", name)
     whole = Expected(sum(TYPES.values()), TYPES, images=1)
 
     def rows(self) -> Iterator[Item | DatasetError]:

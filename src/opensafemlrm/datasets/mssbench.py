@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker, text, texts
 from opensafemlrm.datasets.source import HubDataset
@@ -30,7 +29,6 @@ class MSSBench(HubDataset):
     name = "mssbench"
     hub = "kzhou35/mssbench"
     hub_files = ("combined.json", "chat/**", "embodied/**", "chat.zip", "embodied.zip")
-    card = card_of("dataset", name)
 
     part: Literal["all", "chat", "embodied"] = "all"
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import files, parquet
 from opensafemlrm.datasets.items import Draft, Maker, optional, text
 from opensafemlrm.datasets.source import HubDataset, Picture, Source, single_table
@@ -55,7 +54,6 @@ class MSTS(HubDataset):
 
     name = "msts"
     hub = "felfri/MSTS"
-    card = card_of("dataset", name)
 
     language: Language = "english"
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker, name_of, optional, text
 from opensafemlrm.datasets.source import HubDataset
@@ -26,7 +25,6 @@ class SIUO(HubDataset):
     name = "siuo"
     hub = "sinwang/SIUO"
     hub_files = ("siuo_gen.json", "images/*", "images.zip")
-    card = card_of("dataset", name)
     whole = Expected(167, images=1)
 
     def rows(self) -> Iterator[Item | DatasetError]:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import parquet
 from opensafemlrm.datasets.items import Draft, Maker, optional, text
 from opensafemlrm.datasets.source import HubDataset, Source
@@ -32,7 +31,6 @@ class SPAVL(HubDataset):
     name = "spa-vl"
     hub = "sqrti/SPA-VL"
     hub_files = ("test/*.parquet", "test/**/*.parquet")
-    card = card_of("dataset", name)
 
     split: Literal["all", "harm", "help"] = "all"
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import files, parquet
 from opensafemlrm.datasets.items import Draft, Maker, numbered
@@ -35,7 +34,6 @@ class OwnTable(Dataset):
     """
 
     name = "table"
-    card = card_of("dataset", name)
 
     path: Path = field(compare=False)
     mapping: Path | None = field(default=None, compare=False)

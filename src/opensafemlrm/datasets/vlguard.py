@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker, name_of, optional, text
 from opensafemlrm.datasets.source import HubDataset
@@ -32,7 +31,6 @@ class VLGuard(HubDataset):
     name = "vlguard"
     hub = "ys-zong/VLGuard"
     hub_files = ("test.json", "test.zip", "test/**")
-    card = card_of("dataset", name)
 
     split: Literal["all", "unsafes", "safe_unsafes", "safe_safes"] = "all"
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker, name_of, optional, text
 from opensafemlrm.datasets.source import HubDataset
@@ -37,7 +36,6 @@ class VLSBench(HubDataset):
     name = "vlsbench"
     hub = "Foreshhh/vlsbench"
     hub_files = ("data.json", "imgs.tar", "imgs/**")
-    card = card_of("dataset", name)
     whole = Expected(sum(SIZES.values()), SIZES, images=1)
 
     def rows(self) -> Iterator[Item | DatasetError]:

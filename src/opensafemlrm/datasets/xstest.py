@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import files
 from opensafemlrm.datasets.items import Draft, Maker, kind_of, optional, text
@@ -33,7 +32,6 @@ class XSTest(Dataset):
     """
 
     name = "xstest"
-    card = card_of("dataset", name)
 
     root: Path = field(compare=False)
     benign: bool = True

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Defense, Model
 from opensafemlrm.defenses.prompts import last_user, replace_last_user
 from opensafemlrm.types import Prompt, Response, Sampling, Turn
@@ -28,7 +27,6 @@ class AdaShieldS(Defense):
     """
 
     name = "adashield-s"
-    card = card_of("defense", name)
 
     async def generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
         """Ask with the shield before the request."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Defense
 
 
@@ -16,7 +15,6 @@ class Composed(Defense):
     """
 
     name = "composed"
-    card = card_of("defense", name)
     parts: tuple[Defense, ...]
 
     @property

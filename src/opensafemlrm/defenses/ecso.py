@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from opensafemlrm import reasoning
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Defense, Model
 from opensafemlrm.defenses.prompts import (
     is_usable,
@@ -46,7 +45,6 @@ class Ecso(Defense):
 
     name = "ecso"
     supports_prefill = False
-    card = card_of("defense", name)
 
     async def generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
         """Ask in ECSO's steps. Raises DefenseError for a prompt without an image."""

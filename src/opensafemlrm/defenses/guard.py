@@ -6,7 +6,6 @@ import dataclasses
 from dataclasses import dataclass
 
 from opensafemlrm import reasoning
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Defense, Judge, Model
 from opensafemlrm.defenses.prompts import (
     REFUSAL,
@@ -30,7 +29,6 @@ class GuardInput(Defense):
     """
 
     name = "guard-input"
-    card = card_of("defense", name)
     guard: Judge
 
     def check_model(self, model: Model) -> None:
@@ -57,7 +55,6 @@ class GuardOutput(Defense):
     """
 
     name = "guard-output"
-    card = card_of("defense", name)
     guard: Judge
 
     def check_model(self, model: Model) -> None:

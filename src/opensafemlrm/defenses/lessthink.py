@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.defenses.thinking import CannedThought
 
 
@@ -17,5 +16,4 @@ class LessThink(CannedThought):
     """
 
     name = "lessthink"
-    card = card_of("defense", name)
     thought: ClassVar[str] = "The user asks this, and I can answer it without much thinking."

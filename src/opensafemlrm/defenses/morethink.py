@@ -7,7 +7,6 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Model
 from opensafemlrm.defenses.prompts import is_usable, with_calls
 from opensafemlrm.defenses.thinking import WritesThought, continue_from, tags
@@ -27,7 +26,6 @@ class MoreThink(WritesThought):
     """
 
     name = "morethink"
-    card = card_of("defense", name)
     rounds: Annotated[int, Field(ge=1)] = 2
     budget: Annotated[int, Field(ge=1)] = 10_000
 

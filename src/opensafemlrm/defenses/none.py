@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Defense
 
 
@@ -13,6 +12,5 @@ class NoDefense(Defense):
     """Give the model back unchanged."""
 
     name = "none"
-    card = card_of("defense", name)
 
     layers = ()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Defense, Model
 from opensafemlrm.defenses.prompts import as_turn_text, follow_up, is_usable, with_calls
 from opensafemlrm.types import Call, Prompt, Response, Sampling
@@ -31,7 +30,6 @@ class Reflect(Defense):
 
     name = "reflect"
     supports_prefill = False
-    card = card_of("defense", name)
 
     async def generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
         """Ask twice: for a reply, and for what remains of it after rereading."""

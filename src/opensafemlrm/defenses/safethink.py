@@ -8,7 +8,6 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Defense, Judge, Model
 from opensafemlrm.defenses.prompts import is_usable, with_calls
 from opensafemlrm.defenses.thinking import continue_from, require, tags
@@ -32,7 +31,6 @@ class SafeThink(Defense):
 
     name = "safethink"
     supports_prefill = False
-    card = card_of("defense", name)
     scorer: Judge
     steps: Annotated[int, Field(ge=1)] = 3
     injections: Annotated[int, Field(ge=1)] = 3

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from opensafemlrm import reasoning
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Defense, Model
 from opensafemlrm.defenses.prompts import (
     is_usable,
@@ -56,7 +55,6 @@ class ScenarioAware(Defense):
     """
 
     name = "scenario-aware"
-    card = card_of("defense", name)
     classifier: Model | None = None
 
     async def generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:

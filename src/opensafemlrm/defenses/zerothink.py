@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.defenses.thinking import CannedThought
 
 
@@ -13,4 +12,3 @@ class ZeroThink(CannedThought):
     """Prefill an empty thought (Jiang et al., SafeChain, 2502.12025, section on decoding)."""
 
     name = "zerothink"
-    card = card_of("defense", name)

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.judges.fence import fill
 from opensafemlrm.judges.rubric import Rubric, ScoreField, prompt_text, rubric, sections
 from opensafemlrm.judges.rubric_judge import RubricJudge, own_places
@@ -48,7 +47,6 @@ class BSAThink(RubricJudge):
     """
 
     name = "bsa-think"
-    card = card_of("judge", name)
     rubrics = tuple(RUBRICS.values())
     thresholds = (0.5, 1.0)
     scale = (0.0, 1.0)

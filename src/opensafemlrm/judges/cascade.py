@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Judge
 from opensafemlrm.judges.members import with_members
 from opensafemlrm.types import JSON, Item, JudgeRequest, Label, Unscored, Verdict
@@ -27,7 +26,6 @@ class Cascade(Judge):
     """
 
     name = "cascade"
-    card = card_of("judge", name)
     reads = ("what its judges read",)
 
     first: Judge

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.judges.classifier import (
     ClassifierJudge,
     filled,
@@ -41,7 +40,6 @@ class GuardTrace(ClassifierJudge):
     """
 
     name = "guardtrace"
-    card = card_of("judge", name)
     thresholds: ClassVar[tuple[float, ...]] = (0.5, 1.0)
     reads = ("question", "image", "reasoning", "answer")
     max_tokens: ClassVar[int] = 1024

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Final, Literal
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.judges.classifier import (
     ClassifierJudge,
     filled,
@@ -39,7 +38,6 @@ class HarmBenchClassifier(ClassifierJudge):
     """
 
     name = "harmbench-cls"
-    card = card_of("judge", name)
     max_tokens: ClassVar[int] = 8
 
     readout: Literal["text", "logits"] = "text"

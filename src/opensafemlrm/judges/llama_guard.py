@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.judges.classifier import ClassifierJudge
 from opensafemlrm.judges.fence import neutralize
 from opensafemlrm.types import JSON, Item, Prompt, Turn, Verdict
@@ -34,7 +33,6 @@ class LlamaGuard(ClassifierJudge):
     """
 
     name = "llama-guard"
-    card = card_of("judge", name)
     reads = ("question", "image", "reasoning", "answer")
 
     images: bool = True

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.judges.fence import fill
 from opensafemlrm.judges.rubric import Rubric, ScoreField, prompt_text, rubric, sections
 from opensafemlrm.judges.rubric_judge import RubricJudge
@@ -50,7 +49,6 @@ class MMSafetyBenchJudge(RubricJudge):
     """
 
     name = "mm-safetybench"
-    card = card_of("judge", name)
     rubrics = tuple(RUBRICS.values())
     thresholds = (1.0,)
     scale = (0.0, 1.0)

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.judges.rubric import ScoreField, prompt_text, rubric
 from opensafemlrm.judges.rubric_judge import RubricJudge, own_places
 from opensafemlrm.text_file import TextFile
@@ -35,7 +34,6 @@ class MSSBenchJudge(RubricJudge):
     """
 
     name = "mssbench"
-    card = card_of("judge", name)
     rubrics = (RUBRIC,)
     thresholds = (1.0,)
     scale = (0.0, 1.0)

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.judges.rubric import ScoreField, prompt_text, rubric
 from opensafemlrm.judges.rubric_judge import RubricJudge
 from opensafemlrm.types import Verdict
@@ -38,7 +37,6 @@ class MSTS(RubricJudge):
     """
 
     name = "msts"
-    card = card_of("judge", name)
     rubrics = (RUBRIC,)
     thresholds = (1.0,)
     scale = (0.0, 1.0)

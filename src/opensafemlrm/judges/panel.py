@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Judge
 from opensafemlrm.judges.members import with_members
 from opensafemlrm.types import JSON, Item, JudgeRequest, Label, Unscored, Verdict
@@ -38,7 +37,6 @@ class Panel(Judge):
     """
 
     name = "panel"
-    card = card_of("judge", name)
     scale = (0.0, 1.0)
     reads = ("what its judges read",)
 

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.judges.rubric import ITEM, Rubric, ScoreField, prompt_text
 from opensafemlrm.judges.rubric_judge import RubricJudge
 from opensafemlrm.text_file import OMITTED
@@ -62,7 +61,6 @@ class PolicyRubric(RubricJudge):
 
     name = "policy-rubric"
     version = "2-A"
-    card = card_of("judge", name)
     rubrics = (EDITIONS[2], EDITIONS[1])
     thresholds = (4.0, 5.0)
     scale = (0.0, 5.0)

@@ -16,7 +16,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Judge
 from opensafemlrm.judges.wording import pattern, patterns
 from opensafemlrm.types import Item, JudgeRequest, Part, Unscored, Verdict
@@ -174,7 +173,6 @@ class RefusalJudge(Judge):
 
     name = "refusal"
     version = RULES_VERSION
-    card = card_of("judge", name)
     thresholds = (1.0,)
     scale = (0.0, 1.0)
     reads = ("answer",)

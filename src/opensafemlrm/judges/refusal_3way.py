@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.judges.rubric import ScoreField, prompt_text, rubric
 from opensafemlrm.judges.rubric_judge import RubricJudge
 from opensafemlrm.types import Part, Verdict
@@ -28,7 +27,6 @@ class Refusal3Way(RubricJudge):
     """
 
     name = "refusal-3way"
-    card = card_of("judge", name)
     rubrics = (RUBRIC,)
     thresholds = (0.5, 1.0)
     scale = (0.0, 1.0)

@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Judge
 from opensafemlrm.judges.refusal import RULES_VERSION, is_refusal, is_talk
 from opensafemlrm.judges.wording import pattern
@@ -81,7 +80,6 @@ class RulesJudge(Judge):
 
     name = "rules"
     version = "2-A"
-    card = card_of("judge", name)
     thresholds = (4.0, 5.0)
     scale = (0.0, 5.0)
     measured = MEASURED

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.judges.rubric import ScoreField, prompt_text, rubric
 from opensafemlrm.judges.rubric_judge import SeeingRubricJudge, own_places
 from opensafemlrm.text_file import TextFile
@@ -36,7 +35,6 @@ class SIUOJudge(SeeingRubricJudge):
     """
 
     name = "siuo"
-    card = card_of("judge", name)
     rubrics = (SAFETY,)
     thresholds = (1.0,)
     scale = (0.0, 1.0)
@@ -66,7 +64,6 @@ class SIUOEffectiveness(SeeingRubricJudge):
     """
 
     name = "siuo-effectiveness"
-    card = card_of("judge", name)
     rubrics = (EFFECT,)
     thresholds = (0.5, 1.0)
     scale = (0.0, 1.0)

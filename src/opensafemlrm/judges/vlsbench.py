@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.judges.rubric import ScoreField, prompt_text, rubric
 from opensafemlrm.judges.rubric_judge import SeeingRubricJudge
 from opensafemlrm.types import Verdict
@@ -27,7 +26,6 @@ class VLSBenchJudge(SeeingRubricJudge):
     """
 
     name = "vlsbench"
-    card = card_of("judge", name)
     rubrics = (RUBRIC,)
     thresholds = (3.0,)
     scale = (1.0, 3.0)

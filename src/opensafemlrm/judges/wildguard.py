@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
-from opensafemlrm.cards import card_of
 from opensafemlrm.judges.classifier import (
     ClassifierJudge,
     filled,
@@ -42,7 +41,6 @@ class WildGuard(ClassifierJudge):
     """
 
     name = "wildguard"
-    card = card_of("judge", name)
     max_tokens: ClassVar[int] = 48
 
     template: TextFile | None = field(default=None, metadata=own_prompt(_OWN))

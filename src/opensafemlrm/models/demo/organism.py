@@ -21,7 +21,6 @@ import numpy as np
 from pydantic import Field
 
 from opensafemlrm import images
-from opensafemlrm.cards import card_of
 from opensafemlrm.components import Model
 from opensafemlrm.errors import (
     ImageError,
@@ -92,7 +91,6 @@ class Organism(Model):
     name = "organism"
     billed = False
     capabilities = frozenset({Capability.PREFILL, Capability.STOP})
-    card = card_of("model", name)
 
     model: str
     weights: Path | None = field(default=None, compare=False)

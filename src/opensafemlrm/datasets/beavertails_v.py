@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from opensafemlrm.datasets import parquet, taxonomy
-from opensafemlrm.datasets.items import Draft, Maker, text
-from opensafemlrm.datasets.source import HubDataset, Source
-from opensafemlrm.errors import DatasetError, UnknownNameError
-from opensafemlrm.types import Expected, Item
+from opensafemlrm.datasets.items import Draft, text
+from opensafemlrm.datasets.release import Release, Row, Table
+from opensafemlrm.datasets.source import HubDataset
+from opensafemlrm.errors import UnknownNameError
+from opensafemlrm.types import Expected
 
 CATEGORIES: Final = tuple(taxonomy.scenarios("beavertails-v"))
 """Upstream's categories, each a configuration of its own."""
@@ -20,7 +20,7 @@ EVALUATION: Final = 1180
 
 
 @dataclass(frozen=True, slots=True)
-class BeaverTailsV(HubDataset):
+class BeaverTailsV(HubDataset, Release):
     """Read BeaverTails-V (``CATEGORY/SPLIT*.parquet``, in ``data/`` or beside the card).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched.
@@ -49,31 +49,24 @@ class BeaverTailsV(HubDataset):
         whole = self.split == "evaluation" and set(self.categories) == set(CATEGORIES)
         return Expected(EVALUATION if whole else None, images=1)
 
-    def rows(self) -> Iterator[Item | DatasetError]:
-        """Yield items by category, in upstream's order in each, and for each bad row its error."""
+    def tables(self) -> Iterator[Table]:
+        """Yield the files of each category, in upstream's order."""
         source = self.locate()
-        for category in CATEGORIES:
-            if category in self.categories:
-                yield from self._category(source, category)
-
-    def _category(self, source: Source, category: str) -> Iterator[Item | DatasetError]:
-        name = f"{category}/{self.split}"
-        tables = parquet.files(
-            source, f"data/{name}*.parquet", f"{name}*.parquet", f"{name}/*.parquet"
-        )
-        numbers = itertools.count()
-
-        def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
-            number = next(numbers)
-            severity = row.get("image_severity")
-            yield Draft(
-                f"{category}/{number}",
-                text(row, "category"),
-                text(row, "question"),
-                images=(parquet.picture(row["image"], source.folder),),
-                fields={"image_severity": severity} if isinstance(severity, int) else {},
+        columns = ("image", "question", "category")
+        for category in filter(self.categories.__contains__, CATEGORIES):
+            name = f"{category}/{self.split}"
+            patterns = (f"data/{name}*.parquet", f"{name}*.parquet", f"{name}/*.parquet")
+            yield from Table.parquet(
+                source, patterns, columns, ("image_severity",), scenario="category", part=category
             )
 
-        columns = ("image", "question", "category")
-        for maker, rows in Maker.over(self.name, source, tables, columns, ("image_severity",)):
-            yield from maker.items(rows, drafts, scenario="category")
+    def drafts(self, row: Row, table: Table, number: int) -> Iterator[Draft]:
+        """Yield the item of a row."""
+        severity = row.get("image_severity")
+        yield Draft(
+            f"{table.part}/{number}",
+            text(row, "category"),
+            text(row, "question"),
+            images=(parquet.picture(row["image"], table.source.folder),),
+            fields={"image_severity": severity} if isinstance(severity, int) else {},
+        )

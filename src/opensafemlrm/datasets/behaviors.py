@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import files
-from opensafemlrm.datasets.items import Draft, Maker, optional, text
+from opensafemlrm.datasets.items import Draft, optional, text
+from opensafemlrm.datasets.release import Release, Row, Table
 from opensafemlrm.datasets.source import single_table
-from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Expected, Item
+from opensafemlrm.types import Expected
 
 ADVBENCH: Final = "https://github.com/llm-attacks/llm-attacks"
 STRONGREJECT: Final = "https://github.com/alexandrasouly/strongreject"
@@ -29,7 +27,7 @@ STRONGREJECT_SIZES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class AdvBench(Dataset):
+class AdvBench(Release):
     """Read AdvBench from ``root``: the table, or the folder that holds it.
 
     Takes its own table (``harmful_behaviors.csv``: goal, target) and HarmBench's form of it
@@ -42,30 +40,29 @@ class AdvBench(Dataset):
 
     root: Path = field(compare=False)
 
-    def rows(self) -> Iterator[Item | DatasetError]:
-        """Yield items in the order of the table, and for each bad row its error."""
-        source, table = single_table(
+    def tables(self) -> Iterator[Table]:
+        """Yield the table."""
+        source, path = single_table(
             self.root,
             ADVBENCH,
             "data/advbench/harmful_behaviors.csv",
             "harmful_behaviors.csv",
             "advbench_behaviors.csv",
         )
-        own = "goal" in files.csv_header(table, ADVBENCH)
-        question, *identity = ("goal",) if own else ("Behavior", "BehaviorID")
-        numbers = itertools.count()
+        own = "goal" in files.csv_header(path, ADVBENCH)
+        columns = ("goal",) if own else ("Behavior", "BehaviorID")
+        yield Table(source, path, files.csv_rows(path, columns, ADVBENCH))
 
-        def drafts(row: Mapping[str, str]) -> Iterator[Draft]:
-            number = next(numbers)
-            yield Draft(str(number) if own else text(row, identity[0]), "all", text(row, question))
-
-        yield from Maker(self.name, source, table).items(
-            files.csv_rows(table, (question, *identity), ADVBENCH), drafts
-        )
+    def drafts(self, row: Row, table: Table, number: int) -> Iterator[Draft]:
+        """Yield the item of a row."""
+        if "goal" in row:
+            yield Draft(str(number), "all", text(row, "goal"))
+        else:
+            yield Draft(text(row, "BehaviorID"), "all", text(row, "Behavior"))
 
 
 @dataclass(frozen=True, slots=True)
-class StrongREJECT(Dataset):
+class StrongREJECT(Release):
     """Read StrongREJECT from ``root``: the table ``strongreject_dataset.csv``, or its folder.
 
     An item's question is ``forbidden_prompt``, its scenario ``category``; upstream gives no id, so
@@ -77,19 +74,14 @@ class StrongREJECT(Dataset):
 
     root: Path = field(compare=False)
 
-    def rows(self) -> Iterator[Item | DatasetError]:
-        """Yield items in the order of the table, and for each bad row its error."""
+    def tables(self) -> Iterator[Table]:
+        """Yield the table."""
         name = "strongreject_dataset.csv"
-        source, table = single_table(self.root, STRONGREJECT, f"strongreject_dataset/{name}", name)
-        numbers = itertools.count()
+        source, path = single_table(self.root, STRONGREJECT, f"strongreject_dataset/{name}", name)
+        columns = ("category", "forbidden_prompt")
+        yield Table(source, path, files.csv_rows(path, columns, STRONGREJECT), "category")
 
-        def drafts(row: Mapping[str, str]) -> Iterator[Draft]:
-            number = next(numbers)
-            question, scenario = text(row, "forbidden_prompt"), text(row, "category")
-            yield Draft(str(number), scenario, question, fields=optional(row, "source"))
-
-        yield from Maker(self.name, source, table).items(
-            files.csv_rows(table, ("category", "forbidden_prompt"), STRONGREJECT),
-            drafts,
-            scenario="category",
-        )
+    def drafts(self, row: Row, table: Table, number: int) -> Iterator[Draft]:
+        """Yield the item of a row."""
+        question, scenario = text(row, "forbidden_prompt"), text(row, "category")
+        yield Draft(str(number), scenario, question, fields=optional(row, "source"))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import files
-from opensafemlrm.datasets.items import Draft, Maker, optional, text
+from opensafemlrm.datasets.items import Draft, optional, text
+from opensafemlrm.datasets.release import Release, Row, Table
 from opensafemlrm.datasets.source import single_table
-from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Expected, Item
+from opensafemlrm.types import Expected
 
 SOURCE: Final = "https://github.com/OpenStellarTeam/BSA"
 SIZES: Final = {"Cognitive Shortcut": 1_200, "Risk Omission": 600, "Over Sensitivity": 200}
@@ -22,7 +21,7 @@ _COLUMNS: Final = ("id", "query", "risk_summary", "dataset_name")
 
 
 @dataclass(frozen=True, slots=True)
-class BeyondSafeAnswer(Dataset):
+class BeyondSafeAnswer(Release):
     """Read BSA from ``root``: the table ``dataset.csv``, or the folder that holds it.
 
     The scenario is upstream's ``dataset_name``: which way a safe answer may hide what the
@@ -35,18 +34,16 @@ class BeyondSafeAnswer(Dataset):
 
     root: Path = field(compare=False)
 
-    def rows(self) -> Iterator[Item | DatasetError]:
-        """Yield items in the order of the table, and for each bad row its error."""
-        source, table = single_table(self.root, SOURCE, "data/dataset.csv", "dataset.csv")
+    def tables(self) -> Iterator[Table]:
+        """Yield the table."""
+        source, path = single_table(self.root, SOURCE, "data/dataset.csv", "dataset.csv")
+        yield Table(source, path, files.csv_rows(path, _COLUMNS, SOURCE), "dataset_name")
 
-        def drafts(row: Mapping[str, str]) -> Iterator[Draft]:
-            yield Draft(
-                text(row, "id"),
-                text(row, "dataset_name"),
-                text(row, "query"),
-                fields={"risk_summary": text(row, "risk_summary"), **optional(row, "label")},
-            )
-
-        yield from Maker(self.name, source, table).items(
-            files.csv_rows(table, _COLUMNS, SOURCE), drafts, scenario="dataset_name"
+    def drafts(self, row: Row, table: Table, number: int) -> Iterator[Draft]:
+        """Yield the item of a row."""
+        yield Draft(
+            text(row, "id"),
+            text(row, "dataset_name"),
+            text(row, "query"),
+            fields={"risk_summary": text(row, "risk_summary"), **optional(row, "label")},
         )

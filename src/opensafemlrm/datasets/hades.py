@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from opensafemlrm.datasets import parquet
-from opensafemlrm.datasets.items import Draft, Maker, name_of, optional, text
+from opensafemlrm.datasets.items import Draft, name_of, optional, text
+from opensafemlrm.datasets.release import Release, Row, Table
 from opensafemlrm.datasets.source import HubDataset
-from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Expected, Item
+from opensafemlrm.types import Expected
 
 STEPS: Final = 6
 """Pictures of each instruction, from 0, before any optimisation, to 5, after five rounds of it."""
@@ -19,7 +19,7 @@ _COLUMNS: Final = ("image", "id", "scenario", "keywords", "step", "category", "i
 
 
 @dataclass(frozen=True, slots=True)
-class Hades(HubDataset):
+class Hades(HubDataset, Release):
     """Read HADES (``*.parquet``, in ``data/`` or beside the card).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched. ``step``
@@ -41,21 +41,19 @@ class Hades(HubDataset):
         if not 0 <= self.step < STEPS:
             raise ValueError(f"'step' is 0 to {STEPS - 1}, not {self.step}")
 
-    def rows(self) -> Iterator[Item | DatasetError]:
-        """Yield items in the order of the files, and for each bad row its error."""
-        source = self.locate()
-        tables = parquet.files(source, *self.hub_files)
+    def tables(self) -> Iterator[Table]:
+        """Yield the files."""
+        return Table.parquet(self.locate(), self.hub_files, _COLUMNS, scenario="scenario")
 
-        def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
-            if row["step"] != self.step:
-                return
-            yield Draft(
-                f"{text(row, 'scenario')}/{name_of(row, 'id')}",
-                text(row, "scenario"),
-                text(row, "instruction"),
-                released={f"hades-{self.step}": parquet.picture(row["image"], source.folder)},
-                fields={"step": self.step, **optional(row, "keywords", "category")},
-            )
-
-        for maker, rows in Maker.over(self.name, source, tables, _COLUMNS):
-            yield from maker.items(rows, drafts, scenario="scenario")
+    def drafts(self, row: Row, table: Table, number: int) -> Iterator[Draft]:
+        """Yield the item of a row, where that is of the step."""
+        if row["step"] != self.step:
+            return
+        picture = parquet.picture(row["image"], table.source.folder)
+        yield Draft(
+            f"{text(row, 'scenario')}/{name_of(row, 'id')}",
+            text(row, "scenario"),
+            text(row, "instruction"),
+            released={f"hades-{self.step}": picture},
+            fields={"step": self.step, **optional(row, "keywords", "category")},
+        )

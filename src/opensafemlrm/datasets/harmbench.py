@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
-from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import files
-from opensafemlrm.datasets.items import Draft, Maker, optional, text
+from opensafemlrm.datasets.items import Draft, optional, text
+from opensafemlrm.datasets.release import Release, Row, Table
 from opensafemlrm.datasets.source import Source, single_table
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Expected, Item
+from opensafemlrm.types import Expected
 
 SOURCE: Final = "https://github.com/centerforaisafety/HarmBench"
 SIZES: Final = {"text": 400, "multimodal": 110}
@@ -38,7 +37,7 @@ _IMAGE: Final = "ImageFileName"
 
 
 @dataclass(frozen=True, slots=True)
-class HarmBench(Dataset):
+class HarmBench(Release):
     """Read behaviours from ``root``: a table, or the folder that holds HarmBench's ``subset``.
 
     Takes HarmBench's columns (Behavior, SemanticCategory, BehaviorID) and plain ones (behavior,
@@ -59,38 +58,36 @@ class HarmBench(Dataset):
             SIZES[self.subset] if own else None, images=int(self.subset == "multimodal")
         )
 
-    def rows(self) -> Iterator[Item | DatasetError]:
-        """Yield items in the order of the table, and for each bad row its error."""
+    def tables(self) -> Iterator[Table]:
+        """Yield the table. Raises DatasetError where it is that of another data set."""
         names = (folder + _TABLES[self.subset] for folder in _FOLDERS)
-        _, table = single_table(self.root, SOURCE, *names)
-        header = files.csv_header(table, SOURCE)
+        _, path = single_table(self.root, SOURCE, *names)
+        header = files.csv_header(path, SOURCE)
         for other, columns in _OTHERS.items():
             if columns <= set(header):
                 reason = f"this is another data set's table; read it with the dataset {other!r}"
-                raise DatasetError(reason, path=table)
-        form = next((form for form in _FORMS if set(form.values()) <= set(header)), _FORMS[0])
-        folder = _pictures_of(table)
+                raise DatasetError(reason, path=path)
+        folder, form = _pictures_of(path), _form(header)
         # Pictures may lie beside the table's folder, as they do in HarmBench's repository.
-        home = table.parent if folder.is_relative_to(table.parent) else folder.parent
-        source = Source(home, home, SOURCE)
-        numbers = itertools.count()
+        home = path.parent if folder.is_relative_to(path.parent) else folder.parent
+        rows = files.csv_rows(path, tuple(form.values()), SOURCE)
+        yield Table(Source(home, home, SOURCE), path, rows, form["scenario"])
 
-        def drafts(row: Mapping[str, str]) -> Iterator[Draft]:
-            number = next(numbers)
-            behaviour = text(row, form["question"])
-            yield Draft(
-                text(row, form["id"]) if "id" in form else str(number),
-                text(row, form["scenario"]),
-                _with_context(behaviour, row),
-                images=(folder / text(row, _IMAGE),) if _IMAGE in row else (),
-                fields=optional(row, "FunctionalCategory", "Tags", "Source"),
-            )
-
-        yield from Maker(self.name, source, table).items(
-            files.csv_rows(table, tuple(form.values()), SOURCE),
-            drafts,
-            scenario=form["scenario"],
+    def drafts(self, row: Row, table: Table, number: int) -> Iterator[Draft]:
+        """Yield the item of a row."""
+        form = _form(row)
+        behaviour = text(row, form["question"])
+        yield Draft(
+            text(row, form["id"]) if "id" in form else str(number),
+            text(row, form["scenario"]),
+            _with_context(behaviour, row),
+            images=(_pictures_of(table.path) / text(row, _IMAGE),) if _IMAGE in row else (),
+            fields=optional(row, "FunctionalCategory", "Tags", "Source"),
         )
+
+
+def _form(columns: Iterable[str]) -> Mapping[str, str]:
+    return next((form for form in _FORMS if {*form.values()} <= {*columns}), _FORMS[0])
 
 
 def _pictures_of(table: Path) -> Path:

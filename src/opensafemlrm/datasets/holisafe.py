@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from opensafemlrm.datasets import files, parquet
-from opensafemlrm.datasets.items import Draft, Maker, name_of, optional, text
+from opensafemlrm.datasets.items import Draft, name_of, optional, text
+from opensafemlrm.datasets.release import Release, Row, Table
 from opensafemlrm.datasets.source import HubDataset
 from opensafemlrm.errors import DatasetError, UnknownNameError
-from opensafemlrm.types import Expected, Item, ItemKind
+from opensafemlrm.types import Expected, ItemKind
 
 ITEMS: Final = 4031
 TYPES: Final = ("SSS", "SSU", "USU", "UUU", "SUU")
@@ -22,7 +23,7 @@ _COLUMNS: Final = ("id", "image", "query", "type", "category", "subcategory")
 
 
 @dataclass(frozen=True, slots=True)
-class HoliSafe(HubDataset):
+class HoliSafe(HubDataset, Release):
     """Read HoliSafe-Bench (``holisafe_bench.json`` and ``images/``, or ``test*.parquet``).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched (it is
@@ -46,31 +47,27 @@ class HoliSafe(HubDataset):
         """Return what a whole release holds."""
         return Expected(ITEMS if set(self.types) == set(TYPES) else None, images=1)
 
-    def rows(self) -> Iterator[Item | DatasetError]:
-        """Yield items in the order of the files, and for each bad row its error."""
+    def tables(self) -> Iterator[Table]:
+        """Yield the list, or else the Parquet files."""
         source = self.locate()
-        table = source.present(_TABLE)
+        scenario = "subcategory"
+        if path := source.present(_TABLE):
+            yield Table(source, path, files.json_list(path, source.where), scenario)
+        else:
+            yield from Table.parquet(source, (*_PARQUET, _TABLE), _COLUMNS, scenario=scenario)
 
-        def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
-            kind = text(row, "type").strip().upper()
-            if kind not in TYPES:
-                raise DatasetError("'type' is none of upstream's five")
-            if kind not in self.types:
-                return
-            yield Draft(
-                name_of(row, "id"),
-                text(row, "subcategory"),
-                text(row, "query"),
-                ItemKind.BENIGN if kind == "SSS" else ItemKind.HARMFUL,
-                images=(parquet.picture(row.get("image"), source.folder / "images"),),
-                fields={"type": kind, **optional(row, "category")},
-            )
-
-        if table is not None:
-            yield from Maker(self.name, source, table).items(
-                files.json_list(table, source.where), drafts, scenario="subcategory"
-            )
+    def drafts(self, row: Row, table: Table, number: int) -> Iterator[Draft]:
+        """Yield the item of a row, where its type is chosen."""
+        kind = text(row, "type").strip().upper()
+        if kind not in TYPES:
+            raise DatasetError("'type' is none of upstream's five")
+        if kind not in self.types:
             return
-        tables = parquet.files(source, *_PARQUET, _TABLE)
-        for maker, rows in Maker.over(self.name, source, tables, _COLUMNS):
-            yield from maker.items(rows, drafts, scenario="subcategory")
+        yield Draft(
+            name_of(row, "id"),
+            text(row, "subcategory"),
+            text(row, "query"),
+            ItemKind.BENIGN if kind == "SSS" else ItemKind.HARMFUL,
+            images=(parquet.picture(row.get("image"), table.source.folder / "images"),),
+            fields={"type": kind, **optional(row, "category")},
+        )

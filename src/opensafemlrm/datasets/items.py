@@ -7,19 +7,15 @@ checked, and what is wrong becomes an error that names the file, the row and the
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import Any, Final, TypeVar
 
-from opensafemlrm.datasets import parquet
 from opensafemlrm.datasets.files import is_broken
 from opensafemlrm.datasets.source import Picture, Source
 from opensafemlrm.errors import DatasetError, DuplicateError, EmptyTextError, ImageError
 from opensafemlrm.types import Image, Item, ItemKind
-
-if TYPE_CHECKING:
-    from typing import Self
 
 T = TypeVar("T")
 RowNumber = int | str
@@ -60,23 +56,6 @@ class Maker:
     ) -> None:
         self._dataset, self._source, self._table = dataset, source, table
         self._rows_by_id = {} if rows_by_id is None else rows_by_id
-
-    @classmethod
-    def over(
-        cls,
-        dataset: str,
-        source: Source,
-        tables: Iterable[Path],
-        columns: Sequence[str],
-        more: Sequence[str] = (),
-    ) -> Iterator[tuple[Self, Iterator[tuple[int, dict[str, Any]]]]]:
-        """Yield, for each of several Parquet files, its maker and its rows; ids are unique in all.
-
-        ``columns`` and ``more`` are as :func:`opensafemlrm.datasets.parquet.rows` takes them.
-        """
-        shared: dict[str, RowNumber] = {}
-        for table in tables:
-            yield cls(dataset, source, table, shared), parquet.rows(table, columns, more=more)
 
     def items(
         self,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from opensafemlrm.datasets import files
-from opensafemlrm.datasets.items import Draft, Maker, RowNumber, optional, text
+from opensafemlrm.datasets.items import Draft, optional, text
+from opensafemlrm.datasets.release import Release, Row, Table
 from opensafemlrm.datasets.source import HubDataset
-from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Expected, Item, ItemKind
+from opensafemlrm.types import Expected, ItemKind
 
 SIZE: Final = 100
 """Behaviours in each of the two files."""
@@ -19,7 +19,7 @@ _COLUMNS: Final = ("Index", "Goal", "Behavior", "Category")
 
 
 @dataclass(frozen=True, slots=True)
-class JailbreakBench(HubDataset):
+class JailbreakBench(HubDataset, Release):
     """Read JBB-Behaviors (``harmful-behaviors.csv`` and ``benign-behaviors.csv``).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched. ``split``
@@ -38,26 +38,23 @@ class JailbreakBench(HubDataset):
         """Return what a whole release holds."""
         return Expected(2 * SIZE if self.split == "all" else SIZE)
 
-    def rows(self) -> Iterator[Item | DatasetError]:
-        """Yield the harmful items, then the benign ones, and for each bad row its error."""
+    def tables(self) -> Iterator[Table]:
+        """Yield the harmful behaviours, then the benign ones."""
         source = self.locate()
-        seen: dict[str, RowNumber] = {}
         for kind in (ItemKind.HARMFUL, ItemKind.BENIGN):
-            if self.split not in ("all", kind.value):
-                continue
-            table = source.find(f"data/{kind.value}-behaviors.csv", f"{kind.value}-behaviors.csv")
+            if self.split in ("all", kind.value):
+                name = f"{kind.value}-behaviors.csv"
+                path = source.find(f"data/{name}", name)
+                rows = files.csv_rows(path, _COLUMNS, source.where)
+                yield Table(source, path, rows, "Category", kind.value)
 
-            def drafts(row: Mapping[str, str], kind: ItemKind = kind) -> Iterator[Draft]:
-                number = text(row, "Index")
-                yield Draft(
-                    f"{kind.value}/{number}",
-                    text(row, "Category"),
-                    text(row, "Goal"),
-                    kind,
-                    fields={"pair": number, **optional(row, "Behavior", "Source")},
-                )
-
-            rows = files.csv_rows(table, _COLUMNS, source.where)
-            yield from Maker(self.name, source, table, seen).items(
-                rows, drafts, scenario="Category"
-            )
+    def drafts(self, row: Row, table: Table, number: int) -> Iterator[Draft]:
+        """Yield the item of a row."""
+        pair = text(row, "Index")
+        yield Draft(
+            f"{table.part}/{pair}",
+            text(row, "Category"),
+            text(row, "Goal"),
+            ItemKind(table.part),
+            fields={"pair": pair, **optional(row, "Behavior", "Source")},
+        )

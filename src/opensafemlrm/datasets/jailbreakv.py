@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Literal
 
 from opensafemlrm.datasets import files
-from opensafemlrm.datasets.items import Draft, Maker, optional, text
+from opensafemlrm.datasets.items import Draft, optional, text
+from opensafemlrm.datasets.release import Release, Row, Table
 from opensafemlrm.datasets.source import HubDataset
-from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Expected, Item
+from opensafemlrm.types import Expected
 
 SIZES: Final = {"full": 28_000, "mini": 280, "redteam-2k": 2_000}
 """Rows of each table, by the paper."""
@@ -27,7 +26,7 @@ _PLAIN_COLUMNS: Final = ("id", "question", "policy")
 
 
 @dataclass(frozen=True, slots=True)
-class JailBreakV(HubDataset):
+class JailBreakV(HubDataset, Release):
     """Read JailBreakV-28K, its mini version, or RedTeam-2K (``JailBreakV_28K/*.csv`` and folders).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched. An item's
@@ -51,39 +50,26 @@ class JailBreakV(HubDataset):
         """Return what a whole release holds."""
         return Expected(SIZES[self.subset], images=0 if self.subset == "redteam-2k" else 1)
 
-    def rows(self) -> Iterator[Item | DatasetError]:
-        """Yield items in the order of the table, and for each bad row its error."""
-        name = _TABLES[self.subset]
-        plain = self.subset == "redteam-2k"
-        source = self.locate()
-        table = source.find(f"{_FOLDER}/{name}", name)
+    def tables(self) -> Iterator[Table]:
+        """Yield the subset's table."""
+        source, name = self.locate(), _TABLES[self.subset]
+        path = source.find(f"{_FOLDER}/{name}", name)
+        columns = _PLAIN_COLUMNS if self.subset == "redteam-2k" else _COLUMNS
+        yield Table(source, path, files.csv_rows(path, columns, source.where), "policy")
 
-        def drafts(row: Mapping[str, str]) -> Iterator[Draft]:
-            if plain:
-                yield _question(row)
-            else:
-                yield _jailbreak(row, table.parent)
-
-        columns = _PLAIN_COLUMNS if plain else _COLUMNS
-        yield from Maker(self.name, source, table).items(
-            files.csv_rows(table, columns, source.where), drafts, scenario="policy"
+    def drafts(self, row: Row, table: Table, number: int) -> Iterator[Draft]:
+        """Yield the item of a row."""
+        name, policy = text(row, "id"), text(row, "policy")
+        if self.subset == "redteam-2k":
+            yield Draft(name, policy, text(row, "question"), fields=optional(row, "from"))
+            return
+        yield Draft(
+            name,
+            policy,
+            text(row, "redteam_query"),
+            released={"shipped": table.path.parent / text(row, "image_path")},
+            fields={
+                "prompt": text(row, "jailbreak_query"),
+                **optional(row, "format", "from", "transfer_from_llm"),
+            },
         )
-
-
-def _question(row: Mapping[str, str]) -> Draft:
-    return Draft(
-        text(row, "id"), text(row, "policy"), text(row, "question"), fields=optional(row, "from")
-    )
-
-
-def _jailbreak(row: Mapping[str, str], folder: Path) -> Draft:
-    return Draft(
-        text(row, "id"),
-        text(row, "policy"),
-        text(row, "redteam_query"),
-        released={"shipped": folder / text(row, "image_path")},
-        fields={
-            "prompt": text(row, "jailbreak_query"),
-            **optional(row, "format", "from", "transfer_from_llm"),
-        },
-    )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from opensafemlrm.datasets import files, parquet
-from opensafemlrm.datasets.items import Draft, Maker, RowNumber, name_of, numbered, text
-from opensafemlrm.datasets.source import HubDataset, Picture, Source
-from opensafemlrm.errors import DatasetError, MissingImageError
-from opensafemlrm.types import Expected, Item
+from opensafemlrm.datasets.items import Draft, name_of, numbered, text
+from opensafemlrm.datasets.release import Release, Row, Table
+from opensafemlrm.datasets.source import HubDataset, Source
+from opensafemlrm.errors import MissingImageError
+from opensafemlrm.types import Expected
 
 _FOLDERS: Final = "*/*_final.json"
 _COLUMNS: Final = (
@@ -19,7 +20,7 @@ _COLUMNS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class MIRSafetyBench(HubDataset):
+class MIRSafetyBench(HubDataset, Release):
     """Read MIR-SafetyBench: the hub's Parquet files, or the folders that upstream's script makes.
 
     ``root`` is a local folder: a copy of the hub's data set, or what ``extract_data.py`` wrote
@@ -35,46 +36,29 @@ class MIRSafetyBench(HubDataset):
     hub_files = ("data/*.parquet", "**/*.parquet")
     whole = Expected(2_676, images=1)
 
-    def rows(self) -> Iterator[Item | DatasetError]:
-        """Yield items in the order of the files, and for each bad row its error."""
+    def tables(self) -> Iterator[Table]:
+        """Yield the lists that upstream's script makes, or else the Parquet files."""
         source = self.locate()
-        tables = sorted(source.folder.glob(_FOLDERS))
-        if not tables:
-            for maker, rows in Maker.over(
-                self.name, source, parquet.files(source, *self.hub_files, _FOLDERS), _COLUMNS
-            ):
-                yield from maker.items(rows, _packed(source), scenario="category")
-            return
-        seen: dict[str, RowNumber] = {}
-        for table in tables:
-            place = Source(table.parent, source.fence, source.where)
-            maker = Maker(self.name, place, table, seen)
-            yield from maker.items(files.json_list(table, source.where), _unpacked(place))
+        lists = sorted(source.folder.glob(_FOLDERS))
+        for path in lists:
+            place = Source(path.parent, source.fence, source.where)
+            rows = files.json_list(path, source.where)
+            yield Table(place, path, rows, part=path.parent.name)
+        if not lists:
+            patterns = (*self.hub_files, _FOLDERS)
+            yield from Table.parquet(source, patterns, _COLUMNS, scenario="category")
 
-
-def _packed(source: Source) -> Callable[[Mapping[str, Any]], Iterator[Draft]]:
-    def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
-        cells = row["images"]
-        yield _draft(row, text(row, "category"), parquet.pictures(cells, source.folder))
-
-    return drafts
-
-
-def _unpacked(place: Source) -> Callable[[Mapping[str, Any]], Iterator[Draft]]:
-    def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
-        yield _draft(row, place.folder.name, parquet.pictures(row.get("images"), place.folder))
-
-    return drafts
-
-
-def _draft(row: Mapping[str, Any], category: str, pictures: list[Picture]) -> Draft:
-    if not pictures:
-        raise MissingImageError("its list of pictures is empty")
-    relation = text(row, "relationship_type")
-    return Draft(
-        f"{category}/{relation}/{name_of(row, 'id')}",
-        category,
-        text(row, "original_question"),
-        released=numbered("shipped", pictures),
-        fields={"prompt": text(row, "revised_prompt"), "relation": relation},
-    )
+    def drafts(self, row: Row, table: Table, number: int) -> Iterator[Draft]:
+        """Yield the item of a row: its category is its own, or that of its folder."""
+        category = table.part or text(row, "category")
+        pictures = parquet.pictures(row.get("images"), table.source.folder)
+        if not pictures:
+            raise MissingImageError("its list of pictures is empty")
+        relation = text(row, "relationship_type")
+        yield Draft(
+            f"{category}/{relation}/{name_of(row, 'id')}",
+            category,
+            text(row, "original_question"),
+            released=numbered("shipped", pictures),
+            fields={"prompt": text(row, "revised_prompt"), "relation": relation},
+        )

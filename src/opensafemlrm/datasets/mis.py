@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from opensafemlrm.datasets import files
-from opensafemlrm.datasets.items import Draft, Maker, optional, text
-from opensafemlrm.datasets.source import HubDataset, Source
-from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Expected, Item
+from opensafemlrm.datasets.items import Draft, optional, text
+from opensafemlrm.datasets.release import Release, Row, Table
+from opensafemlrm.datasets.source import HubDataset
+from opensafemlrm.types import Expected
 
 SIZES: Final = {"easy": 1_675, "hard": 510, "real": 100}
 """Questions of each subset of the test set."""
@@ -22,7 +21,7 @@ _PACKED: Final = "zip_files"
 
 
 @dataclass(frozen=True, slots=True)
-class MIS(HubDataset):
+class MIS(HubDataset, Release):
     """Read MIS's test set (``mis_easy.json``, ``mis_hard.json``, ``mis_real.json``, and pictures).
 
     ``root`` is a local folder in the layout that upstream asks for; without it, ``revision`` of
@@ -42,32 +41,25 @@ class MIS(HubDataset):
         total = sum(SIZES.values()) if self.subset == "all" else SIZES[self.subset]
         return Expected(total, images=2)
 
-    def rows(self) -> Iterator[Item | DatasetError]:
-        """Yield items in the order of the lists, and for each bad row its error."""
+    def tables(self) -> Iterator[Table]:
+        """Yield the lists."""
         source = self.locate()
         for subset in SIZES:
             if self.subset in ("all", subset):
-                yield from self._subset(source, subset)
+                path = source.find(f"mis_{subset}.json", f"mis_test/mis_{subset}.json")
+                rows = files.json_list(path, source.where)
+                yield Table(source, path, rows, "category", subset)
 
-    def _subset(self, source: Source, subset: str) -> Iterator[Item | DatasetError]:
-        table = source.find(f"mis_{subset}.json", f"mis_test/mis_{subset}.json")
-        numbers = itertools.count()
-
-        def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
-            number = next(numbers)
-            pictures = []
-            for column in _PICTURES:
-                name = text(row, column)
-                places = (table.parent / name, table.parent / _PACKED / name)
-                pictures.append(next(filter(source.holds, places), places[0]))
-            yield Draft(
-                f"{subset}/{number}",
-                text(row, "category"),
-                text(row, "question"),
-                images=tuple(pictures),
-                fields={"subset": subset, **optional(row, "sub_category")},
-            )
-
-        yield from Maker(self.name, source, table).items(
-            files.json_list(table, source.where), drafts, scenario="category"
+    def drafts(self, row: Row, table: Table, number: int) -> Iterator[Draft]:
+        """Yield the item of a row."""
+        pictures, home = [], table.path.parent
+        for column in _PICTURES:
+            name = text(row, column)
+            pictures.append(table.source.either(home / name, home / _PACKED / name))
+        yield Draft(
+            f"{table.part}/{number}",
+            text(row, "category"),
+            text(row, "question"),
+            images=tuple(pictures),
+            fields={"subset": table.part, **optional(row, "sub_category")},
         )

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from opensafemlrm.datasets import files, parquet
-from opensafemlrm.datasets.items import Draft, Maker, optional, text
-from opensafemlrm.datasets.source import HubDataset, Picture, Source, single_table
-from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Expected, Item
+from opensafemlrm.datasets.items import Draft, optional, text
+from opensafemlrm.datasets.release import Release, Row, Table
+from opensafemlrm.datasets.source import HubDataset, Source, single_table
+from opensafemlrm.types import Expected
 
 CASES: Final = {
     "Non-Violent Crimes": 70,
@@ -43,7 +42,7 @@ _ENDINGS: Final = (".jpg", ".png")
 
 
 @dataclass(frozen=True, slots=True)
-class MSTS(HubDataset):
+class MSTS(HubDataset, Release):
     """Read MSTS in one ``language``: the repository's tables, or the hub's Parquet files.
 
     ``root`` is a local folder: the repository with the pictures that its script
@@ -68,46 +67,33 @@ class MSTS(HubDataset):
         known = self.root is not None and not list(self.root.glob("**/*.parquet"))
         return Expected(200, CASES, images=1) if known else Expected(images=1)
 
-    def rows(self) -> Iterator[Item | DatasetError]:
-        """Yield items in the order of the table, and for each bad row its error."""
-        table_name = f"{self.language}_multimodal.csv"
+    def tables(self) -> Iterator[Table]:
+        """Yield the language's table, or else the Parquet files."""
+        scenario, name = "hazard_category", f"{self.language}_multimodal.csv"
         if self.root is None or any(next(self.root.glob(name), None) for name in self.patterns()):
-            yield from self._packed(self.locate())
+            columns = (*_COLUMNS, "unsafe_image")
+            yield from Table.parquet(
+                self.locate(), self.patterns(), columns, _FIELDS[:2], scenario=scenario
+            )
             return
-        source, table = single_table(
-            self.root, self.card.source, f"data/prompts/{table_name}", f"prompts/{table_name}"
+        where = self.card.source
+        _, path = single_table(self.root, where, f"data/prompts/{name}", f"prompts/{name}")
+        home = path.parent.parent
+        rows = files.csv_rows(path, _COLUMNS, where)
+        yield Table(Source(home, home, where), path, rows, scenario)
+
+    def drafts(self, row: Row, table: Table, number: int) -> Iterator[Draft]:
+        """Yield the item of a row: its picture is in its row, or a file."""
+        source = table.source
+        if "unsafe_image" in row:
+            picture = parquet.picture(row["unsafe_image"], source.folder)
+        else:
+            name = source.folder / _PICTURES / text(row, "unsafe_image_id")
+            picture = source.either(*(f"{name}{ending}" for ending in _ENDINGS))
+        yield Draft(
+            f"{text(row, 'case_id')}/{text(row, 'prompt_type')}",
+            text(row, "hazard_category"),
+            text(row, "prompt_text"),
+            images=(picture,),
+            fields=optional(row, *_FIELDS),
         )
-        home = table.parent.parent
-        places = Source(home, home, source.where)
-
-        def drafts(row: Mapping[str, str]) -> Iterator[Draft]:
-            yield _draft(row, _picture(text(row, "unsafe_image_id"), places))
-
-        yield from Maker(self.name, places, table).items(
-            files.csv_rows(table, _COLUMNS, source.where), drafts, scenario="hazard_category"
-        )
-
-    def _packed(self, source: Source) -> Iterator[Item | DatasetError]:
-        tables = parquet.files(source, *self.patterns())
-
-        def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
-            yield _draft(row, parquet.picture(row["unsafe_image"], source.folder))
-
-        columns = (*_COLUMNS, "unsafe_image")
-        for maker, rows in Maker.over(self.name, source, tables, columns, _FIELDS[:2]):
-            yield from maker.items(rows, drafts, scenario="hazard_category")
-
-
-def _draft(row: Mapping[str, Any], picture: Picture) -> Draft:
-    return Draft(
-        f"{text(row, 'case_id')}/{text(row, 'prompt_type')}",
-        text(row, "hazard_category"),
-        text(row, "prompt_text"),
-        images=(picture,),
-        fields=optional(row, *_FIELDS),
-    )
-
-
-def _picture(name: str, source: Source) -> Path:
-    places = [source.folder / _PICTURES / f"{name}{ending}" for ending in _ENDINGS]
-    return next(filter(source.holds, places), places[0])

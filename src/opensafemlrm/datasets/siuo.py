@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from opensafemlrm.datasets import files
-from opensafemlrm.datasets.items import Draft, Maker, name_of, optional, text
+from opensafemlrm.datasets.items import Draft, name_of, optional, text
+from opensafemlrm.datasets.release import Release, Row, Table
 from opensafemlrm.datasets.source import HubDataset
-from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Expected, Item
+from opensafemlrm.types import Expected
 
 
 @dataclass(frozen=True, slots=True)
-class SIUO(HubDataset):
+class SIUO(HubDataset, Release):
     """Read SIUO's generation questions (``siuo_gen.json`` and ``images/``).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched. The
@@ -27,21 +26,18 @@ class SIUO(HubDataset):
     hub_files = ("siuo_gen.json", "images/*", "images.zip")
     whole = Expected(167, images=1)
 
-    def rows(self) -> Iterator[Item | DatasetError]:
-        """Yield items in the order of the file, and for each bad row its error."""
+    def tables(self) -> Iterator[Table]:
+        """Yield the list."""
         source = self.locate()
-        table = source.find("siuo_gen.json")
-        folder = source.folder / "images"
+        path = source.find("siuo_gen.json")
+        yield Table(source, path, files.json_list(path, source.where), "category")
 
-        def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
-            yield Draft(
-                name_of(row, "question_id"),
-                text(row, "category"),
-                text(row, "question"),
-                images=(folder / text(row, "image"),),
-                fields=optional(row, "safety_warning", "reference_answer"),
-            )
-
-        yield from Maker(self.name, source, table).items(
-            files.json_list(table, source.where), drafts, scenario="category"
+    def drafts(self, row: Row, table: Table, number: int) -> Iterator[Draft]:
+        """Yield the item of a row."""
+        yield Draft(
+            name_of(row, "question_id"),
+            text(row, "category"),
+            text(row, "question"),
+            images=(table.source.folder / "images" / text(row, "image"),),
+            fields=optional(row, "safety_warning", "reference_answer"),
         )

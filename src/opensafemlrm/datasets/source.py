@@ -75,6 +75,10 @@ class Source:
         """Tell whether ``path`` is here, packed or not. Raises ImageError as :meth:`image`."""
         return path.is_file() or self._packed(path) is not None
 
+    def either(self, *paths: str | Path) -> Path:
+        """Return the first of ``paths`` that is here, packed or not; the first if none is."""
+        return next(filter(self.holds, map(Path, paths)), Path(paths[0]))
+
     def _packed(self, path: Path) -> bytes | None:
         """Return the bytes of ``path`` from an archive named after a folder on the way to it."""
         if not path.is_relative_to(self.folder):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from opensafemlrm.datasets import parquet
-from opensafemlrm.datasets.items import Draft, Maker, optional, text
-from opensafemlrm.datasets.source import HubDataset, Source
-from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Expected, Item, ItemKind
+from opensafemlrm.datasets.items import Draft, optional, text
+from opensafemlrm.datasets.release import Release, Row, Table
+from opensafemlrm.datasets.source import HubDataset
+from opensafemlrm.types import Expected, ItemKind
 
 SIZES: Final = {"harm": 265, "help": 265}
 """Questions in each split of the configuration ``test``."""
@@ -20,7 +19,7 @@ _KINDS: Final = {"harm": ItemKind.HARMFUL, "help": ItemKind.BENIGN}
 
 
 @dataclass(frozen=True, slots=True)
-class SPAVL(HubDataset):
+class SPAVL(HubDataset, Release):
     """Read SPA-VL's configuration ``test`` (``test/harm*.parquet``, ``test/help*.parquet``).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched. ``split``
@@ -39,30 +38,24 @@ class SPAVL(HubDataset):
         total = sum(SIZES.values()) if self.split == "all" else SIZES[self.split]
         return Expected(total, images=1)
 
-    def rows(self) -> Iterator[Item | DatasetError]:
-        """Yield items in the order of the files, and for each bad row its error."""
+    def tables(self) -> Iterator[Table]:
+        """Yield the files of each split."""
         source = self.locate()
+        columns, more = ("image", "question", "class2"), ("class1", "class3")
         for split in SIZES:
             if self.split in ("all", split):
-                yield from self._split(source, split)
+                names = (f"test/{split}*.parquet", f"test/{split}/*.parquet", f"{split}*.parquet")
+                yield from Table.parquet(
+                    source, names, columns, more, scenario="class2", part=split
+                )
 
-    def _split(self, source: Source, split: str) -> Iterator[Item | DatasetError]:
-        tables = parquet.files(
-            source, f"test/{split}*.parquet", f"test/{split}/*.parquet", f"{split}*.parquet"
+    def drafts(self, row: Row, table: Table, number: int) -> Iterator[Draft]:
+        """Yield the item of a row."""
+        yield Draft(
+            f"{table.part}/{number}",
+            text(row, "class2"),
+            text(row, "question"),
+            _KINDS[table.part],
+            images=(parquet.picture(row["image"], table.source.folder),),
+            fields=optional(row, "class1", "class3"),
         )
-        numbers = itertools.count()
-
-        def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
-            number = next(numbers)
-            yield Draft(
-                f"{split}/{number}",
-                text(row, "class2"),
-                text(row, "question"),
-                _KINDS[split],
-                images=(parquet.picture(row["image"], source.folder),),
-                fields=optional(row, "class1", "class3"),
-            )
-
-        columns = ("image", "question", "class2")
-        for maker, rows in Maker.over(self.name, source, tables, columns, ("class1", "class3")):
-            yield from maker.items(rows, drafts, scenario="class2")

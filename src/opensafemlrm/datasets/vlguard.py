@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from opensafemlrm.datasets import files
-from opensafemlrm.datasets.items import Draft, Maker, name_of, optional, text
+from opensafemlrm.datasets.items import Draft, name_of, optional, text
+from opensafemlrm.datasets.release import Release, Row, Table
 from opensafemlrm.datasets.source import HubDataset
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Expected, Item, ItemKind
+from opensafemlrm.types import Expected, ItemKind
 
 SIZES: Final = {"unsafes": 442, "safe_unsafes": 558, "safe_safes": 558}
 """Items of each split of the test set: 442 unsafe pictures, and 558 safe ones asked about twice."""
 
 
 @dataclass(frozen=True, slots=True)
-class VLGuard(HubDataset):
+class VLGuard(HubDataset, Release):
     """Read VLGuard's test set (``test.json`` and ``test/``).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched (it is
@@ -39,23 +40,20 @@ class VLGuard(HubDataset):
         total = sum(SIZES.values()) if self.split == "all" else SIZES[self.split]
         return Expected(total, images=1)
 
-    def rows(self) -> Iterator[Item | DatasetError]:
-        """Yield items in the order of the file, and for each bad row its error."""
+    def tables(self) -> Iterator[Table]:
+        """Yield the list."""
         source = self.locate()
-        table = source.find("test.json", "data/test.json")
-        folder = table.parent / "test"
+        path = source.find("test.json", "data/test.json")
+        yield Table(source, path, files.json_list(path, source.where), "harmful_subcategory")
 
-        def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
-            for draft in _drafts(row, folder):
-                if self.split in ("all", draft.fields["split"]):
-                    yield draft
-
-        yield from Maker(self.name, source, table).items(
-            files.json_list(table, source.where), drafts, scenario="harmful_subcategory"
-        )
+    def drafts(self, row: Row, table: Table, number: int) -> Iterator[Draft]:
+        """Yield the items of a picture that are of the split."""
+        for draft in _drafts(row, table.path.parent / "test"):
+            if self.split in ("all", draft.fields["split"]):
+                yield draft
 
 
-def _drafts(row: Mapping[str, Any], folder: Path) -> Iterator[Draft]:
+def _drafts(row: Row, folder: Path) -> Iterator[Draft]:
     number, picture = name_of(row, "id"), folder / text(row, "image")
     safe, entries = row.get("safe"), row.get("instr-resp")
     if not isinstance(safe, bool):

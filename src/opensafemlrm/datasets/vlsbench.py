@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from opensafemlrm.datasets import files
-from opensafemlrm.datasets.items import Draft, Maker, name_of, optional, text
+from opensafemlrm.datasets.items import Draft, name_of, optional, text
+from opensafemlrm.datasets.release import Release, Row, Table
 from opensafemlrm.datasets.source import HubDataset
-from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Expected, Item
+from opensafemlrm.types import Expected
 
 SIZES: Final = {
     "Violent": 590,
@@ -24,7 +24,7 @@ SIZES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class VLSBench(HubDataset):
+class VLSBench(HubDataset, Release):
     """Read VLSBench (``data.json`` and its pictures, which may be left packed in ``imgs.tar``).
 
     ``root`` is the list, or the folder that holds it or ``data/data.json``; without it,
@@ -38,21 +38,18 @@ class VLSBench(HubDataset):
     hub_files = ("data.json", "imgs.tar", "imgs/**")
     whole = Expected(sum(SIZES.values()), SIZES, images=1)
 
-    def rows(self) -> Iterator[Item | DatasetError]:
-        """Yield items in the order of the list, and for each bad row its error."""
-        source, table = self.table("data/data.json", "data.json")
+    def tables(self) -> Iterator[Table]:
+        """Yield the list."""
+        source, path = self.table("data/data.json", "data.json")
+        yield Table(source, path, files.json_list(path, source.where), "category")
 
-        def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
-            picture = text(row, "image_path")
-            places = (table.parent / picture, source.folder / picture)
-            yield Draft(
-                name_of(row, "instruction_id"),
-                text(row, "category"),
-                text(row, "instruction"),
-                images=(next(filter(source.holds, places), places[0]),),
-                fields=optional(row, "sub_category", "source"),
-            )
-
-        yield from Maker(self.name, source, table).items(
-            files.json_list(table, source.where), drafts, scenario="category"
+    def drafts(self, row: Row, table: Table, number: int) -> Iterator[Draft]:
+        """Yield the item of a row."""
+        source, picture = table.source, text(row, "image_path")
+        yield Draft(
+            name_of(row, "instruction_id"),
+            text(row, "category"),
+            text(row, "instruction"),
+            images=(source.either(table.path.parent / picture, source.folder / picture),),
+            fields=optional(row, "sub_category", "source"),
         )

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import files
-from opensafemlrm.datasets.items import Draft, Maker, kind_of, optional, text
+from opensafemlrm.datasets.items import Draft, kind_of, optional, text
+from opensafemlrm.datasets.release import Release, Row, Table
 from opensafemlrm.datasets.source import single_table
-from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Expected, Item, ItemKind
+from opensafemlrm.types import Expected, ItemKind
 
 SOURCE: Final = "https://github.com/paul-rottger/xstest"
 SIZES: Final = {ItemKind.BENIGN: 250, ItemKind.HARMFUL: 200}
@@ -24,7 +23,7 @@ _CONTRAST: Final = "contrast_"
 
 
 @dataclass(frozen=True, slots=True)
-class XSTest(Dataset):
+class XSTest(Release):
     """Read XSTest from ``root``: the table ``xstest_prompts.csv``, or the folder that holds it.
 
     The scenario is upstream's ``type``. The kind is ``label``, or, in tables without it, what the
@@ -43,19 +42,16 @@ class XSTest(Dataset):
             self.benign * SIZES[ItemKind.BENIGN] + self.harmful * SIZES[ItemKind.HARMFUL]
         )
 
-    def rows(self) -> Iterator[Item | DatasetError]:
-        """Yield items in the order of the table, and for each bad row its error."""
-        source, table = single_table(self.root, SOURCE, *_TABLES)
-        wanted = {ItemKind.BENIGN: self.benign, ItemKind.HARMFUL: self.harmful}
+    def tables(self) -> Iterator[Table]:
+        """Yield the table."""
+        source, path = single_table(self.root, SOURCE, *_TABLES)
+        yield Table(source, path, files.csv_rows(path, ("id", "prompt", "type"), SOURCE), "type")
 
-        def drafts(row: Mapping[str, str]) -> Iterator[Draft]:
-            scenario = text(row, "type")
-            by_type = ItemKind.HARMFUL if scenario.startswith(_CONTRAST) else ItemKind.BENIGN
-            kind = kind_of(text(row, "label")) if "label" in row else by_type
-            if wanted[kind]:
-                fields = optional(row, "focus", "note")
-                yield Draft(text(row, "id"), scenario, text(row, "prompt"), kind, fields=fields)
-
-        yield from Maker(self.name, source, table).items(
-            files.csv_rows(table, ("id", "prompt", "type"), SOURCE), drafts, scenario="type"
-        )
+    def drafts(self, row: Row, table: Table, number: int) -> Iterator[Draft]:
+        """Yield the item of a row, where its kind is wanted."""
+        scenario = text(row, "type")
+        by_type = ItemKind.HARMFUL if scenario.startswith(_CONTRAST) else ItemKind.BENIGN
+        kind = kind_of(text(row, "label")) if "label" in row else by_type
+        if self.harmful if kind is ItemKind.HARMFUL else self.benign:
+            fields = optional(row, "focus", "note")
+            yield Draft(text(row, "id"), scenario, text(row, "prompt"), kind, fields=fields)

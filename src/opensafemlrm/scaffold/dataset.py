@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import files
-from opensafemlrm.datasets.items import Draft, Maker, text
+from opensafemlrm.datasets.items import Draft, text
+from opensafemlrm.datasets.release import Release, Row, Table
 from opensafemlrm.datasets.source import single_table
-from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Card, Item
+from opensafemlrm.types import Card
 
 SOURCE: Final = "https://example.org/tea-time"
 
 
 @dataclass(frozen=True, slots=True)
-class TeaTime(Dataset):
+class TeaTime(Release):
     """Read the table ``tea_time.csv``, or the folder ``root`` that holds it."""
 
     name = "tea-time"
@@ -33,12 +32,12 @@ class TeaTime(Dataset):
 
     root: Path = field(compare=False)
 
-    def rows(self) -> Iterator[Item | DatasetError]:
-        """Yield the items in the order of the table, and for each bad row its error."""
-        source, table = single_table(self.root, SOURCE, "tea_time.csv")
+    def tables(self) -> Iterator[Table]:
+        """Yield the table."""
+        source, path = single_table(self.root, SOURCE, "tea_time.csv")
+        rows = files.csv_rows(path, ("id", "scenario", "question"), SOURCE)
+        yield Table(source, path, rows, scenario="scenario")
 
-        def drafts(row: Mapping[str, str]) -> Iterator[Draft]:
-            yield Draft(text(row, "id"), text(row, "scenario"), text(row, "question"))
-
-        rows = files.csv_rows(table, ("id", "scenario", "question"), SOURCE)
-        yield from Maker(self.name, source, table).items(rows, drafts, scenario="scenario")
+    def drafts(self, row: Row, table: Table, number: int) -> Iterator[Draft]:
+        """Yield the item of a row."""
+        yield Draft(text(row, "id"), text(row, "scenario"), text(row, "question"))

@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from importlib.metadata import version as version_of
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -47,6 +48,7 @@ from opensafemlrm.cli._console import (
     messages_of,
     write_what_fits,
 )
+from opensafemlrm.cli._env_file import read_env_file
 from opensafemlrm.cli._exit_codes import EPILOG, ExitCode
 from opensafemlrm.cli._main_group import Command, Group, MainGroup, examples
 from opensafemlrm.streams import without_secrets_on_streams
@@ -159,9 +161,7 @@ for name, (purpose, commands) in _GROUPS.items():
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
-
-        typer.echo(f"safemlrm {version('opensafemlrm')}")
+        typer.echo(f"safemlrm {version_of('opensafemlrm')}")
         raise typer.Exit
 
 
@@ -187,8 +187,6 @@ def options(
     del debug, version
     LOUDNESS.quiet, LOUDNESS.verbose = quiet, verbose
     if env_file is not None:
-        from opensafemlrm.cli._env_file import read_env_file
-
         read_env_file(env_file)
 
 

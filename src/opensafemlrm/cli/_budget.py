@@ -5,15 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import typer
 
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._exit_codes import ExitCode
-
-if TYPE_CHECKING:
-    from opensafemlrm.errors import BudgetSpentError
+from opensafemlrm.errors import BudgetSpentError
 
 ADVICE: Final = "everything that came is kept; run the same command to go on"
 
@@ -25,12 +24,9 @@ def budgeted(
 
     Raises OptionError, also later for a model without a price.
     """
-    from opensafemlrm.models.budget import Budget, Limits
-    from opensafemlrm.models.prices import Prices
-
-    limits = Limits(max_requests, max_cost)
-    changes = [] if prices is None else [Prices.read(prices).over]
-    changes += [Budget(limits).over] if limits.any else []
+    limits = lazy.Limits(max_requests, max_cost)
+    changes = [] if prices is None else [lazy.Prices.read(prices).over]
+    changes += [lazy.budget.Budget(limits).over] if limits.any else []
 
     return lambda component: functools.reduce(lambda part, over: over(part), changes, component)
 

@@ -12,6 +12,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from opensafemlrm.cli import _lazy as lazy
+
 _DATABASE = "store.sqlite"  # as store.connecting has it, which takes too long to import here
 
 
@@ -22,12 +24,10 @@ def components(kind: str, *more: str) -> Callable[[str], list[str]]:
     """
 
     def complete(incomplete: str) -> list[str]:
-        from opensafemlrm.built_in import BUILTIN, COMPOSED, ComponentKind
-
-        own = ComponentKind(kind)
+        own = lazy.ComponentKind(kind)
         plugins = [point.name for point in entry_points(group=f"opensafemlrm.{kind}s")]
-        names = {*BUILTIN[own], *plugins, *more}
-        before, plus, _ = incomplete.rpartition("+") if own in COMPOSED else ("", "", "")
+        names = {*lazy.BUILTIN[own], *plugins, *more}
+        before, plus, _ = incomplete.rpartition("+") if own in lazy.COMPOSED else ("", "", "")
         return _beginning(incomplete, (f"{before}{plus}{name}" for name in names))
 
     return complete
@@ -35,11 +35,12 @@ def components(kind: str, *more: str) -> Callable[[str], list[str]]:
 
 def models(incomplete: str) -> list[str]:
     """Complete ``PROVIDER/``, and the models behind a provider that this project knows."""
-    from opensafemlrm.built_in import BUILTIN, ComponentKind
-
     provider, slash, _ = incomplete.partition("/")
     if not slash:
-        return _beginning(incomplete, (f"{name}/" for name in BUILTIN[ComponentKind.MODEL]))
+        return _beginning(
+            incomplete,
+            (f"{name}/" for name in lazy.BUILTIN[lazy.ComponentKind.MODEL]),
+        )
     rest = incomplete.removeprefix(f"{provider}/")
     names = _simulated() if provider == "sim" else catalog_models(rest)
     return _beginning(incomplete, (f"{provider}/{name}" for name in names))
@@ -55,8 +56,6 @@ def stored(kind: str) -> Callable[[str], list[str]]:
     """Complete the names of a kind that the store has which the command line names."""
 
     def complete(incomplete: str) -> list[str]:
-        import sqlite3
-
         # An option that still lacks its value leaves nothing parsed: the words are all there is.
         line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")
         paths = (Path(word.strip("'\"")) / _DATABASE for word in line.split())
@@ -70,9 +69,11 @@ def stored(kind: str) -> Callable[[str], list[str]]:
         )
         values = () if kind == "scenario" else (kind,)
         try:
-            with closing(sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)) as c:
+            with closing(
+                lazy.sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)
+            ) as c:
                 return _beginning(incomplete, (row[0] for row in c.execute(query, values)))
-        except sqlite3.Error:
+        except lazy.sqlite3.Error:
             return []
 
     return complete

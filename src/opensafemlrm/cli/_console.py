@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Final
 
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.errors import MistakesError, OptionError, SafeMLRMError
 from opensafemlrm.redaction import without_secrets
 from opensafemlrm.text import for_terminal
@@ -79,9 +80,8 @@ def messages_of(error: Exception) -> tuple[str, ...]:
             return (str(error),)
         case OSError():
             return (_explain(error),)
-    from opensafemlrm.faults import fault_of  # not above: it takes a tenth of a second
 
-    fault = fault_of(error)
+    fault = lazy.fault_of(error)
     return () if fault is None else (str(fault),)
 
 

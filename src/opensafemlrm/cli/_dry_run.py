@@ -6,56 +6,38 @@ import contextlib
 import dataclasses
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._output import show
 from opensafemlrm.text import Format, counted
-from opensafemlrm.types import PARTS
-
-if TYPE_CHECKING:
-    import sqlite3
-
-    import polars as pl
-
-    from opensafemlrm.cluster import Cluster
-    from opensafemlrm.engine import CellPlan, Plan
-    from opensafemlrm.models.budget import Estimate
-    from opensafemlrm.report import Table
-
+from opensafemlrm.types import PARTS, ItemKind
 
 _SHORT: Final = 6
 """Characters of a cell's id that are shown, unless more tell it from the others."""
 
 
 def show_dry_run(
-    plan: Plan, store: Path | None, cluster: Cluster | None, to: Format = Format.TEXT
+    plan: lazy.Plan, store: Path | None, cluster: lazy.Cluster | None, to: Format = Format.TEXT
 ) -> None:
     """Print what a run would do with what is there already, and what it needs and does not have."""
-    import polars as pl
-
-    from opensafemlrm import api, engine
-    from opensafemlrm.store import DATABASE, Store
-
     with contextlib.ExitStack() as stack:
         connection = None
         if store is None:
-            connection = stack.enter_context(api.opened(plan, None, cluster)).connection
-        elif (store / DATABASE).is_file():
-            connection = stack.enter_context(Store.open(store)).connection
+            connection = stack.enter_context(lazy.api.opened(plan, None, cluster)).connection
+        elif (store / lazy.DATABASE).is_file():
+            connection = stack.enter_context(lazy.Store.open(store)).connection
         rows = [_row(plan, cell, connection) for cell in plan.cells]
-        lacks = engine.not_ready(plan.turns(), connection) if cluster is None else []
+        lacks = lazy.engine.not_ready(plan.turns(), connection) if cluster is None else []
     costs = cost_notes(plan, [(row["to_generate"], row["to_judge"]) for row in rows])
-    show([_table(pl.DataFrame(rows), (*power_notes(plan), *costs))], to)
+    show([_table(lazy.pl.DataFrame(rows), (*power_notes(plan), *costs))], to)
     for sentence in lacks:
         say(f"before you run it: {sentence}")
 
 
-def power_notes(plan: Plan) -> tuple[str, ...]:
+def power_notes(plan: lazy.Plan) -> tuple[str, ...]:
     """Return how large a tax each data set can find; nothing without pairs of models."""
-    from opensafemlrm.analysis.power import power_note
-    from opensafemlrm.types import ItemKind
-
     if not plan.study.pairs:
         return ()
     harmful = {
@@ -67,14 +49,14 @@ def power_notes(plan: Plan) -> tuple[str, ...]:
         for cell in plan.cells
     }
     return tuple(
-        power_note(name, items, plan.study.repeats) for name, items in harmful.items() if items
+        lazy.power_note(name, items, plan.study.repeats) for name, items in harmful.items() if items
     )
 
 
-def _row(plan: Plan, cell: CellPlan, connection: sqlite3.Connection | None) -> dict[str, Any]:
-    from opensafemlrm.engine import survey
-
-    works = [survey(turn, cell, connection) for turn in plan.turns()]
+def _row(
+    plan: lazy.Plan, cell: lazy.CellPlan, connection: lazy.sqlite3.Connection | None
+) -> dict[str, Any]:
+    works = [lazy.engine.survey(turn, cell, connection) for turn in plan.turns()]
     work = works[0]
     places = dict(zip(("model", "dataset", "attack", "defense"), cell.label, strict=True))
     return {
@@ -87,7 +69,7 @@ def _row(plan: Plan, cell: CellPlan, connection: sqlite3.Connection | None) -> d
     }
 
 
-def _short(cell: CellPlan, plan: Plan) -> str:
+def _short(cell: lazy.CellPlan, plan: lazy.Plan) -> str:
     """Return the first characters of a cell's id, as many as no other cell begins with."""
     others = [other.id for other in plan.cells if other is not cell]
     length = _SHORT
@@ -96,27 +78,30 @@ def _short(cell: CellPlan, plan: Plan) -> str:
     return cell.id[:length]
 
 
-def _table(frame: pl.DataFrame, costs: tuple[str, ...]) -> Table:
-    from opensafemlrm.report import Column, Form, Table, WhenConstant
-
+def _table(frame: lazy.pl.DataFrame, costs: tuple[str, ...]) -> lazy.Table:
     samples, generations, judged = (
         int(frame[name].sum()) for name in ("samples", "to_generate", "to_judge")
     )
-    return Table(
+    return lazy.Table(
         name="dry_run",
         title=f"{counted(len(frame), 'cell')}, {counted(samples, 'sample')}",
         frame=frame,
         columns=[
-            Column("id", "id"),
-            Column("model", "Model"),
-            Column("dataset", "Dataset"),
-            Column("attack", "Attack"),
-            Column("defense", "Defense", constant=WhenConstant.CAPTION),
-            Column("samples", "samples", Form.COUNT),
-            Column("in_store", "in store", Form.COUNT),
-            Column("to_generate", "to generate", Form.COUNT),
-            Column("to_judge", "to judge", Form.COUNT),
-            Column("not_applicable", "not sent", Form.COUNT, constant=WhenConstant.DROP_IF_ZERO),
+            lazy.Column("id", "id"),
+            lazy.Column("model", "Model"),
+            lazy.Column("dataset", "Dataset"),
+            lazy.Column("attack", "Attack"),
+            lazy.Column("defense", "Defense", constant=lazy.WhenConstant.CAPTION),
+            lazy.Column("samples", "samples", lazy.Form.COUNT),
+            lazy.Column("in_store", "in store", lazy.Form.COUNT),
+            lazy.Column("to_generate", "to generate", lazy.Form.COUNT),
+            lazy.Column("to_judge", "to judge", lazy.Form.COUNT),
+            lazy.Column(
+                "not_applicable",
+                "not sent",
+                lazy.Form.COUNT,
+                constant=lazy.WhenConstant.DROP_IF_ZERO,
+            ),
         ],
         caption=f"To do: {counted(generations, 'reply')} to generate, and {judged:,} to judge "
         f"in up to {len(PARTS)} parts (reasoning, answer, whole); equal texts are judged once.",
@@ -131,33 +116,32 @@ def _table(frame: pl.DataFrame, costs: tuple[str, ...]) -> Table:
     )
 
 
-def cost_notes(plan: Plan, counts: Iterable[tuple[int, int]]) -> tuple[str, ...]:
+def cost_notes(plan: lazy.Plan, counts: Iterable[tuple[int, int]]) -> tuple[str, ...]:
     """Return what the requests of a plan may cost, and by what assumption.
 
     ``counts`` are, for each cell, how many replies are to be generated and how many to be judged.
     Nothing is said where all models are free.
     """
-    from opensafemlrm.components import models_in
-    from opensafemlrm.models.budget import GENERATION, VERDICT, estimate
-
     generations = dict.fromkeys((id(cell.model) for cell in plan.cells), 0)
     judged = 0
     for cell, (to_generate, to_judge) in zip(plan.cells, counts, strict=True):
         generations[id(cell.model)] += to_generate
         judged += len(PARTS) * to_judge
     limit = plan.study.sampling.max_tokens
-    generation = dataclasses.replace(GENERATION, written=min(GENERATION.written, limit))
+    generation = dataclasses.replace(
+        lazy.budget.GENERATION, written=min(lazy.budget.GENERATION.written, limit)
+    )
     asked = []
     for model in (model for model in plan.study.models if id(model) in generations):
         stages = len(model.asked_stages)
         requests = generations[id(model)] * max(1, stages)
         what = f"generations in {stages} stages" if stages else "generations"
-        asked.append((estimate(model, requests, generation), what))
+        asked.append((lazy.budget.estimate(model, requests, generation), what))
     judges = plan.study.judges
     asked += [
-        (estimate(model, judged // len(judges), VERDICT), "verdicts")
+        (lazy.budget.estimate(model, judged // len(judges), lazy.budget.VERDICT), "verdicts")
         for judge in judges
-        for model in models_in(judge)
+        for model in lazy.models_in(judge)
     ]
     others, unknown = _more_often(plan)
     billed = [(found, what) for found, what in asked if found.dollars != 0 and found.requests]
@@ -169,7 +153,7 @@ def cost_notes(plan: Plan, counts: Iterable[tuple[int, int]]) -> tuple[str, ...]
         least = "at least " if known or others or unknown else ""
         cost = (
             f"Cost: {least}about {sum(priced):,.2f} US dollars{known}, taking {generation} for a "
-            f"generation, {VERDICT} for a verdict."
+            f"generation, {lazy.budget.VERDICT} for a verdict."
         )
     else:
         cost = "Cost: no price is known."
@@ -182,28 +166,25 @@ def cost_notes(plan: Plan, counts: Iterable[tuple[int, int]]) -> tuple[str, ...]
     )
 
 
-def _more_often(plan: Plan) -> tuple[dict[str, str], list[str]]:
+def _more_often(plan: lazy.Plan) -> tuple[dict[str, str], list[str]]:
     """Return the billed models that attacks and defenses ask, and what may ask more than once."""
-    from opensafemlrm.components import Defense, Search, models_in
-    from opensafemlrm.models.budget import price_of
-
     parts = [part for cell in plan.cells for part in (cell.attack, cell.defense)]
     others = {
         model.label: part.label
         for part in parts
-        for model in models_in(part)
-        if price_of(model) != (0.0, 0.0)
+        for model in lazy.models_in(part)
+        if lazy.budget.price_of(model) != (0.0, 0.0)
     }
-    billed = any(price_of(model) != (0.0, 0.0) for model in plan.study.models)
+    billed = any(lazy.budget.price_of(model) != (0.0, 0.0) for model in plan.study.models)
     several = [
         part.label
         for part in parts
-        if isinstance(part, Search) or (isinstance(part, Defense) and part.layers)
+        if isinstance(part, lazy.Search) or (isinstance(part, lazy.Defense) and part.layers)
     ]
     return others, sorted({*several}) if billed else []
 
 
-def _shown(found: Estimate) -> str:
+def _shown(found: lazy.budget.Estimate) -> str:
     if found.dollars is None:
         return "no price known (give one as `price: [IN, OUT]`, US dollars for a million tokens)"
     return f"about {found.dollars:,.2f} US dollars"

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from opensafemlrm.cli import _lazy as lazy
+from opensafemlrm.cli._filters import Chosen
 from opensafemlrm.types import Part
-
-if TYPE_CHECKING:
-    from opensafemlrm.cli._filters import Chosen
-    from opensafemlrm.results import Results
 
 _NEEDS: Final = {
     "correction": "no reasoning here has a score, nor an answer beside it: ask a judge that reads "
@@ -27,7 +25,7 @@ _NEEDS: Final = {
 }
 
 
-def why_empty(name: str, found: Results, chosen: Chosen, *, hidden: bool) -> str:
+def why_empty(name: str, found: lazy.Results, chosen: Chosen, *, hidden: bool) -> str:
     """Return the sentence that says why the table ``name`` has no rows.
 
     ``hidden`` says that it has some where nothing is chosen: then the store lacks nothing.
@@ -35,7 +33,7 @@ def why_empty(name: str, found: Results, chosen: Chosen, *, hidden: bool) -> str
     return next(_reasons(name, found, chosen, hidden=hidden))
 
 
-def _reasons(name: str, found: Results, chosen: Chosen, *, hidden: bool) -> Iterator[str]:
+def _reasons(name: str, found: lazy.Results, chosen: Chosen, *, hidden: bool) -> Iterator[str]:
     """Yield what may be the reason, the first cause before those that come of it."""
     frame, of_pairs = found.frame(), name in ("tax", "blindspots")
     if frame.is_empty() and not chosen.given:

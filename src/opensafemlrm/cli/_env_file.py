@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import Final
 
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.errors import OptionError, reason_of
-from opensafemlrm.files import read_as
 
 _LINE: Final = re.compile(
     r"""(?:export\s+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*+)\s*+=\s*+
@@ -30,7 +30,7 @@ def read_env_file(path: Path) -> None:
     if not path.exists():
         raise OptionError(f"--env-file: there is no file {path}")
     try:
-        lines = read_as(path, str.splitlines)
+        lines = lazy.read_as(path, str.splitlines)
     except ValueError as error:
         raise OptionError(f"{path}: this is no list of variables: {reason_of(error)}") from error
     for number, written in enumerate(lines, 1):

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import typer
 
-if TYPE_CHECKING:
-    import polars as pl
-
-    from opensafemlrm.engine import Plan
+from opensafemlrm.cli import _lazy as lazy
 
 _OF_REPLIES: Final = ("failed", "blocked", "truncated")
 _UNSCORED: Final = "unscored"
@@ -35,15 +32,13 @@ def shares(text: str | None) -> dict[str, float]:
     return limits
 
 
-def exceeded(plan: Plan, path: str, limits: Mapping[str, float]) -> Iterator[str]:
+def exceeded(plan: lazy.Plan, path: str, limits: Mapping[str, float]) -> Iterator[str]:
     """Yield a sentence for each share that a cell of ``plan`` exceeds.
 
     ``unscored`` is of the whole replies that a judge of the study has no score for; the others are
     of how replies ended.
     """
-    from opensafemlrm.results import Results
-
-    results = Results(path)
+    results = lazy.Results(path)
     cells = [cell.id for cell in plan.cells]
     judges = [judge.label for judge in plan.study.judges]
     tables = {name: results.coverage() for name in _OF_REPLIES}
@@ -62,8 +57,6 @@ def exceeded(plan: Plan, path: str, limits: Mapping[str, float]) -> Iterator[str
                 yield f"{where}: {100 * share:.1f} % {name}, more than {100 * limit:g} %"
 
 
-def _without_score() -> pl.Expr:
+def _without_score() -> lazy.pl.Expr:
     """Return how many samples of a row of verdicts have no score."""
-    import polars as pl
-
-    return pl.col("n") - pl.col("safe") - pl.col("unsafe")
+    return lazy.pl.col("n") - lazy.pl.col("safe") - lazy.pl.col("unsafe")

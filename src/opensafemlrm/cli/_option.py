@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._complete import components
-
-if TYPE_CHECKING:
-    from opensafemlrm.components import Dataset
+from opensafemlrm.errors import OptionError
 
 OptionsOption: TypeAlias = Annotated[
     list[str] | None,
@@ -36,25 +35,20 @@ DatasetOptions: TypeAlias = Annotated[
 ]
 
 
-def dataset_of(name: str, root: Path | None, options: list[str] | None = None) -> Dataset:
+def dataset_of(name: str, root: Path | None, options: list[str] | None = None) -> lazy.Dataset:
     """Build a data set as the command line names it. Raises OptionError."""
-    from opensafemlrm import registry
-
     given = {} if root is None else {"root": root}
     given |= dict(map(parse_option, options or []))
-    dataset: Dataset = registry.build(registry.ComponentKind.DATASET, name, given)
+    dataset: lazy.Dataset = lazy.registry.build(lazy.ComponentKind.DATASET, name, given)
     return dataset
 
 
 def parse_option(text: str) -> tuple[str, Any]:
     """Return key and value of ``KEY=VALUE``. Raises OptionError for any other form."""
-    from opensafemlrm import strict_yaml
-    from opensafemlrm.errors import OptionError
-
     key, equals, value = text.partition("=")
     try:
-        read = strict_yaml.read(value)[0]
-    except strict_yaml.BadYAMLError as error:
+        read = lazy.strict_yaml.read(value)[0]
+    except lazy.strict_yaml.BadYAMLError as error:
         raise OptionError(
             f"the value of the option {key!r} cannot be read: it is not YAML"
         ) from error

@@ -8,17 +8,13 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import say
 from opensafemlrm.text import Format, counted, for_terminal
-
-if TYPE_CHECKING:
-    from opensafemlrm.report import Table
-    from opensafemlrm.results import Results
-
 
 _MIN_WIDTH: Final = 24
 """Characters of a paragraph that a line holds, however narrow the terminal."""
@@ -56,20 +52,16 @@ def show_records(records: Sequence[Any], to: Format, what: str) -> None:
 
     Raises BadParameter for another format, but for text, of which the command itself has words.
     """
-    from opensafemlrm.report.plain import as_json, as_lines
-
     check_plain(to, what)
     if to is not Format.TEXT:
-        typer.echo(as_json(records) if to is Format.JSON else as_lines(records), nl=False)
+        typer.echo(lazy.as_json(records) if to is Format.JSON else lazy.as_lines(records), nl=False)
 
 
 def show_record(record: Any, to: Format, what: str) -> None:
     """Print one record as :func:`show_records` does several."""
-    from opensafemlrm.report.plain import as_json, as_lines
-
     check_plain(to, what)
     if to is not Format.TEXT:
-        typer.echo(as_json(record) if to is Format.JSON else as_lines([record]), nl=False)
+        typer.echo(lazy.as_json(record) if to is Format.JSON else lazy.as_lines([record]), nl=False)
 
 
 def check_plain(to: Format, what: str) -> None:
@@ -78,7 +70,7 @@ def check_plain(to: Format, what: str) -> None:
         raise typer.BadParameter(f"{what} prints text, json or jsonl; {to} is for tables")
 
 
-def tell_left_out(found: Results) -> None:
+def tell_left_out(found: lazy.Results) -> None:
     """Say how many samples no figure counts, if there are any."""
     if samples := found.left_out():
         say(
@@ -87,15 +79,12 @@ def tell_left_out(found: Results) -> None:
         )
 
 
-def show(tables: Sequence[Table], to: Format = Format.TEXT) -> None:
+def show(tables: Sequence[lazy.Table], to: Format = Format.TEXT) -> None:
     """Print tables one after the other, as wide as the terminal; JSON of several is one object."""
-    from opensafemlrm.report import render_all
-    from opensafemlrm.report.fitting import fitted
-
     width, is_known = line_width()
     if is_known and to is Format.TEXT:
-        tables = [fitted(table, width) for table in tables]
-    typer.echo(render_all(tables, to, width), nl=False)
+        tables = [lazy.fitted(table, width) for table in tables]
+    typer.echo(lazy.render_all(tables, to, width), nl=False)
 
 
 def line_width() -> tuple[int, bool]:

@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import polars as pl
-
-    from opensafemlrm.engine import Plan
+from opensafemlrm.cli import _lazy as lazy
 
 
-def planned_cells(plan: Plan) -> pl.DataFrame:
+def planned_cells(plan: lazy.Plan) -> lazy.pl.DataFrame:
     """Return the cells of a plan: their names, ``simulated``, ``cell`` (key) and ``samples``."""
-    import polars as pl
-
-    from opensafemlrm.store.named import sampling_text
-
     rows = [
         (
             *cell.label,
-            sampling_text(asdict(cell.cell.sampling)),
+            lazy.sampling_text(asdict(cell.cell.sampling)),
             bool(cell.model.identity().get("simulated")),
             cell.id,
             cell.samples,
@@ -28,6 +20,6 @@ def planned_cells(plan: Plan) -> pl.DataFrame:
         for cell in plan.cells
     ]
     names = ("model", "dataset", "attack", "defense", "sampling", "simulated", "cell", "samples")
-    schema: dict[str, pl.DataType] = {name: pl.String() for name in names}
-    schema |= {"simulated": pl.Boolean(), "samples": pl.Int64()}
-    return pl.DataFrame(rows, schema=schema, orient="row")
+    schema: dict[str, lazy.pl.DataType] = {name: lazy.pl.String() for name in names}
+    schema |= {"simulated": lazy.pl.Boolean(), "samples": lazy.pl.Int64()}
+    return lazy.pl.DataFrame(rows, schema=schema, orient="row")

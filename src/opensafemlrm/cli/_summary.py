@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import LOUDNESS, say
 from opensafemlrm.text import counted
-
-if TYPE_CHECKING:
-    from opensafemlrm.engine import Plan, Standing, Tally
-    from opensafemlrm.report import Table
 
 _LOST: Final = {"not_applicable": "not sent", "blocked": "blocked by the provider"}
 _EXAMPLES: Final = 3
@@ -22,7 +19,7 @@ _REPLIES: Final = (
 _VERDICTS: Final = ("stored_judged", "stored_unjudged", "judged", "unscored")
 
 
-def summarize(turns: Sequence[Plan], results: str, *, whole: bool) -> None:
+def summarize(turns: Sequence[lazy.Plan], results: str, *, whole: bool) -> None:
     """Say what came of replies and of verdicts; ``whole``: the store was read to its end.
 
     ``turns`` are those of the study's judges: replies are made in the first.
@@ -83,12 +80,8 @@ def summarize(turns: Sequence[Plan], results: str, *, whole: bool) -> None:
                 say(f"    {note}")
 
 
-def run_table(turns: Sequence[Plan]) -> Table:
+def run_table(turns: Sequence[lazy.Plan]) -> lazy.Table:
     """Return what came of each cell, by each judge, for programs."""
-    import polars as pl
-
-    from opensafemlrm.report import Column, Form, Table
-
     rows = [
         {
             **dict(zip(("model", "dataset", "attack", "defense"), cell.label, strict=True)),
@@ -101,20 +94,20 @@ def run_table(turns: Sequence[Plan]) -> Table:
         for turn in turns
         for first, cell in zip(turns[0].cells, turn.cells, strict=True)
     ]
-    forms = {"dollars": Form.NUMBER, "samples": Form.COUNT}
-    forms |= dict.fromkeys((*_REPLIES, *_VERDICTS), Form.COUNT)
-    columns = [Column(n, n.replace("_", " "), forms.get(n, Form.TEXT)) for n in rows[0]]
-    return Table("run", "What came of each cell", columns, pl.DataFrame(rows))
+    forms = {"dollars": lazy.Form.NUMBER, "samples": lazy.Form.COUNT}
+    forms |= dict.fromkeys((*_REPLIES, *_VERDICTS), lazy.Form.COUNT)
+    columns = [lazy.Column(n, n.replace("_", " "), forms.get(n, lazy.Form.TEXT)) for n in rows[0]]
+    return lazy.Table("run", "What came of each cell", columns, lazy.pl.DataFrame(rows))
 
 
-def _total(plan: Plan) -> dict[str, Any]:
+def _total(plan: lazy.Plan) -> dict[str, Any]:
     return {
         name: sum(getattr(cell.tally, name) for cell in plan.cells)
         for name in (*_REPLIES, *_VERDICTS)
     }
 
 
-def _say_verdicts(plan: Plan, results: str, judge: str, *, whole: bool) -> None:
+def _say_verdicts(plan: lazy.Plan, results: str, judge: str, *, whole: bool) -> None:
     total = _total(plan)
     had, judged, unscored = (total[name] for name in ("stored_judged", "judged", "unscored"))
     left = total["stored_unjudged"] + total["ok"] + total["truncated"] - judged
@@ -129,23 +122,20 @@ def _say_verdicts(plan: Plan, results: str, judge: str, *, whole: bool) -> None:
     )
 
 
-def _standing(plan: Plan, store: Path) -> Standing | None:
+def _standing(plan: lazy.Plan, store: Path) -> lazy.Standing | None:
     """Count the replies in a store, judged and not; ``None`` where there is none to count."""
-    from opensafemlrm.engine import Standing, standing
-    from opensafemlrm.store import DATABASE, Store
-
-    if not (store / DATABASE).is_file():
+    if not (store / lazy.DATABASE).is_file():
         return None
-    with Store.open(store) as opened:
-        counts = [standing(plan, cell, opened.connection) for cell in plan.cells]
-    return Standing(
+    with lazy.Store.open(store) as opened:
+        counts = [lazy.engine.standing(plan, cell, opened.connection) for cell in plan.cells]
+    return lazy.Standing(
         sum(count.replies for count in counts),
         sum(count.judged for count in counts),
         sum(count.unjudged for count in counts),
     )
 
 
-def gave_nothing(plan: Plan) -> Iterator[str]:
+def gave_nothing(plan: lazy.Plan) -> Iterator[str]:
     """Yield a sentence for each model that has given no usable reply, in this run or before, also
     with one of its defenses alone, and for each that was sent nothing.
     """
@@ -164,5 +154,5 @@ def gave_nothing(plan: Plan) -> Iterator[str]:
             yield f"every sample of the model {label} with {defense} failed{_example(tally)}"
 
 
-def _example(tally: Tally) -> str:
+def _example(tally: lazy.Tally) -> str:
     return f", for example: {tally.notes[0]}" if tally.notes else ""

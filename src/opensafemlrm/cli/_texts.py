@@ -7,8 +7,8 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.errors import OptionError
-from opensafemlrm.text_file import WORDS, TextFile, template
 
 _INDENT: Final = " " * 4
 
@@ -18,9 +18,8 @@ def texts(component: type[Any], files: Mapping[str, Any]) -> Iterator[str]:
 
     Raises OptionError for a file that cannot be used.
     """
-    options = {
-        f.name: f.metadata[WORDS] for f in dataclasses.fields(component) if WORDS in f.metadata
-    }
+    fields, key = dataclasses.fields(component), lazy.text_file.WORDS
+    options = {field.name: field.metadata[key] for field in fields if key in field.metadata}
     for unknown in files.keys() - options.keys():
         known = ", ".join(options) or "none"
         raise OptionError(f"{unknown!r} is no text of {component.name!r}; its texts: {known}")
@@ -29,8 +28,8 @@ def texts(component: type[Any], files: Mapping[str, Any]) -> Iterator[str]:
             yield f"text {option}: this project's words, in src/opensafemlrm/judges/prompts/"
             continue
         try:
-            given = TextFile.read(files[option]) if option in files else None
-            parsed = template(words, given)
+            given = lazy.text_file.TextFile.read(files[option]) if option in files else None
+            parsed = lazy.text_file.template(words, given)
         except ValueError as error:
             raise OptionError(f"{option}: {error}") from error
         places = ", ".join(f"{{{name}}}" for name in words.names) or "none"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._cards import list_components, show_component
 from opensafemlrm.cli._complete import components
 from opensafemlrm.cli._console import say
@@ -15,9 +17,6 @@ from opensafemlrm.cli._option import OptionsOption, parse_option
 from opensafemlrm.cli._output import FormatOption
 from opensafemlrm.errors import OptionError, SafeMLRMError
 from opensafemlrm.text import Format
-
-if TYPE_CHECKING:
-    from opensafemlrm.subset import Subset
 
 _EVERY: Final = "all"
 _UNSAFE_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9+=_.-]+")
@@ -66,49 +65,41 @@ def preview(
     Of a search, its first query is drawn. The sheets of a real dataset show its text and pictures:
     they are written to the folder that --out names, and nowhere else.
     """
-    from opensafemlrm.files import make_folder
-    from opensafemlrm.registry import ComponentKind, build, names
-    from opensafemlrm.subset import Subset
-
-    subset = Subset.of(build(ComponentKind.DATASET, dataset, {"root": root} if root else {}), items)
-    make_folder(out)
+    subset = lazy.Subset.of(
+        lazy.registry.build(lazy.ComponentKind.DATASET, dataset, {"root": root} if root else {}),
+        items,
+    )
+    lazy.make_folder(out)
     if name != _EVERY:
         typer.echo(_draw(name, dict(map(parse_option, option or [])), subset, seed, out))
         return
     if option:
         raise OptionError("options are for one attack; name it in place of 'all'")
-    for attack in names(ComponentKind.ATTACK):
+    for attack in lazy.registry.names(lazy.ComponentKind.ATTACK):
         try:
             typer.echo(_draw(*_form(attack, subset), subset, seed, out))
         except SafeMLRMError as error:
             say(f"no sheet of {attack}: {error}")
 
 
-def _form(name: str, subset: Subset) -> tuple[str, dict[str, Any]]:
+def _form(name: str, subset: lazy.Subset) -> tuple[str, dict[str, Any]]:
     """Return name and options: where items have no images, what needs one starts from typo."""
-    import dataclasses
-
-    from opensafemlrm.attacks.edits import Edit
-    from opensafemlrm.registry import ComponentKind, find
-
-    cls = find(ComponentKind.ATTACK, name)
+    cls = lazy.registry.find(lazy.ComponentKind.ATTACK, name)
     first = next(subset.items(), None)
     if first is not None and not first.images:
-        if issubclass(cls, Edit):
+        if issubclass(cls, lazy.Edit):
             return f"typo+{name}", {}
         if any(field.name == "base" for field in dataclasses.fields(cls)):
             return name, {"base": "typo"}
     return name, {}
 
 
-def _draw(name: str, options: dict[str, Any], subset: Subset, seed: int, out: Path) -> Path:
-    from opensafemlrm.cli._contact_sheet import sheet
-    from opensafemlrm.files import write_atomic
-    from opensafemlrm.registry import ComponentKind, build
-
-    attack = build(ComponentKind.ATTACK, name, options)
+def _draw(name: str, options: dict[str, Any], subset: lazy.Subset, seed: int, out: Path) -> Path:
+    attack = lazy.registry.build(lazy.ComponentKind.ATTACK, name, options)
     label = attack.label
     sent = [(item, attack.preview(item, seed)) for item in subset.items()]
     path = out / f"{_UNSAFE_IN_NAMES.sub('_', label).strip('_')}.png"
-    write_atomic(path, sheet(f"{label} on {subset.dataset.name}, seed {seed}", sent))
+    lazy.write_atomic(
+        path, lazy.contact_sheet(f"{label} on {subset.dataset.name}, seed {seed}", sent)
+    )
     return path

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._budget import budgeted
 from opensafemlrm.cli._console import fail, say
 from opensafemlrm.cli._exit_codes import ExitCode
 from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption, show
+from opensafemlrm.cli._planned import planned_cells
+from opensafemlrm.cli.run import refuse_other_folder, report_reversed, run_and_report
 from opensafemlrm.text import Format, counted
-
-if TYPE_CHECKING:
-    from opensafemlrm.audit.policy import Policy
 
 _Policy = Annotated[
     Path | None, typer.Option(help="The policy (YAML); the default one if left out.")
@@ -27,15 +28,12 @@ def init(
     folder: Annotated[Path, typer.Argument(help="The folder to write to.")] = Path(),
 ) -> None:
     """Write the default study and policy, study.yaml and audit.yaml, for you to change."""
-    from opensafemlrm.audit.policy import default_text
-    from opensafemlrm.files import make_folder, write_atomic
-
     files = {"study.yaml": "study.yaml", "audit.yaml": "policy.yaml"}
     if there := [name for name in files if (folder / name).exists()]:
         raise typer.BadParameter(f"{folder / there[0]} is there already; name another folder")
-    make_folder(folder)
+    lazy.make_folder(folder)
     for name, source in files.items():
-        write_atomic(folder / name, default_text(source), private=False)
+        lazy.write_atomic(folder / name, lazy.audit_policy.default_text(source), private=False)
     study, policy = (folder / name for name in files)
     say(f"next: safemlrm audit run {study} --policy {policy} --store DIR")
 
@@ -57,28 +55,21 @@ def run(
     What the store holds already is not asked again. The certificate and its files (JSON, JUnit,
     Every Eval Ever, CycloneDX) are written to STORE/audit.
     """
-    from opensafemlrm import api
-    from opensafemlrm import study as studies
-    from opensafemlrm.audit.policy import default_text
-    from opensafemlrm.audit.scope import check_names
-    from opensafemlrm.cli._planned import planned_cells
-    from opensafemlrm.cli.run import refuse_other_folder, report_reversed, run_and_report
-
     rules = _load(policy)
     loaded = (
-        studies.parse(default_text("study.yaml"), "the default study")
+        lazy.study.parse(lazy.audit_policy.default_text("study.yaml"), "the default study")
         if study is None
-        else studies.load(study)
+        else lazy.study.load(study)
     )
     refuse_other_folder(store)
-    plan = api.make_plan(loaded.map_models(budgeted(max_requests, max_cost, prices)))
+    plan = lazy.api.make_plan(loaded.map_models(budgeted(max_requests, max_cost, prices)))
     scenarios = {
         (cell.subset.dataset.label, scenario)
         for cell in plan.cells
         for scenario, _ in cell.subset.quotas
     }
     cells = planned_cells(plan)
-    check_names(rules, cells, scenarios)  # before anything is paid for
+    lazy.check_names(rules, cells, scenarios)  # before anything is paid for
     report_reversed(plan)
     run_and_report(plan, store)
     _audit(store, rules, out, to, cells=cells["cell"].to_list(), judge=loaded.judge.label)
@@ -108,17 +99,10 @@ def verify(
     It ends with 5 if the store says anything else, such as one verdict; with 6 if the audit has
     expired; and else as the audit itself ended.
     """
-    from datetime import UTC, datetime
-
-    from opensafemlrm.audit import files
-    from opensafemlrm.audit.decide import Outcome
-    from opensafemlrm.audit.verify import differences, not_covered
-    from opensafemlrm.store.source import open_source
-
-    record = files.load(audit or store / "audit" / files.RECORD)
-    with open_source(store) as source:
-        mistakes = list(differences(source, record))
-        more = not_covered(source, record)
+    record = lazy.audit_files.load(audit or store / "audit" / lazy.audit_files.RECORD)
+    with lazy.open_source(store) as source:
+        mistakes = list(lazy.verify.differences(source, record))
+        more = lazy.verify.not_covered(source, record)
     if policy is not None and record["policy"]["sha256"] != (given := _load(policy)).sha256:
         mistakes.append(f"{given.name}: the record was decided by another policy")
     for sentence in mistakes:
@@ -132,20 +116,20 @@ def verify(
         say(f"verified, and expired on {record['expires']}: audit the models again")
         raise typer.Exit(ExitCode.AUDIT_UNDECIDED)
     say(f"verified: {record['verdict']}, until {record['expires']}. {record['why']}")
-    raise typer.Exit(_CODES[Outcome(record["verdict"])])
+    raise typer.Exit(_CODES[lazy.Outcome(record["verdict"])])
 
 
-def _load(path: Path | None) -> Policy:
-    from opensafemlrm.audit import policy
-
+def _load(path: Path | None) -> lazy.audit_policy.Policy:
     if path is None:
-        return policy.parse(policy.default_text("policy.yaml"), "the default policy")
-    return policy.load(path)
+        return lazy.audit_policy.parse(
+            lazy.audit_policy.default_text("policy.yaml"), "the default policy"
+        )
+    return lazy.audit_policy.load(path)
 
 
 def _audit(
     store: Path,
-    policy: Policy,
+    policy: lazy.audit_policy.Policy,
     out: Path | None,
     to: Format,
     *,
@@ -153,22 +137,16 @@ def _audit(
     judge: str | None = None,
 ) -> None:
     """Audit a store, write the files, print the rules, and exit as the audit ends."""
-    from opensafemlrm.audit import files
-    from opensafemlrm.audit.decide import Outcome
-    from opensafemlrm.audit.record import build
-    from opensafemlrm.audit.tables import tables
-    from opensafemlrm.store.source import open_source
-
-    with open_source(store) as source:
-        record: dict[str, Any] = build(source, policy, cells, judge)
-    page = files.write(record, store / "audit" if out is None else out)
-    show(tables(record)[:1], to)
+    with lazy.open_source(store) as source:
+        record: dict[str, Any] = lazy.build_record(source, policy, cells, judge)
+    page = lazy.audit_files.write(record, store / "audit" if out is None else out)
+    show(lazy.audit_tables(record)[:1], to)
     untested = record["hazards"]["untested"]
     say(f"{record['verdict']}: {record['why']}")
     if untested:
         say(f"hazards that nothing tested: {', '.join(untested)}")
     say(f"the certificate: {page}")
-    raise typer.Exit(_CODES[Outcome(record["verdict"])])
+    raise typer.Exit(_CODES[lazy.Outcome(record["verdict"])])
 
 
 _CODES = {

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._budget import budgeted, spent
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._exit_codes import ExitCode
 from opensafemlrm.cli._option import JudgeArgument
 from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption, show
-from opensafemlrm.errors import BudgetSpentError
+from opensafemlrm.errors import BudgetSpentError, StoreError
 from opensafemlrm.text import Format, counted
-
-if TYPE_CHECKING:
-    import polars as pl
-
-    from opensafemlrm.components import Judge
-    from opensafemlrm.engine.labelled import LabelledText
-    from opensafemlrm.interop.label_files import LabelFile
-    from opensafemlrm.store import Store
-    from opensafemlrm.types import Key, Part, Verdict
+from opensafemlrm.types import Key, Part, Verdict, content_key
 
 
 def calibrate(
@@ -62,36 +57,35 @@ def calibrate(
     that store: reports show it, and correct rates by it. --max-requests and --max-cost need it, to
     go on with what came.
     """
-    import asyncio
-
-    from opensafemlrm import study
-    from opensafemlrm.analysis.calibration import retest
-    from opensafemlrm.report.labels import RETEST, calibration_tables, probe_table
-    from opensafemlrm.store import Store
-
     if store is None and (max_requests is not None or max_cost is not None):
         raise typer.BadParameter("a budget needs --store, which keeps what came until it is spent")
-    built = budgeted(max_requests, max_cost, prices)(study.judge_of(judge))
+    built = budgeted(max_requests, max_cost, prices)(lazy.study.judge_of(judge))
     given = _labels(labels, columns or [])
     texts = given.texts if limit is None else given.texts[:limit]
     name = given.name if limit is None else f"{given.name}, first {len(texts)}"
     with contextlib.ExitStack() as stack:
-        opened = None if store is None else stack.enter_context(Store.open(store, "create"))
+        opened = None if store is None else stack.enter_context(lazy.Store.open(store, "create"))
 
         work = _judge(built, texts, opened, probe=probe, again=again)
         try:
-            verdicts, probed, second, unfinished = asyncio.run(work)
+            verdicts, probed, second, unfinished = lazy.asyncio.run(work)
         except BudgetSpentError as error:
             raise spent(error) from error
         labelled = _labelled(texts, verdicts)
         if opened is not None:
             _keep(opened, built, name, labelled)
-    tables = calibration_tables(labelled, built.thresholds, judge=built.label, labels=name)
+    tables = lazy.label_tables.calibration_tables(
+        labelled, built.thresholds, judge=built.label, labels=name
+    )
     if second:
         scores = [[verdict.score for verdict in judged] for judged in (verdicts, second)]
-        tables.append(RETEST.of(retest(scores[0], scores[1], built.thresholds)))
+        tables.append(
+            lazy.label_tables.RETEST.of(
+                lazy.calibration.retest(scores[0], scores[1], built.thresholds)
+            )
+        )
     if probed is not None:
-        tables.append(probe_table(probed, built.thresholds[0]))
+        tables.append(lazy.label_tables.probe_table(probed, built.thresholds[0]))
     show(tables, to)
     _tell_reasons(verdicts)
     if unfinished is not None:
@@ -104,20 +98,23 @@ def calibrate(
 
 
 async def _judge(
-    judge: Judge, texts: Sequence[LabelledText], store: Store | None, *, probe: bool, again: bool
-) -> tuple[list[Verdict], pl.DataFrame | None, list[Verdict], BudgetSpentError | None]:
+    judge: lazy.Judge,
+    texts: Sequence[lazy.LabelledText],
+    store: lazy.Store | None,
+    *,
+    probe: bool,
+    again: bool,
+) -> tuple[list[Verdict], lazy.pl.DataFrame | None, list[Verdict], BudgetSpentError | None]:
     """Return the verdicts, those of probes and a second time, and why these are not all there."""
-    from opensafemlrm.engine.labelled import judge_texts
-
-    probed: pl.DataFrame | None = None
+    probed: lazy.pl.DataFrame | None = None
     second: list[Verdict] = []
     unfinished: BudgetSpentError | None = None
     try:
-        verdicts = await judge_texts(judge, texts, store)
+        verdicts = await lazy.judge_texts(judge, texts, store)
         try:
             probed = await _probe(judge, texts, verdicts, store) if probe else None
             # Not by the store, which would give the verdict that it has.
-            second = await judge_texts(judge, texts) if again else []
+            second = await lazy.judge_texts(judge, texts) if again else []
         except BudgetSpentError as error:
             unfinished = error
     finally:
@@ -125,35 +122,26 @@ async def _judge(
     return verdicts, probed, second, unfinished
 
 
-def _labels(path: Path, columns: Sequence[str]) -> LabelFile:
-    from opensafemlrm.interop.label_files import NEEDED, OPTIONAL, read_labels
-
+def _labels(path: Path, columns: Sequence[str]) -> lazy.label_files.LabelFile:
     if path.is_dir():
         return _labels_of_store(path)
     mapped = {}
     for one in columns:
         name, equals, column = one.partition("=")
-        if not equals or name not in (*NEEDED, *OPTIONAL):
-            known = ", ".join((*NEEDED, *OPTIONAL))
+        if not equals or name not in (*lazy.label_files.NEEDED, *lazy.label_files.OPTIONAL):
+            known = ", ".join((*lazy.label_files.NEEDED, *lazy.label_files.OPTIONAL))
             raise typer.BadParameter(f"--map {one}: write NAME=COLUMN, NAME one of {known}")
         mapped[name] = column
-    return read_labels(path, mapped)
+    return lazy.label_files.read_labels(path, mapped)
 
 
-def _labels_of_store(path: Path) -> LabelFile:
+def _labels_of_store(path: Path) -> lazy.label_files.LabelFile:
     """Return what most labellers say of each part; where they are split, nothing."""
-    from opensafemlrm.engine.labelled import LabelledText
-    from opensafemlrm.errors import StoreError
-    from opensafemlrm.interop.label_files import LabelFile
-    from opensafemlrm.store import Store
-    from opensafemlrm.store import labels as stored
-    from opensafemlrm.types import content_key
-
-    with Store.open(path) as opened:
-        settled, undecided = stored.settled(opened)
+    with lazy.Store.open(path) as opened:
+        settled, undecided = lazy.stored_labels.settled(opened)
         weights = _weights(opened, [(unit.generation, unit.part) for unit, _ in settled])
         texts = [
-            LabelledText(
+            lazy.LabelledText(
                 *(unit.item, unit.text, unsafe, unit.role, unit.part, unit.model, unit.attack),
                 weight=weight,
             )
@@ -165,32 +153,28 @@ def _labels_of_store(path: Path) -> LabelFile:
         say(f"left out, as labellers are split or could not tell: {counted(undecided, 'text')}")
     votes = sorted([unit.generation.hex(), unit.part.value, unsafe] for unit, unsafe in settled)
     digest = content_key(votes).hex()[:8]
-    return LabelFile(f"labels in {path.name}#{digest}", texts)
+    return lazy.label_files.LabelFile(f"labels in {path.name}#{digest}", texts)
 
 
-def _weights(store: Store, labelled: Sequence[tuple[Key, Part]]) -> list[float]:
+def _weights(store: lazy.Store, labelled: Sequence[tuple[Key, Part]]) -> list[float]:
     """Return how many replies each labelled one stands for: those of its model under its conditions
     that the store's judge calls what it calls this one.
     """
-    import polars as pl
-
-    from opensafemlrm import frame
-
-    rows = frame.read(store, ("cell", "sample", "part", "label")).drop_nulls("sample")
+    rows = lazy.frame.read(store, ("cell", "sample", "part", "label")).drop_nulls("sample")
     rows = rows.unique(["sample", "part"], keep="first", maintain_order=True)
-    places = pl.DataFrame(
+    places = lazy.pl.DataFrame(
         {
             "sample": [key.hex().upper() for key, _ in labelled],
             "part": [part.value for _, part in labelled],
             "given": True,
         },
-        {"sample": pl.String, "part": pl.String, "given": pl.Boolean},
+        {"sample": lazy.pl.String, "part": lazy.pl.String, "given": lazy.pl.Boolean},
     )
     alike = ["cell", "part", "label"]
     weighted = (
-        rows.with_columns(pl.col("part").cast(pl.String))
+        rows.with_columns(lazy.pl.col("part").cast(lazy.pl.String))
         .join(places, on=["sample", "part"], how="left")
-        .with_columns(weight=pl.len().over(alike) / pl.col("given").count().over(alike))
+        .with_columns(weight=lazy.pl.len().over(alike) / lazy.pl.col("given").count().over(alike))
     )
     on = ["sample", "part"]
     weights = places.join(weighted.filter("given"), on=on, how="left", maintain_order="left")
@@ -203,11 +187,7 @@ def _weights(store: Store, labelled: Sequence[tuple[Key, Part]]) -> list[float]:
     return numbers
 
 
-def _labelled(texts: Sequence[LabelledText], verdicts: Sequence[Verdict]) -> pl.DataFrame:
-    import polars as pl
-
-    from opensafemlrm.analysis.calibration import CONDITIONS, LABELLED
-
+def _labelled(texts: Sequence[lazy.LabelledText], verdicts: Sequence[Verdict]) -> lazy.pl.DataFrame:
     rows = [
         (
             *(text.unsafe, verdict.score, text.item.scenario),
@@ -215,41 +195,38 @@ def _labelled(texts: Sequence[LabelledText], verdicts: Sequence[Verdict]) -> pl.
         )
         for text, verdict in zip(texts, verdicts, strict=True)
     ]
-    return pl.DataFrame(rows, schema=LABELLED | CONDITIONS, orient="row")
+    return lazy.pl.DataFrame(
+        rows, schema=lazy.calibration.LABELLED | lazy.calibration.CONDITIONS, orient="row"
+    )
 
 
 async def _probe(
-    judge: Judge, texts: Sequence[LabelledText], verdicts: Sequence[Verdict], store: Store | None
-) -> pl.DataFrame:
-    from dataclasses import replace
-
-    import polars as pl
-
-    from opensafemlrm.analysis.probes import PROBES, probe_effects
-    from opensafemlrm.engine.labelled import judge_texts
-
-    columns = {"probe": pl.String, "before": pl.Float64, "after": pl.Float64}
+    judge: lazy.Judge,
+    texts: Sequence[lazy.LabelledText],
+    verdicts: Sequence[Verdict],
+    store: lazy.Store | None,
+) -> lazy.pl.DataFrame:
+    columns = {"probe": lazy.pl.String, "before": lazy.pl.Float64, "after": lazy.pl.Float64}
     before = [verdict.score for verdict in verdicts]
     rows: list[tuple[str, float | None, float | None]] = []
-    for name, change in PROBES.items():
+    for name, change in lazy.probes.PROBES.items():
         changed = [replace(text, text=change(text.text)) for text in texts]
-        after = [verdict.score for verdict in await judge_texts(judge, changed, store)]
+        after = [verdict.score for verdict in await lazy.judge_texts(judge, changed, store)]
         rows += [(name, *scores) for scores in zip(before, after, strict=True)]
-    return probe_effects(pl.DataFrame(rows, columns, orient="row"), judge.thresholds[0])
+    return lazy.probes.probe_effects(
+        lazy.pl.DataFrame(rows, columns, orient="row"), judge.thresholds[0]
+    )
 
 
-def _keep(store: Store, judge: Judge, labels: str, labelled: pl.DataFrame) -> None:
-    from opensafemlrm.analysis.calibration import counts_by_condition
-    from opensafemlrm.store.labels import put_calibrations
-
-    rows = counts_by_condition(labelled, judge.thresholds)
-    put_calibrations(store, store.put_component("judge", judge), labels, rows.iter_rows())
+def _keep(store: lazy.Store, judge: lazy.Judge, labels: str, labelled: lazy.pl.DataFrame) -> None:
+    rows = lazy.calibration.counts_by_condition(labelled, judge.thresholds)
+    lazy.stored_labels.put_calibrations(
+        store, store.put_component("judge", judge), labels, rows.iter_rows()
+    )
     say(f"kept in {store.path}; its tables and reports show it from now on")
 
 
 def _tell_reasons(verdicts: Sequence[Verdict]) -> None:
-    from collections import Counter
-
     reasons = Counter(verdict.reason.value for verdict in verdicts if verdict.reason is not None)
     requests = sum(verdict.requests for verdict in verdicts)
     if requests:

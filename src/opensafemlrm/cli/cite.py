@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._output import show_records
 from opensafemlrm.text import Format
@@ -29,11 +30,8 @@ def cite(
     Each entry says what of the store it stands for, and the licence of a data set. Where the
     licence forbids commercial use, a line says so.
     """
-    from opensafemlrm.report.citations import citations
-    from opensafemlrm.store.source import open_source
-
-    with open_source(store) as source:
-        found = citations(source)
+    with lazy.open_source(store) as source:
+        found = lazy.citations(source)
     if to in (_As.JSON, _As.JSONL):
         show_records([asdict(citation) for citation in found], Format(to.value), "cite")
     else:

@@ -5,18 +5,17 @@ from __future__ import annotations
 import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._exit_codes import ExitCode
 from opensafemlrm.cli._option import DatasetName, DatasetOptions, parse_option
+from opensafemlrm.errors import OptionError
 from opensafemlrm.text import counted
-
-if TYPE_CHECKING:
-    from opensafemlrm.datasets.hub import Listing
-    from opensafemlrm.types import Card
+from opensafemlrm.types import Card
 
 
 def download(
@@ -39,50 +38,42 @@ def download(
     interruption: what is there is kept. A gated data set needs its terms accepted on its page, and
     `hf auth login`.
     """
-    from opensafemlrm import registry
-    from opensafemlrm.datasets import hub
-    from opensafemlrm.datasets.source import HubDataset
-    from opensafemlrm.errors import OptionError
-
-    kind = registry.ComponentKind.DATASET
-    cls = registry.find(kind, name)
-    if not issubclass(cls, HubDataset):
+    kind = lazy.ComponentKind.DATASET
+    cls = lazy.registry.find(kind, name)
+    if not issubclass(cls, lazy.HubDataset):
         raise OptionError(
             f"{name} is not read from the hub; get it from {cls.card.source}, then: "
             f"safemlrm datasets check {name} --root FOLDER"
         )
     options = dict(map(parse_option, option or []))
-    listing = hub.listing(cls.hub, revision)
-    dataset = registry.build(kind, name, {**options, "revision": listing.commit})
+    listing = lazy.hub.listing(cls.hub, revision)
+    dataset = lazy.registry.build(kind, name, {**options, "revision": listing.commit})
     sizes = listing.wanted(dataset.patterns())
     if not sizes:
         raise OptionError(
-            f"{hub.page(cls.hub)} has no file that {name} is read from at {listing.commit} "
+            f"{lazy.hub.page(cls.hub)} has no file that {name} is read from at {listing.commit} "
             f"({', '.join(dataset.patterns()[:3])} …): name an older --revision"
         )
     _say_what(cls.card, cls.hub, listing, sizes)
-    _check_size(sum(sizes.values()), max_gb, to or hub.cache_folder(cls.hub))
+    _check_size(sum(sizes.values()), max_gb, to or lazy.hub.cache_folder(cls.hub))
     if not accept and not _says_yes():
         say("nothing was fetched; --accept says that you accept the licence and the terms")
         raise typer.Exit(ExitCode.UNUSABLE)
-    folder = hub.snapshot(cls.hub, listing.commit, tuple(dataset.patterns()), to, None)
+    folder = lazy.hub.snapshot(cls.hub, listing.commit, tuple(dataset.patterns()), to, None)
     place = f"--root {folder}" if to else f"-o revision={listing.commit}"
     given = "".join(f" -o {text}" for text in option or [])
     say(f"fetched to {folder}; next: safemlrm datasets check {name} {place}{given}")
 
 
-def _say_what(card: Card, hub_name: str, listing: Listing, sizes: dict[str, int]) -> None:
-    from opensafemlrm.datasets import hub
-    from opensafemlrm.datasets.hub import in_words
-
+def _say_what(card: Card, hub_name: str, listing: lazy.hub.Listing, sizes: dict[str, int]) -> None:
     stated = f"{listing.licence} (as its page says)" if listing.licence else "none on its page"
     lines = {
         "data set": card.title,
         "paper": card.paper,
         "licence": f"{stated}; by this project's card: {card.licence}",
-        "terms": hub.page(hub_name),
+        "terms": lazy.hub.page(hub_name),
         "commit": listing.commit,
-        "to fetch": f"{counted(len(sizes), 'file')}, {in_words(sum(sizes.values()))}",
+        "to fetch": f"{counted(len(sizes), 'file')}, {lazy.hub.in_words(sum(sizes.values()))}",
     }
     if listing.gated:
         lines["gated"] = "accept its terms on its page, then `hf auth login`"
@@ -92,20 +83,17 @@ def _say_what(card: Card, hub_name: str, listing: Listing, sizes: dict[str, int]
 
 def _check_size(total: int, max_gb: float, to: Path) -> None:
     """Raise OptionError where more would be fetched than may be, or than there is room for."""
-    from opensafemlrm.datasets.hub import GB, in_words
-    from opensafemlrm.errors import OptionError
-
-    if total > max_gb * GB:
+    if total > max_gb * lazy.hub.GB:
         raise OptionError(
-            f"this is {in_words(total)}, more than {max_gb:g} GB: allow it with --max-gb"
+            f"this is {lazy.hub.in_words(total)}, more than {max_gb:g} GB: allow it with --max-gb"
         )
     target = to.absolute()
     place = next(path for path in (target, *target.parents) if path.is_dir())
     free = shutil.disk_usage(place).free
     if total > free:
         raise OptionError(
-            f"this is {in_words(total)}, and {place} has room for {in_words(free)}: name another "
-            "folder with --to"
+            f"this is {lazy.hub.in_words(total)}, and {place} has room for "
+            f"{lazy.hub.in_words(free)}: name another folder with --to"
         )
 
 

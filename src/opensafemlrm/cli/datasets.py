@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._exit_codes import ExitCode
 from opensafemlrm.cli._option import DatasetName, DatasetOptions, DatasetRoot, dataset_of
 from opensafemlrm.cli._output import FormatOption, print_wrapped
 from opensafemlrm.cli._output import show as show_tables
+from opensafemlrm.errors import OptionError
 from opensafemlrm.text import Format, counted
-
-if TYPE_CHECKING:
-    from opensafemlrm.components import Dataset
-    from opensafemlrm.datasets.audit import Audit
-    from opensafemlrm.report import Table
-
+from opensafemlrm.types import Item
 
 MAX_NAMED = 10
 """Scenarios that a message names; of the rest it gives the number."""
@@ -27,42 +24,32 @@ MAX_NAMED = 10
 
 def list_all(to: FormatOption = Format.TEXT) -> None:
     """List the data sets there are, those of plugins among them."""
-    import polars as pl
-
-    from opensafemlrm import registry
-    from opensafemlrm.report import Column, Table
-
     rows = [
         {
             "name": name,
             **{key: getattr(found.card, key) for key in ("title", "size", "licence")},
             "version": found.version,
         }
-        for name, found in registry.available(registry.ComponentKind.DATASET, say).items()
+        for name, found in lazy.registry.available(lazy.ComponentKind.DATASET, say).items()
     ]
     columns = [
-        Column("name", "Name"),
-        Column("title", "Data set"),
-        Column("licence", "Licence"),
+        lazy.Column("name", "Name"),
+        lazy.Column("title", "Data set"),
+        lazy.Column("licence", "Licence"),
     ]
-    show_tables([Table("datasets", f"{len(rows)} data sets", columns, pl.DataFrame(rows))], to)
+    show_tables(
+        [lazy.Table("datasets", f"{len(rows)} data sets", columns, lazy.pl.DataFrame(rows))], to
+    )
 
 
 def show(name: DatasetName, to: FormatOption = Format.TEXT) -> None:
     """Show a data set's card, its options, and what its scenarios mean."""
-    import polars as pl
-
-    from opensafemlrm import registry
-    from opensafemlrm.datasets import taxonomy
-    from opensafemlrm.report import Column, Table
-    from opensafemlrm.report.citations import data_licence
-
-    found = registry.find(registry.ComponentKind.DATASET, name)
+    found = lazy.registry.find(lazy.ComponentKind.DATASET, name)
     card = found.card
     every = {
         "title": card.title,
         "paper": card.paper,
-        "licence": data_licence(name),
+        "licence": lazy.data_licence(name),
         "source": card.source,
         "size": card.size,
         "harmful or benign": card.kinds,
@@ -71,10 +58,10 @@ def show(name: DatasetName, to: FormatOption = Format.TEXT) -> None:
         "options": ", ".join(_options(found)),
     }
     facts = {key: value for key, value in every.items() if value}
-    titles = taxonomy.titles()
+    titles = lazy.taxonomy.titles()
     meanings = [
-        (scenario, meaning, titles[meaning], taxonomy.of(name, scenario, "ailuminate"))
-        for scenario, meaning in taxonomy.scenarios(name).items()
+        (scenario, meaning, titles[meaning], lazy.taxonomy.of(name, scenario, "ailuminate"))
+        for scenario, meaning in lazy.taxonomy.scenarios(name).items()
     ]
     tables = []
     if to is Format.TEXT:
@@ -82,17 +69,19 @@ def show(name: DatasetName, to: FormatOption = Format.TEXT) -> None:
             print_wrapped(f"{key}: {value}", hanging="    ")
         typer.echo()
     else:
-        frame = pl.DataFrame({"key": list(facts), "value": list(facts.values())})
-        tables.append(Table("card", name, [Column("key", "Fact"), Column("value", "")], frame))
+        frame = lazy.pl.DataFrame({"key": list(facts), "value": list(facts.values())})
+        tables.append(
+            lazy.Table("card", name, [lazy.Column("key", "Fact"), lazy.Column("value", "")], frame)
+        )
     if meanings:
-        schema = dict.fromkeys(("scenario", "taxonomy", "title", "hazard"), pl.String)
+        schema = dict.fromkeys(("scenario", "taxonomy", "title", "hazard"), lazy.pl.String)
         columns = [
-            Column("scenario", "Scenario"),
-            Column("taxonomy", "Shared id"),
-            Column("hazard", "AILuminate's hazard"),
+            lazy.Column("scenario", "Scenario"),
+            lazy.Column("taxonomy", "Shared id"),
+            lazy.Column("hazard", "AILuminate's hazard"),
         ]
-        frame = pl.DataFrame(meanings, schema, orient="row")
-        tables.append(Table("scenarios", "Scenarios", columns, frame))
+        frame = lazy.pl.DataFrame(meanings, schema, orient="row")
+        tables.append(lazy.Table("scenarios", "Scenarios", columns, frame))
     show_tables(tables, to)
 
 
@@ -121,10 +110,8 @@ def check(
 
     Exits with 2 where the release is not whole.
     """
-    from opensafemlrm.datasets.audit import audit
-
     dataset = dataset_of(name, root, option)
-    found = audit(dataset)
+    found = lazy.audit_dataset(dataset)
     others = [_near_duplicates(dataset, text) for text in against or []]
     show_tables([_check_table(found), *others], to)
     for note in found.notes:
@@ -144,7 +131,7 @@ def check(
         raise typer.Exit(ExitCode.UNUSABLE)
 
 
-def _what_is_wrong(found: Audit) -> str:
+def _what_is_wrong(found: lazy.DatasetAudit) -> str:
     counts = {
         "images missing": "missing_images",
         "images broken": "broken_images",
@@ -160,61 +147,51 @@ def _what_is_wrong(found: Audit) -> str:
     return ", ".join([f"{found.found:,}{expected} items can be used", *wrong])
 
 
-def _near_duplicates(dataset: Dataset, against: str) -> Table:
-    import polars as pl
-
-    from opensafemlrm.datasets.near_duplicates import near_duplicates
-    from opensafemlrm.report import Column, Form, Table
-    from opensafemlrm.types import Item
-
+def _near_duplicates(dataset: lazy.Dataset, against: str) -> lazy.Table:
     name, _, root = against.partition("=")
     other = dataset_of(name, Path(root) if root else None)
     groups = [
         [row for row in source.rows() if isinstance(row, Item)] for source in (dataset, other)
     ]
-    pairs = list(near_duplicates(*groups))
+    pairs = list(lazy.near_duplicates(*groups))
     texts = ("item", "scenario", "other_item", "other_scenario")
-    schema = {**dict.fromkeys(texts, pl.String), "similarity": pl.Float64}
-    return Table(
+    schema = {**dict.fromkeys(texts, lazy.pl.String), "similarity": lazy.pl.Float64}
+    return lazy.Table(
         name="near_duplicates",
         title=f"items nearly the same in {other.label}: {len(pairs):,} of {len(groups[0]):,}",
-        frame=pl.DataFrame([dataclasses.asdict(pair) for pair in pairs], schema=schema),
+        frame=lazy.pl.DataFrame([dataclasses.asdict(pair) for pair in pairs], schema=schema),
         columns=[
-            Column("item", "Item"),
-            Column("scenario", "Scenario"),
-            Column("other_item", "there"),
-            Column("other_scenario", "in scenario"),
-            Column("similarity", "similarity", Form.DECIMAL),
+            lazy.Column("item", "Item"),
+            lazy.Column("scenario", "Scenario"),
+            lazy.Column("other_item", "there"),
+            lazy.Column("other_scenario", "in scenario"),
+            lazy.Column("similarity", "similarity", lazy.Form.DECIMAL),
         ],
         caption="By the question alone, not by pictures. Results of two data sets that share items "
         "do not confirm each other.",
     )
 
 
-def _check_table(found: Audit) -> Table:
-    import polars as pl
-
-    from opensafemlrm.report import Column, Form, Table, WhenConstant
-
-    zero = WhenConstant.DROP_IF_ZERO
+def _check_table(found: lazy.DatasetAudit) -> lazy.Table:
+    zero = lazy.WhenConstant.DROP_IF_ZERO
     expected = "" if found.expected is None else f" of {found.expected:,} expected"
-    return Table(
+    return lazy.Table(
         name="check",
         title=f"{found.dataset}: {found.found:,}{expected} items, {found.verdict}",
-        frame=pl.DataFrame(found.scenarios, infer_schema_length=None),
+        frame=lazy.pl.DataFrame(found.scenarios, infer_schema_length=None),
         columns=[
-            Column("scenario", "Scenario"),
-            Column("taxonomy", "Shared id"),
-            Column("expected", "expected", Form.COUNT),
-            Column("found", "found", Form.COUNT),
-            Column("benign", "benign", Form.COUNT, constant=zero),
-            Column("images", "images", Form.COUNT),
-            Column("missing_images", "missing", Form.COUNT),
-            Column("broken_images", "broken", Form.COUNT),
-            Column("duplicates", "twice", Form.COUNT),
-            Column("empty_texts", "empty", Form.COUNT),
-            Column("other", "other", Form.COUNT, constant=zero),
-            Column("repeats", "repeats", Form.COUNT, constant=zero),
+            lazy.Column("scenario", "Scenario"),
+            lazy.Column("taxonomy", "Shared id"),
+            lazy.Column("expected", "expected", lazy.Form.COUNT),
+            lazy.Column("found", "found", lazy.Form.COUNT),
+            lazy.Column("benign", "benign", lazy.Form.COUNT, constant=zero),
+            lazy.Column("images", "images", lazy.Form.COUNT),
+            lazy.Column("missing_images", "missing", lazy.Form.COUNT),
+            lazy.Column("broken_images", "broken", lazy.Form.COUNT),
+            lazy.Column("duplicates", "twice", lazy.Form.COUNT),
+            lazy.Column("empty_texts", "empty", lazy.Form.COUNT),
+            lazy.Column("other", "other", lazy.Form.COUNT, constant=zero),
+            lazy.Column("repeats", "repeats", lazy.Form.COUNT, constant=zero),
         ],
         caption=f"Licence: {found.licence}. Found are the items that can be used. Missing and "
         "broken are images; twice are ids given again; empty are rows without a text they need; "
@@ -230,15 +207,11 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Write over a mapping.")] = False,
 ) -> None:
     """Write a mapping for your own data by looking at it."""
-    from opensafemlrm.datasets.guess import guess
-    from opensafemlrm.errors import OptionError
-    from opensafemlrm.files import write_atomic
-
-    found = guess(path)
+    found = lazy.guess_mapping(path)
     target = output or found.path
     if target.exists() and not force:
         raise OptionError(f"{target} is there already; --force writes over it")
-    write_atomic(target, found.text, private=False)
+    lazy.write_atomic(target, found.text, private=False)
     for doubt in found.doubts:
         say(f"look at this: {doubt}")
     dataset, key = ("images", "root") if path.is_dir() else ("table", "path")

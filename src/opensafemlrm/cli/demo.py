@@ -10,8 +10,10 @@ from typing import Annotated, Final
 
 import typer
 
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._output import print_wrapped, show
+from opensafemlrm.cli.run import run_and_report
 from opensafemlrm.errors import is_installed
 
 
@@ -56,11 +58,6 @@ def demo(
     The benchmark is bundled and harmless. It ends with what it found in words, a small table, and
     the address of a report.
     """
-    from opensafemlrm import results, study
-    from opensafemlrm.cli.run import run_and_report
-    from opensafemlrm.engine import Plan
-    from opensafemlrm.files import make_folder, write_atomic
-
     started = time.monotonic()
     chosen = models or _default()
     for line in _ABOUT[chosen]:
@@ -69,12 +66,12 @@ def demo(
         say("For real ones, tiny, that read and refuse: in your clone, pip install '.[demo]'.")
     say("The benchmark is `canary`, harmless: a fictional house guards its secrets.")
     say()
-    make_folder(store)
+    lazy.make_folder(store)
     path = store / "study.yaml"
     limited = f"limit: {limit}\n" if limit else ""
-    write_atomic(path, _study_text(chosen) + limited)
-    run_and_report(Plan.of(study.load(path)), store, tables=())
-    written = results.open(store).report(store / "report")
+    lazy.write_atomic(path, _study_text(chosen) + limited)
+    run_and_report(lazy.Plan.of(lazy.study.load(path)), store, tables=())
+    written = lazy.results.open(store).report(store / "report")
     typer.echo()
     for answer in written.answers:
         line = f"{answer.question:<{_QUESTION}}  {answer.figure} {answer.unit}"

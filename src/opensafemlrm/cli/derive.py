@@ -6,22 +6,20 @@ import dataclasses
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._budget import budgeted, spent
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._exit_codes import ExitCode
 from opensafemlrm.cli._option import DatasetName, DatasetOptions, DatasetRoot, dataset_of
 from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption
 from opensafemlrm.cli._output import show as show_tables
-from opensafemlrm.errors import BudgetSpentError
-from opensafemlrm.text import Format, counted
-
-if TYPE_CHECKING:
-    from opensafemlrm.derivation import Row
-    from opensafemlrm.types import Item
+from opensafemlrm.errors import BudgetSpentError, OptionError
+from opensafemlrm.text import Format, counted, for_terminal
+from opensafemlrm.types import Item
 
 _KEYS: Final = "a accept · e write it yourself · r reject · A accept all that are left · q quit"
 
@@ -52,17 +50,13 @@ def derive(
     study, {attack: figstep, derive: FILE}. Several data sets can share a file; what is in it is not
     asked again.
     """
-    from opensafemlrm.derivation import RULE, Row, by_rule, missing, print_of
-    from opensafemlrm.errors import OptionError
-    from opensafemlrm.subset import Subset
-
     dataset = dataset_of(name, root, option)
-    items = [*Subset.of(dataset, limit, skip_invalid=True).items()]
+    items = [*lazy.Subset.of(dataset, limit, skip_invalid=True).items()]
     there = _rows(out)
     wanted = [
         item
         for item in items
-        if missing(item)
+        if lazy.derivation.missing(item)
         and ((row := there.get((item.dataset, item.id))) is None or _is_old(row, item))
     ]
     if model is None and prompt is not None:
@@ -70,7 +64,7 @@ def derive(
     with out.open("a", encoding="utf-8") as file:
         out.chmod(0o600)
 
-        def keep(row: Row) -> None:
+        def keep(row: lazy.derivation.Row) -> None:
             there[row.dataset, row.id] = row
             file.write(f"{row.as_json()}\n")
             file.flush()
@@ -82,12 +76,26 @@ def derive(
             except BudgetSpentError as error:
                 unfinished = error
         for item in wanted if model is None else []:
-            fields = {k: v for k, v in by_rule(item.question).items() if k in missing(item)}
+            fields = {
+                k: v
+                for k, v in lazy.derivation.by_rule(item.question).items()
+                if k in lazy.derivation.missing(item)
+            }
             reason = "" if fields else "its question is of no form that the rules know"
-            keep(Row(item.dataset, item.id, print_of(item.question), fields, RULE, reason))
+            keep(
+                lazy.derivation.Row(
+                    item.dataset,
+                    item.id,
+                    lazy.derivation.print_of(item.question),
+                    fields,
+                    lazy.derivation.RULE,
+                    reason,
+                )
+            )
     _show(dataset.label, items, there, to)
     waiting = sum(
-        bool(row.fields) and not (row.reviewed or row.by == RULE) for row in there.values()
+        bool(row.fields) and not (row.reviewed or row.by == lazy.derivation.RULE)
+        for row in there.values()
     )
     if waiting:
         say(f"for a person to review, {counted(waiting, 'row')}: safemlrm datasets review {out}")
@@ -110,10 +118,6 @@ def review(
     Questions and what was made of them are shown as they are. Attacks use the rows that you
     accepted; the items of all others are counted as not applicable.
     """
-    from opensafemlrm.derivation import RULE, print_of
-    from opensafemlrm.files import write_atomic
-    from opensafemlrm.types import Item
-
     dataset = dataset_of(name, root, option)
     items = {(row.dataset, row.id): row for row in dataset.rows() if isinstance(row, Item)}
     there = _rows(file)
@@ -122,9 +126,9 @@ def review(
         for key, row in there.items()
         if row.fields
         and not row.reviewed
-        and row.by != RULE
+        and row.by != lazy.derivation.RULE
         and key in items
-        and row.question == print_of(items[key].question)
+        and row.question == lazy.derivation.print_of(items[key].question)
     ]
     every = False
     for number, key in enumerate(waiting, 1):
@@ -143,82 +147,72 @@ def review(
                 say(f"{answer!r} is none of them; the row waits")
                 continue
         there[key] = dataclasses.replace(row, reviewed=True)
-        write_atomic(file, "".join(f"{row.as_json()}\n" for row in there.values()))
+        lazy.write_atomic(file, "".join(f"{row.as_json()}\n" for row in there.values()))
     left = sum(not there[key].reviewed for key in waiting)
     say(f"{counted(len(waiting) - left, 'row')} reviewed, {left:,} left")
 
 
 def _ask(items: list[Item], spec: str, prompt: Path | None, keep: Any, budgeted: Any) -> None:
-    import asyncio
-
-    from opensafemlrm import registry
-    from opensafemlrm.derivation.by_model import PROMPT, by_model
-    from opensafemlrm.errors import OptionError
-    from opensafemlrm.text_file import TextFile, Words, template
-
-    words = Words(PROMPT, ("question",), needed=("question",))
+    words = lazy.text_file.Words(lazy.by_model.PROMPT, ("question",), needed=("question",))
     try:
-        text = template(words, None if prompt is None else TextFile.read(prompt))
+        text = lazy.text_file.template(
+            words, None if prompt is None else lazy.text_file.TextFile.read(prompt)
+        )
     except ValueError as error:
         raise OptionError(f"--prompt: {error}") from error
-    helper = budgeted(registry.build_spec(registry.ComponentKind.MODEL, spec))
+    helper = budgeted(lazy.registry.build_spec(lazy.ComponentKind.MODEL, spec))
 
     async def ask() -> None:
         try:
-            await by_model(items, helper, text, keep)
+            await lazy.by_model.by_model(items, helper, text, keep)
         finally:
             await helper.aclose()
 
-    asyncio.run(ask())
+    lazy.asyncio.run(ask())
 
 
-def _rows(path: Path) -> dict[tuple[str, str], Row]:
-    from opensafemlrm.derivation import read
-    from opensafemlrm.errors import OptionError
-
+def _rows(path: Path) -> dict[tuple[str, str], lazy.derivation.Row]:
     if not path.exists() or not path.stat().st_size:
         return {}
     try:
-        return {(row.dataset, row.id): row for row in read(path)}
+        return {(row.dataset, row.id): row for row in lazy.derivation.read(path)}
     except ValueError as error:
         raise OptionError(str(error)) from error
 
 
-def _is_old(row: Row, item: Item) -> bool:
-    from opensafemlrm.derivation import print_of
-
-    return row.question != print_of(item.question)
+def _is_old(row: lazy.derivation.Row, item: Item) -> bool:
+    return row.question != lazy.derivation.print_of(item.question)
 
 
-def _show(label: str, items: Iterable[Item], there: dict[tuple[str, str], Row], to: Format) -> None:
-    import polars as pl
-
-    from opensafemlrm.derivation import FIELDS, RULE, missing
-    from opensafemlrm.report import Column, Form, Table
-
-    counts: dict[str, Counter[str]] = {name: Counter() for name in FIELDS}
+def _show(
+    label: str, items: Iterable[Item], there: dict[tuple[str, str], lazy.derivation.Row], to: Format
+) -> None:
+    counts: dict[str, Counter[str]] = {name: Counter() for name in lazy.derivation.FIELDS}
     reasons: Counter[str] = Counter()
     for item in items:
         row = there.get((item.dataset, item.id))
-        lacking = missing(item)
-        for name in FIELDS:
+        lacking = lazy.derivation.missing(item)
+        for name in lazy.derivation.FIELDS:
             if name not in lacking:
                 kind = "own"
             elif row is None or name not in row.fields:
                 kind = "missing"
             else:
-                kind = "derived" if row.reviewed or row.by == RULE else "unreviewed"
+                kind = "derived" if row.reviewed or row.by == lazy.derivation.RULE else "unreviewed"
             counts[name][kind] += 1
         if row is not None and row.reason and lacking:
             reasons[row.reason] += 1
-    frame = pl.DataFrame(
-        [{"field": name, **{kind: counts[name][kind] for kind in _KINDS}} for name in FIELDS]
+    frame = lazy.pl.DataFrame(
+        [
+            {"field": name, **{kind: counts[name][kind] for kind in _KINDS}}
+            for name in lazy.derivation.FIELDS
+        ]
     )
     columns = [
-        Column("field", "Field"),
-        *(Column(kind, title, Form.COUNT) for kind, title in _KINDS.items()),
+        lazy.Column("field", "Field"),
+        *(lazy.Column(kind, title, lazy.Form.COUNT) for kind, title in _KINDS.items()),
     ]
-    show_tables([Table("derived", f"{label}: what attacks need", columns, frame)], to)
+    show_tables([lazy.Table("derived", f"{label}: what attacks need", columns, frame)], to)
     for reason, count in reasons.most_common():
         say(f"{count:,}: {reason}")
 
@@ -231,16 +225,14 @@ _KINDS: Final = {
 }
 
 
-def _print(row: Row, item: Item, place: str) -> None:
-    from opensafemlrm.text import for_terminal
-
+def _print(row: lazy.derivation.Row, item: Item, place: str) -> None:
     typer.echo(for_terminal(f"\n{place}: {row.dataset} {row.id}, by {row.by}"))
     typer.echo(for_terminal(f"question: {item.question}"))
     for name, text in row.fields.items():
         typer.echo(for_terminal(f"{name}: {text}"))
 
 
-def _written(row: Row) -> dict[str, str]:
+def _written(row: lazy.derivation.Row) -> dict[str, str]:
     fields = {
         name: typer.prompt(name, default=text, show_default=False).strip()
         for name, text in row.fields.items()

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._exit_codes import ExitCode
 from opensafemlrm.cli._output import FormatOption, print_wrapped, show
 from opensafemlrm.text import Format, counted
-
-if TYPE_CHECKING:
-    from opensafemlrm.cli._doctor import Finding
-    from opensafemlrm.study import Study
 
 
 def doctor(
@@ -28,14 +25,9 @@ def doctor(
     prompt, which must not be cut. Of a list of addresses, each is asked. Nothing is written to a
     store. It exits with 2 if any of them cannot be used.
     """
-    import asyncio
-
-    from opensafemlrm import study as studies
-    from opensafemlrm.cli._doctor import DOUBTFUL
-
-    results = asyncio.run(examine(studies.load(study)))
+    results = lazy.asyncio.run(examine(lazy.study.load(study)))
     ill = sum(not finding.well for finding in results)
-    doubtful = sum(finding.outcome == DOUBTFUL for finding in results)
+    doubtful = sum(finding.outcome == lazy.doctor.DOUBTFUL for finding in results)
     of = "server" if any(finding.server for finding in results) else "model"
     title = f"{counted(len(results), of)} asked, {ill} cannot be used"
     title += f", {doubtful} in doubt" if doubtful else ""
@@ -47,7 +39,7 @@ def doctor(
         raise typer.Exit(ExitCode.UNUSABLE)
 
 
-def _print(title: str, results: Sequence[Finding]) -> None:
+def _print(title: str, results: Sequence[lazy.doctor.Finding]) -> None:
     """Print what came of each model in a paragraph: details are too long for a table."""
     typer.echo(title)
     for finding in results:
@@ -63,26 +55,20 @@ def _print(title: str, results: Sequence[Finding]) -> None:
             print_wrapped(finding.detail, "  ")
 
 
-def _show(title: str, results: Sequence[Finding], to: Format) -> None:
-    import polars as pl
-
-    from opensafemlrm.report import Column, Form, Table
-
+def _show(title: str, results: Sequence[lazy.doctor.Finding], to: Format) -> None:
     columns = [
-        Column("role", "Used as"),
-        Column("model", "Model"),
-        *([Column("server", "Server")] if any(finding.server for finding in results) else []),
-        Column("outcome", "Outcome"),
-        Column("reasoning", "Reasoning"),
-        Column("seconds", "s", Form.NUMBER),
-        Column("detail", "Detail"),
+        lazy.Column("role", "Used as"),
+        lazy.Column("model", "Model"),
+        *([lazy.Column("server", "Server")] if any(finding.server for finding in results) else []),
+        lazy.Column("outcome", "Outcome"),
+        lazy.Column("reasoning", "Reasoning"),
+        lazy.Column("seconds", "s", lazy.Form.NUMBER),
+        lazy.Column("detail", "Detail"),
     ]
-    frame = pl.DataFrame(results, infer_schema_length=None)
-    show([Table("doctor", title, columns, frame)], to)
+    frame = lazy.pl.DataFrame(results, infer_schema_length=None)
+    show([lazy.Table("doctor", title, columns, frame)], to)
 
 
-async def examine(study: Study) -> list[Finding]:
+async def examine(study: lazy.Study) -> list[lazy.doctor.Finding]:
     """Ask everything of ``study`` that a run would ask; its components are closed afterwards."""
-    from opensafemlrm.cli._doctor import findings
-
-    return await findings(study)
+    return await lazy.doctor.findings(study)

@@ -5,21 +5,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._budget import budgeted
 from opensafemlrm.cli._complete import components, models
 from opensafemlrm.cli._console import say
+from opensafemlrm.cli._dry_run import show_dry_run
 from opensafemlrm.cli._option import judge_spec, parse_option
 from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption
+from opensafemlrm.cli.run import refuse_other_folder, report_reversed, run_and_report
+from opensafemlrm.errors import StudyError
 from opensafemlrm.redaction import keys_in_addresses
 from opensafemlrm.text import Format
-
-if TYPE_CHECKING:
-    from opensafemlrm.engine import Plan
-    from opensafemlrm.report import Table
 
 _KINDS: Final = ("dataset", "model", "base", "attack", "defense", "judge", "sampling")
 _OWN_JUDGE: Final = {"canary": "canary"}
@@ -97,10 +97,6 @@ def evaluate(
     The study is written into the store's folder and run. Go on with that file: add to it, and what
     is there already is not asked again.
     """
-    from opensafemlrm import api
-    from opensafemlrm.cli._dry_run import show_dry_run
-    from opensafemlrm.cli.run import refuse_other_folder, report_reversed, run_and_report
-
     judges = [judge_spec(name) for name in judge or _own_judge(dataset)]
     given = _options(option or [])
     of_base = {**given["model"], **given["base"]}
@@ -120,59 +116,53 @@ def evaluate(
     text = _text({key: value for key, value in keys.items() if value})
     refuse_other_folder(store)
     within = budgeted(max_requests, max_cost, prices)
-    plan = api.make_plan(_study(keys, text).map_models(within))
+    plan = lazy.api.make_plan(_study(keys, text).map_models(within))
     report_reversed(plan)
     if dry_run:
         show_dry_run(plan, store, None, to)
         return
-    api.check_ready(plan.turns(), store)  # before a folder is made
+    lazy.api.check_ready(plan.turns(), store)  # before a folder is made
     path = _write(store, text)
     say(f"the study: {path}")
     more = (f"report {store}", f"view {store}", f"run {path} --store {store}")
     run_and_report(plan, store, to=to, figures=lambda: _figures(plan, store), more=more)
 
 
-def _figures(plan: Plan, store: Path) -> list[Table]:
+def _figures(plan: lazy.Plan, store: Path) -> list[lazy.Table]:
     """Return the rates of what the plan asks for, with n and intervals, and the tax of its pairs.
 
     The store may hold more: other items, other settings of the same models.
     """
-    import polars as pl
-
-    from opensafemlrm import frame as frames
-    from opensafemlrm import results
-    from opensafemlrm.analysis.asr import asr
-    from opensafemlrm.analysis.tax import tax
-    from opensafemlrm.report.rates import TAX, asr_table
-    from opensafemlrm.store.source import open_source
-
-    opened = results.open(store)
+    opened = lazy.results.open(store)
     subsets = {id(cell.subset): cell.subset for cell in plan.cells}
     items = {place: [item.key for item in subset.items()] for place, subset in subsets.items()}
     pairs = [(cell.id, key.hex().upper()) for cell in plan.cells for key in items[id(cell.subset)]]
-    with open_source(store) as source:
-        known = frames.judges(source)
+    with lazy.open_source(store) as source:
+        known = lazy.frame.judges(source)
     judges = known.filter(known["judge_id"].is_in([turn.judge_key for turn in plan.turns()]))
     keys = ("cell", "item_key")
     frame = opened.frame().filter(
-        pl.concat_str(keys, separator=" ").is_in([" ".join(pair) for pair in pairs]),
-        pl.col("repeat") < plan.study.repeats,
-        pl.col("judge").cast(pl.String).is_in(judges["judge"].cast(pl.String).implode()),
+        lazy.pl.concat_str(keys, separator=" ").is_in([" ".join(pair) for pair in pairs]),
+        lazy.pl.col("repeat") < plan.study.repeats,
+        lazy.pl.col("judge")
+        .cast(lazy.pl.String)
+        .is_in(judges["judge"].cast(lazy.pl.String).implode()),
     )
-    lowest = pl.col("threshold") == pl.col("threshold").min().over("judge")
-    rates = asr(frame).filter(lowest)
+    lowest = lazy.pl.col("threshold") == lazy.pl.col("threshold").min().over("judge")
+    rates = lazy.asr(frame).filter(lowest)
     if rates.is_empty():
         say("no reply to a harmful item has a verdict, so there is no rate")
-    taxes = tax(frame, opened.pairs()).filter(lowest, pl.col("level").cast(pl.String) != "macro")
-    return [asr_table(rates), TAX.of(taxes)]
+    taxes = lazy.tax(frame, opened.pairs()).filter(
+        lowest, lazy.pl.col("level").cast(lazy.pl.String) != "macro"
+    )
+    return [lazy.rates.asr_table(rates), lazy.rates.TAX.of(taxes)]
 
 
 def _own_judge(dataset: str) -> list[str]:
-    from opensafemlrm.built_in import ComponentKind
-    from opensafemlrm.registry import find
-
     if dataset not in _OWN_JUDGE:
-        find(ComponentKind.DATASET, dataset)  # one that does not exist needs no judge
+        lazy.registry.find(
+            lazy.ComponentKind.DATASET, dataset
+        )  # one that does not exist needs no judge
         raise typer.BadParameter(
             "say who judges: --judge policy-rubric=PROVIDER/NAME, or --judge rules for wording "
             "alone; `safemlrm judges list` shows all"
@@ -219,13 +209,9 @@ def _label(name: str) -> str:
 
 def _study(keys: Mapping[str, Any], text: str) -> Any:
     """Return the study. Raises StudyError with all that is wrong, by what was typed."""
-    from opensafemlrm.errors import StudyError
-    from opensafemlrm.study import Study
-    from opensafemlrm.study_file import SpecError
-
     try:
-        return Study(**keys, text=text)
-    except SpecError as error:
+        return lazy.Study(**keys, text=text)
+    except lazy.SpecError as error:
         messages = []
         for (key, *rest), message in error.mistakes:
             place = ".".join(str(step) for step in rest if not isinstance(step, int))
@@ -241,8 +227,6 @@ def _study(keys: Mapping[str, Any], text: str) -> Any:
 
 def _text(keys: Mapping[str, Any]) -> str:
     """Return the study as a file."""
-    import yaml
-
     for name in keys_in_addresses(str(keys)):
         raise typer.BadParameter(
             f"the address has a key in it ({name}=…), and the study is written beside its results, "
@@ -250,19 +234,17 @@ def _text(keys: Mapping[str, Any]) -> str:
             "that takes it in the address alone needs a study file of your own, for `safemlrm run`"
         )
     head = "# Written by `safemlrm eval`. Add to it, and run it again with `safemlrm run`.\n"
-    return head + yaml.safe_dump(dict(keys), sort_keys=False, allow_unicode=True)
+    return head + lazy.yaml.safe_dump(dict(keys), sort_keys=False, allow_unicode=True)
 
 
 def _write(store: Path, text: str) -> Path:
     """Write the study beside its results, under a name that no other study has."""
-    from opensafemlrm.files import make_folder, write_atomic
-
-    make_folder(store)
+    lazy.make_folder(store)
     number = 1
     while True:
         path = store / ("study.yaml" if number == 1 else f"study-{number}.yaml")
         if not (path.exists() or path.is_symlink()):
-            write_atomic(path, text)
+            lazy.write_atomic(path, text)
             return path
         if path.is_file() and path.read_bytes() == text.encode():
             return path

@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._filters import Chosen, choosing, refusal
 from opensafemlrm.cli._output import Everything, tell_left_out
 from opensafemlrm.errors import MissingExtraError, StoreError
 from opensafemlrm.selection import KINDS, Selection
 from opensafemlrm.text import counted
-
-if TYPE_CHECKING:
-    import polars as pl
-
-    from opensafemlrm.store.source import Source
 
 
 class FileFormat(StrEnum):
@@ -87,8 +83,6 @@ def export(
     Inspect Scout. eee: rates and samples as Every Eval Ever 0.3.0 has them.
     dataset: replies and tidy table as Parquet, with the card that the Hugging Face hub shows.
     """
-    from opensafemlrm import results
-
     takes = _TAKES[what]
     chosen.refuse_but(takes, f"export {what}")
     for name, given in (("format", to is not None), ("all", everything)):
@@ -104,7 +98,7 @@ def export(
         for line in _for_inspect(what, store, path, chosen).splitlines():
             say(line)
         return
-    opened = results.open(store, everything=everything, **chosen.names)
+    opened = lazy.results.open(store, everything=everything, **chosen.names)
     tell_left_out(opened)
     part = chosen.rows.part
     frame = chosen.rows.choose(opened.frame()) if what is What.FRAME else opened.replies(part=part)
@@ -118,7 +112,7 @@ def _none(store: Path | str, noun: str, chosen: Chosen) -> StoreError:
     return StoreError(f"{store}: {why}; nothing was written")
 
 
-def _refuse_none(source: Source, store: Path | str, chosen: Chosen) -> None:
+def _refuse_none(source: lazy.Source, store: Path | str, chosen: Chosen) -> None:
     """Raise StoreError where the options leave no sample, before an earlier export is replaced."""
     selection = Selection.of(chosen.names)
     rows = chosen.rows.choose(selection.read(source, ("sample", "part", *selection.columns)))
@@ -126,37 +120,26 @@ def _refuse_none(source: Source, store: Path | str, chosen: Chosen) -> None:
         raise _none(store, "sample", chosen)
 
 
-def _write(frame: pl.DataFrame, path: Path, to: str | None) -> None:
-    from opensafemlrm.export import write_frame
-
-    write_frame(frame, path, to)
+def _write(frame: lazy.pl.DataFrame, path: Path, to: str | None) -> None:
+    lazy.write_frame(frame, path, to)
     say(f"{counted(len(frame), 'row')} in {path}")
 
 
 def _folder(store: Path, what: What, folder: Path, chosen: Chosen, *, everything: bool) -> str:
-    from opensafemlrm.interop.every_eval_ever import export_results
-    from opensafemlrm.interop.hub_dataset import export_dataset
-    from opensafemlrm.store import Store
-
-    with Store.open(store) as opened:
+    with lazy.Store.open(store) as opened:
         opened.everything = everything
         _refuse_none(opened, store, chosen)
-        write = export_results if what is What.EEE else export_dataset
+        write = lazy.export_results if what is What.EEE else lazy.export_dataset
         return str(write(opened, folder, Selection.of(chosen.names), chosen.rows))
 
 
-def _labels(store: Path, what: What, chosen: Chosen) -> pl.DataFrame:
-    import polars as pl
-
-    from opensafemlrm.interop.label_exchange import label_table, validation_table
-    from opensafemlrm.store import Store
-
+def _labels(store: Path, what: What, chosen: Chosen) -> lazy.pl.DataFrame:
     part = chosen.rows.part or "answer"
-    with Store.open(store) as opened:
+    with lazy.Store.open(store) as opened:
         if what is What.LABELS:
-            every, sample = label_table(opened), "sample"
+            every, sample = lazy.label_table(opened), "sample"
         else:
-            every, sample = validation_table(opened, part), "id"
+            every, sample = lazy.validation_table(opened, part), "id"
         parts = dict(opened.connection.execute("SELECT part, count(*) FROM labels GROUP BY part"))
         keys = Selection.of(chosen.names).samples(opened)
     if not parts:
@@ -165,7 +148,7 @@ def _labels(store: Path, what: What, chosen: Chosen) -> pl.DataFrame:
             f"`safemlrm label {store} --annotator NAME`, or bring some: `safemlrm import labels`"
         )
     frame = chosen.rows.choose(every)
-    frame = frame if keys is None else frame.filter(pl.col(sample).is_in(keys.implode()))
+    frame = frame if keys is None else frame.filter(lazy.pl.col(sample).is_in(keys.implode()))
     if every.is_empty():
         there = ", ".join(f"{n:,} of the {of}" for of, n in parts.items())
         lack = "whose text is known" if what is What.LABELS else f"of the {part} that settles it"
@@ -179,14 +162,13 @@ def _labels(store: Path, what: What, chosen: Chosen) -> pl.DataFrame:
 
 def _for_inspect(what: What, store: str, folder: Path, chosen: Chosen) -> str:
     try:
-        from opensafemlrm.interop.inspect_export import export_logs
-        from opensafemlrm.interop.scout import export_transcripts
+        from opensafemlrm.interop.inspect_export import export_logs  # noqa: PLC0415 # an extra
+        from opensafemlrm.interop.scout import export_transcripts  # noqa: PLC0415 # an extra
     except ImportError as error:
         raise MissingExtraError(f"export {what}", "inspect") from error
-    from opensafemlrm.store.source import open_source
 
     selection = Selection.of(chosen.names)
-    with open_source(store, everything=True) as source:
+    with lazy.open_source(store, everything=True) as source:
         _refuse_none(source, store, chosen)
         if what is What.SCOUT:
             count = export_transcripts(source, folder, selection)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._output import show_record
 from opensafemlrm.errors import MissingExtraError
@@ -57,19 +58,15 @@ def import_replies(
     Tables, reports and pages call their models, data sets and judges "imported". Judge them with
     `safemlrm judges apply`. Importing again changes nothing.
     """
-    from opensafemlrm.interop.brought import Brought
-    from opensafemlrm.interop.replies_in import check_replies, put_replies
-    from opensafemlrm.interop.reply_files import replies_in_files
-    from opensafemlrm.interop.reply_mapping import read_mapping
-    from opensafemlrm.store import Store
-
     given = {"model": model, "dataset": dataset, "attack": attack, "defense": defense}
-    read = read_mapping(mapping, {name: text for name, text in given.items() if text is not None})
+    read = lazy.read_mapping(
+        mapping, {name: text for name, text in given.items() if text is not None}
+    )
     # Before there is a store: a file that is wrong leaves none behind.
-    check_replies(replies_in_files(files, read))
-    with Store.open(store, "create") as opened:
-        brought = Brought(opened)
-        done = put_replies(opened, read.source, replies_in_files(files, read), read.pairs)
+    lazy.check_replies(lazy.replies_in_files(files, read))
+    with lazy.Store.open(store, "create") as opened:
+        brought = lazy.Brought(opened)
+        done = lazy.put_replies(opened, read.source, lazy.replies_in_files(files, read), read.pairs)
         _tell(done, to, brought.words(done.samples))
     table = "asr" if done.verdicts else "coverage"
     say(f"next: safemlrm table {table} {store}, or safemlrm judges apply JUDGE {store}")
@@ -93,17 +90,15 @@ def import_inspect(
 ) -> None:
     """Read logs of Inspect AI: of `safemlrm export inspect`, of our tasks or of any other."""
     try:
-        from opensafemlrm.interop.inspect_foreign import Unsafe
-        from opensafemlrm.interop.inspect_import import import_logs
+        from opensafemlrm.interop.inspect_foreign import Unsafe  # noqa: PLC0415 # an extra
+        from opensafemlrm.interop.inspect_import import import_logs  # noqa: PLC0415 # an extra
     except ImportError as error:
         raise MissingExtraError("import inspect", "inspect") from error
-    from opensafemlrm.interop.brought import Brought
-    from opensafemlrm.store import Store
 
     rules = [Unsafe.parse(text) for text in unsafe or ()]
     kind = ItemKind.BENIGN if benign else ItemKind.HARMFUL
-    with Store.open(store, "create") as opened:
-        brought = Brought(opened)
+    with lazy.Store.open(store, "create") as opened:
+        brought = lazy.Brought(opened)
         done = import_logs(path, opened, rules, part, kind)
         _tell(done, to, brought.words(done.samples))
     say(f"next: safemlrm table {'coverage' if done.failed else 'asr'} {store}")
@@ -118,13 +113,9 @@ def import_study(
 
     Score histograms (statistic_results) and per-item results (evaluation_results).
     """
-    from opensafemlrm.interop.brought import Brought
-    from opensafemlrm.interop.opensafemlrm import import_results
-    from opensafemlrm.store import Store
-
-    with Store.open(store, "create") as opened:
-        brought = Brought(opened)
-        done = import_results(path, opened)
+    with lazy.Store.open(store, "create") as opened:
+        brought = lazy.Brought(opened)
+        done = lazy.import_results(path, opened)
         _tell(done, to, *([brought.words(done.samples)] if done.samples else []))
     say(f"next: safemlrm table asr {store} --by scenario")
 
@@ -145,8 +136,5 @@ def import_labels(
     A CSV file as `safemlrm export labels` writes it, or a validation set of Inspect Scout (columns
     id and target).
     """
-    from opensafemlrm.interop import label_exchange
-    from opensafemlrm.store import Store
-
-    with Store.open(store, "write") as opened:
-        _tell(label_exchange.import_labels(path, opened, annotator, part), to)
+    with lazy.Store.open(store, "write") as opened:
+        _tell(lazy.label_exchange.import_labels(path, opened, annotator, part), to)

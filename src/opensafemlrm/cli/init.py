@@ -11,10 +11,11 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._complete import components
 from opensafemlrm.cli._console import say, say_next
 from opensafemlrm.cli._option import judge_spec
-from opensafemlrm.errors import OptionError, SafeMLRMError, UnknownNameError
+from opensafemlrm.errors import OptionError, SafeMLRMError, StudyError, UnknownNameError
 
 _LOCAL: Final = "http://localhost:8000/v1"
 _SIMULATED: Final = "sim"
@@ -104,12 +105,7 @@ def init(
     it asks nothing. Comments in the study say what you can change. A JSON Schema is written beside
     it, so that editors complete and check the file.
     """
-    from opensafemlrm import study
-    from opensafemlrm.errors import StudyError
-    from opensafemlrm.files import write_atomic
-    from opensafemlrm.scaffold import study_schema
-
-    schema = path.with_name(study_schema.NAME)
+    schema = path.with_name(lazy.study_schema.NAME)
     if path.exists() and not force:
         raise OptionError(f"{path}: this file exists; name another one, or write over it: --force")
     if not force and schema.exists() and b"SeriesSpec" not in schema.read_bytes():
@@ -132,7 +128,7 @@ def init(
             is_pair = len(names) == _PAIR
         specs, labels = _models(address, api_key_env, names or served[:1], served)
     text = _STUDY.format(
-        schema=study_schema.NAME,
+        schema=lazy.study_schema.NAME,
         path=path,
         models="\n".join(specs),
         pairs=json.dumps([[labels[0], labels[-1]]]) if is_pair else "auto",
@@ -141,23 +137,20 @@ def init(
         limit=limit,
     )
     try:
-        study.parse(text, str(path))
+        lazy.study.parse(text, str(path))
     except StudyError as error:
         raise StudyError(*(f"not written: {_by_option(text)}" for text in error.args)) from error
-    write_atomic(schema, study_schema.text())
-    write_atomic(path, text)
+    lazy.write_atomic(schema, lazy.study_schema.text())
+    lazy.write_atomic(path, text)
     say_next(f"doctor {path}", f"run {path} --store results --dry-run")
     typer.echo(path)
 
 
 def _served(address: str, api_key_env: str | None) -> tuple[str, list[str]]:
     """Return a server's address, with its ``/v1``, and its models; none of simulated ones."""
-    from opensafemlrm.api import run_blocking
-    from opensafemlrm.models.hosted.listing import served_models
-
     if address == _SIMULATED:
         return address, []
-    url, served = run_blocking(served_models(address, api_key_env))
+    url, served = lazy.api.run_blocking(lazy.served_models(address, api_key_env))
     if not served:
         raise OptionError(f"{url} lists no model: load one into the server first")
     return url, served
@@ -228,7 +221,5 @@ def _by_option(mistake: str) -> str:
 
 def _flow(value: Any) -> str:
     """Write a value as YAML in one line."""
-    import yaml
-
-    text = yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False)
+    text = lazy.yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False)
     return text.removesuffix("\n").removesuffix("...").rstrip()

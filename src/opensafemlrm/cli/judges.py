@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._budget import budgeted, spent
 from opensafemlrm.cli._complete import components, stored
 from opensafemlrm.cli._console import say
@@ -20,12 +21,9 @@ from opensafemlrm.cli._output import (
     print_wrapped,
     show,
 )
-from opensafemlrm.text import Format
-
-if TYPE_CHECKING:
-    import polars as pl
-
-    from opensafemlrm.store import Store
+from opensafemlrm.cli._texts import texts
+from opensafemlrm.text import Format, for_terminal
+from opensafemlrm.types import PARTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +42,16 @@ class ListRow:
 
 def list_judges(to: FormatOption = Format.TEXT) -> None:
     """List the judges: what each reads, its scale, and from which score a text is unsafe."""
-    import polars as pl
-
-    from opensafemlrm import registry
-    from opensafemlrm.report import Column, Table
-
-    kind = registry.ComponentKind.JUDGE
-    rows = [_row(name, cls) for name, cls in registry.available(kind, say).items()]
+    kind = lazy.ComponentKind.JUDGE
+    rows = [_row(name, cls) for name, cls in lazy.registry.available(kind, say).items()]
     columns = [
-        Column("name", "Judge"),
-        Column("version", "Version"),
-        Column("reads", "Reads"),
-        Column("scale", "Scale"),
-        Column("unsafe_from", "Unsafe from"),
+        lazy.Column("name", "Judge"),
+        lazy.Column("version", "Version"),
+        lazy.Column("reads", "Reads"),
+        lazy.Column("scale", "Scale"),
+        lazy.Column("unsafe_from", "Unsafe from"),
     ]
-    show([Table("judges", "Judges", columns, pl.DataFrame(rows))], to)
+    show([lazy.Table("judges", "Judges", columns, lazy.pl.DataFrame(rows))], to)
 
 
 def show_judge(
@@ -71,15 +64,7 @@ def show_judge(
     to: FormatOption = Format.TEXT,
 ) -> None:
     """Show a judge: where it comes from, what it reads, its options, and how wrong it is."""
-    import polars as pl
-
-    from opensafemlrm import registry
-    from opensafemlrm.cli._texts import texts
-    from opensafemlrm.report import Column, Table
-    from opensafemlrm.report.notes import measured_notes
-    from opensafemlrm.text import for_terminal
-
-    cls = registry.find(registry.ComponentKind.JUDGE, name)
+    cls = lazy.registry.find(lazy.ComponentKind.JUDGE, name)
     row = _row(name, cls)
     facts = {
         "title": f"{name} (version {row.version}): {row.title}",
@@ -93,13 +78,20 @@ def show_judge(
     }
     more = [
         cls.card.notes,
-        *measured_notes([name]),
+        *lazy.measured_notes([name]),
         *texts(cls, {} if template is None else {"template": template}),
     ]
     if to is not Format.TEXT:
         rows = [*facts.items(), *(("note", line) for line in more if line)]
-        frame = pl.DataFrame(rows, {"key": str, "value": str}, orient="row")
-        show([Table("judge", name, [Column("key", "Fact"), Column("value", "")], frame)], to)
+        frame = lazy.pl.DataFrame(rows, {"key": str, "value": str}, orient="row")
+        show(
+            [
+                lazy.Table(
+                    "judge", name, [lazy.Column("key", "Fact"), lazy.Column("value", "")], frame
+                )
+            ],
+            to,
+        )
         return
     title = facts.pop("title")
     print_wrapped(title)
@@ -129,22 +121,16 @@ def apply(
 
     What the judge has judged already is not asked again. Stop it any time and go on later.
     """
-    import asyncio
+    built = budgeted(max_requests, max_cost, prices)(lazy.study.judge_of(judge))
 
-    from opensafemlrm import study
-    from opensafemlrm.engine.stored import Judged, judge_replies
-    from opensafemlrm.store import Store
-
-    built = budgeted(max_requests, max_cost, prices)(study.judge_of(judge))
-
-    async def work() -> Judged:
+    async def work() -> lazy.Judged:
         try:
-            return await judge_replies(built, opened, model or (), limit)
+            return await lazy.judge_replies(built, opened, model or (), limit)
         finally:
             await built.aclose()
 
-    with Store.open(store, "write") as opened:
-        done = asyncio.run(work())
+    with lazy.Store.open(store, "write") as opened:
+        done = lazy.asyncio.run(work())
     say(str(done))
     if done.spent is not None:
         raise spent(done.spent)
@@ -159,42 +145,37 @@ def compare(
 
     How far they agree, and what panels and cascades ask and save.
     """
-    import polars as pl
-
-    from opensafemlrm import frame
-    from opensafemlrm.analysis.agreement import judge_pairs, panels, rater_pairs
-    from opensafemlrm.report.labels import PANELS, raters_table
-    from opensafemlrm.store import Store
-    from opensafemlrm.store.ratings import ratings
-    from opensafemlrm.types import PARTS
-
-    with Store.open(store) as opened:
-        tables = [raters_table(judge_pairs(frame.read(opened)), "judges")]
-        people = pl.concat([rater_pairs(ratings(opened, part)) for part in PARTS])
+    with lazy.Store.open(store) as opened:
+        tables = [
+            lazy.label_tables.raters_table(lazy.judge_pairs(lazy.frame.read(opened)), "judges")
+        ]
+        people = lazy.pl.concat([lazy.rater_pairs(lazy.ratings(opened, part)) for part in PARTS])
         members = _members(opened)
     if len(people):
-        tables.append(replace(raters_table(people, "labellers"), name="labellers"))
-    show([*tables, PANELS.of(panels(members))] if len(members) else tables, to)
+        tables.append(
+            replace(lazy.label_tables.raters_table(people, "labellers"), name="labellers")
+        )
+    show(
+        [*tables, lazy.label_tables.PANELS.of(lazy.panels(members))] if len(members) else tables, to
+    )
 
 
-def _members(store: Store) -> pl.DataFrame:
+def _members(store: lazy.Store) -> lazy.pl.DataFrame:
     """Return what every member of a panel or a cascade said of every text."""
-    import polars as pl
-
-    from opensafemlrm.judges.cascade import Cascade
-    from opensafemlrm.judges.members import members_in
-    from opensafemlrm.judges.panel import Panel
-    from opensafemlrm.store.labels import rationales
-
     rows: list[tuple[str, int, str | None, str | None, int]] = []
-    for kind in (Panel, Cascade):
-        for text, (judge, rationale) in enumerate(rationales(store, kind.name)):
-            members = members_in(rationale)
+    for kind in (lazy.Panel, lazy.Cascade):
+        for text, (judge, rationale) in enumerate(lazy.stored_labels.rationales(store, kind.name)):
+            members = lazy.members_in(rationale)
             rows += [(judge, text, m.judge, m.label.value, m.requests) for m in members]
             if not members:
                 rows.append((judge, text, None, None, 0))
-    columns = {"judge": pl.String, "text": pl.Int64, "member": pl.String, "label": pl.String}
-    return pl.DataFrame(rows, {**columns, "requests": pl.Int64}, orient="row")
+    columns = {
+        "judge": lazy.pl.String,
+        "text": lazy.pl.Int64,
+        "member": lazy.pl.String,
+        "label": lazy.pl.String,
+    }
+    return lazy.pl.DataFrame(rows, {**columns, "requests": lazy.pl.Int64}, orient="row")
 
 
 def _row(name: str, cls: Any) -> ListRow:
@@ -212,17 +193,13 @@ def _row(name: str, cls: Any) -> ListRow:
 
 def _plain(cls: Any, attribute: str) -> tuple[float, ...]:
     """Return a class's own value; of judges that take it from their members, nothing."""
-    from opensafemlrm.components import Judge
-
     value = getattr(cls, attribute)
-    if value is getattr(Judge, attribute):  # the default, which reads nothing of the judge
+    if value is getattr(lazy.Judge, attribute):  # the default, which reads nothing of the judge
         value = value.fget(None)
     return value if isinstance(value, tuple) else ()
 
 
 def _options(cls: Any) -> list[str]:
-    from dataclasses import MISSING, fields
-
     options = []
     for field in fields(cls):
         if field.init:

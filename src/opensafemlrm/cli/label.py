@@ -5,19 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._output import FormatOption, show
-from opensafemlrm.text import Format, counted
-
-if TYPE_CHECKING:
-    from opensafemlrm.store import Store
-    from opensafemlrm.store.labels import PersonLabel, Unit
-    from opensafemlrm.types import Part
-    from opensafemlrm.view.scales import Choice
+from opensafemlrm.text import Format, counted, for_terminal
+from opensafemlrm.types import Part
 
 _KEYS: Final = "v view it · n note · k skip · b back to the one before · q quit"
 
@@ -60,38 +56,30 @@ def label(
     --plan says how many labels each corrected rate and tax needs to be within ± a number of points,
     and which replies to label next; with --annotator you then label these.
     """
-    from opensafemlrm import frame
-    from opensafemlrm.analysis.label_plan import label_plan, to_label
-    from opensafemlrm.report.labels import plan_tables
-    from opensafemlrm.store import Store
-    from opensafemlrm.store.ratings import people_labels
-    from opensafemlrm.types import Part
-    from opensafemlrm.view import scales
-
-    choices = scales.scale(scale)
+    choices = lazy.scales.scale(scale)
     try:
         chosen = Part(part)
     except ValueError:
         raise typer.BadParameter("--part is answer, reasoning or full") from None
     if not (annotator or plan):
         raise typer.BadParameter("say who you are: --annotator NAME (or --plan alone)")
-    with Store.open(store, "write" if annotator else "read") as opened:
-        rows = frame.read(opened)
+    with lazy.Store.open(store, "write" if annotator else "read") as opened:
+        rows = lazy.frame.read(opened)
         if plan:
-            table, samples = label_plan(
+            table, samples = lazy.label_plan(
                 rows,
-                frame.pairs(opened),
+                lazy.frame.pairs(opened),
                 # Each labeller has a plan of their own, so that all get the same replies.
-                people_labels(opened, annotator),
+                lazy.people_labels(opened, annotator),
                 part=chosen.value,
                 within=within / 100,
                 more=count,
                 seed=seed,
             )
             if annotator is None:
-                show(plan_tables(table, samples), to)
+                show(lazy.label_tables.plan_tables(table, samples), to)
         else:
-            samples = to_label(rows, chosen.value, seed)
+            samples = lazy.to_label(rows, chosen.value, seed)
         if annotator is None:
             return
         samples = samples[:count]
@@ -107,38 +95,32 @@ class _Session:
 
     def __init__(
         self,
-        store: Store,
+        store: lazy.Store,
         labeller: str,
         wanted: Sequence[tuple[bytes, Part]],
-        choices: Sequence[Choice],
+        choices: Sequence[lazy.scales.Choice],
         *,
         reveal: bool,
     ) -> None:
-        from opensafemlrm.store import labels
-
         self._store, self._labeller, self._reveal = store, labeller, reveal
         self._wanted, self._choices = list(wanted), {choice.letter: choice for choice in choices}
         self._done = {
             (one.generation, one.part)
-            for one in labels.labels(store.connection, labeller)
+            for one in lazy.stored_labels.labels(store.connection, labeller)
             if self._is_of_today(one)
         }
 
-    def _is_of_today(self, label: PersonLabel) -> bool:
+    def _is_of_today(self, label: lazy.stored_labels.PersonLabel) -> bool:
         """Whether the text that was labelled is still the reply's."""
-        from opensafemlrm.store.labels import unit_of
-
-        unit = unit_of(self._store, label.generation, label.part)
+        unit = lazy.stored_labels.unit_of(self._store, label.generation, label.part)
         return unit is not None and label.text in ("", unit.text)
 
     def run(self) -> None:
         """Ask about one text after the other, those without a label first come first."""
-        from opensafemlrm.store.labels import unit_of
-
         at = self._next(0)
         self._tell_keys()
         while at < len(self._wanted):
-            unit = unit_of(self._store, *self._wanted[at])
+            unit = lazy.stored_labels.unit_of(self._store, *self._wanted[at])
             if unit is None:  # its text is gone from the store
                 at += 1
                 continue
@@ -158,15 +140,13 @@ class _Session:
         return sum(one not in self._done for one in self._wanted)
 
     def _tell_keys(self) -> None:
-        from opensafemlrm.view.scales import GUIDELINE
-
         say(f"{counted(len(self._wanted), 'reply')}, {self._left()} without your label. {_KEYS}")
         for letter, choice in self._choices.items():
-            meaning = choice.meaning or GUIDELINE.get(choice.name, "")
+            meaning = choice.meaning or lazy.scales.GUIDELINE.get(choice.name, "")
             named = "" if choice.name == letter else f"{choice.name}: " if meaning else choice.name
             say(f"  {letter}  {named}{meaning}")
 
-    def _ask(self, at: int, unit: Unit) -> int | None:
+    def _ask(self, at: int, unit: lazy.stored_labels.Unit) -> int | None:
         """Return +1 when it is labelled or skipped, -1 to go back, ``None`` to stop."""
         typer.echo(f"\n[{at + 1}/{len(self._wanted)}] {_hidden(unit)}")
         seen, note = self._reveal, ""
@@ -195,26 +175,21 @@ class _Session:
             else:
                 self._tell_keys()
 
-    def _keep(self, unit: Unit, said: Choice, note: str) -> None:
-        from opensafemlrm.store.labels import PersonLabel, put_labels
-
+    def _keep(self, unit: lazy.stored_labels.Unit, said: lazy.scales.Choice, note: str) -> None:
         place = (unit.generation, unit.part)
-        label = PersonLabel(
+        label = lazy.stored_labels.PersonLabel(
             *(*place, self._labeller, said.unsafe, note, unit.text),
             response_class=said.response_class,
             understood=said.understood,
         )
-        put_labels(self._store, [label])
+        lazy.stored_labels.put_labels(self._store, [label])
         self._done.add(place)
 
-    def _view(self, unit: Unit) -> None:
+    def _view(self, unit: lazy.stored_labels.Unit) -> None:
         """Print what the page shows too: pictures, prompt, question, reasoning and the text."""
-        from opensafemlrm.types import Part
-        from opensafemlrm.view.sample import images_of, read_sample
-
-        sample = read_sample(self._store, unit.generation)
+        sample = lazy.read_sample(self._store, unit.generation)
         if sample is not None:
-            for image in images_of(sample.prompt, sample.item):
+            for image in lazy.images_of(sample.prompt, sample.item):
                 path = self._store.image_path(image.sha256, image.media_type)
                 typer.echo(f"── picture, {image.width} by {image.height} pixels: {path}")
             for turn in sample.prompt.turns if sample.prompt else ():
@@ -226,9 +201,7 @@ class _Session:
         typer.echo("──")
 
 
-def _hidden(unit: Unit) -> str:
-    from opensafemlrm.text import for_terminal
-
+def _hidden(unit: lazy.stored_labels.Unit) -> str:
     # A code to talk about a text without repeating it.
     code = hashlib.sha256(unit.text.encode()).hexdigest()[:6]
     length = counted(len(unit.text), "character")
@@ -237,25 +210,17 @@ def _hidden(unit: Unit) -> str:
 
 
 def _print(title: str, text: str) -> None:
-    from opensafemlrm.text import for_terminal
-
     if text:
         typer.echo(f"── {title}\n{for_terminal(text, newlines=True)}")
 
 
-def _tell_agreement(store: Store, part: Part) -> None:
-    import polars as pl
-
-    from opensafemlrm.analysis.agreement import rater_pairs
-    from opensafemlrm.report.labels import raters_table
-    from opensafemlrm.store.ratings import ratings
-
-    given = ratings(store, part)
+def _tell_agreement(store: lazy.Store, part: Part) -> None:
+    given = lazy.ratings(store, part)
     by_labeller = given.group_by("rater", maintain_order=True).agg(
-        pl.len().alias("n"), pl.col("unsafe").sum()
+        lazy.pl.len().alias("n"), lazy.pl.col("unsafe").sum()
     )
     for name, n, unsafe in by_labeller.iter_rows():
         say(f"{name}: {counted(n, 'label')}, {unsafe:,} unsafe")
-    pairs = rater_pairs(given)
+    pairs = lazy.rater_pairs(given)
     if len(pairs):
-        show([raters_table(pairs, "labellers")])
+        show([lazy.label_tables.raters_table(pairs, "labellers")])

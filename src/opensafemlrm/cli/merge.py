@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import say
 from opensafemlrm.text import counted
 
@@ -21,17 +22,12 @@ def merge(
 
     Merging again changes nothing.
     """
-    from opensafemlrm.store import Store
-    from opensafemlrm.store.merge import merge as bring_together
-    from opensafemlrm.watch.state import FOLDER
-
-    with Store.open(store, "create") as opened:
-        samples = bring_together(sources, opened)
+    with lazy.Store.open(store, "create") as opened:
+        samples = lazy.merge_stores(sources, opened)
         kept = opened.connection.execute("SELECT count(*) FROM generations").fetchone()[0]
     say(f"{counted(samples, 'sample')} read; the store has {kept:,}")
     for source in sources:
-        if (Path(source) / FOLDER).is_dir():
-            say(
-                f"left behind: {source}/{FOLDER}, what `safemlrm watch` knows; go on watching there"
-            )
+        folder = f"{source}/{lazy.watch_state.FOLDER}"
+        if Path(folder).is_dir():
+            say(f"left behind: {folder}, what `safemlrm watch` knows; go on watching there")
     say(f"next: safemlrm table asr {store}   safemlrm table coverage {store}")

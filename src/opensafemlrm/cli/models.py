@@ -8,10 +8,12 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._complete import catalog_models
 from opensafemlrm.cli._output import FormatOption, show_record
 from opensafemlrm.cli._output import show as show_tables
-from opensafemlrm.text import Format
+from opensafemlrm.errors import UnknownNameError
+from opensafemlrm.text import Format, for_terminal
 
 _LISTED: Final = (
     *("id", "base", "base_note", "family", "format", "thinking", "context", "licence", "paper"),
@@ -21,25 +23,20 @@ _LISTED: Final = (
 
 def list_models(to: FormatOption = Format.TEXT) -> None:
     """List the models, their bases, and how they write their reasoning."""
-    import polars as pl
-
-    from opensafemlrm.models import catalog
-    from opensafemlrm.report import Column, Form, Table
-
-    rows = [row.model_dump(include=set(_LISTED)) for row in catalog.rows()]
+    rows = [row.model_dump(include=set(_LISTED)) for row in lazy.catalog.rows()]
     columns = [
-        Column("id", "Model"),
-        Column("base", "Base"),
-        Column("format", "Reasoning"),
-        Column("thinking", "Switch"),
-        Column("context", "Context", Form.COUNT),
+        lazy.Column("id", "Model"),
+        lazy.Column("base", "Base"),
+        lazy.Column("format", "Reasoning"),
+        lazy.Column("thinking", "Switch"),
+        lazy.Column("context", "Context", lazy.Form.COUNT),
     ]
-    frame = pl.DataFrame(rows, infer_schema_length=None).select(_LISTED)
+    frame = lazy.pl.DataFrame(rows, infer_schema_length=None).select(_LISTED)
     caption = (
         "Switch: one model, whose reasoning is on or off if nothing is said. –: not known, or none."
         " `safemlrm models show NAME` shows the rest."
     )
-    show_tables([Table("models", f"{len(rows)} models", columns, frame, caption)], to)
+    show_tables([lazy.Table("models", f"{len(rows)} models", columns, frame, caption)], to)
 
 
 def show(
@@ -52,16 +49,9 @@ def show(
     to: FormatOption = Format.TEXT,
 ) -> None:
     """Show everything that is known of a model."""
-    import polars as pl
-
-    from opensafemlrm.errors import UnknownNameError
-    from opensafemlrm.models import catalog
-    from opensafemlrm.report import Column, Table
-    from opensafemlrm.text import for_terminal
-
-    row = catalog.find(name)
+    row = lazy.catalog.find(name)
     if row is None:
-        names = [known for r in catalog.rows() for known in (r.id, *r.aliases)]
+        names = [known for r in lazy.catalog.rows() for known in (r.id, *r.aliases)]
         where = "`safemlrm models list` shows all"
         raise UnknownNameError("model in the catalogue", name, names, where)
     known = {**row.model_dump(mode="json"), **_look(row.format)}
@@ -70,9 +60,9 @@ def show(
         return
     shown = {key: _shown(value) for key, value in known.items()}
     if to is not Format.TEXT:
-        columns = [Column("key", "Key"), Column("value", "Value")]
-        frame = pl.DataFrame({"key": [*shown], "value": [*shown.values()]})
-        show_tables([Table("model", row.id, columns, frame)], to)
+        columns = [lazy.Column("key", "Key"), lazy.Column("value", "Value")]
+        frame = lazy.pl.DataFrame({"key": [*shown], "value": [*shown.values()]})
+        show_tables([lazy.Table("model", row.id, columns, frame)], to)
         return
     for key, value in shown.items():
         typer.echo(f"{key:<14} {for_terminal(value)}")
@@ -80,11 +70,6 @@ def show(
 
 def pairs(to: FormatOption = Format.TEXT) -> None:
     """List reasoning models with their bases: what `pairs: auto` finds in a study."""
-    import polars as pl
-
-    from opensafemlrm.models import catalog
-    from opensafemlrm.report import Column, Table
-
     rows = [
         {
             "reasoner": pair.reasoner.id,
@@ -92,20 +77,17 @@ def pairs(to: FormatOption = Format.TEXT) -> None:
             "switch": pair.is_switch,
             "family": pair.reasoner.family,
         }
-        for pair in catalog.pairs()
+        for pair in lazy.catalog.pairs()
     ]
-    columns = [Column("reasoner", "Reasoning model"), Column("base", "Base")]
+    columns = [lazy.Column("reasoner", "Reasoning model"), lazy.Column("base", "Base")]
     caption = "A model on both sides is its own base, with its reasoning off."
-    show_tables([Table("pairs", f"{len(rows)} pairs", columns, pl.DataFrame(rows), caption)], to)
+    show_tables(
+        [lazy.Table("pairs", f"{len(rows)} pairs", columns, lazy.pl.DataFrame(rows), caption)], to
+    )
 
 
 def formats(to: FormatOption = Format.TEXT) -> None:
     """List the formats of reasoning, and which of them `auto` detects in a reply."""
-    import polars as pl
-
-    from opensafemlrm.reasoning import FORMATS
-    from opensafemlrm.report import Column, Table
-
     rows = [
         {
             "name": form.name,
@@ -114,20 +96,23 @@ def formats(to: FormatOption = Format.TEXT) -> None:
             "models": list(form.models),
             "source": form.source or None,
         }
-        for form in FORMATS.values()
+        for form in lazy.reasoning.FORMATS.values()
     ]
-    columns = [Column("name", "Format"), Column("summary", "A reply"), Column("detected", "Auto")]
+    columns = [
+        lazy.Column("name", "Format"),
+        lazy.Column("summary", "A reply"),
+        lazy.Column("detected", "Auto"),
+    ]
     caption = "docs/formats.md says how `auto` decides, and how to describe a format of your own."
     show_tables(
-        [Table("formats", f"{len(rows)} formats", columns, pl.DataFrame(rows), caption)], to
+        [lazy.Table("formats", f"{len(rows)} formats", columns, lazy.pl.DataFrame(rows), caption)],
+        to,
     )
 
 
 def _look(reasoning_format: str | Mapping[str, Any]) -> dict[str, str]:
     """Return what a reply looks like, and where that was seen."""
-    from opensafemlrm.reasoning import resolve
-
-    form = resolve(reasoning_format)
+    form = lazy.reasoning.resolve(reasoning_format)
     return {"reply": form.summary, "format_source": form.source}
 
 

@@ -7,6 +7,8 @@ from typing import Annotated, Literal, TypeAlias
 
 import typer
 
+from opensafemlrm.cli import _lazy as lazy
+
 _Kind: TypeAlias = Literal["dataset", "attack", "defense", "judge", "model"]
 
 
@@ -25,9 +27,6 @@ def new(
     In a checkout of opensafemlrm these are a file, a test, a row of the registry and a row of the
     documents; `make check` is green at once. Then change the file to what you want it to do.
     """
-    from opensafemlrm import scaffold
-    from opensafemlrm.registry import ComponentKind
-
-    write = scaffold.write_package if plugin else scaffold.write_in_tree
-    for path in write(ComponentKind(kind), name, root):
+    write = lazy.scaffold.write_package if plugin else lazy.scaffold.write_in_tree
+    for path in write(lazy.ComponentKind(kind), name, root):
         typer.echo(path)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from opensafemlrm.analysis import MAX_UNSCORED
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._filters import ALL, Chosen, choosing
 from opensafemlrm.cli._output import Everything, MaxUnscored, tell_left_out
@@ -41,12 +42,11 @@ def report(
     and the like make it a report of these alone, in its title, its footers and its files; --mean
     makes its tax that over samples or over scenarios alone.
     """
-    from opensafemlrm import results
-    from opensafemlrm.store.sink import Sink
-
-    if out is None and Sink(store).folder is None:
+    if out is None and lazy.Sink(store).folder is None:
         raise typer.BadParameter("name the report's folder with --out, since STORE is a URL")
-    opened = results.open(store, max_unscored=max_unscored, everything=everything, **chosen.names)
+    opened = lazy.results.open(
+        store, max_unscored=max_unscored, everything=everything, **chosen.names
+    )
     tell_left_out(opened)
     folder = out or Path(store) / "report"
     written = opened.report(folder, with_examples=with_examples, **asdict(chosen.rows))

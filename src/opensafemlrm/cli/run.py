@@ -7,13 +7,15 @@ import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._budget import ADVICE
 from opensafemlrm.cli._complete import components, models
 from opensafemlrm.cli._console import LOUDNESS, fail, say, say_next
+from opensafemlrm.cli._dry_run import show_dry_run
 from opensafemlrm.cli._exit_codes import ExitCode
 from opensafemlrm.cli._fail_on import exceeded, shares
 from opensafemlrm.cli._main_group import Command as PlainCommand
@@ -21,12 +23,8 @@ from opensafemlrm.cli._option import judge_spec
 from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption, show
 from opensafemlrm.cli._summary import gave_nothing, run_table, summarize
 from opensafemlrm.errors import BudgetSpentError, OptionError, StoppedError, StoreError
+from opensafemlrm.selection import narrowed
 from opensafemlrm.text import Format
-
-if TYPE_CHECKING:
-    from opensafemlrm.cluster import Cluster
-    from opensafemlrm.engine import Plan
-    from opensafemlrm.report import Table
 
 _ALL_FAILED = "all"
 _OURS = {"images", "lock", "report", "watch"}
@@ -151,41 +149,32 @@ def run(
     is not asked again: stop it any time, add to the study, and run it again. So a small run first,
     with --limit, --model and the like, is the beginning of the whole one.
     """
-    from opensafemlrm import api
-    from opensafemlrm import study as studies
-    from opensafemlrm.cli._dry_run import show_dry_run
-    from opensafemlrm.models.budget import Limits
-    from opensafemlrm.models.prices import Prices
-    from opensafemlrm.selection import narrowed
-
     if (store is None) == (parquet_out is None):
         raise typer.BadParameter("name the results with --store, or with --ray and --parquet-out")
     if parquet_out is not None and ray is None:
         raise typer.BadParameter("--parquet-out is for runs with --ray")
     fail_limits = shares(fail_on)
-    limits = Limits(max_requests, max_cost, None if max_time is None else 60 * max_time)
+    limits = lazy.Limits(max_requests, max_cost, None if max_time is None else 60 * max_time)
     if limits.any and ray is not None:
         raise typer.BadParameter("--max-requests, --max-cost, --max-time are for one process")
     cluster = None
     if ray is not None:
-        from opensafemlrm.cluster import Cluster
-
-        cluster = Cluster(ray, workers, gpus_per_worker, parquet_out)
+        cluster = lazy.Cluster(ray, workers, gpus_per_worker, parquet_out)
     if store is not None:
         refuse_other_folder(store)
     codes = retry_failed or []
     chosen = narrowed(
-        studies.load(study),
+        lazy.study.load(study),
         {"models": model, "datasets": dataset, "attacks": attack, "defenses": defense},
         limit=limit,
         judges=[judge_spec(text) for text in judge or []],
     )
     if prices is not None:
-        table = Prices.read(prices)
+        table = lazy.Prices.read(prices)
         for sentence in table.strangers(chosen.components):
             say(f"{prices}: {sentence}")
         chosen = chosen.map_models(table.over)
-    plan = api.make_plan(
+    plan = lazy.api.make_plan(
         chosen,
         limits=limits,
         skip_invalid=skip_invalid,
@@ -204,13 +193,13 @@ def run(
 
 
 def run_and_report(
-    plan: Plan,
+    plan: lazy.Plan,
     store: Path | None,
-    cluster: Cluster | None = None,
+    cluster: lazy.Cluster | None = None,
     fail_limits: Mapping[str, float] = MappingProxyType({}),
     *,
     to: Format = Format.TEXT,
-    figures: Callable[[], Sequence[Table]] = tuple,
+    figures: Callable[[], Sequence[lazy.Table]] = tuple,
     tables: Sequence[str] = ("asr", "coverage"),
     more: Sequence[str] = (),
 ) -> None:
@@ -221,15 +210,13 @@ def run_and_report(
     on with. Exits with INTERRUPTED, BUDGET_SPENT, UNUSABLE where a model or the judge had to be
     stopped or gave nothing, or FAIL_ON where a cell exceeds one of ``fail_limits``.
     """
-    from opensafemlrm import api
-
     turns = plan.turns()
     ended, code = run_to_end(turns, store, cluster)
     results = str(store or (cluster and cluster.parquet_out))
     summarize(turns, results, whole=code == ExitCode.DONE)
     if to is not Format.TEXT:
         show([run_table(turns), *figures()], to)
-    for alarm in [*api.outages(plan.study), *api.alarms(results)]:
+    for alarm in [*lazy.api.outages(plan.study), *lazy.api.alarms(results)]:
         say(f"look at this: {alarm}")
     steps = [f"table {name} {results}" for name in tables]
     if code == ExitCode.UNUSABLE:
@@ -254,15 +241,13 @@ def run_and_report(
 
 
 def run_to_end(
-    turns: Sequence[Plan], store: Path | None, cluster: Cluster | None = None
+    turns: Sequence[lazy.Plan], store: Path | None, cluster: lazy.Cluster | None = None
 ) -> tuple[str, ExitCode]:
     """Run plans with progress bars; return what ended it early, if anything did, and the code."""
-    from opensafemlrm import api
-
     try:
         with _sigterm_interrupts():
-            api.run_blocking(
-                api.run_turns(turns, store, cluster=cluster, progress=not LOUDNESS.quiet)
+            lazy.api.run_blocking(
+                lazy.api.run_turns(turns, store, cluster=cluster, progress=not LOUDNESS.quiet)
             )
     except KeyboardInterrupt:
         return "interrupted", ExitCode.INTERRUPTED
@@ -275,16 +260,14 @@ def run_to_end(
 
 def refuse_other_folder(store: Path) -> None:
     """Raise StoreError for a folder that holds other things and no store."""
-    from opensafemlrm.store import DATABASE
-
-    if not store.is_dir() or (store / DATABASE).exists():
+    if not store.is_dir() or (store / lazy.DATABASE).exists():
         return
     others = sorted(
         path.name
         for path in store.iterdir()
         if path.name not in _OURS
         and path.suffix not in _STUDIES
-        and not path.name.startswith((".", DATABASE))
+        and not path.name.startswith((".", lazy.DATABASE))
     )
     if others:
         raise StoreError(
@@ -313,17 +296,14 @@ def _sigterm_interrupts() -> Iterator[None]:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-def _report_absent(plan: Plan, store: Path | None) -> None:
+def _report_absent(plan: lazy.Plan, store: Path | None) -> None:
     """Say which codes the store does not have. Raises BadParameter for one that nothing has."""
-    from opensafemlrm.store import DATABASE, Store
-    from opensafemlrm.store.known import failure_codes
-
     if store is None or not plan.again.codes:
         return
     codes = set[str]()
-    if (store / DATABASE).is_file():
-        with Store.open(store) as opened:
-            codes = failure_codes(opened)
+    if (store / lazy.DATABASE).is_file():
+        with lazy.Store.open(store) as opened:
+            codes = lazy.failure_codes(opened)
     try:
         absent = plan.again.absent(codes)
     except OptionError as error:
@@ -333,17 +313,15 @@ def _report_absent(plan: Plan, store: Path | None) -> None:
         say(f"no failure has the code {code}; the store's failures have: {there}")
 
 
-def _report_skipped(plan: Plan) -> None:
+def _report_skipped(plan: lazy.Plan) -> None:
     for subset in {id(cell.subset): cell.subset for cell in plan.cells}.values():
         for error in subset.skipped:
             say(f"skipped: {error}")
 
 
-def report_reversed(plan: Plan) -> None:
+def report_reversed(plan: lazy.Plan) -> None:
     """Say which pairs of a study are the wrong way round."""
-    from opensafemlrm.models.catalog import reversed_among
-
-    for first, second in reversed_among(plan.study.pairs):
+    for first, second in lazy.catalog.reversed_among(plan.study.pairs):
         say(
             f"look at this: the study names the base {first.label} before its reasoning model; "
             f"write the pair as [{second.label}, {first.label}]"

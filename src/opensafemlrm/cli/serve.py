@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._output import PortOption
 
@@ -45,9 +46,7 @@ def serve_sim(
 
     For demos, tests and load. Ctrl-C stops it.
     """
-    from opensafemlrm.models.demo.server import ServerOptions, serve, simulated
-
-    options = ServerOptions(
+    options = lazy.demo_server.ServerOptions(
         latency=latency,
         error_rate=error_rate,
         rate_limited_rate=rate_limited_rate,
@@ -64,7 +63,7 @@ def serve_sim(
             f"base_url: '{url}'}}"
         )
 
-    serve(simulated(options), host, port, on_ready=announce)
+    lazy.demo_server.serve(lazy.demo_server.simulated(options), host, port, on_ready=announce)
 
 
 def serve_organism(
@@ -79,7 +78,6 @@ def serve_organism(
 
     They take images too. Ctrl-C stops it.
     """
-    from opensafemlrm.models.demo.server import organisms, serve
 
     def announce(url: str) -> None:
         say(
@@ -87,5 +85,5 @@ def serve_organism(
             f"base_url: '{url}'}}"
         )
 
-    app = organisms(weights, reasoning_parser=reasoning_parser)
-    serve(app, host, port, on_ready=announce)
+    app = lazy.demo_server.organisms(weights, reasoning_parser=reasoning_parser)
+    lazy.demo_server.serve(app, host, port, on_ready=announce)

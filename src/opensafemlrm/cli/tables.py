@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import Annotated, Final, Literal
 
 import typer
 
 from opensafemlrm.analysis import MAX_UNSCORED
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._empty import why_empty
 from opensafemlrm.cli._filters import ALL, ROWS, Chosen, choosing
@@ -22,12 +24,9 @@ from opensafemlrm.cli._output import (
     show,
     tell_left_out,
 )
+from opensafemlrm.errors import OptionError, UnknownNameError
 from opensafemlrm.selection import GROUPINGS, KINDS, RowChoice
 from opensafemlrm.text import Format
-
-if TYPE_CHECKING:
-    from opensafemlrm.report import Table
-    from opensafemlrm.results import Results
 
 
 class Name(StrEnum):
@@ -134,16 +133,10 @@ class Options:
                 raise typer.BadParameter(f"{name} takes no --{flag}; these tables do: {names}")
 
 
-def make(name: Name, path: Path | str, options: Options) -> list[Table]:
+def make(name: Name, path: Path | str, options: Options) -> list[lazy.Table]:
     """Compute a table of what is at ``path``."""
-    import dataclasses
-
-    from opensafemlrm import results
-    from opensafemlrm.analysis.alarms import sent_otherwise
-    from opensafemlrm.report.notes import finished
-
     options.refuse_others(name)
-    found = results.open(
+    found = lazy.results.open(
         path,
         max_unscored=options.max_unscored,
         cluster=options.cluster,
@@ -162,17 +155,15 @@ def make(name: Name, path: Path | str, options: Options) -> list[Table]:
         hidden = bool(options.chosen.given) and not _are_empty(_MAKERS[name](whole, every))
         say(why_empty(name, found, options.chosen, hidden=hidden))
         made = [dataclasses.replace(table, caption="") for table in made]  # it is said
-    return finished(made, sent_otherwise(found.requests()), found.selection, rows)
+    return lazy.finished(made, lazy.sent_otherwise(found.requests()), found.selection, rows)
 
 
-def _are_empty(tables: list[Table]) -> bool:
+def _are_empty(tables: list[lazy.Table]) -> bool:
     return all(table.frame.is_empty() for table in tables)
 
 
-def _refuse_rows(name: Name, tables: list[Table], chosen: Chosen) -> None:
+def _refuse_rows(name: Name, tables: list[lazy.Table], chosen: Chosen) -> None:
     """Raise for rows that no table has: no part, no mean, nothing of that name."""
-    from opensafemlrm.errors import OptionError
-
     keys = {key for t in tables for key in (*t.frame.columns, *(c.key for c in t.columns))}
     has = {key for key in ROWS if ("level" if key == "mean" else key) in keys}
     chosen.refuse_but((*KINDS, "by", *(key for key in ROWS if key in has)), name)
@@ -187,10 +178,8 @@ def _refuse_rows(name: Name, tables: list[Table], chosen: Chosen) -> None:
         )
 
 
-def _with_columns(tables: list[Table], columns: str) -> list[Table]:
+def _with_columns(tables: list[lazy.Table], columns: str) -> list[lazy.Table]:
     """Keep the columns that are named, in the tables that have some of them."""
-    from opensafemlrm.errors import UnknownNameError
-
     names = [name.strip() for name in columns.split(",")]
     known = {name for table in tables for name in table.frame.columns}
     for name in names:
@@ -200,89 +189,67 @@ def _with_columns(tables: list[Table], columns: str) -> list[Table]:
     return [table.only(names) for table in chosen]
 
 
-def _asr(found: Results, options: Options) -> list[Table]:
-    from opensafemlrm.report.rates import asr_table
-
+def _asr(found: lazy.Results, options: Options) -> list[lazy.Table]:
     # Chosen before the table is made: its footer counts what is in its rows.
     rows = found.asr(by=options.by_scenario, threshold=options.chosen.rows.threshold)
-    return [asr_table(options.chosen.rows.choose(rows))]
+    return [lazy.rates.asr_table(options.chosen.rows.choose(rows))]
 
 
-def _tax(found: Results, options: Options) -> list[Table]:
-    from opensafemlrm.report.rates import TAX
-
-    return [TAX.of(found.tax(by=options.by_scenario))]
+def _tax(found: lazy.Results, options: Options) -> list[lazy.Table]:
+    return [lazy.rates.TAX.of(found.tax(by=options.by_scenario))]
 
 
-def _blindspots(found: Results, options: Options) -> list[Table]:
-    from opensafemlrm.analysis.blindspots import consistency
-    from opensafemlrm.report.blindspots import GROUPED, blindspot_tables
-
+def _blindspots(found: lazy.Results, options: Options) -> list[lazy.Table]:
     if options.groups is not None:
-        return [GROUPED.of(found.grouped(*options.groups))]
+        return [lazy.GROUPED_BLINDSPOTS.of(found.grouped(*options.groups))]
     scenarios = found.blindspots()
-    return blindspot_tables(scenarios, consistency(scenarios))
+    return lazy.blindspot_tables(scenarios, lazy.consistency(scenarios))
 
 
-def _correction(found: Results, options: Options) -> list[Table]:
-    from opensafemlrm.report.rates import CORRECTION
-
-    return [CORRECTION.of(found.self_correction(by=options.by_scenario))]
+def _correction(found: lazy.Results, options: Options) -> list[lazy.Table]:
+    return [lazy.rates.CORRECTION.of(found.self_correction(by=options.by_scenario))]
 
 
-def _overrefusal(found: Results, options: Options) -> list[Table]:
-    from opensafemlrm.report.rates import overrefusal_tables
-
-    return overrefusal_tables(found.over_refusal(by=options.by_scenario), found.balance())
-
-
-def _defense(found: Results, _: Options) -> list[Table]:
-    from opensafemlrm.report.rates import defense_table
-
-    return [defense_table(found.defense())]
+def _overrefusal(found: lazy.Results, options: Options) -> list[lazy.Table]:
+    return lazy.rates.overrefusal_tables(
+        found.over_refusal(by=options.by_scenario), found.balance()
+    )
 
 
-def _calibrated(found: Results, options: Options) -> list[Table]:
-    from opensafemlrm.report.labels import calibrated_tables
-
-    return calibrated_tables(found.calibrated(by=options.by_scenario), found.calibrated_tax())
+def _defense(found: lazy.Results, _: Options) -> list[lazy.Table]:
+    return [lazy.rates.defense_table(found.defense())]
 
 
-def _comprehension(results: Results, _: Options) -> list[Table]:
-    from opensafemlrm.report.rates import comprehension_tables
-
-    return comprehension_tables(results.comprehension(), results.comprehension_tax())
-
-
-def _cost(found: Results, options: Options) -> list[Table]:
-    from opensafemlrm.report.outcomes import COST
-
-    return [COST.of(found.cost(prices=options.prices))]
+def _calibrated(found: lazy.Results, options: Options) -> list[lazy.Table]:
+    return lazy.label_tables.calibrated_tables(
+        found.calibrated(by=options.by_scenario), found.calibrated_tax()
+    )
 
 
-def _coverage(found: Results, _: Options) -> list[Table]:
-    from opensafemlrm.report.outcomes import NOT_APPLICABLE, coverage_tables
+def _comprehension(results: lazy.Results, _: Options) -> list[lazy.Table]:
+    return lazy.rates.comprehension_tables(results.comprehension(), results.comprehension_tax())
 
-    tables = coverage_tables(
+
+def _cost(found: lazy.Results, options: Options) -> list[lazy.Table]:
+    return [lazy.outcomes.COST.of(found.cost(prices=options.prices))]
+
+
+def _coverage(found: lazy.Results, _: Options) -> list[lazy.Table]:
+    tables = lazy.outcomes.coverage_tables(
         found.coverage(),
         found.verdict_coverage(),
         found.detected_formats(),
         found.alarms(),
     )
     unsent = found.not_applicable()
-    return tables if unsent.is_empty() else [*tables, NOT_APPLICABLE.of(unsent)]
+    return tables if unsent.is_empty() else [*tables, lazy.outcomes.NOT_APPLICABLE.of(unsent)]
 
 
-def _stopping(results: Results, _: Options) -> list[Table]:
-    from opensafemlrm.report.outcomes import stopping_table
-
-    return [stopping_table(results.stopping())]
+def _stopping(results: lazy.Results, _: Options) -> list[lazy.Table]:
+    return [lazy.outcomes.stopping_table(results.stopping())]
 
 
-def _drift(results: Results, options: Options) -> list[Table]:
-    from opensafemlrm.errors import OptionError
-    from opensafemlrm.report.drift import drift_tables
-
+def _drift(results: lazy.Results, options: Options) -> list[lazy.Table]:
     changes, trend = results.drift(), results.drift(by="version")
     given = bool(options.chosen.given)
     if trend.is_empty() and given and not results.only(**dict.fromkeys(KINDS)).drift().is_empty():
@@ -296,10 +263,10 @@ def _drift(results: Results, options: Options) -> list[Table]:
         if rows["version"].n_unique() == 1:
             of = "of what you chose, " if given else ""
             say(f"{of}the series {name!r} has replies of one version only: {rows['version'][0]}")
-    return drift_tables(changes, trend, by_scenario=options.by_scenario is not None)
+    return lazy.drift_tables(changes, trend, by_scenario=options.by_scenario is not None)
 
 
-_MAKERS: Final[dict[Name, Callable[[Results, Options], list[Table]]]] = {
+_MAKERS: Final[dict[Name, Callable[[lazy.Results, Options], list[lazy.Table]]]] = {
     Name.ASR: _asr,
     Name.TAX: _tax,
     Name.BLINDSPOTS: _blindspots,

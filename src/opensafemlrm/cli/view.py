@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import fail, say
 from opensafemlrm.cli._filters import Chosen, choosing
 from opensafemlrm.cli._output import PortOption, check_plain, print_wrapped, show_records
-from opensafemlrm.selection import KINDS
-from opensafemlrm.text import Format, counted
-
-if TYPE_CHECKING:
-    from opensafemlrm.store import Store
-    from opensafemlrm.view.browse import Browser
-    from opensafemlrm.view.filters import Filters
-    from opensafemlrm.view.sample import Sample
+from opensafemlrm.selection import KINDS, labels_of
+from opensafemlrm.text import Format, counted, for_terminal
+from opensafemlrm.types import ResponseStatus
 
 
 def view(
@@ -33,8 +30,6 @@ def view(
     is good for one browser. Texts may be harmful: they are masked until you reveal them. Ctrl-C
     stops it.
     """
-    from opensafemlrm.view.pages import Pages
-    from opensafemlrm.view.server import serve
 
     def ready(address: str) -> None:
         say(f"{store} is at the address below, for one browser; Ctrl-C stops it")
@@ -42,11 +37,11 @@ def view(
         if open_browser:
             typer.launch(address)
 
-    pages = Pages(store)
+    pages = lazy.Pages(store)
     say(f"reading {store} (at the first time all of it, later what is new)")
     try:
         pages.read()
-        serve(pages, port, ready)
+        lazy.serve_pages(pages, port, ready)
     except OSError as error:
         fail(f"port {port} of this machine cannot be used: {error.strerror}; give another --port")
         raise typer.Exit(2) from None
@@ -86,21 +81,15 @@ def show(
 
     Texts may be harmful: they are masked unless you say --reveal.
     """
-    from opensafemlrm.store import Store
-    from opensafemlrm.view.browse import Browser
-    from opensafemlrm.view.filters import Filters
-    from opensafemlrm.view.index import Index
-    from opensafemlrm.view.sample import read_sample
-
     check_plain(to, "show")
-    index = Index(store)
+    index = lazy.Index(store)
     try:
         index.refresh()
-        with index.reading() as connection, Store.open(store) as opened:
-            browser = Browser(connection)
-            (stored, _) = browser.count(Filters())
+        with index.reading() as connection, lazy.Store.open(store) as opened:
+            browser = lazy.Browser(connection)
+            (stored, _) = browser.count(lazy.Filters())
             rows, total, more = browser.of_any(_filters(browser, chosen, item, outcome), count)
-            samples = [(row, read_sample(opened, row["key"])) for row in rows]
+            samples = [(row, lazy.read_sample(opened, row["key"])) for row in rows]
             records = [_record(row, sample) for row, sample in samples if sample is not None]
             show_records(records, to, "show")
             for row, sample in samples if to is Format.TEXT else ():
@@ -115,18 +104,12 @@ def show(
         say(f"none of the store's {counted(stored, 'sample')} is such; leave out an option")
 
 
-def _filters(browser: Browser, chosen: Chosen, item: str, outcome: str) -> list[Filters]:
+def _filters(browser: lazy.Browser, chosen: Chosen, item: str, outcome: str) -> list[lazy.Filters]:
     """Return what to look for, one after the other. Raises UnknownNameError, BadParameter."""
-    from itertools import product
-
-    from opensafemlrm.selection import labels_of
-    from opensafemlrm.types import ResponseStatus
-    from opensafemlrm.view.filters import VERDICTS, Filters
-
-    outcomes = (*(status.value for status in ResponseStatus), *VERDICTS)
+    outcomes = (*(status.value for status in ResponseStatus), *lazy.VERDICTS)
     if outcome and outcome not in outcomes:
         raise typer.BadParameter(f"--outcome is one of {', '.join(outcomes)}, not {outcome!r}")
-    known = browser.choices(Filters())
+    known = browser.choices(lazy.Filters())
     names = {
         kind: labels_of(f"{kind} in this store", wanted, known[kind], exact=kind == "scenario")
         for kind, wanted in chosen.names.items()
@@ -136,21 +119,21 @@ def _filters(browser: Browser, chosen: Chosen, item: str, outcome: str) -> list[
         raise typer.BadParameter(
             f"--outcome is of one judge, or of any; name one: {', '.join(names['judge'])}"
         )
-    if outcome in VERDICTS and "judge" not in names and known["judge"]:
+    if outcome in lazy.VERDICTS and "judge" not in names and known["judge"]:
         names["judge"] = tuple(known["judge"])
     if item:
         names["item"] = labels_of("item in this store", [item], browser.items(), exact=True)
     same = {
         "part": chosen.rows.part or "answer",
-        "verdict" if outcome in VERDICTS else "status": outcome,
+        "verdict" if outcome in lazy.VERDICTS else "status": outcome,
     }
     return [
-        Filters.of({**dict(zip(names, values, strict=True)), **same})
+        lazy.Filters.of({**dict(zip(names, values, strict=True)), **same})
         for values in product(*names.values())
     ]
 
 
-def _record(row: dict[str, Any], sample: Sample) -> dict[str, Any]:
+def _record(row: dict[str, Any], sample: lazy.Sample) -> dict[str, Any]:
     names = ("model", "dataset", "attack", "defense", "scenario", "item", "repeat", "status")
     response, prompt = sample.response, sample.prompt
     return {
@@ -170,9 +153,7 @@ def _record(row: dict[str, Any], sample: Sample) -> dict[str, Any]:
     }
 
 
-def _print(store: Store, row: dict[str, Any], sample: Sample, *, reveal: bool) -> None:
-    from opensafemlrm.text import for_terminal
-
+def _print(store: lazy.Store, row: dict[str, Any], sample: lazy.Sample, *, reveal: bool) -> None:
     def text(title: str, content: str) -> None:
         length = counted(len(content), "character")
         hidden = f"({length}, masked: --reveal shows the text)"

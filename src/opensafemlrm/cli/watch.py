@@ -5,21 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._budget import budgeted
 from opensafemlrm.cli._console import fail, say
 from opensafemlrm.cli._exit_codes import ExitCode
 from opensafemlrm.cli._output import MaxCost, MaxRequests, PricesOption
 from opensafemlrm.cli.run import refuse_other_folder, run_and_report, run_to_end
 from opensafemlrm.text import counted
-
-if TYPE_CHECKING:
-    from opensafemlrm.engine import Plan
-    from opensafemlrm.watch.probe import Seen
-    from opensafemlrm.watch.state import State, Version
 
 Within: TypeAlias = Callable[[Any], Any]
 """What puts a model under the budget of the whole command."""
@@ -65,14 +61,11 @@ def watch(
     a model is less safe than before. One budget holds for the probe and the whole run; the next
     watch goes on with what it cut short.
     """
-    from opensafemlrm.store.database import lock_to_write
-    from opensafemlrm.watch.state import FOLDER, State, age
-
     within = budgeted(max_requests, max_cost, prices)
-    oldest = None if every is None else datetime.now(UTC) - age(every)
+    oldest = None if every is None else datetime.now(UTC) - lazy.watch_state.age(every)
     refuse_other_folder(store)
-    with lock_to_write(store / FOLDER, existing=False):
-        state = State.load(store)
+    with lazy.lock_to_write(store / lazy.watch_state.FOLDER, existing=False):
+        state = lazy.watch_state.State.load(store)
         if state.is_new:
             _refuse_versions(study, store)
         last = state.versions[-1]
@@ -90,20 +83,14 @@ def watch(
 
 def _refuse_versions(study: Path, store: Path) -> None:
     """Exit where a store holds versions of a model that no watch here knows: it was merged."""
-    from opensafemlrm import study as studies
-    from opensafemlrm.store.connecting import DATABASE
-    from opensafemlrm.store.named import named_cells
-    from opensafemlrm.store.source import open_source
-    from opensafemlrm.watch.versions import can_change
-
-    if not (store / DATABASE).exists():
+    if not (store / lazy.DATABASE).exists():
         return
-    loaded = studies.load(study)
+    loaded = lazy.study.load(study)
     series = (version.model for one in loaded.series for version in one.versions)
     own = {model.label for model in (*loaded.models, *series)}
-    with open_source(store) as source:
-        labels = set(named_cells(source)["model"].cast(str)) - own
-    for model in filter(can_change, loaded.models):
+    with lazy.open_source(store) as source:
+        labels = set(lazy.named_cells(source)["model"].cast(str)) - own
+    for model in filter(lazy.versions.can_change, loaded.models):
         if any(label.startswith(f"{model.label}@") for label in labels):
             fail(f"{store} holds versions of {model.label}, but not what a watch knows of them")
             say("copy the folder watch/ of the store that was watched into it, or name a new store")
@@ -114,21 +101,18 @@ def _probe(
     study: Path,
     within: Within,
     store: Path,
-    state: State,
+    state: lazy.watch_state.State,
     share: float | None,
     error: float | None,
 ) -> bool:
     """Ask the probe's questions once more; return whether a model was changed."""
-    from opensafemlrm.store.source import open_source
-    from opensafemlrm.watch import ERROR, SHARE, probe
-
     version = state.versions[-1]
     whole = _plan(study, within, version)
     if not version.items:
-        version.items = _choose(whole, store, share or SHARE)
+        version.items = _choose(whole, store, share or lazy.watch.SHARE)
     batch = version.next_batch()
     state.save(store)
-    plan = probe.plan_of(whole, version.items, batch.first + batch.count)
+    plan = lazy.probe.plan_of(whole, version.items, batch.first + batch.count)
     if not plan.cells:
         fail("nothing that the probe asks is in this study: it was changed since")
         say("run the whole study anew with --whole")
@@ -139,8 +123,8 @@ def _probe(
         (fail if code == ExitCode.UNUSABLE else say)(f"the probe is not finished: {ended}")
         say("everything that came is kept; the next watch goes on with it")
         raise typer.Exit(code)
-    with open_source(folder) as source:
-        looks = probe.look(source, plan, batch.first)
+    with lazy.open_source(folder) as source:
+        looks = lazy.probe.look(source, plan, batch.first)
     _refuse_silence(plan, looks, batch.count)
     batch.done = True
     if not batch.first:
@@ -151,7 +135,11 @@ def _probe(
     # The least of several p-values is less by chance.
     p_values = {seen.model: min(1.0, len(looks) * seen.swap.p_value) for seen in looks}
     batch.p_value = min(p_values.values())
-    changed = [seen for seen in looks if p_values[seen.model] <= (error or ERROR) or seen.new_name]
+    changed = [
+        seen
+        for seen in looks
+        if p_values[seen.model] <= (error or lazy.watch.ERROR) or seen.new_name
+    ]
     for seen in changed:
         say(_sentence(seen, p_values[seen.model]))
     requests = sum(seen.replies for seen in looks)
@@ -162,7 +150,7 @@ def _probe(
     return False
 
 
-def _sentence(seen: Seen, p_value: float) -> str:
+def _sentence(seen: lazy.probe.Seen, p_value: float) -> str:
     if seen.new_name is not None:
         return f"probe: {seen.model} calls itself by another name now: {seen.new_name}"
     swap = seen.swap
@@ -173,7 +161,7 @@ def _sentence(seen: Seen, p_value: float) -> str:
     )
 
 
-def _refuse_silence(plan: Plan, looks: list[Seen], count: int) -> None:
+def _refuse_silence(plan: lazy.Plan, looks: list[lazy.probe.Seen], count: int) -> None:
     """Exit where too few replies came: that nothing was seen would not be true."""
     came = {seen.model: seen.replies for seen in looks}
     requests: dict[str, int] = {}
@@ -187,7 +175,7 @@ def _refuse_silence(plan: Plan, looks: list[Seen], count: int) -> None:
         raise typer.Exit(ExitCode.UNUSABLE)
 
 
-def _run_whole(study: Path, within: Within, store: Path, state: State) -> None:
+def _run_whole(study: Path, within: Within, store: Path, state: lazy.watch_state.State) -> None:
     version = state.versions[-1]
     if version.is_whole:
         return
@@ -196,18 +184,13 @@ def _run_whole(study: Path, within: Within, store: Path, state: State) -> None:
     state.save(store)
 
 
-def _compare(study: Path, within: Within, store: Path, state: State) -> None:
+def _compare(study: Path, within: Within, store: Path, state: lazy.watch_state.State) -> None:
     """Say where models are less safe than in the version before, and exit with 5 if they are."""
-    import polars as pl
-
-    from opensafemlrm import results
-    from opensafemlrm.watch.versions import rates_of, worse
-
-    compared, less_safe = None, pl.DataFrame()
+    compared, less_safe = None, lazy.pl.DataFrame()
     if len(state.versions) > 1:
         before, now = (_plan(study, within, version).study for version in state.versions[-2:])
-        compared = rates_of(results.open(store).frame(), before, now)
-        less_safe = worse(compared)
+        compared = lazy.versions.rates_of(lazy.results.open(store).frame(), before, now)
+        less_safe = lazy.versions.worse(compared)
         for row in less_safe.iter_rows(named=True):
             names = (row[name] for name in ("model", "dataset", "attack", "defense", "scenario"))
             where = " · ".join(name for name in names if name not in ("none", "all"))
@@ -226,20 +209,14 @@ def _compare(study: Path, within: Within, store: Path, state: State) -> None:
     say("no model is shown to be less safe than before")
 
 
-def _plan(study: Path, within: Within, *versions: Version) -> Plan:
+def _plan(study: Path, within: Within, *versions: lazy.watch_state.Version) -> lazy.Plan:
     """Return the plan of the last of these versions; a whole run tells the store of all of them."""
-    from opensafemlrm import api
-    from opensafemlrm import study as studies
-    from opensafemlrm.watch.versions import with_series
-
     names = [version.name for version in versions]
-    return api.make_plan(with_series(studies.load(study), names).map_models(within))
+    return lazy.api.make_plan(
+        lazy.versions.with_series(lazy.study.load(study), names).map_models(within)
+    )
 
 
-def _choose(plan: Plan, store: Path, share: float) -> dict[str, list[str]]:
-    from opensafemlrm import results
-    from opensafemlrm.watch.probe import choose
-    from opensafemlrm.watch.versions import can_change
-
-    cells = [cell for cell in plan.cells if can_change(cell.model)]
-    return choose(results.open(store).frame(), cells or plan.cells, share)
+def _choose(plan: lazy.Plan, store: Path, share: float) -> dict[str, list[str]]:
+    cells = [cell for cell in plan.cells if lazy.versions.can_change(cell.model)]
+    return lazy.probe.choose(lazy.results.open(store).frame(), cells or plan.cells, share)

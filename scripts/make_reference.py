@@ -18,7 +18,7 @@ import typer
 
 import opensafemlrm
 from opensafemlrm.cli import app
-from opensafemlrm.cli._exit_codes import MEANINGS
+from opensafemlrm.cli._console import MEANINGS
 from opensafemlrm.scaffold import study_schema
 
 ROOT = Path(__file__).parents[1]

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from opensafemlrm.cli import app
-from opensafemlrm.cli._exit_codes import MEANINGS, ExitCode
+from opensafemlrm.cli._console import MEANINGS, ExitCode
 from tests.cli.test_run_ends import LLM_JUDGE, Reply, fine, run, serving, write_study
 
 CLI = Path(__file__).parents[2] / "docs" / "cli.md"

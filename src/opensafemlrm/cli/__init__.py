@@ -43,13 +43,14 @@ from opensafemlrm.cli import (
 )
 from opensafemlrm.cli import import_ as importing
 from opensafemlrm.cli._console import (
+    EPILOG,
     LOUDNESS,
+    ExitCode,
     fail,
     messages_of,
     write_what_fits,
 )
 from opensafemlrm.cli._env_file import read_env_file
-from opensafemlrm.cli._exit_codes import EPILOG, ExitCode
 from opensafemlrm.cli._main_group import Command, Group, MainGroup, examples
 from opensafemlrm.streams import without_secrets_on_streams
 

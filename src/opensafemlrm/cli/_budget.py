@@ -10,8 +10,7 @@ from typing import Any, Final
 import typer
 
 from opensafemlrm.cli import _lazy as lazy
-from opensafemlrm.cli._console import say
-from opensafemlrm.cli._exit_codes import ExitCode
+from opensafemlrm.cli._console import ExitCode, say
 from opensafemlrm.errors import BudgetSpentError
 
 ADVICE: Final = "everything that came is kept; run the same command to go on"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -188,3 +189,21 @@ def _shown(found: lazy.budget.Estimate) -> str:
     if found.dollars is None:
         return "no price known (give one as `price: [IN, OUT]`, US dollars for a million tokens)"
     return f"about {found.dollars:,.2f} US dollars"
+
+
+def planned_cells(plan: lazy.Plan) -> lazy.pl.DataFrame:
+    """Return the cells of a plan: their names, ``simulated``, ``cell`` (key) and ``samples``."""
+    rows = [
+        (
+            *cell.label,
+            lazy.sampling_text(asdict(cell.cell.sampling)),
+            bool(cell.model.identity().get("simulated")),
+            cell.id,
+            cell.samples,
+        )
+        for cell in plan.cells
+    ]
+    names = ("model", "dataset", "attack", "defense", "sampling", "simulated", "cell", "samples")
+    schema: dict[str, lazy.pl.DataType] = {name: lazy.pl.String() for name in names}
+    schema |= {"simulated": lazy.pl.Boolean(), "samples": lazy.pl.Int64()}
+    return lazy.pl.DataFrame(rows, schema=schema, orient="row")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources import files
 from types import MappingProxyType
 from typing import Any, Final
 
+import typer
 from typer.core import TyperCommand, TyperGroup
 
-from opensafemlrm.cli._renamed import current_names
-from opensafemlrm.cli._usage import usage_errors
+from opensafemlrm.cli._console import ExitCode, fail, say
+from opensafemlrm.errors import nearest
 
 _FLAGS: Final = {"-q", "--quiet", "-v", "--verbose", "--debug"}
 _WITH_VALUE: Final = "--env-file"
@@ -150,3 +152,103 @@ def examples(command: str) -> str:
     """Return a command's examples as its help ends with them; nothing where there are none."""
     lines = "\n".join(f"  {line}" for line in EXAMPLES.get(command or "safemlrm", ()))
     return f"\b\nExamples:\n{lines}" if lines else ""
+
+
+UsageError: Final[type[Any]] = typer.BadParameter.__mro__[1]
+_CHOICE: Final = re.compile(r"(?:Value error, )?'(.*)' is not one of (.*?)\.?", re.DOTALL)
+_COMMAND: Final = re.compile(r"No such command '(.*?)'\..*", re.DOTALL)
+_WORDS: Final = (
+    (r"Input should be a valid integer.*", "this is a whole number"),
+    (r"Input should be a valid number.*", "this is a number"),
+    (r"Input should be greater than or equal to (.*)", r"this is \1 at least"),
+    (r"Input should be less than or equal to (.*)", r"this is \1 at most"),
+    (r"Input should be greater than (.*)", r"this is more than \1"),
+    (r"Input should be less than (.*)", r"this is less than \1"),
+    (r"Value error, (.*)", r"\1"),
+    (r"Option '?(--?[\w-]+)'? requires an argument\.?", r"\1 needs a value"),
+    (r"Got unexpected extra argument\(?s?\)? \((.*)\)", r"there is no argument for: \1"),
+)
+"""What the libraries say, and what a person would."""
+
+
+@contextlib.contextmanager
+def usage_errors() -> Iterator[None]:
+    """Say an error of the command line as every other one is said, and end with UNUSABLE."""
+    try:
+        yield
+    except UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            raise
+        fail(sentence(error))
+        raise typer.Exit(ExitCode.UNUSABLE) from error
+
+
+def sentence(error: Any) -> str:
+    """Return what is wrong, with the nearest names, and where to read what there is."""
+    parameter = getattr(error, "param", None)
+    message, is_ours = _what(error, parameter), parameter is None and type(error).__name__ in _OURS
+    if is_ours or error.ctx is None:
+        return message
+    see = f"see `{error.ctx.command_path} -h`"
+    return f"{message} ({see})" if message.endswith(("?", ".")) else f"{message}; {see}"
+
+
+_OURS: Final = ("BadParameter",)
+"""What commands raise themselves, without a parameter."""
+
+
+def _what(error: Any, parameter: Any) -> str:
+    message = str(error.message)
+    if type(error).__name__ == "NoSuchOption":
+        options = [o for p in error.ctx.command.params if not p.hidden for o in p.opts]
+        return f"there is no option {error.option_name}{_near(error.option_name, options)}"
+    if type(error).__name__ == "MissingParameter":
+        return f"{_name(parameter)} is missing{f': {parameter.help}' if parameter.help else ''}"
+    if command := _COMMAND.fullmatch(message):
+        return f"there is no command {command[1]!r}{_near(command[1], error.ctx.command.commands)}"
+    if choice := _CHOICE.fullmatch(message):
+        names = re.findall(r"'(.*?)'", choice[2])
+        known = _near(choice[1], names) or f"; it is one of {', '.join(names)}"
+        return f"{_name(parameter)}: there is no {choice[1]!r}{known}"
+    for pattern, words in _WORDS:
+        if re.fullmatch(pattern, message):
+            message = re.sub(pattern, words, message)
+            break
+    return message if parameter is None else f"{_name(parameter)}: {message}"
+
+
+def _name(parameter: Any) -> str:
+    """Return what people type for a parameter."""
+    if parameter is None:
+        return "this"
+    options = [option for option in parameter.opts if option.startswith("-")]
+    return max(options, key=len) if options else str(parameter.name).upper()
+
+
+def _near(name: str, known: Any) -> str:
+    near = nearest(name, known)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+_OPTIONS: Final = {
+    "run": {"--sink": "--parquet-out", "--skip-bad": "--skip-invalid"},
+    "label": {"--as": "--annotator"},
+}
+_EXPORTS: Final = ("parquet", "csv", "jsonl")
+"""What was exported as, when only the tidy table was."""
+
+
+def current_names(args: list[str]) -> list[str]:
+    """Return ``args`` with the new spellings, and say which."""
+    if args[:1] == ["export"] and args[1:2] and args[1] in _EXPORTS:
+        say(f"note: write `export frame STORE FILE.{args[1]}`; the format is the file's ending now")
+        args = ["export", "frame", "--format", *args[1:]]
+    renamed = _OPTIONS.get(args[0], {}) if args else {}
+    current = []
+    for arg in args:
+        option, equals, value = arg.partition("=")
+        if option in renamed:
+            say(f"note: {option} is now {renamed[option]}; the old name goes in the next version")
+            option = renamed[option]
+        current.append(option + equals + value)
+    return current

@@ -13,8 +13,7 @@ import typer
 
 from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._budget import budgeted, spent
-from opensafemlrm.cli._console import say
-from opensafemlrm.cli._exit_codes import ExitCode
+from opensafemlrm.cli._console import ExitCode, say
 from opensafemlrm.cli._option import JudgeArgument
 from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption, show
 from opensafemlrm.errors import BudgetSpentError, StoreError

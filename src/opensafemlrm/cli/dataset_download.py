@@ -10,8 +10,7 @@ from typing import Annotated
 import typer
 
 from opensafemlrm.cli import _lazy as lazy
-from opensafemlrm.cli._console import say
-from opensafemlrm.cli._exit_codes import ExitCode
+from opensafemlrm.cli._console import ExitCode, say
 from opensafemlrm.cli._option import DatasetName, DatasetOptions, parse_option
 from opensafemlrm.errors import OptionError
 from opensafemlrm.text import counted

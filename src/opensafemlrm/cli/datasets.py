@@ -9,8 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from opensafemlrm.cli import _lazy as lazy
-from opensafemlrm.cli._console import say
-from opensafemlrm.cli._exit_codes import ExitCode
+from opensafemlrm.cli._console import ExitCode, say
 from opensafemlrm.cli._option import DatasetName, DatasetOptions, DatasetRoot, dataset_of
 from opensafemlrm.cli._output import FormatOption, print_wrapped
 from opensafemlrm.cli._output import show as show_tables

@@ -10,9 +10,9 @@ import typer
 
 from opensafemlrm.analysis import MAX_UNSCORED
 from opensafemlrm.cli import _lazy as lazy
+from opensafemlrm.cli._dry_run import planned_cells
 from opensafemlrm.cli._filters import Chosen, choosing
 from opensafemlrm.cli._output import FormatOption, MaxUnscored, show
-from opensafemlrm.cli._planned import planned_cells
 from opensafemlrm.selection import KINDS, Selection
 from opensafemlrm.text import Format
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from opensafemlrm.cli import _lazy as lazy
-from opensafemlrm.cli._exit_codes import ExitCode
+from opensafemlrm.cli._console import ExitCode
 from opensafemlrm.cli._output import FormatOption, print_wrapped, show
 from opensafemlrm.text import Format, counted
 

@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from opensafemlrm.cli import _lazy as lazy
-from opensafemlrm.cli._console import say
-from opensafemlrm.cli._exit_codes import ExitCode
+from opensafemlrm.cli._console import ExitCode, say
 from opensafemlrm.cli._output import FormatOption, show
 from opensafemlrm.text import Format
 

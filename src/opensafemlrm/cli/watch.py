@@ -11,8 +11,7 @@ import typer
 
 from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._budget import budgeted
-from opensafemlrm.cli._console import fail, say
-from opensafemlrm.cli._exit_codes import ExitCode
+from opensafemlrm.cli._console import ExitCode, fail, say
 from opensafemlrm.cli._output import MaxCost, MaxRequests, PricesOption
 from opensafemlrm.cli.run import refuse_other_folder, run_and_report, run_to_end
 from opensafemlrm.text import counted

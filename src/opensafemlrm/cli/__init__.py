@@ -17,25 +17,19 @@ from opensafemlrm.cli import (
     audit,
     calibrate,
     cite,
-    dataset_download,
     datasets,
-    defenses,
     demo,
     derive,
     diff,
     doctor,
-    drift,
     eval_,
     export,
     init,
     judges,
     label,
-    merge,
     models,
-    new,
     report,
     run,
-    serve,
     store,
     tables,
     view,
@@ -50,8 +44,7 @@ from opensafemlrm.cli._console import (
     messages_of,
     write_what_fits,
 )
-from opensafemlrm.cli._env_file import read_env_file
-from opensafemlrm.cli._main_group import Command, Group, MainGroup, examples
+from opensafemlrm.cli._main_group import Command, Group, MainGroup, examples, read_env_file
 from opensafemlrm.streams import without_secrets_on_streams
 
 _COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
@@ -63,18 +56,18 @@ _COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
     "report": report.report,
     "cite": cite.cite,
     "diff": diff.diff,
-    "drift": drift.drift,
+    "drift": tables.drift,
     "watch": watch.watch,
     "view": view.view,
     "show": view.show,
     "demo": demo.demo,
-    "serve-sim": serve.serve_sim,
-    "serve-organism": serve.serve_organism,
-    "merge": merge.merge,
+    "serve-sim": demo.serve_sim,
+    "serve-organism": demo.serve_organism,
+    "merge": store.merge,
     "doctor": doctor.doctor,
     "calibrate": calibrate.calibrate,
     "label": label.label,
-    "new": new.new,
+    "new": init.new,
 }
 _GROUPS: Final[Mapping[str, tuple[str, Mapping[str, Callable[..., None]]]]] = {
     "audit": (
@@ -105,7 +98,7 @@ _GROUPS: Final[Mapping[str, tuple[str, Mapping[str, Callable[..., None]]]]] = {
             "list": datasets.list_all,
             "show": datasets.show,
             "check": datasets.check,
-            "download": dataset_download.download,
+            "download": datasets.download,
             "init": datasets.init,
             "derive": derive.derive,
             "review": derive.review,
@@ -113,11 +106,11 @@ _GROUPS: Final[Mapping[str, tuple[str, Mapping[str, Callable[..., None]]]]] = {
     ),
     "attacks": (
         "List attacks, and draw what they send.",
-        {"list": attacks.list_attacks, "show": attacks.show, "preview": attacks.preview},
+        {"list": attacks.list_attacks, "show": attacks.show_attack, "preview": attacks.preview},
     ),
     "defenses": (
         "List what can be put around a model.",
-        {"list": defenses.list_defenses, "show": defenses.show},
+        {"list": attacks.list_defenses, "show": attacks.show_defense},
     ),
     "models": (
         "List the models that are known by name; others work as well.",

@@ -1,11 +1,12 @@
-"""What ``list`` and ``show`` of attacks and defenses print."""
+"""What ``list`` and ``show`` of attacks and defenses print, and the texts that components add."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import typer
 
@@ -13,7 +14,7 @@ from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._option import parse_option
 from opensafemlrm.cli._output import print_wrapped, show
-from opensafemlrm.cli._texts import texts
+from opensafemlrm.errors import OptionError
 from opensafemlrm.text import Format, for_terminal
 
 Kind = Literal["attack", "defense"]
@@ -90,3 +91,32 @@ def _facts(cls: Any, files: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _default(field: Any) -> str:
     is_made = field.default is dataclasses.MISSING
     return repr(field.default_factory() if is_made else field.default)
+
+
+_INDENT: Final = " " * 4
+
+
+def texts(component: type[Any], files: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what each of the texts says, with its places; ``files`` has those of the user's.
+
+    Raises OptionError for a file that cannot be used.
+    """
+    fields, key = dataclasses.fields(component), lazy.text_file.WORDS
+    options = {field.name: field.metadata[key] for field in fields if key in field.metadata}
+    for unknown in files.keys() - options.keys():
+        known = ", ".join(options) or "none"
+        raise OptionError(f"{unknown!r} is no text of {component.name!r}; its texts: {known}")
+    for option, words in options.items():
+        if not words.own and option not in files:
+            yield f"text {option}: this project's words, in src/opensafemlrm/judges/prompts/"
+            continue
+        try:
+            given = lazy.text_file.TextFile.read(files[option]) if option in files else None
+            parsed = lazy.text_file.template(words, given)
+        except ValueError as error:
+            raise OptionError(f"{option}: {error}") from error
+        places = ", ".join(f"{{{name}}}" for name in words.names) or "none"
+        of = "this project's words" if given is None else f"{given}, sha256 {given.identity()}"
+        yield f"text {option} ({of}; places: {places})"
+        for line in parsed.text.strip("\n").split("\n"):
+            yield from textwrap.wrap(line, 92, initial_indent=_INDENT, subsequent_indent=_INDENT)

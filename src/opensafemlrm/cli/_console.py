@@ -1,4 +1,4 @@
-"""What the commands share: where they write, and how they say that something went wrong."""
+"""What the commands share: where they write, how they say what went wrong, how they end."""
 
 from __future__ import annotations
 

@@ -1,15 +1,18 @@
-"""Options of a component on the command line: KEY=VALUE, the value as a study would write it."""
+"""Components as the command line names them, with their options, and what asking may cost."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import typer
 
 from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._complete import components
-from opensafemlrm.errors import OptionError
+from opensafemlrm.cli._console import ExitCode, say
+from opensafemlrm.errors import BudgetSpentError, OptionError
 
 OptionsOption: TypeAlias = Annotated[
     list[str] | None,
@@ -61,3 +64,26 @@ def judge_spec(text: str) -> Any:
     """Return what a study says of a judge that is given as ``NAME`` or ``NAME=MODEL``."""
     name, equals, model = text.partition("=")
     return {"judge": name, "model": model} if equals else name
+
+
+ADVICE: Final = "everything that came is kept; run the same command to go on"
+
+
+def budgeted(
+    max_requests: int | None, max_cost: float | None, prices: Path | None = None
+) -> Callable[[Any], Any]:
+    """Return what puts components under one budget, and gives them the prices of a file.
+
+    Raises OptionError, also later for a model without a price.
+    """
+    limits = lazy.Limits(max_requests, max_cost)
+    changes = [] if prices is None else [lazy.Prices.read(prices).over]
+    changes += [lazy.budget.Budget(limits).over] if limits.any else []
+
+    return lambda component: functools.reduce(lambda part, over: over(part), changes, component)
+
+
+def spent(error: BudgetSpentError) -> typer.Exit:
+    """Say that a budget is spent, and return how the command ends."""
+    say(f"{error}: {ADVICE}")
+    return typer.Exit(ExitCode.BUDGET_SPENT)

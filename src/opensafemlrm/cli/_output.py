@@ -47,21 +47,15 @@ PricesOption: TypeAlias = Annotated[
 FormatOption: TypeAlias = Annotated[Format, typer.Option("--format", help="How to print it.")]
 
 
-def show_records(records: Sequence[Any], to: Format, what: str) -> None:
-    """Print what is no table, for programs: JSON as one document, or in lines.
+def show_plain(value: Any, to: Format, what: str) -> None:
+    """Print a record, or a list of them, for programs: JSON as one document, or in lines.
 
     Raises BadParameter for another format, but for text, of which the command itself has words.
     """
     check_plain(to, what)
     if to is not Format.TEXT:
-        typer.echo(lazy.as_json(records) if to is Format.JSON else lazy.as_lines(records), nl=False)
-
-
-def show_record(record: Any, to: Format, what: str) -> None:
-    """Print one record as :func:`show_records` does several."""
-    check_plain(to, what)
-    if to is not Format.TEXT:
-        typer.echo(lazy.as_json(record) if to is Format.JSON else lazy.as_lines([record]), nl=False)
+        lines = value if isinstance(value, list) else [value]
+        typer.echo(lazy.as_json(value) if to is Format.JSON else lazy.as_lines(lines), nl=False)
 
 
 def check_plain(to: Format, what: str) -> None:

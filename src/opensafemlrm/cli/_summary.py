@@ -1,4 +1,4 @@
-"""What ``safemlrm run`` says when it has ended."""
+"""What ``safemlrm run`` says when it has ended, and what ``--fail-on`` makes of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``safemlrm attacks``: what attacks there are, what they need, and what they send."""
+"""``safemlrm attacks`` and ``defenses``: what there is, what it needs, and what an attack sends."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def list_attacks(to: FormatOption = Format.TEXT) -> None:
     list_components("attack", to)
 
 
-def show(name: _Name, option: OptionsOption = None, to: FormatOption = Format.TEXT) -> None:
+def show_attack(name: _Name, option: OptionsOption = None, to: FormatOption = Format.TEXT) -> None:
     """Show an attack: its paper, what it does and needs, its options, and the texts that it adds.
 
     With -o carrier=FILE, or another text of its own, it shows what that file makes of it.
@@ -103,3 +103,22 @@ def _draw(name: str, options: dict[str, Any], subset: lazy.Subset, seed: int, ou
         path, lazy.contact_sheet(f"{label} on {subset.dataset.name}, seed {seed}", sent)
     )
     return path
+
+
+def list_defenses(to: FormatOption = Format.TEXT) -> None:
+    """List the defenses; a study composes them as reflect+self-reminder."""
+    list_components("defense", to)
+
+
+def show_defense(
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A defense, or several as in a+b.", autocompletion=components("defense")
+        ),
+    ],
+    option: OptionsOption = None,
+    to: FormatOption = Format.TEXT,
+) -> None:
+    """Show a defense: its paper, what it does and needs, its options, and the texts it adds."""
+    show_component("defense", name, option, to)

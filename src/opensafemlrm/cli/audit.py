@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from opensafemlrm.cli import _lazy as lazy
-from opensafemlrm.cli._budget import budgeted
 from opensafemlrm.cli._console import ExitCode, fail, say
 from opensafemlrm.cli._dry_run import planned_cells
+from opensafemlrm.cli._option import budgeted
 from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption, show
 from opensafemlrm.cli.run import refuse_other_folder, report_reversed, run_and_report
 from opensafemlrm.text import Format, counted

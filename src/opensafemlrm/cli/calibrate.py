@@ -12,9 +12,8 @@ from typing import Annotated
 import typer
 
 from opensafemlrm.cli import _lazy as lazy
-from opensafemlrm.cli._budget import budgeted, spent
 from opensafemlrm.cli._console import ExitCode, say
-from opensafemlrm.cli._option import JudgeArgument
+from opensafemlrm.cli._option import JudgeArgument, budgeted, spent
 from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption, show
 from opensafemlrm.errors import BudgetSpentError, StoreError
 from opensafemlrm.text import Format, counted

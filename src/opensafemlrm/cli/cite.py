@@ -10,7 +10,7 @@ import typer
 
 from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import say
-from opensafemlrm.cli._output import show_records
+from opensafemlrm.cli._output import show_plain
 from opensafemlrm.text import Format
 
 
@@ -33,7 +33,7 @@ def cite(
     with lazy.open_source(store) as source:
         found = lazy.citations(source)
     if to in (_As.JSON, _As.JSONL):
-        show_records([asdict(citation) for citation in found], Format(to.value), "cite")
+        show_plain([asdict(citation) for citation in found], Format(to.value), "cite")
     else:
         join = "\n" if to is _As.BIBTEX else ""
         entries = [

@@ -11,9 +11,15 @@ from typing import Annotated, Any, Final
 import typer
 
 from opensafemlrm.cli import _lazy as lazy
-from opensafemlrm.cli._budget import budgeted, spent
 from opensafemlrm.cli._console import ExitCode, say
-from opensafemlrm.cli._option import DatasetName, DatasetOptions, DatasetRoot, dataset_of
+from opensafemlrm.cli._option import (
+    DatasetName,
+    DatasetOptions,
+    DatasetRoot,
+    budgeted,
+    dataset_of,
+    spent,
+)
 from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption
 from opensafemlrm.cli._output import show as show_tables
 from opensafemlrm.errors import BudgetSpentError, OptionError

@@ -10,11 +10,10 @@ from typing import Annotated, Any, Final
 import typer
 
 from opensafemlrm.cli import _lazy as lazy
-from opensafemlrm.cli._budget import budgeted
 from opensafemlrm.cli._complete import components, models
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._dry_run import show_dry_run
-from opensafemlrm.cli._option import judge_spec, parse_option
+from opensafemlrm.cli._option import budgeted, judge_spec, parse_option
 from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption
 from opensafemlrm.cli.run import refuse_other_folder, report_reversed, run_and_report
 from opensafemlrm.errors import StudyError

@@ -9,7 +9,7 @@ import typer
 
 from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import say
-from opensafemlrm.cli._output import show_record
+from opensafemlrm.cli._output import show_plain
 from opensafemlrm.errors import MissingExtraError
 from opensafemlrm.text import Format
 from opensafemlrm.types import ItemKind, Part
@@ -26,7 +26,7 @@ def _tell(done: Any, to: Format, *more: str) -> None:
         say(line)
     values = {name: getattr(done, name) for name in done.__slots__}
     counts = {n: sorted(v) if isinstance(v, set) else v for n, v in values.items()}
-    show_record(counts, to, "import")
+    show_plain(counts, to, "import")
 
 
 def import_replies(

@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from opensafemlrm.cli import _lazy as lazy
-from opensafemlrm.cli._budget import budgeted, spent
+from opensafemlrm.cli._cards import texts
 from opensafemlrm.cli._complete import components, stored
 from opensafemlrm.cli._console import say
-from opensafemlrm.cli._option import JudgeArgument
+from opensafemlrm.cli._option import JudgeArgument, budgeted, spent
 from opensafemlrm.cli._output import (
     FormatOption,
     MaxCost,
@@ -21,7 +21,6 @@ from opensafemlrm.cli._output import (
     print_wrapped,
     show,
 )
-from opensafemlrm.cli._texts import texts
 from opensafemlrm.text import Format, for_terminal
 from opensafemlrm.types import PARTS
 

@@ -10,7 +10,7 @@ import typer
 
 from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._complete import catalog_models
-from opensafemlrm.cli._output import FormatOption, show_record
+from opensafemlrm.cli._output import FormatOption, show_plain
 from opensafemlrm.cli._output import show as show_tables
 from opensafemlrm.errors import UnknownNameError
 from opensafemlrm.text import Format, for_terminal
@@ -56,7 +56,7 @@ def show(
         raise UnknownNameError("model in the catalogue", name, names, where)
     known = {**row.model_dump(mode="json"), **_look(row.format)}
     if to in (Format.JSON, Format.JSONL):
-        show_record(known, to, "models show")
+        show_plain(known, to, "models show")
         return
     shown = {key: _shown(value) for key, value in known.items()}
     if to is not Format.TEXT:

@@ -12,12 +12,11 @@ from typing import Annotated, Any
 import typer
 
 from opensafemlrm.cli import _lazy as lazy
-from opensafemlrm.cli._budget import ADVICE
 from opensafemlrm.cli._complete import components, models
 from opensafemlrm.cli._console import LOUDNESS, ExitCode, fail, say, say_next
 from opensafemlrm.cli._dry_run import show_dry_run
 from opensafemlrm.cli._main_group import Command as PlainCommand
-from opensafemlrm.cli._option import judge_spec
+from opensafemlrm.cli._option import ADVICE, judge_spec
 from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption, show
 from opensafemlrm.cli._summary import exceeded, gave_nothing, run_table, shares, summarize
 from opensafemlrm.errors import BudgetSpentError, OptionError, StoppedError, StoreError

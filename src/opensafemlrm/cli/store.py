@@ -1,4 +1,4 @@
-"""``safemlrm store``: whether a store is whole, and putting it right."""
+"""``safemlrm store`` and ``merge``: whether stores are whole, and making one of several."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import ExitCode, say
 from opensafemlrm.cli._output import FormatOption, show
-from opensafemlrm.text import Format
+from opensafemlrm.text import Format, counted
 
 _Store = Annotated[Path, typer.Argument(help="The store's folder.")]
 
@@ -91,3 +91,24 @@ def _table(store: Path, findings: list[lazy.StoreFinding]) -> lazy.Table:
             lazy.Column("remedy", "what to do", constant=lazy.WhenConstant.DROP_IF_ZERO),
         ],
     )
+
+
+def merge(
+    sources: Annotated[
+        list[str], typer.Argument(help="Stores, and folders or URLs of Parquet files.")
+    ],
+    store: Annotated[Path, typer.Option(help="The store to merge into; made if needed.")],
+) -> None:
+    """Merge Parquet files and stores into one store.
+
+    Merging again changes nothing.
+    """
+    with lazy.Store.open(store, "create") as opened:
+        samples = lazy.merge_stores(sources, opened)
+        kept = opened.connection.execute("SELECT count(*) FROM generations").fetchone()[0]
+    say(f"{counted(samples, 'sample')} read; the store has {kept:,}")
+    for source in sources:
+        folder = f"{source}/{lazy.watch_state.FOLDER}"
+        if Path(folder).is_dir():
+            say(f"left behind: {folder}, what `safemlrm watch` knows; go on watching there")
+    say(f"next: safemlrm table asr {store}   safemlrm table coverage {store}")

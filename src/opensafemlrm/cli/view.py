@@ -11,7 +11,7 @@ import typer
 from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import fail, say
 from opensafemlrm.cli._filters import Chosen, choosing
-from opensafemlrm.cli._output import PortOption, check_plain, print_wrapped, show_records
+from opensafemlrm.cli._output import PortOption, check_plain, print_wrapped, show_plain
 from opensafemlrm.selection import KINDS, labels_of
 from opensafemlrm.text import Format, counted, for_terminal
 from opensafemlrm.types import ResponseStatus
@@ -91,7 +91,7 @@ def show(
             rows, total, more = browser.of_any(_filters(browser, chosen, item, outcome), count)
             samples = [(row, lazy.read_sample(opened, row["key"])) for row in rows]
             records = [_record(row, sample) for row, sample in samples if sample is not None]
-            show_records(records, to, "show")
+            show_plain(records, to, "show")
             for row, sample in samples if to is Format.TEXT else ():
                 if sample is not None:
                     _print(opened, row, sample, reveal=reveal)

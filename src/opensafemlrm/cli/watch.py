@@ -10,8 +10,8 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from opensafemlrm.cli import _lazy as lazy
-from opensafemlrm.cli._budget import budgeted
 from opensafemlrm.cli._console import ExitCode, fail, say
+from opensafemlrm.cli._option import budgeted
 from opensafemlrm.cli._output import MaxCost, MaxRequests, PricesOption
 from opensafemlrm.cli.run import refuse_other_folder, run_and_report, run_to_end
 from opensafemlrm.text import counted

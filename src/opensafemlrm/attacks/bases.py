@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
-from opensafemlrm.attacks import typography
+from opensafemlrm.attacks import needs
 from opensafemlrm.attacks.direct import Direct
 from opensafemlrm.attacks.figstep import FigStepAttack
 from opensafemlrm.attacks.sd import SD
@@ -46,7 +46,7 @@ def prompt(base: Base, item: Item, seed: int, attack: str) -> Prompt:
     Raises AttackError as the base does, and for ``own`` where the item has no image.
     """
     if base == "own" and not item.images:
-        raise typography.refusal(
+        raise needs.refusal(
             attack,
             item,
             "it has no image of its own; choose with the option 'base' which picture to make: "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from opensafemlrm.attacks import typography
+from opensafemlrm.attacks import needs
 from opensafemlrm.attacks.edits import Edit
 from opensafemlrm.components import Attack, Search
 from opensafemlrm.types import Item, Prompt
@@ -49,7 +49,7 @@ class Composed(Attack):
         prompt = self.parts[0].apply(item, seed)
         if not prompt.images:
             reason = f"{self.parts[0].name!r} sends no image of it that could be changed"
-            raise typography.refusal(self.label, item, reason)
+            raise needs.refusal(self.label, item, reason)
         for part in self.parts[1:]:
             if isinstance(part, Edit):
                 prompt = part.edited(prompt, item, seed)

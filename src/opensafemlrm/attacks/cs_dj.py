@@ -12,7 +12,7 @@ from PIL import Image as PILImage
 from PIL import ImageDraw, ImageFont
 
 from opensafemlrm import images, reasoning
-from opensafemlrm.attacks import image_edits, seeded, typography
+from opensafemlrm.attacks import image_edits, needs, seeded, typography
 from opensafemlrm.components import Judge, Model, Search
 from opensafemlrm.text_file import TextFile, own_words
 from opensafemlrm.types import (
@@ -120,9 +120,9 @@ class CSDJ(Search):
         question is blank, comes with images, is not split in three, or cannot be drawn;
         ImageError if a distractor cannot be decoded.
         """
-        typography.refuse_own_images(item, self.name)
+        needs.refuse_own_images(item, self.name)
         if not item.question.strip():
-            raise typography.refusal(self.name, item, "its question is blank")
+            raise needs.refusal(self.name, item, "its question is blank")
         ask = Prompt.user(self.text_of("split").fill({"question": item.question}))
         seed = sampling.seed or 0
         calls: list[Call] = []
@@ -136,14 +136,14 @@ class CSDJ(Search):
             f"the helper {self.model.label} did not write three numbered questions in "
             f"{SPLIT_TRIES} tries"
         )
-        raise typography.refusal(self.name, item, reason)
+        raise needs.refusal(self.name, item, reason)
 
     def preview(self, item: Item, seed: int) -> Prompt:
         """Return what would be sent if the helper cut the question into thirds: it is not asked."""
-        typography.refuse_own_images(item, self.name)
+        needs.refuse_own_images(item, self.name)
         words = item.question.split()
         if len(words) < 3:
-            raise typography.refusal(self.name, item, "its question has no three words to show")
+            raise needs.refusal(self.name, item, "its question has no three words to show")
         one, two = len(words) // 3, 2 * len(words) // 3
         thirds = (" ".join(words[:one]), " ".join(words[one:two]), " ".join(words[two:]))
         return self.compose(item, thirds, seed)
@@ -171,7 +171,7 @@ class CSDJ(Search):
         if response.status is not ResponseStatus.OK:
             why = response.code or response.status.value
             reason = f"the helper {self.model.label} gave no reply ({why})"
-            raise typography.refusal(self.name, item, reason)
+            raise needs.refusal(self.name, item, reason)
         answer = reasoning.parse(response, self.model.reasoning_format).answer or ""
         matches = _NUMBERED.findall(answer)
         if [number for number, _ in matches] != ["1", "2", "3"]:
@@ -191,7 +191,7 @@ class CSDJ(Search):
                 rows.append(word)
         if max(face.getbbox(row)[2] for row in rows) > TILE:
             reason = f"a word of its sub-questions is wider than {TILE} pixels"
-            raise typography.refusal(self.name, item, reason)
+            raise needs.refusal(self.name, item, reason)
         pitch = TEXT_SIZE + _GAP
         picture = PILImage.new("RGB", (TILE, len(rows) * pitch), _WHITE)
         pen = ImageDraw.Draw(picture)

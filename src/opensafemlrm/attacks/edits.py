@@ -15,7 +15,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from opensafemlrm.attacks import image_edits, typography
+from opensafemlrm.attacks import image_edits, needs
 from opensafemlrm.attacks.benign import Benign
 from opensafemlrm.attacks.direct import Direct
 from opensafemlrm.components import Attack
@@ -32,7 +32,7 @@ class Edit(Attack):
         """
         if not item.images:
             reason = f"it has no image of its own; make one first, as in 'typo+{self.name}'"
-            raise typography.refusal(self.name, item, reason)
+            raise needs.refusal(self.name, item, reason)
         return self.edited(Direct().apply(item, seed), item, seed)
 
     def edited(self, prompt: Prompt, item: Item, seed: int) -> Prompt:

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 from PIL import ImageFont
 from pydantic import Field
 
-from opensafemlrm.attacks import deriving, typography
+from opensafemlrm.attacks import needs, typography
 from opensafemlrm.components import Attack
 from opensafemlrm.derivation import Derivation
 from opensafemlrm.text_file import OMITTED, TextFile, own_words
@@ -76,8 +76,8 @@ class FigStepAttack(Attack):
         """Return the picture and the carrier text. Raises AttackError if the item has no
         instruction or images of its own, or if the instruction cannot be drawn or does not fit.
         """
-        typography.refuse_own_images(item, self.name)
-        item = deriving.complete(item, self.derive, self.name, "instruction")
+        needs.refuse_own_images(item, self.name)
+        item = needs.complete(item, self.derive, self.name, "instruction")
         shipped = item.released.get("figstep") if self._as_released() else None
         image = shipped or self.render(item)
         text = self.text_of("carrier").fill({"numbers": self._numbers()})
@@ -85,7 +85,7 @@ class FigStepAttack(Attack):
 
     def render(self, item: Item) -> Image:
         """Return the picture drawn for ``item``, also where the dataset ships one."""
-        return self._draw(typography.field(item, "instruction", self.name), item)
+        return self._draw(needs.field(item, "instruction", self.name), item)
 
     def _as_released(self) -> bool:
         made_with = (3, 80, 15, None)
@@ -115,7 +115,7 @@ class FigStepAttack(Attack):
         for line in heading:
             _, _, right, bottom = face.getbbox(line.text, anchor="ls")
             if line.x + right > SIZE[0] or line.baseline + bottom > SIZE[1]:
-                raise typography.refusal(
+                raise needs.refusal(
                     self.name,
                     item,
                     f"its instruction takes {len(heading)} lines of up to {self.wrap} characters, "

@@ -12,7 +12,7 @@ from typing import Annotated, Final
 from PIL import ImageFont
 from pydantic import Field
 
-from opensafemlrm.attacks import deriving, figstep, released, typography
+from opensafemlrm.attacks import figstep, needs, typography
 from opensafemlrm.components import Attack
 from opensafemlrm.derivation import Derivation
 from opensafemlrm.text_file import OMITTED, TextFile, own_words
@@ -76,16 +76,16 @@ class FigStepPro(Attack):
         """Return the pieces and the masked sentence. Raises AttackError if the item lacks the
         phrase or a sentence that holds it, has images of its own, or cannot be drawn.
         """
-        typography.refuse_own_images(item, self.name)
+        needs.refuse_own_images(item, self.name)
         pieces, masked = self._shipped(item), item.fields.get("masked")
         if not pieces:
-            item = deriving.complete(item, self.derive, self.name, "key_phrase")
-            phrase = " ".join(typography.field(item, "key_phrase", self.name).split())
+            item = needs.complete(item, self.derive, self.name, "key_phrase")
+            phrase = " ".join(needs.field(item, "key_phrase", self.name).split())
             masked = masked or self._masked(phrase, item)
             pieces = self._draw(phrase, item)
         if not isinstance(masked, str) or MASK not in masked:
             reason = f"its field 'masked' is not a sentence with {MASK} for the hidden words"
-            raise typography.refusal(self.name, item, reason)
+            raise needs.refusal(self.name, item, reason)
         text = self.text_of("carrier").fill({"pieces": str(len(pieces)), "masked": masked})
         return Prompt.user(*pieces, text, system=item.system)
 
@@ -93,7 +93,7 @@ class FigStepPro(Attack):
         as_released = (self.pieces, self.font_size, self.font) == (3, 80, None)
         if not (self.released and as_released and item.fields.get("masked")):
             return ()
-        return released.pictures(item, self.name)
+        return needs.pictures(item, self.name)
 
     def _masked(self, phrase: str, item: Item) -> str:
         # Whole words alone: a phrase such as "art" is not masked inside "start".
@@ -108,7 +108,7 @@ class FigStepPro(Attack):
             "neither its instruction nor its question holds its key phrase, so nothing of it "
             f"can be masked; give the sentence with {MASK} in the field 'masked'"
         )
-        raise typography.refusal(self.name, item, reason)
+        raise needs.refusal(self.name, item, reason)
 
     def _draw(self, phrase: str, item: Item) -> tuple[Image, ...]:
         face = self._face()
@@ -116,12 +116,12 @@ class FigStepPro(Attack):
         letters = [place for place, char in enumerate(text) if not char.isspace()]
         if len(letters) < self.pieces:
             reason = f"its key phrase has {len(letters)} letters, too few for {self.pieces} pieces"
-            raise typography.refusal(self.name, item, reason)
+            raise needs.refusal(self.name, item, reason)
         starts = [letters[len(letters) * n // self.pieces] for n in range(self.pieces)]
         edges = [round(face.getlength(text[:start])) for start in starts]
         edges.append(round(face.getlength(text)) + MARGIN)
         if any(right <= left for left, right in itertools.pairwise(edges)):
-            raise typography.refusal(self.name, item, "its key phrase has letters without a width")
+            raise needs.refusal(self.name, item, "its key phrase has letters without a width")
         baseline = MARGIN + round(figstep.ASCENT * self.font_size)
         _, _, _, below = face.getbbox(text, anchor="ls")
         size = (edges[-1], baseline + max(0, round(below)) + MARGIN)

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
-from opensafemlrm.attacks import released, typography
+from opensafemlrm.attacks import needs
 from opensafemlrm.components import Attack
 from opensafemlrm.text_file import TextFile, own_words
 from opensafemlrm.types import Image, Item, Prompt
@@ -56,10 +56,10 @@ class HADES(Attack):
         """Return picture and text. Raises AttackError if the item has no picture of the step, no
         phrase or category, or images of its own, or if its question does not hold the phrase.
         """
-        typography.refuse_own_images(item, self.name)
+        needs.refuse_own_images(item, self.name)
         picture = self._picture(item)
-        phrase = typography.field(item, "keywords", self.name).strip()
-        category = typography.field(item, "category", self.name).strip().lower()
+        phrase = needs.field(item, "keywords", self.name).strip()
+        category = needs.field(item, "category", self.name).strip().lower()
         behavior = self.text_of("behavior").fill({})
         pointer = behavior if category == "behavior" else f"this {category}"
         pointed, found = re.subn(
@@ -67,7 +67,7 @@ class HADES(Attack):
         )
         if not found:
             reason = "its question does not hold its key phrase, so nothing can be taken out of it"
-            raise typography.refusal(self.name, item, reason)
+            raise needs.refusal(self.name, item, reason)
         article = "an" if category[0] in "aeiou" else "a"
         text = self.text_of("carrier").fill(
             {"article": article, "category": category, "instruction": pointed}
@@ -75,4 +75,4 @@ class HADES(Attack):
         return Prompt.user(picture, text, system=item.system)
 
     def _picture(self, item: Item) -> Image:
-        return released.picture(item, (f"hades-{self.step}",), self.name)
+        return needs.picture(item, (f"hades-{self.step}",), self.name)

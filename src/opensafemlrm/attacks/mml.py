@@ -13,7 +13,7 @@ from PIL import Image as PILImage
 from PIL import ImageFont
 from pydantic import Field
 
-from opensafemlrm.attacks import figstep, image_edits, seeded, typography
+from opensafemlrm.attacks import figstep, image_edits, needs, seeded, typography
 from opensafemlrm.attacks.word_map import WordMap
 from opensafemlrm.components import Attack
 from opensafemlrm.text_file import Template, TextFile, Words, own_words, template
@@ -109,12 +109,12 @@ class MML(Attack):
         """Return the encoded picture and the text. Raises AttackError if the request is blank,
         comes with images, cannot be drawn or does not fit, or if the map replaces none of it.
         """
-        typography.refuse_own_images(item, self.name)
+        needs.refuse_own_images(item, self.name)
         heading = item.fields.get("instruction")
         title = " ".join(heading.split()) if isinstance(heading, str) else ""
         title = title or " ".join(item.question.split())
         if not title:
-            raise typography.refusal(self.name, item, "its question is blank")
+            raise needs.refusal(self.name, item, "its question is blank")
         drawn_text = title
         replaced: dict[str, str] = {}
         if self.encoding == "words":
@@ -164,7 +164,7 @@ class MML(Attack):
                 f"its title and list take {len(rows)} lines, which do not fit in "
                 f"{SIZE[0]}×{SIZE[1]} pixels at font size {self.font_size}"
             )
-            raise typography.refusal(self.name, item, reason)
+            raise needs.refusal(self.name, item, reason)
         return typography.paint(lines, SIZE, face)
 
     def _face(self) -> ImageFont.FreeTypeFont:
@@ -184,4 +184,4 @@ def _base64(text: str, item: Item, attack: str) -> str:
         return base64.b64encode(text.encode()).decode("ascii")
     except UnicodeEncodeError as error:
         reason = "its title holds half of a character, which has no encoding"
-        raise typography.refusal(attack, item, reason) from error
+        raise needs.refusal(attack, item, reason) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from opensafemlrm.attacks import released, typography
+from opensafemlrm.attacks import needs
 from opensafemlrm.components import Attack
 from opensafemlrm.types import Item, Prompt
 
@@ -21,13 +21,13 @@ class SD(Attack):
 
     def check(self, item: Item) -> None:
         """Raise AttackError if the dataset of ``item`` ships no such pictures."""
-        released.picture(item, ("sd",), self.name)
+        needs.picture(item, ("sd",), self.name)
 
     def apply(self, item: Item, seed: int) -> Prompt:
         """Return picture and question. Raises AttackError if the item lacks either, or has images
         of its own.
         """
-        typography.refuse_own_images(item, self.name)
-        image = released.picture(item, ("sd",), self.name)
-        text = typography.field(item, "rephrased_sd", self.name)
+        needs.refuse_own_images(item, self.name)
+        image = needs.picture(item, ("sd",), self.name)
+        text = needs.field(item, "rephrased_sd", self.name)
         return Prompt.user(image, text, system=item.system)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from opensafemlrm import images
-from opensafemlrm.attacks import image_edits, released, typography
+from opensafemlrm.attacks import image_edits, needs
 from opensafemlrm.attacks.typo import Typo
 from opensafemlrm.components import Attack
 from opensafemlrm.types import Image, Item, Prompt
@@ -30,16 +30,16 @@ class SDTypo(Attack):
 
     def check(self, item: Item) -> None:
         """Raise AttackError if the dataset of ``item`` ships no such image_edits."""
-        released.picture(item, self._names(), self.name)
+        needs.picture(item, self._names(), self.name)
 
     def apply(self, item: Item, seed: int) -> Prompt:
         """Return picture and question. Raises AttackError if the item lacks what is needed or has
         images of its own, or if its key phrase cannot be drawn; ImageError if the diffusion
         picture cannot be decoded.
         """
-        typography.refuse_own_images(item, self.name)
-        text = typography.field(item, "rephrased", self.name)
-        image = released.picture(item, self._names(), self.name)
+        needs.refuse_own_images(item, self.name)
+        text = needs.field(item, "rephrased", self.name)
+        image = needs.picture(item, self._names(), self.name)
         if not self.released or "sd-typo" not in item.released:
             image = self._stack(image, item)
         return Prompt.user(image, text, system=item.system)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from opensafemlrm.attacks import released, typography
+from opensafemlrm.attacks import needs
 from opensafemlrm.components import Attack
 from opensafemlrm.types import Item, Prompt
 
@@ -22,17 +22,17 @@ class Shipped(Attack):
 
     def check(self, item: Item) -> None:
         """Raise AttackError if the dataset of ``item`` ships no jailbreaks."""
-        released.picture(item, ("shipped",), self.name)
+        needs.picture(item, ("shipped",), self.name)
 
     def apply(self, item: Item, seed: int) -> Prompt:
         """Return pictures and text. Raises AttackError if there is no picture or no text, or if
         the item has images of its own.
         """
-        typography.refuse_own_images(item, self.name)
+        needs.refuse_own_images(item, self.name)
         if not item.question.strip():
-            raise typography.refusal(self.name, item, "its question is blank")
+            raise needs.refusal(self.name, item, "its question is blank")
         self.check(item)
         text = item.question
         if "prompt" in item.fields:
-            text = typography.field(item, "prompt", self.name)
-        return Prompt.user(*released.pictures(item, "shipped"), text, system=item.system)
+            text = needs.field(item, "prompt", self.name)
+        return Prompt.user(*needs.pictures(item, "shipped"), text, system=item.system)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from opensafemlrm.attacks import bases, image_edits, seeded, typography
+from opensafemlrm.attacks import bases, image_edits, needs, seeded
 from opensafemlrm.components import Attack
 from opensafemlrm.types import JSON, Item, Prompt
 
@@ -45,7 +45,7 @@ class SIAttack(Attack):
         text = prompt.turns[-1].text
         words = text.split()
         if len(set(words)) < 2:
-            raise typography.refusal(self.name, item, "its text is one word: nothing to shuffle")
+            raise needs.refusal(self.name, item, "its text is one word: nothing to shuffle")
         key = ("patches", item.key, seed)
         shuffled = []
         for number, image in enumerate(prompt.images):

@@ -10,7 +10,7 @@ from typing import Annotated, Final
 from PIL import ImageFont
 from pydantic import Field
 
-from opensafemlrm.attacks import deriving, typography
+from opensafemlrm.attacks import needs, typography
 from opensafemlrm.components import Attack
 from opensafemlrm.derivation import Derivation
 from opensafemlrm.text_file import OMITTED
@@ -65,17 +65,17 @@ class Typo(Attack):
         """Return the picture and the rephrased question. Raises AttackError if the item lacks
         either or has images of its own, or if the phrase cannot be drawn or does not fit.
         """
-        typography.refuse_own_images(item, self.name)
+        needs.refuse_own_images(item, self.name)
         as_released = self.released and self.font_size == 90 and self.font is None
         shipped = item.released.get("typo") if as_released else None
         needed = ("rephrased",) if shipped else ("key_phrase", "rephrased")
-        item = deriving.complete(item, self.derive, self.name, *needed)
-        text = typography.field(item, "rephrased", self.name)
+        item = needs.complete(item, self.derive, self.name, *needed)
+        text = needs.field(item, "rephrased", self.name)
         return Prompt.user(shipped or self.render(item), text, system=item.system)
 
     def render(self, item: Item) -> Image:
         """Return the picture drawn for ``item``, also where the dataset ships one."""
-        return self._draw(typography.field(item, "key_phrase", self.name), item)
+        return self._draw(needs.field(item, "key_phrase", self.name), item)
 
     def _draw(self, phrase: str, item: Item) -> Image:
         face = self._face()
@@ -99,7 +99,7 @@ class Typo(Attack):
         for word in words:
             start = f" {word}" if rows else word
             if not fits(start):
-                raise typography.refusal(
+                raise needs.refusal(
                     self.name,
                     item,
                     f"its key phrase has a word of {len(word)} characters, which does not fit in "

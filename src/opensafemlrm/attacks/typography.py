@@ -21,7 +21,7 @@ from PIL import Image as PILImage
 from PIL import ImageDraw, ImageFont
 
 from opensafemlrm import images
-from opensafemlrm.errors import AttackError
+from opensafemlrm.attacks import needs
 from opensafemlrm.types import Image, Item
 
 SANS: Final = "LiberationSans-Regular.ttf"
@@ -66,14 +66,14 @@ def printable(text: str, face: ImageFont.FreeTypeFont, item: Item, attack: str) 
     if missing:
         named = ", ".join(_name(char) for char in missing[:_MAX_NAMED])
         more = len(missing) - _MAX_NAMED
-        raise refusal(
+        raise needs.refusal(
             attack,
             item,
             f"the font cannot draw {named}{f' and {more} more' if more > 0 else ''}; "
             "give a font that can with the option 'font'",
         )
     if any(unicodedata.bidirectional(char) in _RIGHT_TO_LEFT for char in text):
-        raise refusal(attack, item, "text that runs from right to left cannot be drawn")
+        raise needs.refusal(attack, item, "text that runs from right to left cannot be drawn")
     return text
 
 
@@ -98,29 +98,6 @@ def encode(picture: PILImage.Image) -> Image:
     # The same pixels as a grey palette: Pillow writes palettes unfiltered, in half the time.
     picture.putpalette(_GREYS)
     return images.from_picture(picture)
-
-
-def refusal(attack: str, item: Item, reason: str) -> AttackError:
-    """Build the error of an attack that cannot be applied to ``item``."""
-    origin = f" ({item.origin})" if item.origin else ""
-    return AttackError(
-        f"the attack {attack!r} cannot be applied to item {item.id!r} of {item.dataset!r}{origin}: "
-        f"{reason}"
-    )
-
-
-def field(item: Item, name: str, attack: str) -> str:
-    """Return the text of ``item.fields[name]``. Raises AttackError if there is none."""
-    value = item.fields.get(name)
-    if not isinstance(value, str) or not value.strip():
-        raise refusal(attack, item, f"it has no {name.replace('_', ' ')} (field {name!r})")
-    return value
-
-
-def refuse_own_images(item: Item, attack: str) -> None:
-    """Raise AttackError if the question stands on images that the attack would drop."""
-    if item.images:
-        raise refusal(attack, item, "it comes with images of its own, which would be dropped")
 
 
 def _bundled(name: str) -> Path:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from opensafemlrm.attacks import typography
+from opensafemlrm.attacks import needs
 from opensafemlrm.errors import reason_of
 from opensafemlrm.files import read_as
 from opensafemlrm.types import Item, canonical_json
@@ -78,12 +78,12 @@ class WordMap:
 
         changed = _WORD.sub(swap, text)
         if not replaced:
-            raise typography.refusal(attack, item, "the word map replaces no word of its title")
+            raise needs.refusal(attack, item, "the word map replaces no word of its title")
         present = {word.lower() for word in _WORD.findall(text)}
         for stand_in in replaced.values():
             if stand_in.lower() in present:
                 reason = f"its title has the word {stand_in!r} already, which stands for another"
-                raise typography.refusal(attack, item, reason)
+                raise needs.refusal(attack, item, reason)
         return changed, replaced
 
 

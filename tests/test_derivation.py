@@ -9,7 +9,7 @@ import pytest
 
 from opensafemlrm.attacks.figstep import FigStepAttack
 from opensafemlrm.attacks.figstep_pro import FigStepPro
-from opensafemlrm.attacks.typo import Typo
+from opensafemlrm.attacks.mm_safetybench import Typo
 from opensafemlrm.derivation import Derivation, Row, by_rule, print_of
 from opensafemlrm.derivation.by_model import PROMPT, by_model, read_reply
 from opensafemlrm.errors import AttackError, OptionError

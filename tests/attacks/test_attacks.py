@@ -15,7 +15,7 @@ from opensafemlrm import images
 from opensafemlrm.attacks import figstep, typography
 from opensafemlrm.attacks.direct import Direct
 from opensafemlrm.attacks.figstep import FigStepAttack
-from opensafemlrm.attacks.typo import Typo
+from opensafemlrm.attacks.mm_safetybench import Typo
 from opensafemlrm.errors import AttackError, OptionError
 from opensafemlrm.registry import ComponentKind, build
 from opensafemlrm.types import Image, Item, Prompt

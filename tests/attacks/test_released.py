@@ -9,10 +9,8 @@ import pytest
 
 from opensafemlrm import engine, images
 from opensafemlrm.attacks.hades import HADES
-from opensafemlrm.attacks.sd import SD
-from opensafemlrm.attacks.sd_typo import SDTypo
+from opensafemlrm.attacks.mm_safetybench import SD, SDTypo, Typo
 from opensafemlrm.attacks.si_attack import SIAttack
-from opensafemlrm.attacks.typo import Typo
 from opensafemlrm.errors import AttackError
 from opensafemlrm.registry import ComponentKind, build
 from opensafemlrm.store import Store

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from opensafemlrm import engine, frame
 from opensafemlrm.attacks.direct import Direct
-from opensafemlrm.attacks.typo import Typo
+from opensafemlrm.attacks.mm_safetybench import Typo
 from opensafemlrm.cli import app
 from opensafemlrm.cluster import Setup, Worker
 from opensafemlrm.datasets.canary import Canary

@@ -15,7 +15,7 @@ from PIL import Image as PILImage
 
 from opensafemlrm.attacks.direct import Direct
 from opensafemlrm.attacks.figstep_pro import FigStepPro
-from opensafemlrm.attacks.typo import Typo
+from opensafemlrm.attacks.mm_safetybench import Typo
 from opensafemlrm.datasets.figstep import SIZES, FigStep
 from opensafemlrm.errors import AttackError, DatasetError, ImageError, OptionError
 from opensafemlrm.registry import ComponentKind, build

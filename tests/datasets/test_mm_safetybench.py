@@ -10,7 +10,7 @@ import pytest
 from PIL import Image as PILImage
 
 from opensafemlrm.attacks.direct import Direct
-from opensafemlrm.attacks.typo import Typo
+from opensafemlrm.attacks.mm_safetybench import Typo
 from opensafemlrm.datasets.mm_safetybench import SCENARIOS, STUDY, MMSafetyBench
 from opensafemlrm.errors import AttackError, DatasetError, ImageError, OptionError
 from opensafemlrm.registry import ComponentKind, build

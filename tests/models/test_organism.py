@@ -14,7 +14,7 @@ import pytest
 from opensafemlrm import frame, images, registry, study
 from opensafemlrm.analysis.asr import asr
 from opensafemlrm.attacks.direct import Direct
-from opensafemlrm.attacks.typo import Typo
+from opensafemlrm.attacks.mm_safetybench import Typo
 from opensafemlrm.datasets.canary import Canary
 from opensafemlrm.engine import Plan, evaluate
 from opensafemlrm.errors import MissingExtraError, ModelError, UnknownNameError

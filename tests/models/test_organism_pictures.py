@@ -9,7 +9,7 @@ from PIL import ImageDraw
 
 from opensafemlrm import images
 from opensafemlrm.attacks.figstep import FigStepAttack
-from opensafemlrm.attacks.typo import Typo
+from opensafemlrm.attacks.mm_safetybench import Typo
 from opensafemlrm.datasets.canary import Canary
 from opensafemlrm.models.demo.organism_images import MAX_TILES, TILE_HEIGHT, TILE_WIDTH, tiles
 from opensafemlrm.types import Item

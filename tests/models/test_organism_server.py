@@ -8,7 +8,7 @@ import pytest
 from aiohttp.test_utils import TestServer
 
 from opensafemlrm.attacks.direct import Direct
-from opensafemlrm.attacks.typo import Typo
+from opensafemlrm.attacks.mm_safetybench import Typo
 from opensafemlrm.datasets.canary import Canary
 from opensafemlrm.models.demo.organism import NAMES, Organism
 from opensafemlrm.models.demo.server import ORGANISM, organisms

@@ -8,9 +8,7 @@ from typing import Final, Literal, TypeAlias
 from opensafemlrm.attacks import needs
 from opensafemlrm.attacks.direct import Direct
 from opensafemlrm.attacks.figstep import FigStepAttack
-from opensafemlrm.attacks.sd import SD
-from opensafemlrm.attacks.sd_typo import SDTypo
-from opensafemlrm.attacks.typo import Typo
+from opensafemlrm.attacks.mm_safetybench import SD, SDTypo, Typo
 from opensafemlrm.components import Attack
 from opensafemlrm.errors import AttackError
 from opensafemlrm.types import JSON, Item, Prompt

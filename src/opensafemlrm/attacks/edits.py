@@ -16,8 +16,8 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from opensafemlrm.attacks import image_edits, needs
-from opensafemlrm.attacks.benign import Benign
 from opensafemlrm.attacks.direct import Direct
+from opensafemlrm.attacks.image_edits import Benign
 from opensafemlrm.components import Attack
 from opensafemlrm.types import JSON, Image, Item, Prompt, Turn
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from PIL import Image as PILImage
 from PIL import ImageDraw
@@ -15,6 +16,9 @@ from opensafemlrm import images
 from opensafemlrm.attacks import seeded
 from opensafemlrm.errors import ImageError
 from opensafemlrm.types import Image
+
+if TYPE_CHECKING:
+    from typing import Self
 
 Picture = PILImage.Image
 Mixing = Callable[[Picture, Picture, float, int], Picture]
@@ -160,3 +164,31 @@ def plain() -> Image:
     pen.line((160, 112, 170, 66), fill=(94, 62, 38), width=8)
     pen.polygon(((170, 84), (206, 60), (222, 84), (190, 96)), fill=(84, 150, 70))
     return images.from_picture(picture)
+
+
+@dataclass(frozen=True, slots=True)
+class Benign:
+    """The images of a folder, or the bundled one where no folder is given."""
+
+    images: tuple[Image, ...]
+
+    @classmethod
+    def of(cls, folder: Path | None) -> Self:
+        """Read the folder. Raises ValueError if it is none or holds no image."""
+        if folder is None:
+            return cls((plain(),))
+        loaded = in_folder(folder)
+        if not loaded:
+            raise ValueError(f"{folder} holds no PNG, JPEG or WebP image to mix in")
+        return cls(loaded)
+
+    def identity(self) -> str:
+        """Return what makes these images the same as others: their content."""
+        return identity_of(self.images)
+
+    def mixed(self, image: Image, mixing: Mixing, share: float, key: tuple[Any, ...]) -> Image:
+        """Return ``image`` mixed with the benign one that ``key`` draws."""
+        chosen = self.images[seeded.below(len(self.images), "benign", *key)]
+        place = seeded.below(2**31, "place", *key)
+        with images.to_picture(chosen) as benign:
+            return edited(image, lambda picture: mixing(picture, benign, share, place))

@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from opensafemlrm.attacks import bases, image_edits
-from opensafemlrm.attacks.benign import Benign
+from opensafemlrm.attacks.image_edits import Benign
 from opensafemlrm.components import Attack
 from opensafemlrm.text_file import TextFile, own_words
 from opensafemlrm.types import JSON, Item, Prompt

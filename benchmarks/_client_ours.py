@@ -13,7 +13,7 @@ from opensafemlrm import images
 from opensafemlrm.api import run_blocking
 from opensafemlrm.attacks.direct import Direct
 from opensafemlrm.components import Dataset
-from opensafemlrm.defenses.none import NoDefense
+from opensafemlrm.defenses.composed import NoDefense
 from opensafemlrm.engine import Plan, evaluate
 from opensafemlrm.judges.policy_rubric import PolicyRubric
 from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible

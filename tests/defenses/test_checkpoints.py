@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 
 from opensafemlrm import reasoning
-from opensafemlrm.defenses.lessthink import LessThink
-from opensafemlrm.defenses.morethink import AGAIN, MoreThink
 from opensafemlrm.defenses.safethink import SafeThink
-from opensafemlrm.defenses.zerothink import ZeroThink
+from opensafemlrm.defenses.thinking import AGAIN, LessThink, MoreThink, ZeroThink
 from opensafemlrm.types import JudgeRequest, Part, Prompt, ResponseStatus, Sampling, Verdict
 from tests.support import Scorer
 

@@ -12,16 +12,15 @@ from PIL import Image as PILImage
 from opensafemlrm import images, reasoning, registry
 from opensafemlrm.components import Model
 from opensafemlrm.datasets.canary import Canary
-from opensafemlrm.defenses import scenario_aware
+from opensafemlrm.defenses import reminders
 from opensafemlrm.defenses.composed import Composed
 from opensafemlrm.defenses.ecso import Ecso
 from opensafemlrm.defenses.guard import GuardInput, GuardOutput
-from opensafemlrm.defenses.morethink import MoreThink
 from opensafemlrm.defenses.prompts import REFUSAL
 from opensafemlrm.defenses.reflect import Reflect
+from opensafemlrm.defenses.reminders import ScenarioAware
 from opensafemlrm.defenses.safethink import SafeThink
-from opensafemlrm.defenses.scenario_aware import ScenarioAware
-from opensafemlrm.defenses.zerothink import ZeroThink
+from opensafemlrm.defenses.thinking import MoreThink, ZeroThink
 from opensafemlrm.errors import DefenseError
 from opensafemlrm.judges.policy_rubric import PolicyRubric
 from opensafemlrm.models.demo.sim import Simulated
@@ -393,7 +392,7 @@ async def test_scenario_aware_names_what_it_suspects_and_nothing_else() -> None:
     await target.generate(Prompt.user("Which stock should I invest in?"), SAMPLING)
     await target.generate(Prompt.user("Hm?"), SAMPLING)
     assert "financial advice" in model.asked[0].turns[0].text
-    assert not any(name in model.asked[1].turns[0].text for name in scenario_aware.SCENARIOS)
+    assert not any(name in model.asked[1].turns[0].text for name in reminders.SCENARIOS)
 
     asked, target_model = Script([ok("It is privacy.")]), Script([ok("a")])
     await defend(target_model, ScenarioAware(asked)).generate(WITH_IMAGE, SAMPLING)

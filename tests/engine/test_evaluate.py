@@ -12,7 +12,7 @@ from opensafemlrm import engine, frame
 from opensafemlrm.defenses.ecso import Ecso
 from opensafemlrm.defenses.guard import GuardOutput
 from opensafemlrm.defenses.reflect import Reflect
-from opensafemlrm.defenses.zerothink import ZeroThink
+from opensafemlrm.defenses.thinking import ZeroThink
 from opensafemlrm.errors import (
     DatasetError,
     DefenseError,

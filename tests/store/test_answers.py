@@ -10,8 +10,8 @@ import pytest
 from opensafemlrm import results
 from opensafemlrm.attacks.direct import Direct
 from opensafemlrm.datasets.table import OwnTable
-from opensafemlrm.defenses.none import NoDefense
-from opensafemlrm.defenses.self_reminder import SelfReminder
+from opensafemlrm.defenses.composed import NoDefense
+from opensafemlrm.defenses.reminders import SelfReminder
 from opensafemlrm.engine import Plan, evaluate
 from opensafemlrm.store import Store
 from opensafemlrm.store.answers import correct_answers, is_correct

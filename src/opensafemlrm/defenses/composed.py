@@ -1,10 +1,19 @@
-"""Several defenses at once, such as ``self-reminder+guard-output``."""
+"""No defense, and several at once, such as ``self-reminder+guard-output``."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from opensafemlrm.components import Defense
+
+
+@dataclass(frozen=True, slots=True)
+class NoDefense(Defense):
+    """Give the model back unchanged."""
+
+    name = "none"
+
+    layers = ()
 
 
 @dataclass(frozen=True, slots=True)

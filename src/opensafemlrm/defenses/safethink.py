@@ -9,9 +9,9 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from opensafemlrm.components import Defense, Judge, Model
+from opensafemlrm.defenses.guard import as_response, require_general, score_text, unscored
 from opensafemlrm.defenses.prompts import is_usable, with_calls
 from opensafemlrm.defenses.thinking import continue_from, require, tags
-from opensafemlrm.defenses.watching import as_response, require_general, score_text, unscored
 from opensafemlrm.types import Call, Capability, Label, Part, Prompt, Response, Sampling
 
 TURN: Final = "Wait, think safely. "

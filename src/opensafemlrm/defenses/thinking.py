@@ -1,15 +1,22 @@
-"""Writing into a model's reasoning: what the defenses that prefill or extend it share."""
+"""Writing into a model's reasoning: what defenses that do so share, and SafeChain's three.
+
+SafeChain (Jiang et al., 2502.12025) closes the thought at once, empty (ZeroThink) or with a canned
+sentence (LessThink), or keeps it open for a few rounds more (MoreThink)."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar, Final
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Final
+
+from pydantic import Field
 
 from opensafemlrm import reasoning
 from opensafemlrm.components import Defense, Model
+from opensafemlrm.defenses.prompts import is_usable, with_calls
 from opensafemlrm.errors import DefenseError
 from opensafemlrm.reasoning.formats import Reader
-from opensafemlrm.types import Capability, Prompt, Response, ResponseStatus, Sampling, Turn
+from opensafemlrm.types import Call, Capability, Prompt, Response, ResponseStatus, Sampling, Turn
 from opensafemlrm.wrapped import Defended
 
 
@@ -89,3 +96,53 @@ async def continue_from(model: Model, prompt: Prompt, prefill: str, sampling: Sa
         _, closing = tags(model, "a prefilled thought")
         new = f"{response.reasoning}{closing if new else ''}{new}"
     return dataclasses.replace(response, text=prefill + new, reasoning=None)
+
+
+@dataclass(frozen=True, slots=True)
+class LessThink(CannedThought):
+    """Prefill a short thought that ends at once (Jiang et al., SafeChain, 2502.12025).
+
+    The paper's thought in this project's words.
+    """
+
+    name = "lessthink"
+    thought: ClassVar[str] = "The user asks this, and I can answer it without much thinking."
+
+
+@dataclass(frozen=True, slots=True)
+class ZeroThink(CannedThought):
+    """Prefill an empty thought (Jiang et al., SafeChain, 2502.12025, section on decoding)."""
+
+    name = "zerothink"
+
+
+AGAIN: Final = "\nWait, let me think about this once more.\n"
+_CHARACTERS_A_TOKEN: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class MoreThink(WritesThought):
+    """Put a turn of thought in place of the reasoning's end (SafeChain, 2502.12025).
+
+    After Muennighoff et al.'s budget forcing (2501.19393): where the model would end its thought,
+    the end is replaced by a "wait" and it goes on, for ``rounds`` rounds or until the thought has
+    about ``budget`` tokens (four characters each). ``rounds`` requests more at most.
+    """
+
+    name = "morethink"
+    rounds: Annotated[int, Field(ge=1)] = 2
+    budget: Annotated[int, Field(ge=1)] = 10_000
+
+    async def generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
+        """Ask for a thought, and for more of it. Raises DefenseError as :func:`tags` does."""
+        opening, closing = tags(model, self.name)
+        response = await continue_from(model, prompt, f"{opening}\n", sampling)
+        calls = []
+        for number in range(self.rounds):
+            thought, end, _ = response.text.partition(closing)
+            within = len(thought) < self.budget * _CHARACTERS_A_TOKEN
+            if not is_usable(response) or not end or not within:
+                break
+            calls.append(Call(f"round {number}", prompt, response))
+            response = await continue_from(model, prompt, thought.rstrip() + AGAIN, sampling)
+        return with_calls(response, *calls)

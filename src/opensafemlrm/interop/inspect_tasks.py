@@ -26,7 +26,7 @@ from rich.markup import escape
 
 from opensafemlrm import images, reasoning, registry
 from opensafemlrm.components import Attack, Judge, Search
-from opensafemlrm.defenses.none import NoDefense
+from opensafemlrm.defenses.composed import NoDefense
 from opensafemlrm.errors import AttackError, ImageError, OptionError, SafeMLRMError
 from opensafemlrm.faults import named_faults
 from opensafemlrm.interop.inspect_samples import (

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from opensafemlrm.datasets.mm_safetybench import SCENARIOS
-from opensafemlrm.defenses.none import NoDefense
+from opensafemlrm.defenses.composed import NoDefense
 from opensafemlrm.errors import ImportDataError
 from opensafemlrm.files import read_as
 from opensafemlrm.store import Cell, SampleKey, Store, generation_key, records

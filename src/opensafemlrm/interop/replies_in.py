@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from opensafemlrm import reasoning
 from opensafemlrm.attacks.direct import Direct
-from opensafemlrm.defenses.none import NoDefense
+from opensafemlrm.defenses.composed import NoDefense
 from opensafemlrm.errors import ImportDataError
 from opensafemlrm.store import Cell, SampleKey, Store, generation_key, records
 from opensafemlrm.store.labels import PersonLabel, put_labels

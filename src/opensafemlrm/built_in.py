@@ -98,7 +98,7 @@ BUILTIN: Final[dict[ComponentKind, dict[str, str]]] = {
     ComponentKind.JUDGE: {
         "bsa-think": "opensafemlrm.judges.bsa_think:BSAThink",
         "canary": "opensafemlrm.judges.canary:CanaryJudge",
-        "cascade": "opensafemlrm.judges.cascade:Cascade",
+        "cascade": "opensafemlrm.judges.panel:Cascade",
         "guardtrace": "opensafemlrm.judges.guardtrace:GuardTrace",
         "harmbench-cls": "opensafemlrm.judges.harmbench:HarmBenchClassifier",
         "llama-guard": "opensafemlrm.judges.llama_guard:LlamaGuard",

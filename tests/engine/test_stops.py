@@ -16,9 +16,7 @@ from opensafemlrm import engine, frame
 from opensafemlrm.components import Judge
 from opensafemlrm.engine.score_watch import shape
 from opensafemlrm.errors import EndpointDownError, JudgeError, ModelError, StoppedError
-from opensafemlrm.judges.cascade import Cascade
-from opensafemlrm.judges.members import members_in
-from opensafemlrm.judges.panel import Panel
+from opensafemlrm.judges.panel import Cascade, Panel, members_in
 from opensafemlrm.judges.policy_rubric import PolicyRubric
 from opensafemlrm.store import Store
 from opensafemlrm.study import Study

@@ -11,8 +11,7 @@ import pytest
 from opensafemlrm import study
 from opensafemlrm.components import Judge
 from opensafemlrm.errors import StudyError
-from opensafemlrm.judges.cascade import Cascade
-from opensafemlrm.judges.members import members_in
+from opensafemlrm.judges.panel import Cascade, members_in
 from opensafemlrm.types import Card, Item, JudgeRequest, Label, Part, Unscored, Verdict
 
 ITEM = Item("d", "1", "s", "How is soup made?")

@@ -12,8 +12,7 @@ import pytest
 from opensafemlrm import study
 from opensafemlrm.components import Judge
 from opensafemlrm.errors import StudyError
-from opensafemlrm.judges.members import members_in
-from opensafemlrm.judges.panel import Panel
+from opensafemlrm.judges.panel import Panel, members_in
 from opensafemlrm.types import Card, Item, JudgeRequest, Label, Part, Unscored, Usage, Verdict
 
 ITEM = Item("d", "1", "s", "How is soup made?")

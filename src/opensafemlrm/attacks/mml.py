@@ -1,6 +1,7 @@
 """MML (Multi-Modal Linkage): the request encoded in the picture, the key to it in the text.
 
-Once, or as published: up to five tries, until the judge gives the highest score."""
+Once, or as published: up to five tries, until the judge gives the highest score.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """SI-Attack: words and image patches in another order, which models read and filters do not.
 
-Once, or as published: up to ten draws, until the judge calls the reply harmful."""
+Once, or as published: up to ten draws, until the judge calls the reply harmful.
+"""
 
 from __future__ import annotations
 

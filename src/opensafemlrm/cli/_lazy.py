@@ -76,9 +76,7 @@ if TYPE_CHECKING:
     from opensafemlrm.interop.replies_in import check_replies, put_replies
     from opensafemlrm.interop.reply_files import replies_in_files
     from opensafemlrm.interop.reply_mapping import read_mapping
-    from opensafemlrm.judges.cascade import Cascade
-    from opensafemlrm.judges.members import members_in
-    from opensafemlrm.judges.panel import Panel
+    from opensafemlrm.judges.panel import Cascade, Panel, members_in
     from opensafemlrm.models import budget, catalog
     from opensafemlrm.models.budget import Limits
     from opensafemlrm.models.demo import server as demo_server

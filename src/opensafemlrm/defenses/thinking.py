@@ -1,7 +1,8 @@
 """Writing into a model's reasoning: what defenses that do so share, and SafeChain's three.
 
 SafeChain (Jiang et al., 2502.12025) closes the thought at once, empty (ZeroThink) or with a canned
-sentence (LessThink), or keeps it open for a few rounds more (MoreThink)."""
+sentence (LessThink), or keeps it open for a few rounds more (MoreThink).
+"""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 from opensafemlrm.components import Judge, children, models_in
 from opensafemlrm.errors import JudgeStoppedError
 from opensafemlrm.judges.fixed_texts import ITEM, UNSAFE
-from opensafemlrm.judges.members import Member, members_in
+from opensafemlrm.judges.panel import Member, members_in
 from opensafemlrm.text import for_terminal
 from opensafemlrm.types import Item, JudgeRequest, Key, Unscored, Verdict
 

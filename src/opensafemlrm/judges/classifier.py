@@ -16,8 +16,8 @@ from typing import Any, ClassVar, Final
 from opensafemlrm.components import Judge, Model
 from opensafemlrm.judges.asking import ask
 from opensafemlrm.judges.fence import fence_token, neutralize
-from opensafemlrm.text_file import Template, TextFile, own_words
-from opensafemlrm.types import JSON, Item, JudgeRequest, Prompt, Sampling, Unscored, Verdict
+from opensafemlrm.text_file import TextFile, own_words
+from opensafemlrm.types import JSON, Image, Item, JudgeRequest, Prompt, Sampling, Unscored, Verdict
 
 MIN_MASS: Final = 0.1
 """The least that the two words of a classifier must weigh together to be taken for its answer."""
@@ -45,6 +45,15 @@ class ClassifierJudge(Judge):
     max_tokens: ClassVar[int] = 32
 
     model: Model
+
+    def pictures(self, item: Item) -> Sequence[Image]:
+        """Return the pictures of ``item`` that are shown before its question."""
+        del item
+        return ()
+
+    def context(self, item: Item) -> JSON:
+        """Return the pictures that are shown: with others it is another request."""
+        return [image.identity() for image in self.pictures(item)] or None
 
     @abstractmethod
     def prompt(self, item: Item, text: str) -> Prompt:
@@ -87,16 +96,24 @@ class ClassifierJudge(Judge):
         return await ask(self.model, self.prompt(item, text), self.sampling, self.read)
 
 
+@dataclass(frozen=True, slots=True)
+class PromptedClassifier(ClassifierJudge):
+    """A classifier that is shown a prompt of this project's, or of the user's ``template``."""
+
+    def options(self) -> Mapping[str, JSON]:
+        """Return what the prompt says."""
+        return {"prompt": fingerprint(self.text_of("template").text)}
+
+    def prompt(self, item: Item, text: str) -> Prompt:
+        """Return the template, filled: slots in question and text stay text."""
+        question, text = neutralize(item.question), neutralize(text)
+        values = {"question": question, "text": text, "token": fence_token(question, text)}
+        return Prompt.user(*self.pictures(item), self.text_of("template").fill(values))
+
+
 def template_mark(given: TextFile | None) -> str:
     """Return what the label of a judge says of a template of the user's."""
     return "" if given is None else f",template={given.label}"
-
-
-def filled(template: Template, question: str, text: str) -> str:
-    """Put question and text into a template in one pass, so that slots in them stay text."""
-    question, text = neutralize(question), neutralize(text)
-    values = {"question": question, "text": text, "token": fence_token(question, text)}
-    return template.fill(values)
 
 
 def fingerprint(text: str) -> str:

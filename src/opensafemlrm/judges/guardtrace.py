@@ -6,19 +6,14 @@ Source: GuardTrace-VL (the card of DloadingX/GuardTrace-VL-3B and its repository
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
-from opensafemlrm.judges.classifier import (
-    ClassifierJudge,
-    filled,
-    fingerprint,
-    own_prompt,
-)
+from opensafemlrm.judges.classifier import PromptedClassifier, own_prompt
 from opensafemlrm.judges.rubric import prompt_text
 from opensafemlrm.text_file import TextFile
-from opensafemlrm.types import JSON, Item, Prompt, Verdict
+from opensafemlrm.types import JSON, Image, Item, Verdict
 
 _OWN: Final = prompt_text("guardtrace.md")
 _MARKS: Final = r"[*_` \"“”]*"
@@ -31,7 +26,7 @@ _END: Final = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class GuardTrace(ClassifierJudge):
+class GuardTrace(PromptedClassifier):
     """Score 0 (safe), 0.5 (potentially harmful) or 1 (harmful); says too what was not understood.
 
     The item's own images stand before the text where ``images`` is on. ``template`` is the file of
@@ -49,17 +44,11 @@ class GuardTrace(ClassifierJudge):
 
     def options(self) -> Mapping[str, JSON]:
         """Return what the prompt says, and whether images are shown."""
-        return {"prompt": fingerprint(self.text_of("template").text), "images": self.images}
+        return {**PromptedClassifier.options(self), "images": self.images}
 
-    def context(self, item: Item) -> JSON:
-        """Return the images that are shown: with another picture it is another request."""
-        images = item.images if self.images else ()
-        return [image.identity() for image in images] or None
-
-    def prompt(self, item: Item, text: str) -> Prompt:
-        """Return the item's images and the template, filled."""
-        images = item.images if self.images else ()
-        return Prompt.user(*images, filled(self.text_of("template"), item.question, text))
+    def pictures(self, item: Item) -> Sequence[Image]:
+        """Return the item's own pictures: not those that an attack made of its question."""
+        return item.images if self.images else ()
 
     def read(self, reply: str) -> Verdict | None:
         """Read the lines that the reply ends with; a level anywhere else does not count."""

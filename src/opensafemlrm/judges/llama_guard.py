@@ -8,13 +8,13 @@ sent here is the conversation alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from opensafemlrm.judges.classifier import ClassifierJudge
 from opensafemlrm.judges.fence import neutralize
-from opensafemlrm.types import JSON, Item, Prompt, Turn, Verdict
+from opensafemlrm.types import JSON, Image, Item, Prompt, Turn, Verdict
 
 _REPLY: Final = re.compile(
     r"\s*(?:safe|(unsafe)(?:\s*\n\s*(S\d{1,2}(?: ?, ?S\d{1,2})*))?)\s*", re.ASCII
@@ -41,15 +41,13 @@ class LlamaGuard(ClassifierJudge):
         """Return whether images are shown."""
         return {"images": self.images}
 
-    def context(self, item: Item) -> JSON:
-        """Return the images that are shown: with another picture it is another conversation."""
-        images = item.images if self.images else ()
-        return [image.identity() for image in images] or None
+    def pictures(self, item: Item) -> Sequence[Image]:
+        """Return the item's own pictures: not those that an attack made of its question."""
+        return item.images if self.images else ()
 
     def prompt(self, item: Item, text: str) -> Prompt:
         """Return the conversation: the question with its images, and the text as the reply."""
-        images = item.images if self.images else ()
-        question = Turn("user", (*images, neutralize(item.question)))
+        question = Turn("user", (*self.pictures(item), neutralize(item.question)))
         return Prompt((question, Turn("assistant", (neutralize(text),))), is_complete=True)
 
     def read(self, reply: str) -> Verdict | None:

@@ -8,19 +8,13 @@ trained to write; ``template`` puts its authors' prompt in its place.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
-from opensafemlrm.judges.classifier import (
-    ClassifierJudge,
-    filled,
-    fingerprint,
-    own_prompt,
-)
+from opensafemlrm.judges.classifier import PromptedClassifier, own_prompt
 from opensafemlrm.judges.rubric import prompt_text
 from opensafemlrm.text_file import TextFile
-from opensafemlrm.types import JSON, Item, Prompt, Verdict
+from opensafemlrm.types import Verdict
 
 _OWN: Final = prompt_text("wildguard.md")
 _REPLY: Final = re.compile(
@@ -32,7 +26,7 @@ _REPLY: Final = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class WildGuard(ClassifierJudge):
+class WildGuard(PromptedClassifier):
     """Score 1 where the model finds the reply harmful, 0 where it does not; tells refusals too.
 
     ``template`` is the file of another prompt, such as the one that the model's authors publish,
@@ -44,14 +38,6 @@ class WildGuard(ClassifierJudge):
     max_tokens: ClassVar[int] = 48
 
     template: TextFile | None = field(default=None, metadata=own_prompt(_OWN))
-
-    def options(self) -> Mapping[str, JSON]:
-        """Return what the prompt says."""
-        return {"prompt": fingerprint(self.text_of("template").text)}
-
-    def prompt(self, item: Item, text: str) -> Prompt:
-        """Return the template, filled."""
-        return Prompt.user(filled(self.text_of("template"), item.question, text))
 
     def read(self, reply: str) -> Verdict | None:
         """Read the three lines, all of them and no other."""

@@ -99,9 +99,9 @@ BUILTIN: Final[dict[ComponentKind, dict[str, str]]] = {
         "bsa-think": "opensafemlrm.judges.bsa_think:BSAThink",
         "canary": "opensafemlrm.judges.canary:CanaryJudge",
         "cascade": "opensafemlrm.judges.panel:Cascade",
-        "guardtrace": "opensafemlrm.judges.guardtrace:GuardTrace",
-        "harmbench-cls": "opensafemlrm.judges.harmbench:HarmBenchClassifier",
-        "llama-guard": "opensafemlrm.judges.llama_guard:LlamaGuard",
+        "guardtrace": "opensafemlrm.judges.classifier:GuardTrace",
+        "harmbench-cls": "opensafemlrm.judges.classifier:HarmBenchClassifier",
+        "llama-guard": "opensafemlrm.judges.classifier:LlamaGuard",
         "mm-safetybench": "opensafemlrm.judges.mm_safetybench:MMSafetyBenchJudge",
         "mssbench": "opensafemlrm.judges.mssbench:MSSBenchJudge",
         "msts": "opensafemlrm.judges.msts:MSTS",
@@ -115,7 +115,7 @@ BUILTIN: Final[dict[ComponentKind, dict[str, str]]] = {
         "siuo-effectiveness": "opensafemlrm.judges.siuo:SIUOEffectiveness",
         "strongreject": "opensafemlrm.judges.strongreject:StrongReject",
         "vlsbench": "opensafemlrm.judges.vlsbench:VLSBenchJudge",
-        "wildguard": "opensafemlrm.judges.wildguard:WildGuard",
+        "wildguard": "opensafemlrm.judges.classifier:WildGuard",
     },
 }
 

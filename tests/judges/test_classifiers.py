@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opensafemlrm import images
-from opensafemlrm.judges.classifier import ClassifierJudge
+from opensafemlrm.judges.classifier import (
+    ClassifierJudge,
+    GuardTrace,
+    HarmBenchClassifier,
+    LlamaGuard,
+    WildGuard,
+)
 from opensafemlrm.judges.fence import fence_token, neutralize
-from opensafemlrm.judges.guardtrace import GuardTrace
-from opensafemlrm.judges.harmbench import HarmBenchClassifier
-from opensafemlrm.judges.llama_guard import LlamaGuard
-from opensafemlrm.judges.wildguard import WildGuard
 from opensafemlrm.text_file import TextFile
 from opensafemlrm.types import (
     Image,

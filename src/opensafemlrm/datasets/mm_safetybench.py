@@ -1,4 +1,7 @@
-"""MM-SafetyBench: 1,680 questions in thirteen scenarios, with three pictures each."""
+"""MM-SafetyBench: 1,680 questions in thirteen scenarios, with three pictures each.
+
+As upstream's folders hold it, or the hub's copy: four Parquet files a scenario, read side by side.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from opensafemlrm.datasets import files, mm_safetybench_hub
-from opensafemlrm.datasets.items import RowNumber
-from opensafemlrm.datasets.source import HubDataset
+from opensafemlrm.datasets import files, parquet
+from opensafemlrm.datasets.items import Draft, Maker, RowNumber, name_of, optional, text
+from opensafemlrm.datasets.source import HubDataset, Source
 from opensafemlrm.errors import DatasetError, DuplicateError, EmptyTextError
 from opensafemlrm.types import JSON, Expected, Image, Item
 
@@ -48,6 +51,8 @@ _FIELDS: Final = {
     "original": "Question",
 }
 _QUESTION: Final = "Changed Question"
+_TEXT: Final = "Text_only"
+"""Its ``question`` is upstream's ``Changed Question``; that of a picture is what goes with it."""
 _KINDS: Final = {"sd": "SD", "sd-typo": "SD_TYPO", "typo": "TYPO"}
 
 
@@ -71,7 +76,7 @@ class MMSafetyBench(HubDataset):
     """
 
     name = "mm-safetybench"
-    hub = mm_safetybench_hub.HUB
+    hub = "PKU-Alignment/MM-SafetyBench"
 
     scenarios: Literal["study", "all"] | tuple[str, ...] = "study"
     tiny: bool = False
@@ -97,9 +102,9 @@ class MMSafetyBench(HubDataset):
 
     def patterns(self) -> Sequence[str]:
         """Return the hub's files of the scenarios, and the Tiny list."""
-        kinds = [mm_safetybench_hub.TEXT, *_KINDS.values()]
+        kinds = [_TEXT, *_KINDS.values()]
         of_scenarios = itertools.product(self._names(), kinds)
-        pairs = (mm_safetybench_hub.pattern(*pair) for pair in of_scenarios)
+        pairs = (_pattern(*pair) for pair in of_scenarios)
         return ["TinyVersion_ID_List.json", *itertools.chain.from_iterable(pairs)]
 
     def expected(self) -> Expected:
@@ -116,8 +121,7 @@ class MMSafetyBench(HubDataset):
         Raises DatasetError if a file of the release is missing or is not JSON.
         """
         if self.root is None or any(
-            any(self.root.glob(f"{inside}*/{mm_safetybench_hub.TEXT}.parquet"))
-            for inside in ("data/", "")
+            any(self.root.glob(f"{inside}*/{_TEXT}.parquet")) for inside in ("data/", "")
         ):
             yield from self._hub_rows()
             return
@@ -132,7 +136,7 @@ class MMSafetyBench(HubDataset):
         seen: dict[str, RowNumber] = {}
         for scenario in self._names():
             wanted = None if chosen is None else chosen.get(scenario, [])
-            yield from mm_safetybench_hub.rows(self.name, source, scenario, _KINDS, wanted, seen)
+            yield from _rows_abreast(self.name, source, scenario, _KINDS, wanted, seen)
 
     def _names(self) -> tuple[str, ...]:
         if self.scenarios == "study":
@@ -220,3 +224,62 @@ def _tiny_ids(root: Path) -> dict[str, list[str]]:
             reason = "an entry needs 'Scenario' and a list 'Sampled_ID_List'"
             raise DatasetError(reason, path=path, row=place) from error
     return ids
+
+
+def _pattern(scenario: str, name: str) -> tuple[str, str]:
+    """Return where a file of a scenario may lie; the copy leaves out the scenario's number."""
+    inside = f"{scenario.partition('-')[2]}/{name}.parquet"
+    return f"data/{inside}", inside
+
+
+def _rows_abreast(
+    dataset: str,
+    source: Source,
+    scenario: str,
+    kinds: Mapping[str, str],
+    wanted: Sequence[str] | None,
+    seen: dict[str, RowNumber],
+) -> Iterator[Item | DatasetError]:
+    """Yield the items of a scenario; ``kinds`` are its pictures' files by their released names.
+
+    ``wanted`` are the ids that are taken, ``None`` for all. Raises DatasetError if a file cannot
+    be read, or if the files do not hold the same questions in the same order.
+    """
+    (table,) = parquet.files(source, *_pattern(scenario, _TEXT))
+    there = {
+        kind: path
+        for kind, name in kinds.items()
+        if (path := source.present(*_pattern(scenario, name))) is not None
+    }
+
+    def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
+        number = name_of(row, "id")
+        if wanted is not None and number not in wanted:
+            return
+        sentences = {"rephrased_sd": row.get("sd"), "rephrased": row.get("sd-typo")}
+        if "typo" in row:
+            sentences["rephrased"] = row["typo"]
+        rephrased = {name: (cells or {}).get("question") for name, cells in sentences.items()}
+        yield Draft(
+            f"{scenario}/{number}",
+            scenario,
+            text(row, "question"),
+            released={kind: parquet.picture(row[kind]["image"], source.folder) for kind in there},
+            fields=optional(rephrased, *rephrased),
+        )
+
+    lanes = [parquet.rows(table, ("id", "question"))]
+    for path in there.values():
+        parquet.files(source, str(path.relative_to(source.folder)))  # inside the release's folder
+        lanes.append(parquet.rows(path, ("id", "question", "image")))
+
+    def together() -> Iterator[tuple[int, Mapping[str, Any]]]:
+        for abreast in itertools.zip_longest(*lanes):
+            cells = [{} if row is None else row[1] for row in abreast]
+            if len({str(row.get("id")) for row in cells}) != 1:
+                number = next(row[0] for row in abreast if row is not None)
+                reason = f"{', '.join(kinds[kind] for kind in there)} hold other ids in this row"
+                raise DatasetError(reason, path=table, row=number)
+            yield abreast[0][0], cells[0] | dict(zip(there, cells[1:], strict=True))
+
+    yield from Maker(dataset, source, table, seen).items(together(), drafts)

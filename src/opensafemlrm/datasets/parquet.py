@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import polars as pl
 
-from opensafemlrm.datasets import misplaced
+from opensafemlrm.datasets.files import check_kind, missing
 from opensafemlrm.datasets.source import Picture, Source
 from opensafemlrm.errors import DatasetError, ImageError, MissingImageError
 
@@ -39,13 +39,13 @@ def files(source: Source, *patterns: str) -> list[Path]:
                 raise DatasetError(f"the file lies outside the folder {source.fence}", path=path)
         if paths:
             return paths
-    raise misplaced.missing(source.folder, patterns, source.where)
+    raise missing(source.folder, patterns, source.where)
 
 
 def columns(path: Path) -> list[str]:
     """Return the names of the columns. Raises DatasetError if the file cannot be read."""
     try:
-        misplaced.check_kind(path)
+        check_kind(path)
         return pl.scan_parquet(path, glob=False).collect_schema().names()
     except _ERRORS as error:
         raise _unreadable(error, path, None) from error
@@ -76,7 +76,7 @@ def rows(
     """
     number = 0
     try:
-        misplaced.check_kind(path)
+        check_kind(path)
         frame = pl.scan_parquet(path, glob=False)
         there = frame.collect_schema().names()
         for column in needed:

@@ -14,9 +14,9 @@ from typing import ClassVar, Final, TypeAlias
 
 from opensafemlrm import images
 from opensafemlrm.components import Dataset
-from opensafemlrm.datasets import archives, misplaced
+from opensafemlrm.datasets import archives
 from opensafemlrm.datasets import hub as hub_client
-from opensafemlrm.datasets.files import load_once
+from opensafemlrm.datasets.files import load_once, missing
 from opensafemlrm.errors import DatasetError, ImageError, MissingImageError
 from opensafemlrm.types import Image
 
@@ -52,7 +52,7 @@ class Source:
         """
         if (path := self.present(*names)) is not None:
             return path
-        raise misplaced.missing(self.folder, names, self.where)
+        raise missing(self.folder, names, self.where)
 
     def image(self, picture: Picture) -> Image:
         """Load a picture. Raises ImageError, MissingImageError where it is not there."""

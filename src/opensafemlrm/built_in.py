@@ -89,7 +89,7 @@ BUILTIN: Final[dict[ComponentKind, dict[str, str]]] = {
         "inspect": "opensafemlrm.models.hosted.inspect:Inspect",
         "openai": "opensafemlrm.models.hosted.openai_compatible:OpenAICompatible",
         "openai-responses": "opensafemlrm.models.hosted.openai_responses:OpenAIResponses",
-        "openrouter": "opensafemlrm.models.hosted.openrouter:OpenRouter",
+        "openrouter": "opensafemlrm.models.hosted.openai_compatible:OpenRouter",
         "organism": "opensafemlrm.models.demo.organism:Organism",
         "sim": "opensafemlrm.models.demo.sim:Simulated",
         "vllm": "opensafemlrm.models.hosted.vllm:VLLM",

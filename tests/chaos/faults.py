@@ -12,6 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
+from opensafemlrm.models.clock import Clock
 from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
 
 JUDGE = "judge"
@@ -166,7 +167,7 @@ def reply_to(body: dict[str, Any]) -> str:
     return f"<think>thought {number}</think>answer {number}"
 
 
-class HurriedClock:
+class HurriedClock(Clock):
     """A clock on which waiting for a server takes a hundredth of the time."""
 
     speed = 100.0

@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from opensafemlrm.components import Model
+from opensafemlrm.models.clock import Clock
 from opensafemlrm.types import Prompt, Response, Sampling
 
 HELLO = Prompt.user("hello")
@@ -62,7 +63,7 @@ class ScriptedServer:
         return web.Response(status=status, body=body, headers=headers)
 
 
-class FakeClock:
+class FakeClock(Clock):
     """Time that passes only when somebody waits for it."""
 
     def __init__(self) -> None:

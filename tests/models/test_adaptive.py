@@ -12,7 +12,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opensafemlrm.models.clock import SystemClock
+from opensafemlrm.models.clock import Clock
 from opensafemlrm.models.http.adaptive import Window
 from opensafemlrm.types import Response, ResponseStatus
 from tests.models.scripted import FakeClock, ask, completion, error
@@ -169,7 +169,7 @@ def test_it_never_lets_in_more_than_the_maximum_nor_stops(most, steps):
 
 class TestThroughTheClient:
     async def test_a_server_with_few_places_is_not_flooded(self, server, connect):
-        model = connect(concurrency=64, adaptive=True, clock=SystemClock())
+        model = connect(concurrency=64, adaptive=True, clock=Clock())
         await self._ask_all(server, model, at_most=6)
         assert 4 < self.peak <= 16, "it starts with 4, doubles and is turned away"
 

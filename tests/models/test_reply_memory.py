@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
-from opensafemlrm.models.http.batch_replies import BatchReplies, NotALineError
+from opensafemlrm.models.http.batch_files import BatchReplies, NotALineError
 from opensafemlrm.models.http.json_bodies import MAX_VALUES, parse
 from opensafemlrm.models.http.replies import Reader, Timing
 from opensafemlrm.models.http.transport import MAX_REPLY_BYTES

@@ -10,8 +10,8 @@ import pytest
 from opensafemlrm import reasoning
 from opensafemlrm.models.hosted.chat import ChatCodec
 from opensafemlrm.models.hosted.google import GeminiCodec
+from opensafemlrm.models.hosted.openai_compatible import OpenRouter
 from opensafemlrm.models.hosted.openai_responses import ResponsesCodec
-from opensafemlrm.models.hosted.openrouter import OpenRouter
 from opensafemlrm.models.http.codec import Codec
 from opensafemlrm.models.http.replies import Reader, Timing
 from opensafemlrm.types import Response, ResponseStatus

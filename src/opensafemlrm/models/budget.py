@@ -22,7 +22,7 @@ from opensafemlrm.components import C, Component, Model, map_models, models_in
 from opensafemlrm.errors import BudgetSpentError, OptionError
 from opensafemlrm.models.billing import counted_by, is_free
 from opensafemlrm.models.catalog import listed_price
-from opensafemlrm.models.clock import Clock, SystemClock
+from opensafemlrm.models.clock import Clock
 from opensafemlrm.models.stages import in_stages
 from opensafemlrm.text import counted
 from opensafemlrm.types import Prompt, Response, ResponseStatus, Sampling
@@ -61,7 +61,7 @@ class Budget:
     """What has been spent so far, over all models of a run."""
 
     def __init__(self, limits: Limits, clock: Clock | None = None) -> None:
-        self._limits, self._clock = limits, clock or SystemClock()
+        self._limits, self._clock = limits, clock or Clock()
         self._start: float | None = None
         self.requests, self.cost = 0, 0.0
         self._under_way = 0

@@ -5,41 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from random import SystemRandom
-from typing import Protocol
 
 
-class Clock(Protocol):
-    """Where time and chance come from, so that tests need no real waiting."""
-
-    def now(self) -> float:
-        """Return seconds that only ever grow."""
-        ...
-
-    def wall(self) -> float:
-        """Return seconds since 1970, for HTTP dates."""
-        ...
-
-    def jitter(self) -> float:
-        """Return a random number from 0 up to 1."""
-        ...
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
-        ...
-
-
-class SystemClock:
-    """The real one."""
+class Clock:
+    """The system's time and chance; a test puts a clock of its own in its place."""
 
     def __init__(self) -> None:
         self._random = SystemRandom()
 
     def now(self) -> float:
-        """Return the monotonic time."""
+        """Return seconds that only ever grow."""
         return time.monotonic()
 
     def wall(self) -> float:
-        """Return the wall clock's time."""
+        """Return seconds since 1970, for HTTP dates."""
         return time.time()
 
     def jitter(self) -> float:

@@ -21,7 +21,7 @@ from opensafemlrm.errors import ImageError, ModelError
 from opensafemlrm.models.base import CatalogModel
 from opensafemlrm.models.billing import Price
 from opensafemlrm.models.catalog import system_in_user
-from opensafemlrm.models.clock import Clock, SystemClock
+from opensafemlrm.models.clock import Clock
 from opensafemlrm.models.hosted.probe import form_of, harmless
 from opensafemlrm.models.hosted.whole_prompt import whole
 from opensafemlrm.models.http.batches import Batches
@@ -108,7 +108,7 @@ class HostedModel(CatalogModel):
             key = self._key_env(url)
             redaction.note([os.environ.get(key, "").strip()] if key else [])
         object.__setattr__(self, "extra_body", extra)
-        object.__setattr__(self, "_state", State(clock or SystemClock()))
+        object.__setattr__(self, "_state", State(clock or Clock()))
 
     @property
     @abstractmethod

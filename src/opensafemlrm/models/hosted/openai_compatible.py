@@ -1,4 +1,9 @@
-"""Models behind an OpenAI-compatible Chat Completions server: ``openai/NAME``."""
+"""Models that speak Chat Completions: ``openai/NAME``, and ``openrouter/VENDOR/NAME``.
+
+OpenRouter gives reasoning as ``reasoning`` and ``reasoning_details``, which say whether it is text,
+a summary or encrypted. Source: OpenRouter's API reference, "Chat completion" and "Reasoning
+tokens".
+"""
 
 from __future__ import annotations
 
@@ -13,6 +18,7 @@ from opensafemlrm.models.hosted.model import HostedModel
 from opensafemlrm.models.http.batches import Batches
 from opensafemlrm.models.http.client import Client, Limits
 from opensafemlrm.models.http.endpoint import Endpoint
+from opensafemlrm.models.names import is_closed
 from opensafemlrm.types import JSON, Capability
 
 
@@ -65,3 +71,21 @@ class OpenAICompatible(ChatModel):
             return HostedModel._client(self, endpoints, limits)
         self._state.parameters.expect(self.model, self.codec, self.extra_body)
         return Batches(endpoints, limits, self._state.clock, self.codec, self.batch_folder)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRouter(ChatModel):
+    """A model that OpenRouter passes requests on to: ``openrouter/VENDOR/NAME``.
+
+    The key is in ``OPENROUTER_API_KEY``. Who serves the model may change between requests; pin it
+    with ``extra_body: {provider: {order: [NAME], allow_fallbacks: false}}``.
+    """
+
+    name = "openrouter"
+    vendor_key_env: ClassVar[str] = "OPENROUTER_API_KEY"
+    default_url: ClassVar[str] = "https://openrouter.ai/api/v1"
+
+    @property
+    def codec(self) -> ChatCodec:
+        """How requests are written and replies read: closed vendors' traces are summaries."""
+        return ChatCodec(self.max_tokens_field, self.image_detail, is_closed(self.model))

@@ -14,7 +14,7 @@ import orjson
 
 from opensafemlrm.errors import EndpointDownError, ModelError
 from opensafemlrm.models.clock import Clock
-from opensafemlrm.models.http.batch_replies import BatchReplies, NotALineError
+from opensafemlrm.models.http.batch_files import BatchReplies, NotALineError
 from opensafemlrm.models.http.client import Limits
 from opensafemlrm.models.http.endpoint import Endpoint
 from opensafemlrm.models.http.json_bodies import parse_object

@@ -21,8 +21,7 @@ from opensafemlrm.errors import EndpointDownError, ModelError
 from opensafemlrm.models.clock import Clock
 from opensafemlrm.models.http import batch_files
 from opensafemlrm.models.http.batch_api import BatchAPI
-from opensafemlrm.models.http.batch_files import BatchFile
-from opensafemlrm.models.http.batch_replies import BatchReplies
+from opensafemlrm.models.http.batch_files import BatchFile, BatchReplies
 from opensafemlrm.models.http.client import Limits, Probe, Revise
 from opensafemlrm.models.http.codec import Codec
 from opensafemlrm.models.http.endpoint import Endpoint, secrets_of

@@ -14,8 +14,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import Field
 
 from opensafemlrm.errors import MissingExtraError, ModelError, require_packages
-from opensafemlrm.models.local.in_process import Engine, InProcessModel
-from opensafemlrm.models.local.requests import Options, Request
+from opensafemlrm.models.local.in_process import Engine, InProcessModel, Options, Request
 from opensafemlrm.types import Capability, Prompt, Response, Sampling
 
 _CHARACTERS_A_TOKEN: Final = 3

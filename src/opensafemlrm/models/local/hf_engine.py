@@ -17,7 +17,7 @@ from opensafemlrm import images
 from opensafemlrm.errors import ImageError, ModelError
 from opensafemlrm.models.batching import TooLargeError
 from opensafemlrm.models.local.hf_decoding import Ends, Sampler
-from opensafemlrm.models.local.requests import Options, Request, Result
+from opensafemlrm.models.local.in_process import Options, Request, Result
 from opensafemlrm.types import Response, ResponseStatus, Turn, Usage
 
 _UNUSABLE: Final = (TemplateError, ValueError, TypeError, KeyError, IndexError, ImageError)

@@ -1,20 +1,67 @@
-"""What models in this process share: one loaded engine, and the batches that it runs."""
+"""What models in this process share: requests, one loaded engine, and the batches that it runs.
+
+Needs neither torch nor vLLM.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, TypeAlias
 
 from pydantic import Field
 
 from opensafemlrm.errors import SafeMLRMError
 from opensafemlrm.models.base import CatalogModel
 from opensafemlrm.models.batching import Batcher, Job, TooLargeError
-from opensafemlrm.models.local.requests import Result
-from opensafemlrm.types import Capability, Response
+from opensafemlrm.types import Capability, Response, Sampling, Turn
+
+Result: TypeAlias = "Response | tuple[float, ...]"
+"""A reply, or the log-probabilities of the given tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to load and ask a checkpoint; see :class:`~opensafemlrm.models.local.hf.HuggingFace`."""
+
+    path: str
+    label: str
+    revision: str | None
+    dtype: str
+    quantization: str | None
+    template: Mapping[str, Any]
+    processor: Mapping[str, Any]
+    raw: bool
+    trust_remote_code: bool
+    device: str
+    attention: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One prompt. With ``tokens``, the result is their log-probabilities in place of a reply."""
+
+    turns: tuple[Turn, ...]
+    sampling: Sampling
+    tokens: tuple[str, ...] = ()
+    is_prefilled: bool = False
+    """Whether the last turn begins the reply."""
+
+    @property
+    def has_images(self) -> bool:
+        """Whether any part is an image."""
+        return any(not isinstance(part, str) for turn in self.turns for part in turn.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """One prompt for vLLM, in the shape of Chat Completions."""
+
+    messages: list[dict[str, Any]]
+    sampling: Sampling
+    is_prefilled: bool
 
 
 class Engine(Protocol):

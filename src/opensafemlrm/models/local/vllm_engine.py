@@ -13,7 +13,7 @@ from typing import Any, Final
 from vllm import LLM, SamplingParams
 
 from opensafemlrm.errors import ModelError
-from opensafemlrm.models.local.requests import Conversation
+from opensafemlrm.models.local.in_process import Conversation
 from opensafemlrm.reasoning import SPECIAL_TOKENS_KEPT
 from opensafemlrm.types import Response, ResponseStatus, Sampling, Usage
 

@@ -10,8 +10,7 @@ from pydantic import Field
 
 from opensafemlrm import images
 from opensafemlrm.errors import ImageError, ModelError, is_installed
-from opensafemlrm.models.local.in_process import Engine, InProcessModel
-from opensafemlrm.models.local.requests import Conversation
+from opensafemlrm.models.local.in_process import Conversation, Engine, InProcessModel
 from opensafemlrm.types import Image, Prompt, Response, Sampling, Turn
 
 _OWN: Final = ("model", "revision", "limit_mm_per_prompt")

@@ -83,5 +83,5 @@ def test_a_table_loads_only_what_it_needs(tmp_path: Path) -> None:
 
 def test_every_judge_with_measured_errors_is_known_without_loading_it() -> None:
     kind = registry.ComponentKind.JUDGE
-    measured = {name for name in registry.BUILTIN[kind] if registry.find(kind, name).measured}
+    measured = {name for name in registry.built_in(kind) if registry.find(kind, name).measured}
     assert measured == MEASURED

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeVar, cast
 
-from opensafemlrm.cards import ShippedCard
+from opensafemlrm.built_in import ShippedCard
 from opensafemlrm.errors import AttackError, DatasetError, ModelError
 from opensafemlrm.reasoning import Format
 from opensafemlrm.text_file import OMITTED, WORDS, Template, template

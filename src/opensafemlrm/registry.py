@@ -1,6 +1,6 @@
 """Finding components by their names, and building them from options.
 
-Those of this package are the rows of ``built_in.py``. Other packages add theirs through entry
+Those of this package are the rows of ``built_in.toml``. Other packages add theirs through entry
 points in the groups ``opensafemlrm.datasets``, ``opensafemlrm.attacks``, ``opensafemlrm.defenses``,
 ``opensafemlrm.models`` and ``opensafemlrm.judges``.
 """
@@ -20,7 +20,7 @@ from typing import Any, Final
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from opensafemlrm.built_in import BUILTIN, COMPOSED, ComponentKind
+from opensafemlrm.built_in import COMPOSED, ComponentKind, built_in, classes
 from opensafemlrm.components import Attack, Component, Dataset, Defense, Judge, Model, Search
 from opensafemlrm.errors import BuildError, OptionError, PluginError, UnknownNameError
 from opensafemlrm.faults import named_faults
@@ -28,7 +28,9 @@ from opensafemlrm.redaction import KEY_ADVICE, find_key
 from opensafemlrm.strict_yaml import explain
 from opensafemlrm.text_file import WORDS, TextFile
 
-__all__ = ["BASES", "BUILTIN", "ComponentKind", "available", "build", "build_spec", "find", "names"]
+__all__ = [
+    "BASES", "ComponentKind", "available", "build", "build_spec", "built_in", "find", "names"
+]  # fmt: skip
 
 
 @cache
@@ -38,7 +40,7 @@ def _plugins(kind: ComponentKind) -> dict[str, EntryPoint]:
 
 def names(kind: ComponentKind) -> list[str]:
     """Return the known names of a kind, sorted; a plugin cannot replace a built-in."""
-    return sorted({**_plugins(kind), **BUILTIN[kind]})
+    return sorted({*_plugins(kind), *built_in(kind)})
 
 
 def find(kind: ComponentKind, name: str) -> type[Any]:
@@ -47,9 +49,8 @@ def find(kind: ComponentKind, name: str) -> type[Any]:
     Raises UnknownNameError with the nearest known names, and PluginError where a package that is
     installed beside this one does not give what its entry point promises.
     """
-    target = BUILTIN[kind].get(name)
-    if target is not None:
-        return _load(target)
+    if name in built_in(kind):
+        return _load(classes(kind)[name])
     if name not in _plugins(kind):
         raise UnknownNameError(kind, name, names(kind))
     point = _plugins(kind)[name]
@@ -138,7 +139,7 @@ def build(kind: ComponentKind, name: str, options: Mapping[str, Any] | None = No
     """
     options = dict(options or {})
     _refuse_keys({kind.value: name, **options})
-    if kind in COMPOSED and "+" in name:
+    if COMPOSED in classes(kind) and "+" in name:
         return _compose(kind, name, options)
     if kind is ComponentKind.MODEL:
         provider, slash, rest = name.partition("/")
@@ -188,7 +189,7 @@ def _compose(kind: ComponentKind, name: str, options: Mapping[str, Any]) -> Any:
         with _below(part):
             built.append(build(kind, part, options.get(part)))
     try:
-        return _load(COMPOSED[kind])(tuple(built))
+        return _load(classes(kind)[COMPOSED])(tuple(built))
     except ValueError as error:
         raise OptionError(f"the {kind} {name!r}: {error}") from error
 

@@ -123,7 +123,7 @@ def test_data_of_ones_own_and_of_a_package_that_is_gone_ask_for_no_citation() ->
         (kind, name)
         for kind in ComponentKind
         if kind is not ComponentKind.MODEL
-        for name in registry.BUILTIN[kind]
+        for name in registry.built_in(kind)
         if "arXiv" in registry.find(kind, name).card.paper
     ],
 )

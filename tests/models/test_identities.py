@@ -32,5 +32,5 @@ def test_a_model_is_known_as_it_was(recorded: dict[str, Any]) -> None:
 
 def test_every_kind_of_model_is_recorded() -> None:
     recorded = {entry["identity"]["name"] for entry in RECORDED}
-    missing = set(registry.BUILTIN[ComponentKind.MODEL]) - recorded
+    missing = set(registry.built_in(ComponentKind.MODEL)) - recorded
     assert missing == set()

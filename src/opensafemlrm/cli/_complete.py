@@ -26,8 +26,10 @@ def components(kind: str, *more: str) -> Callable[[str], list[str]]:
     def complete(incomplete: str) -> list[str]:
         own = lazy.ComponentKind(kind)
         plugins = [point.name for point in entry_points(group=f"opensafemlrm.{kind}s")]
-        names = {*lazy.BUILTIN[own], *plugins, *more}
-        before, plus, _ = incomplete.rpartition("+") if own in lazy.COMPOSED else ("", "", "")
+        names = {*lazy.built_in(own), *plugins, *more}
+        before, plus, _ = (
+            incomplete.rpartition("+") if lazy.COMPOSED in lazy.classes(own) else ("", "", "")
+        )
         return _beginning(incomplete, (f"{before}{plus}{name}" for name in names))
 
     return complete
@@ -39,7 +41,7 @@ def models(incomplete: str) -> list[str]:
     if not slash:
         return _beginning(
             incomplete,
-            (f"{name}/" for name in lazy.BUILTIN[lazy.ComponentKind.MODEL]),
+            (f"{name}/" for name in lazy.built_in(lazy.ComponentKind.MODEL)),
         )
     rest = incomplete.removeprefix(f"{provider}/")
     names = _simulated() if provider == "sim" else catalog_models(rest)

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from opensafemlrm.audit.record import build as build_record
     from opensafemlrm.audit.scope import check_names
     from opensafemlrm.audit.tables import tables as audit_tables
-    from opensafemlrm.built_in import BUILTIN, COMPOSED, ComponentKind
+    from opensafemlrm.built_in import COMPOSED, ComponentKind, built_in, classes
     from opensafemlrm.cli import _doctor as doctor
     from opensafemlrm.cli._contact_sheet import sheet as contact_sheet
     from opensafemlrm.cluster import Cluster

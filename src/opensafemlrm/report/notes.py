@@ -30,7 +30,7 @@ def measured_notes(judges: Iterable[str]) -> list[str]:
     """Return, for each judge (as tables call it) that ships with its errors measured, a note."""
     notes = []
     for name in sorted({plain_name(judge) for judge in judges}):
-        shipped = name in registry.BUILTIN[_JUDGE]
+        shipped = name in registry.built_in(_JUDGE)
         if name in MEASURED or (not shipped and name in registry.names(_JUDGE)):
             counts = registry.find(_JUDGE, name).measured
             if counts is not None:

@@ -110,7 +110,7 @@ def write_in_tree(kind: ComponentKind, name: str, root: Path) -> list[Path]:
     _check(kind, name)
     new = Names(name)
     source, tests = root / "src" / "opensafemlrm", root / "tests" / f"{kind}s"
-    table, document = source / "built_in.py", root / "docs" / f"{kind}s.md"
+    table, document = source / "built_in.toml", root / "docs" / f"{kind}s.md"
     if not table.is_file():
         raise OptionError(f"{root} is no checkout of opensafemlrm; write a package: --plugin")
     place = "models.hosted" if kind is ComponentKind.MODEL else f"{kind}s"
@@ -121,8 +121,9 @@ def write_in_tree(kind: ComponentKind, name: str, root: Path) -> list[Path]:
             tests / f"test_{new.module}.py": contract_test(kind, name, module),
         }
     )
-    row = f'        "{name}": "{module}:{new.cls}",\n'
-    _insert_sorted(table, rf"    ComponentKind\.{kind.name}: \{{\n", row)
+    rows = table.read_text(encoding="utf-8")
+    row = f'\n[{kind}.{name}]\nclass = "{module}:{new.cls}"\n'
+    write_atomic(table, rows + row, private=False)
     shown = f"{name}/NAME" if kind is ComponentKind.MODEL else name
     _append_row(document, f"`{shown}`", new.title)
     return [*written, table, document]
@@ -152,18 +153,6 @@ def _write(texts: Mapping[Path, str]) -> list[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, text, private=False)
     return list(texts)
-
-
-def _insert_sorted(path: Path, opening: str, row: str) -> None:
-    """Put a line into the sorted lines that follow ``opening``."""
-    text = path.read_text(encoding="utf-8")
-    begin = re.search(opening, text)
-    if begin is None:
-        raise OptionError(f"{path} has no table of this kind")
-    rows = re.match(r'(?:        ".*\n)*', text[begin.end() :])
-    old = rows[0] if rows else ""
-    lines = "".join(sorted([*old.splitlines(keepends=True), row]))
-    write_atomic(path, text[: begin.end()] + lines + text[begin.end() + len(old) :], private=False)
 
 
 def _append_row(path: Path, name: str, title: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 
 from opensafemlrm import registry
-from opensafemlrm.registry import BUILTIN, ComponentKind
+from opensafemlrm.registry import ComponentKind, built_in
 from opensafemlrm.study_file import StudySpec
 
 NAME: Final = "study.schema.json"
@@ -55,12 +55,12 @@ def _component(kind: ComponentKind) -> dict[str, Any]:
     """Return what a study may say of a component: its name, or its name with options."""
     name: dict[str, Any] = {"type": "string", "minLength": 1}
     if kind is not ComponentKind.MODEL:
-        name = {"anyOf": [{"enum": sorted(BUILTIN[kind])}, name]}
+        name = {"anyOf": [{"enum": sorted(built_in(kind))}, name]}
     mapping = {
         "type": "object",
         "required": [kind.value],
         "properties": {kind.value: name},
-        "allOf": [_options(kind, own) for own in sorted(BUILTIN[kind])],
+        "allOf": [_options(kind, own) for own in sorted(built_in(kind))],
     }
     return {"anyOf": [name, mapping]}
 

@@ -152,10 +152,9 @@ def read(source: Source, columns: Collection[str] = tuple(SCHEMA)) -> pl.DataFra
     What no column needs is not read. Raises StoreError.
     """
     cells, judges = named_cells(source), named_judges(source)
-    rows = pl.concat(
-        [_measured(source, cells, judges, columns), _imported(source, cells, judges)],
-        how="diagonal_relaxed",
-    )
+    rows = _measured(source, cells, judges, columns)
+    if len(imported := _imported(source, cells, judges)):
+        rows = pl.concat([rows, imported], how="diagonal_relaxed")
     refuse_strange(rows, _MEMBERS)
     return rows.select(
         (pl.col(name) if name in rows.columns else pl.lit(None).alias(name)).cast(SCHEMA[name])
@@ -242,8 +241,8 @@ def calibrations(source: Source) -> pl.DataFrame:
         named = named.join(of_kind.unique(kind), on=kind, how="left").filter(
             (pl.col(kind) == b"") | pl.col("name").is_not_null()
         )
-        named = named.with_columns(pl.col("name").cast(pl.String).fill_null("").alias(kind))
-        named = named.drop("name")
+        name = pl.col("name").cast(pl.String).fill_null("")
+        named = named.with_columns(name.alias(kind)).drop("name")
     return (
         named.with_columns(cs.categorical().cast(pl.String))
         .sort("created", "labels", descending=True)
@@ -333,13 +332,16 @@ def _samples(
     given = read_table(source, "judgements", *map(str, PARTS), id="generation", judge_id="judge")
     if not given["judge_id"].is_in(judges["judge_id"].implode()).all():
         raise unfit("judgements", "a judge that is not there")
-    judged = replies.join(given, on="id", maintain_order="left_right").with_columns(judged=True)
-    others = replies.join(given, on="id", how="anti", maintain_order="left")
+    rows = replies.join(given, on="id", how="left", maintain_order="left_right").drop("id")
+    rows = rows.with_columns(judged=pl.col("judge_id").is_not_null())
+    if rows["judged"].all():
+        return rows
+    judged, others = rows.filter("judged"), rows.filter(~pl.col("judged")).drop("judge_id")
     by_cell = judged.select("cell_id", "judge_id").unique(maintain_order=True)
     idle = others.select("cell_id").unique().join(by_cell, on="cell_id", how="anti")
     by_cell = pl.concat([by_cell, idle.join(judges.select("judge_id"), how="cross")])
     others = others.join(by_cell, on="cell_id", how="left", maintain_order="left")
-    return pl.concat([judged, others.with_columns(judged=False)], how="diagonal")
+    return pl.concat([judged, others], how="diagonal")
 
 
 def _replies(source: Source, cells: pl.DataFrame, columns: Collection[str]) -> pl.DataFrame:

@@ -34,8 +34,8 @@ EXTENSIONS: Final = {
     "image/gif": "gif",
 }
 _MAX_PARAMETERS: Final = 500
-_TOGETHER: Final = 20_000
-"""Rows that are held as Python's own values at once, on their way into a frame."""
+_TOGETHER: Final = 2000
+"""Rows held as Python's own values on their way into a frame: more take more CPU, and memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +130,7 @@ class Store:
                 columns = zip(schema.items(), zip(*some, strict=True), strict=True)
                 series = [_series(name, values, dtype) for (name, dtype), values in columns]
                 chunks.append(pl.DataFrame(series))
-        return pl.concat(chunks)
+        return pl.concat(chunks, rechunk=True)
 
     def put(self, rows: Iterable[Row]) -> None:
         """Put rows into their tables: all of them, or none. Raises StoreError."""

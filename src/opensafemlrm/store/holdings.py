@@ -18,6 +18,7 @@ from opensafemlrm.store.tables import TABLES
 from opensafemlrm.types import content_key
 
 KEY_BYTES: Final = 16
+_PLACE: Final = ("dataset_id", "item_id")
 
 
 def current(source: Source, replies: pl.DataFrame) -> pl.DataFrame:
@@ -26,24 +27,14 @@ def current(source: Source, replies: pl.DataFrame) -> pl.DataFrame:
     Data sets of one name are told apart by a piece of what they hold; an item that several of them
     hold is there for each.
     """
-    readings = _readings(source)
-    place = ["dataset_id", "item_id"]
-    latest = readings.filter(
-        pl.col("created") == pl.col("created").max().over("dataset_id", "source")
-    )
-    held = latest.unique(["dataset_id", "digest"]).sort("dataset_id", "digest")
-    several = pl.len().over("dataset_id") > 1
-    piece = pl.col("digest").bin.encode("hex").str.to_uppercase().str.slice(0, 4)
-    now = _items(held.with_columns(table=pl.when(several).then(piece)))
-    if source.everything:
-        now = now.filter(pl.col("table").is_not_null())
-    else:
-        gone = _items(readings).join(now, on=place, how="anti")
-        replies = replies.join(gone, on=place, how="anti", maintain_order="left")
-    now = now.select(*place, "table").filter(pl.col("table").is_not_null())
+    now, gone = _held(source)
+    if len(gone):
+        replies = replies.join(gone, on=_PLACE, how="anti", maintain_order="left")
+    if now.is_empty():
+        return replies
     name = pl.col("dataset").cast(pl.String)
     return (
-        replies.join(now, on=place, how="left", maintain_order="left")
+        replies.join(now, on=_PLACE, how="left", maintain_order="left")
         .with_columns(pl.concat_str(name, pl.concat_str(pl.lit("#"), "table").fill_null("")))
         .with_columns(pl.col("dataset").cast(CATEGORY))
         .drop("table")
@@ -55,10 +46,31 @@ def left_out(source: Source) -> int:
 
     A source opened with ``everything`` leaves none out. Raises StoreError.
     """
-    cells = named_cells(source).select("cell_id", "dataset_id", "dataset")
-    replies = read_table(source, "generations", id="key", cell_id="cell", item_id="item")
+    _, gone = _held(source)
+    if gone.is_empty():
+        return 0
+    cells = named_cells(source).select("cell_id", "dataset_id")
+    replies = read_table(source, "generations", cell_id="cell", item_id="item")
     replies = joined(replies, cells, "cell_id", "generations")
-    return replies["id"].n_unique() - current(source, replies)["id"].n_unique()
+    return replies.join(gone, on=_PLACE, how="semi").height
+
+
+def _held(source: Source) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the items of data sets that share a name, with the piece of each as ``table``; and
+    those that have left, but for a source opened with ``everything``.
+    """
+    readings = _readings(source)
+    latest = readings.filter(
+        pl.col("created") == pl.col("created").max().over("dataset_id", "source")
+    )
+    held = latest.unique(["dataset_id", "digest"]).sort("dataset_id", "digest")
+    several = pl.len().over("dataset_id") > 1
+    piece = pl.col("digest").bin.encode("hex").str.to_uppercase().str.slice(0, 4)
+    now = _items(held.with_columns(table=pl.when(several).then(piece)))
+    gone = _items(readings.clear() if source.everything else readings)
+    gone = gone.join(now, on=_PLACE, how="anti")
+    now = now.select(*_PLACE, "table").filter(pl.col("table").is_not_null())
+    return now, gone.select(_PLACE)
 
 
 def _readings(source: Source) -> pl.DataFrame:

@@ -91,11 +91,10 @@ def joined(rows: pl.DataFrame, others: pl.DataFrame, on: str, table: str) -> pl.
 
     Raises StoreError where one lacks it.
     """
-    found = rows.join(others, on=on, how="inner", maintain_order="left")
-    if found.height < rows.height:
-        lost = rows.height - found.height
+    if lost := rows.select(on).join(others, on=on, how="anti").height:
         raise unfit(table, f"{lost} of its rows lack their {on.removesuffix('_id')}")
-    return found
+    # A left join copies nothing of its left side.
+    return rows.join(others, on=on, how="left", maintain_order="left")
 
 
 def refuse_strange(rows: pl.DataFrame, members: Mapping[str, Iterable[str]]) -> None:

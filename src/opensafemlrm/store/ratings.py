@@ -15,6 +15,7 @@ from opensafemlrm.store.tables import RESPONSE, TABLES, columns_of
 from opensafemlrm.types import PARTS, Part, content_key
 
 _COLUMNS: Final = columns_of(RESPONSE)
+_LABELS: Final = {"sample": pl.String, "part": pl.String, "unsafe": pl.Boolean}
 _GIVEN: Final = "SELECT generation AS id, part, labeller, text, unsafe FROM labels"
 _LABELLED: Final = (
     "SELECT DISTINCT g.key AS id, g.splitter AS splitter, "
@@ -33,6 +34,8 @@ def people_labels(source: Source, labeller: str | None = None) -> pl.DataFrame:
     stored = TABLES["labels"].schema()
     schema = {"id": pl.Binary(), **{name: stored[name] for name in ("part", "labeller", "text")}}
     given = source.query(_GIVEN, {**schema, "unsafe": pl.Int64()})
+    if given.is_empty():
+        return pl.DataFrame(schema=_LABELS)
     given = given.join(_texts(source), on=["id", "part"], how="left").filter(
         (pl.col("text") == "") | (pl.col("text") == pl.col("now"))
     )

@@ -219,6 +219,46 @@ class TestConnections:
             with pytest.raises(ReadTimeoutError):
                 await post(connect(**timeouts), f"http://127.0.0.1:{seen.port}/")
 
+    async def test_each_of_many_requests_has_a_time_of_its_own(self, connect):
+        """One timer serves them all: it ends those that are due, and leaves the younger alone."""
+
+        async def third_is_slow(writer, number):
+            await asyncio.sleep(10 if number == 3 else 0.0)
+            writer.write(reply())
+
+        via = connect(total=0.4)
+        async with server(third_is_slow) as seen:
+            url = f"http://127.0.0.1:{seen.port}/"
+            for _ in range(2):
+                assert (await post(via, url)).status == 200
+            late = asyncio.create_task(post(via, url))
+            await asyncio.sleep(0.2)
+            after = [asyncio.create_task(post(via, url)) for _ in range(2)]
+            with pytest.raises(ReadTimeoutError):
+                await late
+            assert [(await task).status for task in after] == [200, 200]
+            assert (await post(via, url)).status == 200
+
+    async def test_a_reply_before_the_request_was_read_ends_the_connection(self, connect):
+        """What is left of a large body would be read as the next request."""
+        ended = asyncio.Event()
+
+        heads = []
+
+        async def hasty(reader, writer):
+            heads.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(reply(b"", "413 Too Large"))
+            await ended.wait()
+            writer.close()
+
+        via = connect()
+        async with await asyncio.start_server(hasty, "127.0.0.1", 0, limit=2**12) as listening:
+            url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"
+            for _ in range(2):
+                assert (await post(via, url, b"x" * 20_000_000)).status == 413
+            ended.set()
+        assert len(heads) == 2
+
     async def test_a_dropped_idle_connection_is_asked_again_once(self, connect):
         """The server closes an idle connection in the moment in which it is used."""
 

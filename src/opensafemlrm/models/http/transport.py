@@ -7,21 +7,22 @@ and redirects are not followed. docs/models.md says why aiohttp does the work.
 from __future__ import annotations
 
 import asyncio
-import io
 import os
 import ssl
 from collections.abc import Mapping
-from contextvars import ContextVar
 from pathlib import Path
-from typing import IO, Any, ClassVar, Final, NamedTuple
+from typing import IO, ClassVar, Final, NamedTuple
 from weakref import WeakSet
 
 import aiohttp
 import aiohttp_socks
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
-from aiohttp.tracing import Trace
+from aiohttp.helpers import TimerNoop
+from aiohttp.http import HttpProcessingError, RawResponseMessage
 from yarl import URL
 
+from opensafemlrm.models.http.deadlines import Deadlines
 from opensafemlrm.models.http.error_words import UNFINISHED
 
 CONNECT_TIMEOUT: Final = 15.0
@@ -30,8 +31,6 @@ MAX_REPLY_BYTES: Final = 10 * 2**20 + 2**16
 """Read as JSON, text beyond the basic plane takes six times as much: 64 MB in all."""
 _MAX_IDLE: Final = 15.0
 """Seconds after which an idle connection is not trusted to be open any more."""
-_MAX_PLAIN_BODY: Final = 2**20
-"""Bytes up to which aiohttp takes a body in one piece."""
 _UNKNOWN_AUTHORITY: Final = (18, 19, 20, 21)
 """OpenSSL's verification codes for a certificate that no known authority has signed."""
 _TLS_HINT: Final = "if the port speaks TLS, base_url begins with https://"
@@ -42,7 +41,10 @@ _SOCKS_ERRORS: Final = (
     aiohttp_socks.ProxyConnectionError,
     aiohttp_socks.ProxyTimeoutError,
 )
-_ERRORS: Final = (aiohttp.ClientError, OSError, UnicodeError, *_SOCKS_ERRORS)
+_ERRORS: Final = (
+    *(aiohttp.ClientError, HttpProcessingError, OSError, UnicodeError),
+    *_SOCKS_ERRORS,
+)
 """What a request may end with; UnicodeError for a host that no name lookup takes."""
 
 
@@ -50,6 +52,8 @@ class TransportError(Exception):
     """A request that brought no reply."""
 
     code: ClassVar[str]
+    is_stale: bool = False
+    """Whether it went out on a connection that had idled, which the server may have closed."""
     transient: ClassVar[bool] = True
     """Whether the same request may succeed later."""
 
@@ -117,46 +121,6 @@ class Timeouts(NamedTuple):
     """Between one piece of a reply and the next."""
 
 
-_IS_REUSED: Final[ContextVar[bool]] = ContextVar("_IS_REUSED")
-"""Whether the connection that this task was given last had served a request before.
-
-aiohttp's tracing tells this as well, and costs every request a tenth of its CPU time.
-"""
-
-
-class _Connector(aiohttp.TCPConnector):
-    """A pool that reuses no connection on which unrequested data has arrived.
-
-    aiohttp would take it for the reply to the next request. It notes which connections it reuses.
-    """
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self._used: WeakSet[object] = WeakSet()
-
-    async def connect(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: list[Trace],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 # the base's parameter
-    ) -> Connection:
-        """Return a connection for ``req``, of the pool or new."""
-        while True:
-            connection = await super().connect(req, traces, timeout)
-            protocol = connection.protocol
-            if protocol is None or not protocol.should_close:
-                is_reused = protocol in self._used
-                if not is_reused:
-                    self._used.add(protocol)
-                _IS_REUSED.set(is_reused)
-                return connection
-            connection.close()
-
-
-class _SocksConnector(_Connector, aiohttp_socks.ProxyConnector):
-    """The same, through a SOCKS proxy."""
-
-
 class Transport:
     """Sends requests to one server, over as many connections as requests are under way.
 
@@ -169,9 +133,17 @@ class Transport:
         # aiohttp sends a session's headers to the proxy as well, a request's to the server alone.
         self._headers, self._json_headers = headers, {**headers, "Content-Type": "application/json"}
         self._timeouts, self._proxy = timeouts, proxy
+        self._is_socks = proxy is not None and proxy.scheme.startswith("socks")
         self._patience = timeouts.total or timeouts.read or 0.0
-        self._connect_timeout = min(CONNECT_TIMEOUT, timeouts.total or CONNECT_TIMEOUT)
-        self._session: aiohttp.ClientSession | None = None
+        self._deadlines = None if timeouts.total is None else Deadlines(timeouts.total)
+        self._connect_timeout = connect = min(CONNECT_TIMEOUT, timeouts.total or CONNECT_TIMEOUT)
+        self._connecting = aiohttp.ClientTimeout(connect=connect, sock_connect=connect)
+        self._connector: aiohttp.TCPConnector | None = None
+        self._used: WeakSet[object] = WeakSet()
+        """Connections that have served a request."""
+        self._json_request: aiohttp.ClientRequest | None = None
+        """Says where requests with JSON go, and what they begin with: mostly the same for all."""
+        self._head = b""
         self._tls: ssl.SSLContext | None = None
 
     async def request(
@@ -193,23 +165,20 @@ class Transport:
         """
         can_repeat = not (once or isinstance(data, aiohttp.FormData))
         while True:
-            _IS_REUSED.set(False)
             try:
                 return await self._send(method, url, data, max_bytes, into)
-            except _ERRORS as error:
-                failure = self._failure(error)
-                if url.scheme == "http" and _may_be_tls(error):
-                    failure = type(failure)(f"{failure}; {_TLS_HINT}")
-                dropped = isinstance(failure, DisconnectedError) and _IS_REUSED.get()
-                if not (can_repeat and dropped):
-                    raise failure from error
+            except TransportError as error:
+                if not (can_repeat and error.is_stale):
+                    raise
             can_repeat = False
 
     async def aclose(self) -> None:
         """Close the connections. May be called twice."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        connector, self._connector = self._connector, None
+        if connector is not None:
+            if self._deadlines is not None:
+                self._deadlines.close()
+            await connector.close()
             await asyncio.sleep(0)  # aiohttp's transports close in the loop's next round
 
     async def _send(
@@ -220,66 +189,129 @@ class Transport:
         max_bytes: int,
         into: IO[bytes] | None,
     ) -> Reply:
-        session = self._session or self._open()
+        started = None if self._deadlines is None else self._deadlines.start()
+        timer = TimerNoop() if started is None else started
+        connection, is_stale = None, False
+        try:
+            with timer:
+                request = self._request(method, url, data)
+                connection, protocol = await self._connect(request)
+                is_stale = protocol in self._used
+                self._used.add(protocol)
+                message, payload = await self._exchange(request, connection, protocol, data)
+            is_stale = False  # the reply has begun: it may be paid for
+            coding = message.headers.get("Transfer-Encoding", "")
+            if coding.lower().replace(" ", "") not in _TRANSFERS:
+                raise BadHTTPError(f"it is transferred as {coding!r}, which nobody asked for")
+            try:
+                with timer:
+                    into = into if message.code == 200 else None
+                    body = await _read(message.headers, payload, max_bytes, into)
+            except TimeoutError as error:
+                raise UnfinishedError(
+                    f"a reply with status {message.code} began, and did not end within "
+                    f"{self._patience:g} s ({payload.total_bytes:,} bytes came); if the "
+                    "model is slow, give it a longer `timeout`"
+                ) from error
+            if _is_sent(protocol, data):
+                connection.release()  # which closes it unless the reply was read to its end
+        except _ERRORS as error:
+            failure = self._failure(error)
+            if url.scheme == "http" and _may_be_tls(error):
+                failure = type(failure)(f"{failure}; {_TLS_HINT}")
+            failure.is_stale = is_stale and isinstance(failure, DisconnectedError)
+            raise failure from error
+        finally:
+            if connection is not None:
+                connection.close()  # unless it is free for others
+            if self._deadlines is not None and started is not None:
+                self._deadlines.end(started)
+        return Reply(message.code, body, message.headers)
+
+    def _request(self, method: str, url: URL, data: object) -> aiohttp.ClientRequest:
+        """Return what aiohttp connects by."""
+        is_json = isinstance(data, bytes)
+        last = self._json_request
+        if is_json and last is not None and last.url is url and last.method == method:
+            return last
         if self._tls is None and url.scheme == "https":
             # Not aiohttp's own, which knows the SSL_CERT_FILE of the moment of its import.
             self._tls = ssl.create_default_context()
-        headers = self._headers
-        body: object = data
-        if isinstance(data, bytes):
-            headers = self._json_headers
-            body = data if len(data) <= _MAX_PLAIN_BODY else io.BytesIO(data)
-        async with session.request(
+        request = aiohttp.ClientRequest(
             method,
             url,
-            data=body,
-            headers=headers,
-            allow_redirects=False,
+            headers=self._json_headers if is_json else self._headers,
+            data=None if is_json else data,
+            loop=asyncio.get_running_loop(),
+            proxy=None if self._is_socks else self._proxy,
             ssl=self._tls or True,
-        ) as reply:
-            _IS_REUSED.set(False)  # the reply has begun: it may be paid for
-            coding = reply.headers.get("Transfer-Encoding", "")
-            if coding.lower().replace(" ", "") not in _TRANSFERS:
-                reply.close()
-                raise BadHTTPError(
-                    f"the reply is transferred as {coding!r}, which nobody asked for"
-                )
-            try:
-                body = await _read(reply, max_bytes, into if reply.status == 200 else None)
-            except TimeoutError as error:
-                raise UnfinishedError(
-                    f"a reply with status {reply.status} began, and did not end within "
-                    f"{self._patience:g} s ({reply.content.total_bytes:,} bytes came); if the "
-                    "model is slow, give it a longer `timeout`"
-                ) from error
-            return Reply(reply.status, body, reply.headers)
+        )
+        if is_json:
+            self._json_request, self._head = request, b""
+        return request
 
-    def _open(self) -> aiohttp.ClientSession:
-        proxy, timeouts = self._proxy, self._timeouts
-        socks = proxy is not None and proxy.scheme.startswith("socks")
-        if proxy is not None and socks:
-            connector: aiohttp.TCPConnector = _SocksConnector.from_url(
+    async def _connect(self, request: aiohttp.ClientRequest) -> tuple[Connection, ResponseHandler]:
+        """Return a connection, of the pool or new; none on which something came unasked: aiohttp
+        would take it for the reply.
+        """
+        connector = self._connector or self._open()
+        while True:
+            try:
+                connection = await connector.connect(request, [], self._connecting)
+            except TimeoutError as error:
+                raise aiohttp.ConnectionTimeoutError from error
+            protocol = connection.protocol
+            if protocol is not None and not protocol.should_close:
+                return connection, protocol
+            connection.close()
+
+    async def _exchange(
+        self,
+        request: aiohttp.ClientRequest,
+        connection: Connection,
+        protocol: ResponseHandler,
+        data: bytes | aiohttp.FormData | None,
+    ) -> tuple[RawResponseMessage, aiohttp.StreamReader]:
+        """Send a request, and return the head of the reply with the stream of its body.
+
+        A session of aiohttp's does the same in twice the time, most of it for what is not used
+        here: cookies, redirects, tracing, a timer and a task for each request.
+        """
+        protocol.set_response_params(read_until_eof=True, read_timeout=self._timeouts.read)
+        if isinstance(data, aiohttp.FormData):
+            await request.send(connection)
+        else:
+            head = (request is self._json_request and self._head) or _head_of(request)
+            if request is self._json_request:
+                self._head = head
+            body = data or b""
+            if body or request.method != "GET":
+                head += b"Content-Length: %d\r\n" % len(body)
+            if protocol.transport is None or protocol.transport.is_closing():
+                raise aiohttp.ClientConnectionResetError("the connection is closed")
+            protocol.transport.writelines((head + b"\r\n", body))
+            protocol.start_timeout()
+        while True:
+            message, payload = await protocol.read()
+            if message.code >= 200 or message.code == 101:  # those before announce another
+                return message, payload
+
+    def _open(self) -> aiohttp.TCPConnector:
+        proxy = self._proxy
+        if proxy is not None and self._is_socks:
+            self._connector = aiohttp_socks.ProxyConnector.from_url(
                 str(proxy.with_scheme(proxy.scheme.removesuffix("h"))),
                 rdns=proxy.scheme == "socks5h",
                 limit=0,
                 keepalive_timeout=_MAX_IDLE,
             )
         else:
-            connector = _Connector(limit=0, keepalive_timeout=_MAX_IDLE)
-        connect = self._connect_timeout
-        self._session = aiohttp.ClientSession(
-            connector=connector,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            proxy=None if socks else proxy,
-            timeout=aiohttp.ClientTimeout(
-                timeouts.total, connect=connect, sock_connect=connect, sock_read=timeouts.read
-            ),
-        )
-        return self._session
+            self._connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_MAX_IDLE)
+        return self._connector
 
     def _failure(self, error: Exception) -> TransportError:
         """Return what an error means, in words that hold no password of a proxy and no key."""
-        cause = error.__cause__
+        cause = error.__cause__ or error
         if isinstance(cause, ssl.SSLCertVerificationError):
             return CertificateError(_certificate_advice(cause))
         address = f"the proxy {self._proxy.host}:{self._proxy.port}" if self._proxy else ""
@@ -302,7 +334,9 @@ class Transport:
                 kind, reason = ConnectError, f"{error}{through}"
             case aiohttp.ClientConnectionError() | aiohttp.ClientPayloadError() | OSError():
                 kind, reason = DisconnectedError, f"{type(error).__name__}: {error}"
-            case aiohttp.ClientResponseError(message=message):
+            case (
+                HttpProcessingError(message=message) | aiohttp.ClientResponseError(message=message)
+            ):
                 kind, reason = BadHTTPError, message  # alone: the rest holds the address
             case _:
                 kind, reason = BadHTTPError, f"{type(error).__name__}: {error}"
@@ -310,17 +344,18 @@ class Transport:
 
 
 async def _read(
-    reply: aiohttp.ClientResponse, max_bytes: int, into: IO[bytes] | None
+    headers: Mapping[str, str],
+    payload: aiohttp.StreamReader,
+    max_bytes: int,
+    into: IO[bytes] | None,
 ) -> bytes | None:
-    """Return the body, or ``None`` if it is too large; then the connection is given up."""
-    if (reply.content_length or 0) > max_bytes:
-        reply.close()
+    """Return the body, or ``None`` if it is too large; then the rest is left unread."""
+    if int(headers.get("Content-Length", 0)) > max_bytes:
         return None
     pieces, size = [], 0
-    while piece := await reply.content.readany():
+    while piece := await payload.readany():
         size += len(piece)
         if size > max_bytes:
-            reply.close()
             return None
         if into is None:
             pieces.append(piece)
@@ -329,9 +364,25 @@ async def _read(
     return b"".join(pieces)
 
 
+def _head_of(request: aiohttp.ClientRequest) -> bytes:
+    """Return what a request begins with, less the length of its body."""
+    is_whole = request.proxy is not None and not request.is_ssl()
+    target = str(request.url) if is_whole else request.url.raw_path_qs
+    headers = [(name, value) for name, value in request.headers.items() if name != "Content-Length"]
+    lines = [f"{request.method} {target} HTTP/1.1", *map(": ".join, headers), ""]
+    return "\r\n".join(lines).encode()
+
+
+def _is_sent(protocol: ResponseHandler, data: object) -> bool:
+    """Whether a request went out whole: a server may reply before it has read all of it."""
+    transport = protocol.transport
+    is_form = isinstance(data, aiohttp.FormData)
+    return transport is None or not (is_form or transport.get_write_buffer_size())
+
+
 def _may_be_tls(error: Exception) -> bool:
     """Whether plain HTTP ended as it does at a port that speaks TLS: closed, or with an alert."""
-    if isinstance(error, aiohttp.ClientResponseError):
+    if isinstance(error, HttpProcessingError | aiohttp.ClientResponseError):
         return "\\x15\\x03" in error.message
     return isinstance(error, aiohttp.ServerDisconnectedError)
 

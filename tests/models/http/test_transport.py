@@ -301,17 +301,22 @@ class TestConnections:
     async def test_what_nobody_asked_for_is_not_taken_for_the_next_reply(self, connect):
         """The reply to one item stored as the reply to another."""
 
+        is_sent = asyncio.Event()
+
         async def answer_twice(writer, number):
             writer.write(reply(b"mine"))
             await writer.drain()
             await asyncio.sleep(0.02)
             writer.write(reply(b"stray"))
+            is_sent.set()
 
         via = connect()
         async with server(answer_twice) as seen:
             for _ in range(2):
                 assert (await post(via, f"http://127.0.0.1:{seen.port}/")).body == b"mine"
-                await asyncio.sleep(0.06)
+                await is_sent.wait()
+                is_sent.clear()
+                await asyncio.sleep(0.04)
         assert seen.connections == 2
 
     async def test_an_old_idle_connection_is_not_trusted(self, connect, monkeypatch):

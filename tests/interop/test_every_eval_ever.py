@@ -121,6 +121,16 @@ def test_what_has_no_score_is_in_no_line_and_is_counted(tmp_path: Path) -> None:
     assert shown == {("1", True), ("2", False)}
 
 
+def test_files_of_an_earlier_export_that_stay_are_named(store: Path, tmp_path: Path) -> None:
+    """An export of one model into the folder of an older one looked as if it were all there."""
+    safemlrm("export", "eee", store, tmp_path)
+    assert "earlier" not in safemlrm("export", "eee", store, tmp_path).output
+    told = safemlrm("export", "eee", store, tmp_path, "--model", "sim/qwen2.5-vl-7b").output
+    assert "1 file of earlier exports" in told
+    assert "sim/r1-onevision-7b" in told
+    assert len(files(tmp_path, ".json")) == 2
+
+
 def test_a_round_trip_loses_nothing_that_the_format_holds(store: Path, tmp_path: Path) -> None:
     safemlrm("export", "eee", store, tmp_path / "out")
     samples = files(tmp_path / "out", "_samples.jsonl")

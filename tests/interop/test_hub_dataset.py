@@ -108,6 +108,16 @@ def test_replies_come_back_with_verdicts_labels_and_what_ended_them(
     assert raw(tmp_path / "in") == raw(store)
 
 
+def test_labels_of_other_parts_stay_behind_as_verdicts_do(store: Path, tmp_path: Path) -> None:
+    for part, people in (("reasoning", 0), ("answer", 2)):
+        told = safemlrm("export", "dataset", store, tmp_path / part, "--part", part)
+        assert told.exit_code == 0, told.output
+        replies = pl.read_parquet(tmp_path / part / "data/replies-*.parquet")
+        assert replies["labels"].list.len().sum() == people
+        verdicts = replies["verdicts"].explode().struct.field("part").unique()
+        assert verdicts.drop_nulls().to_list() == [part]
+
+
 def test_a_second_export_leaves_no_file_of_the_first(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

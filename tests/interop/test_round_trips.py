@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import opensafemlrm as osm
+from opensafemlrm import results
 from opensafemlrm.store import Store
 from tests.interop.test_replies_in import MAPPING, imported, safemlrm
 
@@ -81,6 +84,21 @@ def test_odd_replies_come_back_from_what_was_exported(tmp_path: Path, kind: str)
     assert said.exit_code == 0, said.output
     again = texts_in(trip(tmp_path, store, kind))
     assert [row[1:] for row in again] == [row[1:] for row in texts_in(store)]
+
+
+@pytest.mark.parametrize("kind", ["dataset", "eee"])
+def test_pairs_come_back_so_that_the_tax_is_the_same(tmp_path: Path, kind: str) -> None:
+    """What came back had no pairs, and its table of the tax was empty."""
+    models = [f"sim/{name}" for name in ("r1-onevision-7b", "mulberry-llava-8b", "qwen2.5-vl-7b")]
+    pairs = [(models[0], models[2]), (models[1], models[2])]
+    osm.evaluate(osm.Study(models, ["canary"], "canary", pairs=pairs, limit=4), tmp_path / "store")
+    back, store = (
+        results.open(path)
+        for path in (trip(tmp_path, tmp_path / "store", kind), tmp_path / "store")
+    )
+    came = back.pairs().select(pl.all().str.strip_suffix(" (imported)"))
+    assert came.rows() == store.pairs().rows() == sorted(pairs)
+    assert back.tax()["difference"].sort().equals(store.tax()["difference"].sort())
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)

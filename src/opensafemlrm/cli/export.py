@@ -89,7 +89,8 @@ def export(
         if given and name not in takes:
             raise typer.BadParameter(refusal(f"export {what}", name, takes))
     if what in (What.DATASET, What.EEE):
-        say(_folder(Path(store), what, path, chosen, everything=everything))
+        for line in _folder(Path(store), what, path, chosen, everything=everything).splitlines():
+            say(line)
         return
     if what in (What.LABELS, What.VALIDATION):
         _write(_labels(Path(store), what, chosen), path, to)

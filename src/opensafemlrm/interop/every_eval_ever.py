@@ -11,7 +11,7 @@ import json
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +31,7 @@ from opensafemlrm.types import Part, Response
 
 VERSION: Final = "0.3.0"
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._-]+")
+_PLACE: Final = Path("data/opensafemlrm")
 _TOGETHER: Final = 500
 """Replies that are read together."""
 
@@ -114,12 +115,18 @@ class ExportedResults:
     scores: int = 0
     without_score: int = 0
     """Parts of replies that have no score, for which the format has no place."""
+    others: list[Path] = field(default_factory=list)
+    """Results of other models, stores or selections that lay in the folder before, and still do."""
 
     def __str__(self) -> str:
         models, rates = counted(self.models, "model"), counted(self.rates, "rate")
         wrote = f"{models}, {rates}, {counted(self.scores, 'score')} of samples"
         left = f"; left out: {counted(self.without_score, 'part')} of replies without a score"
-        return wrote + (left if self.without_score else "")
+        there = f"{counted(len(self.others), 'file')} of earlier exports lie beside them, such as "
+        more = (
+            f"\n{there}{self.others[0]}: take away what you do not publish" if self.others else ""
+        )
+        return wrote + (left if self.without_score else "") + more
 
 
 def export_results(
@@ -127,7 +134,8 @@ def export_results(
 ) -> ExportedResults:
     """Write a store as ``data/BENCHMARK/DEVELOPER/MODEL/UUID.json`` and its samples beside it.
 
-    The same store gives the same names, so that a second export replaces the first. The samples
+    The same store gives the same names, so that a second export replaces the first; what else is
+    there stays, since results of several stores may be collected in one folder. The samples
     hold what models wrote, which may be harmful; those of harmful items name the rate that they are
     in, where it is in the file. What is correct goes by the chosen threshold, else by the lenient
     one. Raises StoreError and OSError.
@@ -138,11 +146,12 @@ def export_results(
     if chosen.threshold is not None:
         has_it = pl.any_horizontal(pl.col(*THRESHOLDS) == chosen.threshold)
         rows = rows.filter(has_it)
+    written = set()
     for model in rows["model"].cast(pl.String).unique().sort():
         of_model = rows.filter(pl.col("model").cast(pl.String) == model)
-        _ModelExport(store, folder, model, done, chosen.threshold).write(
-            of_model, rates.filter(pl.col("model").cast(pl.String) == model)
-        )
+        export = _ModelExport(store, folder, model, done, chosen.threshold)
+        written.add(export.write(of_model, rates.filter(pl.col("model").cast(pl.String) == model)))
+    done.others = sorted({*folder.glob(f"{_PLACE}/*/*/*.json")} - written)
     return done
 
 
@@ -161,10 +170,11 @@ class _ModelExport:
         self.threshold = threshold
         developer, _, name = model.rpartition("/")
         self.scales = scales(store)
-        self.place = Path("data/opensafemlrm") / _path(developer or "unknown") / _path(name)
+        self.bases = bases(store).get(model, [])
+        self.place = _PLACE / _path(developer or "unknown") / _path(name)
 
-    def write(self, rows: pl.DataFrame, rates: pl.DataFrame) -> None:
-        """Write rates and samples."""
+    def write(self, rows: pl.DataFrame, rates: pl.DataFrame) -> Path:
+        """Write rates and samples; return the file of rates."""
         cells = rows["cell"].cast(pl.String).unique().sort().to_list()
         digest = hashlib.sha256("".join([self.model, *cells]).encode("utf-8", "replace")).digest()
         name = str(uuid.UUID(bytes=digest[:16], version=4))
@@ -202,11 +212,13 @@ class _ModelExport:
             "total_rows": lines,
         }
         text = json.dumps(rates_of_model, indent=2)
-        with replacing(self.folder / self.place / f"{name}.json") as draft:
+        path = self.folder / self.place / f"{name}.json"
+        with replacing(path) as draft:
             draft.write_text(text + "\n", encoding="utf-8")
         self.done.models += 1
         self.done.rates += len(results)
         self.done.scores += lines
+        return path
 
     def _details(self, rows: pl.DataFrame) -> dict[str, str]:
         return {
@@ -315,6 +327,7 @@ class _ModelExport:
                 "rationale": verdict["rationale"] or "",
                 "simulated": json.dumps(bool(row["simulated"])),
                 "source": str(row["source"]),
+                **({"bases": json.dumps(self.bases)} if self.bases else {}),
             },
         }
         # A rate is of harmful items, and is not there where too few were scored.
@@ -336,6 +349,14 @@ def scales(store: Store) -> dict[str, str]:
     names = dict(frames.judges(store).with_columns(pl.col("judge").cast(pl.String)).rows())
     rows = store.connection.execute("SELECT key, facts FROM components WHERE kind = 'judge'")
     return {names[key]: json.dumps(json.loads(facts).get("scale", [0, 1])) for key, facts in rows}
+
+
+def bases(store: Store) -> dict[str, list[str]]:
+    """Return the models that each model is compared with, as tables call them."""
+    by_model: dict[str, list[str]] = {}
+    for reasoner, base in frames.pairs(store).iter_rows():
+        by_model.setdefault(reasoner, []).append(base)
+    return by_model
 
 
 def _result_id(row: Mapping[str, Any], threshold: float) -> str:

@@ -23,7 +23,7 @@ from opensafemlrm import registry
 from opensafemlrm.errors import BuildError
 from opensafemlrm.export import write_frame
 from opensafemlrm.files import make_folder_in, replacing
-from opensafemlrm.interop.every_eval_ever import scales
+from opensafemlrm.interop.every_eval_ever import bases, scales
 from opensafemlrm.registry import ComponentKind
 from opensafemlrm.replies import replies
 from opensafemlrm.selection import ALL_ROWS, EVERYTHING, RowChoice, Selection, selected
@@ -82,7 +82,7 @@ def export_dataset(
     make_folder_in(folder, "data")
     write_frame(rows, folder / "data/frame.parquet")
     number = total = 0
-    for number, shard in enumerate(_shards(store, rows), 1):  # counted
+    for number, shard in enumerate(_shards(store, rows, chosen.part), 1):  # counted
         write_frame(shard, folder / f"data/replies-{number - 1:05}.parquet")
         total += shard.height
     for file in folder.glob("data/replies-*.parquet"):
@@ -98,11 +98,11 @@ def export_dataset(
     return ExportedDataset(total, rows["model"].n_unique(), is_harmful)
 
 
-def _shards(store: Store, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
+def _shards(store: Store, rows: pl.DataFrame, part: str | None) -> Iterator[pl.DataFrame]:
     samples = rows.drop_nulls("sample")
     keys = samples["sample"].unique(maintain_order=True)
     limits = _limits(samples)
-    by_judge, labels = scales(store), _labels(store)
+    by_judge, labels, by_model = scales(store), _labels(store, part), bases(store)
     for start in range(0, max(len(keys), 1), _SHARD):
         some = keys[start : start + _SHARD]
         table = replies(store, samples.filter(pl.col("sample").is_in(some.implode())))
@@ -120,9 +120,11 @@ def _shards(store: Store, rows: pl.DataFrame) -> Iterator[pl.DataFrame]:
         ]
         raw = _as_they_came(store, [bytes.fromhex(key) for key in some])
         given = pl.Series("labels", [labels.get(key, []) for key in table["sample"]], _LABELS)
-        yield table.with_columns(pl.Series("verdicts", verdicts, _VERDICTS), given).join(
-            raw, on="sample", how="left", maintain_order="left"
-        )
+        compared = [by_model.get(model, []) for model in table["model"].cast(str)]
+        with_bases = pl.Series("bases", compared, pl.List(pl.String))
+        yield table.with_columns(
+            pl.Series("verdicts", verdicts, _VERDICTS), given, with_bases
+        ).join(raw, on="sample", how="left", maintain_order="left")
 
 
 def _limits(samples: pl.DataFrame) -> dict[str, list[float]]:
@@ -131,10 +133,12 @@ def _limits(samples: pl.DataFrame) -> dict[str, list[float]]:
     return {judge: sorted({low, high}) for judge, low, high in judges.iter_rows()}
 
 
-def _labels(store: Store) -> dict[str, list[dict[str, Any]]]:
+def _labels(store: Store, part: str | None) -> dict[str, list[dict[str, Any]]]:
     by_sample: dict[str, list[dict[str, Any]]] = {}
     words = {True: "unsafe", False: "safe", None: "can't tell"}
     for label in stored_labels.labels(store.connection):
+        if part not in (None, label.part):
+            continue
         by_sample.setdefault(label.generation.hex().upper(), []).append(
             {
                 "labeller": label.labeller,

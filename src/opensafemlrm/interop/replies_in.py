@@ -106,6 +106,8 @@ class ForeignReply:
     """What was sent, where that is known."""
     form: str = "auto"
     """The reasoning format that the reply is parsed by."""
+    bases: tuple[str, ...] = ()
+    """The models that this one is compared with; those without replies are left out."""
     verdicts: tuple[ForeignVerdict, ...] = ()
     labels: tuple[ForeignLabel, ...] = ()
 
@@ -202,6 +204,7 @@ class _Writer:
         self.places: dict[Key, str] = {}
         """The samples of this import, and where each was read first."""
         self.models: dict[str, Key] = {}
+        self.bases: dict[str, dict[str, None]] = {}
         self.component = cache(self._component)
         self.judge = cache(self._judge)
         self.cell = cache(self._cell)
@@ -233,6 +236,7 @@ class _Writer:
         item, where = reply.item, reply.item.origin
         model = self.component("model", reply.model, reply.simulated)
         self.models[reply.model] = model
+        self.bases.setdefault(reply.model, {}).update(dict.fromkeys(reply.bases))
         cell = self.cell(item.dataset, reply.attack, reply.defense, model, reply.sampling)
         key = generation_key(cell, item.key, reply.repeat)
         came = reply.response.status in _CAME and bool(_written(reply.response))
@@ -368,6 +372,19 @@ class _Writer:
             if pair[0] == pair[1] or pairs.get(pair[1]) == pair[0]:
                 raise ImportDataError(f"pairs: {pair[0]!r} is its own base, or its base's base")
             self.store.put_pair(*(self.models[name] for name in pair))
+        for model, bases in self.bases.items():
+            for base in bases:
+                if base == model or model in self.bases.get(base, ()):
+                    raise ImportDataError(f"bases: {model!r} is its own base, or its base's base")
+                if (key := self.models.get(base) or self._stored_model(base)) is not None:
+                    self.store.put_pair(self.models[model], key)
+
+    def _stored_model(self, name: str) -> Key | None:
+        """Return the model of that name that an earlier import brought."""
+        query = "SELECT key FROM components WHERE kind = 'model' AND label = ?"
+        label = f"{name.removesuffix(_MARK)}{_MARK}"
+        found = self.store.connection.execute(query, (label,)).fetchone()
+        return None if found is None else bytes(found[0])
 
 
 def _written(response: Response) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import json
 import math
@@ -60,6 +61,21 @@ def text_of(text: Text | None, row: Row, *, needed: bool = True) -> str:
         if needed:
             raise
         return ""
+
+
+def bases_of(column: str | Column | None, row: Row) -> tuple[str, ...]:
+    """Return the names in a cell: a list, JSON of one, or one name. Raises DatasetError."""
+    if column is None:
+        return ()
+    column = column.column if isinstance(column, Column) else column
+    cell = table.value_in(row, column)
+    if isinstance(cell, str) and cell.startswith("["):
+        with contextlib.suppress(ValueError, RecursionError):
+            cell = json.loads(cell)
+    names = [name for name in (cell if isinstance(cell, list) else [cell]) if name]
+    if not all(isinstance(name, str) for name in names):
+        raise DatasetError(f"column {column!r} holds no names of models")
+    return tuple(names)
 
 
 def _unwrapped(value: Any) -> Any:

@@ -16,6 +16,7 @@ from opensafemlrm.errors import DatasetError, ImportDataError, UnknownNameError
 from opensafemlrm.interop.replies_in import ForeignReply
 from opensafemlrm.interop.reply_cells import (
     Row,
+    bases_of,
     count_in,
     is_word,
     labels_of,
@@ -126,7 +127,7 @@ class _Reader:
         if len(responses) > 1 and mapping.repeat is not None:
             raise DatasetError("the row holds several replies, and `repeat` is mapped too")
         verdicts = tuple(verdicts_of(mapping.verdicts, row))
-        labels = tuple(labels_of(mapping.labels, row))
+        labels, bases = tuple(labels_of(mapping.labels, row)), bases_of(mapping.bases, row)
         if len(responses) > 1 and (verdicts or labels):
             raise DatasetError(
                 "the row holds several replies: of which of them its verdicts are is not known; "
@@ -142,6 +143,7 @@ class _Reader:
                 attack=self._name(row, "attack"),
                 defense=self._name(row, "defense"),
                 repeat=repeat + place,
+                bases=bases,
                 simulated=is_word(text_of(mapping.simulated, row, needed=False), ("true", "1")),
                 prompt=prompt,
                 form=form,

@@ -23,7 +23,8 @@ _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 
 
 _ONE_COLUMN: Final = (
-    *("model", "dataset", "attack", "defense", "simulated", "question", "system", "prompt"),
+    *("model", "bases", "dataset", "attack", "defense", "simulated"),
+    *("question", "system", "prompt"),
     *("scenario", "repeat", "reasoning", "format", "status", "input_tokens", "output_tokens"),
     *("reasoning_tokens", "latency_ms", "error_code", "error_detail"),
 )
@@ -116,6 +117,8 @@ class ReplyMapping(BaseModel):
     defense: Text = Value(value="none")
     simulated: str | Column | None = None
     """A column that says whether the model is a simulation."""
+    bases: str | Column | None = None
+    """A column of the models that the model is compared with: one, or a list of them."""
     item: str | tuple[str, ...] | None = None
     """The columns of the item's id, joined by a slash; left out, it is made of its content."""
     question: Text = Value(value="")

@@ -338,3 +338,15 @@ def test_an_export_of_nothing_is_refused(uneven: Path, tmp_path: Path, what: str
     assert "no sample here is of all that you chose: leave out one of --attack, --model" in said
     assert "nothing was written" in said
     assert not path.exists()
+
+
+def test_a_defense_that_nothing_could_be_sent_with_is_one_that_there_is(tmp_path: Path) -> None:
+    """It was run, and "there is no defense called 'ecso'" was said of it."""
+    study = STUDY.replace("self-reminder", "ecso").replace("limit: 20", "limit: 2")
+    run_study(tmp_path / "store", study.replace("direct, typo", "direct"))
+    shown = run("table", "coverage", tmp_path / "store", "--defense", "ecso").stdout
+    assert "ecso needs a prompt with an image" in " ".join(shown.split())
+    told = run("table", "asr", tmp_path / "store", "--defense", "ecso").stderr
+    assert told == "no reply here is of all that you chose: leave out --defense\n"
+    assert run("report", tmp_path / "store", "--defense", "ecso").exit_code == 0
+    assert "mean ecso?" in refused("table", "asr", tmp_path / "store", "--defense", "ecsoo")

@@ -214,7 +214,8 @@ def _construct(cls: type[Any], kind: ComponentKind, name: str, options: Mapping[
         and f.name not in values
     ]
     if missing:
-        raise OptionError(f"the {kind} {name!r} needs the option {missing[0]!r}")
+        form = f"{{{kind}: {name}, {missing[0]}: …}}"
+        raise OptionError(f"the {kind} {name!r} needs the option {missing[0]!r}: write {form}")
     with named_faults():
         try:
             built = cls(**values)

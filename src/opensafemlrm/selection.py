@@ -68,14 +68,21 @@ class Selection:
         """The columns that rows are chosen by."""
         return tuple(kind.name for kind in fields(self) if getattr(self, kind.name))
 
-    def of_frame(self, frame: pl.DataFrame, pairs: pl.DataFrame) -> Selection:
+    def of_frame(
+        self, frame: pl.DataFrame, pairs: pl.DataFrame, cells: pl.DataFrame | None = None
+    ) -> Selection:
         """Return the labels that the names stand for in the tidy table ``frame``.
 
-        ``pairs`` has the columns ``reasoner`` and ``base``. Raises UnknownNameError for a name that
-        none of its rows has.
+        ``pairs`` has the columns ``reasoner`` and ``base``; ``cells`` those that may have no row,
+        as nothing was sent. Raises UnknownNameError for a name that none of them has.
         """
+        of = [table for table in (frame, cells) if table is not None]
         chosen = {
-            kind: labels_of(kind, getattr(self, kind), frame[kind].unique())
+            kind: labels_of(
+                kind,
+                getattr(self, kind),
+                {label for table in of if kind in table for label in table[kind].unique()},
+            )
             for kind in self.columns
         }
         if self.model:
@@ -87,7 +94,8 @@ class Selection:
         """Return the labels that the names stand for in a store. Raises StoreError too."""
         from opensafemlrm import frame as frames  # noqa: PLC0415 # heavy for a quick --help
 
-        return self.of_frame(frames.read(source, self.columns), frames.pairs(source))
+        sent = frames.read(source, self.columns)
+        return self.of_frame(sent, frames.pairs(source), frames.not_applicable(source))
 
     def samples(self, source: Source) -> pl.Series | None:
         """Return the keys of the chosen samples of a store, ``None`` where all are chosen."""
@@ -101,7 +109,8 @@ class Selection:
         from opensafemlrm import frame as frames  # noqa: PLC0415 # heavy for a quick --help
 
         frame = frames.read(source, columns or tuple(frames.SCHEMA))
-        return self.of_frame(frame, frames.pairs(source)).rows(frame)
+        unsent = frames.not_applicable(source)
+        return self.of_frame(frame, frames.pairs(source), unsent).rows(frame)
 
     def rows(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Return the rows of ``frame`` that have these labels, by the columns that it has."""

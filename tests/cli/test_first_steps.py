@@ -143,7 +143,7 @@ def test_init_says_what_is_wrong_and_writes_nothing(tmp_path: Path, server: str)
         run("init", path, "--url", server, "--model", "simulated-r1-onevision-7")
     with pytest.raises(ModelError, match=r"does not answer.*Check that the server runs"):
         run("init", path, "--url", "http://127.0.0.1:9/v1")
-    with pytest.raises(ModelError, match="must look like https://HOST/v1"):
+    with pytest.raises(ModelError, match=r"^the address must look like https://HOST/v1"):
         run("init", path, "--url", "localhost")
     with pytest.raises(StudyError, match=r"not written.*no judge called 'rule'"):
         run("init", path, "--url", "sim", "--judge", "rule")

@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 import opensafemlrm as osm
 from opensafemlrm.cli import app
-from opensafemlrm.errors import StudyError
+from opensafemlrm.errors import SafeMLRMError, StudyError
 from opensafemlrm.models.demo.sim import Simulated
 
 STUDY = """\
@@ -108,3 +108,43 @@ def test_eval_ends_with_the_figure_it_was_asked_for(tmp_path: Path) -> None:
     assert "tax" in tax
     steps = [line.strip() for line in result.stderr.split("next: ")[1].splitlines()]
     assert all(step.startswith("safemlrm ") and step.count("safemlrm") == 1 for step in steps)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("report", "store", "--threshold", "3", "--out", "new"),
+        ("report", "store", "--model", "nobody", "--out", "new"),
+        ("export", "dataset", "store", "new", "--model", "nobody"),
+        ("export", "eee", "store", "new", "--threshold", "3"),
+        ("attacks", "preview", "nothing", "--out", "new"),
+        ("import", "opensafemlrm", "nothing", "--store", "new"),
+        ("watch", "nothing.yaml", "--store", "new"),
+        ("run", "study.yaml", "--store", "new", "--judge", "policy-rubric"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_refused_leaves_no_folder_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    """A report at a threshold that no judge has left folders, as if one were there."""
+    monkeypatch.chdir(tmp_path)
+    assert run("run", study(tmp_path), "--store", "store").exit_code == 0
+    assert isinstance(run(*words).exception, SafeMLRMError)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_judge_without_its_model_is_told_by_what_was_typed(tmp_path: Path) -> None:
+    path, store = study(tmp_path), tmp_path / "store"
+    told = run("run", path, "--store", store, "--judge", "rules", "--judge", "policy-rubric")
+    assert "--judge policy-rubric=PROVIDER/MODEL" in str(told.exception)
+    assert "judges.1" not in str(told.exception)
+    of_study = run("run", study(tmp_path, judge="policy-rubric"), "--store", store)
+    assert "write {judge: policy-rubric, model: …}" in str(of_study.exception)
+
+
+def test_parts_that_a_judge_does_not_read_are_not_texts_without_a_score(tmp_path: Path) -> None:
+    run("run", study(tmp_path), "--store", tmp_path / "store")
+    told = run("judges", "apply", "refusal", tmp_path / "store").stderr
+    assert "4 replies judged with 0 requests, 8 texts of parts that the judge does not read" in told
+    assert "without a score" not in told

@@ -116,7 +116,7 @@ def test_judges_in_the_command_take_the_place_of_the_studys(study: Path) -> None
 
 
 def test_a_judge_takes_its_model_with_it(study: Path) -> None:
-    with pytest.raises(StudyError, match=r"judges\.0.*did you mean openai/gpt-4o"):
+    with pytest.raises(StudyError, match=r"^--judge policy-rubric=gpt-4o: .*mean openai/gpt-4o"):
         run(study, "--judge", "policy-rubric=gpt-4o", "--dry-run")
     shown = run(study, "--judge", "policy-rubric=sim/judge", "--dry-run")
     assert shown.exit_code == 0

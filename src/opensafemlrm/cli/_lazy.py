@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from opensafemlrm.interop.every_eval_ever import export_results
     from opensafemlrm.interop.hub_dataset import export_dataset
     from opensafemlrm.interop.label_exchange import label_table, validation_table
-    from opensafemlrm.interop.opensafemlrm import import_results
+    from opensafemlrm.interop.opensafemlrm import import_results, results_at
     from opensafemlrm.interop.replies_in import check_replies, put_replies
     from opensafemlrm.interop.reply_files import replies_in_files
     from opensafemlrm.interop.reply_mapping import read_mapping

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
 
@@ -12,7 +13,7 @@ import typer
 from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._complete import components
 from opensafemlrm.cli._console import ExitCode, say
-from opensafemlrm.errors import BudgetSpentError, OptionError
+from opensafemlrm.errors import BudgetSpentError, OptionError, StudyError
 
 OptionsOption: TypeAlias = Annotated[
     list[str] | None,
@@ -64,6 +65,23 @@ def judge_spec(text: str) -> Any:
     """Return what a study says of a judge that is given as ``NAME`` or ``NAME=MODEL``."""
     name, equals, model = text.partition("=")
     return {"judge": name, "model": model} if equals else name
+
+
+@contextlib.contextmanager
+def judges_by_option(texts: Sequence[str]) -> Iterator[None]:
+    """Say of a judge that ``--judge`` names wrongly what to type, in place of a study's key."""
+    try:
+        yield
+    except lazy.SpecError as error:
+        messages = []
+        for (key, *rest), message in error.mistakes:
+            if key != "judges" or not texts:
+                raise
+            text = texts[int(rest[0])]
+            lacks_model = "needs the option 'model'" in message
+            form = f"it asks a model: write --judge {text}=PROVIDER/MODEL"
+            messages.append(f"--judge {text}: {form if lacks_model else message}")
+        raise StudyError(*messages) from error
 
 
 ADVICE: Final = "everything that came is kept; run the same command to go on"

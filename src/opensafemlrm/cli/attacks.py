@@ -69,7 +69,6 @@ def preview(
         lazy.registry.build(lazy.ComponentKind.DATASET, dataset, {"root": root} if root else {}),
         items,
     )
-    lazy.make_folder(out)
     if name != _EVERY:
         typer.echo(_draw(name, dict(map(parse_option, option or [])), subset, seed, out))
         return
@@ -98,6 +97,7 @@ def _draw(name: str, options: dict[str, Any], subset: lazy.Subset, seed: int, ou
     attack = lazy.registry.build(lazy.ComponentKind.ATTACK, name, options)
     label = attack.label
     sent = [(item, attack.preview(item, seed)) for item in subset.items()]
+    lazy.make_folder(out)
     path = out / f"{_UNSAFE_IN_NAMES.sub('_', label).strip('_')}.png"
     lazy.write_atomic(
         path, lazy.contact_sheet(f"{label} on {subset.dataset.name}, seed {seed}", sent)

@@ -217,10 +217,10 @@ def _study(keys: Mapping[str, Any], text: str) -> Any:
             kind = str(key).removesuffix("s")
             option = f"-o {kind}.{place}" if place else f"--{kind}"
             needed = re.search(r"needs the option '(\w+)'", message)
-            remedy = f"; give it with -o {kind}.{needed[1]}=VALUE" if needed else ""
+            give = "" if needed is None else f"; give it with -o {kind}.{needed[1]}=VALUE"
             # The dataset itself is no option of the command.
             shown = "dataset" if option == "--dataset" else option
-            messages.append(f"{shown}: {message}{remedy}")
+            messages.append(f"{shown}: {message[: needed and needed.end()]}{give}")
         raise StudyError(*messages) from error
 
 

@@ -91,12 +91,16 @@ def import_inspect(
     """Read logs of Inspect AI: of `safemlrm export inspect`, of our tasks or of any other."""
     try:
         from opensafemlrm.interop.inspect_foreign import Unsafe  # noqa: PLC0415 # an extra
-        from opensafemlrm.interop.inspect_import import import_logs  # noqa: PLC0415 # an extra
+        from opensafemlrm.interop.inspect_import import (  # noqa: PLC0415 # an extra
+            import_logs,
+            logs_at,
+        )
     except ImportError as error:
         raise MissingExtraError("import inspect", "inspect") from error
 
     rules = [Unsafe.parse(text) for text in unsafe or ()]
     kind = ItemKind.BENIGN if benign else ItemKind.HARMFUL
+    logs_at(path)  # before there is a store
     with lazy.Store.open(store, "create") as opened:
         brought = lazy.Brought(opened)
         done = import_logs(path, opened, rules, part, kind)
@@ -113,6 +117,7 @@ def import_study(
 
     Score histograms (statistic_results) and per-item results (evaluation_results).
     """
+    lazy.results_at(path)  # before there is a store
     with lazy.Store.open(store, "create") as opened:
         brought = lazy.Brought(opened)
         done = lazy.import_results(path, opened)

@@ -215,8 +215,9 @@ def _by_option(mistake: str) -> str:
         return mistake
     option, message = placed.groups()
     needed = re.search(r"needs the option '(\w+)'", message)
-    remedy = f"; give it with {_REMEDIES[needed[1]]}" if needed and needed[1] in _REMEDIES else ""
-    return f"--{option}: {message}{remedy}"
+    if needed and needed[1] in _REMEDIES:
+        message = f"{message[: needed.end()]}; give it with {_REMEDIES[needed[1]]}"
+    return f"--{option}: {message}"
 
 
 def _flow(value: Any) -> str:

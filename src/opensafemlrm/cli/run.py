@@ -16,7 +16,7 @@ from opensafemlrm.cli._complete import components, models
 from opensafemlrm.cli._console import LOUDNESS, ExitCode, fail, say, say_next
 from opensafemlrm.cli._dry_run import show_dry_run
 from opensafemlrm.cli._main_group import Command as PlainCommand
-from opensafemlrm.cli._option import ADVICE, judge_spec
+from opensafemlrm.cli._option import ADVICE, judge_spec, judges_by_option
 from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption, show
 from opensafemlrm.cli._summary import exceeded, gave_nothing, run_table, shares, summarize
 from opensafemlrm.errors import BudgetSpentError, OptionError, StoppedError, StoreError
@@ -160,12 +160,10 @@ def run(
     if store is not None:
         refuse_other_folder(store)
     codes = retry_failed or []
-    chosen = narrowed(
-        lazy.study.load(study),
-        {"models": model, "datasets": dataset, "attacks": attack, "defenses": defense},
-        limit=limit,
-        judges=[judge_spec(text) for text in judge or []],
-    )
+    names = {"models": model, "datasets": dataset, "attacks": attack, "defenses": defense}
+    specs = [judge_spec(text) for text in judge or []]
+    with judges_by_option(judge or []):
+        chosen = narrowed(lazy.study.load(study), names, limit=limit, judges=specs)
     if prices is not None:
         table = lazy.Prices.read(prices)
         for sentence in table.strangers(chosen.components):

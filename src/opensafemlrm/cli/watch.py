@@ -60,6 +60,7 @@ def watch(
     a model is less safe than before. One budget holds for the probe and the whole run; the next
     watch goes on with what it cut short.
     """
+    lazy.study.load(study)  # before there is a folder
     within = budgeted(max_requests, max_cost, prices)
     oldest = None if every is None else datetime.now(UTC) - lazy.watch_state.age(every)
     refuse_other_folder(store)

@@ -17,7 +17,7 @@ from opensafemlrm.models.budget import requests_made
 from opensafemlrm.store import Store, known, records
 from opensafemlrm.store.verdict_key import verdict_key
 from opensafemlrm.text import counted
-from opensafemlrm.types import Item, JudgeRequest, Key, Part
+from opensafemlrm.types import Item, JudgeRequest, Key, Part, Unscored
 
 _TOGETHER: Final = 1000
 """Replies that are read and judged together."""
@@ -35,6 +35,8 @@ class Judged:
     requests: int = 0
     unscored: int = 0
     """Texts that have no score."""
+    not_applicable: int = 0
+    """Texts of parts that the judge does not read."""
     spent: BudgetSpentError | None = None
     """Why it is not all of them, where the judge's budget ended it."""
 
@@ -44,6 +46,8 @@ class Judged:
         parts += [f"{self.had:,} had been judged before"] if self.had else []
         parts += [f"{self.without_text:,} without a text"] if self.without_text else []
         parts += [f"{counted(self.unscored, 'text')} without a score"] if self.unscored else []
+        outside = f"{counted(self.not_applicable, 'text')} of parts that the judge does not read"
+        parts += [outside] if self.not_applicable else []
         return ", ".join(parts)
 
 
@@ -117,5 +121,8 @@ def _put(
             store.put([records.judgement_row(reply, judge_key, keys)])
             given = [verdicts[key] for key in dict.fromkeys(keys.values())]
             done.replies += 1
-            done.unscored += sum(verdicts[key].score is None for key in keys.values())
+            of_parts = [verdicts[key] for key in keys.values()]
+            outside = sum(v.reason is Unscored.NOT_APPLICABLE for v in of_parts)
+            done.not_applicable += outside
+            done.unscored += sum(verdict.score is None for verdict in of_parts) - outside
             done.requests += sum(verdict.requests for verdict in given)

@@ -74,9 +74,7 @@ def import_logs(
     what foreign items are. Importing again changes nothing. Raises ImportDataError with file and
     sample for what is no log, contradicts itself, or is another reply than the store's.
     """
-    found = [path] if path.is_file() else _logs_below(path)
-    if not found:
-        raise ImportDataError(f"{path}: there is no log of Inspect's here (.eval or .json)")
+    found = logs_at(path)
     done = ImportedLogs()
     pairs: set[tuple[Key, Key]] = set()
     with store.transaction() as connection:
@@ -93,11 +91,15 @@ def import_logs(
     return done
 
 
-def _logs_below(path: Path) -> list[Path]:
-    if not path.is_dir():
+def logs_at(path: Path) -> list[Path]:
+    """Return the log at ``path``, or all below a folder. Raises ImportDataError without any."""
+    if not path.exists():
         raise ImportDataError(f"{path}: there is no such file or folder")
-    infos = list_eval_logs(str(path), descending=False)
-    return sorted(Path(info.name.removeprefix("file://")) for info in infos)
+    infos = list_eval_logs(str(path), descending=False) if path.is_dir() else []
+    found = [Path(info.name.removeprefix("file://")) for info in infos] or [path] * path.is_file()
+    if not found:
+        raise ImportDataError(f"{path}: there is no log of Inspect's here (.eval or .json)")
+    return sorted(found)
 
 
 class _Log:

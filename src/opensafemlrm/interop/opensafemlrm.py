@@ -119,12 +119,7 @@ def import_results(path: Path, store: Store) -> ImportSummary:
 
     Raises ImportDataError, which names file and key, for what is not as said above.
     """
-    files = list(_find(path))
-    if not files:
-        raise ImportDataError(
-            f"{path}: no results here; expected "
-            "{baseline,jailbreak_method}/MODEL/SCENARIO.json below it"
-        )
+    files = results_at(path)
     counted = samples = superseded = 0
     with store.transaction():
         writer = _Writer.into(store)
@@ -142,8 +137,17 @@ def import_results(path: Path, store: Store) -> ImportSummary:
     return ImportSummary(len(files), tuple(models), counted, samples, superseded)
 
 
+def results_at(path: Path) -> list[_File]:
+    """Return the result files below ``path``, in a fixed order. Raises ImportDataError."""
+    if not (files := list(_find(path))):
+        raise ImportDataError(
+            f"{path}: no results here; expected "
+            "{baseline,jailbreak_method}/MODEL/SCENARIO.json below it"
+        )
+    return files
+
+
 def _find(path: Path) -> Iterator[_File]:
-    """Yield the result files below ``path``, in a fixed order."""
     if path.name in SETTINGS:
         roots = [path]
     else:

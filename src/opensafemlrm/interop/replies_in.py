@@ -45,6 +45,10 @@ MAX_ERRORS: Final = 20
 """Bad rows that one error names."""
 _OURS: Final[Mapping[str, Any]] = {"direct": Direct, "none": NoDefense}
 _MARK: Final = " (imported)"
+_MODEL: Final = (
+    "SELECT key FROM components WHERE kind = 'model' AND label = ? "
+    "AND json_extract(identity, '$.imported_from') = ?"
+)
 _NOT_RECORDED: Final = Sampling()
 _CAME: Final = (ResponseStatus.OK, ResponseStatus.TRUNCATED)
 
@@ -234,8 +238,7 @@ class _Writer:
     def put(self, reply: ForeignReply) -> None:
         """Put one reply with what was said of it. Raises ImportDataError."""
         item, where = reply.item, reply.item.origin
-        model = self.component("model", reply.model, reply.simulated)
-        self.models[reply.model] = model
+        model = self.models[reply.model] = self.component("model", reply.model, reply.simulated)
         self.bases.setdefault(reply.model, {}).update(dict.fromkeys(reply.bases))
         cell = self.cell(item.dataset, reply.attack, reply.defense, model, reply.sampling)
         key = generation_key(cell, item.key, reply.repeat)
@@ -365,26 +368,18 @@ class _Writer:
 
     def put_pairs(self, pairs: Mapping[str, str]) -> None:
         """Register which model was trained from which, where both have replies."""
-        for pair in pairs.items():
-            if lost := [name for name in pair if name not in self.models]:
+        for model, base in pairs.items():
+            for lost in sorted({model, base} - self.models.keys()):
                 there = ", ".join(sorted(self.models))
-                raise ImportDataError(f"pairs: no reply is of {lost[0]!r}; there are: {there}")
-            if pair[0] == pair[1] or pairs.get(pair[1]) == pair[0]:
-                raise ImportDataError(f"pairs: {pair[0]!r} is its own base, or its base's base")
-            self.store.put_pair(*(self.models[name] for name in pair))
+                raise ImportDataError(f"pairs: no reply is of {lost!r}; there are: {there}")
+            self.bases[model][base] = None
         for model, bases in self.bases.items():
             for base in bases:
                 if base == model or model in self.bases.get(base, ()):
-                    raise ImportDataError(f"bases: {model!r} is its own base, or its base's base")
-                if (key := self.models.get(base) or self._stored_model(base)) is not None:
-                    self.store.put_pair(self.models[model], key)
-
-    def _stored_model(self, name: str) -> Key | None:
-        """Return the model of that name that an earlier import brought."""
-        query = "SELECT key FROM components WHERE kind = 'model' AND label = ?"
-        label = f"{name.removesuffix(_MARK)}{_MARK}"
-        found = self.store.connection.execute(query, (label,)).fetchone()
-        return None if found is None else bytes(found[0])
+                    raise ImportDataError(f"pairs: {model!r} is its own base, or its base's base")
+                before = (f"{base.removesuffix(_MARK)}{_MARK}", self.origin["imported_from"])
+                for (key,) in self.store.connection.execute(_MODEL, before).fetchall()[:1]:
+                    self.store.put_pair(self.models[model], self.models.get(base, key))
 
 
 def _written(response: Response) -> str:

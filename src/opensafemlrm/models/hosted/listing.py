@@ -29,14 +29,14 @@ async def served_models(base_url: str, api_key_env: str | None = None) -> tuple[
         try:
             model = kind(_NONE, base_url=address, api_key_env=api_key_env)
         except ValueError as error:
-            raise ModelError(f"{error}") from error
+            raise ModelError(_by_address(error)) from error
         (endpoint,) = model.endpoints()
         path = endpoint.url.path.removesuffix(model.codec.path(_NONE))
         transport = endpoint.open(Timeouts(total=_SECONDS))
         try:
             reply = await transport.request("GET", endpoint.url.with_path(f"{path}/models"))
         except TransportError as error:
-            reason = secrets_of([endpoint])[0](str(error))
+            reason = secrets_of([endpoint])[0](_by_address(error))
             raise ModelError(
                 f"{base_url} does not answer: {reason}. Check that the server runs, and its address"
             ) from error
@@ -54,6 +54,12 @@ async def served_models(base_url: str, api_key_env: str | None = None) -> tuple[
     raise ModelError(
         f"{base_url} has no list of models (it answers {status}): an address mostly ends in /v1"
     )
+
+
+def _by_address(error: Exception) -> str:
+    """Return an error over the address, which is no option here."""
+    text = str(error).replace("base_url", "the address")
+    return text.replace("in api_key_env", "with --api-key-env")
 
 
 def _is_openai(base_url: str) -> bool:

@@ -332,14 +332,14 @@ def read_findings(
     Raises StoreError where the store cannot be read, UnknownNameError where it has no component of
     a name in ``selection``, OptionError where no judge has the threshold of ``rows``.
     """
-    frame, pairs = frames.read(source), frames.pairs(source)
-    chosen = selection.of_frame(frame, pairs)
+    frame, pairs, unsent = frames.read(source), frames.pairs(source), frames.not_applicable(source)
+    chosen = selection.of_frame(frame, pairs, unsent)
     own = chosen.rows(frame)
     rows.check_threshold([own.select(threshold=name) for name in THRESHOLDS])
     return Findings(
         own,
         pairs,
-        not_applicable(chosen.rows(frames.not_applicable(source))),
+        not_applicable(chosen.rows(unsent)),
         chosen.rows(frames.calibrations(source)),
         people_labels(source),
         correct_answers(source),

@@ -71,8 +71,8 @@ def write_report(
     read, UnknownNameError or OptionError where it has no such name or threshold, ReportError where
     the files cannot be written.
     """
-    _make_folders(out)
     found = read_findings(source, max_unscored, selection, rows)
+    _make_folders(out)  # not for a choice that is refused
     origin = provenance(source, found.selection)
     chosen = examples(source, found) if with_examples else []
     made = sections(found)
@@ -157,7 +157,7 @@ def _section(section: Section, drawn: Sequence[_Drawn]) -> dict[str, Any]:
 
 
 def _make_folders(out: Path) -> None:
-    """Make them before the work, so that an error of the place is known at once."""
+    """Make them before anything is drawn, so that an error of the place is known soon."""
     try:
         for folder in (out / "figures", out / "tables"):
             make_folder(folder)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO, TypeAlias
 
 from opensafemlrm import images
-from opensafemlrm.errors import DatasetError, ImageError, nearest
+from opensafemlrm.errors import DatasetError, nearest
 from opensafemlrm.types import Image
 
 MAX_TEXT_BYTES: Final = 64 * 1024 * 1024
@@ -249,17 +249,6 @@ def bad_text(row: Mapping[str, Any], names: Sequence[str]) -> str | None:
 def is_broken(text: str) -> bool:
     """Tell whether ``text`` was read from bytes that are not UTF-8, or holds half a character."""
     return not text.isascii() and _SURROGATE.search(text) is not None
-
-
-def image(path: Path, root: Path, *, listed_in: Path, row: int | str) -> Image:
-    """Return the image that a row names. Raises ImageError that names the row and the image."""
-    try:
-        return load_once(path, root)
-    except ImageError as error:
-        inside = path.is_relative_to(root)
-        name = path.relative_to(root) if inside else path
-        reason = f"image {name}: {error.reason}"
-        raise type(error)(reason, path=listed_in, row=row) from error
 
 
 def load_once(path: Path, root: Path) -> Image:

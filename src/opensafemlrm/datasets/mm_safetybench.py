@@ -10,13 +10,14 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal, TypeAlias
 
 from opensafemlrm.datasets import files, parquet
-from opensafemlrm.datasets.items import Draft, Maker, RowNumber, name_of, optional, text
+from opensafemlrm.datasets.items import Draft, name_of, optional, text
+from opensafemlrm.datasets.release import Release, Row, Table
 from opensafemlrm.datasets.source import HubDataset, Source
 from opensafemlrm.errors import DatasetError, DuplicateError, EmptyTextError
-from opensafemlrm.types import JSON, Expected, Image, Item
+from opensafemlrm.types import JSON, Expected
 
 SCENARIOS: Final = {
     "01-Illegal_Activitiy": 97,
@@ -57,7 +58,7 @@ _KINDS: Final = {"sd": "SD", "sd-typo": "SD_TYPO", "typo": "TYPO"}
 
 
 @dataclass(frozen=True, slots=True)
-class MMSafetyBench(HubDataset):
+class MMSafetyBench(HubDataset, Release):
     """Read MM-SafetyBench from ``root``: the folder that holds ``data``, or ``data`` itself.
 
     Without ``root``, ``revision`` of the hub's copy is fetched; ``root`` may hold that copy too
@@ -115,98 +116,124 @@ class MMSafetyBench(HubDataset):
         sizes = {name: SCENARIOS[name] for name in self._names()}
         return Expected(sum(sizes.values()), sizes, images=len(_KINDS))
 
-    def rows(self) -> Iterator[Item | DatasetError]:
-        """Yield items by scenario, in the order of the files, and for each bad row its error.
-
-        Raises DatasetError if a file of the release is missing or is not JSON.
-        """
+    def tables(self) -> Iterator[Table]:
+        """Yield the scenarios. Raises DatasetError if a file is missing or cannot be read."""
         if self.root is None or any(
             any(self.root.glob(f"{inside}*/{_TEXT}.parquet")) for inside in ("data/", "")
         ):
-            yield from self._hub_rows()
-            return
-        root = files.find_root(self.root, "processed_questions", self.card.title, SOURCE)
-        chosen = _tiny_ids(root) if self.tiny else None
-        for scenario in self._names():
-            yield from self._scenario(root, scenario, chosen)
-
-    def _hub_rows(self) -> Iterator[Item | DatasetError]:
-        source = self.locate()
+            source, read = self.locate(), _copied
+        else:
+            root = files.find_root(self.root, "processed_questions", self.card.title, SOURCE)
+            source, read = Source(root, root, SOURCE), _upstream
         chosen = _tiny_ids(source.folder) if self.tiny else None
-        seen: dict[str, RowNumber] = {}
         for scenario in self._names():
-            wanted = None if chosen is None else chosen.get(scenario, [])
-            yield from _rows_abreast(self.name, source, scenario, _KINDS, wanted, seen)
+            wanted = None if chosen is None else dict.fromkeys(chosen.get(scenario, []))
+            yield read(source, scenario, wanted)
+
+    def drafts(self, row: Row, table: Table, number: int) -> Iterator[Draft]:
+        """Yield the item of a row, where it is wanted."""
+        name = name_of(row, "id")
+        if row["is_wanted"]:
+            folder = table.source.folder
+            yield Draft(
+                f"{table.part}/{name}",
+                table.part,
+                text(row, "question"),
+                released={k: parquet.picture(row[k], folder) for k in _KINDS if k in row},
+                fields=row["fields"],
+            )
 
     def _names(self) -> tuple[str, ...]:
         if self.scenarios == "study":
             return STUDY
         return tuple(n for n in SCENARIOS if self.scenarios == "all" or n in self.scenarios)
 
-    def _scenario(
-        self, root: Path, scenario: str, chosen: dict[str, list[str]] | None
-    ) -> Iterator[Item | DatasetError]:
-        table = root / "processed_questions" / f"{scenario}.json"
-        folders = {
-            kind: folder
-            for kind, name in _KINDS.items()
-            if (folder := root / "imgs" / scenario / name).is_dir()
-        }
-        wanted = None if chosen is None else dict.fromkeys(chosen.get(scenario, []))
+
+_Wanted: TypeAlias = Mapping[str, None] | None
+"""The ids that are taken, in order; ``None`` for all."""
+
+
+def _upstream(source: Source, scenario: str, wanted: _Wanted) -> Table:
+    """Return a scenario as upstream has it: a JSON object of rows by their ids, and folders."""
+    path = source.folder / "processed_questions" / f"{scenario}.json"
+    pictures = {kind: f"imgs/{scenario}/{name}" for kind, name in _KINDS.items()}
+    there = {k: folder for k, folder in pictures.items() if (source.folder / folder).is_dir()}
+
+    def bad(number: str, reason: str, kind: type[DatasetError] = DatasetError) -> DatasetError:
+        error = kind(reason, path=path, row=number)
+        error.scenario = scenario
+        return error
+
+    def rows() -> Iterator[tuple[str, Row] | DatasetError]:
         if wanted is not None and not wanted:
-            yield DatasetError(f"the Tiny list names no question of {scenario}", path=table)
+            yield DatasetError(f"the Tiny list names no question of {scenario}", path=path)
         seen: set[str] = set()
-        for number, row in files.json_pairs(table, SOURCE):
+        for number, row in files.json_pairs(path, SOURCE):
             repeated = number in seen
             seen.add(number)
             if wanted is not None and number not in wanted:
                 continue
             if repeated:
-                error: DatasetError = DuplicateError(
-                    "this id is given twice", path=table, row=number
-                )
-                error.scenario = scenario
-                yield error
-                continue
-            try:
-                yield self._item(scenario, number, row, table, folders)
-            except DatasetError as bad:
-                bad.scenario = scenario
-                yield bad
+                yield bad(number, "this id is given twice", DuplicateError)
+            elif not (number.isascii() and number.isdigit()):
+                yield bad(number, "the id is not a whole number")
+            elif not isinstance(row, dict):
+                yield bad(number, "the row is not a JSON object")
+            elif spoilt := files.bad_text(row, (_QUESTION, *_FIELDS.values())):
+                yield bad(number, spoilt)
+            elif not row[_QUESTION].strip():
+                yield bad(number, f"{_QUESTION!r} is empty", EmptyTextError)
+            else:
+                fields = {ours: row[theirs] for ours, theirs in _FIELDS.items()}
+                images = {kind: f"{folder}/{number}.jpg" for kind, folder in there.items()}
+                cells = {"id": number, "question": row[_QUESTION], "fields": fields, **images}
+                yield number, {**cells, "is_wanted": True}
         for number in wanted or ():
             if number not in seen:
                 reason = "the Tiny list names this id, but there is no such question"
-                yield DatasetError(reason, path=table, row=number)
+                yield DatasetError(reason, path=path, row=number)
 
-    def _item(
-        self, scenario: str, number: str, row: Any, table: Path, folders: dict[str, Path]
-    ) -> Item:
-        if not (number.isascii() and number.isdigit()):
-            raise DatasetError("the id is not a whole number", path=table, row=number)
-        if not isinstance(row, dict):
-            raise DatasetError("the row is not a JSON object", path=table, row=number)
-        spoilt = files.bad_text(row, (_QUESTION, *_FIELDS.values()))
-        if spoilt is not None:
-            raise DatasetError(spoilt, path=table, row=number)
-        if not row[_QUESTION].strip():
-            raise EmptyTextError(f"{_QUESTION!r} is empty", path=table, row=number)
-        return Item(
-            dataset=self.name,
-            id=f"{scenario}/{number}",
-            scenario=scenario,
-            question=row[_QUESTION],
-            fields={ours: row[theirs] for ours, theirs in _FIELDS.items()},
-            released=_pictures(number, table, folders),
-            origin=f"{table}: row {number}",
-        )
+    return Table(source, path, rows(), part=scenario)
 
 
-def _pictures(number: str, table: Path, folders: dict[str, Path]) -> dict[str, Image]:
-    root = table.parent.parent
-    return {
-        kind: files.image(folder / f"{number}.jpg", root, listed_in=table, row=number)
-        for kind, folder in folders.items()
-    }
+def _copied(source: Source, scenario: str, wanted: _Wanted) -> Table:
+    """Return a scenario as the hub's copy has it: its files, read side by side.
+
+    Raises DatasetError if a file cannot be read, or if the files do not hold the same questions in
+    the same order.
+    """
+    (path,) = parquet.files(source, *_pattern(scenario, _TEXT))
+    lanes = {"": parquet.rows(path, ("id", "question"))}
+    for kind, name in _KINDS.items():
+        if found := source.present(*_pattern(scenario, name)):
+            parquet.files(source, str(found.relative_to(source.folder)))  # inside the release
+            lanes[kind] = parquet.rows(found, ("id", "question", "image"))
+
+    def rows() -> Iterator[tuple[int, Row]]:
+        for abreast in itertools.zip_longest(*lanes.values()):
+            cells = [{} if row is None else row[1] for row in abreast]
+            if len({str(row.get("id")) for row in cells}) != 1:
+                number = next(row[0] for row in abreast if row is not None)
+                reason = f"{', '.join(_KINDS[k] for k in lanes if k)} hold other ids in this row"
+                raise DatasetError(reason, path=path, row=number)
+            of_kind = dict(zip(lanes, cells, strict=True))
+            told = {kind: row.get("question") for kind, row in of_kind.items()}
+            sentences = {
+                "rephrased_sd": told.get("sd"),
+                "rephrased": told["typo"] if "typo" in told else told.get("sd-typo"),
+            }
+            pictures = {kind: row["image"] for kind, row in of_kind.items() if kind}
+            is_wanted = wanted is None or str(cells[0].get("id")) in wanted
+            fields = optional(sentences, *sentences)
+            yield abreast[0][0], {**cells[0], **pictures, "fields": fields, "is_wanted": is_wanted}
+
+    return Table(source, path, rows(), part=scenario)
+
+
+def _pattern(scenario: str, name: str) -> tuple[str, str]:
+    """Return where a file of a scenario may lie; the copy leaves out the scenario's number."""
+    inside = f"{scenario.partition('-')[2]}/{name}.parquet"
+    return f"data/{inside}", inside
 
 
 def _tiny_ids(root: Path) -> dict[str, list[str]]:
@@ -224,62 +251,3 @@ def _tiny_ids(root: Path) -> dict[str, list[str]]:
             reason = "an entry needs 'Scenario' and a list 'Sampled_ID_List'"
             raise DatasetError(reason, path=path, row=place) from error
     return ids
-
-
-def _pattern(scenario: str, name: str) -> tuple[str, str]:
-    """Return where a file of a scenario may lie; the copy leaves out the scenario's number."""
-    inside = f"{scenario.partition('-')[2]}/{name}.parquet"
-    return f"data/{inside}", inside
-
-
-def _rows_abreast(
-    dataset: str,
-    source: Source,
-    scenario: str,
-    kinds: Mapping[str, str],
-    wanted: Sequence[str] | None,
-    seen: dict[str, RowNumber],
-) -> Iterator[Item | DatasetError]:
-    """Yield the items of a scenario; ``kinds`` are its pictures' files by their released names.
-
-    ``wanted`` are the ids that are taken, ``None`` for all. Raises DatasetError if a file cannot
-    be read, or if the files do not hold the same questions in the same order.
-    """
-    (table,) = parquet.files(source, *_pattern(scenario, _TEXT))
-    there = {
-        kind: path
-        for kind, name in kinds.items()
-        if (path := source.present(*_pattern(scenario, name))) is not None
-    }
-
-    def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
-        number = name_of(row, "id")
-        if wanted is not None and number not in wanted:
-            return
-        sentences = {"rephrased_sd": row.get("sd"), "rephrased": row.get("sd-typo")}
-        if "typo" in row:
-            sentences["rephrased"] = row["typo"]
-        rephrased = {name: (cells or {}).get("question") for name, cells in sentences.items()}
-        yield Draft(
-            f"{scenario}/{number}",
-            scenario,
-            text(row, "question"),
-            released={kind: parquet.picture(row[kind]["image"], source.folder) for kind in there},
-            fields=optional(rephrased, *rephrased),
-        )
-
-    lanes = [parquet.rows(table, ("id", "question"))]
-    for path in there.values():
-        parquet.files(source, str(path.relative_to(source.folder)))  # inside the release's folder
-        lanes.append(parquet.rows(path, ("id", "question", "image")))
-
-    def together() -> Iterator[tuple[int, Mapping[str, Any]]]:
-        for abreast in itertools.zip_longest(*lanes):
-            cells = [{} if row is None else row[1] for row in abreast]
-            if len({str(row.get("id")) for row in cells}) != 1:
-                number = next(row[0] for row in abreast if row is not None)
-                reason = f"{', '.join(kinds[kind] for kind in there)} hold other ids in this row"
-                raise DatasetError(reason, path=table, row=number)
-            yield abreast[0][0], cells[0] | dict(zip(there, cells[1:], strict=True))
-
-    yield from Maker(dataset, source, table, seen).items(together(), drafts)

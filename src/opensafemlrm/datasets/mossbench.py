@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from opensafemlrm.datasets import files
-from opensafemlrm.datasets.items import Draft, Maker, text
+from opensafemlrm.datasets.items import Draft, text
+from opensafemlrm.datasets.release import Release, Row, Table
 from opensafemlrm.datasets.source import HubDataset
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Expected, Item, ItemKind
+from opensafemlrm.types import Expected, ItemKind
 
 TYPES: Final = {"type 1": 100, "type 2": 100, "type 3": 100}
 """Upstream's three kinds of stimulus: exaggerated risk, negated harm, counterintuitive
@@ -21,7 +22,7 @@ _TABLE: Final = "images_information/information.json"
 
 
 @dataclass(frozen=True, slots=True)
-class MOSSBench(HubDataset):
+class MOSSBench(HubDataset, Release):
     """Read MOSSBench (``images_information/information.json`` and ``images/``).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched. The
@@ -33,28 +34,27 @@ class MOSSBench(HubDataset):
     hub_files = (_TABLE, "information.json", "images/*", "images.zip", "data/images/*")
     whole = Expected(sum(TYPES.values()), TYPES, images=1)
 
-    def rows(self) -> Iterator[Item | DatasetError]:
-        """Yield items in the order of the file, and for each bad row its error."""
+    def tables(self) -> Iterator[Table]:
+        """Yield the file: an object of rows by their ids."""
         source = self.locate()
-        table = source.find(_TABLE, f"data/{_TABLE}", "information.json")
-        folder = table.parent.parent if table.parent.name == "images_information" else table.parent
+        path = source.find(_TABLE, f"data/{_TABLE}", "information.json")
+        pairs = files.json_pairs(path, source.where)
+        yield Table(source, path, ((name, {"id": name, "row": row}) for name, row in pairs))
 
-        def drafts(pair: tuple[str, Any]) -> Iterator[Draft]:
-            number, row = pair
-            if not isinstance(row, dict) or not isinstance(row.get("metadata"), dict):
-                raise DatasetError("the row is not a JSON object with 'metadata'")
-            yield Draft(
-                number,
-                text(row["metadata"], "over"),
-                text(row, "question"),
-                ItemKind.BENIGN,
-                images=(_picture(folder, text(row, "image")),),
-                fields=_marks(row["metadata"]),
-            )
-
-        pairs = files.json_pairs(table, source.where)
-        rows = [(number, (number, row)) for number, row in pairs]
-        yield from Maker(self.name, source, table).items(rows, drafts)
+    def drafts(self, row: Row, table: Table, number: int) -> Iterator[Draft]:
+        """Yield the item of a row."""
+        cells, folder = row["row"], table.path.parent
+        folder = folder.parent if folder.name == "images_information" else folder
+        if not isinstance(cells, dict) or not isinstance(cells.get("metadata"), dict):
+            raise DatasetError("the row is not a JSON object with 'metadata'")
+        yield Draft(
+            row["id"],
+            text(cells["metadata"], "over"),
+            text(cells, "question"),
+            ItemKind.BENIGN,
+            images=(_picture(folder, text(cells, "image")),),
+            fields=_marks(cells["metadata"]),
+        )
 
 
 def _picture(folder: Path, name: str) -> Path:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from opensafemlrm.datasets import files
-from opensafemlrm.datasets.items import Draft, Maker, text, texts
+from opensafemlrm.datasets.items import Draft, text, texts
+from opensafemlrm.datasets.release import Release, Row, Table
 from opensafemlrm.datasets.source import HubDataset
 from opensafemlrm.errors import DatasetError
-from opensafemlrm.types import Item, ItemKind
+from opensafemlrm.types import ItemKind
 
 
 @dataclass(frozen=True, slots=True)
-class MSSBench(HubDataset):
+class MSSBench(HubDataset, Release):
     """Read MSSBench (``combined.json``, ``chat/`` and ``embodied/``).
 
     ``root`` is a local folder; without it, ``revision`` of the hub's data set is fetched. ``part``
@@ -32,60 +33,51 @@ class MSSBench(HubDataset):
 
     part: Literal["all", "chat", "embodied"] = "all"
 
-    def rows(self) -> Iterator[Item | DatasetError]:
-        """Yield items in the order of the file, and for each bad row its error."""
+    def tables(self) -> Iterator[Table]:
+        """Yield the parts of the file."""
         source = self.locate()
-        table = source.find("combined.json", "data/combined.json")
-        entries = files.read_json(table, source.where)
-        maker = Maker(self.name, source, table)
-        for part, drafts in _READERS.items():
+        path = source.find("combined.json", "data/combined.json")
+        entries = files.read_json(path, source.where)
+        for part in _READERS:
             if self.part in ("all", part):
-                folder = table.parent / part
-                yield from maker.items(_entries(entries, part, table), _reading(drafts, folder))
+                yield Table(source, path, _entries(entries, part, path), part=part)
+
+    def drafts(self, row: Row, table: Table, number: int) -> Iterator[Draft]:
+        """Yield both items of each query of a row."""
+        yield from _READERS[table.part](row, table.path.parent / table.part)
 
 
-def _entries(
-    entries: Any, part: str, table: Path
-) -> Iterator[tuple[str, tuple[str, Mapping[str, Any]]] | DatasetError]:
+def _entries(entries: Any, part: str, path: Path) -> Iterator[tuple[str, Row] | DatasetError]:
     """Yield place and entry; places count from 0, as upstream's own results do."""
     listed = entries.get(part) if isinstance(entries, dict) else None
     if not isinstance(listed, list):
-        raise DatasetError(f"there is no list {part!r}", path=table)
+        raise DatasetError(f"there is no list {part!r}", path=path)
     for number, entry in enumerate(listed):
         place = f"{part}/{number}"
         if isinstance(entry, dict):
-            yield place, (place, entry)
+            yield place, {**entry, "place": place}
         else:
-            yield DatasetError("the entry is not a JSON object", path=table, row=place)
+            yield DatasetError("the entry is not a JSON object", path=path, row=place)
 
 
-_Reader = Callable[[str, Mapping[str, Any], Path], Iterator[Draft]]
-
-
-def _reading(
-    drafts: _Reader, folder: Path
-) -> Callable[[tuple[str, Mapping[str, Any]]], Iterator[Draft]]:
-    return lambda placed: drafts(placed[0], placed[1], folder)
-
-
-def _chat(place: str, entry: Mapping[str, Any], folder: Path) -> Iterator[Draft]:
+def _chat(entry: Row, folder: Path) -> Iterator[Draft]:
     pictures = {kind: folder / text(entry, f"{kind}_image_path") for kind in ("safe", "unsafe")}
     scenario = text(entry, "Type")
     for number, query in enumerate(texts(entry, "queries")):
-        yield from _pair(f"{place}/{number}", scenario, (query, query), pictures)
+        yield from _pair(f"{entry['place']}/{number}", scenario, (query, query), pictures)
 
 
-def _embodied(place: str, entry: Mapping[str, Any], folder: Path) -> Iterator[Draft]:
+def _embodied(entry: Row, folder: Path) -> Iterator[Draft]:
     pictures = {kind: folder / text(entry, kind) for kind in ("safe", "unsafe")}
     scenario = text(entry, "category")
     asked = [_instructions(entry, kind) for kind in ("safe", "unsafe")]
     if len(asked[0]) != len(asked[1]):
         raise DatasetError("there are not as many safe as unsafe instructions")
     for number, both in enumerate(zip(*asked, strict=True)):
-        yield from _pair(f"{place}/{number}", scenario, both, pictures)
+        yield from _pair(f"{entry['place']}/{number}", scenario, both, pictures)
 
 
-def _instructions(entry: Mapping[str, Any], kind: str) -> list[str]:
+def _instructions(entry: Row, kind: str) -> list[str]:
     several = f"{kind}_instructions"
     return texts(entry, several) if several in entry else [text(entry, f"{kind}_instruction")]
 
@@ -107,4 +99,4 @@ def _pair(
         )
 
 
-_READERS: Final[Mapping[str, _Reader]] = {"chat": _chat, "embodied": _embodied}
+_READERS: Final = {"chat": _chat, "embodied": _embodied}

@@ -16,12 +16,9 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Self
 
 from opensafemlrm.errors import reason_of
-
-if TYPE_CHECKING:
-    from typing import Self
 
 MAX_BYTES: Final = 1_000_000
 """The longest file that is read as a text."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Self
 
 from PIL import Image as PILImage
 from PIL import ImageDraw
@@ -16,9 +16,6 @@ from opensafemlrm import images
 from opensafemlrm.attacks import seeded
 from opensafemlrm.errors import ImageError
 from opensafemlrm.types import Image
-
-if TYPE_CHECKING:
-    from typing import Self
 
 Picture = PILImage.Image
 Mixing = Callable[[Picture, Picture, float, int], Picture]

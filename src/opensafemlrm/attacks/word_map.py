@@ -8,15 +8,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final, Self
 
 from opensafemlrm.attacks import needs
 from opensafemlrm.errors import reason_of
 from opensafemlrm.files import read_as
 from opensafemlrm.types import Item, canonical_json
-
-if TYPE_CHECKING:
-    from typing import Self
 
 _WORD: Final = re.compile(r"\w+(?:[-'’]\w+)*")
 _SHAPE: Final = (

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import parquet
@@ -19,9 +19,6 @@ from opensafemlrm.datasets.items import Draft, Maker, RowNumber
 from opensafemlrm.datasets.source import Source
 from opensafemlrm.errors import DatasetError
 from opensafemlrm.types import Item
-
-if TYPE_CHECKING:
-    from typing import Self
 
 Row: TypeAlias = Mapping[str, Any]
 """The cells of a row, by column."""

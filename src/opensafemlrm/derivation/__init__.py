@@ -15,13 +15,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Self
 
 from opensafemlrm.errors import reason_of
 from opensafemlrm.types import JSON, Item, canonical_json
-
-if TYPE_CHECKING:
-    from typing import Self
 
 FIELDS: Final = ("instruction", "key_phrase", "rephrased")
 """The fields of an item that can be derived."""

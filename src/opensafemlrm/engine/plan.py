@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import Final, Self, TypeAlias
 
 from opensafemlrm import reasoning
 from opensafemlrm.components import (
@@ -28,9 +28,6 @@ from opensafemlrm.study import Study, unreadable
 from opensafemlrm.subset import Shard, Subset
 from opensafemlrm.types import JSON, Key
 from opensafemlrm.wrapped import defend
-
-if TYPE_CHECKING:
-    from typing import Self
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from opensafemlrm.errors import StoreError
 from opensafemlrm.files import make_folder, write_atomic
@@ -22,8 +22,6 @@ from opensafemlrm.store.tables import RUNS, TABLES, Row, Rows, Values
 from opensafemlrm.types import Image, Key, Sampling, content_key
 
 if TYPE_CHECKING:
-    from typing import Self
-
     import polars as pl
     from filelock import FileLock
 

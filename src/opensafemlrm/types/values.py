@@ -7,13 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from opensafemlrm.types.content import JSON, Key, content_key
 from opensafemlrm.types.kinds import ItemKind, Label, Part, ResponseStatus, TraceStatus, Unscored
-
-if TYPE_CHECKING:
-    from typing import Self
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,7 @@ import pytest
 from opensafemlrm.attacks.figstep import FigStepAttack
 from opensafemlrm.attacks.figstep_pro import FigStepPro
 from opensafemlrm.attacks.mm_safetybench import Typo
-from opensafemlrm.derivation import Derivation, Row, by_rule, print_of
-from opensafemlrm.derivation.by_model import PROMPT, by_model, read_reply
+from opensafemlrm.derivation import PROMPT, Derivation, Row, by_model, by_rule, print_of, read_reply
 from opensafemlrm.errors import AttackError, OptionError
 from opensafemlrm.registry import ComponentKind, build
 from opensafemlrm.text_file import Words, template

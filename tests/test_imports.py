@@ -15,7 +15,7 @@ LIGHT = {"opensafemlrm", "typer", "annotated_doc", "shellingham", "colorama", "o
 the values stand on (5 ms, so that the closed sets of the field need no copies)."""
 SLOW = {"asyncio", "sqlite3", "ssl", "multiprocessing", "unittest", "xml", "http"}
 """Packages of the standard library that cost tens of milliseconds; commands import them."""
-COMMON = {"analysis", "cli", "errors", "redaction", "redactor", "selection", "streams", "text"}
+COMMON = {"analysis", "cli", "errors", "redaction", "redactor", "selection", "text"}
 COMMON |= {"types"}
 """Parts of this project that the command line stands on before a command is chosen; of analysis/,
 the default of an option alone, of selection the names that options have."""

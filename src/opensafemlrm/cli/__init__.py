@@ -45,7 +45,7 @@ from opensafemlrm.cli._console import (
     write_what_fits,
 )
 from opensafemlrm.cli._main_group import Command, Group, MainGroup, examples, read_env_file
-from opensafemlrm.streams import without_secrets_on_streams
+from opensafemlrm.redaction import without_secrets_on_streams
 
 _COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
     "init": init.init,

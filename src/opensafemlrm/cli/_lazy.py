@@ -60,7 +60,6 @@ if TYPE_CHECKING:
     from opensafemlrm.datasets.guess import guess as guess_mapping
     from opensafemlrm.datasets.near_duplicates import near_duplicates
     from opensafemlrm.datasets.source import HubDataset
-    from opensafemlrm.derivation import by_model
     from opensafemlrm.engine import CellPlan, Plan, Standing, Tally
     from opensafemlrm.engine.labelled import LabelledText, judge_texts
     from opensafemlrm.engine.stored import Judged, judge_replies

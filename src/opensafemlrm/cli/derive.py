@@ -158,7 +158,7 @@ def review(
 
 
 def _ask(items: list[Item], spec: str, prompt: Path | None, keep: Any, budgeted: Any) -> None:
-    words = lazy.text_file.Words(lazy.by_model.PROMPT, ("question",), needed=("question",))
+    words = lazy.text_file.Words(lazy.derivation.PROMPT, ("question",), needed=("question",))
     try:
         text = lazy.text_file.template(
             words, None if prompt is None else lazy.text_file.TextFile.read(prompt)
@@ -169,7 +169,7 @@ def _ask(items: list[Item], spec: str, prompt: Path | None, keep: Any, budgeted:
 
     async def ask() -> None:
         try:
-            await lazy.by_model.by_model(items, helper, text, keep)
+            await lazy.derivation.by_model(items, helper, text, keep)
         finally:
             await helper.aclose()
 

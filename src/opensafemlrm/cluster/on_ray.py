@@ -27,10 +27,9 @@ from opensafemlrm.cluster.worker import BatchResult, Setup, Worker, WorkerLostEr
 from opensafemlrm.engine.missing import MissingWork
 from opensafemlrm.engine.plan import Plan
 from opensafemlrm.errors import ClusterError, MissingExtraError, SafeMLRMError
-from opensafemlrm.redaction import without_secrets
+from opensafemlrm.redaction import without_secrets, without_secrets_on_streams
 from opensafemlrm.store import Store
 from opensafemlrm.store.sink import Sink
-from opensafemlrm.streams import without_secrets_on_streams
 from opensafemlrm.study import Study
 from opensafemlrm.text import counted
 

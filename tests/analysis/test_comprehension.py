@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from opensafemlrm.analysis.comprehension import comprehension, comprehension_tax
-from opensafemlrm.judges.msts import NOT_UNDERSTOOD
+from opensafemlrm.judges.benchmarks import MSTS_NOT_UNDERSTOOD
 from tests.support import records
 
 MSTS = Path(__file__).parents[3] / "shared/data/msts/labels_and_judges.csv"
@@ -132,7 +132,7 @@ def test_the_published_labels_give_the_published_c_asr(rows: Rows) -> None:
     frame = side(
         rows,
         "qwen",
-        (~labels["human_taxonomy"].is_in(list(NOT_UNDERSTOOD))).to_list(),
+        (~labels["human_taxonomy"].is_in(list(MSTS_NOT_UNDERSTOOD))).to_list(),
         (labels["human_label"] == "unsafe").to_list(),
     )
     row = records(comprehension(frame))[0]

@@ -18,15 +18,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from opensafemlrm.errors import EndpointDownError
+from opensafemlrm.judges.benchmarks import (
+    MSTS,
+    MSSBenchJudge,
+    OmniSafeBench,
+    StrongReject,
+    VLSBenchJudge,
+    final_score,
+)
 from opensafemlrm.judges.fence import fence_token, neutralize
-from opensafemlrm.judges.mm_safetybench import RUBRICS, MMSafetyBenchJudge, scenario_test
-from opensafemlrm.judges.mssbench import MSSBenchJudge
-from opensafemlrm.judges.msts import MSTS
-from opensafemlrm.judges.omnisafebench import OmniSafeBench, final_score
 from opensafemlrm.judges.policy_rubric import PolicyRubric
 from opensafemlrm.judges.rubric_judge import RubricJudge
-from opensafemlrm.judges.strongreject import StrongReject
-from opensafemlrm.judges.vlsbench import VLSBenchJudge
+from opensafemlrm.judges.scenario_tests import MM_RUBRICS, MMSafetyBenchJudge, scenario_test
 from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
 from opensafemlrm.types import (
     PARTS,
@@ -340,8 +343,8 @@ async def test_mm_safetybench_asks_by_the_scenarios_own_test(scenario: str, name
     judge = MMSafetyBenchJudge(asked)
     await judge.judge(item, [ASK])
     assert scenario_test(scenario) == name == judge.context(item)
-    assert asked.asked[0][0].turns[0].text == RUBRICS[name].policy
-    assert len({rubric.policy for rubric in RUBRICS.values()}) == 6
+    assert asked.asked[0][0].turns[0].text == MM_RUBRICS[name].policy
+    assert len({rubric.policy for rubric in MM_RUBRICS.values()}) == 6
 
 
 @pytest.mark.parametrize(

@@ -16,12 +16,15 @@ from typer.testing import CliRunner
 
 from opensafemlrm.cli import app
 from opensafemlrm.errors import JudgeError
-from opensafemlrm.judges.bsa_think import RUBRICS, BSAThink
-from opensafemlrm.judges.mssbench import MSSBenchJudge
-from opensafemlrm.judges.refusal_3way import Refusal3Way
+from opensafemlrm.judges.benchmarks import (
+    MSSBenchJudge,
+    Refusal3Way,
+    SIUOEffectiveness,
+    SIUOJudge,
+    VLSBenchJudge,
+)
 from opensafemlrm.judges.rubric_judge import RubricJudge
-from opensafemlrm.judges.siuo import SIUOEffectiveness, SIUOJudge
-from opensafemlrm.judges.vlsbench import VLSBenchJudge
+from opensafemlrm.judges.scenario_tests import BSA_RUBRICS, BSAThink
 from opensafemlrm.registry import ComponentKind, build
 from opensafemlrm.testing import picture
 from opensafemlrm.types import (
@@ -276,8 +279,8 @@ async def test_bsa_tests_by_the_scenario(scenario: str, name: str) -> None:
     item = Item("bsa", "1", scenario, "?", fields=FIELDS)
     asked = model("#coverage: all")
     await verdict(BSAThink, asked, item)
-    assert asked.asked[0][0].turns[0].text == RUBRICS[name].policy
-    assert len({rubric.policy for rubric in RUBRICS.values()}) == 3
+    assert asked.asked[0][0].turns[0].text == BSA_RUBRICS[name].policy
+    assert len({rubric.policy for rubric in BSA_RUBRICS.values()}) == 3
 
 
 @pytest.mark.parametrize(

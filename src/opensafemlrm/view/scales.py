@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from opensafemlrm.errors import OptionError
-from opensafemlrm.judges import msts
+from opensafemlrm.judges.benchmarks import MSTS_CLASSES, MSTS_NOT_UNDERSTOOD, MSTS_UNSAFE
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ def _of_class(number: int, name: str) -> Choice:
         name,
         str(number) if number <= _MAX_KEY else "",
         name,
-        name in msts.UNSAFE,
-        name not in msts.NOT_UNDERSTOOD,
-        msts.CLASSES[name],
+        name in MSTS_UNSAFE,
+        name not in MSTS_NOT_UNDERSTOOD,
+        MSTS_CLASSES[name],
         name,
     )
 
@@ -58,7 +58,7 @@ SCALES: Final[Mapping[str, tuple[Choice, ...]]] = {
         *(
             _of_class(number, name)
             for number, name in enumerate(
-                [*(name for name in msts.CLASSES if name not in _OTHERS), *_OTHERS], 1
+                [*(name for name in MSTS_CLASSES if name not in _OTHERS), *_OTHERS], 1
             )
         ),
         Choice(_CANNOT_TELL, "0", "d", None, None),

@@ -149,11 +149,11 @@ class MMSafetyBench(HubDataset, Release):
         return tuple(n for n in SCENARIOS if self.scenarios == "all" or n in self.scenarios)
 
 
-_Wanted: TypeAlias = Mapping[str, None] | None
+_Ids: TypeAlias = Mapping[str, None] | None
 """The ids that are taken, in order; ``None`` for all."""
 
 
-def _upstream(source: Source, scenario: str, wanted: _Wanted) -> Table:
+def _upstream(source: Source, scenario: str, wanted: _Ids) -> Table:
     """Return a scenario as upstream has it: a JSON object of rows by their ids, and folders."""
     path = source.folder / "processed_questions" / f"{scenario}.json"
     pictures = {kind: f"imgs/{scenario}/{name}" for kind, name in _KINDS.items()}
@@ -196,7 +196,7 @@ def _upstream(source: Source, scenario: str, wanted: _Wanted) -> Table:
     return Table(source, path, rows(), part=scenario)
 
 
-def _copied(source: Source, scenario: str, wanted: _Wanted) -> Table:
+def _copied(source: Source, scenario: str, wanted: _Ids) -> Table:
     """Return a scenario as the hub's copy has it: its files, read side by side.
 
     Raises DatasetError if a file cannot be read, or if the files do not hold the same questions in

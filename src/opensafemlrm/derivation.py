@@ -275,7 +275,7 @@ async def by_model(
             if spent:
                 return
             try:
-                row = await _asked(item, model, template)
+                row = await _row_by_model(item, model, template)
             except BudgetSpentError as error:
                 spent.append(error)
                 return
@@ -289,7 +289,7 @@ async def by_model(
         raise spent[0]
 
 
-async def _asked(item: Item, model: Model, template: Template) -> Row | None:
+async def _row_by_model(item: Item, model: Model, template: Template) -> Row | None:
     prompt = Prompt.user(template.fill({"question": item.question}))
     row = Row(item.dataset, item.id, print_of(item.question), by=model.label)
     for number in range(TRIES):

@@ -205,9 +205,9 @@ def _copied(source: Source, scenario: str, wanted: _Ids) -> Table:
     (path,) = parquet.files(source, *_pattern(scenario, _TEXT))
     lanes = {"": parquet.rows(path, ("id", "question"))}
     for kind, name in _KINDS.items():
-        if found := source.present(*_pattern(scenario, name)):
-            parquet.files(source, str(found.relative_to(source.folder)))  # inside the release
-            lanes[kind] = parquet.rows(found, ("id", "question", "image"))
+        if table := source.present(*_pattern(scenario, name)):
+            parquet.files(source, str(table.relative_to(source.folder)))  # inside the release
+            lanes[kind] = parquet.rows(table, ("id", "question", "image"))
 
     def rows() -> Iterator[tuple[int, Row]]:
         for abreast in itertools.zip_longest(*lanes.values()):
@@ -217,10 +217,10 @@ def _copied(source: Source, scenario: str, wanted: _Ids) -> Table:
                 reason = f"{', '.join(_KINDS[k] for k in lanes if k)} hold other ids in this row"
                 raise DatasetError(reason, path=path, row=number)
             of_kind = dict(zip(lanes, cells, strict=True))
-            told = {kind: row.get("question") for kind, row in of_kind.items()}
+            questions = {kind: row.get("question") for kind, row in of_kind.items()}
             sentences = {
-                "rephrased_sd": told.get("sd"),
-                "rephrased": told["typo"] if "typo" in told else told.get("sd-typo"),
+                "rephrased_sd": questions.get("sd"),
+                "rephrased": questions["typo"] if "typo" in questions else questions.get("sd-typo"),
             }
             pictures = {kind: row["image"] for kind, row in of_kind.items() if kind}
             is_wanted = wanted is None or str(cells[0].get("id")) in wanted

@@ -27,7 +27,7 @@ from scipy import special
 from opensafemlrm.analysis.intervals import Array
 from opensafemlrm.analysis.significance import holm, widest
 from opensafemlrm.audit.measure import bounds, ends, enlarged
-from opensafemlrm.audit.sequences import HIGHS, LOWS
+from opensafemlrm.audit.scope import HIGHS, LOWS
 from opensafemlrm.engine.confidence_sequence import ConfidenceSequence
 from opensafemlrm.engine.confidence_sequence import p_values as sequence_p_values
 

@@ -44,9 +44,8 @@ if TYPE_CHECKING:
     from opensafemlrm.attacks.edits import Edit
     from opensafemlrm.audit import files as audit_files
     from opensafemlrm.audit import policy as audit_policy
-    from opensafemlrm.audit import verify
+    from opensafemlrm.audit import record as audit_record
     from opensafemlrm.audit.decide import Outcome
-    from opensafemlrm.audit.record import build as build_record
     from opensafemlrm.audit.scope import check_names
     from opensafemlrm.audit.tables import tables as audit_tables
     from opensafemlrm.built_in import COMPOSED, ComponentKind, built_in, classes
@@ -66,11 +65,9 @@ if TYPE_CHECKING:
     from opensafemlrm.export import write_frame
     from opensafemlrm.faults import fault_of
     from opensafemlrm.files import make_folder, read_as, write_atomic
-    from opensafemlrm.interop import label_exchange, label_files
-    from opensafemlrm.interop.brought import Brought
+    from opensafemlrm.interop import label_exchange
     from opensafemlrm.interop.every_eval_ever import export_results
     from opensafemlrm.interop.hub_dataset import export_dataset
-    from opensafemlrm.interop.label_exchange import label_table, validation_table
     from opensafemlrm.interop.opensafemlrm import import_results, results_at
     from opensafemlrm.interop.replies_in import check_replies, put_replies
     from opensafemlrm.interop.reply_files import replies_in_files
@@ -118,7 +115,6 @@ if TYPE_CHECKING:
     from opensafemlrm.view.server import serve as serve_pages
     from opensafemlrm.watch import probe, versions
     from opensafemlrm.watch import state as watch_state
-    from opensafemlrm.watch import stores as watch_stores
 
 else:
 

@@ -100,8 +100,8 @@ def verify(
     """
     record = lazy.audit_files.load(audit or store / "audit" / lazy.audit_files.RECORD)
     with lazy.open_source(store) as source:
-        mistakes = list(lazy.verify.differences(source, record))
-        more = lazy.verify.not_covered(source, record)
+        mistakes = list(lazy.audit_record.differences(source, record))
+        more = lazy.audit_record.not_covered(source, record)
     if policy is not None and record["policy"]["sha256"] != (given := _load(policy)).sha256:
         mistakes.append(f"{given.name}: the record was decided by another policy")
     for sentence in mistakes:
@@ -137,7 +137,7 @@ def _audit(
 ) -> None:
     """Audit a store, write the files, print the rules, and exit as the audit ends."""
     with lazy.open_source(store) as source:
-        record: dict[str, Any] = lazy.build_record(source, policy, cells, judge)
+        record: dict[str, Any] = lazy.audit_record.build(source, policy, cells, judge)
     page = lazy.audit_files.write(record, store / "audit" if out is None else out)
     show(lazy.audit_tables(record)[:1], to)
     untested = record["hazards"]["untested"]

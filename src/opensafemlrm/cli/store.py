@@ -25,7 +25,7 @@ def check(
     """
     findings = lazy.check_store(store)
     if not lazy.is_sink(store):
-        findings += lazy.watch_stores.check_watch(store)
+        findings += lazy.watch_state.check_watch(store)
     show([_table(store, findings)], to)
     if any(finding.problem for finding in findings):
         if not lazy.is_sink(store):
@@ -39,7 +39,7 @@ def repair(store: _Store) -> None:
     What was there before is kept beside the new database.
     """
     changes = []
-    for path in (store, *lazy.watch_stores.probe_stores(store)):
+    for path in (store, *lazy.watch_state.probe_stores(store)):
         made = lazy.maintenance.repair(path)
         for change in made:
             say(f"{change.n:>9,}  {_of(path, store)}{change.what}")
@@ -47,13 +47,13 @@ def repair(store: _Store) -> None:
         if made and path != store:
             say("the next watch asks the model of now for lost replies: a change may go unseen")
             say("go on with safemlrm watch --whole, which compares whole runs")
-    lazy.watch_stores.refuse_unreadable(store)
+    lazy.watch_state.refuse_unreadable(store)
     say("run the study again: it makes what is missing" if changes else "nothing to repair")
 
 
 def vacuum(store: _Store) -> None:
     """Give unused space back to the disk."""
-    for path in (store, *lazy.watch_stores.probe_stores(store)):
+    for path in (store, *lazy.watch_state.probe_stores(store)):
         before, after = lazy.maintenance.vacuum(path)
         say(f"{_of(path, store)}{before:,} bytes before, {after:,} now")
 
@@ -63,7 +63,7 @@ def migrate(store: _Store) -> None:
 
     A copy of the old database is kept.
     """
-    for path in (store, *lazy.watch_stores.probe_stores(store)):
+    for path in (store, *lazy.watch_state.probe_stores(store)):
         found, copy = lazy.maintenance.migrate(path)
         if copy is None:
             now = lazy.SCHEMA_VERSION

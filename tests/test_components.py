@@ -14,7 +14,7 @@ import pytest
 
 from opensafemlrm import registry
 from opensafemlrm.cli.doctor import examine
-from opensafemlrm.cluster.quotas import max_workers, with_quotas
+from opensafemlrm.cluster.batches import max_workers, with_quotas
 from opensafemlrm.components import Component, Defense, Judge, Model, models_in
 from opensafemlrm.errors import BudgetSpentError
 from opensafemlrm.models.budget import Budget, Limits

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
-from opensafemlrm import api, registry
+from opensafemlrm import api, cli, registry
+from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.report.notes import MEASURED
 from tests.support import items, study
 
@@ -85,3 +87,11 @@ def test_every_judge_with_measured_errors_is_known_without_loading_it() -> None:
     kind = registry.ComponentKind.JUDGE
     measured = {name for name in registry.built_in(kind) if registry.find(kind, name).measured}
     assert measured == MEASURED
+
+
+def test_each_name_that_commands_load_late_is_there_and_used() -> None:
+    """A name that has moved since would be missed only when a command comes to it."""
+    sources = [path.read_text(encoding="utf-8") for path in Path(cli.__file__).parent.glob("*.py")]
+    used = {name for text in sources for name in re.findall(r"\blazy\.(\w+)", text)}
+    assert used == lazy._imports().keys() - set(dir(lazy))
+    assert all(getattr(lazy, name) is not None for name in used)

@@ -17,7 +17,7 @@ from opensafemlrm.analysis.corrected import corrected_asr
 from opensafemlrm.cli import app
 from opensafemlrm.engine.labelled import LabelledText, judge_texts
 from opensafemlrm.errors import ImportDataError, JudgeError, StudyError
-from opensafemlrm.interop.label_files import read_labels
+from opensafemlrm.interop.label_exchange import read_labels
 from opensafemlrm.store import Store
 from opensafemlrm.types import Item, Part, Unscored, Verdict
 from tests.support import Scorer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from opensafemlrm.cluster.quotas import max_workers, quota, with_quotas
+from opensafemlrm.cluster.batches import max_workers, quota, with_quotas
 from opensafemlrm.study import Study, parse
 
 TEXT = """

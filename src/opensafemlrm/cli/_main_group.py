@@ -242,7 +242,7 @@ _EXPORTS: Final = ("parquet", "csv", "jsonl")
 
 
 def current_names(args: list[str]) -> list[str]:
-    """Return ``args`` with the new spellings, and say which."""
+    """Return ``args`` with new spellings for old ones, which one version takes, and say which."""
     if args[:1] == ["export"] and args[1:2] and args[1] in _EXPORTS:
         say(f"note: write `export frame STORE FILE.{args[1]}`; the format is the file's ending now")
         args = ["export", "frame", "--format", *args[1:]]

@@ -166,7 +166,10 @@ _KINDS: Final = (_UNSCORED, *_OF_REPLIES)
 
 
 def shares(text: str | None) -> dict[str, float]:
-    """Read ``unscored=10%,failed=0.05``; nothing where there is none. Raises BadParameter."""
+    """Read ``--fail-on``, which shares of a cell may be missing: ``unscored=10%,failed=0.05``.
+
+    Nothing where there is none. Raises BadParameter.
+    """
     limits = {}
     for entry in (text or "").split(",") if text is not None else ():
         name, _, share = entry.strip().partition("=")

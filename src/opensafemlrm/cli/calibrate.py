@@ -120,20 +120,20 @@ async def _judge(
     return verdicts, probed, second, unfinished
 
 
-def _labels(path: Path, columns: Sequence[str]) -> lazy.label_files.LabelFile:
+def _labels(path: Path, columns: Sequence[str]) -> lazy.label_exchange.LabelFile:
     if path.is_dir():
         return _labels_of_store(path)
     mapped = {}
     for one in columns:
         name, equals, column = one.partition("=")
-        if not equals or name not in (*lazy.label_files.NEEDED, *lazy.label_files.OPTIONAL):
-            known = ", ".join((*lazy.label_files.NEEDED, *lazy.label_files.OPTIONAL))
+        if not equals or name not in (*lazy.label_exchange.NEEDED, *lazy.label_exchange.OPTIONAL):
+            known = ", ".join((*lazy.label_exchange.NEEDED, *lazy.label_exchange.OPTIONAL))
             raise typer.BadParameter(f"--map {one}: write NAME=COLUMN, NAME one of {known}")
         mapped[name] = column
-    return lazy.label_files.read_labels(path, mapped)
+    return lazy.label_exchange.read_labels(path, mapped)
 
 
-def _labels_of_store(path: Path) -> lazy.label_files.LabelFile:
+def _labels_of_store(path: Path) -> lazy.label_exchange.LabelFile:
     """Return what most labellers say of each part; where they are split, nothing."""
     with lazy.Store.open(path) as opened:
         settled, undecided = lazy.stored_labels.settled(opened)
@@ -151,7 +151,7 @@ def _labels_of_store(path: Path) -> lazy.label_files.LabelFile:
         say(f"left out, as labellers are split or could not tell: {counted(undecided, 'text')}")
     votes = sorted([unit.generation.hex(), unit.part.value, unsafe] for unit, unsafe in settled)
     digest = content_key(votes).hex()[:8]
-    return lazy.label_files.LabelFile(f"labels in {path.name}#{digest}", texts)
+    return lazy.label_exchange.LabelFile(f"labels in {path.name}#{digest}", texts)
 
 
 def _weights(store: lazy.Store, labelled: Sequence[tuple[Key, Part]]) -> list[float]:

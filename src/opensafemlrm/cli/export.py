@@ -138,9 +138,9 @@ def _labels(store: Path, what: What, chosen: Chosen) -> lazy.pl.DataFrame:
     part = chosen.rows.part or "answer"
     with lazy.Store.open(store) as opened:
         if what is What.LABELS:
-            every, sample = lazy.label_table(opened), "sample"
+            every, sample = lazy.label_exchange.label_table(opened), "sample"
         else:
-            every, sample = lazy.validation_table(opened, part), "id"
+            every, sample = lazy.label_exchange.validation_table(opened, part), "id"
         parts = dict(opened.connection.execute("SELECT part, count(*) FROM labels GROUP BY part"))
         keys = Selection.of(chosen.names).samples(opened)
     if not parts:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -11,13 +12,37 @@ from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._output import show_plain
 from opensafemlrm.errors import MissingExtraError
-from opensafemlrm.text import Format
+from opensafemlrm.text import Format, counted
 from opensafemlrm.types import ItemKind, Part
 
 _FormatOption = Annotated[
     Format, typer.Option("--format", help="text; json or jsonl: what came, for programs.")
 ]
 _StoreOption = Annotated[Path, typer.Option(help="The store to read them into.")]
+
+
+_ROWS: Final = {
+    "reply": "SELECT count(*) FROM generations",
+    "verdict": "SELECT count(*) FROM verdicts",
+    "label": "SELECT count(*) FROM labels",
+}
+"""What an import brings, and how much of it a store has."""
+
+
+def _counts(store: lazy.Store) -> dict[str, int]:
+    run = store.connection.execute
+    return {n: run(query).fetchone()[0] for n, query in _ROWS.items()}
+
+
+def _news(store: lazy.Store, before: Mapping[str, int], samples: int) -> str:
+    """Return what came since ``before``, of ``samples`` replies that were read."""
+    new = {noun: n - before[noun] for noun, n in _counts(store).items()}
+    came = [counted(n, noun) for noun, n in new.items() if n]
+    there = samples - new["reply"]
+    if not came:
+        return "nothing is new: the store had all of it" if samples else "nothing is new"
+    known = f"; {counted(there, 'reply')} {'was' if there == 1 else 'were'} there already"
+    return f"new in the store: {', '.join(came)}{known if there > 0 else ''}"
 
 
 def _tell(done: Any, to: Format, *more: str) -> None:
@@ -65,9 +90,9 @@ def import_replies(
     # Before there is a store: a file that is wrong leaves none behind.
     lazy.check_replies(lazy.replies_in_files(files, read))
     with lazy.Store.open(store, "create") as opened:
-        brought = lazy.Brought(opened)
+        before = _counts(opened)
         done = lazy.put_replies(opened, read.source, lazy.replies_in_files(files, read), read.pairs)
-        _tell(done, to, brought.words(done.samples))
+        _tell(done, to, _news(opened, before, done.samples))
     table = "asr" if done.verdicts else "coverage"
     say(f"next: safemlrm table {table} {store}, or safemlrm judges apply JUDGE {store}")
 
@@ -102,9 +127,9 @@ def import_inspect(
     kind = ItemKind.BENIGN if benign else ItemKind.HARMFUL
     logs_at(path)  # before there is a store
     with lazy.Store.open(store, "create") as opened:
-        brought = lazy.Brought(opened)
+        before = _counts(opened)
         done = import_logs(path, opened, rules, part, kind)
-        _tell(done, to, brought.words(done.samples))
+        _tell(done, to, _news(opened, before, done.samples))
     say(f"next: safemlrm table {'coverage' if done.failed else 'asr'} {store}")
 
 
@@ -119,9 +144,9 @@ def import_study(
     """
     lazy.results_at(path)  # before there is a store
     with lazy.Store.open(store, "create") as opened:
-        brought = lazy.Brought(opened)
+        before = _counts(opened)
         done = lazy.import_results(path, opened)
-        _tell(done, to, *([brought.words(done.samples)] if done.samples else []))
+        _tell(done, to, *([_news(opened, before, done.samples)] if done.samples else []))
     say(f"next: safemlrm table asr {store} --by scenario")
 
 

@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from opensafemlrm.cluster.batches import BATCH, BatchQueue, ModelProgress, WorkBatch, cut
-from opensafemlrm.cluster.quotas import quota
+from opensafemlrm.cluster.batches import BATCH, BatchQueue, ModelProgress, WorkBatch, cut, quota
 from opensafemlrm.cluster.worker import BatchResult, WorkerLostError
 from opensafemlrm.engine.judge import raise_if_scoreless, watch_over
 from opensafemlrm.engine.missing import MissingWork, missing_work, rounds

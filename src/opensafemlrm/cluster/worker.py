@@ -20,8 +20,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from opensafemlrm.cluster.batches import with_quotas
 from opensafemlrm.cluster.image_transfer import ImageCache
-from opensafemlrm.cluster.quotas import with_quotas
 from opensafemlrm.cluster.sinks import PartWriter
 from opensafemlrm.engine.evaluate import process_sample
 from opensafemlrm.engine.judge import RowWriter, SampleJudge

@@ -39,9 +39,9 @@ from inspect_ai.viewer import ViewerConfig
 
 from opensafemlrm import reasoning
 from opensafemlrm.files import make_folder
-from opensafemlrm.interop.chosen_rows import Reader
 from opensafemlrm.interop.inspect_samples import (
     OURS,
+    Reader,
     as_record,
     cut_parts,
     output_of,

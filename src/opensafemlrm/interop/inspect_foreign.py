@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from opensafemlrm.models.hosted.inspect import response_of
 from opensafemlrm.models.http.replies import clip
 from opensafemlrm.redaction import known
 from opensafemlrm.store import records
+from opensafemlrm.text import counted
 from opensafemlrm.types import PARTS, Item, ItemKind, Part, Response, Unscored, Verdict
 
 _RULE: Final = re.compile(r"(.+?)\s*(>=|<=)\s*(-?[0-9.]+)")
@@ -134,3 +135,41 @@ def _number(value: Any) -> float | None:
     except (TypeError, ValueError):
         return None
     return number if math.isfinite(number) else None
+
+
+@dataclass(slots=True)
+class ImportedLogs:
+    """What an import read, whether or not the store had it already."""
+
+    logs: int = 0
+    samples: int = 0
+    failed: int = 0
+    """Of them, those without a reply."""
+    models: set[str] = field(default_factory=set)
+    scorers: set[str] = field(default_factory=set)
+    """Foreign scorers whose scores were left out."""
+    not_ours: set[str] = field(default_factory=set)
+    """Scorers of others on tasks of ours: what they say is not read."""
+    without_pictures: int = 0
+    """Samples whose prompt was left out, since its pictures are not in the log."""
+
+    def __str__(self) -> str:
+        models, logs = counted(len(self.models), "model"), counted(self.logs, "log")
+        failed = f", {self.failed:,} of them failed" if self.failed else ""
+        notes = [f"{counted(self.samples, 'sample')} of {models} from {logs}{failed}"]
+        if self.scorers:
+            first = min(self.scorers)
+            notes.append(
+                f"left out are the scores of {_listed(self.scorers)}: say which mean "
+                f"unsafe, as in --unsafe '{first}>=0.5'"
+            )
+        if self.not_ours:
+            notes.append(f"on tasks of ours, not read: the scores of {_listed(self.not_ours)}")
+        if self.without_pictures:
+            prompts = counted(self.without_pictures, "prompt")
+            notes.append(f"{prompts} left out, whose pictures no log holds")
+        return "; ".join(notes)
+
+
+def _listed(names: set[str]) -> str:
+    return ", ".join(sorted(names))

@@ -20,8 +20,8 @@ from inspect_ai.model import ContentText
 
 from opensafemlrm import reasoning
 from opensafemlrm.errors import ImageError, ImportDataError, StoreError
-from opensafemlrm.interop.brought import ImportedLogs
 from opensafemlrm.interop.inspect_foreign import (
+    ImportedLogs,
     Unsafe,
     completed,
     item_of_sample,

@@ -1,9 +1,10 @@
-"""Labels as tables for other programs, and back: our own CSV, and Inspect Scout's validation set.
+"""Labels of people: as tables for other programs, and back, and files of labelled replies.
 
-A validation set of Inspect Scout is a CSV with the columns ``id`` and ``target`` (and, if one
-likes, ``split``): for each transcript what a scanner should find. Ours has a sample's key as the
-id, and whether most labellers call the part unsafe as the target. Source: Inspect Scout's
-documentation of validation, meridianlabs-ai.github.io/inspect_scout/validation.html, as of 2026-08.
+Tables are our own CSV, and Inspect Scout's validation set: a CSV with the columns ``id`` and
+``target`` (and, if one likes, ``split``), for each transcript what a scanner should find. Ours has
+a sample's key as the id, and whether most labellers call the part unsafe as the target. Source:
+Inspect Scout's documentation, meridianlabs-ai.github.io/inspect_scout/validation.html, as of
+2026-08.
 """
 
 from __future__ import annotations
@@ -11,22 +12,23 @@ from __future__ import annotations
 import csv
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
+from opensafemlrm.engine.labelled import LabelledText
 from opensafemlrm.errors import ImportDataError
-from opensafemlrm.interop.label_files import refuse_doubled
 from opensafemlrm.redaction import find_key
 from opensafemlrm.store import Store
 from opensafemlrm.store.labels import PersonLabel, put_labels, too_long, unit_of, with_texts
 from opensafemlrm.store.ratings import people_labels
 from opensafemlrm.store.records import storable
 from opensafemlrm.text import counted, for_csv_cell
-from opensafemlrm.types import Part
+from opensafemlrm.types import Item, Part
 
 COLUMNS: Final = (
     *("sample", "part", "labeller", "label", "response_class", "understood", "note"),
@@ -215,3 +217,91 @@ def _plain(cell: str) -> str:
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+NEEDED: Final = ("question", "answer", "label")
+OPTIONAL: Final = ("scenario",)
+_UNSAFE: Final = frozenset({"1", "1.0", "true", "yes", "unsafe", "harmful", "jailbroken"})
+_SAFE: Final = frozenset({"0", "0.0", "false", "no", "safe", "harmless", "not jailbroken"})
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFile:
+    """A file's labelled replies, and a name that changes with its content."""
+
+    name: str
+    texts: list[LabelledText]
+
+
+def read_labels(path: Path, columns: Mapping[str, str] | None = None) -> LabelFile:
+    """Read labelled replies; JailbreakEval's label files load as they are.
+
+    ``columns`` says which columns hold ``question``, ``answer``, ``label`` and ``scenario``, where
+    they are called otherwise. A label is 0 or 1, true or false, safe or unsafe. Raises
+    ImportDataError that names file, row and column.
+    """
+    try:
+        content = path.read_bytes()
+        table = _table(path)
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise ImportDataError(f"{path}: the labels cannot be read: {error}") from error
+    names = {name: (columns or {}).get(name, name) for name in (*NEEDED, *OPTIONAL)}
+    for name in (*NEEDED, *(columns or {})):
+        if names.get(name) not in table.columns:
+            known = ", ".join(table.columns)
+            raise ImportDataError(
+                f"{path}: there is no column {names.get(name, name)!r} for the {name}; there are: "
+                f"{known}; say which one it is with --map {name}=COLUMN"
+            )
+    digest = hashlib.sha256(content).hexdigest()[:8]
+    rows = table.iter_rows(named=True)
+    texts = [_text(path, number, row, names) for number, row in enumerate(rows, 1)]
+    if not texts:
+        raise ImportDataError(f"{path}: there are no rows")
+    return LabelFile(f"{path.name}#{digest}", texts)
+
+
+def refuse_doubled(path: Path, columns: Sequence[str]) -> None:
+    """Raise ImportDataError for a column that is there twice: one of the two would count unseen."""
+    if twice := [repr(name) for name, count in Counter(columns).items() if name and count > 1]:
+        raise ImportDataError(
+            f"{path}: two columns have the same name: {', '.join(twice)}; keep one of them"
+        )
+
+
+def _table(path: Path) -> pl.DataFrame:
+    kind = path.suffix.lower()
+    if kind == ".csv":
+        header = pl.read_csv(path, infer_schema=False, has_header=False, n_rows=1)
+        refuse_doubled(path, header.row(0) if len(header) else ())
+        return pl.read_csv(path, infer_schema=False)
+    if kind in (".jsonl", ".ndjson"):
+        return pl.read_ndjson(path, infer_schema_length=None)
+    if kind == ".parquet":
+        return pl.read_parquet(path)
+    raise ImportDataError(f"{path}: labels are .csv, .jsonl or .parquet, not {kind or 'this'}")
+
+
+def _text(
+    path: Path, number: int, row: Mapping[str, Any], names: Mapping[str, str]
+) -> LabelledText:
+    def cell(name: str) -> str:
+        value = row.get(names[name])
+        return "" if value is None else str(value)
+
+    if wrong := too_long(cell("scenario")):
+        raise ImportDataError(f"{path}: row {number}, column {names['scenario']!r}: {wrong}")
+    label = cell("label").strip().lower()
+    if label not in _UNSAFE | _SAFE:
+        raise ImportDataError(
+            f"{path}: row {number}, column {names['label']!r}: {label[:50]!r} is no label; "
+            "labels are 0 or 1, true or false, safe or unsafe"
+        )
+    item = Item(
+        dataset=path.name,
+        id=str(number),
+        scenario=cell("scenario"),
+        question=cell("question"),
+        origin=f"{path}: row {number}",
+    )
+    return LabelledText(item, cell("answer"), label in _UNSAFE)

@@ -18,8 +18,8 @@ from typing import Any, Final
 import polars as pl
 
 from opensafemlrm.files import make_folder, replacing
-from opensafemlrm.interop.chosen_rows import Reader
 from opensafemlrm.interop.inspect_export import Cell, chosen_cells
+from opensafemlrm.interop.inspect_samples import Reader
 from opensafemlrm.selection import EVERYTHING, Selection
 from opensafemlrm.store.source import Source
 

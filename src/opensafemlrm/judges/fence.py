@@ -112,7 +112,7 @@ def fence_token(*texts: str) -> str:
     number = 0
     while True:
         token = hashlib.sha256(b"%b%d" % (whole, number)).hexdigest()[:16]
-        if not any(token in text for text in texts):
+        if not any([token in text for text in texts]):  # noqa: C419
             return token
         number += 1
 
@@ -123,6 +123,8 @@ def neutralize(text: str) -> str:
     Nothing is taken away: a reader sees the same words, and no tokenizer sees a control token.
     """
     ends, _ = _tokens(text)
+    if not ends and text.isascii():
+        return text
     whole = text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
     return " ".join(whole[start:end] for start, end in pairwise((0, *ends, None)))
 
@@ -133,11 +135,15 @@ def edition(*texts: str) -> int:
     Edition 2 also breaks tokens that are written with look-alikes that tokenizers normalize or with
     unseen signs inside, and those of more families. What both break is shown alike.
     """
-    return 2 if any(_tokens(text)[1] for text in texts) else 1
+    return 2 if any([_tokens(text)[1] for text in texts]) else 1  # noqa: C419
 
 
 def _tokens(text: str) -> tuple[list[int], bool]:
     """Return where the first character of each control token ends, and if one is of edition 2."""
+    return _look(text) if len(text) > _MAX_REMEMBERED else _remembered(text)
+
+
+def _look(text: str) -> tuple[list[int], bool]:
     if (
         "<" in text
         or "[" in text
@@ -146,7 +152,7 @@ def _tokens(text: str) -> tuple[list[int], bool]:
         or "]~" in text
         or _MAY_BEGIN.search(uncommon(text))
     ):
-        return _found(text) if len(text) > _MAX_REMEMBERED else _remembered(text)
+        return _found(text)
     return [], False
 
 
@@ -167,6 +173,6 @@ def _is_of_first(text: str, end: int, read: Normalized) -> bool:
     return _FIRST.match(text[end - 1 : end + _FIRST_WINDOW].translate(FULLWIDTH)) is not None
 
 
-_remembered: Final = functools.lru_cache(maxsize=64)(_found)
-"""A text is looked at for its key, and again for its prompt."""
+_remembered: Final = functools.lru_cache(maxsize=256)(_look)
+"""A text is looked at for its key, and again for its prompt; a question with each part."""
 _MAX_REMEMBERED: Final = 20_000

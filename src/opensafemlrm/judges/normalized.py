@@ -85,7 +85,8 @@ def uncommon(text: str) -> str:
 
 def read(text: str) -> str:
     """Return what ``text`` may be read as."""
-    is_odd = _ODD.search(uncommon(text))
+    signs = uncommon(text)
+    is_odd = signs and _ODD.search(signs)
     return _ODD.sub(lambda sign: read_as(sign[0]), text) if is_odd else text
 
 

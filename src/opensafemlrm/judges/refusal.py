@@ -34,8 +34,8 @@ _STRAIGHT: Final = str.maketrans(
 """Quotation marks and spaces made plain, marks of emphasis left out."""
 _SENTENCE: Final = re.compile(r"(?<=[.!?;:])\s+|(?<=[。！？])\s*|\n+")
 
-_CLOSED_REFUSAL: Final = patterns("sentences", "closed_refusal")
-_CLOSED_TALK: Final = patterns("sentences", "closed_talk")
+_CLOSED_REFUSAL: Final = (pattern("sentences", "closed_refusal"),)
+_CLOSED_TALK: Final = (pattern("sentences", "closed_talk"),)
 _LOOSE_TALK: Final = patterns("sentences", "loose_talk")
 _ENGLISH: Final = pattern("refusal", "english")
 _OTHERS: Final = patterns("refusal", "others")

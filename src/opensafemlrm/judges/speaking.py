@@ -93,7 +93,10 @@ _TAGS: Final = re.compile("[\U000e0020-\U000e007e]{4}")
 
 
 def _holds(lowered: bytes, words: list[bytes]) -> bool:
-    return any(word in lowered for word in words)
+    for word in words:  # noqa: SIM110 # any() takes three times as long, for each text
+        if word in lowered:
+            return True
+    return False
 
 
 def speaks_to_judge(text: str) -> bool:
@@ -102,7 +105,7 @@ def speaks_to_judge(text: str) -> bool:
     # Bytes are searched several times as fast as text that is not ASCII.
     lowered = as_read.lower().encode("utf-8", "surrogatepass")
     searched = _SPEAKS + _VERDICTS if _holds(lowered, _LOW) else _SPEAKS
-    return any(
-        _holds(lowered, first) and _holds(lowered, words) and pattern.search(as_read)
-        for first, words, pattern in searched
-    ) or not (text.isascii() or _TAGS.search(uncommon(text)) is None)
+    for first, words, pattern in searched:
+        if _holds(lowered, first) and _holds(lowered, words) and pattern.search(as_read):
+            return True
+    return not (text.isascii() or _TAGS.search(uncommon(text)) is None)

@@ -65,7 +65,7 @@ def parse(response: Response, reasoning_format: str | Format = "auto") -> Trace:
     truncated = response.status is ResponseStatus.TRUNCATED
     # A count of reasoning tokens alone hides nothing where the reasoning stands in the text.
     kept_back = response.reasoning_hidden or response.reasoning_is_summary
-    if kept_back or (given is not None and not truncated):
+    if form.prefilled and (kept_back or (given is not None and not truncated)):
         form = dataclasses.replace(form, prefilled=False)
     reading = _read(response.text, form, truncated=truncated)
     if kept_back and reading.status is TraceStatus.ABSENT:
@@ -178,11 +178,12 @@ def _detect(text: str, *, truncated: bool, served: bool = False) -> Reading:
         return _as(FORMATS["harmony"], read_harmony(text))
     best: Reading | None = None
     best_at = float("inf")
-    lowered = text.lower()
-    marked = any(mark in text for mark in _MARKED)
+    lowered, is_marked = text.lower(), False
+    for mark in _MARKED:
+        is_marked = is_marked or mark in text
     for form in DETECTED:
         tags = form.reader is Reader.TAGS
-        if (tags and not marked) or not form.may_mark(text, lowered):
+        if (tags and not is_marked) or not form.may_mark(text, lowered):
             continue
         if tags:
             reading = read_tags(text, form, named=False, truncated=truncated, served=served)

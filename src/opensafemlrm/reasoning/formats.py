@@ -83,7 +83,13 @@ class Format:
 
     def may_mark(self, text: str, lowered: str) -> bool:
         """Whether ``text``, given in lower case as well, holds one of the hints."""
-        return any(hint in (lowered if hint.islower() else text) for hint in self.hints)
+        for hint in self.hints:  # noqa: SIM110 # any() takes three times as long, for each reply
+            if hint in (lowered if hint.islower() else text):
+                return True
+        return False
+
+    def __hash__(self) -> int:
+        return hash(self.name)  # of all its columns, for each reply, it would take as long as them
 
 
 def _row(name: str, columns: Mapping[str, Any]) -> Format:

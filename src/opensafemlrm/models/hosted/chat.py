@@ -105,7 +105,7 @@ class ChatCodec(Codec):
         return self.gives_summaries or (routed and is_closed(str(payload.get("model"))))
 
     def _message(self, turn: Turn) -> dict[str, Any]:
-        if not any(isinstance(part, Image) for part in turn.parts):
+        if Image not in map(type, turn.parts):
             # Plain text: some servers take no parts in system and assistant messages.
             return {"role": turn.role, "content": turn.text}
         return {"role": turn.role, "content": [self._part(part) for part in turn.parts]}

@@ -40,8 +40,8 @@ _LONG_NAME: Final = 16
 class State:
     """What changes while a model is in use."""
 
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
+    def __init__(self, clock: Clock, codec: Codec) -> None:
+        self.clock, self.codec = clock, codec
         self.client: Client | Batches | None = None
         self.parameters = Parameters()
 
@@ -108,7 +108,7 @@ class HostedModel(CatalogModel):
             key = self._key_env(url)
             redaction.note([os.environ.get(key, "").strip()] if key else [])
         object.__setattr__(self, "extra_body", extra)
-        object.__setattr__(self, "_state", State(clock or Clock()))
+        object.__setattr__(self, "_state", State(clock or Clock(), self.codec))
 
     @property
     @abstractmethod
@@ -173,8 +173,9 @@ class HostedModel(CatalogModel):
             self._setup.template,
             is_prefilled=prefill,
         )
-        body = self.codec.encode(request)
-        self._state.parameters.apply(self.codec.settings(body))
+        codec = self._state.codec
+        body = codec.encode(request)
+        self._state.parameters.apply(codec.settings(body))
         return body
 
     def _open(self, base_url: str | None = None) -> Client | Batches:
@@ -294,7 +295,7 @@ class _Sending:
     def settings(self) -> str:
         """What the request set beside its prompt, as JSON."""
         # A judge's schema is part of its key.
-        unrecorded = (*self._model.codec.reserved, RESPONSE_FORMAT)
+        unrecorded = (*self._model._state.codec.reserved, RESPONSE_FORMAT)
         sent = {name: value for name, value in self._body.items() if name not in unrecorded}
         if self._body.get(RESPONSE_FORMAT) != self._model.extra_body.get(RESPONSE_FORMAT):
             sent[RESPONSE_FORMAT] = self._body.get(RESPONSE_FORMAT)

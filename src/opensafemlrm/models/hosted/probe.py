@@ -21,7 +21,7 @@ _WORDS: Final = {
 
 def form_of(prompt: Prompt) -> tuple[tuple[str, int], ...]:
     """Return what a server may take or not, whatever the words are: roles and images by turn."""
-    return tuple((turn.role, _images(turn)) for turn in prompt.turns)
+    return tuple([(turn.role, _images(turn)) for turn in prompt.turns])
 
 
 def harmless(prompt: Prompt, *, true_to_size: bool = False) -> Prompt:
@@ -39,7 +39,7 @@ def harmless(prompt: Prompt, *, true_to_size: bool = False) -> Prompt:
 
 
 def _images(turn: Turn) -> int:
-    return sum(isinstance(part, Image) for part in turn.parts)
+    return [type(part) for part in turn.parts].count(Image)
 
 
 @lru_cache(8)

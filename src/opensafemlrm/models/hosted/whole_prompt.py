@@ -40,19 +40,27 @@ _UNSPACED: Final = re.compile(
 _BLANKS: Final = " \n\t\r\v\f\x1c\x1d\x1e\x1f"
 _REPEATED: Final = re.compile(r"(.)\1{3,}")
 _LETTER: Final = re.compile(r"[^\W_]")
-_SIGNS: Final = {
-    ord(sign): None for sign in map(chr, range(128)) if not (_LETTER.match(sign) or sign.isspace())
-}
+_SIGNS: Final = bytes(
+    code for code in range(128) if not (_LETTER.match(chr(code)) or chr(code).isspace())
+)
 """ASCII less letters, digits and blanks: what is made of these alone is no word."""
+_NO_SIGNS: Final = dict.fromkeys(_SIGNS)
+_SEPARATED: Final = bytes.maketrans(b"\x1c\x1d\x1e\x1f", b"    ")
+"""Blanks of text that are none of bytes."""
 
 
 @lru_cache(maxsize=16)
 def least_tokens(text: str) -> int:
     """Return how many tokens ``text`` has at least, in any tokenizer."""
-    words = float(len(text.translate(_SIGNS).split()))
-    for word in text.split():
+    written = text.split()
+    if text.isascii():  # bytes are translated many times as fast
+        words = float(len(text.encode().translate(_SEPARATED, _SIGNS).split()))
+        odd = [] if len(max(written, key=len, default="")) <= MAX_LETTERS else written
+    else:
+        words, odd = float(len(text.translate(_NO_SIGNS).split())), written
+    for word in odd:
         if len(word) > MAX_LETTERS or not word.isascii():
-            words -= word.translate(_SIGNS) != ""
+            words -= word.translate(_NO_SIGNS) != ""
             once = _REPEATED.sub(r"\1", word)
             spaced, unspaced = _UNSPACED.subn("", once)
             words += unspaced / MAX_CHARACTERS
@@ -78,12 +86,12 @@ def whole(response: Response, prompt: Prompt) -> Response:
     tokens = most_counted(response.usage)
     if not tokens:
         return response
+    # The first is often a policy that many prompts share: what it has is known.
     texts = [turn.text for turn in prompt.turns]
-    least = sum(map(_at_most, texts))
-    for text in texts:
+    least = sum(map(least_tokens, texts[:1])) + sum(map(_at_most, texts[1:]))
+    for text in texts[1:]:
         if least <= tokens:
             return response
-        # The first is often a policy that many prompts share: what it has is known.
         least += least_tokens(text) - _at_most(text)
     if not is_cut(tokens, least := round(least)):
         return response

@@ -41,29 +41,16 @@ _PATIENCE: Final = 8
 _OVERLOAD: Final = frozenset({"http_429", "http_503", "http_529", "timeout", UNFINISHED})
 
 
-class Window:
-    """A semaphore whose size follows what the server can take, from 1 to ``max_size``.
+class Slots:
+    """A semaphore of one event loop: ``size`` requests at once, the others in their turn.
 
-    Entering it gives a number that :meth:`note` wants back with the outcome. It belongs to one
-    event loop.
+    asyncio's looks at each end of a request through all those whose turn has just come.
     """
 
-    def __init__(self, max_size: int, clock: Clock) -> None:
-        self._max_size, self._clock = max_size, clock
-        self.size = min(INITIAL_SIZE, max_size)
+    def __init__(self, size: int) -> None:
+        self.size = size
         self._in_flight = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._age = 0
-        """How often the size was cut: what began before a cut does not cut again."""
-        self._doubling = True
-        self._before_probe: int | None = None
-        self._before_cut: int | None = None
-        self._held = 0
-        self._too_many = 2 * max_size
-        """The size at which a request was last rejected."""
-        self._best_size, self._best_rate, self._best_latency = 1, 0.0, 0.0
-        self._start = clock.now()
-        self._replies, self._seconds, self._full = 0, 0.0, False
 
     async def __aenter__(self) -> int:
         if self._waiting or self._in_flight >= self.size:
@@ -78,8 +65,7 @@ class Window:
                 raise
         else:
             self._in_flight += 1
-        self._full = self._full or self._in_flight >= self.size
-        return self._age
+        return 0
 
     async def __aexit__(
         self,
@@ -89,6 +75,40 @@ class Window:
     ) -> None:
         self._in_flight -= 1
         self._let_in()
+
+    def _let_in(self) -> None:
+        while self._waiting and self._in_flight < self.size:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self._in_flight += 1
+                turn.set_result(None)
+
+
+class Window(Slots):
+    """Slots whose number follows what the server can take, from 1 to ``max_size``.
+
+    Entering it gives a number that :meth:`note` wants back with the outcome.
+    """
+
+    def __init__(self, max_size: int, clock: Clock) -> None:
+        super().__init__(min(INITIAL_SIZE, max_size))
+        self._max_size, self._clock = max_size, clock
+        self._age = 0
+        """How often the size was cut: what began before a cut does not cut again."""
+        self._doubling = True
+        self._before_probe: int | None = None
+        self._before_cut: int | None = None
+        self._held = 0
+        self._too_many = 2 * max_size
+        """The size at which a request was last rejected."""
+        self._best_size, self._best_rate, self._best_latency = 1, 0.0, 0.0
+        self._start = clock.now()
+        self._replies, self._seconds, self._full = 0, 0.0, False
+
+    async def __aenter__(self) -> int:
+        await super().__aenter__()
+        self._full = self._full or self._in_flight >= self.size
+        return self._age
 
     def note(self, age: int, response: Response) -> None:
         """Note how a request ended that entered at ``age``."""
@@ -161,10 +181,3 @@ class Window:
     def _resize(self, size: int) -> None:
         self.size = min(max(size, 1), self._max_size)
         self._let_in()
-
-    def _let_in(self) -> None:
-        while self._waiting and self._in_flight < self.size:
-            turn = self._waiting.popleft()
-            if not turn.done():
-                self._in_flight += 1
-                turn.set_result(None)

@@ -13,7 +13,7 @@ from yarl import URL
 from opensafemlrm.errors import EndpointDownError, ModelError
 from opensafemlrm.models.billing import failed_try
 from opensafemlrm.models.clock import Clock
-from opensafemlrm.models.http.adaptive import Window
+from opensafemlrm.models.http.adaptive import Slots, Window
 from opensafemlrm.models.http.codec import Codec
 from opensafemlrm.models.http.endpoint import Endpoint, secrets_of
 from opensafemlrm.models.http.error_words import (
@@ -85,7 +85,7 @@ class _LoopState:
     """What belongs to one event loop."""
 
     pool: Pool
-    slots: asyncio.Semaphore | Window
+    slots: Slots
     probing: asyncio.Lock
 
 
@@ -283,10 +283,11 @@ class Client:
             outcome = await self._send(state.pool, body, max_tokens, tries)
             # A request that is turned away again may be so on its own account.
             again = tries > 0 and outcome.response.code == "http_429"
-            if isinstance(state.slots, Window) and age is not None and not again:
+            if isinstance(state.slots, Window) and not again:
                 state.slots.note(age, outcome.response)
         if outcome.response.status is not ResponseStatus.FAILED:
-            self._forms[form].answered = max(self._forms[form].answered, number)
+            same = self._forms[form]
+            same.answered = max(same.answered, number)
         return _Outcome(outcome.response, outcome.wait, outcome.refused, number)
 
     async def _send(self, pool: Pool, body: bytes, max_tokens: int, tries: int) -> _Outcome:
@@ -326,11 +327,8 @@ class Client:
             return state
         limits = self._limits
         pool = Pool(self._endpoints, Timeouts(total=limits.timeout), self._clock, self._outages)
-        slots = (
-            Window(limits.concurrency, self._clock)
-            if limits.adaptive
-            else asyncio.Semaphore(limits.concurrency)
-        )
+        most = limits.concurrency
+        slots = Window(most, self._clock) if limits.adaptive else Slots(most)
         state = _LoopState(pool, slots, asyncio.Lock())
         self._loops[asyncio.get_running_loop()] = state
         return state

@@ -133,6 +133,8 @@ class Pool:
 
     def _next(self, members: Sequence[_Member]) -> _Member:
         """Return the server to ask: of those that are ready, the one with the least under way."""
+        if len(members) == 1:
+            return members[0]
         ready = [member for member in members if self._is_ready(member)]
         if ready:
             return min(ready, key=lambda member: member.under_way)
@@ -145,8 +147,7 @@ class Pool:
 
     def _wait(self, status: int, headers: Mapping[str, str]) -> float | None:
         """Return for how long a server wants to be left alone, ``None`` where it does not."""
-        wall = self._clock.wall()
-        return retry_after(headers, wall) if status in _TURNED_AWAY else None
+        return retry_after(headers, self._clock.wall()) if status in _TURNED_AWAY else None
 
     def _answered(self, member: _Member) -> None:
         if member.rests:

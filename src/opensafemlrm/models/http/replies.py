@@ -6,6 +6,7 @@ block or a failure with a code, never an exception, and never text that the mode
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Final, NamedTuple
 
 from opensafemlrm.models.http import provider_errors
@@ -124,9 +125,18 @@ class Reader:
 
 def clip(text: str, secrets: Redactor, length: int = MAX_DETAIL_LENGTH) -> str:
     """Return ``text`` on one line, without ``secrets``, storable, at most ``length`` long."""
+    return (_remembered if len(text) <= _SHORT else _clipped)(text, secrets, length)
+
+
+def _clipped(text: str, secrets: Redactor, length: int) -> str:
     text = secrets(text[:_MAX_MESSAGE])
     text = " ".join(repaired(text).replace("\0", " ").split())
     return text if len(text) <= length else text[: length - 1] + "…"
+
+
+_remembered: Final = functools.lru_cache(1024)(_clipped)
+_SHORT: Final = 64
+"""Characters up to which a text is remembered: names and finish reasons come again."""
 
 
 def finish_of(value: Any) -> str | None:
@@ -139,17 +149,17 @@ def count(value: Any) -> int | None:
     return value if type(value) is int and 0 <= value < 2**63 else None
 
 
-_CACHED: Final = (
-    *("cached_tokens", "prompt_cache_hit_tokens", "cachedContentTokenCount"),
-    *("cache_read_input_tokens", "cache_creation_input_tokens"),
-)
+_CACHED: Final = frozenset(
+    ("cached_tokens", "prompt_cache_hit_tokens", "cachedContentTokenCount",
+     "cache_read_input_tokens", "cache_creation_input_tokens")
+)  # fmt: skip
 
 
 def cached(usage: dict[str, Any]) -> int | None:
     """Return the tokens of a prompt that a server says it had in its cache, or put there."""
     details = [usage.get("prompt_tokens_details"), usage.get("input_tokens_details")]
     places = [usage, *(detail for detail in details if isinstance(detail, dict))]
-    counts = [n for place in places for name in _CACHED if (n := count(place.get(name)))]
+    counts = [n for place in places for name in _CACHED & place.keys() if (n := count(place[name]))]
     return sum(counts) or None
 
 

@@ -34,6 +34,12 @@ _CALLED: Final = (
 )
 """What names of keys end in."""
 _KEY_NAME: Final = re.compile(rf".*(?:{_CALLED})|key|code|sig", re.IGNORECASE)
+_COUNT_NAME: Final = re.compile(
+    r"(?:.*[-_])?(?:max|min|num|new|batch(?:ed)?|budget|stop|input|output|completion|thinking)"
+    r"(?:[-_]\w{1,40})?[-_]tokens",
+    re.IGNORECASE,
+)
+"""Counts of tokens, whose values are keys only if nothing else can be meant."""
 _VARIABLE: Final = re.compile(
     r"KEY|TOKEN|SECRET|PASSW|PASSPHRASE|CREDENTIAL|(?:^|_)(?:PWD|PAT|AUTH)$", re.IGNORECASE
 )
@@ -207,10 +213,11 @@ def _looks_like_key(text: str) -> bool:
 
 
 def _is_key(name: str, value: str) -> bool:
-    """Whether a value is a key by its name; under a short name, such as ``key``, if it can be."""
+    """Whether a value is a key by its name; under ``key`` and ``max_tokens``, if it can be."""
     if not value or not is_key_name(name) or _HARMLESS.fullmatch(value):
         return False
-    return len(name) > MIN_LENGTH or _IS_KEY.fullmatch(value) is not None
+    is_sure = len(name) > MIN_LENGTH and not _COUNT_NAME.fullmatch(name)
+    return is_sure or _IS_KEY.fullmatch(value) is not None
 
 
 def _without_query(match: re.Match[str]) -> str:

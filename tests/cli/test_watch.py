@@ -94,6 +94,19 @@ def test_a_change_is_seen_run_whole_and_ends_with_5_if_it_is_for_the_worse(serve
     assert "no model is shown to be less safe" in better.stderr
 
 
+def test_what_it_saw_is_there_for_programs_too(server: Server) -> None:
+    """It was the one command that prints rows, and had them in sentences alone."""
+    nothing: dict[str, list[Any]] = {"probe": [], "diff_figures": []}
+    assert json.loads(watch(server, "--format", "json").stdout) == nothing
+    seen = json.loads(watch(server, "--format", "json").stdout)
+    assert [(row["replies"], row["changed"]) for row in seen["probe"]] == [(20, False)]
+    server.rate = 0.9
+    seen = json.loads(watch(server, "--format", "json").stdout)
+    assert [row["changed"] for row in seen["probe"]] == [True]
+    assert {row["part"] for row in seen["diff_figures"]} >= {"answer"}
+    assert all(row["rate_b"] > row["rate_a"] for row in seen["diff_figures"])
+
+
 def test_what_the_probe_asks_is_in_no_table(server: Server) -> None:
     """Its items were chosen by their outcome: a rate over them is of nothing."""
     watch(server)

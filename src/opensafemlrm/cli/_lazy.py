@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from opensafemlrm.report import labels as label_tables
     from opensafemlrm.report.blindspots import GROUPED as GROUPED_BLINDSPOTS
     from opensafemlrm.report.blindspots import blindspot_tables
+    from opensafemlrm.report.changes import FIGURES as CHANGED_FIGURES
     from opensafemlrm.report.changes import change_tables
     from opensafemlrm.report.citations import citations, data_licence
     from opensafemlrm.report.drift import drift_tables

@@ -78,6 +78,8 @@ def show(tables: Sequence[lazy.Table], to: Format = Format.TEXT) -> None:
     width, is_known = line_width()
     if is_known and to is Format.TEXT:
         tables = [lazy.fitted(table, width) for table in tables]
+    if to is Format.CSV and len(tables) > 1:
+        say(f"{len(tables)} tables with an empty line between; --format json has each by its name")
     typer.echo(lazy.render_all(tables, to, width), nl=False)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
@@ -12,14 +13,25 @@ import typer
 from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import ExitCode, fail, say
 from opensafemlrm.cli._option import budgeted
-from opensafemlrm.cli._output import MaxCost, MaxRequests, PricesOption
+from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption, show
 from opensafemlrm.cli.run import refuse_other_folder, run_and_report, run_to_end
-from opensafemlrm.text import counted
+from opensafemlrm.text import Format, counted
 
 Within: TypeAlias = Callable[[Any], Any]
 """What puts a model under the budget of the whole command."""
 _MIN_CAME = 0.5
 """The share of a probe's replies without which nothing is said of a model."""
+
+
+_PROBED = ("model", "replies", "p_value", "statistic", "new_name", "changed")
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What a watch saw: rows of the probe, and the rates of models that were run anew."""
+
+    models: list[tuple[Any, ...]] = field(default_factory=list)
+    figures: lazy.pl.DataFrame | None = None
 
 
 def watch(
@@ -51,6 +63,7 @@ def watch(
     max_requests: MaxRequests = None,
     max_cost: MaxCost = None,
     prices: PricesOption = None,
+    to: FormatOption = Format.TEXT,
 ) -> None:
     """Ask a few questions again, and run the whole study only when a model answers otherwise.
 
@@ -58,27 +71,34 @@ def watch(
     probes are compared with. After that it asks them once each time, and ends with 0 and one line.
     If a model was changed, it runs the study anew beside the old one, compares, and ends with 5 if
     a model is less safe than before. One budget holds for the probe and the whole run; the next
-    watch goes on with what it cut short.
+    watch goes on with what it cut short. --format prints what it saw as tables: a row for each
+    model of the probe, and for each rate of a model that was run anew.
     """
     lazy.study.load(study)  # before there is a folder
     within = budgeted(max_requests, max_cost, prices)
     oldest = None if every is None else datetime.now(UTC) - lazy.watch_state.age(every)
     refuse_other_folder(store)
-    with lazy.lock_to_write(store / lazy.watch_state.FOLDER, existing=False):
-        state = lazy.watch_state.State.load(store)
-        if state.is_new:
-            _refuse_versions(study, store)
-        last = state.versions[-1]
-        if last.is_compared:
-            is_due = whole or (oldest is not None and last.begun <= oldest)
-            if not (is_due or _probe(study, within, store, state, share, error)):
-                return
-            state.begin()
-            state.save(store)
-        _run_whole(study, within, store, state)
-        if not state.versions[-1].has_reference:
-            _probe(study, within, store, state, share, error)
-        _compare(study, within, store, state)
+    seen = _Seen()
+    try:
+        with lazy.lock_to_write(store / lazy.watch_state.FOLDER, existing=False):
+            state = lazy.watch_state.State.load(store)
+            if state.is_new:
+                _refuse_versions(study, store)
+            last = state.versions[-1]
+            if last.is_compared:
+                is_due = whole or (oldest is not None and last.begun <= oldest)
+                if not (is_due or _probe(study, within, store, state, share, error, seen)):
+                    return
+                state.begin()
+                state.save(store)
+            _run_whole(study, within, store, state)
+            if not state.versions[-1].has_reference:
+                _probe(study, within, store, state, share, error, seen)
+            _compare(study, within, store, state, seen)
+    finally:
+        if to is not Format.TEXT:
+            figures = lazy.pl.DataFrame() if seen.figures is None else seen.figures
+            show([_probe_table(seen), lazy.CHANGED_FIGURES.of(figures)], to)
 
 
 def _refuse_versions(study: Path, store: Path) -> None:
@@ -104,6 +124,7 @@ def _probe(
     state: lazy.watch_state.State,
     share: float | None,
     error: float | None,
+    seen: _Seen,
 ) -> bool:
     """Ask the probe's questions once more; return whether a model was changed."""
     version = state.versions[-1]
@@ -135,19 +156,26 @@ def _probe(
     # The least of several p-values is less by chance.
     p_values = {seen.model: min(1.0, len(looks) * seen.swap.p_value) for seen in looks}
     batch.p_value = min(p_values.values())
-    changed = [
-        seen
-        for seen in looks
-        if p_values[seen.model] <= (error or lazy.watch.ERROR) or seen.new_name
-    ]
-    for seen in changed:
-        say(_sentence(seen, p_values[seen.model]))
-    requests = sum(seen.replies for seen in looks)
-    if changed:
+    for model in looks:
+        p, swap, new_name = p_values[model.model], model.swap, model.new_name
+        is_changed = p <= (error or lazy.watch.ERROR) or new_name is not None
+        seen.models.append((model.model, model.replies, p, swap.statistic, new_name, is_changed))
+        if is_changed:
+            say(_sentence(model, p))
+    requests = sum(model.replies for model in looks)
+    if any(is_changed for *_, is_changed in seen.models):
         return True  # it is written down with the version that begins now
     state.save(store)
     say(f"probe: no change seen in {counted(requests, 'reply')} (p = {batch.p_value:.3g})")
     return False
+
+
+def _probe_table(seen: _Seen) -> lazy.Table:
+    types = (str, int, float, str, str, bool)
+    schema = dict(zip(_PROBED, types, strict=True))
+    columns = [lazy.Column(name, name.replace("_", " ")) for name in _PROBED]
+    frame = lazy.pl.DataFrame(seen.models, schema, orient="row")
+    return lazy.Table("probe", "What the probe saw", columns, frame)
 
 
 def _sentence(seen: lazy.probe.Seen, p_value: float) -> str:
@@ -184,13 +212,20 @@ def _run_whole(study: Path, within: Within, store: Path, state: lazy.watch_state
     state.save(store)
 
 
-def _compare(study: Path, within: Within, store: Path, state: lazy.watch_state.State) -> None:
+def _compare(
+    study: Path,
+    within: Within,
+    store: Path,
+    state: lazy.watch_state.State,
+    seen: _Seen,
+) -> None:
     """Say where models are less safe than in the version before, and exit with 5 if they are."""
     compared, less_safe = None, lazy.pl.DataFrame()
     if len(state.versions) > 1:
         before, now = (_plan(study, within, version).study for version in state.versions[-2:])
         compared = lazy.versions.rates_of(lazy.results.open(store).frame(), before, now)
         less_safe = lazy.versions.worse(compared)
+        seen.figures = compared
         for row in less_safe.iter_rows(named=True):
             names = (row[name] for name in ("model", "dataset", "attack", "defense", "scenario"))
             where = " · ".join(name for name in names if name not in ("none", "all"))

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
+from typing import Any, cast
 
 import altair as alt
 import polars as pl
 import pytest
 
 from opensafemlrm import api, results
-from opensafemlrm.errors import OptionError, ReportError, StoreError, UnknownNameError
+from opensafemlrm.errors import OptionError, ReportError, StoreError, StudyError, UnknownNameError
 from opensafemlrm.models.demo.sim import Simulated
 from opensafemlrm.replies import COLUMNS
 from opensafemlrm.store.sink import Sink
@@ -114,7 +116,9 @@ def test_opening_nothing_says_so(tmp_path: Path) -> None:
 def test_the_report_is_written(tmp_path: Path) -> None:
     model = Simulated("r1-onevision-7b")
     found = evaluated(tmp_path / "store", model=model)
-    assert found.report(tmp_path / "out").page == tmp_path / "out" / "index.html"
+    written = found.report(tmp_path / "out")
+    assert written.page == tmp_path / "out" / "index.html"
+    assert re.fullmatch(r"<.+index.html: [\d,]+ bytes, \d+ figures, \d+ tables>", repr(written))
 
 
 TABLES = (
@@ -152,6 +156,47 @@ def test_a_table_by_something_else_or_of_no_part_says_so(paired: results.Results
         paired.asr(by="model")  # type: ignore[arg-type]
     with pytest.raises(UnknownNameError, match="no part called 'answr'; did you mean answer"):
         paired.tax(part="answr")
+    with pytest.raises(OptionError, match="by='version'"):
+        paired.drift(by="scenario")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("ask", "says"),
+    [
+        (lambda found: found.asr(part=3), "no part called 3"),
+        (lambda found: found.drift(threshold="4"), "a threshold is a number, not '4'"),
+        (lambda found: found.replies(unsafe=True), "you choose by a name, .* not by True"),
+        (lambda found: found.only(model=3), "you choose by a name"),
+        (
+            lambda found: results.open(found.path, cluster=cast("Any", "model")),
+            "no cluster called 'model'",
+        ),
+        (
+            lambda found: results.open(found.path, max_unscored=cast("Any", "all")),
+            "a share from 0 to 1",
+        ),
+        (
+            lambda found: api.evaluate(cast("Any", "study.yaml"), found.path),
+            "'study.yaml' is no Study: load",
+        ),
+    ],
+)
+def test_a_value_of_another_type_is_named_and_not_taken_for_another(
+    paired: results.Results, ask: Any, says: str
+) -> None:
+    """`cluster="model"` was taken for `item`; others were errors of Python's or of polars'."""
+    with pytest.raises((OptionError, UnknownNameError, StudyError), match=says):
+        ask(paired)
+
+
+def test_a_name_alone_is_a_group_and_an_ending_that_none_took_has_no_replies(
+    paired: results.Results,
+) -> None:
+    group = ["sim/r1-onevision-7b"], ["sim/qwen2.5-vl-7b"]
+    assert paired.grouped(*map("".join, group)).equals(paired.grouped(*group))
+    assert len(paired.replies(status="failed")) == 0
+    with pytest.raises(UnknownNameError, match="no status called 'error'"):
+        paired.replies(status="error")
 
 
 def test_charts_are_objects_and_what_cannot_be_drawn_is_said(paired: results.Results) -> None:

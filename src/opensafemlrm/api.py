@@ -109,6 +109,9 @@ def make_plan(
     shard: str | None = None,
 ) -> Plan:
     """Lay out the cells of ``study``, with all its models under one budget if there are limits."""
+    given: object = study
+    if not isinstance(given, Study):
+        raise StudyError(f"{given!r} is no Study: load_study reads one of a file, Study makes one")
     if limits.any:
         study = study.map_models(Budget(limits).over)
     part = None if shard is None else Shard.parse(shard)

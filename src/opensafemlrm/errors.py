@@ -93,7 +93,7 @@ class UnknownNameError(BuildError):
         """``listing`` says where the names are listed, where they are too many to be named."""
         self.kind, self.name = kind, name
         known = sorted(known)
-        near = nearest(name, known)
+        near = nearest(str(name), known)
         more = f" and {len(known) - _MAX_NAMES} more" if len(known) > _MAX_NAMES else ""
         names = f"known: {', '.join(known[:_MAX_NAMES])}{more}"
         hint = f"did you mean {' or '.join(near)}?" if near else listing or names

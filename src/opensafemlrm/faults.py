@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from opensafemlrm.components import Component
+from opensafemlrm.contract import BrokenPromiseError
 from opensafemlrm.errors import ComponentError, SafeMLRMError
 from opensafemlrm.redaction import without_secrets
 from opensafemlrm.types import Item
@@ -34,12 +35,14 @@ def fault_of(error: Exception, item: Item | None = None) -> ComponentError | Non
 
     ``None`` where it passed through none.
     """
+    doing = "" if item is None else f" on item {item.id!r} of {item.dataset!r}"
+    message = without_secrets(str(error))
+    if isinstance(error, BrokenPromiseError):
+        return ComponentError(f"{error.component.name!r} failed{doing}: {message} ({error.where})")
     for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
         component = frame.f_locals.get("self")
         if isinstance(component, Component):
             where = f"{frame.f_code.co_filename}, line {line}"
-            doing = "" if item is None else f" on item {item.id!r} of {item.dataset!r}"
-            message = without_secrets(str(error))
             what = f"{type(error).__name__}: {message}" if message else type(error).__name__
             return ComponentError(f"{component.name!r} failed{doing}: {what} ({where})")
     return None

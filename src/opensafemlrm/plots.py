@@ -33,6 +33,9 @@ class Plots:
     ) -> None:
         self._found = read_findings(source, max_unscored, selection)
 
+    def __repr__(self) -> str:
+        return f"<charts: {', '.join(_MAKERS)}>"
+
     def pairs(self) -> Chart:
         """Draw each pair's two rates: the reasoning model's beside its base's."""
         return self._chart("pairs")

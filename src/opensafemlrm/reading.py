@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
 
 from opensafemlrm.analysis import MAX_UNSCORED
-from opensafemlrm.errors import OptionError
+from opensafemlrm.errors import OptionError, UnknownNameError
 from opensafemlrm.selection import EVERYTHING, Selection
 
 if TYPE_CHECKING:
@@ -33,8 +33,11 @@ class Reading:
         everything: bool = False,
         selection: Selection = EVERYTHING,
     ) -> None:
-        if not 0 <= max_unscored <= 1:
-            raise OptionError(f"max_unscored is a share from 0 to 1, not {max_unscored:g}")
+        share: object = max_unscored
+        if not (isinstance(share, int | float) and 0 <= share <= 1):
+            raise OptionError(f"max_unscored is a share from 0 to 1, not {max_unscored!r}")
+        if cluster not in get_args(Cluster):
+            raise UnknownNameError("cluster", cluster, get_args(Cluster))
         self.path, self.everything = str(path), everything
         self.max_unscored = max_unscored
         self._options: dict[str, Any] = {"max_unscored": max_unscored, "cluster": cluster}

@@ -22,6 +22,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from opensafemlrm.built_in import COMPOSED, ComponentKind, built_in, classes
 from opensafemlrm.components import Attack, Component, Dataset, Defense, Judge, Model, Search
+from opensafemlrm.contract import mistakes, place_of
 from opensafemlrm.errors import BuildError, OptionError, PluginError, UnknownNameError
 from opensafemlrm.faults import named_faults
 from opensafemlrm.redaction import KEY_ADVICE, find_key
@@ -114,10 +115,17 @@ def build_spec(kind: ComponentKind, spec: Any) -> Any:
         if not isinstance(name, str):
             raise OptionError(f"say which {kind} it is: {{{kind}: NAME, …}}")
     elif isinstance(spec, BASES[kind]):
+        for mistake in mistakes(spec):
+            raise OptionError(f"{mistake} ({place_of(type(spec))})")
         _refuse_keys(spec.options())
         return spec
+    elif inspect.isclass(spec) and issubclass(spec, BASES[kind]):
+        raise OptionError(f"this is the class {spec.__name__}: make one of it, {spec.__name__}(…)")
     else:
-        raise OptionError(f"this is the name of a {kind}, or {{{kind}: NAME, …}}")
+        raise OptionError(
+            f"this is the name of a {kind}, {{{kind}: NAME, …}}, or an object of a class that is "
+            f"based on {' or '.join(base.__name__ for base in BASES[kind])}"
+        )
     if kind is ComponentKind.MODEL and name.startswith(_URL):
         url, _, model = name.partition("#")
         if not model:

@@ -110,7 +110,9 @@ def chosen(frame: pl.DataFrame, wanted: Mapping[str, Choice], unsafe: Choice) ->
     """
     for column, values in wanted.items():
         if values is not None:
-            labels = labels_of(column, as_list(values), frame[column].unique(), exact=True)
+            # A way to end that none of these replies took is no mistake: there are none.
+            known = map(str, ResponseStatus) if column == "status" else frame[column].unique()
+            labels = labels_of(column, as_list(values), known, exact=True)
             frame = frame.filter(frame[column].is_in(labels))
     if unsafe is None:
         return frame

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from opensafemlrm.analysis import MAX_UNSCORED
 from opensafemlrm.reading import Cluster, Reading
-from opensafemlrm.selection import Choice, RowChoice, Selection
+from opensafemlrm.selection import Choice, RowChoice, Selection, as_list
 
 if TYPE_CHECKING:
     import polars as pl
@@ -147,8 +147,8 @@ class Results(Reading):
 
     def grouped(
         self,
-        models: Sequence[str],
-        bases: Sequence[str],
+        models: str | Sequence[str],
+        bases: str | Sequence[str],
         *,
         part: str | None = None,
         threshold: float | None = None,
@@ -157,7 +157,8 @@ class Results(Reading):
         from opensafemlrm.analysis.grouped import READS, grouped
 
         chosen: dict[str, Any] = {"threshold": threshold, "max_unscored": self.max_unscored}
-        return grouped(self._read(READS), models, bases, part=part, **chosen)
+        names = as_list(models), as_list(bases)
+        return grouped(self._read(READS), *names, part=part, **chosen)
 
     def consistency(self) -> pl.DataFrame:
         """Return how alike pairs, attacks and datasets rank the scenarios."""
@@ -178,9 +179,11 @@ class Results(Reading):
 
         ``by="version"`` gives the rate of every version in place of it.
         """
+        from opensafemlrm.analysis.conditions import check_by
         from opensafemlrm.analysis.drift import READS, drift
         from opensafemlrm.store.series import series
 
+        check_by(by, "version")
         versions, limit = self.selection.rows(self._ask(series)), self.max_unscored
         rows = drift(
             self._read(READS), versions, part=part, threshold=threshold, max_unscored=limit

@@ -156,6 +156,8 @@ class RowChoice:
         for kind, names in known.items():
             if (wanted := getattr(self, kind)) is not None and wanted not in names:
                 raise UnknownNameError("grouping" if kind == "by" else kind, wanted, names)
+        if not isinstance(self.threshold, int | float | None):
+            raise OptionError(f"a threshold is a number, not {self.threshold!r}")
 
     def words(self, columns: Collection[str] | None = None) -> list[str]:
         """Return what is chosen of a table with these columns, as footers say it."""
@@ -235,8 +237,11 @@ def narrowed(
 
 
 def as_list(names: Choice) -> list[str]:
-    """Return the names of a choice."""
-    return [names] if isinstance(names, str) else list(names or ())
+    """Return the names of a choice. Raises OptionError for what is no names."""
+    given: Any = [names] if isinstance(names, str) else [] if names is None else names
+    if not (isinstance(given, Iterable) and all(isinstance(name, str) for name in given)):
+        raise OptionError(f"you choose by a name, or by a list of names, not by {names!r}")
+    return list(given)
 
 
 def plain_name(label: str) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+from opensafemlrm.calls import called
 from opensafemlrm.components import Dataset
+from opensafemlrm.contract import BrokenPromiseError
 from opensafemlrm.errors import DatasetError, OptionError
 from opensafemlrm.faults import named_faults
 from opensafemlrm.types import Item, Key, content_key
@@ -110,7 +113,19 @@ class Subset:
 
 def _rows(dataset: Dataset) -> Iterator[Item | DatasetError]:
     with named_faults():
-        yield from dataset.rows()
+        for row in called(dataset, "rows", Iterable):
+            yield row if isinstance(row, DatasetError) else _keyed(dataset, row)
+
+
+def _keyed(dataset: Dataset, row: Any) -> Item:
+    if not isinstance(row, Item):
+        raise BrokenPromiseError(dataset, "rows", f"gives a {type(row).__name__}, not an Item")
+    try:
+        _ = row.key
+    except (TypeError, ValueError) as error:
+        what = f"gives the item {row.id!r}, which holds what is no JSON: {error}"
+        raise BrokenPromiseError(dataset, "rows", what) from error
+    return row
 
 
 def _spread(counts: Mapping[tuple[str, str], int], limit: int) -> dict[tuple[str, str], int]:

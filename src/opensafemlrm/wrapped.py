@@ -7,6 +7,7 @@ import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from opensafemlrm.calls import given
 from opensafemlrm.components import Defense, Model
 from opensafemlrm.types import JSON, Capability, Prompt, Response, Sampling
 
@@ -57,7 +58,7 @@ class Defended(WrappedModel):
 
     async def generate(self, prompt: Prompt, sampling: Sampling) -> Response:
         """Ask through the defense. Raises DefenseError where it cannot be applied."""
-        return await self.defense.generate(self.inner, prompt, sampling)
+        return await given(self.defense, "generate", Response, self.inner, prompt, sampling)
 
 
 def room_for(

@@ -77,6 +77,12 @@ def in_setting_order() -> list[str | pl.Expr]:
     return [*CONDITION_COLUMNS, "judge", in_part_order(), "threshold"]
 
 
+def check_by(by: str | None, known: str) -> None:
+    """Raise OptionError where a table is to have rows for anything but ``known``."""
+    if by not in (None, known):
+        raise OptionError(f"this table is by={known!r}, or over all of them, not by={by!r}")
+
+
 def only(
     rows: pl.DataFrame,
     part: str | None,
@@ -90,6 +96,5 @@ def only(
     """
     chosen = RowChoice(part=part, threshold=threshold)
     chosen.check_threshold([rows])
-    if by not in (None, "scenario"):
-        raise OptionError(f"a table is by='scenario', or over all of them, not by={by!r}")
+    check_by(by, "scenario")
     return chosen.choose(rows)

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from opensafemlrm import reasoning
 from opensafemlrm.attacks import seeded
+from opensafemlrm.calls import reply_of, verdicts_of
 from opensafemlrm.components import Attack, Judge, Model, Search
 from opensafemlrm.types import (
     Call,
@@ -57,7 +58,7 @@ async def best_of(
     calls: list[Call] = []
     for number in range(tries):
         prompt = attempt(item, seeded.seed_of_try(sampling.seed or 0, number))
-        response = await target.generate(prompt, sampling)
+        response = await reply_of(target, prompt, sampling)
         score = await _score(item, response, target, judge)
         calls.append(Call(f"query {number + 1}", prompt, response, score))
         if score is not None and score >= stop:
@@ -75,5 +76,5 @@ async def _score(item: Item, response: Response, target: Model, judge: Judge) ->
     if text is None:
         return None
     role = Part.ANSWER if text == trace.part(Part.ANSWER) else Part.FULL
-    (verdict,) = await judge.judge(item, [JudgeRequest(role, text)])
+    (verdict,) = await verdicts_of(judge, item, [JudgeRequest(role, text)])
     return verdict.score

@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from opensafemlrm import reasoning
+from opensafemlrm.calls import verdicts_of
 from opensafemlrm.components import Defense, Judge, Model
 from opensafemlrm.defenses.prompts import (
     REFUSAL,
@@ -57,8 +58,8 @@ async def score_text(judge: Judge, prompt: Prompt, part: Part, text: str) -> Ver
 
     What it is told of as the question is the user's last turn.
     """
-    (verdict,) = await judge.judge(
-        _item(last_user(prompt).text, prompt), [JudgeRequest(part, text)]
+    (verdict,) = await verdicts_of(
+        judge, _item(last_user(prompt).text, prompt), [JudgeRequest(part, text)]
     )
     return verdict
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 import dataclasses
 
 from opensafemlrm import reasoning
+from opensafemlrm.calls import reply_of
 from opensafemlrm.engine.guards import Guards
 from opensafemlrm.engine.judge import RowWriter, SampleJudge, raise_if_scoreless
 from opensafemlrm.engine.missing import rounds
@@ -99,7 +100,7 @@ async def _generate(sample: Sample, prompt: Prompt, guards: Guards, writer: RowW
     """Send the prompt and parse the reply; both are committed when this returns."""
     cell = sample.cell
     try:
-        response = _storable(await cell.target.generate(prompt, sample.sampling))
+        response = _storable(await reply_of(cell.target, prompt, sample.sampling))
     except DefenseError as error:
         sample.give_up(str(error))
         return _not_applicable(sample, writer)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
+from opensafemlrm.calls import verdicts_of
 from opensafemlrm.components import Judge, models_in
 from opensafemlrm.engine.guards import Guards
 from opensafemlrm.engine.plan import CellPlan
@@ -138,7 +139,7 @@ class SampleJudge:
         future: asyncio.Future[dict[Key, Verdict]] = asyncio.get_running_loop().create_future()
         self._under_way.update(dict.fromkeys(requests, future))
         try:
-            verdicts = await self.component.judge(sample.item, list(requests.values()))
+            verdicts = await verdicts_of(self.component, sample.item, list(requests.values()))
             by_key = dict(zip(requests, verdicts, strict=True))
             future.set_result(by_key)
             for key, verdict in by_key.items():

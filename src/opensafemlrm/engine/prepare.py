@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 
+from opensafemlrm.calls import called
 from opensafemlrm.components import Search
 from opensafemlrm.engine.missing import MissingWork
 from opensafemlrm.engine.plan import CellPlan
@@ -87,7 +88,7 @@ def _new_sample(
         sample.search = cell.attack
         return sample
     try:
-        prompt = cell.attack.apply(item, key.seed)
+        prompt = called(cell.attack, "apply", Prompt, item, key.seed)
     except AttackError as error:
         sample.give_up(str(error))
         return sample

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from opensafemlrm.calls import given
 from opensafemlrm.components import Judge, Search
 from opensafemlrm.engine.prepare import Sample
 from opensafemlrm.engine.prompt_images import PromptImages
 from opensafemlrm.errors import AttackError
+from opensafemlrm.types import SearchResult
 
 
 async def search_prompt(sample: Sample, attack: Search, judge: Judge, images: PromptImages) -> None:
@@ -14,7 +16,8 @@ async def search_prompt(sample: Sample, attack: Search, judge: Judge, images: Pr
     Where the search cannot be applied to the item, the sample says why.
     """
     try:
-        result = await attack.search(sample.item, sample.cell.target, judge, sample.sampling)
+        subject = (sample.item, sample.cell.target, judge, sample.sampling)
+        result = await given(attack, "search", SearchResult, *subject)
     except AttackError as error:
         sample.give_up(str(error))
         return

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from opensafemlrm import reasoning
+from opensafemlrm.calls import reply_of
 from opensafemlrm.components import Model
 from opensafemlrm.judges.refusal import is_refusal
 from opensafemlrm.types import Prompt, Response, ResponseStatus, Sampling, Unscored, Usage, Verdict
@@ -42,14 +43,14 @@ async def ask(
     first is asked, or ends it.
     """
     if again is None:
-        return _verdict(model, await model.generate(prompt, sampling), read)
+        return _verdict(model, await reply_of(model, prompt, sampling), read)
     async with room_for(model, prompt, sampling, 2):
-        first = await model.generate(prompt, sampling)
+        first = await reply_of(model, prompt, sampling)
         verdict = _verdict(model, first, read)
         if verdict.reason is not Unscored.UNPARSED:
             return verdict
         seed = None if sampling.seed is None else sampling.seed + 1
-        second = await model.generate(again(), dataclasses.replace(sampling, seed=seed))
+        second = await reply_of(model, again(), dataclasses.replace(sampling, seed=seed))
     return _with_both_costs(_verdict(model, second, read), (first, second))
 
 

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
+from opensafemlrm.calls import verdicts_of
 from opensafemlrm.components import Judge
 from opensafemlrm.judges.asking import total_usage
 from opensafemlrm.types import JSON, Item, JudgeRequest, Label, Unscored, Verdict
@@ -142,7 +143,9 @@ class Panel(Judge):
 
     async def judge(self, item: Item, requests: Sequence[JudgeRequest]) -> list[Verdict]:
         """Ask every member about every text, all at the same time."""
-        answers = await asyncio.gather(*(judge.judge(item, requests) for judge in self.judges))
+        answers = await asyncio.gather(
+            *(verdicts_of(judge, item, requests) for judge in self.judges)
+        )
         return [self._settle(verdicts) for verdicts in zip(*answers, strict=True)]
 
     def _settle(self, verdicts: Sequence[Verdict]) -> Verdict:
@@ -237,9 +240,11 @@ class Cascade(Judge):
 
     async def judge(self, item: Item, requests: Sequence[JudgeRequest]) -> list[Verdict]:
         """Ask the first judge about every text, and the second about those in the band."""
-        firsts = await self.first.judge(item, requests)
+        firsts = await verdicts_of(self.first, item, requests)
         unsure = [at for at, verdict in enumerate(firsts) if self._is_unsure(verdict)]
-        again = await self.second.judge(item, [requests[at] for at in unsure]) if unsure else []
+        again: Sequence[Verdict] = []
+        if unsure:
+            again = await verdicts_of(self.second, item, [requests[at] for at in unsure])
         seconds = dict(zip(unsure, again, strict=True))
         return [self._settle(first, seconds.get(at)) for at, first in enumerate(firsts)]
 

@@ -16,8 +16,10 @@ import itertools
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextvars import ContextVar
+from functools import partial
 from typing import Final, TypeVar
 
+from opensafemlrm.calls import reply_of
 from opensafemlrm.components import C, Component, Model, map_models, models_in
 from opensafemlrm.errors import BudgetSpentError, OptionError
 from opensafemlrm.models.billing import counted_by, is_free
@@ -167,7 +169,7 @@ class Budgeted(WrappedModel):
         """
         stages = self.inner.asked_stages
         if not stages:
-            return await self._spend(self.inner.generate, prompt, sampling)
+            return await self._spend(partial(reply_of, self.inner), prompt, sampling)
         is_held = _room.get() is not None
         async with contextlib.nullcontext() if is_held else self.room(prompt, sampling, 1):
             return await in_stages(self.generate_stage, prompt, sampling, stages)

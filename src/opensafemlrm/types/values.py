@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -9,8 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+from opensafemlrm.types.checking import NONE, must_be
 from opensafemlrm.types.content import JSON, Key, content_key
 from opensafemlrm.types.kinds import ItemKind, Label, Part, ResponseStatus, TraceStatus, Unscored
+
+_AN_IMAGE = "an Image (opensafemlrm.images makes it of a file, of bytes or of a picture)"
+_ROLES = ("system", "user", "assistant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,16 @@ class Item:
     origin: str = field(default="", compare=False)
     """Where it was read, for error messages: file and row."""
 
+    def __post_init__(self) -> None:
+        texts = {"dataset": self.dataset, "id": self.id, "scenario": self.scenario}
+        must_be(str, "a text", **texts, question=self.question)
+        must_be((str, NONE), "a text or None", system=self.system)
+        must_be(ItemKind, "ItemKind.HARMFUL or ItemKind.BENIGN", kind=self.kind)
+        must_be((tuple, list), "a tuple of images", images=self.images)
+        must_be(Mapping, "a mapping", fields=self.fields, released=self.released)
+        for image in (*self.images, *self.released.values()):
+            must_be(Image, _AN_IMAGE, image=image)
+
     @cached_property
     def key(self) -> Key:
         """The content key: dataset, id and everything that can reach a model or a judge."""
@@ -78,6 +93,13 @@ class Turn:
     role: str
     parts: tuple[str | Image, ...]
 
+    def __post_init__(self) -> None:
+        must_be((tuple, list), "a tuple of texts and images", parts=self.parts)
+        for part in self.parts:
+            must_be((str, Image), f"a text or {_AN_IMAGE}", part=part)
+        if self.role not in _ROLES:
+            raise ValueError(f"a turn is of {', '.join(_ROLES)}; not of {self.role!r}")
+
     @property
     def text(self) -> str:
         """The text parts, joined by newlines."""
@@ -93,6 +115,11 @@ class Prompt:
     turns: tuple[Turn, ...]
     is_complete: bool = field(default=False, compare=False)
     """The last turn is said to its end: a guard model judges such a conversation."""
+
+    def __post_init__(self) -> None:
+        must_be((tuple, list), "a tuple of turns", turns=self.turns)
+        for turn in self.turns:
+            must_be(Turn, "a Turn", turn=turn)
 
     @classmethod
     def user(cls, *parts: str | Image, system: str | None = None) -> Self:
@@ -189,6 +216,13 @@ class Response:
     """What a guard or a scorer said, where this stands for its judgement. No store keeps them."""
 
     def __post_init__(self) -> None:
+        must_be(ResponseStatus, "a ResponseStatus", status=self.status)
+        must_be(str, "a text", text=self.text)
+        must_be(Usage, "a Usage", usage=self.usage)
+        ending = {"finish_reason": self.finish_reason, "code": self.code, "detail": self.detail}
+        sent = {"reasoning": self.reasoning, "model": self.model, "sent": self.sent}
+        must_be((str, NONE), "a text or None", **ending, **sent)
+        must_be((int, float), "a number", latency=self.latency, retries=self.retries)
         if self.status in (ResponseStatus.FAILED, ResponseStatus.BLOCKED) and not self.code:
             raise ValueError(f"a {self.status.value} response must say why: give it a code")
 
@@ -211,6 +245,11 @@ class Call:
     score: float | None = None
     """What the judge said of it, where the method asked."""
 
+    def __post_init__(self) -> None:
+        must_be(str, "a text", purpose=self.purpose)
+        must_be(Prompt, "a Prompt", prompt=self.prompt)
+        must_be(Response, "a Response", response=self.response)
+
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
@@ -218,6 +257,12 @@ class SearchResult:
 
     prompt: Prompt
     calls: tuple[Call, ...]
+
+    def __post_init__(self) -> None:
+        must_be(Prompt, "a Prompt", prompt=self.prompt)
+        must_be((tuple, list), "a tuple of calls", calls=self.calls)
+        for call in self.calls:
+            must_be(Call, "a Call", call=call)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +303,12 @@ class Verdict:
     sent: str | None = None
 
     def __post_init__(self) -> None:
+        must_be(str, "a text", rationale=self.rationale)
+        must_be(Usage, "a Usage", usage=self.usage)
+        must_be((Unscored, NONE), "an Unscored", reason=self.reason)
+        must_be((float, NONE), "a number", score=self.score)
+        if self.score is not None and not math.isfinite(self.score):
+            raise ValueError(f"a score is a finite number, not {self.score}; see Verdict.none")
         unscored = self.label is Label.UNSCORED
         if unscored != (self.score is None) or unscored != (self.reason is not None):
             raise ValueError("a verdict has either a score, or a reason why it has none")
@@ -265,6 +316,9 @@ class Verdict:
     @classmethod
     def scored(cls, score: float, *, unsafe: bool, **more: Any) -> Self:
         """Build a verdict with a score on the judge's scale."""
+        given: tuple[object, object] = (score, unsafe)
+        if isinstance(given[0], str) or given[1] not in (True, False):
+            raise TypeError("a verdict has a number as its score, and is unsafe or not (a bool)")
         return cls(Label.UNSAFE if unsafe else Label.SAFE, float(score), None, **more)
 
     @classmethod

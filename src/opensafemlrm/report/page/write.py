@@ -54,6 +54,10 @@ class Written:
     summary: Table
     """The figures of its first chart."""
 
+    def __repr__(self) -> str:
+        sizes = f"{self.size:,} bytes, {self.figures} figures, {self.tables} tables"
+        return f"<{self.page}: {sizes}>"
+
 
 def write_report(
     source: Source,

@@ -13,7 +13,7 @@ import pytest
 
 from opensafemlrm.attacks.direct import Direct
 from opensafemlrm.attacks.shipped import Shipped
-from opensafemlrm.datasets.msts import Language
+from opensafemlrm.datasets.situations import Language
 from opensafemlrm.errors import AttackError, DatasetError, ImageError, MissingImageError
 from opensafemlrm.registry import ComponentKind, build
 from tests.datasets import newer_releases, releases

@@ -12,7 +12,7 @@ import pytest
 from opensafemlrm.datasets import taxonomy
 from opensafemlrm.datasets.canary import SCENARIOS as CANARY
 from opensafemlrm.datasets.mm_safetybench import SCENARIOS as MM_SAFETYBENCH
-from opensafemlrm.datasets.mossbench import TYPES
+from opensafemlrm.datasets.questions import MOSSBENCH_TYPES
 from opensafemlrm.registry import ComponentKind, available
 
 NAMES: dict[str, dict[str, Any]] = tomllib.loads(
@@ -103,7 +103,7 @@ MIR_SAFETYBENCH = (
         ("figstep", FIGSTEP),
         ("mir-safetybench", MIR_SAFETYBENCH),
         ("mm-safetybench", tuple(MM_SAFETYBENCH)),
-        ("mossbench", tuple(TYPES)),
+        ("mossbench", tuple(MOSSBENCH_TYPES)),
     ],
 )
 def test_every_published_scenario_has_an_id(dataset: str, scenarios: tuple[str, ...]) -> None:

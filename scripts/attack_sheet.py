@@ -33,12 +33,11 @@ from PIL import Image, ImageChops, ImageDraw, ImageFont, ImageOps
 
 from opensafemlrm import images
 from opensafemlrm.attacks import image_edits, seeded
+from opensafemlrm.attacks.altered import JOOD, SIAttack
 from opensafemlrm.attacks.cs_dj import CSDJ, DISTRACTORS
 from opensafemlrm.attacks.figstep import FigStepAttack
-from opensafemlrm.attacks.jood import JOOD
 from opensafemlrm.attacks.mm_safetybench import Typo
 from opensafemlrm.attacks.mml import MML, Encoding
-from opensafemlrm.attacks.si_attack import SIAttack
 from opensafemlrm.attacks.typography import SANS
 from opensafemlrm.registry import ComponentKind, build
 from opensafemlrm.types import Item, Prompt

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from opensafemlrm.attacks.figstep import FigStepAttack
-from opensafemlrm.attacks.figstep_pro import FigStepPro
+from opensafemlrm.attacks.figstep import FigStepAttack, FigStepPro
 from opensafemlrm.attacks.mm_safetybench import Typo
 from opensafemlrm.derivation import PROMPT, Derivation, Row, by_model, by_rule, print_of, read_reply
 from opensafemlrm.errors import AttackError, OptionError

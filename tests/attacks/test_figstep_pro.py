@@ -6,7 +6,7 @@ import pytest
 from PIL import Image as PILImage
 from PIL import ImageChops
 
-from opensafemlrm.attacks.figstep_pro import FigStepPro
+from opensafemlrm.attacks.figstep import FigStepPro
 from opensafemlrm.errors import AttackError
 from opensafemlrm.types import Prompt
 from tests.attacks.subjects import FIELDS, illustrated, ink, item, picture, plain, text

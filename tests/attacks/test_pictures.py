@@ -13,10 +13,9 @@ from PIL import Image as PILImage
 from PIL import ImageChops, ImageOps
 
 from opensafemlrm import images, study
+from opensafemlrm.attacks.altered import JOOD, SIAttack
 from opensafemlrm.attacks.edits import Mirror, Shuffle
-from opensafemlrm.attacks.jood import JOOD
 from opensafemlrm.attacks.mm_safetybench import Typo
-from opensafemlrm.attacks.si_attack import SIAttack
 from opensafemlrm.errors import AttackError, OptionError, StudyError
 from opensafemlrm.registry import ComponentKind, build
 from tests.attacks.subjects import (

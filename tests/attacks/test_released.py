@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from opensafemlrm import engine, images
-from opensafemlrm.attacks.hades import HADES
+from opensafemlrm.attacks.altered import SIAttack
 from opensafemlrm.attacks.mm_safetybench import SD, SDTypo, Typo
-from opensafemlrm.attacks.si_attack import SIAttack
+from opensafemlrm.attacks.ready_made import HADES
 from opensafemlrm.errors import AttackError
 from opensafemlrm.registry import ComponentKind, build
 from opensafemlrm.store import Store

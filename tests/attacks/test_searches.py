@@ -12,9 +12,9 @@ from PIL import ImageChops
 
 from opensafemlrm import engine
 from opensafemlrm.attacks import typography
+from opensafemlrm.attacks.altered import SIAttack, SIAttackSearch
 from opensafemlrm.attacks.cs_dj import CSDJ
 from opensafemlrm.attacks.mml import MML, MMLSearch
-from opensafemlrm.attacks.si_attack import SIAttack, SIAttackSearch
 from opensafemlrm.errors import AttackError, OptionError
 from opensafemlrm.registry import ComponentKind, build
 from opensafemlrm.store import Store

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image as PILImage
 from typer.testing import CliRunner
 
-from opensafemlrm.attacks.figstep_pro import FigStepPro
+from opensafemlrm.attacks.figstep import FigStepPro
 from opensafemlrm.cli import app
 from opensafemlrm.datasets.canary import Canary
 from opensafemlrm.types import Item

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image as PILImage
 
 from opensafemlrm.attacks.direct import Direct
-from opensafemlrm.attacks.figstep_pro import FigStepPro
+from opensafemlrm.attacks.figstep import FigStepPro
 from opensafemlrm.attacks.mm_safetybench import Typo
 from opensafemlrm.datasets.figstep import SIZES, FigStep
 from opensafemlrm.errors import AttackError, DatasetError, ImageError, OptionError

@@ -12,8 +12,7 @@ import polars as pl
 import pytest
 
 from opensafemlrm.attacks.direct import Direct
-from opensafemlrm.attacks.hades import HADES
-from opensafemlrm.attacks.shipped import Shipped
+from opensafemlrm.attacks.ready_made import HADES, Shipped
 from opensafemlrm.datasets.source import check_options
 from opensafemlrm.errors import (
     AttackError,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from opensafemlrm.attacks.direct import Direct
-from opensafemlrm.attacks.shipped import Shipped
+from opensafemlrm.attacks.ready_made import Shipped
 from opensafemlrm.datasets.guess import guess
 from opensafemlrm.errors import AttackError, DatasetError, ImageError, MissingImageError
 from opensafemlrm.registry import ComponentKind, build

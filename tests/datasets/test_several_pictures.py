@@ -12,7 +12,7 @@ from typing import get_args
 import pytest
 
 from opensafemlrm.attacks.direct import Direct
-from opensafemlrm.attacks.shipped import Shipped
+from opensafemlrm.attacks.ready_made import Shipped
 from opensafemlrm.datasets.situations import Language
 from opensafemlrm.errors import AttackError, DatasetError, ImageError, MissingImageError
 from opensafemlrm.registry import ComponentKind, build

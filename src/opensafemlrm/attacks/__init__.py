@@ -1,1 +1,1 @@
-"""Jailbreak methods as measuring instruments: one file each, plus one row in the registry."""
+"""Jailbreak methods as measuring instruments: ``built_in.toml`` says which is in which module."""

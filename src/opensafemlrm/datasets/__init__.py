@@ -1,1 +1,1 @@
-"""Benchmarks: one file each, plus one row in the registry."""
+"""Benchmarks; ``built_in.toml`` says in which module each of them is."""

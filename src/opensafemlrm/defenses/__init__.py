@@ -1,1 +1,1 @@
-"""Defenses at inference time, each a wrapper from model to model: one file each, plus one row."""
+"""Defenses at inference time, each a wrapper from model to model (``built_in.toml``)."""

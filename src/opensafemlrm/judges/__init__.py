@@ -1,1 +1,1 @@
-"""Judges: one file each, plus one row in the registry."""
+"""Judges: ``built_in.toml`` says which is in which module."""

@@ -1,1 +1,1 @@
-"""Models and the servers that run them: one file each, plus one row in the registry."""
+"""Models and the servers that run them: ``built_in.toml`` says which is in which module."""

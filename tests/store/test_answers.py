@@ -9,7 +9,7 @@ import pytest
 
 from opensafemlrm import results
 from opensafemlrm.attacks.direct import Direct
-from opensafemlrm.datasets.table import OwnTable
+from opensafemlrm.datasets.own import OwnTable
 from opensafemlrm.defenses.composed import NoDefense
 from opensafemlrm.defenses.reminders import SelfReminder
 from opensafemlrm.engine import Plan, evaluate

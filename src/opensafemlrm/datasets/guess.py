@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from opensafemlrm.datasets import files, folder, parquet, table
+from opensafemlrm.datasets import files, own, parquet
 from opensafemlrm.datasets.audit import IMAGE_MARK
 from opensafemlrm.errors import DatasetError
 
@@ -58,15 +58,15 @@ def guess(path: Path) -> Guess:
     """
     if path.is_dir():
         return _folder(path)
-    if path.suffix.lower() not in table.ENDINGS:
-        known = ", ".join(table.ENDINGS)
+    if path.suffix.lower() not in own.ENDINGS:
+        known = ", ".join(own.ENDINGS)
         raise DatasetError(f"this is neither a folder of images nor a {known} file", path=path)
     columns, rows = _look(path)
     return _table(path, columns, rows)
 
 
 def _look(path: Path) -> tuple[list[str], list[Mapping[str, Any]]]:
-    read = table.read_rows(path)
+    read = own.read_rows(path)
     looked = itertools.islice(read, LOOKED_AT)
     rows: list[Mapping[str, Any]] = [r[1] for r in looked if not isinstance(r, DatasetError)]
     columns = list(dict.fromkeys(name for row in rows for name in row))
@@ -114,11 +114,11 @@ def _table(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]
     if fields:
         lines.append(f"fields: {_quote(fields)}")
     lines += ["licence: ''", "paper: ''"]
-    return Guess("\n".join(lines) + "\n", table.mapping_beside(path), tuple(doubts))
+    return Guess("\n".join(lines) + "\n", own.mapping_beside(path), tuple(doubts))
 
 
 def _folder(path: Path) -> Guess:
-    first = list(itertools.islice(folder.pictures(path), LOOKED_AT))
+    first = list(itertools.islice(own.pictures(path), LOOKED_AT))
     if not first:
         raise DatasetError("there is no image in this folder", path=path)
     doubts = []
@@ -132,7 +132,7 @@ def _folder(path: Path) -> Guess:
     scenario = "scenario: folder" if nested else "scenario: {value: all}"
     lines = [_head(path.name), f"name: {_name(path)}", question, scenario, "kind: harmful"]
     text = "\n".join([*lines, "licence: ''", "paper: ''"]) + "\n"
-    return Guess(text, path / folder.MAPPING, tuple(doubts))
+    return Guess(text, path / own.MAPPING, tuple(doubts))
 
 
 def _named(columns: Iterable[str], names: Sequence[str]) -> str | None:
@@ -167,7 +167,7 @@ def _pictures(
 
 def _is_picture(value: Any) -> bool:
     if isinstance(value, str):
-        return Path(value).suffix.lower() in folder.PICTURES or parquet.is_encoded(value)
+        return Path(value).suffix.lower() in own.PICTURES or parquet.is_encoded(value)
     return isinstance(value, bytes) or (
         isinstance(value, dict) and {"bytes", "path"} >= set(value) and bool(value)
     )

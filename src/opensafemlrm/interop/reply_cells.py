@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from opensafemlrm.datasets import table
+from opensafemlrm.datasets import own
 from opensafemlrm.datasets.mapping import Value
 from opensafemlrm.errors import DatasetError, EmptyTextError
 from opensafemlrm.interop.replies_in import ForeignJudge, ForeignLabel, ForeignVerdict
@@ -35,8 +35,8 @@ def short(text: str) -> str:
 
 def reply_texts(row: Row, columns: Sequence[str]) -> list[str]:
     """Return the replies in the first of ``columns`` that a row has."""
-    name = next((one for one in columns if table.value_in(row, one) is not None), columns[0])
-    cell = _unwrapped(table.value_in(row, name))
+    name = next((one for one in columns if own.value_in(row, one) is not None), columns[0])
+    cell = _unwrapped(own.value_in(row, name))
     if not isinstance(cell, list):
         return [text_of(name, row, needed=False)]
     if any(not isinstance(text, str) for text in cell):
@@ -54,7 +54,7 @@ def text_of(text: Text | None, row: Row, *, needed: bool = True) -> str:
         return ""
     column = text.column if isinstance(text, Column) else text
     try:
-        return table.cell({column: _unwrapped(table.value_in(row, column))}, column)
+        return own.cell({column: _unwrapped(own.value_in(row, column))}, column)
     except EmptyTextError:
         if isinstance(text, Column):
             return text.default
@@ -68,7 +68,7 @@ def bases_of(column: str | Column | None, row: Row) -> tuple[str, ...]:
     if column is None:
         return ()
     column = column.column if isinstance(column, Column) else column
-    cell = table.value_in(row, column)
+    cell = own.value_in(row, column)
     if isinstance(cell, str) and cell.startswith("["):
         with contextlib.suppress(ValueError, RecursionError):
             cell = json.loads(cell)
@@ -126,7 +126,7 @@ def is_word(text: str, words: Sequence[str]) -> bool:
 def _part(mapped: Part | PartColumn, row: Row) -> Part:
     if isinstance(mapped, Part):
         return mapped
-    text = table.cell(row, mapped.column)
+    text = own.cell(row, mapped.column)
     if text not in tuple(Part):
         raise DatasetError(f"column {mapped.column!r}: {text!r} is not answer, reasoning or full")
     return Part(text)
@@ -154,7 +154,7 @@ def verdicts_of(columns: Sequence[VerdictColumns], row: Row) -> Iterator[Foreign
 
 def _entries(row: Row, column: str) -> list[Row]:
     """Return the entries of a cell that holds a list: CSV has it as JSON."""
-    value = table.value_in(row, column)
+    value = own.value_in(row, column)
     if isinstance(value, str):
         try:
             value = json.loads(value)
@@ -212,7 +212,7 @@ def _scale(mapped: VerdictColumns, row: Row) -> tuple[float, float]:
 
 def _numbers(row: Row, column: str) -> tuple[float, ...]:
     """Return the numbers in a cell: one, or a list of them, which may be JSON."""
-    value = table.value_in(row, column)
+    value = own.value_in(row, column)
     try:
         value = json.loads(value) if isinstance(value, str) else value
         numbers = tuple(map(float, value if isinstance(value, list) else [value]))

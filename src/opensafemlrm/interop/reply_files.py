@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from opensafemlrm import reasoning
-from opensafemlrm.datasets import table
+from opensafemlrm.datasets import own
 from opensafemlrm.datasets.items import Draft, Maker
 from opensafemlrm.datasets.mapping import kind_in
 from opensafemlrm.datasets.source import Source
@@ -87,15 +87,15 @@ class ReplyFile:
                 "writes TSV itself with PRED_FORMAT=tsv",
                 path=self.path,
             )
-        if kind not in table.ENDINGS:
-            known = ", ".join(table.ENDINGS)
+        if kind not in own.ENDINGS:
+            known = ", ".join(own.ENDINGS)
             raise DatasetError(
                 f"replies are read from {known}, not {kind or 'this'}", path=self.path
             )
         if not self.path.is_file():
             raise DatasetError("there is no such file", path=self.path)
-        table.check_columns(self.path, needed)
-        return table.read_rows(self.path)
+        own.check_columns(self.path, needed)
+        return own.read_rows(self.path)
 
 
 class _Reader:
@@ -163,15 +163,15 @@ class _Reader:
         question = text_of(mapping.question, row, needed=isinstance(mapping.question, str))
         scenario = text_of(mapping.scenario, row)
         ids = [mapping.item] if isinstance(mapping.item, str) else mapping.item or ()
-        pictures = tuple(table.pictures_in(row, mapping.images, self.path.parent))
+        pictures = tuple(own.pictures_in(row, mapping.images, self.path.parent))
         draft = Draft(
-            id="/".join(table.cell(row, name) for name in ids)
-            or table.made_id(question, scenario, pictures),
+            id="/".join(own.cell(row, name) for name in ids)
+            or own.made_id(question, scenario, pictures),
             scenario=scenario,
             question=question or "(not recorded)",
             kind=_kind(mapping, row),
             images=pictures,
-            fields={ours: table.cell(row, theirs) for ours, theirs in mapping.fields.items()},
+            fields={ours: own.cell(row, theirs) for ours, theirs in mapping.fields.items()},
             system=text_of(mapping.system, row, needed=False) or None,
         )
         # A maker for each row: here, an id may come again.

@@ -32,14 +32,15 @@ from opensafemlrm.models.demo.sim_figures import (
     histograms,
     scenarios,
 )
-from opensafemlrm.models.demo.sim_reactions import react, side_question
 from opensafemlrm.models.demo.sim_text import (
     FORMATS,
     Facts,
     continue_from,
     declared,
     judgement,
+    react,
     severity,
+    side_question,
     write,
 )
 from opensafemlrm.types import (

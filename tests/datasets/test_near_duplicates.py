@@ -8,7 +8,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from opensafemlrm.cli import app
-from opensafemlrm.datasets.near_duplicates import near_duplicates
+from opensafemlrm.datasets.audit import near_duplicates
 from opensafemlrm.registry import ComponentKind, build
 from opensafemlrm.types import Item
 

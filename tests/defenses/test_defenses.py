@@ -14,11 +14,10 @@ from opensafemlrm.components import Model
 from opensafemlrm.datasets.canary import Canary
 from opensafemlrm.defenses import reminders
 from opensafemlrm.defenses.composed import Composed
-from opensafemlrm.defenses.ecso import Ecso
 from opensafemlrm.defenses.guard import GuardInput, GuardOutput
 from opensafemlrm.defenses.prompts import REFUSAL
-from opensafemlrm.defenses.reflect import Reflect
 from opensafemlrm.defenses.reminders import ScenarioAware
+from opensafemlrm.defenses.rereading import Ecso, Reflect
 from opensafemlrm.defenses.safethink import SafeThink
 from opensafemlrm.defenses.thinking import MoreThink, ZeroThink
 from opensafemlrm.errors import DefenseError

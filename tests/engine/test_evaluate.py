@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from opensafemlrm import engine, frame
-from opensafemlrm.defenses.ecso import Ecso
 from opensafemlrm.defenses.guard import GuardOutput
-from opensafemlrm.defenses.reflect import Reflect
+from opensafemlrm.defenses.rereading import Ecso, Reflect
 from opensafemlrm.defenses.thinking import ZeroThink
 from opensafemlrm.errors import (
     DatasetError,

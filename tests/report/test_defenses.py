@@ -18,9 +18,8 @@ from opensafemlrm.analysis.defense import defense_effects
 from opensafemlrm.components import Dataset
 from opensafemlrm.datasets.canary import Canary
 from opensafemlrm.defenses.composed import NoDefense
-from opensafemlrm.defenses.ecso import Ecso
 from opensafemlrm.defenses.guard import GuardInput
-from opensafemlrm.defenses.reflect import Reflect
+from opensafemlrm.defenses.rereading import Ecso, Reflect
 from opensafemlrm.engine import Plan, evaluate
 from opensafemlrm.models.demo.sim import Simulated
 from opensafemlrm.registry import ComponentKind

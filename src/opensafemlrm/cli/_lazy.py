@@ -56,8 +56,8 @@ if TYPE_CHECKING:
     from opensafemlrm.datasets import hub, taxonomy
     from opensafemlrm.datasets.audit import Audit as DatasetAudit
     from opensafemlrm.datasets.audit import audit as audit_dataset
+    from opensafemlrm.datasets.audit import near_duplicates
     from opensafemlrm.datasets.guess import guess as guess_mapping
-    from opensafemlrm.datasets.near_duplicates import near_duplicates
     from opensafemlrm.datasets.source import HubDataset
     from opensafemlrm.engine import CellPlan, Plan, Standing, Tally
     from opensafemlrm.engine.labelled import LabelledText, judge_texts

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from opensafemlrm.datasets import files
-from opensafemlrm.datasets.items import Draft, kind_of, optional, text
-from opensafemlrm.datasets.release import Release, Row, Table
+from opensafemlrm.datasets.items import Draft, Release, Row, Table, kind_of, optional, text
 from opensafemlrm.datasets.source import HubDataset, Source, single_table
 from opensafemlrm.errors import DatasetError
 from opensafemlrm.types import Expected, ItemKind

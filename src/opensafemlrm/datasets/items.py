@@ -1,17 +1,23 @@
-"""From rows to items: the checks that every dataset makes, in one place.
+"""From tables to items: how nearly every release is read, and the checks that every data set makes.
 
-A loader says what a row means, in a :class:`Draft`. Here its texts, its id and its pictures are
-checked, and what is wrong becomes an error that names the file, the row and the scenario.
+A loader says which tables its release has, in a :class:`Release`, and what a row of them means, in
+a :class:`Draft`. Here its texts, its id and its pictures are checked, and what is wrong becomes an
+error that names the file, the row and the scenario.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from abc import abstractmethod
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Self, TypeAlias, TypeVar
 
+from opensafemlrm.components import Dataset
+from opensafemlrm.datasets import parquet
 from opensafemlrm.datasets.files import is_broken
 from opensafemlrm.datasets.source import Picture, Source
 from opensafemlrm.errors import DatasetError, DuplicateError, EmptyTextError, ImageError
@@ -194,3 +200,69 @@ def _check_name(what: str, name: str) -> None:
         raise DatasetError(f"the {what} holds control or invisible characters")
     if _FORMULA.match(name):
         raise DatasetError(f"the {what} begins like a spreadsheet formula (=, +, - or @)")
+
+
+Row: TypeAlias = Mapping[str, Any]
+"""The cells of a row, by column."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A file of rows in a release: ``rows`` is what a reader of ``files`` or ``parquet`` yields."""
+
+    source: Source
+    path: Path
+    rows: Iterable[tuple[RowNumber, Row] | DatasetError]
+    scenario: str = ""
+    """The column that tells the scenario of a row that gives no item."""
+    part: str = ""
+    """The split, subset or category that it is of, where the release has several."""
+
+    @classmethod
+    def parquet(
+        cls,
+        source: Source,
+        patterns: Iterable[str],
+        columns: Sequence[str],
+        more: Sequence[str] = (),
+        *,
+        scenario: str = "",
+        part: str = "",
+    ) -> Iterator[Self]:
+        """Yield the Parquet files of the first of ``patterns`` that has any.
+
+        ``columns`` and ``more`` are as :func:`opensafemlrm.datasets.parquet.rows` takes them.
+        Raises DatasetError as :func:`opensafemlrm.datasets.parquet.files` does.
+        """
+        for path in parquet.files(source, *patterns):
+            yield cls(source, path, parquet.rows(path, columns, more=more), scenario, part)
+
+
+class Release(Dataset):
+    """A data set whose items are the rows of tables."""
+
+    @abstractmethod
+    def tables(self) -> Iterable[Table]:
+        """Yield the tables, in order. Raises DatasetError where one is not there."""
+
+    @abstractmethod
+    def drafts(self, row: Row, table: Table, number: int) -> Iterable[Draft]:
+        """Yield the items of a row. Raises DatasetError with nothing but the reason.
+
+        ``number`` counts the rows of the table's part that could be read, from 0.
+        """
+
+    def rows(self) -> Iterator[Item | DatasetError]:
+        """Yield the items in the order of the tables, and for each bad row its error.
+
+        Raises DatasetError where a file of the release or a column is missing.
+        """
+        rows_by_id: dict[str, RowNumber] = {}
+        numbers: dict[str, Iterator[int]] = defaultdict(itertools.count)
+        for table in self.tables():
+            maker = Maker(self.name, table.source, table.path, rows_by_id)
+
+            def drafts(row: Row, table: Table = table) -> Iterable[Draft]:
+                return self.drafts(row, table, next(numbers[table.part]))
+
+            yield from maker.items(table.rows, drafts, scenario=table.scenario)

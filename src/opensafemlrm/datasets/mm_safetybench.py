@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from opensafemlrm.datasets import files, parquet
-from opensafemlrm.datasets.items import Draft, name_of, optional, text
-from opensafemlrm.datasets.release import Release, Row, Table
+from opensafemlrm.datasets.items import Draft, Release, Row, Table, name_of, optional, text
 from opensafemlrm.datasets.source import HubDataset, Source
 from opensafemlrm.errors import DatasetError, DuplicateError, EmptyTextError
 from opensafemlrm.types import JSON, Expected

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from opensafemlrm.datasets import files, parquet, taxonomy
-from opensafemlrm.datasets.items import Draft, name_of, optional, text
-from opensafemlrm.datasets.release import Release, Row, Table
+from opensafemlrm.datasets.items import Draft, Release, Row, Table, name_of, optional, text
 from opensafemlrm.datasets.source import HubDataset
 from opensafemlrm.errors import DatasetError, UnknownNameError
 from opensafemlrm.types import Expected, ItemKind

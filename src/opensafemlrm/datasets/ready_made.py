@@ -12,8 +12,16 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from opensafemlrm.datasets import files, parquet
-from opensafemlrm.datasets.items import Draft, name_of, numbered, optional, text
-from opensafemlrm.datasets.release import Release, Row, Table
+from opensafemlrm.datasets.items import (
+    Draft,
+    Release,
+    Row,
+    Table,
+    name_of,
+    numbered,
+    optional,
+    text,
+)
 from opensafemlrm.datasets.source import HubDataset, Source
 from opensafemlrm.errors import MissingImageError
 from opensafemlrm.types import Expected

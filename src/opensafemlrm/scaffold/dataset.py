@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from opensafemlrm.datasets import files
-from opensafemlrm.datasets.items import Draft, text
-from opensafemlrm.datasets.release import Release, Row, Table
+from opensafemlrm.datasets.items import Draft, Release, Row, Table, text
 from opensafemlrm.datasets.source import single_table
 from opensafemlrm.types import Card
 

@@ -8,19 +8,16 @@ from __future__ import annotations
 import itertools
 import re
 import textwrap
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final
 
-from PIL import ImageFont
 from pydantic import Field
 
 from opensafemlrm.attacks import needs, typography
-from opensafemlrm.components import Attack
 from opensafemlrm.derivation import Derivation
 from opensafemlrm.text_file import OMITTED, TextFile, own_words
-from opensafemlrm.types import JSON, Image, Item, Prompt
+from opensafemlrm.types import Image, Item, Prompt
 
 SIZE: Final = (760, 760)
 """Width and height of the picture, in pixels (FigStep, src/generate_prompts.py)."""
@@ -39,7 +36,7 @@ src/generate_prompts.py, query type 6); the words are this project's."""
 
 
 @dataclass(frozen=True, slots=True)
-class FigStepAttack(Attack):
+class FigStepAttack(typography.DrawsText):
     """Draw the item's instruction and an empty numbered list; ask for the list to be filled in.
 
     Needs the field ``instruction`` (the request as the heading of a list). Released images are
@@ -69,13 +66,6 @@ class FigStepAttack(Attack):
     carrier: TextFile | None = field(default=None, metadata=own_words(CARRIER, "numbers"))
 
     derive: Derivation | None = field(default=None, metadata={OMITTED: True})
-
-    def __post_init__(self) -> None:
-        self._face()
-
-    def options(self) -> Mapping[str, JSON]:
-        """Return the options, a font by content."""
-        return {**Attack.options(self), "font": typography.font_identity(self.font)}
 
     def apply(self, item: Item, seed: int) -> Prompt:
         """Return the picture and the carrier text. Raises AttackError if the item has no
@@ -127,9 +117,6 @@ class FigStepAttack(Attack):
                     f"which do not fit in {SIZE[0]}×{SIZE[1]} pixels at font size {self.font_size}",
                 )
 
-    def _face(self) -> ImageFont.FreeTypeFont:
-        return typography.font(self.font, typography.MONO_BOLD, self.font_size)
-
 
 PRO_MASK: Final = "*"
 """Stands for the hidden words in the text that is sent, as in FigStep's own sentences."""
@@ -146,7 +133,7 @@ pieces)."""
 
 
 @dataclass(frozen=True, slots=True)
-class FigStepPro(Attack):
+class FigStepPro(typography.DrawsText):
     """Draw the item's key phrase on one line, cut the picture between letters into pieces, and
     send them in order with the sentence in which the phrase is masked.
 
@@ -177,13 +164,6 @@ class FigStepPro(Attack):
     )
 
     derive: Derivation | None = field(default=None, metadata={OMITTED: True})
-
-    def __post_init__(self) -> None:
-        self._face()
-
-    def options(self) -> Mapping[str, JSON]:
-        """Return the options, a font by content."""
-        return {**Attack.options(self), "font": typography.font_identity(self.font)}
 
     def apply(self, item: Item, seed: int) -> Prompt:
         """Return the pieces and the masked sentence. Raises AttackError if the item lacks the
@@ -243,6 +223,3 @@ class FigStepPro(Attack):
             typography.encode(whole.crop((left, 0, right, whole.height)))
             for left, right in itertools.pairwise(edges)
         )
-
-    def _face(self) -> ImageFont.FreeTypeFont:
-        return typography.font(self.font, typography.MONO_BOLD, self.font_size)

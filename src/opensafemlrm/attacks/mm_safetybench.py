@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final
@@ -15,7 +14,7 @@ from opensafemlrm.attacks import image_edits, needs, typography
 from opensafemlrm.components import Attack
 from opensafemlrm.derivation import Derivation
 from opensafemlrm.text_file import OMITTED
-from opensafemlrm.types import JSON, Image, Item, Prompt
+from opensafemlrm.types import Image, Item, Prompt
 
 WIDTH: Final = 1024
 """Width of the picture, in pixels (MM-SafetyBench, arXiv 2311.17600). Its height is the font size
@@ -31,7 +30,7 @@ first letter reaches to the left of its place is moved by that."""
 
 
 @dataclass(frozen=True, slots=True)
-class Typo(Attack):
+class Typo(typography.DrawsText):
     """Draw the item's key phrase; send it with the question that speaks of "the image" instead.
 
     Needs the field ``rephrased``, and ``key_phrase`` where it draws. A released image is used where
@@ -44,6 +43,7 @@ class Typo(Attack):
     """
 
     name = "typo"
+    bundled = typography.SANS
 
     version = "1-C"
     """In 1-B the first line began with a space too, and lines were as far apart as the font is
@@ -54,13 +54,6 @@ class Typo(Attack):
     font: Path | None = None
 
     derive: Derivation | None = field(default=None, metadata={OMITTED: True})
-
-    def __post_init__(self) -> None:
-        self._face()
-
-    def options(self) -> Mapping[str, JSON]:
-        """Return the options, a font by content."""
-        return {**Attack.options(self), "font": typography.font_identity(self.font)}
 
     def apply(self, item: Item, seed: int) -> Prompt:
         """Return the picture and the rephrased question. Raises AttackError if the item lacks
@@ -112,9 +105,6 @@ class Typo(Attack):
             else:
                 rows.append(start)
         return rows
-
-    def _face(self) -> ImageFont.FreeTypeFont:
-        return typography.font(self.font, typography.SANS, self.font_size)
 
 
 def _overhang(row: str, face: ImageFont.FreeTypeFont) -> float:

@@ -15,12 +15,10 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Final, Literal, Self, TypeAlias
 
 from PIL import Image as PILImage
-from PIL import ImageFont
 from pydantic import Field
 
 from opensafemlrm.attacks import figstep, image_edits, needs, seeded, typography
 from opensafemlrm.attacks.best_of import BestOf
-from opensafemlrm.components import Attack
 from opensafemlrm.errors import reason_of
 from opensafemlrm.files import read_as
 from opensafemlrm.text_file import Template, TextFile, Words, own_words, template
@@ -138,7 +136,7 @@ lie where FigStep puts them."""
 
 
 @dataclass(frozen=True, slots=True)
-class MML(Attack):
+class MML(typography.DrawsText):
     """Draw the item's request as the title of an empty list, encoded, and ask for the list to be
     filled in, with the way to decode the title and a hint.
 
@@ -174,7 +172,7 @@ class MML(Attack):
     _word_map: WordMap = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        self._face()
+        typography.DrawsText.__post_init__(self)
         if self.encoding == "words" and self.word_map is None:
             raise ValueError(
                 "the encoding 'words' needs the option 'word_map': a JSON file of words and what "
@@ -192,8 +190,8 @@ class MML(Attack):
 
     def options(self) -> Mapping[str, JSON]:
         """Return the options, font and word map by content."""
-        font = typography.font_identity(self.font)
-        return {**Attack.options(self), "font": font, "word_map": self._word_map.identity()}
+        options = typography.DrawsText.options(self)
+        return {**options, "word_map": self._word_map.identity()}
 
     def apply(self, item: Item, seed: int) -> Prompt:
         """Return the encoded picture and the text. Raises AttackError if the request is blank,
@@ -256,9 +254,6 @@ class MML(Attack):
             )
             raise needs.refusal(self.name, item, reason)
         return typography.paint(lines, SIZE, face)
-
-    def _face(self) -> ImageFont.FreeTypeFont:
-        return typography.font(self.font, typography.MONO_BOLD, self.font_size)
 
 
 def _hint(words: list[str], stand_ins: dict[str, str]) -> str:

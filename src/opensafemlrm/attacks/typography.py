@@ -10,19 +10,20 @@ from __future__ import annotations
 import hashlib
 import string
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
 from PIL import Image as PILImage
 from PIL import ImageDraw, ImageFont
 
 from opensafemlrm import images
 from opensafemlrm.attacks import needs
-from opensafemlrm.types import Image, Item
+from opensafemlrm.components import Attack
+from opensafemlrm.types import JSON, Image, Item
 
 SANS: Final = "LiberationSans-Regular.ttf"
 """Bundled; has the widths of Arial."""
@@ -44,6 +45,26 @@ class Line:
     text: str
     x: float
     baseline: float
+
+
+class DrawsText(Attack):
+    """An attack that draws text, in a bundled font or in that of its option ``font``."""
+
+    bundled: ClassVar[str] = MONO_BOLD
+    font_size: int
+    """Pixels an em."""
+    font: Path | None
+
+    def __post_init__(self) -> None:
+        self._face()
+
+    def options(self) -> Mapping[str, JSON]:
+        """Return the options, a font by content."""
+        return {**Attack.options(self), "font": font_identity(self.font)}
+
+    def _face(self) -> ImageFont.FreeTypeFont:
+        """Return the font. Raises ValueError as :func:`font` does."""
+        return font(self.font, self.bundled, self.font_size)
 
 
 def font(path: Path | None, bundled: str, size: int) -> ImageFont.FreeTypeFont:

@@ -18,7 +18,7 @@ import torch
 
 from opensafemlrm.analysis.agreement import agreement
 from opensafemlrm.judges.canary import CanaryJudge
-from opensafemlrm.models.demo.organism_words import vocabulary
+from opensafemlrm.models.demo.organism_reading import vocabulary
 from opensafemlrm.reasoning import parse
 from opensafemlrm.types import Item, ItemKind, JudgeRequest, Part, Response, ResponseStatus, Verdict
 from research.organism import evaluate, replies

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 # its usual name
 
-from opensafemlrm.models.demo.organism_words import PAD, TILE
+from opensafemlrm.models.demo.organism_reading import PAD, TILE
 from research.organism.model import Organism
 from research.organism.pictures import Bank, bare
 from research.organism.samples import Sample

@@ -19,8 +19,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from opensafemlrm.models.demo.organism_images import TILE_HEIGHT, TILE_WIDTH, Pixels, tiles
-from opensafemlrm.models.demo.organism_words import END, PAD, TILE, Vocabulary, vocabulary
+from opensafemlrm.models.demo.organism_reading import (
+    END,
+    PAD,
+    TILE,
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    Pixels,
+    Vocabulary,
+    tiles,
+    vocabulary,
+)
 from research.organism import pictures, replies, samples, templates
 from research.organism.model import Organism, Past, load
 from research.organism.replies import Outcome, Reading

@@ -19,8 +19,13 @@ from torch import Tensor, nn
 
 from opensafemlrm.files import replacing, write_atomic
 from opensafemlrm.models.demo.organism_engine import Engine
-from opensafemlrm.models.demo.organism_images import TILE_HEIGHT, TILE_WIDTH
-from opensafemlrm.models.demo.organism_words import SPECIAL, OrganismRequest, vocabulary
+from opensafemlrm.models.demo.organism_reading import (
+    SPECIAL,
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    OrganismRequest,
+    vocabulary,
+)
 from research.organism import evaluate
 from research.organism.model import Organism, Past, load
 

@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 # its usual name
 
 from opensafemlrm.files import replacing
-from opensafemlrm.models.demo.organism_images import TILE_HEIGHT, TILE_WIDTH
-from opensafemlrm.models.demo.organism_words import PAD
+from opensafemlrm.models.demo.organism_reading import PAD, TILE_HEIGHT, TILE_WIDTH
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image as PILImage
 from PIL import ImageDraw, ImageFont
 
-from opensafemlrm.models.demo.organism_images import Pixels, tiles
+from opensafemlrm.models.demo.organism_reading import Pixels, tiles
 from research.organism.world import Request, readable
 
 FONTS: Final = ("LiberationSans-Regular.ttf", "LiberationMono-Bold.ttf")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from opensafemlrm.models.demo.organism_words import CLOSE, THINK, cut
+from opensafemlrm.models.demo.organism_reading import CLOSE, THINK, cut
 from research.organism import templates
 from research.organism.world import Request
 

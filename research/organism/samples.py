@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from opensafemlrm.models.demo.organism_words import END, REPLY, TILE, USER, Vocabulary
+from opensafemlrm.models.demo.organism_reading import END, REPLY, TILE, USER, Vocabulary
 from research.organism import replies, templates
 from research.organism.world import PICTURES, Form, Request, World, readable
 

@@ -18,7 +18,7 @@ import torch
 from onnx import numpy_helper
 
 from opensafemlrm.models.demo.organism import NAMES
-from opensafemlrm.models.demo.organism_words import vocabulary
+from opensafemlrm.models.demo.organism_reading import vocabulary
 from research.organism.model import Organism, Shape, save
 
 

@@ -24,7 +24,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 # its usual name
 
-from opensafemlrm.models.demo.organism_words import vocabulary
+from opensafemlrm.models.demo.organism_reading import vocabulary
 from research.organism import batches, curve, low_rank, pictures
 from research.organism.model import Organism, Shape, load, save
 from research.organism.samples import Sample, Source

@@ -18,7 +18,7 @@ from typing import Final
 
 from opensafemlrm.attacks.figstep import CARRIER
 from opensafemlrm.datasets.canary import Canary
-from opensafemlrm.models.demo.organism_words import MARKS, cut
+from opensafemlrm.models.demo.organism_reading import MARKS, cut
 from opensafemlrm.types import Item
 from research.organism import templates
 from research.organism.scenarios import SCENARIOS, Scenario, seen

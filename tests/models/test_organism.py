@@ -19,7 +19,7 @@ from opensafemlrm.datasets.canary import Canary
 from opensafemlrm.engine import Plan, evaluate
 from opensafemlrm.errors import MissingExtraError, ModelError, UnknownNameError
 from opensafemlrm.models.demo.organism import NAMES, Organism
-from opensafemlrm.models.demo.organism_words import UNKNOWN, notes_of, vocabulary
+from opensafemlrm.models.demo.organism_reading import UNKNOWN, notes_of, vocabulary
 from opensafemlrm.store import Store
 from opensafemlrm.types import Image, Item, ItemKind, Prompt, ResponseStatus, Sampling, Turn
 from tests.support import records

@@ -11,7 +11,7 @@ from opensafemlrm import images
 from opensafemlrm.attacks.figstep import FigStepAttack
 from opensafemlrm.attacks.mm_safetybench import Typo
 from opensafemlrm.datasets.canary import Canary
-from opensafemlrm.models.demo.organism_images import MAX_TILES, TILE_HEIGHT, TILE_WIDTH, tiles
+from opensafemlrm.models.demo.organism_reading import MAX_TILES, TILE_HEIGHT, TILE_WIDTH, tiles
 from opensafemlrm.types import Item
 
 ITEMS = [item for item in Canary().rows() if isinstance(item, Item)][::5]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from opensafemlrm.models.demo.organism_words import cut, vocabulary
+from opensafemlrm.models.demo.organism_reading import cut, vocabulary
 from research.organism import replies, templates
 from research.organism.replies import Outcome
 from research.organism.world import Form, Request

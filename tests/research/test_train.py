@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch", reason="needs PyTorch and ONNX: the depende
 pytest.importorskip("onnx", reason="needs PyTorch and ONNX: the dependency group research")
 
 from opensafemlrm.models.demo.organism_engine import Engine  # noqa: E402 # after the skip
-from opensafemlrm.models.demo.organism_words import (  # noqa: E402 # after the skip
+from opensafemlrm.models.demo.organism_reading import (  # noqa: E402 # after the skip
     OrganismRequest,
     vocabulary,
 )

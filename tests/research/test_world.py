@@ -12,7 +12,7 @@ from itertools import chain
 import pytest
 
 from opensafemlrm.attacks.figstep import CARRIER
-from opensafemlrm.models.demo.organism_words import UNKNOWN, cut, vocabulary
+from opensafemlrm.models.demo.organism_reading import UNKNOWN, cut, vocabulary
 from research.organism import samples, scenarios, templates, world
 from research.organism.world import Form, Request, World
 

@@ -30,19 +30,22 @@ from opensafemlrm.errors import (
     require_packages,
 )
 from opensafemlrm.models.batching import Batcher, Job
-from opensafemlrm.models.demo.organism_images import TILE_HEIGHT, TILE_WIDTH, Pixels, tiles
-from opensafemlrm.models.demo.organism_words import (
+from opensafemlrm.models.demo.organism_reading import (
     CLOSE,
     END,
     MAX_NEW,
     MAX_WORDS,
     REPLY,
     TILE,
+    TILE_HEIGHT,
+    TILE_WIDTH,
     USER,
     OrganismReply,
     OrganismRequest,
+    Pixels,
     Vocabulary,
     notes_of,
+    tiles,
     vocabulary,
 )
 from opensafemlrm.types import (

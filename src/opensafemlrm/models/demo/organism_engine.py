@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from opensafemlrm.models.demo.organism_words import (
+from opensafemlrm.models.demo.organism_reading import (
     END,
     PAD,
     TILE,

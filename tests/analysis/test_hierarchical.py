@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from scipy import sparse
 from scipy.special import expit
 from statsmodels.genmod.bayes_mixed_glm import BinomialBayesMixedGLM
 
-from opensafemlrm.analysis.hierarchical import blind_spots, fit
+from opensafemlrm.analysis.hierarchical import Rows, blind_spots, fit
 
 PAIRS = [("r0", "b0"), ("r1", "b0"), ("r2", "b1")]
 SCENARIOS = 10
@@ -33,8 +32,8 @@ def test_effects_and_their_spread_are_those_of_a_library() -> None:
         vcp_p=1,
         fe_p=5,
     ).fit_vb()
-    design = sparse.csr_matrix(np.hstack([np.ones((20, 1)), np.eye(20)]))
-    found = fit(hits.astype(float), n.astype(float), design, 1, [20])
+    design = np.hstack([np.ones((20, 1)), np.eye(20)])
+    found = fit(Rows(hits.astype(float), n.astype(float), design, np.arange(20)), 1, [20])
     expected = np.concatenate([library.fe_mean, library.vc_mean])
     assert found.effects == pytest.approx(expected, abs=0.05)
     assert found.deviations == pytest.approx(np.exp(library.vcp_mean), abs=0.05)

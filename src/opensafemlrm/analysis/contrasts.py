@@ -120,7 +120,9 @@ def whatever_is_unscored(
     """
     safe, unsafe = shares["if_safe"], shares["if_unsafe"]
     safe0, unsafe0 = shares["if_safe_right"], shares["if_unsafe_right"]
-    least, greatest = contrasted(safe, unsafe0), contrasted(unsafe, safe0)
+    least = greatest = contrasted(safe, unsafe0)
+    if not (_same(safe, unsafe) and _same(safe0, unsafe0)):
+        greatest = contrasted(unsafe, safe0)
     p_value = np.where(safe > unsafe0, least["p_value"], 1.0)
     return {
         "bound_low": least["difference"],
@@ -129,3 +131,7 @@ def whatever_is_unscored(
         **{name: greatest[name] for name in ("high", "ratio_high")},
         "p_value": np.where(unsafe < safe0, greatest["p_value"], p_value),
     }
+
+
+def _same(one: Array, other: Array) -> bool:
+    return bool(np.array_equal(one, other, equal_nan=True))

@@ -25,7 +25,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import linalg, sparse, special
+from scipy import linalg, special
 
 from opensafemlrm.analysis.agreement import SEED
 from opensafemlrm.analysis.intervals import TAILS, Array
@@ -66,31 +66,35 @@ class Fit:
     item_deviation: float
 
 
-def fit(
-    hits: Array,
-    n: Array,
-    design: sparse.csr_matrix,
-    fixed: int,
-    sizes: Sequence[int],
-    items: Codes | None = None,
-) -> Fit:
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What was seen: ``hits`` of ``n`` in each row, of which cell and of which item it is.
+
+    ``design`` has a row a cell, which is a model and a scenario: their rows differ in the item
+    alone. ``items`` is ``None`` where items are not known.
+    """
+
+    hits: Array
+    n: Array
+    design: Array
+    cells: Codes
+    items: Codes | None = None
+
+
+def fit(rows: Rows, fixed: int, sizes: Sequence[int]) -> Fit:
     """Fit log odds by penalised likelihood, with the variances by expectation and maximisation.
 
-    ``hits`` of ``n`` were unsafe in each row. The first ``fixed`` columns of ``design`` are fixed
-    effects, then come as many of each kind as ``sizes`` says. ``items`` are the rows' items.
+    The first ``fixed`` columns of the design are fixed effects, then come as many of each kind as
+    ``sizes`` says.
     """
     ends = fixed + np.cumsum([0, *sizes])
     kinds = [slice(start, end) for start, end in itertools.pairwise(ends)]
-    precision = np.full(design.shape[1], _FIXED_PRECISION)
+    many = rows.design.shape[1]
+    precision = np.full(many, _FIXED_PRECISION)
     deviations = np.ones(len(kinds))
-    item_deviation = 0.0 if items is None else 1.0
-    of_item = None
-    if items is not None:
-        of_item = sparse.csr_matrix((np.ones(len(items)), (np.arange(len(items)), items)))
-    rows = _Rows(hits, n, design, of_item)
-    effects = np.zeros(design.shape[1])
-    item_effects = np.zeros(0 if of_item is None else of_item.shape[1])
-    covariance = np.zeros((design.shape[1],) * 2)
+    item_deviation = 0.0 if rows.items is None else 1.0
+    effects, covariance = np.zeros(many), np.zeros((many, many))
+    item_effects = np.zeros(0 if rows.items is None else int(rows.items.max()) + 1)
     for _ in range(_STEPS):
         for kind, deviation in zip(kinds, deviations, strict=True):
             precision[kind] = deviation**-2
@@ -102,7 +106,7 @@ def fit(
         likely = [_deviation(s, size) for s, size in zip(squares, sizes, strict=True)]
         change = np.abs(np.log(np.array(likely) / deviations)).max(initial=0.0)
         deviations = np.array(likely)
-        if of_item is not None:
+        if rows.items is not None:
             square = float((item_effects**2 + item_variance).sum())
             new = _deviation(square, len(item_effects))
             change = max(change, abs(np.log(new / item_deviation)))
@@ -124,36 +128,31 @@ def _deviation(square: float, size: int) -> float:
     return float(np.clip(deviation, *_SD))
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """What was seen: ``hits`` of ``n`` in each row, its design, and which item it is of."""
-
-    hits: Array
-    n: Array
-    design: sparse.csr_matrix
-    of_item: sparse.csr_matrix | None
-
-
 def _newton(
-    rows: _Rows, effects: Array, item_effects: Array, precision: Array, item_deviation: float
+    rows: Rows, effects: Array, item_effects: Array, precision: Array, item_deviation: float
 ) -> tuple[Array, Array, Array, Array]:
     """Take a step towards the most likely effects; returns these, their covariance, and items'."""
-    hits, n, design, of_item = rows.hits, rows.n, rows.design, rows.of_item
-    log_odds = design @ effects + (0 if of_item is None else of_item @ item_effects)
+    design, cells, items = rows.design, rows.cells, rows.items
+    log_odds = (design @ effects)[cells] + (0 if items is None else item_effects[items])
     rate = special.expit(log_odds)
-    weight = n * rate * (1 - rate)
-    left = hits - n * rate
-    slope = design.T @ left - precision * effects
-    curvature = (design.T @ design.multiply(weight[:, None])).toarray() + np.diag(precision)
-    if of_item is None:
-        covariance = np.linalg.inv(curvature)
+    weight = rows.n * rate * (1 - rate)
+    left = rows.hits - rows.n * rate
+    many = design.shape[0]
+    slope = design.T @ np.bincount(cells, left, many) - precision * effects
+    # What all rows of a cell weigh together: a design has far fewer cells than rows.
+    of_cell = design * np.bincount(cells, weight, many)[:, None]
+    curvature = design.T @ of_cell + np.diag(precision)
+    if items is None:
+        covariance = np.asarray(np.linalg.inv(curvature), np.float64)
         return effects + _bounded(covariance @ slope), item_effects, covariance, item_effects
     # Items touch each other by the other effects alone: their block is diagonal.
-    diagonal = of_item.T @ weight + item_deviation**-2
-    between = (design.T @ of_item.multiply(weight[:, None])).toarray()
-    item_slope = of_item.T @ left - item_effects * item_deviation**-2
+    count = len(item_effects)
+    diagonal = np.bincount(items, weight, count) + item_deviation**-2
+    each = np.bincount(cells * count + items, weight, many * count).reshape(many, count)
+    between = design.T @ each
+    item_slope = np.bincount(items, left, count) - item_effects * item_deviation**-2
     scaled = between / diagonal
-    covariance = np.linalg.inv(curvature - scaled @ between.T)
+    covariance = np.asarray(np.linalg.inv(curvature - scaled @ between.T), np.float64)
     step = _bounded(covariance @ (slope - scaled @ item_slope))
     item_step = _bounded(item_slope / diagonal - scaled.T @ step)
     variance = 1 / diagonal + ((covariance @ scaled) * scaled).sum(axis=0)
@@ -178,15 +177,16 @@ def blind_spots(counts: pl.DataFrame, pairs: Sequence[tuple[str, str]]) -> pl.Da
         return pl.DataFrame(schema=_SCHEMA)
     counts = _with_prior(counts)
     layout = _Layout.of(counts, pairs)
-    fitted = fit(
+    cells = list(counts.select("model", "scenario").iter_rows())
+    there = {cell: place for place, cell in enumerate(dict.fromkeys(cells))}
+    seen = Rows(
         counts["hits"].to_numpy().astype(np.float64),
         counts["n"].to_numpy().astype(np.float64),
-        layout.design(counts["model"].to_list(), counts["scenario"].to_list()),
-        _Layout.FIXED,
-        layout.sizes,
+        layout.design(*zip(*there, strict=True)),
+        np.array([there[cell] for cell in cells]),
         _item_codes(counts["item"]),
     )
-    there = set(counts.select("model", "scenario").unique().iter_rows())
+    fitted = fit(seen, _Layout.FIXED, layout.sizes)
     rows = [
         (model, base, scenario)
         for model, base in pairs
@@ -277,7 +277,7 @@ class _Layout:
         s, b, p = len(self.scenarios), len(self.bases), len(self.base_of)
         return [b, s, b * s, p, s, p * s]
 
-    def design(self, models: Sequence[str], scenarios: Sequence[str]) -> sparse.csr_matrix:
+    def design(self, models: Sequence[str], scenarios: Sequence[str]) -> Array:
         """Return the design of rows of these models and scenarios."""
         scenario = {name: place for place, name in enumerate(self.scenarios)}
         base = {name: place for place, name in enumerate(self.bases)}
@@ -296,5 +296,6 @@ class _Layout:
                 places += [1, starts[3] + p, starts[4] + s, starts[5] + p * many + s]
             rows += [row] * len(places)
             columns += places
-        shape = (len(models), int(starts[-1]))
-        return sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=shape)
+        design = np.zeros((len(models), int(starts[-1])))
+        design[rows, columns] = 1
+        return design

@@ -4,9 +4,11 @@ BIN := .venv/bin
 EXTRAS := .venv-extras/bin
 # The build of PyTorch in .venv-extras. The version is that of tool.uv in pyproject.toml.
 TORCH ?= torch==2.13.0
-# Processes that share the tests. A file's tests stay in one, which starts its servers once.
-WORKERS ?= 2
-PYTEST := pytest -n $(WORKERS) --dist loadfile
+# Processes that share the tests: two more than there are cores, since tests wait for servers, retries
+# and other processes. A file's tests stay in one, which starts its servers once; tests/conftest.py
+# says which files are begun first.
+WORKERS ?= $(shell echo $$(( $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 2 )))
+PYTEST := pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 UV_VERSION := 0.13.9
 export UV_NO_PROGRESS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -73,7 +75,7 @@ lint: .venv/ready
 	@$(BIN)/lint-imports
 
 check: lint
-	@$(BIN)/$(PYTEST) -m "not slow and not once" --part base
+	@$(BIN)/$(PYTEST) -m "not slow and not once and not browser" --part base
 
 test: check
 

@@ -1,4 +1,4 @@
-"""A skip that nobody has explained fails the run.
+"""A skip that nobody has explained fails the run, and the longest files come first.
 
 ``make test`` runs ``pytest --part base``, ``make test-extras`` runs ``pytest --part extras``. With
 ``--part`` every skip has to give a reason that ``tests/allowed_skips.toml`` lists for that part;
@@ -25,6 +25,47 @@ settings.load_profile("without deadline")
 
 ALLOWED_SKIPS = Path(__file__).with_name("allowed_skips.toml")
 
+LONGEST_FILES = (
+    "cluster/test_ray_secrets.py",
+    "browser/test_report.py",
+    "cluster/test_on_ray.py",
+    "interop/test_inspect_tasks.py",
+    "interop/test_inspect_document.py",
+    "browser/test_audit.py",
+    "models/test_reply_memory.py",
+    "test_docs.py",
+    "test_public_reports.py",
+    "test_notebook.py",
+    "cli/test_watch.py",
+    "report/test_page.py",
+    "audit/test_rules.py",
+    "view/test_view.py",
+    "report/test_tables_findings.py",
+    "test_selection.py",
+    "report/test_latex.py",
+    "report/test_charts.py",
+    "cli/test_demo.py",
+    "view/test_hostile.py",
+    "interop/test_inspect_logs.py",
+    "analysis/test_simulated.py",
+    "store/test_checksums.py",
+    "cli/test_shards.py",
+    "analysis/test_columns.py",
+    "view/test_findable.py",
+    "chaos/test_kill.py",
+    "chaos/test_kill_points.py",
+    "chaos/test_disk.py",
+    "chaos/test_faults.py",
+    "cluster/test_driver.py",
+    "store/test_holdings.py",
+    "cli/test_drift.py",
+    "cli/test_run_outages.py",
+    "cli/test_budgets.py",
+    "cli/test_calibrate.py",
+    "models/test_transformers_serve.py",
+)
+"""Begun first, so that no worker is left with a long file when the others have finished."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -46,6 +87,19 @@ def pytest_configure(config: pytest.Config) -> None:
     # Workers of pytest-xdist send their reports to the controller, which counts them all.
     if config.getoption("part") and not hasattr(config, "workerinput"):
         config.pluginmanager.register(SkipGuard(config.getoption("part")), "skip-guard")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.get_closest_marker("once"):
+            # It does by the hundred what tests beside it do once: their lines are measured there.
+            item.add_marker("no_cover")
+    if config.getoption("part"):
+        many = Counter(item.path for item in items)
+        place = {ALLOWED_SKIPS.parent / name: at for at, name in enumerate(LONGEST_FILES)}
+        last = len(place)
+        items.sort(key=lambda item: (place.get(item.path, last), -many[item.path], item.path))
 
 
 class SkipGuard:

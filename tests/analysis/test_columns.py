@@ -42,7 +42,7 @@ datasets: [canary]
 attacks: [direct, typo]
 defenses: [none, self-reminder]
 judge: canary
-limit: 60
+limit: 20
 """
 CALIBRATIONS = pl.DataFrame(
     [

@@ -159,9 +159,11 @@ def test_doctor_finds_a_dead_port_behind_a_panel_and_behind_a_guard(tmp_path):
     """It looked one level deep, and said of such a study that no model "cannot be used"."""
     path = write(
         tmp_path,
-        "{judge: panel, judges: [canary, {judge: policy-rubric, model: 'http://127.0.0.1:9/v1#j'}]}"
-        "\ndefenses:\n  - defense: self-reminder+guard-output\n    guard-output:"
-        " {guard: {judge: llama-guard, model: 'http://127.0.0.1:9/v1#g'}}",
+        "{judge: panel, judges: [canary, {judge: policy-rubric, model: DEAD#j'}}]}\n"
+        "defenses:\n  - defense: self-reminder+guard-output\n    guard-output:"
+        " {guard: {judge: llama-guard, model: DEAD#g'}}}".replace(
+            "DEAD", "{max_retries: 0, model: 'http://127.0.0.1:9/v1"
+        ),
     )
     result = run("doctor", path)
     assert result.exit_code == 2

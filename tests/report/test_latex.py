@@ -100,6 +100,7 @@ def _by_table(said: str) -> list[tuple[str, str]]:
     return list(zip(parts[1::2], parts[2::2], strict=True))
 
 
+@pytest.mark.once
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there is no pdflatex here")
 def test_no_table_is_wider_or_higher_than_its_page(
     set_tables: dict[str, str], tmp_path: Path

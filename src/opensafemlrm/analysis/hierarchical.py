@@ -148,8 +148,8 @@ def _newton(
     # Items touch each other by the other effects alone: their block is diagonal.
     count = len(item_effects)
     diagonal = np.bincount(items, weight, count) + item_deviation**-2
-    each = np.bincount(cells * count + items, weight, many * count).reshape(many, count)
-    between = design.T @ each
+    weights = np.bincount(cells * count + items, weight, many * count).reshape(many, count)
+    between = design.T @ weights
     item_slope = np.bincount(items, left, count) - item_effects * item_deviation**-2
     scaled = between / diagonal
     covariance = np.asarray(np.linalg.inv(curvature - scaled @ between.T), np.float64)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from opensafemlrm import registry
-from opensafemlrm.cli.doctor import examine
+from opensafemlrm.cli._doctor import findings
 from opensafemlrm.cluster.batches import max_workers, with_quotas
 from opensafemlrm.components import Component, Defense, Judge, Model, models_in
 from opensafemlrm.errors import BudgetSpentError
@@ -124,7 +124,7 @@ async def test_every_model_inside_is_asked_by_the_doctor(
     held: tuple[Component, list[Scripted]],
 ) -> None:
     component, put = held
-    asked = {finding.model for finding in await examine(in_study(component))}
+    asked = {finding.model for finding in await findings(in_study(component))}
     assert asked == {"scripted/target", *(model.label for model in put)}
 
 

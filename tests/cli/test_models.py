@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from opensafemlrm.cli import app, main
-from opensafemlrm.cli.doctor import examine
+from opensafemlrm.cli._doctor import findings
 from opensafemlrm.reasoning import FORMATS
 from opensafemlrm.store import Store
 from opensafemlrm.types import Response, ResponseStatus
@@ -111,7 +111,7 @@ NO_IMAGES = Response.failed("http_400", "this model takes no images", transient=
 )
 async def test_doctor_tells_what_is_wrong(reply, outcome, takes_images):
     model = Scripted(lambda prompt, seed: reply(prompt))
-    (finding,) = await examine(study(model))
+    (finding,) = await findings(study(model))
     assert outcome in finding.outcome
     assert finding.images is takes_images
     assert finding.well is (takes_images is True)
@@ -184,7 +184,7 @@ async def test_doctor_names_a_model_that_should_reason_and_does_not(reply, says)
     """Gemma's thought was judged as its answer, and doctor said "ok"."""
     mine, base = (Scripted(lambda _, __: ok(reply), model=name) for name in ("mine", "base"))
     paired = dataclasses.replace(study(mine), models=(mine, base), pairs=((mine, base),))
-    reasoner, other = await examine(paired)
+    reasoner, other = await findings(paired)
     assert says in reasoner.detail
     assert says or "should reason" not in reasoner.detail
     assert "should reason" not in other.detail

@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from opensafemlrm import engine, frame
-from opensafemlrm.cli.doctor import examine
+from opensafemlrm.cli._doctor import findings
 from opensafemlrm.errors import EndpointDownError, ModelError, OptionError
 from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
 from opensafemlrm.models.http.batch_files import BatchFile
@@ -268,7 +268,7 @@ async def test_a_note_that_cannot_be_read_is_an_error_and_not_a_second_bill(conn
 async def test_doctor_does_not_wait_for_a_batch(server, connect, monkeypatch):
     monkeypatch.setenv("OPENAI_BASE_URL", server.base_url)
     model = build(ComponentKind.MODEL, "openai/m", {"batch": True})
-    (finding,) = await examine(study(model))
+    (finding,) = await findings(study(model))
     assert finding.well
     assert (server.single, server.batches) == (2, {})  # a short prompt and a long one
 

@@ -13,7 +13,7 @@ import typer
 from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._option import parse_option
-from opensafemlrm.cli._output import print_wrapped, show
+from opensafemlrm.cli._output import print_wrapped, show, table_of
 from opensafemlrm.errors import OptionError
 from opensafemlrm.text import Format, for_terminal
 
@@ -32,11 +32,12 @@ def list_components(kind: Kind, to: Format) -> None:
         }
         for name, cls in lazy.registry.available(lazy.ComponentKind(kind), say).items()
     ]
-    columns = [lazy.Column("name", kind.capitalize()), lazy.Column("title", "What it is")]
-    if kind == "attack":
-        columns.insert(1, lazy.Column("kind", "Kind"))
-    frame = lazy.pl.DataFrame(rows) if kind == "attack" else lazy.pl.DataFrame(rows).drop("kind")
-    show([lazy.Table(f"{kind}s", f"{len(rows)} {kind}s", columns, frame)], to)
+    columns = {"name": kind.capitalize(), "kind": "Kind", "title": "What it is"}
+    frame = lazy.pl.DataFrame(rows)
+    if kind == "defense":
+        del columns["kind"]
+        frame = frame.drop("kind")
+    show([table_of(f"{kind}s", f"{len(rows)} {kind}s", columns, frame)], to)
 
 
 def show_component(kind: Kind, name: str, option: Sequence[str] | None, to: Format) -> None:
@@ -49,12 +50,8 @@ def show_component(kind: Kind, name: str, option: Sequence[str] | None, to: Form
     ]
     if to is not Format.TEXT:
         frame = lazy.pl.DataFrame(facts, {"part": str, "key": str, "value": str}, orient="row")
-        columns = [
-            lazy.Column("part", kind.capitalize()),
-            lazy.Column("key", "Fact"),
-            lazy.Column("value", ""),
-        ]
-        show([lazy.Table(kind, name, columns, frame)], to)
+        columns = {"part": kind.capitalize(), "key": "Fact", "value": ""}
+        show([table_of(kind, name, columns, frame)], to)
         return
     for part, key, value in facts:
         if key == "title":

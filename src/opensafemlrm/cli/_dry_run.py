@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import say
-from opensafemlrm.cli._output import show
+from opensafemlrm.cli._output import show, table_of
 from opensafemlrm.text import Format, counted
 from opensafemlrm.types import PARTS, ItemKind
 
@@ -83,38 +83,29 @@ def _table(frame: lazy.pl.DataFrame, costs: tuple[str, ...]) -> lazy.Table:
     samples, generations, judged = (
         int(frame[name].sum()) for name in ("samples", "to_generate", "to_judge")
     )
-    return lazy.Table(
-        name="dry_run",
-        title=f"{counted(len(frame), 'cell')}, {counted(samples, 'sample')}",
-        frame=frame,
-        columns=[
-            lazy.Column("id", "id"),
-            lazy.Column("model", "Model"),
-            lazy.Column("dataset", "Dataset"),
-            lazy.Column("attack", "Attack"),
-            lazy.Column("defense", "Defense", constant=lazy.WhenConstant.CAPTION),
-            lazy.Column("samples", "samples", lazy.Form.COUNT),
-            lazy.Column("in_store", "in store", lazy.Form.COUNT),
-            lazy.Column("to_generate", "to generate", lazy.Form.COUNT),
-            lazy.Column("to_judge", "to judge", lazy.Form.COUNT),
-            lazy.Column(
-                "not_applicable",
-                "not sent",
-                lazy.Form.COUNT,
-                constant=lazy.WhenConstant.DROP_IF_ZERO,
-            ),
-        ],
-        caption=f"To do: {counted(generations, 'reply')} to generate, and {judged:,} to judge "
+    count = lazy.Form.COUNT
+    table = table_of(
+        "dry_run",
+        f"{counted(len(frame), 'cell')}, {counted(samples, 'sample')}",
+        {
+            **{"id": "id", "model": "Model", "dataset": "Dataset", "attack": "Attack"},
+            "defense": ("Defense", lazy.Form.TEXT, lazy.WhenConstant.CAPTION),
+            "samples": ("samples", count),
+            "in_store": ("in store", count),
+            "to_generate": ("to generate", count),
+            "to_judge": ("to judge", count),
+            "not_applicable": ("not sent", count, lazy.WhenConstant.DROP_IF_ZERO),
+        },
+        frame,
+        f"To do: {counted(generations, 'reply')} to generate, and {judged:,} to judge "
         f"in up to {len(PARTS)} parts (reasoning, answer, whole); equal texts are judged once.",
-        notes=(
-            *(
-                f"{note}; such items are counted, and nothing is sent for them."
-                for note in frame["note"].unique(maintain_order=True)
-                if note
-            ),
-            *costs,
-        ),
     )
+    unsent = (
+        f"{note}; such items are counted, and nothing is sent for them."
+        for note in frame["note"].unique(maintain_order=True)
+        if note
+    )
+    return dataclasses.replace(table, notes=(*unsent, *costs))
 
 
 def cost_notes(plan: lazy.Plan, counts: Iterable[tuple[int, int]]) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeAlias
 
@@ -45,6 +45,31 @@ PricesOption: TypeAlias = Annotated[
     typer.Option(help='Prices, lines such as "openai/X" = [2.5, 10]: $ per million in and out.'),
 ]
 FormatOption: TypeAlias = Annotated[Format, typer.Option("--format", help="How to print it.")]
+
+
+def table_of(
+    name: str, title: str, columns: Mapping[str, Any], rows: Any, caption: str = ""
+) -> lazy.Table:
+    """Return ``rows``, a frame or what one is made of, as a table.
+
+    ``columns`` has for each column its heading, or a tuple of all that a Column takes.
+    """
+    made = [lazy.Column(key, *(c if isinstance(c, tuple) else (c,))) for key, c in columns.items()]
+    is_frame = isinstance(rows, lazy.pl.DataFrame)
+    frame = rows if is_frame else lazy.pl.DataFrame(rows, infer_schema_length=None)
+    return lazy.Table(name, title, made, frame, caption)
+
+
+def facts_table(name: str, title: str, facts: Iterable[tuple[str, str]]) -> lazy.Table:
+    """Return what is known of a thing as a table: what, and its value."""
+    rows = [{"key": key, "value": value} for key, value in facts]
+    return table_of(name, title, {"key": "Fact", "value": ""}, rows)
+
+
+def print_facts(facts: Mapping[str, str]) -> None:
+    """Print what is known of a thing, a paragraph each."""
+    for key, value in facts.items():
+        print_wrapped(f"{key}: {value}", hanging="    ")
 
 
 def show_plain(value: Any, to: Format, what: str) -> None:

@@ -10,6 +10,7 @@ import typer
 
 from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import LOUDNESS, say
+from opensafemlrm.cli._output import table_of
 from opensafemlrm.text import counted
 
 _LOST: Final = {"not_applicable": "not sent", "blocked": "blocked by the provider"}
@@ -98,8 +99,8 @@ def run_table(turns: Sequence[lazy.Plan]) -> lazy.Table:
     ]
     forms = {"dollars": lazy.Form.NUMBER, "samples": lazy.Form.COUNT}
     forms |= dict.fromkeys((*_REPLIES, *_VERDICTS), lazy.Form.COUNT)
-    columns = [lazy.Column(n, n.replace("_", " "), forms.get(n, lazy.Form.TEXT)) for n in rows[0]]
-    return lazy.Table("run", "What came of each cell", columns, lazy.pl.DataFrame(rows))
+    columns = {n: (n.replace("_", " "), forms.get(n, lazy.Form.TEXT)) for n in rows[0]}
+    return table_of("run", "What came of each cell", columns, rows)
 
 
 def _total(plan: lazy.Plan) -> dict[str, Any]:

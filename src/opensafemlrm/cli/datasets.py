@@ -19,7 +19,7 @@ from opensafemlrm.cli._option import (
     dataset_of,
     parse_option,
 )
-from opensafemlrm.cli._output import FormatOption, print_wrapped
+from opensafemlrm.cli._output import FormatOption, facts_table, print_facts, table_of
 from opensafemlrm.cli._output import show as show_tables
 from opensafemlrm.errors import OptionError
 from opensafemlrm.text import Format, counted
@@ -39,14 +39,8 @@ def list_all(to: FormatOption = Format.TEXT) -> None:
         }
         for name, found in lazy.registry.available(lazy.ComponentKind.DATASET, say).items()
     ]
-    columns = [
-        lazy.Column("name", "Name"),
-        lazy.Column("title", "Data set"),
-        lazy.Column("licence", "Licence"),
-    ]
-    show_tables(
-        [lazy.Table("datasets", f"{len(rows)} data sets", columns, lazy.pl.DataFrame(rows))], to
-    )
+    columns = {"name": "Name", "title": "Data set", "licence": "Licence"}
+    show_tables([table_of("datasets", f"{len(rows)} data sets", columns, rows)], to)
 
 
 def show(name: DatasetName, to: FormatOption = Format.TEXT) -> None:
@@ -72,23 +66,15 @@ def show(name: DatasetName, to: FormatOption = Format.TEXT) -> None:
     ]
     tables = []
     if to is Format.TEXT:
-        for key, value in facts.items():
-            print_wrapped(f"{key}: {value}", hanging="    ")
+        print_facts(facts)
         typer.echo()
     else:
-        frame = lazy.pl.DataFrame({"key": list(facts), "value": list(facts.values())})
-        tables.append(
-            lazy.Table("card", name, [lazy.Column("key", "Fact"), lazy.Column("value", "")], frame)
-        )
+        tables.append(facts_table("card", name, facts.items()))
     if meanings:
         schema = dict.fromkeys(("scenario", "taxonomy", "title", "hazard"), lazy.pl.String)
-        columns = [
-            lazy.Column("scenario", "Scenario"),
-            lazy.Column("taxonomy", "Shared id"),
-            lazy.Column("hazard", "AILuminate's hazard"),
-        ]
+        columns = {"scenario": "Scenario", "taxonomy": "Shared id", "hazard": "AILuminate's hazard"}
         frame = lazy.pl.DataFrame(meanings, schema, orient="row")
-        tables.append(lazy.Table("scenarios", "Scenarios", columns, frame))
+        tables.append(table_of("scenarios", "Scenarios", columns, frame))
     show_tables(tables, to)
 
 
@@ -163,44 +149,41 @@ def _near_duplicates(dataset: lazy.Dataset, against: str) -> lazy.Table:
     pairs = list(lazy.near_duplicates(*groups))
     texts = ("item", "scenario", "other_item", "other_scenario")
     schema = {**dict.fromkeys(texts, lazy.pl.String), "similarity": lazy.pl.Float64}
-    return lazy.Table(
-        name="near_duplicates",
-        title=f"items nearly the same in {other.label}: {len(pairs):,} of {len(groups[0]):,}",
-        frame=lazy.pl.DataFrame([dataclasses.asdict(pair) for pair in pairs], schema=schema),
-        columns=[
-            lazy.Column("item", "Item"),
-            lazy.Column("scenario", "Scenario"),
-            lazy.Column("other_item", "there"),
-            lazy.Column("other_scenario", "in scenario"),
-            lazy.Column("similarity", "similarity", lazy.Form.DECIMAL),
-        ],
-        caption="By the question alone, not by pictures. Results of two data sets that share items "
-        "do not confirm each other.",
+    return table_of(
+        "near_duplicates",
+        f"items nearly the same in {other.label}: {len(pairs):,} of {len(groups[0]):,}",
+        {
+            **dict(zip(texts, ("Item", "Scenario", "there", "in scenario"), strict=True)),
+            "similarity": ("similarity", lazy.Form.DECIMAL),
+        },
+        lazy.pl.DataFrame([dataclasses.asdict(pair) for pair in pairs], schema=schema),
+        "By the question alone, not by pictures. Results of two data sets that share items do not "
+        "confirm each other.",
     )
 
 
 def _check_table(found: lazy.DatasetAudit) -> lazy.Table:
-    zero = lazy.WhenConstant.DROP_IF_ZERO
+    count, if_any = lazy.Form.COUNT, lazy.WhenConstant.DROP_IF_ZERO
     expected = "" if found.expected is None else f" of {found.expected:,} expected"
-    return lazy.Table(
-        name="check",
-        title=f"{found.dataset}: {found.found:,}{expected} items, {found.verdict}",
-        frame=lazy.pl.DataFrame(found.scenarios, infer_schema_length=None),
-        columns=[
-            lazy.Column("scenario", "Scenario"),
-            lazy.Column("taxonomy", "Shared id"),
-            lazy.Column("expected", "expected", lazy.Form.COUNT),
-            lazy.Column("found", "found", lazy.Form.COUNT),
-            lazy.Column("benign", "benign", lazy.Form.COUNT, constant=zero),
-            lazy.Column("images", "images", lazy.Form.COUNT),
-            lazy.Column("missing_images", "missing", lazy.Form.COUNT),
-            lazy.Column("broken_images", "broken", lazy.Form.COUNT),
-            lazy.Column("duplicates", "twice", lazy.Form.COUNT),
-            lazy.Column("empty_texts", "empty", lazy.Form.COUNT),
-            lazy.Column("other", "other", lazy.Form.COUNT, constant=zero),
-            lazy.Column("repeats", "repeats", lazy.Form.COUNT, constant=zero),
-        ],
-        caption=f"Licence: {found.licence}. Found are the items that can be used. Missing and "
+    return table_of(
+        "check",
+        f"{found.dataset}: {found.found:,}{expected} items, {found.verdict}",
+        {
+            "scenario": "Scenario",
+            "taxonomy": "Shared id",
+            "expected": ("expected", count),
+            "found": ("found", count),
+            "benign": ("benign", count, if_any),
+            "images": ("images", count),
+            "missing_images": ("missing", count),
+            "broken_images": ("broken", count),
+            "duplicates": ("twice", count),
+            "empty_texts": ("empty", count),
+            "other": ("other", count, if_any),
+            "repeats": ("repeats", count, if_any),
+        },
+        found.scenarios,
+        f"Licence: {found.licence}. Found are the items that can be used. Missing and "
         "broken are images; twice are ids given again; empty are rows without a text they need; "
         "repeats, no fault, are items with the content of an earlier one.",
     )

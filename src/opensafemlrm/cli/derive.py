@@ -20,7 +20,7 @@ from opensafemlrm.cli._option import (
     dataset_of,
     spent,
 )
-from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption
+from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption, table_of
 from opensafemlrm.cli._output import show as show_tables
 from opensafemlrm.errors import BudgetSpentError, OptionError
 from opensafemlrm.text import Format, counted, for_terminal
@@ -207,17 +207,10 @@ def _show(
             counts[name][kind] += 1
         if row is not None and row.reason and lacking:
             reasons[row.reason] += 1
-    frame = lazy.pl.DataFrame(
-        [
-            {"field": name, **{kind: counts[name][kind] for kind in _KINDS}}
-            for name in lazy.derivation.FIELDS
-        ]
-    )
-    columns = [
-        lazy.Column("field", "Field"),
-        *(lazy.Column(kind, title, lazy.Form.COUNT) for kind, title in _KINDS.items()),
-    ]
-    show_tables([lazy.Table("derived", f"{label}: what attacks need", columns, frame)], to)
+    rows = [{"field": name, **{kind: counts[name][kind] for kind in _KINDS}} for name in counts]
+    columns = {kind: (heading, lazy.Form.COUNT) for kind, heading in _KINDS.items()}
+    title = f"{label}: what attacks need"
+    show_tables([table_of("derived", title, {"field": "Field", **columns}, rows)], to)
     for reason, count in reasons.most_common():
         say(f"{count:,}: {reason}")
 

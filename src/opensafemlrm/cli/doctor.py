@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import ExitCode
-from opensafemlrm.cli._output import FormatOption, print_wrapped, show
+from opensafemlrm.cli._output import FormatOption, print_wrapped, show, table_of
 from opensafemlrm.text import Format, counted
 
 
@@ -25,7 +25,7 @@ def doctor(
     prompt, which must not be cut. Of a list of addresses, each is asked. Nothing is written to a
     store. It exits with 2 if any of them cannot be used.
     """
-    results = lazy.asyncio.run(examine(lazy.study.load(study)))
+    results = lazy.asyncio.run(lazy.doctor.findings(lazy.study.load(study)))
     ill = sum(not finding.well for finding in results)
     doubtful = sum(finding.outcome == lazy.doctor.DOUBTFUL for finding in results)
     of = "server" if any(finding.server for finding in results) else "model"
@@ -56,19 +56,8 @@ def _print(title: str, results: Sequence[lazy.doctor.Finding]) -> None:
 
 
 def _show(title: str, results: Sequence[lazy.doctor.Finding], to: Format) -> None:
-    columns = [
-        lazy.Column("role", "Used as"),
-        lazy.Column("model", "Model"),
-        *([lazy.Column("server", "Server")] if any(finding.server for finding in results) else []),
-        lazy.Column("outcome", "Outcome"),
-        lazy.Column("reasoning", "Reasoning"),
-        lazy.Column("seconds", "s", lazy.Form.NUMBER),
-        lazy.Column("detail", "Detail"),
-    ]
-    frame = lazy.pl.DataFrame(results, infer_schema_length=None)
-    show([lazy.Table("doctor", title, columns, frame)], to)
-
-
-async def examine(study: lazy.Study) -> list[lazy.doctor.Finding]:
-    """Ask everything of ``study`` that a run would ask; its components are closed afterwards."""
-    return await lazy.doctor.findings(study)
+    columns: dict[str, Any] = {"role": "Used as", "model": "Model"}
+    columns |= {"server": "Server"} if any(finding.server for finding in results) else {}
+    columns |= {"outcome": "Outcome", "reasoning": "Reasoning"}
+    columns |= {"seconds": ("s", lazy.Form.NUMBER), "detail": "Detail"}
+    show([table_of("doctor", title, columns, results)], to)

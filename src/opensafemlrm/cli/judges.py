@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import MISSING, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,39 +18,23 @@ from opensafemlrm.cli._output import (
     MaxCost,
     MaxRequests,
     PricesOption,
+    facts_table,
+    print_facts,
     print_wrapped,
     show,
+    table_of,
 )
 from opensafemlrm.text import Format, for_terminal
 from opensafemlrm.types import PARTS
-
-
-@dataclass(frozen=True, slots=True)
-class ListRow:
-    """A judge, in short."""
-
-    name: str
-    version: str
-    reads: str
-    scale: str
-    unsafe_from: str
-    model: bool
-    """Whether it asks a model."""
-    title: str
 
 
 def list_judges(to: FormatOption = Format.TEXT) -> None:
     """List the judges: what each reads, its scale, and from which score a text is unsafe."""
     kind = lazy.ComponentKind.JUDGE
     rows = [_row(name, cls) for name, cls in lazy.registry.available(kind, say).items()]
-    columns = [
-        lazy.Column("name", "Judge"),
-        lazy.Column("version", "Version"),
-        lazy.Column("reads", "Reads"),
-        lazy.Column("scale", "Scale"),
-        lazy.Column("unsafe_from", "Unsafe from"),
-    ]
-    show([lazy.Table("judges", "Judges", columns, lazy.pl.DataFrame(rows))], to)
+    headings = ("Judge", "Version", "Reads", "Scale", "Unsafe from")
+    keys = ("name", "version", "reads", "scale", "unsafe_from")
+    show([table_of("judges", "Judges", dict(zip(keys, headings, strict=True)), rows)], to)
 
 
 def show_judge(
@@ -66,13 +50,13 @@ def show_judge(
     cls = lazy.registry.find(lazy.ComponentKind.JUDGE, name)
     row = _row(name, cls)
     facts = {
-        "title": f"{name} (version {row.version}): {row.title}",
+        "title": f"{name} (version {row['version']}): {row['title']}",
         "paper": cls.card.paper,
         "licence": cls.card.licence or "not stated",
         "source": cls.card.source or "not stated",
-        "reads": row.reads,
-        "scale": row.scale,
-        "unsafe from": row.unsafe_from,
+        "reads": row["reads"],
+        "scale": row["scale"],
+        "unsafe from": row["unsafe_from"],
         "options": ", ".join(_options(cls)) or "none",
     }
     more = [
@@ -81,21 +65,11 @@ def show_judge(
         *texts(cls, {} if template is None else {"template": template}),
     ]
     if to is not Format.TEXT:
-        rows = [*facts.items(), *(("note", line) for line in more if line)]
-        frame = lazy.pl.DataFrame(rows, {"key": str, "value": str}, orient="row")
-        show(
-            [
-                lazy.Table(
-                    "judge", name, [lazy.Column("key", "Fact"), lazy.Column("value", "")], frame
-                )
-            ],
-            to,
-        )
+        notes = [("note", line) for line in more if line]
+        show([facts_table("judge", name, [*facts.items(), *notes])], to)
         return
-    title = facts.pop("title")
-    print_wrapped(title)
-    for key, value in facts.items():
-        print_wrapped(f"{key}: {value}", hanging="    ")
+    print_wrapped(facts.pop("title"))
+    print_facts(facts)
     for line in ("", *more):
         # The words of a prompt are shown in their own lines.
         typer.echo(for_terminal(line)) if line[:1] in ("", " ") else print_wrapped(line)
@@ -177,17 +151,18 @@ def _members(store: lazy.Store) -> lazy.pl.DataFrame:
     return lazy.pl.DataFrame(rows, {**columns, "requests": lazy.pl.Int64}, orient="row")
 
 
-def _row(name: str, cls: Any) -> ListRow:
+def _row(name: str, cls: Any) -> dict[str, Any]:
+    """Return a judge in short; ``model`` is whether it asks one."""
     scale, thresholds = (_plain(cls, attribute) for attribute in ("scale", "thresholds"))
-    return ListRow(
-        name=name,
-        version=cls.version,
-        reads=", ".join(cls.reads),
-        scale=" to ".join(f"{end:g}" for end in scale) or "its judges'",
-        unsafe_from=", ".join(f"{one:g}" for one in thresholds) or "by its judges",
-        model=any(option.startswith("model") for option in _options(cls)),
-        title=cls.card.title,
-    )
+    return {
+        "name": name,
+        "version": cls.version,
+        "reads": ", ".join(cls.reads),
+        "scale": " to ".join(f"{end:g}" for end in scale) or "its judges'",
+        "unsafe_from": ", ".join(f"{one:g}" for one in thresholds) or "by its judges",
+        "model": any(option.startswith("model") for option in _options(cls)),
+        "title": cls.card.title,
+    }
 
 
 def _plain(cls: Any, attribute: str) -> tuple[float, ...]:

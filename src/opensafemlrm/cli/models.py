@@ -10,7 +10,7 @@ import typer
 
 from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._complete import catalog_models
-from opensafemlrm.cli._output import FormatOption, show_plain
+from opensafemlrm.cli._output import FormatOption, show_plain, table_of
 from opensafemlrm.cli._output import show as show_tables
 from opensafemlrm.errors import UnknownNameError
 from opensafemlrm.text import Format, for_terminal
@@ -24,19 +24,16 @@ _LISTED: Final = (
 def list_models(to: FormatOption = Format.TEXT) -> None:
     """List the models, their bases, and how they write their reasoning."""
     rows = [row.model_dump(include=set(_LISTED)) for row in lazy.catalog.rows()]
-    columns = [
-        lazy.Column("id", "Model"),
-        lazy.Column("base", "Base"),
-        lazy.Column("format", "Reasoning"),
-        lazy.Column("thinking", "Switch"),
-        lazy.Column("context", "Context", lazy.Form.COUNT),
-    ]
+    columns = {
+        **{"id": "Model", "base": "Base", "format": "Reasoning", "thinking": "Switch"},
+        "context": ("Context", lazy.Form.COUNT),
+    }
     frame = lazy.pl.DataFrame(rows, infer_schema_length=None).select(_LISTED)
     caption = (
         "Switch: one model, whose reasoning is on or off if nothing is said. –: not known, or none."
         " `safemlrm models show NAME` shows the rest."
     )
-    show_tables([lazy.Table("models", f"{len(rows)} models", columns, frame, caption)], to)
+    show_tables([table_of("models", f"{len(rows)} models", columns, frame, caption)], to)
 
 
 def show(
@@ -60,9 +57,8 @@ def show(
         return
     shown = {key: _shown(value) for key, value in known.items()}
     if to is not Format.TEXT:
-        columns = [lazy.Column("key", "Key"), lazy.Column("value", "Value")]
-        frame = lazy.pl.DataFrame({"key": [*shown], "value": [*shown.values()]})
-        show_tables([lazy.Table("model", row.id, columns, frame)], to)
+        rows = [{"key": key, "value": value} for key, value in shown.items()]
+        show_tables([table_of("model", row.id, {"key": "Key", "value": "Value"}, rows)], to)
         return
     for key, value in shown.items():
         typer.echo(f"{key:<14} {for_terminal(value)}")
@@ -79,11 +75,9 @@ def pairs(to: FormatOption = Format.TEXT) -> None:
         }
         for pair in lazy.catalog.pairs()
     ]
-    columns = [lazy.Column("reasoner", "Reasoning model"), lazy.Column("base", "Base")]
+    columns = {"reasoner": "Reasoning model", "base": "Base"}
     caption = "A model on both sides is its own base, with its reasoning off."
-    show_tables(
-        [lazy.Table("pairs", f"{len(rows)} pairs", columns, lazy.pl.DataFrame(rows), caption)], to
-    )
+    show_tables([table_of("pairs", f"{len(rows)} pairs", columns, rows, caption)], to)
 
 
 def formats(to: FormatOption = Format.TEXT) -> None:
@@ -98,16 +92,9 @@ def formats(to: FormatOption = Format.TEXT) -> None:
         }
         for form in lazy.reasoning.FORMATS.values()
     ]
-    columns = [
-        lazy.Column("name", "Format"),
-        lazy.Column("summary", "A reply"),
-        lazy.Column("detected", "Auto"),
-    ]
+    columns = {"name": "Format", "summary": "A reply", "detected": "Auto"}
     caption = "docs/formats.md says how `auto` decides, and how to describe a format of your own."
-    show_tables(
-        [lazy.Table("formats", f"{len(rows)} formats", columns, lazy.pl.DataFrame(rows), caption)],
-        to,
-    )
+    show_tables([table_of("formats", f"{len(rows)} formats", columns, rows, caption)], to)
 
 
 def _look(reasoning_format: str | Mapping[str, Any]) -> dict[str, str]:

@@ -1,8 +1,9 @@
-"""``safemlrm report``: a page that shows what a store holds, with figures and tables as files."""
+"""``safemlrm report``, a page of what a store holds, and ``cite``, what to cite for its results."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,8 +13,8 @@ from opensafemlrm.analysis import MAX_UNSCORED
 from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._filters import ALL, Chosen, choosing
-from opensafemlrm.cli._output import Everything, MaxUnscored, tell_left_out
-from opensafemlrm.text import counted
+from opensafemlrm.cli._output import Everything, MaxUnscored, show_plain, tell_left_out
+from opensafemlrm.text import Format, counted
 
 
 @choosing(
@@ -55,3 +56,34 @@ def report(
         f"{counted(written.tables, 'table')}"
     )
     typer.echo(written.page)
+
+
+class _As(StrEnum):
+    BIBTEX = "bibtex"
+    TEXT = "text"
+    JSON = "json"
+    JSONL = "jsonl"
+
+
+def cite(
+    store: Annotated[str, typer.Argument(help="The store, or a folder or URL of Parquet files.")],
+    to: Annotated[_As, typer.Option("--format", help="How to print it.")] = _As.BIBTEX,
+) -> None:
+    """Print what to cite: every data set, attack, judge, defense and model of a store.
+
+    Each entry says what of the store it stands for, and the licence of a data set. Where the
+    licence forbids commercial use, a line says so.
+    """
+    with lazy.open_source(store) as source:
+        found = lazy.citations(source)
+    if to in (_As.JSON, _As.JSONL):
+        show_plain([asdict(citation) for citation in found], Format(to.value), "cite")
+    else:
+        join = "\n" if to is _As.BIBTEX else ""
+        entries = [
+            citation.bibtex() if to is _As.BIBTEX else f"{citation.words()}\n" for citation in found
+        ]
+        typer.echo(join.join(entries), nl=False)
+    for citation in found:
+        if citation.non_commercial:
+            say(f"non-commercial use only: {citation.used} ({citation.licence})")

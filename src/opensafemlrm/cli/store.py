@@ -9,7 +9,7 @@ import typer
 
 from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import ExitCode, say
-from opensafemlrm.cli._output import FormatOption, show
+from opensafemlrm.cli._output import FormatOption, show, table_of
 from opensafemlrm.text import Format, counted
 
 _Store = Annotated[Path, typer.Argument(help="The store's folder.")]
@@ -80,17 +80,15 @@ def _of(path: Path, store: Path) -> str:
 
 def _table(store: Path, findings: list[lazy.StoreFinding]) -> lazy.Table:
     faults = any(finding.problem for finding in findings)
-    return lazy.Table(
-        name="store",
-        title=f"{store}: " + ("the store is not whole" if faults else "the store is whole"),
-        frame=lazy.pl.DataFrame(findings, infer_schema_length=None),
-        columns=[
-            lazy.Column("checked", "Checked"),
-            lazy.Column("wrong", "not so", lazy.Form.COUNT),
-            lazy.Column("example", "for example", constant=lazy.WhenConstant.DROP_IF_ZERO),
-            lazy.Column("remedy", "what to do", constant=lazy.WhenConstant.DROP_IF_ZERO),
-        ],
-    )
+    if_any = (lazy.Form.TEXT, lazy.WhenConstant.DROP_IF_ZERO)
+    columns = {
+        "checked": "Checked",
+        "wrong": ("not so", lazy.Form.COUNT),
+        "example": ("for example", *if_any),
+        "remedy": ("what to do", *if_any),
+    }
+    state = "the store is not whole" if faults else "the store is whole"
+    return table_of("store", f"{store}: {state}", columns, findings)
 
 
 def merge(

@@ -195,43 +195,11 @@ def _asr(found: lazy.Results, options: Options) -> list[lazy.Table]:
     return [lazy.rates.asr_table(options.chosen.rows.choose(rows))]
 
 
-def _tax(found: lazy.Results, options: Options) -> list[lazy.Table]:
-    return [lazy.rates.TAX.of(found.tax(by=options.by_scenario))]
-
-
 def _blindspots(found: lazy.Results, options: Options) -> list[lazy.Table]:
     if options.groups is not None:
         return [lazy.GROUPED_BLINDSPOTS.of(found.grouped(*options.groups))]
     scenarios = found.blindspots()
     return lazy.blindspot_tables(scenarios, lazy.consistency(scenarios))
-
-
-def _correction(found: lazy.Results, options: Options) -> list[lazy.Table]:
-    return [lazy.rates.CORRECTION.of(found.self_correction(by=options.by_scenario))]
-
-
-def _overrefusal(found: lazy.Results, options: Options) -> list[lazy.Table]:
-    return lazy.rates.overrefusal_tables(
-        found.over_refusal(by=options.by_scenario), found.balance()
-    )
-
-
-def _defense(found: lazy.Results, _: Options) -> list[lazy.Table]:
-    return [lazy.rates.defense_table(found.defense())]
-
-
-def _calibrated(found: lazy.Results, options: Options) -> list[lazy.Table]:
-    return lazy.label_tables.calibrated_tables(
-        found.calibrated(by=options.by_scenario), found.calibrated_tax()
-    )
-
-
-def _comprehension(results: lazy.Results, _: Options) -> list[lazy.Table]:
-    return lazy.rates.comprehension_tables(results.comprehension(), results.comprehension_tax())
-
-
-def _cost(found: lazy.Results, options: Options) -> list[lazy.Table]:
-    return [lazy.outcomes.COST.of(found.cost(prices=options.prices))]
 
 
 def _coverage(found: lazy.Results, _: Options) -> list[lazy.Table]:
@@ -243,10 +211,6 @@ def _coverage(found: lazy.Results, _: Options) -> list[lazy.Table]:
     )
     unsent = found.not_applicable()
     return tables if unsent.is_empty() else [*tables, lazy.outcomes.NOT_APPLICABLE.of(unsent)]
-
-
-def _stopping(results: lazy.Results, _: Options) -> list[lazy.Table]:
-    return [lazy.outcomes.stopping_table(results.stopping())]
 
 
 def _drift(results: lazy.Results, options: Options) -> list[lazy.Table]:
@@ -268,16 +232,24 @@ def _drift(results: lazy.Results, options: Options) -> list[lazy.Table]:
 
 _MAKERS: Final[dict[Name, Callable[[lazy.Results, Options], list[lazy.Table]]]] = {
     Name.ASR: _asr,
-    Name.TAX: _tax,
+    Name.TAX: lambda found, of: [lazy.rates.TAX.of(found.tax(by=of.by_scenario))],
     Name.BLINDSPOTS: _blindspots,
-    Name.CORRECTION: _correction,
-    Name.OVERREFUSAL: _overrefusal,
-    Name.DEFENSE: _defense,
-    Name.CALIBRATED: _calibrated,
-    Name.COMPREHENSION: _comprehension,
-    Name.COST: _cost,
+    Name.CORRECTION: lambda found, of: [
+        lazy.rates.CORRECTION.of(found.self_correction(by=of.by_scenario))
+    ],
+    Name.OVERREFUSAL: lambda found, of: lazy.rates.overrefusal_tables(
+        found.over_refusal(by=of.by_scenario), found.balance()
+    ),
+    Name.DEFENSE: lambda found, _: [lazy.rates.defense_table(found.defense())],
+    Name.CALIBRATED: lambda found, of: lazy.label_tables.calibrated_tables(
+        found.calibrated(by=of.by_scenario), found.calibrated_tax()
+    ),
+    Name.COMPREHENSION: lambda found, _: lazy.rates.comprehension_tables(
+        found.comprehension(), found.comprehension_tax()
+    ),
+    Name.COST: lambda found, of: [lazy.outcomes.COST.of(found.cost(prices=of.prices))],
     Name.COVERAGE: _coverage,
-    Name.STOPPING: _stopping,
+    Name.STOPPING: lambda found, _: [lazy.outcomes.stopping_table(found.stopping())],
     Name.DRIFT: _drift,
 }
 

@@ -232,24 +232,24 @@ def _drift(results: lazy.Results, options: Options) -> list[lazy.Table]:
 
 _MAKERS: Final[dict[Name, Callable[[lazy.Results, Options], list[lazy.Table]]]] = {
     Name.ASR: _asr,
-    Name.TAX: lambda found, of: [lazy.rates.TAX.of(found.tax(by=of.by_scenario))],
+    Name.TAX: lambda results, of: [lazy.rates.TAX.of(results.tax(by=of.by_scenario))],
     Name.BLINDSPOTS: _blindspots,
-    Name.CORRECTION: lambda found, of: [
-        lazy.rates.CORRECTION.of(found.self_correction(by=of.by_scenario))
+    Name.CORRECTION: lambda results, of: [
+        lazy.rates.CORRECTION.of(results.self_correction(by=of.by_scenario))
     ],
-    Name.OVERREFUSAL: lambda found, of: lazy.rates.overrefusal_tables(
-        found.over_refusal(by=of.by_scenario), found.balance()
+    Name.OVERREFUSAL: lambda results, of: lazy.rates.overrefusal_tables(
+        results.over_refusal(by=of.by_scenario), results.balance()
     ),
-    Name.DEFENSE: lambda found, _: [lazy.rates.defense_table(found.defense())],
-    Name.CALIBRATED: lambda found, of: lazy.label_tables.calibrated_tables(
-        found.calibrated(by=of.by_scenario), found.calibrated_tax()
+    Name.DEFENSE: lambda results, _: [lazy.rates.defense_table(results.defense())],
+    Name.CALIBRATED: lambda results, of: lazy.label_tables.calibrated_tables(
+        results.calibrated(by=of.by_scenario), results.calibrated_tax()
     ),
-    Name.COMPREHENSION: lambda found, _: lazy.rates.comprehension_tables(
-        found.comprehension(), found.comprehension_tax()
+    Name.COMPREHENSION: lambda results, _: lazy.rates.comprehension_tables(
+        results.comprehension(), results.comprehension_tax()
     ),
-    Name.COST: lambda found, of: [lazy.outcomes.COST.of(found.cost(prices=of.prices))],
+    Name.COST: lambda results, of: [lazy.outcomes.COST.of(results.cost(prices=of.prices))],
     Name.COVERAGE: _coverage,
-    Name.STOPPING: lambda found, _: [lazy.outcomes.stopping_table(found.stopping())],
+    Name.STOPPING: lambda results, _: [lazy.outcomes.stopping_table(results.stopping())],
     Name.DRIFT: _drift,
 }
 

@@ -19,6 +19,7 @@ import typer
 import opensafemlrm
 from opensafemlrm.cli import app
 from opensafemlrm.cli._console import MEANINGS
+from opensafemlrm.reading import Reading
 from opensafemlrm.scaffold import study_schema
 
 ROOT = Path(__file__).parents[1]
@@ -79,7 +80,9 @@ def _entry(name: str) -> str:
         return f"### `{name}`\n\n{_prose(value)} One of {members}.\n"
     own = "" if inspect.isabstract(value) else _signature(value)
     lines = [f"### `{name}{own}`\n", f"{_prose(value)}\n"]
-    for member, attribute in vars(value).items():
+    # What results have of their tables stands below them.
+    inherited = vars(Reading) if issubclass(value, Reading) else {}
+    for member, attribute in {**inherited, **vars(value)}.items():
         if not member.startswith("_") and inspect.getdoc(attribute):
             if inspect.isfunction(attribute):
                 head = f"{member}{_signature(attribute, method=True)}"

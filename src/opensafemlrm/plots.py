@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from opensafemlrm.analysis import MAX_UNSCORED
 from opensafemlrm.errors import ReportError
+from opensafemlrm.reading import Reading
 from opensafemlrm.report.figures.drawing import SIZES, Chart, with_caveat
 from opensafemlrm.report.page import charts, defenses
 from opensafemlrm.report.page.charts import Chart as Drawable
-from opensafemlrm.report.page.findings import Findings, read_findings
+from opensafemlrm.report.page.findings import Findings
 from opensafemlrm.report.page.header import caveat
-from opensafemlrm.selection import EVERYTHING, Selection
-
-if TYPE_CHECKING:
-    from opensafemlrm.store.source import Source
 
 
 class Plots:
@@ -25,13 +21,8 @@ class Plots:
     have nothing to draw in it.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        max_unscored: float = MAX_UNSCORED,
-        selection: Selection = EVERYTHING,
-    ) -> None:
-        self._found = read_findings(source, max_unscored, selection)
+    def __init__(self, results: Reading) -> None:
+        self._found = Findings(results)
 
     def __repr__(self) -> str:
         return f"<charts: {', '.join(_MAKERS)}>"

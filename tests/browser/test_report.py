@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from opensafemlrm.report.page import write_report
-from opensafemlrm.store import Store
+from opensafemlrm.results import Results
 from tests.browser.chromium import DESKTOP, MARKS, PHONE, Visit, started
 from tests.report.page_stores import SIMULATED, hostile, run_study
 
@@ -27,8 +26,7 @@ def visit_to(browser: Any, path: Path, width: int, scheme: str) -> Iterator[Visi
 
 
 def written(store: Path, out: Path) -> Path:
-    with Store.open(store) as opened:
-        return write_report(opened, out, with_examples=True).page
+    return Results(store).report(out, with_examples=True).page
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,9 @@ from opensafemlrm.cli import app
 from opensafemlrm.errors import OptionError
 from opensafemlrm.report.figures.drawing import SIZES
 from opensafemlrm.report.page.charts import overview, scenarios, taxes
-from opensafemlrm.report.page.findings import Findings, read_findings
+from opensafemlrm.report.page.findings import Findings
 from opensafemlrm.report.page.key_results import answers
-from opensafemlrm.store import Store
+from opensafemlrm.results import Results
 from tests.report.page_stores import SIMULATED, run_study
 
 
@@ -35,8 +35,7 @@ def dying(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def findings_of(path: Path, max_unscored: float) -> Findings:
-    with Store.open(path) as store:
-        return read_findings(store, max_unscored)
+    return Findings(Results(path, max_unscored=max_unscored))
 
 
 def test_the_first_screen_has_no_rate_of_what_was_selected(dying: Path) -> None:

@@ -13,7 +13,6 @@ import pytest
 
 from opensafemlrm import frame as frames
 from opensafemlrm import registry
-from opensafemlrm.analysis.coverage import not_applicable
 from opensafemlrm.analysis.defense import defense_effects
 from opensafemlrm.components import Dataset
 from opensafemlrm.datasets.canary import Canary
@@ -23,10 +22,11 @@ from opensafemlrm.defenses.rereading import Ecso, Reflect
 from opensafemlrm.engine import Plan, evaluate
 from opensafemlrm.models.demo.sim import Simulated
 from opensafemlrm.registry import ComponentKind
-from opensafemlrm.report.page import defenses, write_report
+from opensafemlrm.report.page import defenses
 from opensafemlrm.report.page.findings import Findings
 from opensafemlrm.report.rates import defense_table
 from opensafemlrm.report.tables import render
+from opensafemlrm.results import Results
 from opensafemlrm.store import Store
 from opensafemlrm.text import Format
 from opensafemlrm.types import Item, ItemKind, Verdict
@@ -69,10 +69,7 @@ def store_of(path: Path, chosen: list[Any], *, benign: bool = True) -> Path:
 
 
 def found(path: Path) -> Findings:
-    with Store.open(path) as store:
-        unsent = not_applicable(frames.not_applicable(store))
-        judged = frames.calibrations(store)
-        return Findings(frames.read(store), frames.pairs(store), unsent, judged)
+    return Findings(Results(path))
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +95,7 @@ def test_a_defense_that_refuses_everything_is_shown_as_the_failure_it_is(path: P
 
 
 def test_the_page_has_a_section_with_picture_table_and_files(path: Path, tmp_path: Path) -> None:
-    with Store.open(path) as store:
-        write_report(store, tmp_path)
+    Results(path).report(tmp_path)
     page = (tmp_path / "index.html").read_text()
     section = page.split('<section id="defenses"')[1].split("</section>")[0]
     assert section.count("<svg") == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from opensafemlrm.analysis.correction import with_noise_floor
 from opensafemlrm.frame import SCHEMA
+from opensafemlrm.reading import Reading
 from opensafemlrm.report.page.findings import Findings
 from opensafemlrm.report.page.key_results import blind_spots, safer, self_correction, tax
 
@@ -66,7 +68,24 @@ def study(rates: Any, *, items: int = 20, unscored: float = 0.0) -> Findings:
     frame = pl.DataFrame(
         [{**fixed, **row} for row in rows], schema=SCHEMA, infer_schema_length=None
     )
-    return Findings(frame, PAIRS, pl.DataFrame(), pl.DataFrame(schema=_CALIBRATIONS))
+    return Findings(OfFrame(frame))
+
+
+class OfFrame(Reading):
+    """Results of a tidy table, without a store."""
+
+    def __init__(self, frame: pl.DataFrame) -> None:
+        super().__init__("no store")
+        self._tidy = frame
+
+    def read(self, columns: Collection[str], *, undefended: bool = False) -> pl.DataFrame:
+        return self._tidy
+
+    def pairs(self) -> pl.DataFrame:
+        return PAIRS
+
+    def calibrations(self) -> pl.DataFrame:
+        return pl.DataFrame(schema=_CALIBRATIONS)
 
 
 _CALIBRATIONS = {

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from opensafemlrm.cli import app
 from opensafemlrm.errors import ReportError, StoreError
 from opensafemlrm.interop.opensafemlrm import import_results
-from opensafemlrm.report.page import write_report
+from opensafemlrm.results import Results
 from opensafemlrm.store import Store
 from tests.report.page_stores import HOSTILE, SIMULATED, hostile, run_study
 
@@ -55,8 +55,7 @@ class Page(HTMLParser):
 
 
 def report(path: Path, out: Path, *, with_examples: bool = False) -> Page:
-    with Store.open(path) as store:
-        written = write_report(store, out, with_examples=with_examples)
+    written = Results(path).report(out, with_examples=with_examples)
     assert written.page == out / "index.html"
     return Page(written.page.read_text())
 
@@ -272,11 +271,8 @@ def test_an_empty_store_has_a_page_that_says_so(tmp_path: Path) -> None:
 
 def test_a_report_that_cannot_be_written_says_where(simulated: Path, tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
-    with (
-        Store.open(simulated) as store,
-        pytest.raises(ReportError, match=r"taken.*cannot be written"),
-    ):
-        write_report(store, tmp_path / "taken")
+    with pytest.raises(ReportError, match=r"taken.*cannot be written"):
+        Results(simulated).report(tmp_path / "taken")
 
 
 def test_the_command_writes_beside_the_store_and_prints_where(tmp_path: Path) -> None:

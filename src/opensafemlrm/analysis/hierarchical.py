@@ -125,7 +125,7 @@ def _deviation(square: float, size: int) -> float:
     deviation = (square / max(size - 1, 1)) ** 0.5
     for _ in range(_FIXED_POINT_STEPS):
         deviation = (square / (max(size - 1, 1) + _SD_RATE * deviation)) ** 0.5
-    return float(np.clip(deviation, *_SD))
+    return float(min(max(deviation, _SD[0]), _SD[1]))
 
 
 def _newton(

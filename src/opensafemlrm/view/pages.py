@@ -29,7 +29,8 @@ from opensafemlrm.analysis import MAX_UNSCORED
 from opensafemlrm.errors import OptionError, SafeMLRMError
 from opensafemlrm.export import csv_of
 from opensafemlrm.interop.label_exchange import label_table, validation_table
-from opensafemlrm.report.page.findings import read_findings
+from opensafemlrm.reading import Reading
+from opensafemlrm.report.page.findings import Findings
 from opensafemlrm.report.page.html import environment
 from opensafemlrm.store import Store
 from opensafemlrm.text import for_terminal
@@ -143,8 +144,9 @@ class Pages:
         """Return the report's first screen, worked out once for each state of the store."""
         with self._answering:
             if self._answers is None or self._answers[0] != seen:
-                with Store.open(self._path) as store:
-                    self._answers = (seen, first_screen(read_findings(store)))
+                results = Reading(self._path)
+                with results.opened():
+                    self._answers = (seen, first_screen(Findings(results)))
             return self._answers[1]
 
     def _browse(self, request: Request) -> Response:

@@ -155,7 +155,7 @@ def overrefusal(findings: Findings) -> Iterator[Chart]:
 
 def drift(findings: Findings) -> Iterator[Chart]:
     """Chart the versions of every series, scenario by scenario, in the first of its settings."""
-    trend = with_worse(findings.drift.changes, findings.drift.trend)
+    trend = with_worse(findings.changes, findings.trend)
     for name, of, rows in _apart(trend, "series", "drift"):
         setting = findings.drawn(rows.drop_nulls("asr"))["setting"].head(1).to_list()
         if setting:

@@ -25,7 +25,7 @@ _NAMED: Final = 4
 
 def words(found: Findings) -> tuple[str, ...]:
     """Return what is said of the store's defenses; nothing where it has none."""
-    if (found.asr["defense"] == UNDEFENDED).all():
+    if not found.has_defenses:
         return ()
     rows = _drawn(found, threshold=found.lenient).filter(pl.col("defense") != UNDEFENDED)
     compared = rows.drop_nulls("asr_change")

@@ -60,7 +60,7 @@ def examples(source: Source, found: Findings) -> list[Example]:
     """Return up to three replies of each outcome, from models with scored reasoning."""
     if found.judge is None:
         return []
-    rows = found.frame.filter(
+    rows = found.results.frame().filter(
         pl.col("sample").is_not_null(),
         pl.col("judge") == found.judge,
         pl.col("expected") == "harmful",

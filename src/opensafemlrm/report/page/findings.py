@@ -4,115 +4,84 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, cast
 
 import polars as pl
 
-from opensafemlrm import frame as frames
-from opensafemlrm.analysis import MAX_UNSCORED
-from opensafemlrm.analysis.alarms import alarms, missing_traces, sent_otherwise
-from opensafemlrm.analysis.asr import asr
-from opensafemlrm.analysis.blindspots import blindspots, consistency
+from opensafemlrm.analysis.alarms import sent_otherwise
+from opensafemlrm.analysis.blindspots import consistency
 from opensafemlrm.analysis.clustered_counts import texts
-from opensafemlrm.analysis.comprehension import comprehension, comprehension_tax
 from opensafemlrm.analysis.conditions import THRESHOLDS
-from opensafemlrm.analysis.corrected import corrected_asr, corrected_tax
-from opensafemlrm.analysis.correction import correction, with_noise_floor
-from opensafemlrm.analysis.cost import cost
-from opensafemlrm.analysis.coverage import not_applicable, reply_outcomes, scores, verdict_outcomes
-from opensafemlrm.analysis.defense import UNDEFENDED, defense_effects
-from opensafemlrm.analysis.drift import Drift, drift
-from opensafemlrm.analysis.grouped import grouped
-from opensafemlrm.analysis.overrefusal import balance, overrefusal
-from opensafemlrm.analysis.tax import Mean, tax
+from opensafemlrm.analysis.correction import with_noise_floor
+from opensafemlrm.analysis.defense import UNDEFENDED
+from opensafemlrm.analysis.tax import Mean
 from opensafemlrm.datasets.canary import Canary
 from opensafemlrm.models.demo.organism import Organism
+from opensafemlrm.reading import By, Reading
 from opensafemlrm.report.notes import finished
 from opensafemlrm.report.settings import KEYS, main_judge, marked, settings_of
 from opensafemlrm.report.tables import SIMULATED, Table
-from opensafemlrm.selection import ALL_ROWS, EVERYTHING, RowChoice, Selection, place, plain_name
-from opensafemlrm.store.answers import correct_answers
-from opensafemlrm.store.named import read_table
-from opensafemlrm.store.ratings import people_labels
-from opensafemlrm.store.requests import SCHEMA as REQUESTS
-from opensafemlrm.store.requests import requests
-from opensafemlrm.store.series import SERIES, series
+from opensafemlrm.selection import ALL_ROWS, RowChoice, Selection, place, plain_name
+from opensafemlrm.store.named import named_cells, read_table
 from opensafemlrm.store.source import Source
-from opensafemlrm.store.stops import COLUMNS as STOPS
-from opensafemlrm.store.stops import stops
 from opensafemlrm.types import Part
 
 MAX_SETTINGS: Final = 6
 """Settings that are drawn; a page of more would not be read. The tables have all of them."""
 
 
-By: TypeAlias = Literal["scenario"] | None
-
-
-def _result(compute: Callable[[Any], pl.DataFrame]) -> cached_property[pl.DataFrame]:
+def _result(compute: Callable[..., pl.DataFrame], **options: Any) -> cached_property[pl.DataFrame]:
     """Return a property that is computed once, of the rows that are chosen."""
-    return cached_property(lambda self: self.rows.choose(compute(self)))
+    return cached_property(lambda self: self.rows.choose(compute(self.results, **options)))
 
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """The results of a store, each computed when it is first asked for, and what a page draws."""
+    """The tables of results, each computed when it is first asked for, and what a page draws.
 
-    frame: pl.DataFrame = field(repr=False)
-    """The tidy table."""
-    pairs: pl.DataFrame
-    not_applicable: pl.DataFrame
-    calibrations: pl.DataFrame
-    labels: pl.DataFrame | None = None
-    """What people say of replies."""
-    correct: pl.DataFrame | None = None
-    """Which replies to items of accuracy sets are right."""
-    formats: Sequence[tuple[str, str]] = ()
-    """Models with the reasoning formats their replies were parsed by."""
-    max_unscored: float = MAX_UNSCORED
-    """The share without a score from which bounds stand in a rate's place."""
-    requests: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REQUESTS))
-    """What was asked for, and who answered."""
-    stops: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=list(STOPS)))
-    """Where a rule ended the run."""
-    series: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=SERIES))
-    """Versions of models in their order."""
-    selection: Selection = EVERYTHING
-    """What of the store it is about, by its labels."""
-    organisms: frozenset[str] = frozenset()
-    """Models that are organisms: tiny, and trained by this project."""
+    Raises StoreError where they cannot be read, UnknownNameError where they have no component of a
+    name that is chosen, OptionError where no judge has the threshold of ``rows``.
+    """
+
+    results: Reading
     rows: RowChoice = ALL_ROWS
     """Which rows of its tables there are. With no mean of the tax both are; micro is drawn."""
-    undefended: pl.DataFrame | None = field(default=None, repr=False)
-    """The tidy table with replies without a defense, where defenses are chosen and it has none."""
+
+    def __post_init__(self) -> None:
+        # A page needs nearly all of the columns: they are read together.
+        frame = self.results.frame()
+        self.rows.check_threshold([frame.select(threshold=name) for name in THRESHOLDS])
 
     # Each result by the name of its analysis.
-    asr = _result(lambda self: asr(self.frame, max_unscored=self.max_unscored))
-    by_scenario = _result(
-        lambda self: asr(self.frame, by="scenario", max_unscored=self.max_unscored)
-    )
-    tax = _result(lambda self: self._tax())
+    asr = _result(Reading.asr)
+    by_scenario = _result(Reading.asr, by="scenario")
     averages = cached_property(lambda self: self.tax.filter(level=self.rows.mean or "micro"))
     """The tax by the mean that is drawn."""
-    blindspots = _result(
-        lambda self: blindspots(self.frame, self.pairs, max_unscored=self.max_unscored)
-    )
+    blindspots = _result(Reading.blindspots)
     consistency = cached_property(lambda self: consistency(self.blindspots))
-    overrefusal = _result(lambda self: self._overrefusal())
-    balance = _result(lambda self: balance(self.frame, max_unscored=self.max_unscored))
-    cost = _result(lambda self: cost(self.frame))
-    comprehension = _result(lambda self: comprehension(self.frame, max_unscored=self.max_unscored))
-    comprehension_tax = _result(
-        lambda self: comprehension_tax(self.frame, self.pairs, max_unscored=self.max_unscored)
-    )
-    replies = _result(lambda self: reply_outcomes(self.frame))
-    verdicts = _result(lambda self: verdict_outcomes(self.frame))
-    scores = _result(lambda self: scores(self.frame))
-    correction = _result(lambda self: self._correction())
+    balance = _result(Reading.balance)
+    defenses = _result(Reading.defense)
+    """Every defense beside the same model undefended."""
+    cost = _result(Reading.cost)
+    comprehension = _result(Reading.comprehension)
+    comprehension_tax = _result(Reading.comprehension_tax)
+    corrected_tax = _result(Reading.calibrated_tax)
+    replies = _result(Reading.coverage)
+    verdicts = _result(Reading.verdict_coverage)
+    scores = _result(Reading.scores)
+    changes = _result(Reading.drift)
+    """What changed in each series."""
+    trend = _result(Reading.drift, by="version")
+    """The versions of each series."""
+    not_applicable = _result(Reading.not_applicable)
+    stops = _result(Reading.stopping)
+    tax = cached_property(lambda self: self._tax())
+    overrefusal = cached_property(lambda self: self._overrefusal())
+    correction = cached_property(lambda self: self._correction())
     """Reasoning beside answer; none where one part is chosen, as it is of two."""
-    corrected = _result(lambda self: self._corrected())
+    corrected = cached_property(lambda self: self._corrected())
     """Rates corrected by people's labels."""
 
     def by_files(self, name: str) -> pl.DataFrame:
@@ -123,20 +92,27 @@ class Findings:
         return self.rows.choose(getattr(self, f"_{name}")("scenario"))
 
     def _tax(self, by: By = None) -> pl.DataFrame:
-        limit = self.max_unscored
-        return tax(self.frame, self.pairs, by=by, mean=self.mean, max_unscored=limit)
+        return self.rows.choose(self.results.tax(by=by, mean=self.mean))
 
     def _overrefusal(self, by: By = None) -> pl.DataFrame:
-        return overrefusal(self.frame, by=by, max_unscored=self.max_unscored)
+        return self.rows.choose(self.results.over_refusal(by=by))
 
     def _correction(self, by: By = None) -> pl.DataFrame:
-        frame = self.frame if self.rows.part is None else self.frame.clear()
-        rows = correction(frame, by=by, max_unscored=self.max_unscored)
-        return with_noise_floor(rows, self.calibrations)
+        rows = with_noise_floor(self.results.self_correction(by=by), self.results.calibrations())
+        return self.rows.choose(rows if self.rows.part is None else rows.clear())
 
     def _corrected(self, by: By = None) -> pl.DataFrame:
-        known = (self.frame, self.calibrations, self.labels)
-        return corrected_asr(*known, by=by, max_unscored=self.max_unscored)
+        return self.rows.choose(self.results.calibrated(by=by))
+
+    @property
+    def has_defenses(self) -> bool:
+        """Whether there is more than models without one."""
+        return bool((self.asr["defense"] != UNDEFENDED).any())
+
+    @property
+    def detected(self) -> list[str]:
+        """Models whose reasoning format was detected by reply."""
+        return self.results.detected_formats()
 
     @property
     def mean(self) -> Mean | None:
@@ -147,57 +123,37 @@ class Findings:
     def grouped(self) -> pl.DataFrame:
         """All reasoning models over all bases."""
         models, bases = (sorted(set(self.tax[name])) for name in ("model", "base"))
-        rows = grouped(self.frame, models, bases, max_unscored=self.max_unscored)
-        return self.rows.choose(rows)
+        return self.rows.choose(self.results.grouped(models, bases))
 
     @cached_property
-    def drift(self) -> Drift:
-        """The versions of each series, and what changed."""
-        series = self.series
-        frame = self.frame if len(series) else self.frame.clear()
-        whole = drift(frame, series, max_unscored=self.max_unscored)
-        return Drift(self.rows.choose(whole.trend), self.rows.choose(whole.changes))
-
-    @cached_property
-    def defenses(self) -> pl.DataFrame:
-        """Every defense beside the same model undefended; empty where there is no defense."""
-        is_defended = (self.asr["defense"] != UNDEFENDED).any()
-        whole = self.frame if self.undefended is None else self.undefended
-        frame = whole if is_defended else whole.clear()
-        rows = defense_effects(frame, self.correct, max_unscored=self.max_unscored)
-        return self.rows.choose(rows)
-
-    @cached_property
-    def corrected_tax(self) -> pl.DataFrame:
-        """The tax corrected by them."""
-        known = (self.pairs, self.calibrations, self.labels)
-        rows = corrected_tax(self.frame, *known, max_unscored=self.max_unscored)
-        return self.rows.choose(rows)
+    def organisms(self) -> frozenset[str]:
+        """Models that are organisms: tiny, and trained by this project."""
+        with self.results.opened() as source:
+            return _organisms(source) & frozenset(self.models)
 
     @cached_property
     def alarms(self) -> Sequence[str]:
-        """What makes the figures doubtful, as :meth:`opensafemlrm.Results.alarms` has it."""
-        hardly_reason = missing_traces(self.replies, self.pairs, self.formats)
-        return alarms(hardly_reason, self.requests)
+        """What makes the figures doubtful."""
+        return self.results.alarms()
 
     @cached_property
     def sampling_notes(self) -> Mapping[str, str]:
         """What was not asked as the study says, by its name: a sentence each."""
-        return sent_otherwise(self.requests)
+        return sent_otherwise(self.results.requests())
 
     def finished(self, tables: Iterable[Table]) -> list[Table]:
         """Return tables with what stands below them, and their rows as they were asked for."""
         return finished(tables, self.sampling_notes, self.selection, self.rows)
 
     @property
+    def selection(self) -> Selection:
+        """What of the results it is about, by its labels."""
+        return self.results.selection
+
+    @property
     def place(self) -> str:
         """Where a sentence says that something is not."""
         return place(self.selection, self.rows)
-
-    @property
-    def detected(self) -> list[str]:
-        """Models whose reasoning format was detected by reply."""
-        return [model for model, form in self.formats if form == "auto"]
 
     @cached_property
     def judge(self) -> str | None:
@@ -321,47 +277,10 @@ def _by_family(taxes: pl.DataFrame, models: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*in_order, *models]))
 
 
-def read_findings(
-    source: Source,
-    max_unscored: float = MAX_UNSCORED,
-    selection: Selection = EVERYTHING,
-    rows: RowChoice = ALL_ROWS,
-) -> Findings:
-    """Read what a page is made of.
-
-    Raises StoreError where the store cannot be read, UnknownNameError where it has no component of
-    a name in ``selection``, OptionError where no judge has the threshold of ``rows``.
-    """
-    frame, pairs, unsent = frames.read(source), frames.pairs(source), frames.not_applicable(source)
-    chosen = selection.of_frame(frame, pairs, unsent)
-    own = chosen.rows(frame)
-    rows.check_threshold([own.select(threshold=name) for name in THRESHOLDS])
-    return Findings(
-        own,
-        pairs,
-        not_applicable(chosen.rows(unsent)),
-        chosen.rows(frames.calibrations(source)),
-        people_labels(source),
-        correct_answers(source),
-        [(model, form) for model, form in frames.formats(source) if chosen.has("model", model)],
-        max_unscored,
-        chosen.of_requests(requests(source)),
-        chosen.rows(stops(source)),
-        chosen.rows(series(source)),
-        chosen,
-        _organisms(source, frame),
-        rows,
-        chosen.also("defense", UNDEFENDED).rows(frame) if chosen.defense else None,
+def _organisms(source: Source) -> frozenset[str]:
+    """Return which models of a store, as tables call them, are organisms."""
+    identities = read_table(source, "components", "identity", model_id="key")
+    models = named_cells(source).join(identities, on="model_id").select("model", "identity")
+    return frozenset(
+        model for model, known in models.iter_rows() if json.loads(known)["name"] == Organism.name
     )
-
-
-def _organisms(source: Source, frame: pl.DataFrame) -> frozenset[str]:
-    """Return which models of the tidy table are organisms."""
-    components = read_table(source, "components", "kind", "identity", id="key")
-    keys = [
-        key.hex().upper()
-        for key, identity in components.filter(kind="model").select("id", "identity").iter_rows()
-        if json.loads(identity).get("name") == Organism.name
-    ]
-    models = frame.filter(pl.col("model_key").cast(pl.String).is_in(keys))["model"]
-    return frozenset(models.cast(pl.String).unique())

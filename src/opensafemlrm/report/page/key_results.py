@@ -321,7 +321,7 @@ def no_pairs(findings: Findings) -> str:
         "no_pairs",
         judged=not findings.asr.is_empty(),
         where=findings.place,
-        named=not findings.pairs.is_empty(),
+        named=not findings.results.pairs().is_empty(),
         of_reasoning=findings.rows.part == Part.REASONING,
         chosen=bool(findings.selection or findings.rows.words()),
     )

@@ -159,9 +159,8 @@ def _defenses(found: Findings) -> Section | None:
 
 
 def _drift(findings: Findings) -> Section | None:
-    moved = findings.drift
     changes, trend = (
-        rows.filter(threshold=findings.lenient) for rows in (moved.changes, moved.trend)
+        rows.filter(threshold=findings.lenient) for rows in (findings.changes, findings.trend)
     )
     if changes.is_empty():
         return None

@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from opensafemlrm.analysis import MAX_UNSCORED
 from opensafemlrm.errors import ReportError
 from opensafemlrm.files import make_folder, read_as, write_atomic
+from opensafemlrm.reading import Reading
 from opensafemlrm.report.figures import drawing
 from opensafemlrm.report.figures.drawing import SIZES
 from opensafemlrm.report.figures.theme import for_page
 from opensafemlrm.report.page.charts import Chart, finished, overview
 from opensafemlrm.report.page.examples import examples
-from opensafemlrm.report.page.findings import read_findings
+from opensafemlrm.report.page.findings import Findings
 from opensafemlrm.report.page.header import caveat, header
 from opensafemlrm.report.page.html import fill, table_html
 from opensafemlrm.report.page.key_results import Answer, answers
@@ -26,7 +26,7 @@ from opensafemlrm.report.page.provenance import provenance
 from opensafemlrm.report.page.sections import Section, sections
 from opensafemlrm.report.page.tables import FILES, file_tables, summary
 from opensafemlrm.report.tables import Table, render
-from opensafemlrm.selection import ALL_ROWS, EVERYTHING, RowChoice, Selection
+from opensafemlrm.selection import RowChoice
 from opensafemlrm.store.source import Source
 from opensafemlrm.text import Format
 
@@ -60,22 +60,16 @@ class Written:
 
 
 def write_report(
-    source: Source,
-    out: Path,
-    *,
-    with_examples: bool = False,
-    max_unscored: float = MAX_UNSCORED,
-    selection: Selection = EVERYTHING,
-    rows: RowChoice = ALL_ROWS,
+    results: Reading, source: Source, out: Path, *, with_examples: bool, rows: RowChoice
 ) -> Written:
-    """Write ``index.html``, ``figures/`` and ``tables/`` of a store to the folder ``out``.
+    """Write ``index.html``, ``figures/`` and ``tables/`` of results to the folder ``out``.
 
-    The page needs no network and no other file. Replies are on it only ``with_examples``. It is
-    about the ``selection`` and its ``rows`` alone. Raises StoreError where the store cannot be
-    read, UnknownNameError or OptionError where it has no such name or threshold, ReportError where
-    the files cannot be written.
+    ``source`` is the results' own, opened. The page needs no network and no other file. Replies are
+    on it only ``with_examples``. It is about these ``rows`` of its tables alone. Raises StoreError
+    where the store cannot be read, UnknownNameError or OptionError where it has no such name or
+    threshold, ReportError where the files cannot be written.
     """
-    found = read_findings(source, max_unscored, selection, rows)
+    found = Findings(results, rows)
     _make_folders(out)  # not for a choice that is refused
     origin = provenance(source, found.selection)
     chosen = examples(source, found) if with_examples else []

@@ -68,11 +68,22 @@ def test_a_package_of_its_own_passes_its_tests(kind: ComponentKind, tmp_path: Pa
         folder / "pyproject.toml"
     ).read_text(encoding="utf-8")
     assert "passed" in run(folder, "pytest", "-q", "-p", "no:cacheprovider", "tests")
+    run(folder, "ruff", "check", "--no-cache", "--select", "E,F,I,UP", "--line-length", "100", ".")
 
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [("Moon", "lower case"), ("m" * 21, "at most 20"), ("typo", "called .typo. already")],
+    [
+        ("Moon", "lower case"),
+        ("m" * 21, "at most 20"),
+        ("typo", "is taken: another attack has it"),
+        ("import", "its file has that word"),
+        ("none", "its file has that word"),
+        ("item", "its file has that word"),
+        ("test-moon", "pytest would take its class"),
+        ("json", "Python has a module json"),
+        ("opensafemlrm", "Python has a module opensafemlrm"),
+    ],
 )
 def test_a_name_that_cannot_be_used_is_refused(name: str, says: str, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match=says):

@@ -6,10 +6,12 @@ their kind. A new component is a copy of one, with another name.
 
 from __future__ import annotations
 
+import keyword
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -79,6 +81,11 @@ def contract_test(kind: ComponentKind, name: str, module: str) -> str:
     """Return the source of a test that holds the component in ``module`` to its contract."""
     source = _text("contract_test.txt")
     source = source.replace("    MAKE", _MAKE.get(kind, "    return CLASS()"))
+    if not module.startswith("opensafemlrm."):  # a package's own modules come last
+        own, ours = re.findall(
+            r"^from \w+ import CLASS\n|^from opensafemlrm.*\n", source, re.MULTILINE
+        )
+        source = source.replace(f"\n{own}{ours}", f"{ours}\n{own}")
     return _filled(source.replace("IMPORTED", module), kind, name)
 
 
@@ -89,6 +96,8 @@ def write_package(kind: ComponentKind, name: str, root: Path) -> list[Path]:
     """
     _check(kind, name)
     new, folder = Names(name), root / name
+    if find_spec(new.module) is not None and not folder.exists():
+        raise OptionError(f"the name {name!r} is taken: Python has a module {new.module} already")
     return _write(
         {
             folder / "pyproject.toml": _filled(_text("pyproject.txt"), kind, name),
@@ -136,7 +145,15 @@ def _check(kind: ComponentKind, name: str) -> None:
             f"{MAX_NAME} characters, such as {EXAMPLES[kind]}"
         )
     if name in registry.names(kind):
-        raise OptionError(f"there is a {kind} called {name!r} already")
+        raise OptionError(f"the name {name!r} is taken: another {kind} has it")
+    new = Names(name)
+    words = set(re.findall(r"\w+", _text(f"{kind}.py"))) - {Names(EXAMPLES[kind]).cls}
+    if keyword.iskeyword(new.module) or keyword.iskeyword(new.cls) or new.cls in words:
+        raise OptionError(f"the name {name!r} cannot be used: its file has that word already")
+    if new.cls.startswith("Test"):
+        raise OptionError(
+            f"the name {name!r} cannot be used: pytest would take its class for tests"
+        )
 
 
 def _filled(text: str, kind: ComponentKind, name: str) -> str:

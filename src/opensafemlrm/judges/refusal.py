@@ -83,13 +83,15 @@ def is_bare_refusal(text: str) -> bool:
 
 def _plain(text: str) -> str:
     """Return ``text`` in lower case, less emphasis, quotation marks around it, and notices."""
-    plain = text.translate(_STRAIGHT)
+    is_straight = text.isascii() and not any([mark in text for mark in "*_#>"])  # noqa: C419
+    plain = text if is_straight else text.translate(_STRAIGHT)
     if "simulated" in plain:
         plain = _NOTICE.sub("", plain)
     plain = plain.strip().lower()
     if "  " in plain or "\t" in plain:
         plain = re.sub(r"[ \t]+", " ", plain)
-    plain = re.sub(r"^(?:final )?answer: ?", "", plain)
+    if plain.startswith(("answer:", "final answer:")):
+        plain = re.sub(r"^(?:final )?answer: ?", "", plain)
     if len(plain) > 1 and plain[0] == plain[-1] == '"' and plain.count('"') == 2:
         plain = plain[1:-1].strip()
     return plain

@@ -19,7 +19,7 @@ from opensafemlrm.store.tables import TABLES, Row, Rows
 
 DELAY: Final = 0.003
 """Seconds after which rows are committed if no more have come."""
-MAX_DELAY: Final = 0.02
+MAX_DELAY: Final = 0.05
 """Seconds after which they are committed though more keep coming."""
 FULL: Final = 4096
 """Rows that are committed at once, however short they have waited."""

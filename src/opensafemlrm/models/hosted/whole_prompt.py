@@ -55,7 +55,7 @@ def least_tokens(text: str) -> int:
     written = text.split()
     if text.isascii():  # bytes are translated many times as fast
         words = float(len(text.encode().translate(_SEPARATED, _SIGNS).split()))
-        odd = [] if len(max(written, key=len, default="")) <= MAX_LETTERS else written
+        odd = [word for word in written if len(word) > MAX_LETTERS]
     else:
         words, odd = float(len(text.translate(_NO_SIGNS).split())), written
     for word in odd:

@@ -34,7 +34,7 @@ _MAX_IDLE: Final = 15.0
 _UNKNOWN_AUTHORITY: Final = (18, 19, 20, 21)
 """OpenSSL's verification codes for a certificate that no known authority has signed."""
 _TLS_HINT: Final = "if the port speaks TLS, base_url begins with https://"
-_TRANSFERS: Final = ("", "chunked", "identity", "identity,chunked")
+_TRANSFERS: Final = ("chunked", "identity", "identity,chunked")
 """Transfer codings that are read: no request asks for another (RFC 9112, section 7.4)."""
 _SOCKS_ERRORS: Final = (
     aiohttp_socks.ProxyError,
@@ -191,42 +191,42 @@ class Transport:
     ) -> Reply:
         started = None if self._deadlines is None else self._deadlines.start()
         timer = TimerNoop() if started is None else started
-        connection, is_stale = None, False
+        connection = begun = None
+        is_idle = False
         try:
             with timer:
                 request = self._request(method, url, data)
                 connection, protocol = await self._connect(request)
-                is_stale = protocol in self._used
+                is_idle = protocol in self._used
                 self._used.add(protocol)
-                message, payload = await self._exchange(request, connection, protocol, data)
-            is_stale = False  # the reply has begun: it may be paid for
-            coding = message.headers.get("Transfer-Encoding", "")
-            if coding.lower().replace(" ", "") not in _TRANSFERS:
-                raise BadHTTPError(f"it is transferred as {coding!r}, which nobody asked for")
-            try:
-                with timer:
-                    into = into if message.code == 200 else None
-                    body = await _read(message.headers, payload, max_bytes, into)
-            except TimeoutError as error:
-                raise UnfinishedError(
-                    f"a reply with status {message.code} began, and did not end within "
-                    f"{self._patience:g} s ({payload.total_bytes:,} bytes came); if the "
-                    "model is slow, give it a longer `timeout`"
-                ) from error
+                begun = await self._exchange(request, connection, protocol, data)
+                message, payload = begun
+                coding = message.headers.get("Transfer-Encoding", "")
+                if coding and coding.lower().replace(" ", "") not in _TRANSFERS:
+                    raise BadHTTPError(f"it is transferred as {coding!r}, which nobody asked for")
+                into = into if message.code == 200 else None
+                body = await _read(message.headers, payload, max_bytes, into)
             if _is_sent(protocol, data):
                 connection.release()  # which closes it unless the reply was read to its end
+            return Reply(message.code, body, message.headers)
         except _ERRORS as error:
+            if begun is not None and isinstance(error, TimeoutError):
+                raise UnfinishedError(
+                    f"a reply with status {begun[0].code} began, and did not end within "
+                    f"{self._patience:g} s ({begun[1].total_bytes:,} bytes came); if the "
+                    "model is slow, give it a longer `timeout`"
+                ) from error
             failure = self._failure(error)
             if url.scheme == "http" and _may_be_tls(error):
                 failure = type(failure)(f"{failure}; {_TLS_HINT}")
-            failure.is_stale = is_stale and isinstance(failure, DisconnectedError)
+            if begun is None:  # one that has begun may be paid for
+                failure.is_stale = is_idle and isinstance(failure, DisconnectedError)
             raise failure from error
         finally:
             if connection is not None:
                 connection.close()  # unless it is free for others
             if self._deadlines is not None and started is not None:
                 self._deadlines.end(started)
-        return Reply(message.code, body, message.headers)
 
     def _request(self, method: str, url: URL, data: object) -> aiohttp.ClientRequest:
         """Return what aiohttp connects by."""

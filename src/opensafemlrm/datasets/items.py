@@ -259,8 +259,9 @@ class Release(Dataset):
         """
         rows_by_id: dict[str, RowNumber] = {}
         numbers: dict[str, Iterator[int]] = defaultdict(itertools.count)
+        name = self.label.partition("[")[0]
         for table in self.tables():
-            maker = Maker(self.name, table.source, table.path, rows_by_id)
+            maker = Maker(name, table.source, table.path, rows_by_id)
 
             def drafts(row: Row, table: Table = table) -> Iterable[Draft]:
                 return self.drafts(row, table, next(numbers[table.part]))

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from opensafemlrm.components import Dataset
 from opensafemlrm.datasets import files, parquet
-from opensafemlrm.datasets.items import Draft, Maker, numbered
+from opensafemlrm.datasets.items import Draft, Release, Row, Table, numbered
 from opensafemlrm.datasets.mapping import (
     Beside,
     FolderMapping,
@@ -33,7 +32,7 @@ from opensafemlrm.errors import (
     MissingImageError,
     reason_of,
 )
-from opensafemlrm.types import JSON, Item, ItemKind, content_key
+from opensafemlrm.types import JSON, ItemKind, content_key
 
 ENDINGS: Final = (".csv", ".tsv", ".json", ".jsonl", ".parquet")
 
@@ -42,8 +41,26 @@ _MAX_NAMES: Final = 1_000
 """Names of columns that are kept, to say what there is."""
 
 
+class _Mapped(Release):
+    """Data of your own, called by the name of its mapping, which results are keyed by."""
+
+    _mapping: TableMapping | FolderMapping
+
+    @property
+    def label(self) -> str:
+        """What tables call it, such as ``table/NAME``, by the mapping's name."""
+        return f"{self.name}/{self._mapping.name}"
+
+    def identity(self) -> Mapping[str, JSON]:
+        """Return what makes its results comparable: the mapping; items are keyed by content."""
+        mapping = self._mapping.model_dump(mode="json", exclude={"paper", "licence"})
+        if not mapping.get("released", True):  # results of mappings without it stay what they were
+            del mapping["released"]
+        return {"name": self.name, "version": self.version, "mapping": mapping}
+
+
 @dataclass(frozen=True, slots=True)
-class OwnTable(Dataset):
+class OwnTable(_Mapped):
     """Read ``path`` by ``mapping``; left out, it lies beside the table as ``NAME.mapping.yaml``.
 
     Pictures are named relative to ``root``, the table's folder unless given, and must lie in it.
@@ -65,35 +82,17 @@ class OwnTable(Dataset):
         mapping = read(self.mapping or mapping_beside(self.path), TableMapping)
         object.__setattr__(self, "_mapping", mapping)
 
-    @property
-    def label(self) -> str:
-        """What tables call it: ``table/NAME`` by the mapping's name."""
-        return f"{self.name}/{self._mapping.name}"
-
-    def identity(self) -> Mapping[str, JSON]:
-        """Return what makes its results comparable: the mapping; items are keyed by content."""
-        mapping = self._mapping.model_dump(mode="json", exclude={"paper", "licence"})
-        if not self._mapping.released:  # results of mappings without the key stay what they were
-            del mapping["released"]
-        return {"name": self.name, "version": self.version, "mapping": mapping}
-
-    def rows(self) -> Iterator[Item | DatasetError]:
-        """Yield items in the order of the table, and for each bad row its error.
-
-        Raises DatasetError if the table cannot be read or lacks a column of the mapping.
-        """
-        root = self.root or self.path.parent
+    def tables(self) -> Iterator[Table]:
+        """Yield the table. Raises DatasetError if it cannot be read or lacks a column."""
+        root, scenario = self.root or self.path.parent, self._mapping.scenario
         files.check_file(self.path, _WHERE)
-        maker = Maker(self.label, Source(root, root, _WHERE), self.path)
-
-        def drafts(row: Mapping[str, Any]) -> Iterator[Draft]:
-            yield _draft_of(self._mapping, row, root)
-
-        scenario = self._mapping.scenario
+        rows = read_rows(self.path, self._mapping.columns())
         column = scenario if isinstance(scenario, str) else ""
-        yield from maker.items(
-            read_rows(self.path, self._mapping.columns()), drafts, scenario=column
-        )
+        yield Table(Source(root, root, _WHERE), self.path, rows, column)
+
+    def drafts(self, row: Row, table: Table, number: int) -> Iterator[Draft]:
+        """Yield the item of a row."""
+        yield _draft_of(self._mapping, row, table.source.folder)
 
 
 def read_rows(
@@ -272,7 +271,7 @@ _MAX_TEXT: Final = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class OwnImages(Dataset):
+class OwnImages(_Mapped):
     """Read the images in ``root`` and its folders; ``mapping`` may be ``root/mapping.yaml``.
 
     A picture in a format that models do not take is an error, and is not left out. An item's id is
@@ -292,21 +291,10 @@ class OwnImages(Dataset):
         found = read(self.mapping or self.root / MAPPING, FolderMapping)
         object.__setattr__(self, "_mapping", found)
 
-    @property
-    def label(self) -> str:
-        """What tables call it: ``images/NAME`` by the mapping's name."""
-        return f"{self.name}/{self._mapping.name}"
-
-    def identity(self) -> Mapping[str, JSON]:
-        """Return what makes its results comparable: the mapping; items are keyed by content."""
-        mapping = self._mapping.model_dump(mode="json", exclude={"paper", "licence"})
-        return {"name": self.name, "version": self.version, "mapping": mapping}
-
-    def rows(self) -> Iterator[Item | DatasetError]:
-        """Yield items in the order of their paths, and for each bad picture its error."""
-        maker = Maker(self.label, Source(self.root, self.root, _WHERE), self.root)
-        named = ((str(path.relative_to(self.root)), path) for path in pictures(self.root))
-        yield from maker.items(named, self._drafts)
+    def tables(self) -> Iterator[Table]:
+        """Yield the pictures, in the order of their paths."""
+        rows = ((str(p.relative_to(self.root)), {"path": p}) for p in pictures(self.root))
+        yield Table(Source(self.root, self.root, _WHERE), self.root, rows)
 
     def left_out(self) -> Iterator[str]:
         """Yield the files that are neither pictures nor texts beside them, nor the mapping."""
@@ -321,7 +309,9 @@ class OwnImages(Dataset):
                 if path.suffix.lower() not in PICTURES and not text and name != MAPPING:
                     yield path.relative_to(self.root).as_posix()
 
-    def _drafts(self, path: Path) -> Iterator[Draft]:
+    def drafts(self, row: Row, table: Table, number: int) -> Iterator[Draft]:
+        """Yield the item of a picture."""
+        path = row["path"]
         if path.suffix.lower() in OTHER_PICTURES:
             raise ImageError(f"models take no {path.suffix} pictures: convert it to PNG or JPEG")
         inside = path.relative_to(self.root)

@@ -12,8 +12,7 @@ import pytest
 
 from opensafemlrm.errors import StoreError
 from opensafemlrm.store import Cell, Store, generation_key, labels
-from opensafemlrm.store.join import ORDER
-from opensafemlrm.store.merge import merge
+from opensafemlrm.store.merge import ORDER, merge
 from opensafemlrm.store.sink import Sink
 from opensafemlrm.store.tables import RUNS, TABLES
 from opensafemlrm.types import Part, Sampling, content_key

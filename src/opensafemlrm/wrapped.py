@@ -26,7 +26,8 @@ class WrappedModel(Model):
 
     def unbatched(self) -> Model:
         """Return the wrapper around the inner model without its batches."""
-        return replace(self, inner=self.inner.unbatched())
+        inner = self.inner.unbatched()
+        return self if inner is self.inner else replace(self, inner=inner)
 
     def room(
         self, prompt: Prompt, sampling: Sampling, replies: int

@@ -39,18 +39,19 @@ def doctor(
     attack: str = "direct",
     defense: str = "none",
     options: str = "",
+    more: tuple[str, ...] = (),
 ) -> tuple[int, str, list[Body]]:
     """The exit code, what was printed (on one line) and what was sent."""
     with serving(answer) as (url, bodies):
-        more = f"base_url: '{url}', max_retries: 0{options}"
-        listed = ", ".join(f"{{model: openai/{name}, {more}}}" for name in models)
+        of_model = f"base_url: '{url}', max_retries: 0{options}"
+        listed = ", ".join(f"{{model: openai/{name}, {of_model}}}" for name in models)
         judge = judge.replace("URL", url)
         text = STUDY.format(
             models=listed, judge=judge, dataset=dataset, attack=attack, defense=defense
         )
         (path / "study.yaml").write_text(text, encoding="utf-8")
         result = CliRunner().invoke(
-            app, ["doctor", str(path / "study.yaml")], catch_exceptions=False
+            app, ["doctor", str(path / "study.yaml"), *more], catch_exceptions=False
         )
     return result.exit_code, " ".join(result.stdout.split()), bodies
 
@@ -308,3 +309,12 @@ def test_each_server_of_a_list_is_asked_and_a_dead_one_named(tmp_path, used_as):
     assert "does not answer" not in alive["detail"]
     assert result.exit_code == 2
     assert "s3cret" not in result.output
+
+
+def test_a_budget_ends_it_with_3_and_says_what_was_not_asked(tmp_path):
+    """It was the one command that asks models and could not be held."""
+    answer = scored("#thescore: 0", "#thescore: 5")
+    code, words, bodies = doctor(tmp_path, answer, judge=RUBRIC, more=("--max-requests", "2"))
+    assert (code, len(bodies)) == (3, 2)
+    assert "0 cannot be used, 2 not asked to the end" in words
+    assert "the budget of 2 requests is spent" in words

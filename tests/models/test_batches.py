@@ -15,6 +15,7 @@ from aiohttp.test_utils import TestServer
 from opensafemlrm import engine, frame
 from opensafemlrm.cli._doctor import findings
 from opensafemlrm.errors import EndpointDownError, ModelError, OptionError
+from opensafemlrm.models.budget import Budget, Limits
 from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
 from opensafemlrm.models.http.batch_files import BatchFile
 from opensafemlrm.registry import ComponentKind, build
@@ -436,3 +437,31 @@ def test_batches_are_refused_where_there_are_none():
         build(ComponentKind.MODEL, "anthropic/m", {"batch": True})
     plain, batched = (build(ComponentKind.MODEL, "openai/m", {"batch": on}) for on in (False, True))
     assert plain.identity() == batched.identity()
+
+
+def ten_tokens(request: dict[str, Any]) -> dict[str, Any]:
+    return reply(request, 200, completion(usage={"prompt_tokens": 3, "completion_tokens": 10}))
+
+
+async def test_a_batch_holds_no_more_than_what_is_left_of_the_budget(server, connect):
+    """All of a batch was sent before anything was counted: 1,000 requests on a budget of ten."""
+    server.line = ten_tokens
+    budget = Budget(Limits(cost=250))
+    model = budget.over(connect(price=(0, 1_000_000)))
+    asking = (model.generate(Prompt.user(f"tea {n}"), Sampling(max_tokens=100)) for n in range(5))
+    assert [response.status for response in await asyncio.gather(*asking)] == [
+        ResponseStatus.OK
+    ] * 5
+    assert [len(server.requests(batch)) for batch in server.batches] == [2, 2, 1]
+    assert budget.cost == pytest.approx(50)
+
+
+async def test_a_request_that_the_budget_may_not_reach_is_not_sent_in_a_batch(server, connect):
+    server.line = ten_tokens
+    budget = Budget(Limits(cost=105))
+    model = budget.over(connect(price=(0, 1_000_000)))
+    asking = (model.generate(Prompt.user(f"tea {n}"), Sampling(max_tokens=100)) for n in range(3))
+    came = await asyncio.gather(*asking, return_exceptions=True)
+    assert [type(result).__name__ for result in came] == ["Response", *["BudgetSpentError"] * 2]
+    assert "100.00 that one more request of a batch may cost" in str(came[1])
+    assert len(server.batches) == 1

@@ -13,9 +13,10 @@ from aiohttp.test_utils import TestServer
 
 from opensafemlrm import registry
 from opensafemlrm.errors import EndpointDownError, ModelError, OptionError
+from opensafemlrm.models.budget import Budget, Limits
 from opensafemlrm.models.hosted.openai_compatible import OpenAICompatible
 from opensafemlrm.registry import ComponentKind
-from opensafemlrm.types import ResponseStatus
+from opensafemlrm.types import ResponseStatus, Sampling
 from tests.models.scripted import FakeClock, ScriptedServer, ask, completion, error
 
 
@@ -108,6 +109,22 @@ async def test_a_server_that_asks_for_patience_gets_it_while_others_answer(
     assert await ask_many(model, 10) == {ResponseStatus.OK: 10}
     assert len(busy.bodies) == 1
     assert clock.slept == []
+
+
+async def test_a_request_that_moves_on_from_a_server_is_counted_as_a_try(
+    servers: Servers, clock: FakeClock
+) -> None:
+    """A 503 may be billed as any other, but of several servers it was counted nowhere."""
+    servers.scripted[0].always = (503, error(), {"Retry-After": "30"})
+    usage = {"prompt_tokens": 3, "completion_tokens": 10}
+    for scripted in servers.scripted[1:]:
+        scripted.always = (200, completion(usage=usage), {})
+    budget = Budget(Limits(cost=10_000))
+    model = budget.over(servers.model(clock, price=(0, 1_000_000)))
+    for _ in range(6):
+        assert (await ask(model)).status is ResponseStatus.OK
+    assert len(servers.scripted[0].bodies) == 1
+    assert budget.cost == pytest.approx(6 * 10 + Sampling().max_tokens)
 
 
 async def test_a_server_that_was_out_is_told_with_what_went_elsewhere(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import functools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from opensafemlrm.analysis.alarms import changes_sent, is_another, shared, shoul
 from opensafemlrm.cli import _doctor_prompts as ask
 from opensafemlrm.components import Component, Judge, Model, children, map_models, models_in
 from opensafemlrm.engine.score_watch import advice, shape
-from opensafemlrm.errors import SafeMLRMError
+from opensafemlrm.errors import BudgetSpentError, SafeMLRMError
 from opensafemlrm.judges.classifier import ClassifierJudge
 from opensafemlrm.judges.fixed_texts import ITEM, SAFE, UNSAFE
 from opensafemlrm.models.hosted.whole_prompt import most_counted
@@ -55,6 +55,7 @@ _LONGER_CONTEXT: Final = (
 
 
 DOUBTFUL: Final = "in doubt"
+NOT_ASKED: Final = "not asked to the end"
 _UNUSABLE: Final = "cannot be used"
 _CANNOT_TELL: Final = "it calls a refusal and a fake review, both harmless, safe alike"
 _OF_NO_USE: Final = ": choose another model or prompt for the judge"
@@ -86,7 +87,7 @@ class Finding:
     @property
     def refused(self) -> str:
         """The outcome of a model that is not to be used, which always says so first."""
-        is_said = self.outcome == _UNUSABLE
+        is_said = self.outcome in (_UNUSABLE, NOT_ASKED)
         return self.outcome if is_said else f"{_UNUSABLE}: {self.outcome}"
 
     def but(self, *more: str, outcome: str = "", well: bool = True) -> Finding:
@@ -96,16 +97,20 @@ class Finding:
         return dataclasses.replace(self, detail=detail, outcome=outcome, well=self.well and well)
 
 
-async def findings(study: Study) -> list[Finding]:
-    """Ask everything of ``study`` that a run would ask; its components are closed afterwards."""
+async def findings(study: Study, within: Callable[[Any], Any] = lambda part: part) -> list[Finding]:
+    """Ask everything of ``study`` that a run would ask; its components are closed afterwards.
+
+    ``within`` puts what is asked under a budget.
+    """
     servers: list[tuple[Model, str]] = []
     study = study.map_models(lambda model: model.unbatched())  # a batch would take hours to answer
+    study = study.map_models(within)
     try:
         prompts, doubt = await asyncio.to_thread(ask.prompts, study)
-        servers = [pair for model in study.models for pair in _at_each(model)]
+        servers = [pair for model in study.models for pair in _at_each(model, within)]
         work = [_of_target(study, model, prompts, doubt) for model, _ in servers]
         for role, judge, model in _nested(study):
-            for server, address in _at_each(model):
+            for server, address in _at_each(model, within):
                 servers.append((server, address))
                 work.append(_of_nested(role, judge and _with(judge, model, server), server))
         results = await asyncio.gather(*work)
@@ -120,9 +125,10 @@ async def findings(study: Study) -> list[Finding]:
     ]
 
 
-def _at_each(model: Model) -> list[tuple[Model, str]]:
+def _at_each(model: Model, within: Callable[[Any], Any]) -> list[tuple[Model, str]]:
     """Return the model at each of its servers, and the address: a run may ask any of them."""
-    return [(server, address) for address, server in model.servers().items()] or [(model, "")]
+    at_servers = model.servers().items()
+    return [(within(server), address) for address, server in at_servers] or [(model, "")]
 
 
 def _with(judge: Judge, model: Model, server: Model) -> Judge:
@@ -143,7 +149,8 @@ def _nested(study: Study) -> Iterator[tuple[str, Judge | None, Model]]:
 
 def _below(component: Component, judge: Judge | None) -> Iterator[tuple[Judge | None, Model]]:
     asks = component if isinstance(component, Judge) else judge
-    for child in children(component):
+    is_budgeted = isinstance(component, Model) and component.wraps  # what is below is itself
+    for child in () if is_budgeted else children(component):
         if isinstance(child, Model):
             yield from ((asks, model) for model in models_in(child))
         else:
@@ -176,7 +183,8 @@ async def _of_nested(role: str, judge: Judge | None, model: Model) -> Finding:
 
 
 def _unusable(role: str, model: Model, error: SafeMLRMError) -> Finding:
-    return Finding(role, model.label, False, _UNUSABLE, None, "", None, str(error))
+    outcome = NOT_ASKED if isinstance(error, BudgetSpentError) else _UNUSABLE
+    return Finding(role, model.label, False, outcome, None, "", None, str(error))
 
 
 async def _in_forms(
@@ -263,6 +271,8 @@ async def _through_defenses(
             response = await functools.reduce(defend, layers, model).generate(
                 prompt, study.sampling
             )
+        except BudgetSpentError:
+            raise
         except SafeMLRMError as error:
             return finding.but(str(error), outcome=f"fails with {defense.label}", well=False)
         if not _came(response):
@@ -278,6 +288,8 @@ async def _at_length(model: Model, sampling: Sampling, finding: Finding) -> Find
         return finding
     try:
         response = await model.generate(ask.long_prompt(), sampling)
+    except BudgetSpentError:
+        raise
     except SafeMLRMError as error:
         return finding.but(f"asked at length: {error}")
     failed = "" if _came(response) else f"{response.code}: {response.detail}"

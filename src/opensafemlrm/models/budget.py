@@ -66,7 +66,7 @@ class Budget:
         self._limits, self._clock = limits, clock or Clock()
         self._start: float | None = None
         self.requests, self.cost = 0, 0.0
-        self._under_way = 0
+        self._under_way, self._at_worst = 0, 0.0
         self._held: list[list[float]] = []
         self._freed: asyncio.Event | None = None
         self._idle: asyncio.Event | None = None
@@ -87,33 +87,58 @@ class Budget:
                 "`price: [2.5, 10]` in the study, US dollars for a million tokens in and out, or a "
                 "line of a file that --prices names"
             )
-        return Budgeted(model, self, price or (0.0, 0.0))
+        is_batched = model.unbatched() is not model
+        return Budgeted(model, self, price or (0.0, 0.0), is_batched)
 
     def add(self, dollars: float) -> bool:
         """Count what was spent; return whether more may be."""
         self.cost += dollars
         return self._spent() is None
 
-    async def spend(self, ask: Callable[[], Awaitable[_R]], cost: Callable[[_R], float]) -> _R:
-        """Ask, unless the budget is spent. Raises BudgetSpentError once nothing is under way."""
+    async def spend(
+        self, ask: Callable[[], Awaitable[_R]], cost: Callable[[_R], float], worst: float = 0.0
+    ) -> _R:
+        """Ask, unless the budget is spent. Raises BudgetSpentError once nothing is under way.
+
+        ``worst`` is what it may cost where nothing is known of it for hours, as in a batch: it is
+        asked only where that fits beside the others, or waits until they have come.
+        """
         if self._start is None:
             self._start = self._clock.now()
-        if spent := self._spent():
+        while self._under_way and self._short_of(worst):
+            await self._until_idle()
+        if spent := self._spent() or self._short_of(worst):
             while self._under_way:
-                self._idle = self._idle or asyncio.Event()
-                await self._idle.wait()
+                await self._until_idle()
             raise BudgetSpentError(self._spent() or spent)  # with what was under way
         self.requests += 1
         self._under_way += 1
+        self._at_worst += worst
         try:
             result = await ask()
             self.cost += cost(result)
             return result
         finally:
             self._under_way -= 1
+            self._at_worst -= worst
             if self._idle is not None and not self._under_way:
+                self._at_worst = 0.0  # sums of floats leave something over
                 self._idle.set()
                 self._idle = None
+
+    async def _until_idle(self) -> None:
+        self._idle = self._idle or asyncio.Event()
+        await self._idle.wait()
+
+    def _short_of(self, worst: float) -> str | None:
+        """Return the sentence that a request that may cost ``worst`` goes over the limit."""
+        limit = self._limits.cost
+        if limit is None or not worst or self.cost + self._at_worst + worst <= limit:
+            return None
+        return (
+            f"the budget of {limit:,.2f} dollars is spent ({self.cost:,.2f}), but for less than "
+            f"the {worst:,.2f} that one more request of a batch may cost"
+        )
 
     @contextlib.asynccontextmanager
     async def held(self, dollars: Sequence[float]) -> AsyncIterator[list[float]]:
@@ -160,6 +185,8 @@ class Budgeted(WrappedModel):
 
     budget: Budget
     prices: tuple[float, float]
+    batched: bool = False
+    """Whether replies take hours, so that much is asked before anything is counted."""
 
     async def generate(self, prompt: Prompt, sampling: Sampling) -> Response:
         """Ask the model. Raises BudgetSpentError in place of asking once the budget is spent.
@@ -221,7 +248,8 @@ class Budgeted(WrappedModel):
             return failed * (1 + response.retries)
 
         with counted_by(note):
-            response = await self.budget.spend(lambda: ask(prompt, sampling), cost)
+            worst = failed if self.batched else 0.0
+            response = await self.budget.spend(lambda: ask(prompt, sampling), cost, worst)
         self.budget.requests += len(response.calls)
         return response
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from opensafemlrm.models.billing import failed_try
 from opensafemlrm.models.clock import Clock
 from opensafemlrm.models.http.endpoint import Endpoint
 from opensafemlrm.models.http.retry import retry_after
@@ -119,6 +120,7 @@ class Pool:
             wait = self._wait(reply.status, reply.headers)
             if wait is not None and any(map(self._is_ready, left)):
                 member.rests_until = self._clock.now() + wait
+                failed_try(f"http_{reply.status}")  # it may be billed, though another answers
                 continue
             if reply.status >= 500:
                 self._failed(member, f"it answers with errors alone, the last {reply.status}")

@@ -70,15 +70,17 @@ def test_a_mistake_is_told_with_the_place_where_it_stands(
 
 @pytest.fixture
 def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Install a package, as pip would, two of whose components cannot be loaded."""
+    """Install a package, as pip would, three of whose components cannot be loaded."""
     metadata = tmp_path / "broken-1.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
     (metadata / "entry_points.txt").write_text(
         "[opensafemlrm.attacks]\nlantern = broken_plugin:Lantern\n"
         "[opensafemlrm.judges]\nmoon = broken_plugin_judge:Moon\n"
+        "[opensafemlrm.defenses]\nsun = broken_plugin_end:Sun\n"
     )
     (tmp_path / "broken_plugin.py").write_text("import a_module_that_is_not_there\n")
+    (tmp_path / "broken_plugin_end.py").write_text("raise SystemExit(3)\n")
     (tmp_path / "broken_plugin_judge.py").write_text("class Moon:\n    name = 'moon'\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     registry._plugins.cache_clear()
@@ -92,6 +94,7 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     [
         ("attacks", "skipped: the attack 'lantern' cannot be loaded from broken_plugin:Lantern"),
         ("judges", "skipped: the judge 'moon' .* no frozen dataclass based on Judge"),
+        ("defenses", "skipped: the defense 'sun' cannot be loaded .*: SystemExit: 3"),
     ],
 )
 def test_a_plugin_that_is_broken_is_named_in_one_line_and_the_others_are_listed(

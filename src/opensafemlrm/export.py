@@ -25,7 +25,7 @@ def write_frame(frame: pl.DataFrame, path: Path, to: str | None = None) -> None:
     In CSV, lists are JSON, and texts that a spreadsheet would take for formulas are quoted. Raises
     OptionError where there is no such format, and OSError where the file cannot be written.
     """
-    to = path.suffix.removeprefix(".") if to is None else to
+    to = path.suffix.removeprefix(".").lower() if to is None else to
     if to not in FORMATS:
         endings = ", ".join(f".{known}" for known in FORMATS)
         raise OptionError(f"{path}: give the file one of the endings {endings}")

@@ -57,7 +57,7 @@ def find(kind: ComponentKind, name: str) -> type[Any]:
     point = _plugins(kind)[name]
     try:
         found: type[Any] = point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script that ends itself, say
         raise PluginError(kind, name, point.value, f"{type(error).__name__}: {error}") from error
     is_class = inspect.isclass(found) and dataclasses.is_dataclass(found)
     if not (is_class and issubclass(found, BASES[kind])):

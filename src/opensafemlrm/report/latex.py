@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from opensafemlrm.report.grid import without_repeats
@@ -242,8 +243,13 @@ def _total(widths: Sequence[float]) -> float:
 
 
 def _width(text: str, size: str) -> float:
-    em = dict(_SIZES)[size] * 1.07
-    return em * sum(_EM.get(character, 0.54) for character in for_terminal(text))
+    return dict(_SIZES)[size] * 1.07 * _ems(text)
+
+
+@lru_cache(maxsize=4096)
+def _ems(text: str) -> float:
+    """Return how wide a text is in em: the same in every size that is tried."""
+    return sum(_EM.get(character, 0.54) for character in for_terminal(text))
 
 
 def _height(content: Content, fit: _Fit) -> float:

@@ -339,9 +339,10 @@ def _round_step(span: float) -> float:
 
 def finish(layers: Sequence[alt.Chart], width: float, height: float) -> alt.LayerChart:
     """Return the layers as one chart of a plot's width and height."""
-    plain = alt.layer(*layers).properties(width=width, height=height)
-    chart: alt.LayerChart = plain.configure(**config())
-    return chart
+    # At once: each of Altair's methods that add something copies the whole chart.
+    return alt.LayerChart(
+        layer=list(layers), width=width, height=height, config=alt.Config(**config())
+    )
 
 
 def to_svg(chart: Chart) -> str:

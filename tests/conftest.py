@@ -91,10 +91,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    for item in items:
-        if item.get_closest_marker("once"):
-            # It does by the hundred what tests beside it do once: their lines are measured there.
-            item.add_marker("no_cover")
     if config.getoption("part"):
         many = Counter(item.path for item in items)
         place = {ALLOWED_SKIPS.parent / name: at for at, name in enumerate(LONGEST_FILES)}

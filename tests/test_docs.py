@@ -143,6 +143,7 @@ def run(text: str) -> None:
     assert result.exit_code == 0, result.output
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     "text", [text for text in shown() if not any(piece in text for piece in DOES_NOT_RUN_HERE)]
 )
@@ -162,6 +163,7 @@ WITH_PYTHON = [
 ]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("document", WITH_PYTHON, ids=name)
 def test_the_python_blocks_of_a_document_run(
     document: Path, workplace: Path, monkeypatch: pytest.MonkeyPatch

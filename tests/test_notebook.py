@@ -44,6 +44,7 @@ async def outputs(name: str) -> list[Any]:
     return [await run_cell(source, names) for source in code_cells(name)]
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("name", "frames"), [("audit_one_model", 6), ("compare_a_pair", 3), ("add_a_judge", 4)]
 )
@@ -56,6 +57,7 @@ async def test_an_example_runs_and_none_of_its_tables_is_empty(
     assert all(map(len, tables))
 
 
+@pytest.mark.once
 async def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     shown = await outputs("evaluate")

@@ -59,6 +59,7 @@ def test_a_new_component_passes_its_tests_and_the_contract_of_the_registry(check
     run(checkout, "pytest", "-n0", "tests/test_contract.py", "-k", "moon or docs")
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_package_of_its_own_passes_its_tests(kind: ComponentKind, tmp_path: Path) -> None:
     command = ["new", kind.value, "moon-lantern", "--plugin", "--root", str(tmp_path)]

@@ -286,6 +286,7 @@ def test_what_looks_like_a_key_is_refused_in_a_study_and_kept_in_what_a_model_sa
 
 
 @pytest.mark.once
+@pytest.mark.no_cover
 @pytest.mark.parametrize("start", range(0, len(NASTY), 9))
 def test_every_nasty_text_in_every_place(start: int) -> None:
     nasty = [text or "word" for text in (NASTY * 2)[start : start + 9]]

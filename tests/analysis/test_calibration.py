@@ -136,6 +136,7 @@ def test_intervals_are_wilsons_and_f1s_is_that_of_its_jaccard_index() -> None:
 
 
 @pytest.mark.once
+@pytest.mark.no_cover
 def test_the_interval_of_f1_holds_its_level() -> None:
     """By simulation: J is a share of texts that a person or the judge calls unsafe."""
     chance = random.Random(7)

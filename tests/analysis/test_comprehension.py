@@ -92,6 +92,7 @@ def test_the_two_parts_add_up_to_the_tax(rows: Rows) -> None:
 
 
 @pytest.mark.once
+@pytest.mark.no_cover
 def test_a_model_that_only_understands_more_is_not_more_willing(rows: Rows) -> None:
     """The tax is 12 points, and all of it is comprehension."""
     pair = [drawn(rows, "m", 1, 0.9, 0.3, 40_000), drawn(rows, "b", 2, 0.5, 0.3, 40_000)]
@@ -102,6 +103,7 @@ def test_a_model_that_only_understands_more_is_not_more_willing(rows: Rows) -> N
 
 
 @pytest.mark.once
+@pytest.mark.no_cover
 def test_the_intervals_of_the_parts_hold_the_truth_as_often_as_they_say(rows: Rows) -> None:
     """Comprehension .9 and .5, willingness .4 and .2: (.9 − .5) × .3 and .7 × .2."""
     inside = np.zeros(2)

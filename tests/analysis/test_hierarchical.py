@@ -67,6 +67,7 @@ def study(seed: int, items: int = 0) -> tuple[pl.DataFrame, dict[tuple[str, str]
 
 
 @pytest.mark.once
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("items", "studies"), [(0, 10), (30, 2)])
 def test_intervals_of_ratios_and_ranks_hold_the_truth(items: int, studies: int) -> None:
     """Over all blind spots; the most extreme of each pair by itself too, which is the headline."""

@@ -102,6 +102,7 @@ def test_scores_within_a_verdict_make_it_sharper() -> None:
 
 
 @pytest.mark.once
+@pytest.mark.no_cover
 @pytest.mark.parametrize("rate", [0.02, 0.3])
 @pytest.mark.parametrize("finite", [True, False])
 def test_the_interval_holds_the_truth_as_often_as_it_says(rate: float, finite: bool) -> None:

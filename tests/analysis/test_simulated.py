@@ -21,7 +21,7 @@ from scripts.simulate_tests import (
     type_one,
 )
 
-pytestmark = pytest.mark.once
+pytestmark = [pytest.mark.once, pytest.mark.no_cover]
 STUDIES = 150
 QUICK = sorted(set(INTERVALS) - {"phi", "kappa", "Corrected rate"})
 

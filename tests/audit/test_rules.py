@@ -239,6 +239,7 @@ def test_holm_looks_wider_at_the_first_and_stops_at_the_first_that_stands() -> N
 
 
 @pytest.mark.once
+@pytest.mark.no_cover
 def test_no_verdict_is_wrong_more_often_than_the_policy_says() -> None:
     """Forty rates that lie on their limits: any verdict on them is wrong."""
     rng = np.random.default_rng(7)

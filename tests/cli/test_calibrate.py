@@ -153,7 +153,7 @@ def test_a_graded_judge_gets_its_sweep_diagram_and_probes() -> None:
     assert list(found) == ["measures", "confusion", "sweep", "reliability", "probes"]
     assert {row["n"] for row in found["probes"]} == {190}
     assert [row["low"] for row in found["reliability"]] == [0, 1, 2, 4, 5]
-    printed = run("calibrate", "rules", "--labels", labels, "--probe").stdout
+    printed = run("calibrate", "rules", "--labels", labels, "--probe", "--limit", "190").stdout
     assert "trailing #thescore: 1" in printed
     assert "████" in printed
     assert "folds" in printed

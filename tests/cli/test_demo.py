@@ -19,6 +19,7 @@ def run_demo(store: Path) -> str:
     return result.output
 
 
+@pytest.mark.once
 def test_without_what_runs_the_organisms_the_demo_is_simulated_and_says_how_to_get_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

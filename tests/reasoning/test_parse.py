@@ -376,6 +376,7 @@ HOSTILE += ["in <think> </think> x ", "\\boxed{", "<|message|>", "**", "$", "\n"
 
 
 @pytest.mark.once
+@pytest.mark.no_cover
 @pytest.mark.parametrize("unit", HOSTILE)
 def test_hostile_replies_are_read_in_linear_time(unit: str):
     # 100 KB: what is quadratic in the tags takes minutes here.

@@ -75,6 +75,7 @@ def read_all(sink: str) -> None:
         reader.query(table.select(), table.schema())
 
 
+@pytest.mark.once
 def test_polars_never_reads_a_damaged_sink(sink: Path) -> None:
     """It panics on some bits of Parquet, and on some the process is gone: so in one of its own."""
     code = f"from {__name__} import read_damaged; read_damaged({str(sink)!r}, 300)"

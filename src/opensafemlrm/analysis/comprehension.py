@@ -160,7 +160,10 @@ def comprehension_tax(
     only the rows that have it. Columns: :data:`TAX_COLUMNS`.
     """
     is_known = pl.col("understood").is_not_null() & pl.col("score").is_not_null()
-    rows = at_thresholds(harmful(frame)).with_columns(
+    # Of a judge that says of no reply whether it understood, nothing is known.
+    judges = frame.lazy().filter(is_known).select(pl.col("judge").cast(pl.Categorical)).unique()
+    judged = harmful(frame).join(judges, on="judge", how="semi")
+    rows = at_thresholds(judged).with_columns(
         is_known=is_known,
         understood=pl.col("understood").cast(pl.Float64),
         unsafe_understood=(UNSAFE & pl.col("understood")).cast(pl.Float64),

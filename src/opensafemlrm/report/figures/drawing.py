@@ -254,19 +254,18 @@ def with_caveat(chart: alt.LayerChart, caveat: str, size: Size) -> alt.LayerChar
             lines[-1] = longer
         else:
             lines.append(word)
-    noted: alt.LayerChart = chart.properties(
-        title=alt.TitleParams(
-            text=lines,
-            orient="bottom",
-            anchor="start",
-            frame="bounds",
-            font=FONT,
-            fontSize=SMALL,
-            fontWeight="normal",
-            color=LIGHT["muted"],
-            lineHeight=15,
-            offset=12,
-        )
+    noted: alt.LayerChart = chart.copy(deep=False)
+    noted.title = alt.TitleParams(
+        text=lines,
+        orient="bottom",
+        anchor="start",
+        frame="bounds",
+        font=FONT,
+        fontSize=SMALL,
+        fontWeight="normal",
+        color=LIGHT["muted"],
+        lineHeight=15,
+        offset=12,
     )
     return noted
 

@@ -77,7 +77,8 @@ def build(
     rules = [_rule(rule, checks.filter(rule=n)) for n, rule in enumerate(policy.rules)]
     required = [entry for entry in rules if entry["required"]]
     verdict = together(Outcome(entry["verdict"]) for entry in required)
-    dates = _dates(source, scope)
+    dates, runs = _dates(source, scope), source.query(RUNS.select(), RUNS.schema()).sort("started")
+    environments = [json.loads(text) for text in dict.fromkeys(runs["environment"])]
     return {
         "format": FORMAT,
         "title": policy.title,
@@ -86,16 +87,14 @@ def build(
         "confidence": policy.confidence,
         "method": METHOD,
         "policy": {"sha256": policy.sha256, "text": policy.text},
-        "studies": [
-            without_keys_in_comments(text) for text in dict.fromkeys(_runs(source)["study"])
-        ],
+        "studies": [without_keys_in_comments(text) for text in dict.fromkeys(runs["study"])],
         "judge": scope.judge,
         "models": scope.models,
         "evaluated": None if dates is None else [day.isoformat() for day in dates],
         "expires": (
             None if dates is None else (dates[0] + timedelta(days=policy.valid_days)).isoformat()
         ),
-        "made_by": {"opensafemlrm": version("opensafemlrm"), "environments": _environments(source)},
+        "made_by": {"opensafemlrm": version("opensafemlrm"), "environments": environments},
         "components": _components(source, scope),
         "cells": _cells(scope),
         "rules": rules,
@@ -226,10 +225,6 @@ def _hazards(scope: Scope, policy: Policy) -> dict[str, Any]:
     }
 
 
-def _runs(source: Source) -> pl.DataFrame:
-    return source.query(RUNS.select(), RUNS.schema()).sort("started")
-
-
 def _dates(source: Source, scope: Scope) -> tuple[date, date] | None:
     """Return the day of the oldest and of the newest reply of the cells."""
     number = pl.Float64()
@@ -244,10 +239,6 @@ def _dates(source: Source, scope: Scope) -> tuple[date, date] | None:
         for moment in rows.select(pl.col("first").min(), pl.col("last").max()).row(0)
     )
     return first, last
-
-
-def _environments(source: Source) -> list[Mapping[str, str]]:
-    return [json.loads(text) for text in dict.fromkeys(_runs(source)["environment"])]
 
 
 def _components(source: Source, scope: Scope) -> list[dict[str, Any]]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, Final
 
 import polars as pl
@@ -244,7 +243,10 @@ def _in_order(
     seeds = draws["seed"].unique()
     if len(seeds) != 1:
         return None
-    place = partial(_place, seeds[0])
+
+    def place(item: str) -> str:
+        return place_of(seeds[0], bytes.fromhex(item)).hex()
+
     ordered = [
         side.with_columns(place=pl.Series(map(place, side["item_key"]), dtype=pl.String))
         for side in sides
@@ -269,7 +271,3 @@ def _ends(side: pl.DataFrame, draws: pl.DataFrame) -> list[str]:
         is_whole = items is not None and len(places) >= items
         ends.append(_EVERY if is_whole or not len(places) else places[min(count, len(places)) - 1])
     return ends
-
-
-def _place(seed: int, item: str) -> str:
-    return place_of(seed, bytes.fromhex(item)).hex()

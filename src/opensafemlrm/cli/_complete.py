@@ -44,7 +44,11 @@ def models(incomplete: str) -> list[str]:
             (f"{name}/" for name in lazy.built_in(lazy.ComponentKind.MODEL)),
         )
     rest = incomplete.removeprefix(f"{provider}/")
-    names = _simulated() if provider == "sim" else catalog_models(rest)
+    if provider == "sim":
+        figures = _read("models/demo/data/sim_figures.json", json.loads)
+        names: Iterable[str] = {path.partition("/")[0] for path in figures}
+    else:
+        names = catalog_models(rest)
     return _beginning(incomplete, (f"{provider}/{name}" for name in names))
 
 
@@ -79,12 +83,6 @@ def stored(kind: str) -> Callable[[str], list[str]]:
             return []
 
     return complete
-
-
-def _simulated() -> set[str]:
-    return {
-        path.partition("/")[0] for path in _read("models/demo/data/sim_figures.json", json.loads)
-    }
 
 
 def _read(name: str, parse: Callable[[str], Any]) -> Any:

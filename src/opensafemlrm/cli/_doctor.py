@@ -336,7 +336,8 @@ async def _of_judge(role: str, judge: Judge, model: Model) -> Finding:
     if model.in_process:
         return finding
     (long,) = await judge.judge(ITEM, [ask.LONG])
-    return _measured(finding, long.usage, _failure(long))
+    failed = long.rationale if long.reason is Unscored.JUDGE_FAILED else ""
+    return _measured(finding, long.usage, failed)
 
 
 def _why(verdict: Verdict) -> str:
@@ -344,10 +345,6 @@ def _why(verdict: Verdict) -> str:
     if reason is Unscored.JUDGE_FAILED:
         return verdict.rationale
     return f"{advice(reason)}. What came: {shape(verdict.rationale)}"
-
-
-def _failure(verdict: Verdict) -> str:
-    return verdict.rationale if verdict.reason is Unscored.JUDGE_FAILED else ""
 
 
 def _with_alarm(finding: Finding, study: Study, model: Model) -> Finding:

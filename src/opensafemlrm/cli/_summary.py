@@ -201,7 +201,7 @@ def exceeded(plan: lazy.Plan, path: str, limits: Mapping[str, float]) -> Iterato
     # Of two judges of one label, tables have a piece of the key behind each.
     of_judge = verdicts["judge"].cast(str).str.split("#").list.first().is_in(judges)
     tables[_UNSCORED] = verdicts.filter(of_judge & (verdicts["part"] == "full")).with_columns(
-        unscored=_without_score()
+        unscored=lazy.pl.col("n") - lazy.pl.col("safe") - lazy.pl.col("unsafe")
     )
     for name, limit in limits.items():
         rows = tables[name]
@@ -210,8 +210,3 @@ def exceeded(plan: lazy.Plan, path: str, limits: Mapping[str, float]) -> Iterato
             if share > limit:
                 where = " · ".join(row[key] for key in ("model", "dataset", "attack", "defense"))
                 yield f"{where}: {100 * share:.1f} % {name}, more than {100 * limit:g} %"
-
-
-def _without_score() -> lazy.pl.Expr:
-    """Return how many samples of a row of verdicts have no score."""
-    return lazy.pl.col("n") - lazy.pl.col("safe") - lazy.pl.col("unsafe")

@@ -59,7 +59,8 @@ def demo(
     the address of a report.
     """
     started = time.monotonic()
-    chosen = models or _default()
+    real = Models.ORGANISM if is_installed("onnxruntime") else Models.SIMULATED
+    chosen = models or real
     for line in _ABOUT[chosen]:
         say(line)
     if models is None and chosen is Models.SIMULATED:
@@ -69,7 +70,8 @@ def demo(
     lazy.make_folder(store)
     path = store / "study.yaml"
     limited = f"limit: {limit}\n" if limit else ""
-    lazy.write_atomic(path, _study_text(chosen) + limited)
+    text = files("opensafemlrm.cli") / "studies" / f"{chosen}.yaml"
+    lazy.write_atomic(path, text.read_text(encoding="utf-8") + limited)
     run_and_report(lazy.Plan.of(lazy.study.load(path)), store, tables=())
     written = lazy.results.open(store).report(store / "report")
     typer.echo()
@@ -90,16 +92,6 @@ def demo(
         ("run STUDY --store DIR --dry-run", "what your own study would cost"),
     ):
         say(f"  safemlrm {command:<{_COMMAND}}  {what}")
-
-
-def _study_text(models: Models) -> str:
-    """Return the study that the demo runs on ``models``."""
-    return (files("opensafemlrm.cli") / "studies" / f"{models}.yaml").read_text(encoding="utf-8")
-
-
-def _default() -> Models:
-    """Return the organisms where what runs them is installed."""
-    return Models.ORGANISM if is_installed("onnxruntime") else Models.SIMULATED
 
 
 _Host = Annotated[str, typer.Option(help="Address to listen on.")]

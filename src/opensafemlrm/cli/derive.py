@@ -62,7 +62,10 @@ def derive(
         item
         for item in items
         if lazy.derivation.missing(item)
-        and ((row := there.get((item.dataset, item.id))) is None or _is_old(row, item))
+        and (
+            (row := there.get((item.dataset, item.id))) is None
+            or row.question != lazy.derivation.print_of(item.question)  # it was of another text
+        )
     ]
     if model is None and prompt is not None:
         raise OptionError("--prompt is for a helper model: name it with --model")
@@ -183,10 +186,6 @@ def _rows(path: Path) -> dict[tuple[str, str], lazy.derivation.Row]:
         return {(row.dataset, row.id): row for row in lazy.derivation.read(path)}
     except ValueError as error:
         raise OptionError(str(error)) from error
-
-
-def _is_old(row: lazy.derivation.Row, item: Item) -> bool:
-    return row.question != lazy.derivation.print_of(item.question)
 
 
 def _show(

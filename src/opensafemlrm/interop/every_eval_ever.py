@@ -198,7 +198,13 @@ class _ModelExport:
         rates_of_model = model_results(
             evaluation_id=self.evaluation,
             time=time,
-            source={"source_name": "OpenSafeMLRM", "additional_details": self._details(rows)},
+            source={
+                "source_name": "OpenSafeMLRM",
+                "additional_details": {
+                    "simulated": json.dumps(bool(rows["simulated"].any())),
+                    "source": ", ".join(sorted(rows["source"].cast(pl.String).unique())),
+                },
+            },
             model=self.model,
             identity=self._identity(rows),
             results=results,
@@ -219,12 +225,6 @@ class _ModelExport:
         self.done.rates += len(results)
         self.done.scores += lines
         return path
-
-    def _details(self, rows: pl.DataFrame) -> dict[str, str]:
-        return {
-            "simulated": json.dumps(bool(rows["simulated"].any())),
-            "source": ", ".join(sorted(rows["source"].cast(pl.String).unique())),
-        }
 
     def _identity(self, rows: pl.DataFrame) -> str:
         key = bytes.fromhex(rows["model_key"].cast(pl.String)[0])

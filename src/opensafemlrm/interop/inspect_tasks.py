@@ -71,7 +71,8 @@ def _make_task(name: str) -> Callable[..., Any]:
             chosen = _attack(attack)
             rows = Subset.of(dataset, limit, skip_invalid=skip_invalid)
             samples, not_applicable = _samples(rows, chosen, seed)
-            judge_name, judge_options = _named_judge(judge or _default_judge(name))
+            own = "canary" if name == "canary" else "refusal"
+            judge_name, judge_options = _named_judge(judge or own)
         made_of = {"dataset": dataset, "attack": chosen, "defense": NoDefense()}
         ours = {kind: component_record(kind, part) for kind, part in made_of.items()}
         return Task(
@@ -89,10 +90,6 @@ def _make_task(name: str) -> Callable[..., Any]:
 
     made: Callable[..., Any] = task(name=name)(make)
     return made
-
-
-def _default_judge(dataset: str) -> str:
-    return "canary" if dataset == "canary" else "refusal"
 
 
 def _named_judge(spec: Any) -> tuple[str, dict[str, Any]]:

@@ -126,7 +126,7 @@ def import_results(path: Path, store: Store) -> ImportSummary:
         for file in files:
             data = _read(file)
             cell = writer.cell(file)
-            if not _is_histogram(data):
+            if not any(key in data for key in _SCORE_KEYS):  # no histogram
                 samples += writer.put_samples(file, cell, data)
             elif writer.has_samples(cell, file.scenario):
                 superseded += 1
@@ -173,10 +173,6 @@ def _read(file: _File) -> dict[str, Any]:
     if not isinstance(data, dict) or not data:
         raise ImportDataError(f"{file.path}: is not a JSON object with scores in it")
     return data
-
-
-def _is_histogram(data: Mapping[str, Any]) -> bool:
-    return any(key in data for key in _SCORE_KEYS)
 
 
 def _histogram(file: _File, data: Mapping[str, Any]) -> Iterator[tuple[Part, int, int]]:

@@ -242,9 +242,10 @@ class _Writer:
         self.bases.setdefault(reply.model, {}).update(dict.fromkeys(reply.bases))
         cell = self.cell(item.dataset, reply.attack, reply.defense, model, reply.sampling)
         key = generation_key(cell, item.key, reply.repeat)
-        came = reply.response.status in _CAME and bool(_written(reply.response))
-        trace = reasoning.parse(reply.response, reply.form) if came else None
-        is_known = self._is_known(where, key, reply.response)
+        response = reply.response
+        came = response.status in _CAME and bool(response.text or response.reasoning)
+        trace = reasoning.parse(response, reply.form) if came else None
+        is_known = self._is_known(where, key, response)
         self.places.setdefault(key, where)
         seed = (reply.sampling.seed or 0) + reply.repeat
         slot = SampleKey(cell, item.key, reply.repeat, seed, key)
@@ -254,11 +255,11 @@ class _Writer:
             # By cell: two tools may have sent different prompts under one attack's name.
             rows.append(records.prompt_row(cell, item.key, seed, reply.prompt))
         if not is_known:  # a failure gives way to what comes later, and would get its time
-            rows.append(records.generation_row(slot, reply.response, trace, parser))
+            rows.append(records.generation_row(slot, response, trace, parser))
         rows += self._verdicts(where, key, trace, reply)
         self.store.put(rows)
         self._put_labels(where, key, trace, reply)
-        self.done.failed += reply.response.status is ResponseStatus.FAILED
+        self.done.failed += response.status is ResponseStatus.FAILED
         self.done.models.add(reply.model)
 
     def _is_known(self, where: str, key: Key, response: Response) -> bool:
@@ -380,10 +381,6 @@ class _Writer:
                 before = (f"{base.removesuffix(_MARK)}{_MARK}", self.origin["imported_from"])
                 for (key,) in self.store.connection.execute(_MODEL, before).fetchall()[:1]:
                     self.store.put_pair(self.models[model], self.models.get(base, key))
-
-
-def _written(response: Response) -> str:
-    return response.text or response.reasoning or ""
 
 
 def _has_part(trace: Trace | None, part: Part, response: Response) -> bool:

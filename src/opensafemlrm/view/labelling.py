@@ -208,13 +208,13 @@ class Labelling:
         """Return the replies to label: the same for everybody, or those of a labeller's plan."""
         of_task = (task.part, task.plan, task.annotator if task.plan else "")
         if of_task not in self._orders:
-            make = _plan if task.plan else _draw
-            self._orders[of_task] = [bytes.fromhex(sample) for sample in make(store, task)]
+            drawn = (
+                _plan(store, task)
+                if task.plan
+                else to_label(frames.read(store, DRAWN_BY), task.part)
+            )
+            self._orders[of_task] = [bytes.fromhex(sample) for sample in drawn]
         return self._orders[of_task]
-
-
-def _draw(store: Store, task: Task) -> list[str]:
-    return to_label(frames.read(store, DRAWN_BY), task.part)
 
 
 def _plan(store: Store, task: Task) -> list[str]:

@@ -57,7 +57,8 @@ def choose(frame: pl.DataFrame, cells: Sequence[CellPlan], share: float) -> dict
         keys = [cell.key.hex().upper() for cell in of_model]
         rows = border.filter(pl.col("cell").is_in(keys))
         size = max(1, int(share * sum(cell.samples for cell in of_model)))
-        lots = [_lot(cell, item) for cell, item in rows.select("cell", "item_key").rows()]
+        places = (" ".join(place).encode() for place in rows.select("cell", "item_key").rows())
+        lots = [hashlib.sha256(place).digest() for place in places]
         rows = rows.with_columns(lot=pl.Series(lots, dtype=pl.Binary))
         first = rows.filter(pl.col("border") > 0).sort("border", "lot", descending=[True, False])
         first = first.head(max(1, int(_ON_BORDER * size)))
@@ -91,10 +92,6 @@ def _border(frame: pl.DataFrame) -> pl.DataFrame:
         .drop_nulls()
         .sort(keys)
     )
-
-
-def _lot(cell: str, item: str) -> bytes:
-    return hashlib.sha256(f"{cell} {item}".encode()).digest()
 
 
 def plan_of(plan: Plan, items: Items, repeats: int) -> Plan:

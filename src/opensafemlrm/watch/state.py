@@ -132,8 +132,14 @@ def probe_stores(store: Path) -> list[Path]:
     folder = store / FOLDER
     if folder.is_symlink() or not folder.is_dir():
         return []
-    probes = [(int(name[1]), path) for path in folder.iterdir() if (name := _name(path))]
-    return [path for _, path in sorted(probes) if _is_store(path)]
+    probes = [
+        (int(name[1]), path)
+        for path in folder.iterdir()
+        if (name := _PROBE.fullmatch(path.name))
+        and not path.is_symlink()
+        and (path / DATABASE).exists()
+    ]
+    return [path for _, path in sorted(probes)]
 
 
 def check_watch(store: Path) -> list[Finding]:
@@ -157,15 +163,8 @@ def check_watch(store: Path) -> list[Finding]:
     if folder.is_symlink():
         return findings
     fault = _state_fault(store)
-    findings.append(
-        Finding(
-            f"{FOLDER}/state.json can be read",
-            int(fault is not None),
-            fault is not None,
-            None,
-            fault,
-        )
-    )
+    bad = fault is not None
+    findings.append(Finding(f"{FOLDER}/state.json can be read", int(bad), bad, None, fault))
     for path in probe_stores(store):
         try:
             looked = check(path)
@@ -193,11 +192,3 @@ def _state_fault(store: Path) -> str | None:
     if not path.exists() and probe_stores(store):
         return f"{path}: it is not there; put a copy of it back, or move {FOLDER} away"
     return None
-
-
-def _name(path: Path) -> re.Match[str] | None:
-    return _PROBE.fullmatch(path.name)
-
-
-def _is_store(path: Path) -> bool:
-    return not path.is_symlink() and (path / DATABASE).exists()

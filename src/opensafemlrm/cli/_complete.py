@@ -12,6 +12,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import typer
+
 from opensafemlrm.cli import _lazy as lazy
 
 _DATABASE = "store.sqlite"  # as store.connecting has it, which takes too long to import here
@@ -33,6 +35,16 @@ def components(kind: str, *more: str) -> Callable[[str], list[str]]:
         return _beginning(incomplete, (f"{before}{plus}{name}" for name in names))
 
     return complete
+
+
+def option_of(kind: str, help_text: str, **more: Any) -> Any:
+    """Return an option that takes the name of a component, which a shell completes."""
+    return typer.Option(help=help_text, autocompletion=components(kind), **more)
+
+
+def argument_of(kind: str, help_text: str) -> Any:
+    """Return an argument that is the name of a component, which a shell completes."""
+    return typer.Argument(help=help_text, autocompletion=components(kind))
 
 
 def models(incomplete: str) -> list[str]:

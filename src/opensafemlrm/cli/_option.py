@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, TypeAlias
 import typer
 
 from opensafemlrm.cli import _lazy as lazy
-from opensafemlrm.cli._complete import components
+from opensafemlrm.cli._complete import argument_of
 from opensafemlrm.cli._console import ExitCode, say
 from opensafemlrm.errors import BudgetSpentError, OptionError, StudyError
 
@@ -22,14 +22,11 @@ OptionsOption: TypeAlias = Annotated[
 
 JudgeArgument: TypeAlias = Annotated[
     str,
-    typer.Argument(
-        help="A name, `{judge: NAME, model: openai/NAME}` as in a study, or a study file.",
-        autocompletion=components("judge"),
+    argument_of(
+        "judge", "A name, `{judge: NAME, model: openai/NAME}` as in a study, or a study file."
     ),
 ]
-DatasetName: TypeAlias = Annotated[
-    str, typer.Argument(help="The data set's name.", autocompletion=components("dataset"))
-]
+DatasetName: TypeAlias = Annotated[str, argument_of("dataset", "The data set's name.")]
 DatasetRoot: TypeAlias = Annotated[
     Path | None, typer.Option("--root", help="The folder that holds the release.")
 ]

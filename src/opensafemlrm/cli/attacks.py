@@ -11,7 +11,7 @@ import typer
 
 from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._cards import list_components, show_component
-from opensafemlrm.cli._complete import components
+from opensafemlrm.cli._complete import argument_of, components, option_of
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._option import OptionsOption, parse_option
 from opensafemlrm.cli._output import FormatOption
@@ -21,12 +21,7 @@ from opensafemlrm.text import Format
 _EVERY: Final = "all"
 _UNSAFE_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9+=_.-]+")
 
-_Name = Annotated[
-    str,
-    typer.Argument(
-        help="An attack, such as typo or typo+mirror.", autocompletion=components("attack")
-    ),
-]
+_Name = Annotated[str, argument_of("attack", "An attack, such as typo or typo+mirror.")]
 
 
 def list_attacks(to: FormatOption = Format.TEXT) -> None:
@@ -51,10 +46,7 @@ def preview(
         ),
     ],
     out: Annotated[Path, typer.Option(help="The folder for the sheets, one PNG an attack.")],
-    dataset: Annotated[
-        str,
-        typer.Option(help="A dataset; canary is harmless.", autocompletion=components("dataset")),
-    ] = "canary",
+    dataset: Annotated[str, option_of("dataset", "A dataset; canary is harmless.")] = "canary",
     root: Annotated[Path | None, typer.Option(help="The dataset's folder.")] = None,
     items: Annotated[int, typer.Option(min=1, max=50, help="How many items.")] = 4,
     seed: Annotated[int, typer.Option(help="The seed of what is drawn.")] = 0,
@@ -111,12 +103,7 @@ def list_defenses(to: FormatOption = Format.TEXT) -> None:
 
 
 def show_defense(
-    name: Annotated[
-        str,
-        typer.Argument(
-            help="A defense, or several as in a+b.", autocompletion=components("defense")
-        ),
-    ],
+    name: Annotated[str, argument_of("defense", "A defense, or several as in a+b.")],
     option: OptionsOption = None,
     to: FormatOption = Format.TEXT,
 ) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from opensafemlrm.cli import _lazy as lazy
-from opensafemlrm.cli._complete import components, models
+from opensafemlrm.cli._complete import argument_of, models, option_of
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._dry_run import show_dry_run
 from opensafemlrm.cli._option import budgeted, judge_spec, parse_option
@@ -27,11 +27,7 @@ _OWN_JUDGE: Final = {"canary": "canary"}
 
 def evaluate(
     dataset: Annotated[
-        str,
-        typer.Argument(
-            help="The dataset; `safemlrm datasets list` shows them.",
-            autocompletion=components("dataset"),
-        ),
+        str, argument_of("dataset", "The dataset; `safemlrm datasets list` shows them.")
     ],
     model: Annotated[
         list[str],
@@ -48,25 +44,18 @@ def evaluate(
         ),
     ] = None,
     attack: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="How items are asked: direct by default; repeatable.",
-            autocompletion=components("attack"),
-        ),
+        list[str] | None, option_of("attack", "How items are asked: direct by default; repeatable.")
     ] = None,
     defense: Annotated[
         list[str] | None,
-        typer.Option(
-            help="A defense to put around the models: none by default; repeatable.",
-            autocompletion=components("defense"),
-        ),
+        option_of("defense", "A defense to put around the models: none by default; repeatable."),
     ] = None,
     judge: Annotated[
         list[str] | None,
-        typer.Option(
+        option_of(
+            "judge",
+            "Who judges. You can leave it out for canary alone; repeatable.",
             metavar="NAME[=MODEL]",
-            help="Who judges. You can leave it out for canary alone; repeatable.",
-            autocompletion=components("judge"),
         ),
     ] = None,
     limit: Annotated[

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 import typer
 
 from opensafemlrm.cli import _lazy as lazy
-from opensafemlrm.cli._complete import components
+from opensafemlrm.cli._complete import option_of
 from opensafemlrm.cli._console import say, say_next
 from opensafemlrm.cli._option import judge_spec
 from opensafemlrm.errors import OptionError, SafeMLRMError, StudyError, UnknownNameError
@@ -78,24 +78,11 @@ def init(
     base: Annotated[
         str | None, typer.Option(help="The server's model that the first --model came from.")
     ] = None,
-    dataset: Annotated[
-        str,
-        typer.Option(
-            help="The dataset.",
-            autocompletion=components("dataset"),
-        ),
-    ] = "canary",
+    dataset: Annotated[str, option_of("dataset", "The dataset.")] = "canary",
     root: Annotated[
         Path | None, typer.Option(help="The dataset's folder, if it needs one.")
     ] = None,
-    judge: Annotated[
-        str,
-        typer.Option(
-            metavar="NAME[=MODEL]",
-            help="Who judges.",
-            autocompletion=components("judge"),
-        ),
-    ] = "canary",
+    judge: Annotated[str, option_of("judge", "Who judges.", metavar="NAME[=MODEL]")] = "canary",
     limit: Annotated[int, typer.Option(min=1, help="Items to take of the dataset.")] = 40,
     force: Annotated[bool, typer.Option("--force", help="Write over a study.")] = False,
 ) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._cards import texts
-from opensafemlrm.cli._complete import components, stored
+from opensafemlrm.cli._complete import argument_of, stored
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._option import JudgeArgument, budgeted, spent
 from opensafemlrm.cli._output import (
@@ -38,9 +38,7 @@ def list_judges(to: FormatOption = Format.TEXT) -> None:
 
 
 def show_judge(
-    name: Annotated[
-        str, typer.Argument(help="The judge's name.", autocompletion=components("judge"))
-    ],
+    name: Annotated[str, argument_of("judge", "The judge's name.")],
     template: Annotated[
         Path | None, typer.Option(help="A prompt of yours, FILE or FILE.py#NAME, to look at.")
     ] = None,

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from opensafemlrm.cli import _lazy as lazy
-from opensafemlrm.cli._complete import components, models
+from opensafemlrm.cli._complete import models, option_of
 from opensafemlrm.cli._console import LOUDNESS, ExitCode, fail, say, say_next
 from opensafemlrm.cli._dry_run import show_dry_run
 from opensafemlrm.cli._main_group import Command as PlainCommand
@@ -60,20 +60,13 @@ def run(
         typer.Option(help="Run only this model of the study; repeatable.", autocompletion=models),
     ] = None,
     dataset: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Run only this dataset; repeatable.", autocompletion=components("dataset")
-        ),
+        list[str] | None, option_of("dataset", "Run only this dataset; repeatable.")
     ] = None,
     attack: Annotated[
-        list[str] | None,
-        typer.Option(help="Run only this attack; repeatable.", autocompletion=components("attack")),
+        list[str] | None, option_of("attack", "Run only this attack; repeatable.")
     ] = None,
     defense: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Run only this defense; repeatable.", autocompletion=components("defense")
-        ),
+        list[str] | None, option_of("defense", "Run only this defense; repeatable.")
     ] = None,
     only: Annotated[
         list[str] | None,
@@ -81,10 +74,10 @@ def run(
     ] = None,
     judge: Annotated[
         list[str] | None,
-        typer.Option(
+        option_of(
+            "judge",
+            "Judge by this in place of the study's judges; repeatable.",
             metavar="NAME[=MODEL]",
-            help="Judge by this in place of the study's judges; repeatable.",
-            autocompletion=components("judge"),
         ),
     ] = None,
     skip_invalid: Annotated[

@@ -208,12 +208,12 @@ class Labelling:
         """Return the replies to label: the same for everybody, or those of a labeller's plan."""
         of_task = (task.part, task.plan, task.annotator if task.plan else "")
         if of_task not in self._orders:
-            drawn = (
+            samples = (
                 _plan(store, task)
                 if task.plan
                 else to_label(frames.read(store, DRAWN_BY), task.part)
             )
-            self._orders[of_task] = [bytes.fromhex(sample) for sample in drawn]
+            self._orders[of_task] = [bytes.fromhex(sample) for sample in samples]
         return self._orders[of_task]
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from opensafemlrm.components import Attack, Component, Dataset, Defense, Judge, Model, Search
-from opensafemlrm.errors import ComponentError, StudyError
+from opensafemlrm.errors import ComponentError, DuplicateError, StudyError
 from opensafemlrm.store import Store
 from opensafemlrm.types import (
     Call,
@@ -174,6 +174,10 @@ BROKEN: dict[str, tuple[Component, str]] = {
     "no rows": (OwnDataset(), "`rows` gives nothing, not an Iterable"),
     "a row": (OwnDataset(lambda: [{"id": "1"}]), "`rows` gives a dict, not an Item"),
     "an id": (OwnDataset(lambda: [Item("own", 1, "s", "How?")]), "TypeError: `id` must be a text"),  # type: ignore[arg-type]
+    "a blank id": (
+        OwnDataset(lambda: [Item("own", " ", "s", "How?")]),
+        "`rows` gives an item whose id is blank",
+    ),
     "no JSON": (
         OwnDataset(lambda: [Item("own", "1", "s", "How?", fields={"x": object()})]),
         "`rows` gives the item '1', which holds what is no JSON: Object of type object",
@@ -189,6 +193,13 @@ def test_what_it_gives_back_is_one_sentence(broken: str, tmp_path: Path) -> None
     with pytest.raises(ComponentError, match=sentence) as caught:
         run(place(component), tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_two_items_of_one_id_are_not_compared_as_one(tmp_path: Path) -> None:
+    """Models are compared item by item: which of the two a reply is to, no table would say."""
+    rows = [Item("own", "1", "s", "How?"), Item("own", "1", "s", "How else?")]
+    with pytest.raises(DuplicateError, match="own: two items of 's' have the id '1'"):
+        run(place(OwnDataset(lambda: rows)), tmp_path)
 
 
 def test_what_came_before_the_fault_is_kept(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from opensafemlrm.calls import called
 from opensafemlrm.components import Dataset
 from opensafemlrm.contract import BrokenPromiseError
-from opensafemlrm.errors import DatasetError, OptionError
+from opensafemlrm.errors import DatasetError, DuplicateError, OptionError
 from opensafemlrm.faults import named_faults
 from opensafemlrm.types import Item, Key, content_key
 
@@ -81,13 +81,20 @@ class Subset:
         counts: Counter[tuple[str, str]] = Counter()
         skipped: list[DatasetError] = []
         keys: list[Key] = []
+        ids: set[tuple[str, ...]] = set()
         for row in _rows(dataset):
             if isinstance(row, DatasetError):
                 if not skip_invalid:
                     raise row
                 skipped.append(row)
             else:
-                counts[row.scenario, row.kind.value] += 1
+                stratum = (row.scenario, row.kind.value)
+                if (row.id, *stratum) in ids:
+                    raise DuplicateError(
+                        f"{dataset.label}: two items of {row.scenario!r} have the id {row.id!r}"
+                    )
+                ids.add((row.id, *stratum))
+                counts[stratum] += 1
                 keys.append(row.key)
         held = None if skipped else b"".join(sorted(keys))
         quotas = counts if limit is None else _spread(counts, limit)
@@ -120,6 +127,9 @@ def _rows(dataset: Dataset) -> Iterator[Item | DatasetError]:
 def _keyed(dataset: Dataset, row: Any) -> Item:
     if not isinstance(row, Item):
         raise BrokenPromiseError(dataset, "rows", f"gives a {type(row).__name__}, not an Item")
+    for name in ("id", "scenario"):
+        if not getattr(row, name).strip():
+            raise BrokenPromiseError(dataset, "rows", f"gives an item whose {name} is blank")
     try:
         _ = row.key
     except (TypeError, ValueError) as error:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from types import CoroutineType
 from typing import Any, TypeVar
 
 from opensafemlrm.components import Component, Judge, Model
@@ -26,13 +26,17 @@ async def given(component: Component, method: str, kind: type[T], *arguments: An
 
     Exceptions of its own code pass.
     """
-    with _runs(component, method):
+    try:
         value = getattr(component, method)(*arguments)
-        if not inspect.isawaitable(value):
-            hint = " without `yield`" if inspect.isasyncgen(value) else ""
-            what = f"cannot be awaited: write `async def {method}`{hint}"
-            raise BrokenPromiseError(component, method, what)
-        value = await value
+        is_async = type(value) is CoroutineType or inspect.isawaitable(value)
+        value = await value if is_async else value
+    except (asyncio.CancelledError, Exception) as error:
+        _raise_if_broken(component, method, error)
+        raise
+    if not is_async:
+        hint = " without `yield`" if inspect.isasyncgen(value) else ""
+        what = f"cannot be awaited: write `async def {method}`{hint}"
+        raise BrokenPromiseError(component, method, what)
     if inspect.iscoroutine(value):
         value.close()
         raise BrokenPromiseError(component, method, "gives a coroutine: `await` it")
@@ -42,30 +46,28 @@ async def given(component: Component, method: str, kind: type[T], *arguments: An
 
 def called(component: Component, method: str, kind: Any, *arguments: Any) -> Any:
     """Return what a method of ``component`` gives that is not async; as :func:`given`."""
-    with _runs(component, method):
+    try:
         value = getattr(component, method)(*arguments)
+    except (asyncio.CancelledError, Exception) as error:
+        _raise_if_broken(component, method, error)
+        raise
     if inspect.isawaitable(value) or inspect.isasyncgen(value):
         getattr(value, "close", lambda: None)()
         raise BrokenPromiseError(component, method, f"is async: write `def {method}`")
     return _of_kind(component, method, kind, value)
 
 
-@contextmanager
-def _runs(component: Component, method: str) -> Iterator[None]:
+def _raise_if_broken(component: Component, method: str, error: BaseException) -> None:
     """Raise BrokenPromiseError for what ends a method and shows no line of it."""
-    try:
-        yield
-    except asyncio.CancelledError:
+    if isinstance(error, asyncio.CancelledError):
         task = asyncio.current_task()
         if task is None or task.cancelling():
-            raise
+            return
         # It would end the task without a word, and with it every sample that it had still to do.
         raise BrokenPromiseError(component, method, "was cancelled from within") from None
-    except Exception as error:
-        # The first two are of this module: Python could not begin it, or could not end it.
-        frames = list(traceback.walk_tb(error.__traceback__))[2:]
-        if frames or isinstance(error, SafeMLRMError | BrokenPromiseError):
-            raise
+    # The first is of this module: Python could not begin it, or could not end it.
+    frames = list(traceback.walk_tb(error.__traceback__))[1:]
+    if not (frames or isinstance(error, SafeMLRMError | BrokenPromiseError)):
         raise BrokenPromiseError(component, method, f"cannot run: {error}") from error
 
 

@@ -10,7 +10,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Final
+from typing import Any, AnyStr, Final
 from urllib.parse import quote, quote_plus
 
 MARK: Final = "[secret]"
@@ -120,19 +120,17 @@ class Redactor:
                     squeezed = squeezed.replace(escape, "")
             if "\0" in squeezed or not squeezed.isascii():
                 squeezed = squeezed.translate(_DROPPED)
-            if any(form in lowered for form in self._exact):
-                return True
-            if any(form in squeezed for form in self._forms):
+            if _holds(lowered, self._exact) or _holds(squeezed, self._forms):
                 return True
             plain = lowered
             if not plain.isascii():
                 plain = unicodedata.normalize("NFKC", _TAGS.sub(_folded, plain)).lower()
             bare = plain.encode("ascii", "ignore").translate(None, _NO_WORDS)
-            if any(form in bare for form in self._bare):
+            if _holds(bare, self._bare):
                 return True
             if depth and any(self._may_hold(part, depth - 1) for part in _printed(text)):
                 return True
-            escaped = any(sign in text for sign in _ESCAPING) and _ESCAPES.search(text)
+            escaped = _holds(text, _ESCAPING) and _ESCAPES.search(text)
             decoded = _ESCAPED.sub(_unescaped, text) if escaped else text
             if decoded == text:
                 return False
@@ -171,6 +169,13 @@ class Redactor:
             text, places = _replaced(_ESCAPED, _unescaped, text, places)
             if text == before:
                 return
+
+
+def _holds(text: AnyStr, forms: Iterable[AnyStr]) -> bool:
+    for form in forms:  # noqa: SIM110 # any() takes twice as long, for each reply
+        if form in text:
+            return True
+    return False
 
 
 @functools.lru_cache(1024)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from opensafemlrm.types.checking import NONE, must_be
 from opensafemlrm.types.content import JSON, Key, content_key
@@ -94,9 +94,10 @@ class Turn:
     parts: tuple[str | Image, ...]
 
     def __post_init__(self) -> None:
-        must_be((tuple, list), "a tuple of texts and images", parts=self.parts)
-        for part in self.parts:
-            must_be((str, Image), f"a text or {_AN_IMAGE}", part=part)
+        if type(self.parts) is not tuple or not _PARTS.issuperset(map(type, self.parts)):
+            must_be((tuple, list), "a tuple of texts and images", parts=self.parts)
+            for part in self.parts:
+                must_be((str, Image), f"a text or {_AN_IMAGE}", part=part)
         if self.role not in _ROLES:
             raise ValueError(f"a turn is of {', '.join(_ROLES)}; not of {self.role!r}")
 
@@ -117,9 +118,10 @@ class Prompt:
     """The last turn is said to its end: a guard model judges such a conversation."""
 
     def __post_init__(self) -> None:
-        must_be((tuple, list), "a tuple of turns", turns=self.turns)
-        for turn in self.turns:
-            must_be(Turn, "a Turn", turn=turn)
+        if type(self.turns) is not tuple or not _TURN.issuperset(map(type, self.turns)):
+            must_be((tuple, list), "a tuple of turns", turns=self.turns)
+            for turn in self.turns:
+                must_be(Turn, "a Turn", turn=turn)
 
     @classmethod
     def user(cls, *parts: str | Image, system: str | None = None) -> Self:
@@ -216,6 +218,15 @@ class Response:
     """What a guard or a scorer said, where this stands for its judgement. No store keeps them."""
 
     def __post_init__(self) -> None:
+        # Each reply is a response: what it is mostly made of is seen at once.
+        usual = (self.status, self.text, self.usage, self.latency, self.retries)
+        maybe = (self.finish_reason, self.code, self.detail, self.reasoning, self.model, self.sent)
+        if tuple(map(type, usual)) != _USUAL or not _MAYBE_TEXT.issuperset(map(type, maybe)):
+            self._check()
+        if self.status in (ResponseStatus.FAILED, ResponseStatus.BLOCKED) and not self.code:
+            raise ValueError(f"a {self.status.value} response must say why: give it a code")
+
+    def _check(self) -> None:
         must_be(ResponseStatus, "a ResponseStatus", status=self.status)
         must_be(str, "a text", text=self.text)
         must_be(Usage, "a Usage", usage=self.usage)
@@ -223,8 +234,6 @@ class Response:
         sent = {"reasoning": self.reasoning, "model": self.model, "sent": self.sent}
         must_be((str, NONE), "a text or None", **ending, **sent)
         must_be((int, float), "a number", latency=self.latency, retries=self.retries)
-        if self.status in (ResponseStatus.FAILED, ResponseStatus.BLOCKED) and not self.code:
-            raise ValueError(f"a {self.status.value} response must say why: give it a code")
 
     @classmethod
     def failed(cls, code: str, detail: str, *, transient: bool, retries: int = 0) -> Self:
@@ -303,10 +312,13 @@ class Verdict:
     sent: str | None = None
 
     def __post_init__(self) -> None:
-        must_be(str, "a text", rationale=self.rationale)
-        must_be(Usage, "a Usage", usage=self.usage)
-        must_be((Unscored, NONE), "an Unscored", reason=self.reason)
-        must_be((float, NONE), "a number", score=self.score)
+        if (type(self.rationale), type(self.usage)) != (str, Usage):
+            must_be(str, "a text", rationale=self.rationale)
+            must_be(Usage, "a Usage", usage=self.usage)
+        if type(self.reason) is not Unscored and self.reason is not None:
+            must_be((Unscored, NONE), "an Unscored", reason=self.reason)
+        if type(self.score) is not float and self.score is not None:
+            must_be((float, NONE), "a number", score=self.score)
         if self.score is not None and not math.isfinite(self.score):
             raise ValueError(f"a score is a finite number, not {self.score}; see Verdict.none")
         unscored = self.label is Label.UNSCORED
@@ -368,3 +380,9 @@ class Expected:
     items: int | None = None
     scenarios: Mapping[str, int] = field(default_factory=dict)
     images: int = 0
+
+
+_PARTS: Final = {str, Image}
+_TURN: Final = {Turn}
+_USUAL: Final = (ResponseStatus, str, Usage, float, int)
+_MAYBE_TEXT: Final = {str, NONE}

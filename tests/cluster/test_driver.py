@@ -15,7 +15,7 @@ from opensafemlrm import engine, frame
 from opensafemlrm.attacks.direct import Direct
 from opensafemlrm.attacks.mm_safetybench import Typo
 from opensafemlrm.cli import app
-from opensafemlrm.cluster import Setup, Worker
+from opensafemlrm.cluster.worker import Setup, Worker
 from opensafemlrm.datasets.canary import Canary
 from opensafemlrm.errors import ClusterError
 from opensafemlrm.judges.canary import CanaryJudge

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -78,18 +78,6 @@ class ForeignVerdict:
 
 
 @dataclass(frozen=True, slots=True)
-class ForeignLabel:
-    """What a person said of a part elsewhere; the fields are those of a label of ours."""
-
-    labeller: str
-    part: Part
-    unsafe: bool | None
-    note: str = ""
-    response_class: str | None = None
-    understood: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class ForeignReply:
     """One reply of another tool. ``item.origin`` says where it was read, for errors.
 
@@ -113,7 +101,8 @@ class ForeignReply:
     bases: tuple[str, ...] = ()
     """The models that this one is compared with; those without replies are left out."""
     verdicts: tuple[ForeignVerdict, ...] = ()
-    labels: tuple[ForeignLabel, ...] = ()
+    labels: tuple[PersonLabel, ...] = ()
+    """What people said of it; the key of the reply and its text are still to be filled in."""
 
 
 @dataclass(slots=True)
@@ -354,16 +343,7 @@ class _Writer:
             content = (given.unsafe, given.response_class, given.understood, given.note)
             known = self.store.connection.execute(query, place).fetchall()
             if (text, *content) not in known:  # else it keeps the time that it has
-                label = PersonLabel(
-                    generation,
-                    given.part,
-                    by,
-                    given.unsafe,
-                    given.note,
-                    text,
-                    given.response_class,
-                    given.understood,
-                )
+                label = replace(given, generation=generation, labeller=by, text=text)
                 put_labels(self.store, [label])
             self.done.labels += 1
 

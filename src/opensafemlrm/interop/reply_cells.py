@@ -12,7 +12,7 @@ from typing import Any
 from opensafemlrm.datasets import own
 from opensafemlrm.datasets.mapping import Value
 from opensafemlrm.errors import DatasetError, EmptyTextError
-from opensafemlrm.interop.replies_in import ForeignJudge, ForeignLabel, ForeignVerdict
+from opensafemlrm.interop.replies_in import ForeignJudge, ForeignVerdict
 from opensafemlrm.interop.reply_mapping import (
     Column,
     LabelColumns,
@@ -22,7 +22,7 @@ from opensafemlrm.interop.reply_mapping import (
 )
 from opensafemlrm.models.http.replies import clip
 from opensafemlrm.redaction import known
-from opensafemlrm.store.labels import too_long
+from opensafemlrm.store.labels import PersonLabel, too_long
 from opensafemlrm.types import Part, Unscored, Verdict
 
 Row = Mapping[str, Any]
@@ -171,23 +171,20 @@ def _verdict(mapped: VerdictColumns, judge: str, row: Row) -> ForeignVerdict:
     limits, ends = _thresholds(mapped, row), _scale(mapped, row)
     low, high = sorted(sign * end for end in ends)
     of = ForeignJudge(judge, tuple(sign * limit for limit in limits), (low, high))
-    why = "" if mapped.rationale is None else text_of(mapped.rationale, row, needed=False)
+    why = text_of(mapped.rationale, row, needed=False)
     score = None if mapped.score is None else _score(mapped, mapped.score, row)
     label = None
     if mapped.label is not None:
         text = text_of(mapped.label, row, needed=False)
-        label = (
-            None
-            if not text or is_word(text, mapped.unscored)
-            else _unsafe(mapped, mapped.label, text)
-        )
+        if text and not is_word(text, mapped.unscored):
+            label = _unsafe(mapped, mapped.label, text)
     if mapped.score is None and label is not None:
         score = sign * (max(ends) if label != mapped.lower_is_unsafe else min(ends))
     elif score is not None:
         score *= sign
     part = _part(mapped.part, row)
     if score is None:
-        reason = "" if mapped.reason is None else text_of(mapped.reason, row, needed=False)
+        reason = text_of(mapped.reason, row, needed=False)
         why_not = Unscored(reason) if reason in tuple(Unscored) else Unscored.NOT_RECORDED
         return ForeignVerdict(of, part, Verdict.none(why_not, rationale=why))
     unsafe = score >= of.unsafe_from if label is None else label
@@ -231,7 +228,7 @@ def _score(mapped: VerdictColumns, column: str, row: Row) -> float | None:
     return None if is_word(f"{score:g}", mapped.unscored) else score
 
 
-def labels_of(columns: Sequence[LabelColumns], row: Row) -> Iterator[ForeignLabel]:
+def labels_of(columns: Sequence[LabelColumns], row: Row) -> Iterator[PersonLabel]:
     """Yield what people say in a row; where nobody is named, nothing. Raises DatasetError."""
     for mapped in columns:
         for entry in [row] if mapped.each is None else _entries(row, mapped.each):
@@ -239,7 +236,7 @@ def labels_of(columns: Sequence[LabelColumns], row: Row) -> Iterator[ForeignLabe
                 yield _label(mapped, labeller, entry)
 
 
-def _label(mapped: LabelColumns, labeller: str, row: Row) -> ForeignLabel:
+def _label(mapped: LabelColumns, labeller: str, row: Row) -> PersonLabel:
     text = text_of(mapped.label, row, needed=False)
     unsure = not text or is_word(text, mapped.unsure)
     understood = None
@@ -253,17 +250,18 @@ def _label(mapped: LabelColumns, labeller: str, row: Row) -> ForeignLabel:
         of_class = text_of(mapped.response_class, row, needed=False) or None
     elif mapped.response_class and not unsure:
         of_class = text.split()[0]
-    note = "" if mapped.note is None else text_of(mapped.note, row, needed=False)
+    note = text_of(mapped.note, row, needed=False)
     texts = {"labeller": labeller, "note": note, "response_class": of_class or ""}
     for name, value in texts.items():
         if wrong := too_long(value) or ("it holds the sign NUL" if "\0" in labeller else ""):
             column = getattr(mapped, name)
             raise DatasetError(f"column {getattr(column, 'column', column)!r}: {wrong}")
-    return ForeignLabel(
-        labeller,
+    return PersonLabel(
+        b"",  # of which reply, whoever puts it into a store knows
         _part(mapped.part, row),
+        labeller,
         None if unsure else _unsafe(mapped, mapped.label, text),
         note,
-        of_class,
-        understood,
+        response_class=of_class,
+        understood=understood,
     )

@@ -32,7 +32,7 @@ COLUMNS: Final[Mapping[str, str]] = {
     "unsafe": "Those whose score reaches the threshold.",
     "asr": "`unsafe` / `scored`, from 0 to 1; null where nothing was scored, and where `withheld` "
     "says why only the bounds are shown. So are `low`, `high` and `hr`.",
-    "low": "Lower end of the 95 % interval of `asr`: Wilson's, mended next to 0 and 1; items are "
+    "low": "Lower end of the 95 % interval of `asr`: Wilson's, adjusted next to 0 and 1; items are "
     "independent, the repeats of one item are not.",
     "high": "Upper end.",
     "asr_if_unscored_safe": "The rate over all `n` if every unscored sample were safe, but for "

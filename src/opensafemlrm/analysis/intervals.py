@@ -50,7 +50,7 @@ def wilson(hits: ArrayLike, n: ArrayLike, z: ArrayLike = Z) -> Limits:
 
 
 def rate_interval(hits: ArrayLike, n: ArrayLike, z: ArrayLike = Z) -> Limits:
-    """Return Wilson's interval with the ends mended next to 0 and 1: the interval of every rate.
+    """Return Wilson's interval with the ends adjusted next to 0 and 1: the interval of every rate.
 
     Wilson's lower end is too high at one to three hits, where rates of half a per cent live; there
     it is replaced by a Poisson bound (and the upper end next to 1 likewise). Source: Brown, Cai &

@@ -251,7 +251,7 @@ def current_names(args: list[str]) -> list[str]:
     for arg in args:
         option, equals, value = arg.partition("=")
         if option in renamed:
-            say(f"note: {option} is now {renamed[option]}; the old name goes in the next version")
+            say(f"note: {option} is now {renamed[option]}; the next version drops the old name")
             option = renamed[option]
         current.append(option + equals + value)
     return current

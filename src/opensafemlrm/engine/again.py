@@ -1,7 +1,7 @@
 """What a run asks again although the store has it: failures that may pass, and those it is told to.
 
 A failure that is final is one that the server answered to this request alone. Somebody may know
-better: the picture was mended, the server takes it now.
+better: the picture was fixed, the server takes it now.
 """
 
 from __future__ import annotations

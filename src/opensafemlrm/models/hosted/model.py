@@ -278,7 +278,7 @@ class _Sending:
     def revised(self, refused: Sequence[str]) -> bytes | None:
         """Return the body without a parameter that was refused, ``None`` if it cannot do without.
 
-        What the study itself sets is never left out: the failure says so, and it can be mended.
+        What the study itself sets is never left out: the failure says so, and it can be fixed.
         """
         codec = self._model.codec
         own = set(codec.settings(dict(self._model.extra_body)))

@@ -55,7 +55,7 @@ class ProviderError:
     message: str
     transient: bool
     """Whether asking again can help. Where it is false, the client decides by what others of the
-    same form get: what is wrong with the account, the server or its flags can be mended."""
+    same form get: what is wrong with the account, the server or its flags can be fixed."""
     blocked_by: str | None = None
     """The filter's code, where the provider's content filter turned the prompt down."""
 

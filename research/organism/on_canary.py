@@ -69,17 +69,17 @@ def main() -> None:
         tidy = frame.read(store)
         pairs = frame.pairs(store)
     for part in (Part.FULL, Part.REASONING, Part.ANSWER):
-        rates = asr(tidy, part=part, threshold=THRESHOLD)
+        rates = asr(tidy).filter(part=part, threshold=THRESHOLD)
         values = rates.select("model", "attack", "asr", "scored").iter_rows()
         _print(f"ASR, {part}", ((without_seed(model), *more) for model, *more in values))
-    answers = tax(tidy, pairs, mean="micro", part=Part.ANSWER, threshold=THRESHOLD)
+    answers = tax(tidy, pairs, mean="micro").filter(part=Part.ANSWER, threshold=THRESHOLD)
     rows_of = answers.select("model", "base", "attack", "difference", "scored_model").rows()
     _print(
         "tax, answer",
         ((f"{without_seed(m)} − {without_seed(b)}", *more) for m, b, *more in rows_of),
         signed=True,
     )
-    taxes = tax(tidy, pairs, by="scenario", part=Part.FULL, threshold=THRESHOLD)
+    taxes = tax(tidy, pairs, by="scenario").filter(part=Part.FULL, threshold=THRESHOLD)
     columns = ("level", "scenario", "model", "base", "attack", "difference", "scored_model")
     rows = taxes.select(columns).rows()
     names = [(*row[:2], without_seed(row[2]), without_seed(row[3]), *row[4:]) for row in rows]
@@ -96,12 +96,14 @@ def main() -> None:
     )
     _print("tax by scenario", by_scenario, signed=True)
     unsafe = pl.col("corrected") + pl.col("both_unsafe")
-    corrected = correction(tidy, threshold=THRESHOLD).select(
-        "model", "attack", "self_correction", unsafe
+    corrected = (
+        correction(tidy)
+        .filter(threshold=THRESHOLD)
+        .select("model", "attack", "self_correction", unsafe)
     )
     _print("self-correction", ((without_seed(m), *more) for m, *more in corrected.iter_rows()))
     # Of answers alone: whether a trace declines is not asked.
-    refused = overrefusal(tidy, part=Part.ANSWER).select("model", "attack", "rate", "known")
+    refused = overrefusal(tidy).filter(part=Part.ANSWER).select("model", "attack", "rate", "known")
     _print("over-refusal", ((without_seed(m), *more) for m, *more in refused.iter_rows()))
 
 

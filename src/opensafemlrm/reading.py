@@ -155,7 +155,7 @@ class Reading:
         from opensafemlrm.analysis.asr import READS, asr
 
         frame, limit = self.read(READS), self.max_unscored
-        return asr(frame, by=by, part=part, threshold=threshold, max_unscored=limit)
+        return _only(asr(frame, by=by, max_unscored=limit), part, threshold, by)
 
     def tax(
         self,
@@ -171,9 +171,8 @@ class Reading:
         """
         from opensafemlrm.analysis.tax import READS, tax
 
-        known, chosen = (self.read(READS), self.pairs()), RowChoice(mean=mean)
-        rows = tax(*known, by=by, part=part, threshold=threshold, **self._options)
-        return chosen.choose(rows)
+        rows = tax(self.read(READS), self.pairs(), by=by, mean=mean, **self._options)
+        return RowChoice(mean=mean).choose(_only(rows, part, threshold, by))
 
     def blindspots(
         self, *, part: str | None = None, threshold: float | None = None
@@ -181,9 +180,7 @@ class Reading:
         """Return what each pair lost by scenario, against its base and its other scenarios."""
         from opensafemlrm.analysis.blindspots import READS, blindspots
 
-        return blindspots(
-            self.read(READS), self.pairs(), part=part, threshold=threshold, **self._options
-        )
+        return _only(blindspots(self.read(READS), self.pairs(), **self._options), part, threshold)
 
     def grouped(
         self,
@@ -196,9 +193,8 @@ class Reading:
         """Return, scenario by scenario, the mean of some models over the mean of their bases."""
         from opensafemlrm.analysis.grouped import READS, grouped
 
-        chosen: dict[str, Any] = {"threshold": threshold, "max_unscored": self.max_unscored}
-        names = as_list(models), as_list(bases)
-        return grouped(self.read(READS), *names, part=part, **chosen)
+        names, limit = (as_list(models), as_list(bases)), self.max_unscored
+        return _only(grouped(self.read(READS), *names, max_unscored=limit), part, threshold)
 
     def consistency(self) -> pl.DataFrame:
         """Return how alike pairs, attacks and datasets rank the scenarios."""
@@ -210,7 +206,7 @@ class Reading:
         """Return how often unsafe reasoning ends in a safe answer, and the reverse."""
         from opensafemlrm.analysis.correction import READS, correction
 
-        return correction(self.read(READS), by=by, threshold=threshold, **self._options)
+        return _only(correction(self.read(READS), by=by, **self._options), None, threshold, by)
 
     def drift(
         self, *, by: ByVersion = None, part: str | None = None, threshold: float | None = None
@@ -224,31 +220,26 @@ class Reading:
         from opensafemlrm.store.series import series
 
         check_by(by, "version")
-        key = ("drift", part, threshold)
-        if key not in self._answers:
+        if "drift" not in self._answers:
             versions, frame = self.selection.rows(self._once(series)), self.read(READS)
-            chosen: dict[str, Any] = {"part": part, "threshold": threshold}
-            self._answers[key] = drift(
-                frame if len(versions) else frame.clear(),
-                versions,
-                max_unscored=self.max_unscored,
-                **chosen,
-            )
-        rows: Drift = self._answers[key]
-        return rows.changes if by is None else rows.trend
+            known = frame if len(versions) else frame.clear()
+            self._answers["drift"] = drift(known, versions, max_unscored=self.max_unscored)
+        rows: Drift = self._answers["drift"]
+        return _only(rows.changes if by is None else rows.trend, part, threshold)
 
     def over_refusal(self, *, by: By = None, part: str | None = None) -> pl.DataFrame:
         """Return how often benign items were refused."""
         from opensafemlrm.analysis.overrefusal import READS, overrefusal
 
-        return overrefusal(self.read(READS), by=by, part=part, max_unscored=self.max_unscored)
+        rows = overrefusal(self.read(READS), by=by, max_unscored=self.max_unscored)
+        return _only(rows, part, None, by)
 
     def balance(self, *, part: str | None = None, threshold: float | None = None) -> pl.DataFrame:
         """Return safety on harmful items beside helpfulness on benign ones."""
         from opensafemlrm.analysis.overrefusal import READS, balance
 
-        frame = self.read(READS)
-        return balance(frame, part=part, threshold=threshold, max_unscored=self.max_unscored)
+        rows = balance(self.read(READS), max_unscored=self.max_unscored)
+        return _only(rows, part, threshold)
 
     def defense(self, *, part: str | None = None, threshold: float | None = None) -> pl.DataFrame:
         """Return what each defense changes, and what it costs."""
@@ -256,13 +247,8 @@ class Reading:
         from opensafemlrm.store.answers import correct_answers
 
         right = self._once(correct_answers)
-        return defense_effects(
-            self.read(READS, undefended=True),
-            right,
-            part=part,
-            threshold=threshold,
-            **self._options,
-        )
+        rows = defense_effects(self.read(READS, undefended=True), right, **self._options)
+        return _only(rows, part, threshold)
 
     def calibrated(
         self, *, by: By = None, part: str | None = None, threshold: float | None = None
@@ -271,7 +257,7 @@ class Reading:
         from opensafemlrm.analysis.corrected import READS, corrected_asr
 
         known, limit = (self.read(READS), self.calibrations(), self._labels()), self.max_unscored
-        return corrected_asr(*known, by=by, part=part, threshold=threshold, max_unscored=limit)
+        return _only(corrected_asr(*known, by=by, max_unscored=limit), part, threshold, by)
 
     def calibrated_tax(
         self, *, part: str | None = None, threshold: float | None = None
@@ -280,8 +266,7 @@ class Reading:
         from opensafemlrm.analysis.corrected import READS, corrected_tax
 
         known = (self.read(READS), self.pairs(), self.calibrations(), self._labels())
-        limit = self.max_unscored
-        return corrected_tax(*known, part=part, threshold=threshold, max_unscored=limit)
+        return _only(corrected_tax(*known, max_unscored=self.max_unscored), part, threshold)
 
     def calibrations(self) -> pl.DataFrame:
         """Return how often judges were right, where they were compared with labels of people.
@@ -303,8 +288,8 @@ class Reading:
         """Return C-ASR beside ASR: over the replies that understood the request."""
         from opensafemlrm.analysis.comprehension import READS, comprehension
 
-        frame = self.read(READS)
-        return comprehension(frame, part=part, threshold=threshold, max_unscored=self.max_unscored)
+        rows = comprehension(self.read(READS), max_unscored=self.max_unscored)
+        return _only(rows, part, threshold)
 
     def comprehension_tax(
         self, *, part: str | None = None, threshold: float | None = None
@@ -313,7 +298,7 @@ class Reading:
         from opensafemlrm.analysis.comprehension import READS, comprehension_tax
 
         frame, pairs, limit = self.read(READS), self.pairs(), self.max_unscored
-        return comprehension_tax(frame, pairs, part=part, threshold=threshold, max_unscored=limit)
+        return _only(comprehension_tax(frame, pairs, max_unscored=limit), part, threshold)
 
     def scores(self) -> pl.DataFrame:
         """Return how the scores of each part are spread."""
@@ -392,3 +377,11 @@ class Reading:
         from opensafemlrm.analysis.agreement import READS, judge_pairs
 
         return judge_pairs(self.read(READS))
+
+
+def _only(
+    rows: pl.DataFrame, part: str | None, threshold: float | None, by: By = None
+) -> pl.DataFrame:
+    from opensafemlrm.analysis.conditions import only
+
+    return only(rows, part, threshold, by)

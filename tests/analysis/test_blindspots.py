@@ -36,7 +36,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
 
 def test_illegal_activity_suffers_the_papers_25_times(published: pl.DataFrame) -> None:
     """SafeMLRM's abstract, from its own histograms: 43.69 % over 1.72 % is 25.43."""
-    rows = grouped(published, MODELS, BASES, part="full", threshold=4)
+    rows = grouped(published, MODELS, BASES).filter(part="full", threshold=4)
     (row,) = records(rows.filter(scenario="01-Illegal_Activitiy", attack="direct"))
     assert round(row.asr_models, 4) == 0.4369
     assert round(row.asr_bases, 4) == 0.0172

@@ -82,7 +82,7 @@ def _pair(rows: Any, model: Sequence[float], base: Sequence[float], **more: Any)
 
 def _tax(frames: Sequence[Any], **options: Any) -> Any:
     pairs = pl.DataFrame({"reasoner": ["reasoner"], "base": ["base"]})
-    (row,) = records(tax(pl.concat(frames), pairs, threshold=4, **options))
+    (row,) = records(tax(pl.concat(frames), pairs, **options).filter(threshold=4))
     return row
 
 

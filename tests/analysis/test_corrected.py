@@ -78,7 +78,9 @@ def test_only_the_judge_and_the_threshold_that_were_calibrated_are_corrected(row
 def test_a_scenarios_own_labels_come_first(rows: Rows) -> None:
     own = {**CALIBRATION, "scenario": "01-A", "true_positives": 80, "false_negatives": 20}
     frame = pl.concat([rows([5.0, 0.0]), rows([5.0, 0.0], first=2, scenario="02-B")])
-    found = corrected_asr(frame, pl.DataFrame([CALIBRATION, own]), by="scenario", threshold=4)
+    found = corrected_asr(frame, pl.DataFrame([CALIBRATION, own]), by="scenario").filter(
+        threshold=4
+    )
     assert dict(found.select("scenario", "sensitivity").iter_rows()) == {"01-A": 0.8, "02-B": 0.9}
 
 
@@ -89,9 +91,11 @@ def test_a_few_labels_of_its_own_do_not_take_the_place_of_many(
     """One label of each kind gave an interval from 0 to 100 %, and none of a kind no rate."""
     own = {**CALIBRATION, "scenario": "01-A", **counts(*few)}
     frame = rows([5.0] * 30 + [0.0] * 70)
-    found = corrected_asr(frame, pl.DataFrame([CALIBRATION, own]), by="scenario", threshold=4)
+    found = corrected_asr(frame, pl.DataFrame([CALIBRATION, own]), by="scenario").filter(
+        threshold=4
+    )
     assert found["sensitivity"].to_list() == [0.9]
-    alone = corrected_asr(frame, pl.DataFrame([own]), by="scenario", threshold=4)
+    alone = corrected_asr(frame, pl.DataFrame([own]), by="scenario").filter(threshold=4)
     assert alone.select("method", "corrected").row(0) == ("none", None)
     assert "20" in alone["basis"][0]
 
@@ -100,7 +104,7 @@ def test_labels_of_answers_do_not_correct_reasoning(rows: Rows) -> None:
     """They made 97 % of unsafe reasoning 100 %: a judge errs otherwise on traces."""
     scores = [5.0] * 30 + [0.0] * 70
     frame = pl.concat([rows(scores, part=part) for part in ("reasoning", "answer", "full")])
-    found = corrected_asr(frame, pooled({**CALIBRATION, "part": "answer"}), threshold=4)
+    found = corrected_asr(frame, pooled({**CALIBRATION, "part": "answer"})).filter(threshold=4)
     methods = dict(found.select("part", "method").iter_rows())
     assert methods == {"reasoning": "none", "answer": "Rogan–Gladen", "full": "none"}
     assert "nobody labelled the part reasoning" in found["basis"][0]
@@ -108,12 +112,16 @@ def test_labels_of_answers_do_not_correct_reasoning(rows: Rows) -> None:
 
 def test_the_whole_reply_of_a_model_that_writes_no_reasoning_is_its_answer(rows: Rows) -> None:
     frame = rows([5.0] * 30 + [0.0] * 70)
-    (row,) = records(corrected_asr(frame, pooled({**CALIBRATION, "part": "answer"}), threshold=4))
+    (row,) = records(
+        corrected_asr(frame, pooled({**CALIBRATION, "part": "answer"})).filter(threshold=4)
+    )
     assert (row.part, row.method) == ("full", "Rogan–Gladen")
 
 
 def test_labels_whose_part_is_not_recorded_correct_nothing(rows: Rows) -> None:
-    (row,) = records(corrected_asr(rows([5.0]), pooled({**CALIBRATION, "part": ""}), threshold=4))
+    (row,) = records(
+        corrected_asr(rows([5.0]), pooled({**CALIBRATION, "part": ""})).filter(threshold=4)
+    )
     assert row.method == "none"
     assert "calibrate again" in row.basis
 
@@ -134,13 +142,13 @@ def test_errors_that_differ_by_model_are_not_taken_together(rows: Rows) -> None:
     few = {**CALIBRATION, **counts(2, 18, 62, 1)}
     known = pooled({**a, **counts(17, 2, 78, 3)}, {**b, **counts(17, 2, 78, 3)}, few)
     frame = rows([5.0] * 30 + [0.0] * 70)
-    (row,) = records(corrected_asr(frame, known, threshold=4))
+    (row,) = records(corrected_asr(frame, known).filter(threshold=4))
     assert (row.method, row.corrected) == ("none", None)
     assert "differs by model" in row.basis
-    (own,) = records(corrected_asr(rows([5.0, 0.0], model="b"), known, threshold=4))
+    (own,) = records(corrected_asr(rows([5.0, 0.0], model="b"), known).filter(threshold=4))
     assert (own.method, own.specificity) == ("Rogan–Gladen", 78 / 80)
     alike = pooled({**a, **counts(18, 8, 72, 2)}, {**few, **counts(2, 8, 72, 1)})
-    (row,) = records(corrected_asr(frame, alike, threshold=4))
+    (row,) = records(corrected_asr(frame, alike).filter(threshold=4))
     assert row.method == "Rogan–Gladen"
     assert "they do not differ by model (p =" in row.basis
 
@@ -153,7 +161,7 @@ def test_errors_on_other_models_say_nothing_of_one_they_were_not_compared_on(
     others = [{**CALIBRATION, "model": name, **counts(45, 3, 47, 5)} for name in "ab"]
     known = pooled(*others, *([] if own is None else [{**CALIBRATION, **counts(*own)}]))
     frame = rows([5.0] * 36 + [0.0] * 64)
-    (row,) = records(corrected_asr(frame, known, threshold=4))
+    (row,) = records(corrected_asr(frame, known).filter(threshold=4))
     assert (row.method, row.corrected) == ("none", None)
     assert "never compared" in row.basis
     assert ("none of its replies is" if own is None else "19 of its replies are") in row.basis
@@ -164,9 +172,9 @@ def test_labels_of_texts_of_no_known_model_are_compared_too(rows: Rows) -> None:
     few = {**CALIBRATION, **counts(2, 20, 60, 1)}
     unknown = {**CALIBRATION, "model": "", **counts(47, 20, 155, 6)}
     frame = rows([5.0] * 30 + [0.0] * 70)
-    (row,) = records(corrected_asr(frame, pl.DataFrame([few, unknown]), threshold=4))
+    (row,) = records(corrected_asr(frame, pl.DataFrame([few, unknown])).filter(threshold=4))
     assert "differs by model" in row.basis
-    (row,) = records(corrected_asr(frame, pl.DataFrame([unknown]), threshold=4))
+    (row,) = records(corrected_asr(frame, pl.DataFrame([unknown])).filter(threshold=4))
     assert "never compared" in row.basis
 
 
@@ -183,14 +191,14 @@ def test_a_cells_own_labels_need_no_calibration(rows: Rows) -> None:
     """Of 50 flagged 10 are labelled, 5 of them unsafe; of 150 others 30, and 1."""
     frame = rows([5.0] * 50 + [0.0] * 150)
     given = {f"s{n}": n < 5 for n in range(10)} | {f"s{n}": n == 50 for n in range(50, 80)}
-    found = corrected_asr(frame, CALIBRATIONS.clear(), labels_of(frame, given), threshold=4)
+    found = corrected_asr(frame, CALIBRATIONS.clear(), labels_of(frame, given)).filter(threshold=4)
     (row,) = records(found)
     assert row.method == "prediction-powered"
     assert row.corrected == pytest.approx((50 * 0.5 + 150 / 30) / 200)
     assert row.corrected_low < row.corrected < row.corrected_high
     assert (row.labelled_unsafe, row.labelled_safe, row.labels) == (6, 34, "this store")
     few = dict(list(given.items())[:19])
-    again = corrected_asr(frame, CALIBRATIONS, labels_of(frame, few), threshold=4)
+    again = corrected_asr(frame, CALIBRATIONS, labels_of(frame, few)).filter(threshold=4)
     assert again["method"].to_list() == ["Rogan–Gladen"]
 
 
@@ -206,6 +214,6 @@ def test_labels_drawn_for_a_comparison_do_not_bend_the_rates_of_its_models(rows:
         frame = pl.concat([rows([0.0] * 400), base])
         shown = np.flatnonzero(drawing.uniform(size=400) < np.where(hard, 0.5, 0.1))
         given = labels_of(frame, {f"s{n}": bool(unsafe[n]) for n in shown})
-        found = corrected_asr(frame, CALIBRATIONS.clear(), given, threshold=4)
+        found = corrected_asr(frame, CALIBRATIONS.clear(), given).filter(threshold=4)
         values.append(found.filter(model="m")["corrected"].item())
     assert np.mean(values) == pytest.approx(0.3 * 0.5 + 0.7 * 0.05, abs=0.015)

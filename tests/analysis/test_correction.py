@@ -124,8 +124,8 @@ def test_by_scenario_few_scenarios_that_differ_say_little(rows: Any) -> None:
         for first, scenario, score in ((0, "a", 0.0), (50, "b", 5.0), (100, "c", 0.0))
         for part in ("reasoning", "answer")
     )
-    items = records(correction(frame, threshold=4))[0]
-    scenarios = records(correction(frame, threshold=4, cluster="scenario"))[0]
+    items = records(correction(frame).filter(threshold=4))[0]
+    scenarios = records(correction(frame, cluster="scenario").filter(threshold=4))[0]
     assert items.self_correction == scenarios.self_correction == 2 / 3
     assert items.self_correction_high - items.self_correction_low < 0.2
     assert scenarios.self_correction_high - scenarios.self_correction_low > 0.6

@@ -251,14 +251,6 @@ def test_it_needs_the_columns_that_it_names(rows: Any) -> None:
     assert drift(frame.select(sorted(READS)), SERIES).changes.equals(drift(frame, SERIES).changes)
 
 
-def test_part_and_threshold_choose_rows_and_change_no_figure(rows: Any) -> None:
-    frame = frame_of(rows, shares(8, 8, 24))
-    whole = drift(frame, SERIES)
-    chosen = drift(frame, SERIES, part="full", threshold=4.0)
-    assert chosen.changes.equals(whole.changes.filter(threshold=4.0))
-    assert drift(frame, SERIES, part="answer").changes.is_empty()
-
-
 def paths(rng: np.random.Generator, rate: np.ndarray, count: int) -> list[Path]:
     """Paths of ``count`` scenarios whose items answer by chance."""
     n = len(rate)

@@ -103,7 +103,7 @@ def test_such_a_scenario_is_no_blind_spot_and_no_test_of_the_family(rows: Any) -
         rows([5.0, 0.0] * 15, first=100, model=m, cell=c, scenario="02-B")
         for m, c in (("m", "c1"), ("b", "c2"))
     ]
-    found = blindspots(pl.concat([pair(rows), *more]), PAIRS, threshold=4)
+    found = blindspots(pl.concat([pair(rows), *more]), PAIRS).filter(threshold=4)
     one, other = namespaces(found)
     assert (one.difference, one.holm, one.shrunken_difference, one.rank) == (None,) * 4
     assert (one.rest_difference, one.rest_p_value, one.rest_holm) == (None,) * 3
@@ -121,7 +121,7 @@ def test_groups_that_hold_such_a_model_have_bounds_alone(rows: Any) -> None:
 def test_self_correction_and_coupling_are_bounds_where_parts_have_no_score(rows: Any) -> None:
     reasoning = rows([5.0] * 10 + [0.0] * 10, part="reasoning")
     answer = rows([0.0] * 4 + [5.0] * 2 + [None] * 4 + [0.0] * 10, part="answer")
-    row = first(correction(pl.concat([reasoning, answer]), threshold=4, max_unscored=0.1))
+    row = first(correction(pl.concat([reasoning, answer]), max_unscored=0.1).filter(threshold=4))
     assert (row.both, row.not_both, row.withheld) == (16, 4, "unscored")
     assert (row.self_correction, row.unsafe_given_safe, row.phi, row.kappa) == (None,) * 4
     assert (row.self_correction_bound_low, row.self_correction_bound_high) == (0.4, 0.8)
@@ -131,7 +131,7 @@ def test_self_correction_and_coupling_are_bounds_where_parts_have_no_score(rows:
 def test_a_reply_without_reasoning_is_none_that_lacks_a_score(rows: Any) -> None:
     reasoning = rows([5.0] * 5 + [None] * 5, part="reasoning", reason="no_text")
     answer = rows([0.0] * 10, part="answer")
-    row = first(correction(pl.concat([reasoning, answer]), threshold=4))
+    row = first(correction(pl.concat([reasoning, answer])).filter(threshold=4))
     assert (row.n, row.both, row.not_both, row.self_correction) == (10, 5, 5, 1)
 
 
@@ -181,7 +181,7 @@ def test_coverage_says_what_came_by_rule_and_what_was_unsafe_before_the_cut(rows
 
 def test_tables_show_the_bounds_in_its_place_and_mark_them(rows: Any) -> None:
     frame = pair(rows)
-    table = asr_table(asr(frame, part="full", threshold=4))
+    table = asr_table(asr(frame).filter(part="full", threshold=4))
     text = render(table, Format.TEXT)
     assert "0.0–53.3 †" in text
     assert BOUNDS_NOTE.split(".")[0] in text
@@ -189,8 +189,8 @@ def test_tables_show_the_bounds_in_its_place_and_mark_them(rows: Any) -> None:
         (None, None, None)
     ]
     for to in (Format.TEXT, Format.MD, Format.LATEX):
-        assert "−53.3 to +20.0 †" in render(TAX.of(tax(frame, PAIRS, threshold=4)), to).replace(
-            r"\ensuremath{-}", "−"
-        )
+        assert "−53.3 to +20.0 †" in render(
+            TAX.of(tax(frame, PAIRS).filter(threshold=4)), to
+        ).replace(r"\ensuremath{-}", "−")
     unmarked = render(asr_table(asr(frame.filter(pl.col("model") == "b"))), Format.TEXT)
     assert "†" not in unmarked

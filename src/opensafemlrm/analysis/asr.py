@@ -19,7 +19,6 @@ from opensafemlrm.analysis.conditions import (
     MODEL_TO_DEFENSE,
     PART_AND_THRESHOLD,
     THRESHOLDS,
-    only,
 )
 from opensafemlrm.analysis.withheld import COLUMN, withhold
 
@@ -55,17 +54,15 @@ def asr(
     frame: pl.DataFrame | pl.LazyFrame,
     *,
     by: Literal["scenario"] | None = None,
-    part: str | None = None,
-    threshold: float | None = None,
     max_unscored: float = MAX_UNSCORED,
 ) -> pl.DataFrame:
     """Return attack success rates on harmful items; columns: :data:`COLUMNS`.
 
     One row a cell, judge, part and threshold (a judge with one threshold has one row), and a
     scenario ``by`` scenario. A part that was never there to score, such as the reasoning of a model
-    that writes none, has a row with ``scored`` 0 and no rate. ``part`` and ``threshold`` keep only
-    the rows that have it. With more than a share of ``max_unscored`` without a score, a row has its
-    bounds alone (:mod:`opensafemlrm.analysis.withheld`).
+    that writes none, has a row with ``scored`` 0 and no rate. With more than a share of
+    ``max_unscored`` without a score, a row has its bounds alone
+    (:mod:`opensafemlrm.analysis.withheld`).
     """
     if by is None:
         frame = frame.with_columns(scenario=pl.lit(ALL))
@@ -81,4 +78,4 @@ def asr(
     )
     bounds = ("asr_if_unscored_safe", "asr_if_unscored_unsafe")
     rows = withhold(finite(rows), ("asr", "low", "high", "hr"), bounds)
-    return only(rows.select(*COLUMNS), part, threshold, by)
+    return rows.select(*COLUMNS)

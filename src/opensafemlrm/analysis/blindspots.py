@@ -34,7 +34,6 @@ from opensafemlrm.analysis.conditions import (
     ends,
     in_part_order,
     in_setting_order,
-    only,
 )
 from opensafemlrm.analysis.contrasts import contrast, student_contrast, whatever_is_unscored
 from opensafemlrm.analysis.effects import Cluster, effects, without_withheld
@@ -108,8 +107,6 @@ def blindspots(
     frame: pl.DataFrame | pl.LazyFrame,
     pairs: pl.DataFrame,
     *,
-    part: str | None = None,
-    threshold: float | None = None,
     max_unscored: float = MAX_UNSCORED,
     cluster: Cluster = "item",
 ) -> pl.DataFrame:
@@ -118,9 +115,8 @@ def blindspots(
     ``pairs`` has the columns ``reasoner`` and ``base``. The scenarios of one pair, setting, part
     and threshold are a family, over which p-values are adjusted; a scenario in which one of the two
     has more than a share of ``max_unscored`` without a score has bounds alone, and is no part of
-    it. ``part`` and ``threshold`` keep only the rows that have it. With
-    ``cluster`` ``scenario`` a model's other scenarios are a sample of scenarios; by item they are
-    fixed.
+    it. With ``cluster`` ``scenario`` a model's other scenarios are a sample of scenarios; by item
+    they are fixed.
     """
     counted = effects(pair_counts(frame, pairs), SCENARIO, max_unscored=max_unscored)
     rows = without_withheld(counted)
@@ -139,7 +135,7 @@ def blindspots(
     pooled = _pooled(frame, rows)
     rows = rows.join(pooled, on=[*SETTING_COLUMNS, "model", "base", "scenario"], how="left")
     rows = rows.sort("model", "base", *in_setting_order(), "scenario")
-    return only(rows.select(*COLUMNS), part, threshold)
+    return rows.select(*COLUMNS)
 
 
 def against_rest(

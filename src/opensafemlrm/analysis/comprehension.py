@@ -40,7 +40,6 @@ from opensafemlrm.analysis.conditions import (
     ends,
     in_part_order,
     in_setting_order,
-    only,
 )
 from opensafemlrm.analysis.intervals import TAILS, Array, rate_interval
 from opensafemlrm.analysis.tax import FAMILY, item_pairs
@@ -101,15 +100,13 @@ _SUMS: Final = ("understood", "unsafe_understood", "unsafe_not")
 def comprehension(
     frame: pl.DataFrame | pl.LazyFrame,
     *,
-    part: str | None = None,
-    threshold: float | None = None,
     max_unscored: float = MAX_UNSCORED,
 ) -> pl.DataFrame:
     """Return C-ASR beside ASR of every cell whose judge tells comprehension.
 
     Figures are null where more than a share of ``max_unscored`` of the samples is not known: what a
     judge says of some alone may be selected by the outcome. So they are where a rule ended the run
-    early. ``part`` and ``threshold`` keep only the rows that have it. Columns: :data:`COLUMNS`.
+    early. Columns: :data:`COLUMNS`.
     """
     rows = at_thresholds(harmful(frame))
     keys = [*CELL_COLUMNS, "judge", "part", "threshold"]
@@ -142,22 +139,19 @@ def comprehension(
         .with_columns(n="every")
     )
     order = (*CELL_COLUMNS, "judge", in_part_order(), "threshold")
-    return only(shares.sort(*order).select(*COLUMNS), part, threshold)
+    return shares.sort(*order).select(*COLUMNS)
 
 
 def comprehension_tax(
     frame: pl.DataFrame | pl.LazyFrame,
     pairs: pl.DataFrame,
     *,
-    part: str | None = None,
-    threshold: float | None = None,
     max_unscored: float = MAX_UNSCORED,
 ) -> pl.DataFrame:
     """Return the tax of every pair, split into comprehension and willingness, item by item.
 
     Only items and repeats of which both replies are known; figures are null where more than a share
-    of ``max_unscored`` of them is not, as in :func:`comprehension`. ``part`` and ``threshold`` keep
-    only the rows that have it. Columns: :data:`TAX_COLUMNS`.
+    of ``max_unscored`` of them is not, as in :func:`comprehension`. Columns: :data:`TAX_COLUMNS`.
     """
     is_known = pl.col("understood").is_not_null() & pl.col("score").is_not_null()
     # Of a judge that says of no reply whether it understood, nothing is known.
@@ -208,7 +202,7 @@ def comprehension_tax(
     }
     taxes = pl.DataFrame(table, schema=schema, orient="row").select(*TAX_COLUMNS)
     taxes = taxes.sort("model", "base", *in_setting_order())
-    return only(finite(taxes).fill_nan(None), part, threshold)
+    return finite(taxes).fill_nan(None)
 
 
 def split(items: pl.DataFrame) -> dict[str, float]:

@@ -38,7 +38,6 @@ from opensafemlrm.analysis.conditions import (
     PART_AND_THRESHOLD,
     SETTING_COLUMNS,
     ends,
-    only,
 )
 from opensafemlrm.analysis.intervals import Array
 from opensafemlrm.analysis.judge_errors import FIGURES, NONE, ROGAN_GLADEN, Calibrations
@@ -91,17 +90,14 @@ def corrected_asr(
     labels: pl.DataFrame | None = None,
     *,
     by: Literal["scenario"] | None = None,
-    part: str | None = None,
-    threshold: float | None = None,
     max_unscored: float = MAX_UNSCORED,
 ) -> pl.DataFrame:
     """Return corrected rates for every judge that has a calibration, or labels of what it judged.
 
     ``calibrations`` and ``labels`` are those of :func:`opensafemlrm.frame.calibrations` and
-    :func:`opensafemlrm.store.ratings.people_labels`. A rate that cannot be
-    corrected has a row that says why. ``part`` and ``threshold`` keep only the rows that have it.
-    Where more than a share of ``max_unscored`` has no score, a row has bounds alone. Columns:
-    :data:`COLUMNS`.
+    :func:`opensafemlrm.store.ratings.people_labels`. A rate that cannot be corrected has a row that
+    says why. Where more than a share of ``max_unscored`` has no score, a row has bounds alone.
+    Columns: :data:`COLUMNS`.
     """
     if by is None:
         frame = frame.with_columns(scenario=pl.lit(ALL))
@@ -126,7 +122,7 @@ def corrected_asr(
     rows = finite(rows.hstack(beside)).fill_nan(None)
     rates = ("asr", "low", "high", "corrected", "corrected_low", "corrected_high")
     bounds = [name for name in rows.columns if "bound" in name]
-    return only(withhold(rows, rates, bounds).select(*COLUMNS), part, threshold, by)
+    return withhold(rows, rates, bounds).select(*COLUMNS)
 
 
 def _with_bounds(figures: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
@@ -230,8 +226,6 @@ def corrected_tax(
     calibrations: pl.DataFrame,
     labels: pl.DataFrame | None = None,
     *,
-    part: str | None = None,
-    threshold: float | None = None,
     max_unscored: float = MAX_UNSCORED,
 ) -> pl.DataFrame:
     """Return the tax of every pair and setting beside what labels make of it.
@@ -269,7 +263,7 @@ def corrected_tax(
         figures.append(correction)
     beside = pl.DataFrame(figures, schema=_TAX_FIGURES, orient="row")
     rows = rows.drop("method").rename({"scored_model": "scored"}).hstack(beside)
-    return only(finite(rows.select(*TAX_COLUMNS)), part, threshold)
+    return finite(rows.select(*TAX_COLUMNS))
 
 
 def verdict_pairs(model: ArrayLike, base: ArrayLike) -> NDArray[np.int64]:

@@ -22,7 +22,6 @@ from opensafemlrm.analysis.conditions import (
     PART_AND_THRESHOLD,
     THRESHOLDS,
     ends,
-    only,
 )
 from opensafemlrm.analysis.contrasts import student_factor
 from opensafemlrm.analysis.effects import Cluster
@@ -86,14 +85,13 @@ def correction(
     frame: pl.DataFrame | pl.LazyFrame,
     *,
     by: Literal["scenario"] | None = None,
-    threshold: float | None = None,
     max_unscored: float = MAX_UNSCORED,
     cluster: Cluster = "item",
 ) -> pl.DataFrame:
     """Return the 2×2 of reasoning and answer on harmful items; columns: :data:`COLUMNS`.
 
     One row a cell with reasoning, judge and threshold, and a scenario ``by`` scenario; only samples
-    with a score for both parts are in the 2×2. ``threshold`` keeps only its rows. Where more than a
+    with a score for both parts are in the 2×2. Where more than a
     share of ``max_unscored`` of the samples that have both parts lack a score, a row has bounds
     alone. ``cluster`` says what the intervals take for the sample: items, or, in a row over all of
     them, scenarios (:data:`effects.Cluster`).
@@ -101,7 +99,7 @@ def correction(
     tables = with_sizes(frame, by=by, max_unscored=max_unscored, cluster=cluster)
     tables = withhold(finite(_with_agreement(tables)), _FIGURES, _ALL_BOUNDS)
     tables = tables.with_columns(n="samples")
-    return only(tables.select(*COLUMNS), None, threshold, by)
+    return tables.select(*COLUMNS)
 
 
 def with_sizes(

@@ -33,7 +33,6 @@ from opensafemlrm.analysis.conditions import (
     PART_AND_THRESHOLD,
     ends,
     in_part_order,
-    only,
 )
 from opensafemlrm.analysis.effects import Cluster, effects, without_withheld
 from opensafemlrm.analysis.intervals import difference_interval, rate_interval
@@ -133,8 +132,6 @@ def defense_effects(
     frame: pl.DataFrame | pl.LazyFrame,
     correct: pl.DataFrame | None = None,
     *,
-    part: str | None = None,
-    threshold: float | None = None,
     max_unscored: float = MAX_UNSCORED,
     cluster: Cluster = "item",
 ) -> pl.DataFrame:
@@ -143,9 +140,9 @@ def defense_effects(
     Columns: :data:`COLUMNS`. Only what was also measured without a defense has a row; the
     undefended model has rows of its own, without changes, so that its place on the Pareto front is
     there. ``correct`` says which answers are right
-    (:func:`opensafemlrm.store.answers.correct_answers`). ``part`` and ``threshold`` keep only the
-    rows that have it. A figure of which more than a share of ``max_unscored`` is not known has
-    bounds alone. ``cluster`` says what it is a sample of (:data:`effects.Cluster`).
+    (:func:`opensafemlrm.store.answers.correct_answers`). A figure of which more than a share of
+    ``max_unscored`` is not known has bounds alone. ``cluster`` says what it is a sample of
+    (:data:`effects.Cluster`).
     """
     known = _Options(max_unscored, cluster)
     verdict = (*_SETTING, "part", "threshold")
@@ -196,7 +193,7 @@ def defense_effects(
         )
         .sort(*_SETTING, in_part_order(), "threshold", changed, "defense")
     )
-    return only(_with_pareto(finite(rows)).select(*COLUMNS), part, threshold)
+    return _with_pareto(finite(rows)).select(*COLUMNS)
 
 
 def _against_none(

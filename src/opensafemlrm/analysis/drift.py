@@ -39,7 +39,6 @@ from opensafemlrm.analysis.conditions import (
     PART_AND_THRESHOLD,
     SETTING_COLUMNS,
     in_setting_order,
-    only,
 )
 from opensafemlrm.analysis.effects import arrays, discordant, effects
 from opensafemlrm.analysis.exact_limits import binomial_limits, difference_limits
@@ -137,15 +136,13 @@ def drift(
     frame: pl.DataFrame | pl.LazyFrame,
     series: pl.DataFrame,
     *,
-    part: str | None = None,
-    threshold: float | None = None,
     max_unscored: float = MAX_UNSCORED,
 ) -> Drift:
     """Return the trend of every series and what changed, on harmful items, by scenario and in all.
 
     ``series`` has the columns series, model, step and date, the versions of each in their order.
-    ``part`` and ``threshold`` keep only the rows that have it. Where a version has more than a
-    share of ``max_unscored`` without a score it has bounds alone, and is compared with nothing.
+    Where a version has more than a share of ``max_unscored`` without a score it has bounds alone,
+    and is compared with nothing.
     """
     series = series.with_columns(place=pl.int_range(1, pl.len() + 1).over("series"))
     rows = _of_versions(frame, series)
@@ -156,7 +153,7 @@ def drift(
     points = _points(rows, rated)
     trend = _trend(rates, first, _against(rows, rated, first), series)
     changes = _changes(rates, first, last, _against(rows, rated, last), points)
-    return Drift(*(only(_in_order(table), part, threshold) for table in (trend, changes)))
+    return Drift(*(_in_order(table) for table in (trend, changes)))
 
 
 def together(trend: pl.DataFrame) -> pl.DataFrame:

@@ -32,7 +32,6 @@ from opensafemlrm.analysis.conditions import (
     SETTING_COLUMNS,
     ends,
     in_setting_order,
-    only,
 )
 from opensafemlrm.analysis.contrasts import CONTRAST, contrast, whatever_is_unscored
 from opensafemlrm.analysis.effects import arrays
@@ -87,17 +86,14 @@ def grouped(
     models: Sequence[str],
     bases: Sequence[str],
     *,
-    part: str | None = None,
-    threshold: float | None = None,
     max_unscored: float = MAX_UNSCORED,
 ) -> pl.DataFrame:
     """Return, scenario by scenario, the mean of ``models`` over the mean of ``bases`` (labels).
 
     Columns: :data:`COLUMNS`. Scenarios in which one of them has no score are left out, and settings
     that one of them was not run in. Where one of them has more than a share of ``max_unscored``
-    without a score, a row has bounds alone. ``part`` and ``threshold`` keep only the rows that have
-    it.
-    Raises UnknownNameError for a label that is no model of the frame.
+    without a score, a row has bounds alone. Raises UnknownNameError for a label that is no model of
+    the frame.
     """
     known = set(frame.lazy().select(pl.col("model").unique()).collect()["model"])
     for label in (*models, *bases):
@@ -149,7 +145,7 @@ def grouped(
         ),
         _BOUNDS,
     )
-    return only(rows.select(*COLUMNS), part, threshold)
+    return rows.select(*COLUMNS)
 
 
 def _rates(frame: pl.DataFrame | pl.LazyFrame, sides: pl.DataFrame) -> pl.DataFrame:

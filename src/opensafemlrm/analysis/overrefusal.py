@@ -24,7 +24,6 @@ from opensafemlrm.analysis.conditions import (
     PART_AND_THRESHOLD,
     ends,
     in_part_order,
-    only,
 )
 from opensafemlrm.analysis.intervals import difference_interval, rate_interval
 from opensafemlrm.analysis.withheld import COLUMN, withhold
@@ -81,13 +80,12 @@ def overrefusal(
     frame: pl.DataFrame | pl.LazyFrame,
     *,
     by: Literal["scenario"] | None = None,
-    part: str | None = None,
     max_unscored: float = MAX_UNSCORED,
 ) -> pl.DataFrame:
     """Return how often benign items were refused; columns: :data:`COLUMNS`.
 
-    One row a cell, judge and part, and a scenario ``by`` scenario; ``part`` keeps only its rows.
-    Where more than a share of ``max_unscored`` is not known, a row has bounds alone.
+    One row a cell, judge and part, and a scenario ``by`` scenario. Where more than a share of
+    ``max_unscored`` is not known, a row has bounds alone.
     """
     if by is None:
         frame = frame.with_columns(scenario=pl.lit(ALL))
@@ -99,20 +97,18 @@ def overrefusal(
     )
     bounds = ("rate_if_unknown_helped", "rate_if_unknown_refused")
     rows = withhold(finite(rows), ("rate", "low", "high"), bounds)
-    return only(rows.select(*COLUMNS), part, by=by)
+    return rows.select(*COLUMNS)
 
 
 def balance(
     frame: pl.DataFrame | pl.LazyFrame,
     *,
-    part: str | None = None,
-    threshold: float | None = None,
     max_unscored: float = MAX_UNSCORED,
 ) -> pl.DataFrame:
     """Return safety on harmful items beside helpfulness on benign ones, where there are both.
 
-    Columns: :data:`BALANCE_COLUMNS`. ``part`` and ``threshold`` keep only the rows that have it.
-    Where more than a share of ``max_unscored`` of either has no score, a row has bounds alone.
+    Columns: :data:`BALANCE_COLUMNS`. Where more than a share of ``max_unscored`` of either has no
+    score, a row has bounds alone.
     """
     frame = frame.with_columns(scenario=pl.lit(ALL))
     on = [*CELL_COLUMNS, "judge", "part"]
@@ -156,7 +152,7 @@ def balance(
     rows = withhold(rows, *_with_ends("helpfulness"), "withheld_benign")
     rows = rows.with_columns(withheld=pl.coalesce("withheld", "withheld_benign"))
     rows = withhold(rows, *_with_ends("balanced"))
-    return only(rows.select(*BALANCE_COLUMNS), part, threshold)
+    return rows.select(*BALANCE_COLUMNS)
 
 
 def _with_ends(name: str) -> tuple[list[str], list[str]]:

@@ -28,7 +28,6 @@ from opensafemlrm.analysis.conditions import (
     PART_AND_THRESHOLD,
     SETTING_COLUMNS,
     in_setting_order,
-    only,
 )
 from opensafemlrm.analysis.effects import Cluster, effects, without_withheld
 from opensafemlrm.analysis.withheld import COLUMN
@@ -109,14 +108,12 @@ Mean: TypeAlias = Literal["micro", "macro"]
 """A mean over all samples, or over scenarios."""
 
 
-def tax(  # noqa: PLR0913 # what to choose by
+def tax(
     frame: pl.DataFrame | pl.LazyFrame,
     pairs: pl.DataFrame,
     *,
     by: Literal["scenario"] | None = None,
     mean: Mean | None = None,
-    part: str | None = None,
-    threshold: float | None = None,
     max_unscored: float = MAX_UNSCORED,
     cluster: Cluster = "item",
 ) -> pl.DataFrame:
@@ -125,10 +122,9 @@ def tax(  # noqa: PLR0913 # what to choose by
     ``pairs`` has the columns ``reasoner`` and ``base``. For each pair, dataset, attack, defense,
     sampling, judge, part and threshold that both models were run with there is a micro row, and a
     macro row where there is more than one scenario; ``by`` scenario a row each before them.
-    ``mean``, ``part`` and ``threshold`` keep only the rows that have it. Where one of the two has
-    more than a share of ``max_unscored`` without a score, a row has bounds alone. ``cluster`` says
-    what the averages are a sample of (:data:`effects.Cluster`); a scenario's row is always over its
-    items.
+    ``mean`` keeps only the rows that have it. Where one of the two has more than a share of
+    ``max_unscored`` without a score, a row has bounds alone. ``cluster`` says what the averages are
+    a sample of (:data:`effects.Cluster`); a scenario's row is always over its items.
     """
     counted = pair_counts(frame, pairs)
     several = counted.filter((pl.len() > 1).over(FAMILY))
@@ -153,7 +149,7 @@ def tax(  # noqa: PLR0913 # what to choose by
         pl.col("level").cast(pl.Enum(list(levels))),
         "scenario",
     )
-    return only(renamed(without_withheld(finite(rows))).select(*COLUMNS), part, threshold, by)
+    return renamed(without_withheld(finite(rows))).select(*COLUMNS)
 
 
 def pair_counts(frame: pl.DataFrame | pl.LazyFrame, pairs: pl.DataFrame) -> pl.DataFrame:

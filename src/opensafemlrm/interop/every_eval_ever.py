@@ -21,7 +21,7 @@ import polars as pl
 from opensafemlrm import frame as frames
 from opensafemlrm import reasoning
 from opensafemlrm.analysis.asr import asr
-from opensafemlrm.analysis.conditions import THRESHOLDS
+from opensafemlrm.analysis.conditions import THRESHOLDS, only
 from opensafemlrm.files import make_folder_in, replacing
 from opensafemlrm.replies import replies
 from opensafemlrm.selection import ALL_ROWS, EVERYTHING, RowChoice, Selection
@@ -142,7 +142,7 @@ def export_results(
     """
     done = ExportedResults()
     rows = chosen.choose(selection.read(store).filter(pl.col("judge").is_not_null()))
-    rates = asr(rows, threshold=chosen.threshold)
+    rates = only(asr(rows), None, chosen.threshold)
     if chosen.threshold is not None:
         has_it = pl.any_horizontal(pl.col(*THRESHOLDS) == chosen.threshold)
         rows = rows.filter(has_it)

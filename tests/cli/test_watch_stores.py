@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from opensafemlrm.errors import StoreError
 from opensafemlrm.store.database import Store
-from opensafemlrm.watch.state import State
+from opensafemlrm.watch.state import Batch, State
 from tests.audit.stores import safemlrm
 
 
@@ -72,3 +73,23 @@ def test_a_later_format_of_a_probe_is_refused(watched: Path) -> None:
     result = safemlrm("store", "check", watched, "--format", "json")
     assert result.exit_code == 2, result.output
     assert "9999" in result.stdout
+    with pytest.raises(StoreError, match=r"watch/probe-1: the store has schema version 9999"):
+        safemlrm("store", "migrate", watched)
+
+
+@pytest.mark.parametrize("is_empty", [True, False])
+def test_a_probe_whose_store_is_gone_is_named(watched: Path, is_empty: bool) -> None:
+    """Its folder was passed over, and the store was called whole."""
+    shutil.rmtree(watched / "watch/probe-1")
+    state = State.load(watched)
+    state.versions[0].batches = [Batch(first=0, count=4, done=True)]
+    state.save(watched)
+    if is_empty:
+        (watched / "watch/probe-1").mkdir()
+    result = safemlrm("store", "check", watched, "--format", "json")
+    assert result.exit_code == 2, result.output
+    (found,) = [row for row in json.loads(result.stdout) if "has its store" in row["checked"]]
+    assert found["example"].endswith("watch/probe-1")
+    assert "--whole" in found["remedy"]
+    with pytest.raises(StoreError, match=r"watch/probe-1: there is no store of the probe here"):
+        safemlrm("store", "repair", watched)

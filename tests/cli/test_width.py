@@ -8,6 +8,8 @@ import pytest
 from rich.cells import cell_len
 from typer.testing import CliRunner
 
+from opensafemlrm import registry
+from opensafemlrm.built_in import ComponentKind
 from opensafemlrm.cli import app
 from opensafemlrm.cli.tables import Name
 
@@ -55,6 +57,24 @@ def test_other_tables_fit_too(store: Path, words: tuple[str, ...]) -> None:
     stores = [store, store] if words == ("diff",) else []
     lines = printed(*words, *stores, columns="80").splitlines()
     assert max(map(cell_len, lines)) <= 80
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(("attacks", "show", name) for name in registry.names(ComponentKind.ATTACK)),
+        *(("defenses", "show", name) for name in registry.names(ComponentKind.DEFENSE)),
+        *(("judges", "show", name) for name in registry.names(ComponentKind.JUDGE)),
+        *(("datasets", "show", name) for name in registry.names(ComponentKind.DATASET)),
+        ("models", "show", "r1-onevision-7b"),
+    ],
+    ids=" ".join,
+)
+def test_what_is_shown_of_a_component_fits_too(words: tuple[str, ...]) -> None:
+    """Texts of attacks, and what is known of a model, ran beyond the edge."""
+    lines = printed(*words, columns="80").splitlines()
+    wide = [line for line in lines if cell_len(line) > 80 and " " in line.strip()]
+    assert wide == []
 
 
 def test_columns_without_room_are_named_and_a_file_has_them_all(store: Path) -> None:

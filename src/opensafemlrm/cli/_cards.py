@@ -13,7 +13,7 @@ import typer
 from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._option import parse_option
-from opensafemlrm.cli._output import print_wrapped, show, table_of
+from opensafemlrm.cli._output import line_width, print_wrapped, show, table_of
 from opensafemlrm.errors import OptionError
 from opensafemlrm.text import Format, for_terminal
 
@@ -62,7 +62,7 @@ def show_component(kind: Kind, name: str, option: Sequence[str] | None, to: Form
                 print_wrapped(paragraph)
                 typer.echo()
         elif key == "text":
-            typer.echo(for_terminal(value))
+            print_text(value)
         else:
             print_wrapped(f"{key}: {value}", hanging="    ")
 
@@ -93,6 +93,11 @@ def _default(field: Any) -> str:
 _INDENT: Final = " " * 4
 
 
+def print_text(line: str) -> None:
+    """Print a line of :func:`texts`: the words of a prompt stay in their own lines."""
+    typer.echo(for_terminal(line)) if line[:1] in ("", " ") else print_wrapped(line)
+
+
 def texts(component: type[Any], files: Mapping[str, Any]) -> Iterator[str]:
     """Yield what each of the texts says, with its places; ``files`` has those of the user's.
 
@@ -116,4 +121,5 @@ def texts(component: type[Any], files: Mapping[str, Any]) -> Iterator[str]:
         of = "this project's words" if given is None else f"{given}, sha256 {given.identity()}"
         yield f"text {option} ({of}; places: {places})"
         for line in parsed.text.strip("\n").split("\n"):
-            yield from textwrap.wrap(line, 92, initial_indent=_INDENT, subsequent_indent=_INDENT)
+            width = min(92, line_width()[0])
+            yield from textwrap.wrap(line, width, initial_indent=_INDENT, subsequent_indent=_INDENT)

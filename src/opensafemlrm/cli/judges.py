@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from opensafemlrm.cli import _lazy as lazy
-from opensafemlrm.cli._cards import texts
+from opensafemlrm.cli._cards import print_text, texts
 from opensafemlrm.cli._complete import argument_of, stored
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._option import JudgeArgument, budgeted, spent
@@ -24,7 +24,7 @@ from opensafemlrm.cli._output import (
     show,
     table_of,
 )
-from opensafemlrm.text import Format, for_terminal
+from opensafemlrm.text import Format
 from opensafemlrm.types import PARTS
 
 
@@ -69,8 +69,7 @@ def show_judge(
     print_wrapped(facts.pop("title"))
     print_facts(facts)
     for line in ("", *more):
-        # The words of a prompt are shown in their own lines.
-        typer.echo(for_terminal(line)) if line[:1] in ("", " ") else print_wrapped(line)
+        print_text(line)
 
 
 def apply(

@@ -10,10 +10,10 @@ import typer
 
 from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._complete import catalog_models
-from opensafemlrm.cli._output import FormatOption, show_plain, table_of
+from opensafemlrm.cli._output import FormatOption, print_wrapped, show_plain, table_of
 from opensafemlrm.cli._output import show as show_tables
 from opensafemlrm.errors import UnknownNameError
-from opensafemlrm.text import Format, for_terminal
+from opensafemlrm.text import Format
 
 _LISTED: Final = (
     *("id", "base", "base_note", "family", "format", "thinking", "context", "licence", "paper"),
@@ -61,7 +61,7 @@ def show(
         show_tables([table_of("model", row.id, {"key": "Key", "value": "Value"}, rows)], to)
         return
     for key, value in shown.items():
-        typer.echo(f"{key:<14} {for_terminal(value)}")
+        print_wrapped(f"{key:<14} {value}", hanging=" " * 15)
 
 
 def pairs(to: FormatOption = Format.TEXT) -> None:

@@ -274,7 +274,7 @@ def check(path: Path) -> list[Finding]:
         rebuild = "repair copies what can be read into a new file"
         findings = [_finding("the database file is whole", faults, rebuild)]
         version = 0 if faults else schema.version_of(connection)
-        schema.refuse_newer(version)
+        schema.refuse_newer(version, connection)
         if faults:
             return findings
         old = [] if version == schema.VERSION else [f"version {version}"]

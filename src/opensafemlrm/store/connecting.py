@@ -205,7 +205,7 @@ def copy_database(connection: sqlite3.Connection, target: Path) -> None:
 def _read_version(connection: sqlite3.Connection, database: Path) -> None:
     """Let an older version be read as the current one. Raises StoreError where that cannot be."""
     version = schema.version_of(connection)
-    schema.refuse_newer(version)
+    schema.refuse_newer(version, connection)
     if version < schema.OLDEST_READ:
         raise StoreError(
             f"{database}: the store has an older schema; run: safemlrm store migrate "

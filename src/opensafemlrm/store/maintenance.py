@@ -220,7 +220,7 @@ def recover(damaged: Path, target: Path) -> list[Recovered]:
         contextlib.closing(sqlite3.connect(target, isolation_level=None)) as copy,
     ):
         try:
-            schema.refuse_newer(schema.version_of(source))
+            schema.refuse_newer(schema.version_of(source), source)
             there = {name for (name,) in source.execute("SELECT name FROM sqlite_master")}
         except (sqlite3.Error, UnicodeDecodeError) as error:
             if isinstance(error, sqlite3.Error) and not is_damage(error):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 from typing import Final
 
 from opensafemlrm.errors import StoreError, StoreVersionError
@@ -27,7 +28,7 @@ def migrate(connection: sqlite3.Connection) -> None:
     Raises StoreVersionError if a newer version of this project wrote it.
     """
     version = version_of(connection)
-    refuse_newer(version)
+    refuse_newer(version, connection)
     if version < VERSION:
         changes = "".join(_changes(connection, table) for table in TABLES.values())
         connection.executescript(
@@ -87,10 +88,11 @@ def strange(connection: sqlite3.Connection) -> list[str]:
     return wrong
 
 
-def refuse_newer(version: int) -> None:
-    """Raise StoreVersionError if ``version`` is newer than this version of the project knows."""
+def refuse_newer(version: int, connection: sqlite3.Connection) -> None:
+    """Raise StoreVersionError if ``version`` of an open store is newer than this project knows."""
     if version > VERSION:
+        *_, database = connection.execute("PRAGMA database_list").fetchone()
         raise StoreVersionError(
-            f"the store has schema version {version}, this version of OpenSafeMLRM knows up to "
-            f"{VERSION}; update OpenSafeMLRM to read it"
+            f"{Path(database).parent}: the store has schema version {version}, this version of "
+            f"OpenSafeMLRM knows up to {VERSION}; update OpenSafeMLRM to read it"
         )

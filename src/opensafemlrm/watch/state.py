@@ -7,6 +7,7 @@ Beside it each version's probe has a store of its own.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -124,21 +125,21 @@ def age(text: str) -> timedelta:
     return timedelta(days=int(text[:-1]) * _DAYS[text[-1]])
 
 
+_BACK = "put a copy back, or go on with safemlrm watch --whole, which begins another"
 _PROBE = re.compile("probe-([1-9][0-9]{0,8})")
 
 
 def probe_stores(store: Path) -> list[Path]:
     """Return the folders of the probes' stores in their order; none through a link."""
+    return [path for path in _probes(store) if (path / DATABASE).exists()]
+
+
+def _probes(store: Path) -> list[Path]:
     folder = store / FOLDER
     if folder.is_symlink() or not folder.is_dir():
         return []
-    probes = [
-        (int(name[1]), path)
-        for path in folder.iterdir()
-        if (name := _PROBE.fullmatch(path.name))
-        and not path.is_symlink()
-        and (path / DATABASE).exists()
-    ]
+    named = [(name, p) for p in folder.iterdir() if (name := _PROBE.fullmatch(p.name))]
+    probes = [(int(name[1]), p) for name, p in named if p.is_dir() and not p.is_symlink()]
     return [path for _, path in sorted(probes)]
 
 
@@ -165,6 +166,9 @@ def check_watch(store: Path) -> list[Finding]:
     fault = _state_fault(store)
     bad = fault is not None
     findings.append(Finding(f"{FOLDER}/state.json can be read", int(bad), bad, None, fault))
+    if gone := _probes_without_store(store):
+        lacks = f"{FOLDER}: every probe has its store"
+        findings.append(Finding(lacks, len(gone), True, str(gone[0]), _BACK))
     for path in probe_stores(store):
         try:
             looked = check(path)
@@ -174,11 +178,22 @@ def check_watch(store: Path) -> list[Finding]:
     return findings
 
 
+def _probes_without_store(store: Path) -> list[Path]:
+    """Return the folders of probes whose store is gone: those there are, and the one in use."""
+    folders = {*_probes(store)}
+    with contextlib.suppress(StoreError):  # it is told by itself that the state cannot be read
+        state = State.load(store)
+        folders |= {state.replies(store)} if state.versions[-1].has_reference else set()
+    return sorted(p for p in folders if not (p.is_symlink() or (p / DATABASE).exists()))
+
+
 def refuse_unreadable(store: Path) -> None:
-    """Raise StoreError if the watch's state cannot be read: nothing makes again what was seen."""
+    """Raise StoreError if a probe, or the watch's state, is gone: nothing makes it again."""
     fault = None if (store / FOLDER).is_symlink() else _state_fault(store)
     if fault:
         raise StoreError(fault)
+    if gone := _probes_without_store(store):
+        raise StoreError(f"{gone[0]}: there is no store of the probe here; {_BACK}")
 
 
 def _state_fault(store: Path) -> str | None:

@@ -2,5 +2,5 @@
 
 :mod:`.policy` reads the rules, :mod:`.measure` measures what each of them speaks of,
 :mod:`.decide` decides all of them together, and :mod:`.record` is what an audit found: everything
-that is written (:mod:`.files`) and everything that is verified (:mod:`.verify`) is made of it.
+that is written (:mod:`.files`) is made of it, and a store is verified by making it again.
 """

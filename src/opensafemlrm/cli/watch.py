@@ -13,7 +13,14 @@ import typer
 from opensafemlrm.cli import _lazy as lazy
 from opensafemlrm.cli._console import ExitCode, fail, say
 from opensafemlrm.cli._option import budgeted
-from opensafemlrm.cli._output import FormatOption, MaxCost, MaxRequests, PricesOption, show
+from opensafemlrm.cli._output import (
+    FormatOption,
+    MaxCost,
+    MaxRequests,
+    PricesOption,
+    show,
+    table_of,
+)
 from opensafemlrm.cli.run import refuse_other_folder, run_and_report, run_to_end
 from opensafemlrm.text import Format, counted
 
@@ -171,11 +178,10 @@ def _probe(
 
 
 def _probe_table(seen: _Seen) -> lazy.Table:
-    types = (str, int, float, str, str, bool)
-    schema = dict(zip(_PROBED, types, strict=True))
-    columns = [lazy.Column(name, name.replace("_", " ")) for name in _PROBED]
-    frame = lazy.pl.DataFrame(seen.models, schema, orient="row")
-    return lazy.Table("probe", "What the probe saw", columns, frame)
+    schema = dict(zip(_PROBED, (str, int, float, str, str, bool), strict=True))
+    rows = lazy.pl.DataFrame(seen.models, schema, orient="row")
+    columns = {name: name.replace("_", " ") for name in _PROBED}
+    return table_of("probe", "What the probe saw", columns, rows)
 
 
 def _sentence(seen: lazy.probe.Seen, p_value: float) -> str:

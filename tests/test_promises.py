@@ -11,12 +11,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+from opensafemlrm import registry
 from opensafemlrm.components import Attack, Component, Dataset, Defense, Judge, Model, Search
 from opensafemlrm.errors import ComponentError, DuplicateError, StudyError
+from opensafemlrm.judges.panel import Panel
 from opensafemlrm.store import Store
 from opensafemlrm.types import (
     Call,
@@ -228,8 +230,21 @@ def test_a_study_refuses_what_says_something_wrong_of_itself(
     def line(self: Any) -> None: ...
 
     changed: Any = type("Changed", (Scorer,), {"line": line, **changes})
-    with pytest.raises(StudyError, match=rf"^judge: .*{re.escape(says)}.* \({HERE}, line \d+\)$"):
-        study(judge=changed())
+    for judge in (changed(), Panel((Scorer(), changed()))):
+        with pytest.raises(
+            StudyError, match=rf"^judge: .*{re.escape(says)}.* \({HERE}, line \d+\)"
+        ):
+            study(judge=judge)
+
+
+def test_a_plugin_of_somebody_elses_is_held_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass(frozen=True)
+    class Endless(Scorer):
+        thresholds: ClassVar[Any] = ()
+
+    monkeypatch.setattr(registry, "find", lambda *_: Endless)
+    with pytest.raises(StudyError, match="judge: the thresholds of Endless are"):
+        study(judge="endless")
 
 
 @pytest.mark.parametrize(

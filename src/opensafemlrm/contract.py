@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final, cast
 
-from opensafemlrm.components import Component, Judge, Model
+from opensafemlrm.components import Component, Judge, Model, children
+from opensafemlrm.errors import OptionError
 
 _VERSION: Final = re.compile(r"\d+-[A-Z]")
 _READS: Final = {
@@ -26,6 +27,14 @@ class BrokenPromiseError(Exception):
         super().__init__(f"`{method}` {what}")
         self.component = component
         self.where = place_of(getattr(type(component), method))
+
+
+def check(component: Component) -> None:
+    """Raise OptionError where a component, or one within it, says something wrong of itself."""
+    for mistake in mistakes(component):
+        raise OptionError(f"{mistake} ({place_of(type(component))})")
+    for child in children(component):
+        check(child)
 
 
 def mistakes(component: Component) -> Iterator[str]:

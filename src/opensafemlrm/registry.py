@@ -22,7 +22,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from opensafemlrm.built_in import COMPOSED, ComponentKind, built_in, classes
 from opensafemlrm.components import Attack, Component, Dataset, Defense, Judge, Model, Search
-from opensafemlrm.contract import mistakes, place_of
+from opensafemlrm.contract import check
 from opensafemlrm.errors import BuildError, OptionError, PluginError, UnknownNameError
 from opensafemlrm.faults import named_faults
 from opensafemlrm.redaction import KEY_ADVICE, find_key
@@ -115,8 +115,7 @@ def build_spec(kind: ComponentKind, spec: Any) -> Any:
         if not isinstance(name, str):
             raise OptionError(f"say which {kind} it is: {{{kind}: NAME, …}}")
     elif isinstance(spec, BASES[kind]):
-        for mistake in mistakes(spec):
-            raise OptionError(f"{mistake} ({place_of(type(spec))})")
+        check(spec)
         _refuse_keys(spec.options())
         return spec
     elif inspect.isclass(spec) and issubclass(spec, BASES[kind]):
@@ -232,6 +231,7 @@ def _construct(cls: type[Any], kind: ComponentKind, name: str, options: Mapping[
                     built.text_of(field.name)
         except (TypeError, ValueError) as error:
             raise OptionError(f"the {kind} {name!r}: {error}") from error
+    check(built)
     return built
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from opensafemlrm.errors import BudgetSpentError
 from opensafemlrm.models.budget import Budget, Limits
 from opensafemlrm.registry import ComponentKind
 from opensafemlrm.study import Study
-from opensafemlrm.types import Prompt, Sampling
+from opensafemlrm.types import Prompt, Response, Sampling
 from tests.attacks.subjects import folder
 from tests.support import Scripted, study
 
@@ -137,3 +137,31 @@ def test_every_model_inside_is_shared_by_the_workers(
     split_up = [with_quotas(whole, number, 3).components for number in range(3)]
     shares = [[model.concurrency for c in own for model in models_in(c)] for own in split_up]
     assert [sum(column) for column in zip(*shares, strict=True)] == [4] * (len(put) + 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Guarded(Defense):
+    """A defense of somebody's own that keeps whom it asks where it likes."""
+
+    name = "guarded"
+    guards: Any
+
+    async def generate(self, model: Model, prompt: Prompt, sampling: Sampling) -> Response:
+        guards = self.guards.values() if isinstance(self.guards, Mapping) else self.guards
+        for guard in guards:
+            await guard.generate(prompt, sampling)
+        return await model.generate(prompt, sampling)
+
+
+@pytest.mark.parametrize("held", [list, tuple, lambda guards: dict(enumerate(guards))])
+def test_guards_in_a_list_or_a_mapping_are_under_the_budget_and_closed(held: Any) -> None:
+    """Twelve requests went out under a budget of seven where the guard stood in a list."""
+    guard = Scripted(model="guard")
+    defense = Guarded(held([guard]))
+    assert list(models_in(defense)) == [guard]
+    budget = Budget(Limits(requests=1))
+    limited, model = budget.over(defense), budget.over(Scripted())
+    with pytest.raises(BudgetSpentError):
+        asyncio.run(limited.generate(model, Prompt.user("Fold it."), Sampling()))
+    asyncio.run(limited.aclose())
+    assert guard.closed == [True]

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
@@ -238,11 +238,8 @@ def test_a_study_refuses_what_says_something_wrong_of_itself(
 
 
 def test_a_plugin_of_somebody_elses_is_held_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    @dataclass(frozen=True)
-    class Endless(Scorer):
-        thresholds: ClassVar[Any] = ()
-
-    monkeypatch.setattr(registry, "find", lambda *_: Endless)
+    endless: Any = type("Endless", (Scorer,), {"thresholds": ()})
+    monkeypatch.setattr(registry, "find", lambda *_: endless)
     with pytest.raises(StudyError, match="judge: the thresholds of Endless are"):
         study(judge="endless")
 

@@ -339,7 +339,7 @@ C = TypeVar("C")
 
 
 def children(component: Component) -> Iterator[Component]:
-    """Yield the components among the options of ``component``, in tuples too."""
+    """Yield the components among its options, in tuples, lists and mappings too."""
     for option in _options(component):
         yield from _components_in(getattr(component, option.name))
 
@@ -360,8 +360,10 @@ def map_models(value: C, change: Callable[[Model], Model]) -> C:
     mapped: Any = value
     if isinstance(value, Model) and next(models_in(value)) is value:
         mapped = change(value)
-    elif isinstance(value, tuple):
-        mapped = tuple(map_models(one, change) for one in value)
+    elif isinstance(value, Mapping) and any(_components_in(value)):
+        mapped = {key: map_models(part, change) for key, part in value.items()}
+    elif isinstance(value, tuple | list) and any(_components_in(value)):
+        mapped = tuple(map_models(part, change) for part in value)
     elif isinstance(value, Component) and next(models_in(value), None) is not None:
         options = {f.name: getattr(value, f.name) for f in _options(value)}
         changed = {name: map_models(option, change) for name, option in options.items()}
@@ -372,9 +374,9 @@ def map_models(value: C, change: Callable[[Model], Model]) -> C:
 def _components_in(value: Any) -> Iterator[Component]:
     if isinstance(value, Component):
         yield value
-    elif isinstance(value, tuple):
-        for one in value:
-            yield from _components_in(one)
+    elif isinstance(value, tuple | list | Mapping):
+        for part in value.values() if isinstance(value, Mapping) else value:
+            yield from _components_in(part)
 
 
 def _options(component: Any) -> list[dataclasses.Field[Any]]:

@@ -21,6 +21,8 @@ BESIDE = {
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
 }
+NAMED = re.compile(r"\[[\w./-]+\.md\]\(([^)#\s]+\.md)(#[^)\s]*)?\)")
+"""A link whose text is the name of a document, as it reads well in a repository."""
 LINK = re.compile(r"(\]\()(?!https?://|#|mailto:)([^)#\s]+)")
 
 
@@ -30,6 +32,17 @@ def place(path: Path) -> Path:
     if inside.parts[0] == "docs":
         return PAGES.joinpath(*inside.parts[1:])
     return PAGES / BESIDE.get(inside.as_posix(), f"files/{inside.as_posix()}")
+
+
+def titled(text: str, folder: Path) -> str:
+    """Return the text of a document with the titles of pages in place of their files' names."""
+
+    def title(found: re.Match[str]) -> str:
+        head = (folder / found[1]).read_text("utf-8").partition("\n")[0]
+        words = re.split("[:,]", head.removeprefix("# "))[0]
+        return f"[{words}]({found[1]}{found[2] or ''})"
+
+    return NAMED.sub(title, text)
 
 
 def lay_out(document: Path) -> None:
@@ -50,7 +63,8 @@ def lay_out(document: Path) -> None:
         return found[1] + Path(_relative(copy, page.parent)).as_posix()
 
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(LINK.sub(link, document.read_text("utf-8")), "utf-8")
+    text = titled(document.read_text("utf-8"), document.parent)
+    page.write_text(LINK.sub(link, text), "utf-8")
 
 
 def _relative(path: Path, folder: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 import tomllib
 from pathlib import Path
@@ -180,6 +181,16 @@ def test_the_tests_and_files_that_a_document_names_exist(document: Path) -> None
         assert f"def {test}(" in (ROOT / path).read_text(encoding="utf-8"), f"{path}::{test}"
     for target in re.findall(r"\]\((?!https?://|#)([^)#]+)", text):
         assert (document.parent / target).exists(), target
+
+
+def test_no_link_of_the_site_is_called_by_the_name_of_a_file() -> None:
+    build = runpy.run_path(str(ROOT / "scripts/build_docs.py"))
+    pages = {
+        page: build["titled"](page.read_text("utf-8"), page.parent) for page in build["documents"]()
+    }
+    assert "[Statistics](statistics.md)" in pages[ROOT / "docs/habits.md"]
+    named = [link for text in pages.values() for link in re.findall(r"\[[\w./-]+\.md\]\(", text)]
+    assert named == []
 
 
 def test_the_sites_menu_names_pages_that_exist() -> None:

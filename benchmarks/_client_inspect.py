@@ -39,7 +39,7 @@ def sample(number: int, pictures: list[str]) -> Sample:
     return Sample(id=number, input=[ChatMessageUser(content=parts)], metadata={"number": number})
 
 
-@scorer(metrics=[mean()])
+@scorer(metrics=[mean()])  # type: ignore[untyped-decorator] # an extra, which is not read
 def three_parts(judge: Model) -> Scorer:
     """Score reasoning, answer and whole reply at the same time, and keep all three."""
 

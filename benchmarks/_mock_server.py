@@ -14,7 +14,7 @@ import itertools
 import json
 import sys
 import time
-from typing import Final
+from typing import Any, Final
 
 import uvloop
 
@@ -64,7 +64,7 @@ class Connection(asyncio.Protocol):
         self._left = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = transport
+        self._transport: Any = transport
 
     def data_received(self, data: bytes) -> None:
         if not self._left:

@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from PIL import Image as PILImage
 from PIL import ImageFilter
@@ -32,7 +32,7 @@ MINIMUM: Final = 200
 TYPOGRAPHIC: Final = ("figstep", "mml")
 """Those whose picture has 760×760 pixels."""
 
-CASES: Final = [
+CASES: Final[list[tuple[str, dict[str, Any]]]] = [
     ("figstep", {}),
     ("mml", {"encoding": "mirror"}),
     ("mml", {"encoding": "rotate"}),

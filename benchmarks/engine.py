@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from typing import Final
+from typing import IO, Final
 
 HERE: Final = Path(__file__).parent
 REQUESTS: Final = 4
@@ -94,8 +94,8 @@ class Figures:
 
 def measure(client: str, python: str, load: Load, images: int) -> Figures:
     """Run one client against a server of its own."""
-    with tempfile.TemporaryDirectory() as folder, _server(load.latency) as server:
-        port = server.stdout.readline().strip()
+    with tempfile.TemporaryDirectory() as folder, _server(load.latency) as (to, said):
+        port = said.readline().strip()
         command = [python, str(HERE / SCRIPTS[client]), "--port", port, "--folder", folder]
         command += ["--items", str(load.items), "--concurrency", str(load.concurrency)]
         done = subprocess.run(
@@ -104,8 +104,8 @@ def measure(client: str, python: str, load: Load, images: int) -> Figures:
         if done.returncode:
             raise SystemExit(f"{client} failed:\n{done.stderr[-4000:]}")
         found = json.loads(done.stdout.splitlines()[-1])
-        server.stdin.close()
-        busy = float(server.stdout.readline())
+        to.close()
+        busy = float(said.readline())
     return Figures(
         rate=load.items / found["seconds"],
         cpu=1000 * found["cpu"] / load.items,
@@ -116,13 +116,15 @@ def measure(client: str, python: str, load: Load, images: int) -> Figures:
 
 
 @contextmanager
-def _server(latency: float) -> Iterator[subprocess.Popen[str]]:
+def _server(latency: float) -> Iterator[tuple[IO[str], IO[str]]]:
     command = [sys.executable, str(HERE / "_mock_server.py"), "--latency", str(latency)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
         try:
-            yield process
+            yield process.stdin, process.stdout
         finally:
             process.stdin.close()
 
@@ -230,7 +232,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=20, help="distinct pictures; 0: one an item")
     parser.add_argument("--inspect-python", help="a Python that has inspect-ai and openai")
     asked = parser.parse_args()
-    loads = LONG if asked.long else QUICK
+    loads: tuple[Load, ...] = LONG if asked.long else QUICK
     if asked.items:
         loads = tuple(
             dict.fromkeys(Load(load.latency, load.concurrency, asked.items) for load in loads)

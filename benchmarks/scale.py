@@ -222,14 +222,15 @@ def server(latency: float) -> Iterator[tuple[int, Callable[[], int]]]:
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
+        to, said = process.stdin, process.stdout
 
         def most() -> int:
-            process.stdin.write("most\n")
-            process.stdin.flush()
-            return int(process.stdout.readline())
+            to.write("most\n")
+            to.flush()
+            return int(said.readline())
 
         try:
-            yield int(process.stdout.readline()), most
+            yield int(said.readline()), most
         finally:
             process.stdin.close()
 
@@ -301,7 +302,10 @@ def timed_sink(where: Path) -> int:
     made, run_at = 0, time.time()
     for copy in range(667):  # 500 samples each
         salt = copy.to_bytes(2, "big")
-        key = lambda old, salt=salt: None if old is None else old[:14] + salt  # noqa: E731 # short
+
+        def key(old: bytes | None, salt: bytes = salt) -> bytes | None:
+            return None if old is None else old[:14] + salt
+
         rows = {
             "generations": [(key(r[0]), r[1], r[2], copy, *r[4:]) for r in parts["generations"]],
             "verdicts": [(key(r[0]), *r[1:]) for r in parts["verdicts"]],

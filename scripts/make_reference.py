@@ -121,7 +121,10 @@ def commands_page() -> str:
     """Return docs/cli.md."""
     codes = [f"| {code.value} | {meaning} |" for code, meaning in MEANINGS.items()]
     ends = ["## Exit codes\n", "| code | meaning |", "|--:|:--|", *codes, ""]
-    rows = [f"| {_name(p)} | {_cell(p.help)} |" for p in typer.main.get_command(app).params]
+    rows = [
+        f"| {_name(p)} | {_cell(getattr(p, 'help', ''))} |"
+        for p in typer.main.get_command(app).params
+    ]
     rows.append("| `-h`, `--help` | Show the help of the program, or of the command. |")
     options = [EVERYWHERE, "| option | meaning |", "|:--|:--|", *rows, ""]
     each = (_command(path, command) for path, command in commands())
@@ -144,7 +147,7 @@ def _command(path: str, command: Any) -> str:
     arguments = [p for p in command.params if p.param_type_name == "argument"]
     usage = " ".join([path, *(p.name.upper() for p in arguments)])
     shown = [p for p in command.params if not getattr(p, "hidden", False)]
-    rows = [f"| {_name(p)} | {_cell(p.help)} | {_default(p)} |" for p in shown]
+    rows = [f"| {_name(p)} | {_cell(getattr(p, 'help', ''))} | {_default(p)} |" for p in shown]
     head = ["| option | what it does | if left out |", "|:--|:--|:--|"] if rows else []
     return "\n".join([f"## `{usage}`\n", f"{command.help.strip()}\n", *head, *rows, ""])
 

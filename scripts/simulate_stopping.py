@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import polars as pl
@@ -113,7 +113,7 @@ def replay() -> None:
             sizes[scenario] = min(sizes.get(scenario, 10**6), sum(counts["full"]))
     models = [f"sim/{name}" for name in NAMES]
     pairs = [(f"sim/{model}", f"sim/{base}") for model, base in PAIRS.items()]
-    given = {"pairs": pairs, "attacks": ["direct", "typo"]}
+    given: dict[str, Any] = {"pairs": pairs, "attacks": ["direct", "typo"]}
     with tempfile.TemporaryDirectory() as folder:
         whole, stopped = Path(folder, "whole"), Path(folder, "stopped")
         osm.evaluate(osm.Study(models, [Numbered(sizes)], "canary", **given), whole)
@@ -155,7 +155,7 @@ def _whole_verdicts(path: Path) -> pl.DataFrame:
 
 def _print_saved(rows: pl.DataFrame, samples: list[int]) -> None:
     def share(chosen: pl.DataFrame) -> str:
-        return f"{100 * chosen['drawn'].sum() / chosen['n'].sum():.1f} %"
+        return f"{100 * float(chosen['drawn'].sum()) / float(chosen['n'].sum()):.1f} %"
 
     clear = rows.filter(pl.col("z").abs() > _CLEAR)
     strong = rows.filter(pl.col("z").abs() > _STRONG)

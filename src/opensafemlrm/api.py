@@ -213,7 +213,7 @@ def opened(plan: Plan, store: Path | str | None, cluster: Cluster | None) -> Ite
         if cluster.sink is not None and plan.study.stop is not None:
             raise OptionError("a study with `stop` reads what came so far: write to a store")
         from opensafemlrm.cluster.on_ray import require_ray  # noqa: PLC0415 # an extra
-        from opensafemlrm.cluster.sinks import fill_scratch  # noqa: PLC0415 # an extra
+        from opensafemlrm.cluster.transfer import fill_scratch  # noqa: PLC0415 # an extra
 
         require_ray()
         if cluster.sink is not None and store is None:

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from opensafemlrm.cluster.driver import drive
-from opensafemlrm.cluster.image_transfer import without_images
-from opensafemlrm.cluster.sinks import fill_scratch, write_study
+from opensafemlrm.cluster.transfer import fill_scratch, without_images, write_study
 from opensafemlrm.cluster.worker import BatchResult, Setup, Worker, WorkerLostError
 from opensafemlrm.engine.again import NOTHING, Again
 from opensafemlrm.engine.missing import MissingWork

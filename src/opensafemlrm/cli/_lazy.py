@@ -114,7 +114,7 @@ if TYPE_CHECKING:
     from opensafemlrm.view.pages import Pages
     from opensafemlrm.view.sample import Sample, images_of, read_sample
     from opensafemlrm.view.server import serve as serve_pages
-    from opensafemlrm.watch import probe, versions
+    from opensafemlrm.watch import probe
     from opensafemlrm.watch import state as watch_state
 
 else:

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from opensafemlrm.cli import _lazy as lazy
-from opensafemlrm.cli._cards import print_text, texts
 from opensafemlrm.cli._complete import argument_of, stored
 from opensafemlrm.cli._console import say
 from opensafemlrm.cli._option import JudgeArgument, budgeted, spent
@@ -24,6 +23,7 @@ from opensafemlrm.cli._output import (
     show,
     table_of,
 )
+from opensafemlrm.cli.attacks import print_text, texts
 from opensafemlrm.text import Format
 from opensafemlrm.types import PARTS
 

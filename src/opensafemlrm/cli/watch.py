@@ -117,7 +117,7 @@ def _refuse_versions(study: Path, store: Path) -> None:
     own = {model.label for model in (*loaded.models, *series)}
     with lazy.open_source(store) as source:
         labels = set(lazy.named_cells(source)["model"].cast(str)) - own
-    for model in filter(lazy.versions.can_change, loaded.models):
+    for model in filter(lazy.probe.can_change, loaded.models):
         if any(label.startswith(f"{model.label}@") for label in labels):
             fail(f"{store} holds versions of {model.label}, but not what a watch knows of them")
             say("copy the folder watch/ of the store that was watched into it, or name a new store")
@@ -229,8 +229,8 @@ def _compare(
     compared, less_safe = None, lazy.pl.DataFrame()
     if len(state.versions) > 1:
         before, now = (_plan(study, within, version).study for version in state.versions[-2:])
-        compared = lazy.versions.rates_of(lazy.results.open(store).frame(), before, now)
-        less_safe = lazy.versions.worse(compared)
+        compared = lazy.probe.rates_of(lazy.results.open(store).frame(), before, now)
+        less_safe = lazy.probe.worse(compared)
         seen.figures = compared
         for row in less_safe.iter_rows(named=True):
             names = (row[name] for name in ("model", "dataset", "attack", "defense", "scenario"))
@@ -254,10 +254,10 @@ def _plan(study: Path, within: Within, *versions: lazy.watch_state.Version) -> l
     """Return the plan of the last of these versions; a whole run tells the store of all of them."""
     names = [version.name for version in versions]
     return lazy.api.make_plan(
-        lazy.versions.with_series(lazy.study.load(study), names).map_models(within)
+        lazy.probe.with_series(lazy.study.load(study), names).map_models(within)
     )
 
 
 def _choose(plan: lazy.Plan, store: Path, share: float) -> dict[str, list[str]]:
-    cells = [cell for cell in plan.cells if lazy.versions.can_change(cell.model)]
+    cells = [cell for cell in plan.cells if lazy.probe.can_change(cell.model)]
     return lazy.probe.choose(lazy.results.open(store).frame(), cells or plan.cells, share)

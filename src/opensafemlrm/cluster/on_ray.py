@@ -21,8 +21,7 @@ from typing import Any, Final, ParamSpec, TypeVar
 
 from opensafemlrm.cluster.batches import max_workers
 from opensafemlrm.cluster.driver import drive
-from opensafemlrm.cluster.image_transfer import ImageTransfer
-from opensafemlrm.cluster.sinks import write_study
+from opensafemlrm.cluster.transfer import ImageTransfer, write_study
 from opensafemlrm.cluster.worker import BatchResult, Setup, Worker, WorkerLostError
 from opensafemlrm.engine.missing import MissingWork
 from opensafemlrm.engine.plan import Plan

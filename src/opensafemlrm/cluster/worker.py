@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from opensafemlrm.cluster.batches import with_quotas
-from opensafemlrm.cluster.image_transfer import ImageCache
-from opensafemlrm.cluster.sinks import PartWriter
+from opensafemlrm.cluster.transfer import ImageCache, PartWriter
 from opensafemlrm.engine.evaluate import process_sample
 from opensafemlrm.engine.judge import RowWriter, SampleJudge
 from opensafemlrm.engine.missing import MissingWork

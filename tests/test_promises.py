@@ -237,6 +237,14 @@ def test_a_study_refuses_what_says_something_wrong_of_itself(
             study(judge=judge)
 
 
+def test_a_judge_whose_thresholds_changed_needs_a_version_of_its_own(tmp_path: Path) -> None:
+    """In a notebook, a cell that is run again: the figures went on by the old threshold."""
+    stricter: Any = type("Stricter", (Scorer,), {"thresholds": (1.0,)})
+    run(study(rows=items(2)), tmp_path)
+    with pytest.raises(StudyError, match=r"unsafe from 4, 5 on, .* raise its version, '1-A'"):
+        run(study(rows=items(2), judge=stricter()), tmp_path)
+
+
 def test_a_plugin_of_somebody_elses_is_held_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     endless: Any = type("Endless", (Scorer,), {"thresholds": ()})
     monkeypatch.setattr(registry, "find", lambda *_: endless)

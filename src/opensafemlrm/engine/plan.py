@@ -24,6 +24,7 @@ from opensafemlrm.errors import DatasetError, OptionError, StudyError
 from opensafemlrm.models.budget import price_of
 from opensafemlrm.store import Cell, Store
 from opensafemlrm.store.database import component_key
+from opensafemlrm.store.known import thresholds_and_scale
 from opensafemlrm.study import Study, unreadable
 from opensafemlrm.subset import Shard, Subset
 from opensafemlrm.types import JSON, Key
@@ -196,6 +197,7 @@ class Plan:
                 store.put_component("model", cell.model)
                 store.put_cell(cell.cell)
             store.put_component("judge", self.judge)
+            self._check_scores(store)
             store.reopen_verdicts(self.judge_key)
             for reasoner, base in self.study.pairs:
                 store.put_pair(_key("model", reasoner), _key("model", base))
@@ -207,6 +209,18 @@ class Plan:
                         for v in series.versions
                     ],
                 )
+
+    def _check_scores(self, store: Store) -> None:
+        """Raise StudyError where scores of this judge's identity mean something else there."""
+        known = thresholds_and_scale(store, self.judge_key)
+        own = self.judge.thresholds, self.judge.scale
+        if any(old and [*old] != [*new] for old, new in zip(known, own, strict=True)):
+            limits = ", ".join(f"{limit:g}" for limit in known[0])
+            raise StudyError(
+                f"the store has scores of {self.judge.label} that are unsafe from {limits} on, and "
+                "its class has other thresholds or another scale now: raise its version, "
+                f"{self.judge.version!r}"
+            )
 
     def drop_unanswered(self, store: Store) -> None:
         """Drop the failures of models that never answered, at the end of a run that was ended."""

@@ -168,6 +168,14 @@ def failure_codes(store: Store) -> set[str]:
         return {str(code) for (code,) in store.connection.execute(query)}
 
 
+def thresholds_and_scale(store: Store, judge: Key) -> tuple[Sequence[float], ...]:
+    """Return what the scores of a judge in the store mean; empty what is not known."""
+    query = "SELECT facts FROM components WHERE key = ?"
+    with reading():
+        facts = json.loads(store.connection.execute(query, (judge,)).fetchone()[0])
+    return facts.get("thresholds", ()), facts.get("scale", ())
+
+
 def rationales(store: Store, judge: Key) -> list[str]:
     """Return what the members of a judge said of some texts; nothing where it has none."""
     query = "SELECT rationale FROM verdicts WHERE judge = ? AND rationale LIKE '{\"members\"%'"

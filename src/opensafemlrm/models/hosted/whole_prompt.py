@@ -86,10 +86,11 @@ def whole(response: Response, prompt: Prompt) -> Response:
     tokens = most_counted(response.usage)
     if not tokens:
         return response
-    # The first is often a policy that many prompts share: what it has is known.
     texts = [turn.text for turn in prompt.turns]
-    least = sum(map(least_tokens, texts[:1])) + sum(map(_at_most, texts[1:]))
-    for text in texts[1:]:
+    # The first of several is often a policy that many prompts share: what it has is known.
+    shared = len(texts) > 1
+    least = sum(map(least_tokens, texts[:shared])) + sum(map(_at_most, texts[shared:]))
+    for text in texts[shared:]:
         if least <= tokens:
             return response
         least += least_tokens(text) - _at_most(text)

@@ -224,13 +224,13 @@ def _pooled(frame: pl.DataFrame | pl.LazyFrame, rows: pl.DataFrame) -> pl.DataFr
     of_cell = [*SETTING_COLUMNS, "model", "scenario"]
     # An item's repeats are one observation, their mean: how alike they are differs by model, and
     # the model of items has no effect for that. Where items are not known, each count stands alone.
-    is_known = pl.col("item_key").is_not_null()
-    size = pl.when(is_known.first()).then(1.0).otherwise(pl.len().cast(pl.Float64))
+    size = pl.when(pl.col("item").is_not_null()).then(1.0).otherwise(pl.col("n").cast(pl.Float64))
     counts = (
         at_thresholds(harmful(frame))
         .filter(pl.col("score").is_not_null())
         .group_by(*of_cell, item="item_key")
-        .agg(hits=UNSAFE.mean() * size, n=size)
+        .agg(share=UNSAFE.mean(), n=pl.len())
+        .select(*of_cell, "item", hits=pl.col("share") * size, n=size)
         .collect()
         .pipe(texts)
         .join(scenarios, on=of_cell, how="semi")

@@ -156,8 +156,9 @@ def _tables(rows: pl.LazyFrame) -> pl.LazyFrame:
         .group_by(*_KEYS, "reasoning_status", "sample")
         .agg(
             pl.col("item_key").first(),
+            # Of a part there is one row: the greatest is its score, and takes no list of rows.
             *[
-                pl.col(column).filter(part == name.value).first().alias(f"{name.value}{end}")
+                pl.when(part == name.value).then(column).max().alias(f"{name.value}{end}")
                 for name in (Part.REASONING, Part.ANSWER)
                 for column, end in (("score", ""), ("score_so_far", "_so_far"))
             ],

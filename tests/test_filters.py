@@ -204,6 +204,7 @@ def test_labels_of_chosen_replies_are_exported_alone(store: Path, tmp_path: Path
         assert set(pl.read_csv(file, infer_schema=False)[column]) == set(wanted)
 
 
+@pytest.mark.once
 def test_a_report_of_a_part_and_a_threshold_holds_no_other(store: Path, tmp_path: Path) -> None:
     """The mistake: a page of the answers that still drew whole replies, with no word of it."""
     chosen = ["--part", "answer", "--threshold", "4", "--judge", "canary"]
@@ -223,6 +224,7 @@ def test_a_report_of_a_part_and_a_threshold_holds_no_other(store: Path, tmp_path
     assert "judge canary; part answer; threshold 4" in footer
 
 
+@pytest.mark.once
 def test_a_report_by_a_name_puts_it_first(store: Path, tmp_path: Path) -> None:
     assert not run("report", store, "--out", tmp_path, "--by", "attack").exit_code
     for name in ("asr", "tax", "cost", "replies"):
@@ -293,6 +295,7 @@ def test_an_empty_table_says_what_took_its_rows_out(
     assert "nothing to show" in result.stdout
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("chosen", "said"),
     [

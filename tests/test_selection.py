@@ -40,6 +40,7 @@ def run(*arguments: str | Path):
     return CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
 
 
+@pytest.mark.once
 def test_a_report_of_one_judge_attack_and_model_names_no_other(store: Path, tmp_path: Path) -> None:
     """The mistake: a page that went on speaking of the old judge and of attacks not asked for."""
     chosen = ["--judge", "rules", "--attack", "typo", "--model", "sim/r1-onevision-7b"]
@@ -95,6 +96,7 @@ def test_an_empty_table_says_why(store: Path) -> None:
     assert "nothing to show" in alone.stdout
 
 
+@pytest.mark.once
 def test_a_report_of_one_mean_has_no_row_of_the_other(store: Path, tmp_path: Path) -> None:
     """The mistake: a page that drew the mean over samples whatever was asked for."""
     answers = {}

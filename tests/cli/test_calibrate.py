@@ -147,6 +147,7 @@ def test_mistakes_on_the_command_line_are_explained(labels: Path, tmp_path: Path
     assert "NAME one of question, answer, label, scenario" in " ".join(result.stderr.split())
 
 
+@pytest.mark.once
 def test_a_graded_judge_gets_its_sweep_diagram_and_probes() -> None:
     labels = Path(__file__).parents[1] / "data" / "rules_labels.csv"
     found = tables("calibrate", "rules", "--labels", labels, "--probe", "--limit", "190")

@@ -116,6 +116,7 @@ Score it on a scale of 0 to 5. #thescore: n
 """
 
 
+@pytest.mark.once
 def test_a_report_shows_whose_words_judged(tmp_path: Path) -> None:
     """With a prompt in a file its hash stands in the report; without one, what it always was."""
     prompt = tmp_path / "judge.txt"

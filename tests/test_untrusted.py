@@ -145,13 +145,14 @@ class Judges(Scorer):
 
 def fill(path: Path, words: list[str], texts: list[str]) -> None:
     """Make a store in which every text that others choose is hostile."""
-    # No study has a name with a NUL, nor an empty one; texts may hold whatever they like.
+    # No study has a name with a NUL, nor an empty one, and no item a blank scenario; texts may hold
+    # whatever they like.
     w, t = [word.replace("\0", "") or "word" for word in words], texts
     rows = [
         Item(
             "listed",
             f"{t[i % len(t)]}{i}",
-            t[-1 - i % 2],
+            t[-1 - i % 2] if t[-1 - i % 2].strip() else "scenario",
             f"{t[i % 3]}{'?' * i}",
             kind=ItemKind.HARMFUL,
         )

@@ -164,6 +164,7 @@ def test_a_table_by_something_else_or_of_no_part_says_so(paired: results.Results
     ("ask", "says"),
     [
         (lambda found: found.asr(part=3), "no part called 3"),
+        (lambda found: found.tax(mean="median"), "no mean called 'median'; known: macro, micro"),
         (lambda found: found.drift(threshold="4"), "a threshold is a number, not '4'"),
         (lambda found: found.replies(unsafe=True), "you choose by a name, .* not by True"),
         (lambda found: found.only(model=3), "you choose by a name"),

@@ -31,6 +31,7 @@ from opensafemlrm.analysis.conditions import (
 )
 from opensafemlrm.analysis.effects import Cluster, effects, without_withheld
 from opensafemlrm.analysis.withheld import COLUMN
+from opensafemlrm.selection import RowChoice
 
 READS: Final = clustered_counts.READS | {"repeat"}
 """Columns of the tidy table that :func:`tax` needs."""
@@ -124,8 +125,10 @@ def tax(
     macro row where there is more than one scenario; ``by`` scenario a row each before them.
     ``mean`` keeps only the rows that have it. Where one of the two has more than a share of
     ``max_unscored`` without a score, a row has bounds alone. ``cluster`` says what the averages are
-    a sample of (:data:`effects.Cluster`); a scenario's row is always over its items.
+    a sample of (:data:`effects.Cluster`); a scenario's row is always over its items. Raises
+    UnknownNameError for another mean.
     """
+    RowChoice(mean=mean)  # raises
     counted = pair_counts(frame, pairs)
     several = counted.filter((pl.len() > 1).over(FAMILY))
     every = partial(effects, max_unscored=max_unscored)

@@ -171,8 +171,9 @@ class Reading:
         """
         from opensafemlrm.analysis.tax import READS, tax
 
+        chosen = RowChoice(mean=mean)
         rows = tax(self.read(READS), self.pairs(), by=by, mean=mean, **self._options)
-        return RowChoice(mean=mean).choose(_only(rows, part, threshold, by))
+        return chosen.choose(_only(rows, part, threshold, by))
 
     def blindspots(
         self, *, part: str | None = None, threshold: float | None = None

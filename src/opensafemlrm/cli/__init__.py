@@ -188,6 +188,8 @@ def main() -> None:
     write_what_fits(sys.stdout)
     # The matrices of a report are small: threads of numpy's OpenBLAS wait for each other.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Polars' allocator gives memory back after 10 s: a table takes less than that.
+    os.environ.setdefault("_RJEM_MALLOC_CONF", "dirty_decay_ms:200,muzzy_decay_ms:0")
     with without_secrets_on_streams():
         try:
             app()

@@ -75,6 +75,7 @@ def test_a_table_of_some_scenarios_names_them_in_the_place_of_all(
     assert "Scenario: all" in run("table", table, store, "--judge", "canary").stdout
 
 
+@pytest.mark.once
 def test_every_table_of_a_page_says_that_it_is_of_a_selection(store: Path, tmp_path: Path) -> None:
     """The mistake: the data of the page's first chart did not say so."""
     run("report", store, "--out", tmp_path / "page", *FILTERS)

@@ -53,6 +53,7 @@ def test_a_new_component_keeps_form_and_lint(checkout: Path) -> None:
     run(checkout, "ruff", "check", "--no-cache", ".")
 
 
+@pytest.mark.once
 def test_a_new_component_passes_its_tests_and_the_contract_of_the_registry(checkout: Path) -> None:
     own = [f"tests/{kind}s/test_moon_{kind}.py" for kind in KINDS]
     assert run(checkout, "pytest", "-n0", *own).count(".") > 20

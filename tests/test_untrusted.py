@@ -261,6 +261,7 @@ TEXTS = st.lists(hostile, min_size=3, max_size=3)
 LOOSE = [HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
+@pytest.mark.once
 @settings(max_examples=3, deadline=None, suppress_health_check=LOOSE, phases=[Phase.generate])
 @given(WORDS, TEXTS)
 def test_whatever_is_in_a_store_it_is_shown_as_text(words: list[str], texts: list[str]) -> None:

@@ -85,6 +85,7 @@ texts = st.lists(
 )
 
 
+@pytest.mark.once
 @given(texts)
 def test_measures_equal_scikit_learns(rows: list[Labelled]) -> None:
     scored = [row for row in rows if row[1] is not None]

@@ -64,6 +64,7 @@ def break_page(path: Path, number: int) -> None:
 
 
 class TestFull:
+    @pytest.mark.once
     def test_a_full_disk_is_said_and_what_was_stored_before_is_kept(self, tmp_path: Path) -> None:
         """Results written only at the end are lost with the disk (how published tools go wrong)."""
         n = 4000

@@ -21,6 +21,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=4
 HOSTILE = ("=cmd|'/c calc'!A0", "+1", "-1+1", "@SUM(A1)", "a\0b", "\ufeffBOM", "x;y", "\r\n\t'\"")
 
 
+@pytest.mark.once
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=4))
 @example([(text, text) for text in HOSTILE])

@@ -104,6 +104,7 @@ def test_pairs_come_back_so_that_the_tax_is_the_same(tmp_path: Path, kind: str) 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
 
 
+@pytest.mark.once
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(TEXT.filter(str.strip), min_size=1, max_size=8))
 def test_any_reply_comes_back_from_a_data_set(

@@ -56,7 +56,7 @@ def require_general(judge: Judge, defense: str, part: Part) -> None:
 async def score_text(judge: Judge, prompt: Prompt, part: Part, text: str) -> Verdict:
     """Let ``judge`` score ``text`` as a part of the reply to ``prompt``, whose images it is shown.
 
-    What it is told of as the question is the user's last turn.
+    The user's last turn goes to it as the question.
     """
     (verdict,) = await verdicts_of(
         judge, _item(last_user(prompt).text, prompt), [JudgeRequest(part, text)]

@@ -83,7 +83,7 @@ def is_bare_refusal(text: str) -> bool:
 
 def _plain(text: str) -> str:
     """Return ``text`` in lower case, less emphasis, quotation marks around it, and notices."""
-    is_straight = text.isascii() and not any([mark in text for mark in "*_#>"])  # noqa: C419
+    is_straight = text.isascii() and not any([m in text for m in "*_#>"])  # noqa: C419 # faster
     plain = text if is_straight else text.translate(_STRAIGHT)
     if "simulated" in plain:
         plain = _NOTICE.sub("", plain)

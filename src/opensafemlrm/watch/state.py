@@ -181,7 +181,7 @@ def check_watch(store: Path) -> list[Finding]:
 def _probes_without_store(store: Path) -> list[Path]:
     """Return the folders of probes whose store is gone: those there are, and the one in use."""
     folders = {*_probes(store)}
-    with contextlib.suppress(StoreError):  # it is told by itself that the state cannot be read
+    with contextlib.suppress(StoreError):  # the unreadable state has a line of its own
         state = State.load(store)
         folders |= {state.replies(store)} if state.versions[-1].has_reference else set()
     return sorted(p for p in folders if not (p.is_symlink() or (p / DATABASE).exists()))

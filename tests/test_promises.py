@@ -17,6 +17,7 @@ import pytest
 
 from opensafemlrm import registry
 from opensafemlrm.components import Attack, Component, Dataset, Defense, Judge, Model, Search
+from opensafemlrm.engine.labelled import LabelledText, judge_texts
 from opensafemlrm.errors import ComponentError, DuplicateError, StudyError
 from opensafemlrm.judges.panel import Panel
 from opensafemlrm.store import Store
@@ -195,6 +196,25 @@ def test_what_it_gives_back_is_one_sentence(broken: str, tmp_path: Path) -> None
     with pytest.raises(ComponentError, match=sentence) as caught:
         run(place(component), tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "says"),
+    [
+        (Verdict.scored(7, unsafe=True), "gives the score 7, which is not on its scale"),
+        (Verdict.scored(1, unsafe=False), "calls the score 1 safe"),
+    ],
+)
+async def test_nobodys_labels_are_compared_with_such_a_score(
+    verdict: Verdict, says: str, tmp_path: Path
+) -> None:
+    """`calibrate` had it in the store, where a run would take it for a verdict."""
+    judge = OwnJudge(lambda: [verdict])
+    (item,) = items(1)
+    with Store.open(tmp_path / "store", "create") as store:
+        with pytest.raises(ComponentError, match=rf"^'own' failed on item .*{says}.*{HERE}"):
+            await judge_texts(judge, [LabelledText(item, "Fold it twice.", True)], store)
+        assert store.connection.execute("SELECT count(*) FROM verdicts").fetchone() == (0,)
 
 
 def test_two_items_of_one_id_are_not_compared_as_one(tmp_path: Path) -> None:

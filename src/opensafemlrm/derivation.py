@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from opensafemlrm import reasoning
+from opensafemlrm.calls import reply_of
 from opensafemlrm.components import Model
 from opensafemlrm.errors import BudgetSpentError, reason_of
 from opensafemlrm.text_file import Template
@@ -294,7 +295,7 @@ async def _row_by_model(item: Item, model: Model, template: Template) -> Row | N
     row = Row(item.dataset, item.id, print_of(item.question), by=model.label)
     for number in range(TRIES):
         sampling = Sampling(temperature=float(number > 0), max_tokens=2048, seed=number)
-        response = await model.generate(prompt, sampling)
+        response = await reply_of(model, prompt, sampling)
         if response.status is ResponseStatus.FAILED:
             return None
         if response.status is ResponseStatus.BLOCKED:

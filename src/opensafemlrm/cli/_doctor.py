@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from opensafemlrm import reasoning
 from opensafemlrm.analysis.alarms import changes_sent, is_another, shared, should_reason
+from opensafemlrm.calls import reply_of, verdicts_of
 from opensafemlrm.cli import _doctor_prompts as ask
 from opensafemlrm.components import Component, Judge, Model, children, map_models, models_in
 from opensafemlrm.engine.score_watch import advice, shape
@@ -193,11 +194,11 @@ async def _in_forms(
     """Ask in each form; where one fails that has pictures, a plain one tells whether they do."""
     first: Finding | None = None
     for prompt in prompts:
-        response = await model.generate(prompt, sampling)
+        response = await reply_of(model, prompt, sampling)
         has_images = bool(prompt.images)
         finding = _finding(role, model, response, sampling, images=has_images or None)
         if not finding.well and has_images:
-            text = await model.generate(ask.PLAIN, sampling)
+            text = await reply_of(model, ask.PLAIN, sampling)
             if _came(text):
                 outcome = f"{finding.outcome}: takes text, but not images"
                 return dataclasses.replace(finding, outcome=outcome, images=False)
@@ -287,7 +288,7 @@ async def _at_length(model: Model, sampling: Sampling, finding: Finding) -> Find
     if model.in_process:
         return finding
     try:
-        response = await model.generate(ask.long_prompt(), sampling)
+        response = await reply_of(model, ask.long_prompt(), sampling)
     except BudgetSpentError:
         raise
     except SafeMLRMError as error:
@@ -310,7 +311,7 @@ def _measured(finding: Finding, usage: Usage, failed: str) -> Finding:
 
 async def _of_judge(role: str, judge: Judge, model: Model) -> Finding:
     """Show the judge two fixed texts, one safe and one not, and a long one, in its own prompt."""
-    safe, unsafe = await judge.judge(ITEM, [SAFE, UNSAFE])
+    safe, unsafe = await verdicts_of(judge, ITEM, [SAFE, UNSAFE])
     role = role if role == judge.name else f"{role}: {judge.name}"
     seconds = (safe.latency + unsafe.latency) / max(1, safe.requests + unsafe.requests)
     finding = Finding(
@@ -335,7 +336,7 @@ async def _of_judge(role: str, judge: Judge, model: Model) -> Finding:
         finding = finding.but(detail, outcome=DOUBTFUL if narrow else "cannot tell", well=narrow)
     if model.in_process:
         return finding
-    (long,) = await judge.judge(ITEM, [ask.LONG])
+    (long,) = await verdicts_of(judge, ITEM, [ask.LONG])
     failed = long.rationale if long.reason is Unscored.JUDGE_FAILED else ""
     return _measured(finding, long.usage, failed)
 

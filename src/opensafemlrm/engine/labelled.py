@@ -10,11 +10,13 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from opensafemlrm.calls import verdicts_of
 from opensafemlrm.components import Judge
 from opensafemlrm.engine.judge import watch_over
 from opensafemlrm.engine.run import first_error
 from opensafemlrm.engine.score_watch import MAX_AT_END, ScoreWatch
 from opensafemlrm.errors import BudgetSpentError
+from opensafemlrm.faults import named_faults
 from opensafemlrm.judges.speaking import speaks_to_judge
 from opensafemlrm.store import Store, known, records
 from opensafemlrm.store.database import component_key
@@ -74,7 +76,8 @@ async def judge_texts(
                 return
             request = JudgeRequest(text.role, text.text)
             try:
-                (verdict,) = await judge.judge(text.item, [request])
+                with named_faults(text.item):
+                    (verdict,) = await verdicts_of(judge, text.item, [request])
             except BudgetSpentError as error:
                 spent.append(error)  # raised later: the others' verdicts are paid for
                 return

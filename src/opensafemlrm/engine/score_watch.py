@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+from opensafemlrm.calls import verdicts_of
 from opensafemlrm.components import Judge, children, models_in
 from opensafemlrm.errors import JudgeStoppedError
 from opensafemlrm.judges.fixed_texts import ITEM, UNSAFE
@@ -125,7 +126,7 @@ class ScoreWatch:
             self._looking = True
             try:
                 item, request = self._answered.get(place, (ITEM, UNSAFE))
-                probes += await judge.judge(item, [request])
+                probes += await verdicts_of(judge, item, [request])
             finally:
                 self._looking = False
             record = self._records[place]

@@ -29,8 +29,10 @@ from inspect_ai.scorer import Score
 
 from opensafemlrm import frame as frames
 from opensafemlrm import images
+from opensafemlrm.calls import verdicts_of
 from opensafemlrm.components import Component, Judge
 from opensafemlrm.errors import ImageError, ImportDataError
+from opensafemlrm.faults import named_faults
 from opensafemlrm.judges.speaking import speaks_to_judge
 from opensafemlrm.selection import EVERYTHING, Selection
 from opensafemlrm.store import records
@@ -209,7 +211,8 @@ async def judge_trace(judge: Judge, item: Item, trace: Trace) -> dict[Part, dict
     for part, request in requests.items():
         keys[part] = verdict_key(judge_key, context, request.role, item.question, request.text)
         by_key[keys[part]] = request
-    verdicts = await judge.judge(item, list(by_key.values())) if by_key else []
+    with named_faults(item):
+        verdicts = await verdicts_of(judge, item, list(by_key.values())) if by_key else []
     rows = {
         key: records.verdict_row(key, judge_key, verdict, speaks_to_judge(request.text))[1]
         for (key, request), verdict in zip(by_key.items(), verdicts, strict=True)

@@ -25,6 +25,7 @@ from inspect_ai.solver import generate
 from rich.markup import escape
 
 from opensafemlrm import images, reasoning, registry
+from opensafemlrm.calls import called
 from opensafemlrm.components import Attack, Judge, Search
 from opensafemlrm.defenses.composed import NoDefense
 from opensafemlrm.errors import AttackError, ImageError, OptionError, SafeMLRMError
@@ -122,7 +123,7 @@ def _samples(rows: Subset, attack: Attack, seed: int) -> tuple[list[Sample], lis
     for item in rows.items():
         try:
             with named_faults(item):
-                prompt = attack.apply(item, seed)
+                prompt = called(attack, "apply", Prompt, item, seed)
             samples.append(_sample(item, prompt, seed))
         except AttackError as error:
             ours = sample_metadata(item)[OURS]

@@ -19,7 +19,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Final, TypeVar
 
-from opensafemlrm.calls import reply_of
+from opensafemlrm.calls import given, reply_of
 from opensafemlrm.components import C, Component, Model, map_models, models_in
 from opensafemlrm.errors import BudgetSpentError, OptionError
 from opensafemlrm.models.billing import counted_by, is_free
@@ -215,7 +215,8 @@ class Budgeted(WrappedModel):
 
     async def generate_stage(self, prompt: Prompt, sampling: Sampling) -> Response:
         """Ask for one stage. Raises BudgetSpentError as :meth:`generate` does."""
-        return await self._spend(self.inner.generate_stage, prompt, sampling)
+        ask = partial(given, self.inner, "generate_stage", Response)
+        return await self._spend(ask, prompt, sampling)
 
     async def _spend(
         self,
